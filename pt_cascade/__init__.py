@@ -1,0 +1,1 @@
+"""Ranking cascades on PyTerrier: compose, inspect, run and compare them."""

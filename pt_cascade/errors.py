@@ -1,0 +1,74 @@
+"""What can go wrong, as a tree; every message says what was found, what was expected and how to fix it.
+
+CascadeError
+├── FrameError              topics, results or qrels that are not what they should be
+├── RecordError             a line of a TREC or collection file that cannot be read
+├── PipelineError           a pipeline, stage or cut-off that a cascade cannot be made of
+├── StageError              a stage that failed, or broke its promise, while running
+├── CollectionError         a collection that is unknown, incomplete or inconsistent
+└── MissingError            a package, model or file that is not there, and how to get it
+CascadeWarning              nothing is wrong yet, but you would want to know
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class CascadeError(Exception):
+    """Anything pt_cascade refuses, with all the reasons at once.
+
+    Args:
+        what: One sentence: what could not be done.
+        problems: Each thing found wrong, and what was expected there.
+        fix: The line to write instead, or the command to run.
+
+    Example:
+        >>> print(CascadeError("cannot cut", ["k is 0, expected 1 or more"], fix="pipeline % 10"))
+        cannot cut: k is 0, expected 1 or more. Fix: pipeline % 10
+    """
+
+    def __init__(self, what: str, problems: Iterable[str] = (), *, fix: str = "") -> None:
+        """Keep the parts, so that a caller can show them its own way."""
+        super().__init__(what)
+        self.what = what
+        self.problems = tuple(problems)
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """One problem stands on the same line; several stand on a line each."""
+        fix = [f"Fix: {self.fix}"] if self.fix else []
+        if len(self.problems) > 1:
+            return "\n".join([f"{self.what}:", *(f"  - {problem}" for problem in self.problems), *fix])
+        return " ".join([": ".join([self.what, *self.problems]) + ("." if fix else ""), *fix])
+
+
+class FrameError(CascadeError):
+    """Topics, results or qrels that are not what they should be."""
+
+
+class RecordError(CascadeError):
+    """A line of a TREC or collection file that cannot be read."""
+
+
+class PipelineError(CascadeError):
+    """A pipeline, stage or cut-off that a cascade cannot be made of."""
+
+
+class StageError(CascadeError):
+    """A stage that failed, or broke its promise, while running."""
+
+
+class CollectionError(CascadeError):
+    """A collection that is unknown, incomplete or inconsistent."""
+
+
+class MissingError(CascadeError):
+    """A package, model or file that is not there, and how to get it."""
+
+
+class CascadeWarning(UserWarning):
+    """Nothing is wrong yet, but you would want to know."""

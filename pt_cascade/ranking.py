@@ -1,0 +1,82 @@
+"""The tie rule: rank by score descending, equal scores by row order, from 0; rows stay where they are.
+
+It is PyTerrier's own (``pt.model.add_ranks``), stated once, without PyTerrier, so that frames and replay can share it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+Ints: TypeAlias = "NDArray[np.int64]"
+Floats: TypeAlias = "NDArray[np.float64]"
+
+
+def ranks(qid: pd.Series[str] | Sequence[str], score: Floats) -> Ints:
+    """Rank as PyTerrier does: per query, score descending, ties by row order, from 0.
+
+    Args:
+        qid: Shape (n,). The query of each row, in any order.
+        score: Shape (n,). No NaN.
+
+    Returns:
+        Shape (n,). The rank of each row within its query.
+
+    Example:
+        >>> ranks(["q", "q", "q"], np.array([1.0, 2.0, 1.0])).tolist()
+        [1, 0, 2]
+    """
+    query = pd.factorize(np.asarray(qid, dtype=object))[0]
+    order = np.arange(len(query)) if _is_ranked(query, score) else np.lexsort((-score, query))
+    by_query = query[order]
+    starts = np.flatnonzero(np.r_[True, by_query[1:] != by_query[:-1]][: len(by_query)])
+    within = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = within
+    return rank
+
+
+def rescore(results: pd.DataFrame, score: Floats) -> pd.DataFrame:
+    """Return the results with new scores and the ranks that follow, every other column and the row order kept.
+
+    Args:
+        results: Frame[qid, ...], n rows.
+        score: Shape (n,). One score a row.
+
+    Returns:
+        Frame[..., score: float64, rank: int64].
+
+    Example:
+        >>> rescore(pd.DataFrame({"qid": ["q", "q"]}), np.array([0.1, 0.2]))["rank"].tolist()
+        [1, 0]
+    """
+    bare = results.drop(columns=["score", "rank"], errors="ignore")
+    return bare.assign(score=score, rank=ranks(results["qid"], score))
+
+
+def pair_codes(qid: pd.Series[str], docno: pd.Series[str]) -> Ints:
+    """Number each (qid, docno) so that equal pairs, and only they, have equal numbers.
+
+    Args:
+        qid: Shape (n,).
+        docno: Shape (n,).
+
+    Returns:
+        Shape (n,).
+    """
+    query, document = pd.factorize(qid)[0], pd.factorize(docno)[0]
+    return query * np.int64(document.max(initial=0) + 1) + document
+
+
+def _is_ranked(query: Ints, score: Floats) -> bool:
+    if len(query) < 2:  # noqa: PLR2004 - one row is in order
+        return True
+    step = np.diff(query)
+    return bool(((step == 1) | ((step == 0) & (score[1:] <= score[:-1]))).all())

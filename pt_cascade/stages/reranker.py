@@ -1,0 +1,88 @@
+"""What every re-ranking stage shares: it gives each row a score and leaves the rest of the frame as it was."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import fields
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pyterrier as pt
+
+from pt_cascade.errors import MissingError
+from pt_cascade.frames import check_text
+from pt_cascade.ranking import rescore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pt_cascade.ranking import Floats
+
+
+class Reranker(pt.Transformer):  # type: ignore[misc]
+    """A PyTerrier transformer that scores the rows it is given: none lost, none added, none moved.
+
+    A subclass is a frozen dataclass of plain arguments, so that two stages built alike are equal. It loads its model in a
+    ``functools.cached_property``, when first asked for a score; the model does not travel in a pickle.
+
+    Attributes:
+        depends: What a score depends on: ``point`` (query, document), ``pair`` or ``list``.
+        documents: ``same``: the documents that come out are those that went in.
+        stage_name: What a cascade calls it.
+    """
+
+    depends: ClassVar[str] = "point"
+    documents: ClassVar[str] = "same"
+    stage_name: ClassVar[str]
+
+    @abstractmethod
+    def score(self, results: pd.DataFrame) -> Floats:
+        """Score each row.
+
+        Args:
+            results: Frame[qid, query, docno, ...], at least one row, with the columns of ``needs``.
+
+        Returns:
+            Shape (n,), finite, in row order; higher is better.
+        """
+
+    def needs(self) -> list[str]:
+        """Name the columns that must be there beside qid and docno."""
+        return ["query", "text"]
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Give every row its score and its rank, and keep every other column.
+
+        Args:
+            inp: Frame[qid, docno, ...] with the columns of ``needs``.
+
+        Returns:
+            The same rows in the same order, with score and rank.
+        """
+        pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
+        for column in self.needs():
+            check_text(inp, column, self.stage_name)
+        return rescore(inp, self.score(inp) if len(inp) else np.empty(0))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle the arguments only: a copy loads its own model."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+
+
+def require(package: str, *, install: str = "", why: str) -> None:
+    """Say which package is missing, and the line that installs it.
+
+    Args:
+        package: The module to import.
+        install: What pip calls it, where that differs.
+        why: Who needs it.
+
+    Raises:
+        MissingError: The package is not installed.
+    """
+    if find_spec(package) is None:
+        raise MissingError(f"{why} needs the package {package}", fix=f"pip install {install or package}")
