@@ -23,7 +23,7 @@ class CascadeError(Exception):
 
     Args:
         what: One sentence: what could not be done.
-        problems: Each thing found wrong, and what was expected there.
+        problems: Each thing found wrong, and what was expected there; one may come as a str.
         fix: The line to write instead, or the command to run.
 
     Example:
@@ -31,11 +31,11 @@ class CascadeError(Exception):
         cannot cut: k is 0, expected 1 or more. Fix: pipeline % 10
     """
 
-    def __init__(self, what: str, problems: Iterable[str] = (), *, fix: str = "") -> None:
+    def __init__(self, what: str, problems: str | Iterable[str] = (), *, fix: str = "") -> None:
         """Keep the parts, so that a caller can show them its own way."""
         super().__init__(what)
         self.what = what
-        self.problems = tuple(problems)
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         self.fix = fix
 
     def __str__(self) -> str:

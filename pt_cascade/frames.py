@@ -9,12 +9,13 @@ qrels    qid, docno, label         str, str, int64; (qid, docno) unique
 ======== ========================= ==========================================================================
 
 **The tie rule** is PyTerrier's (``pt.model.add_ranks``): rank by score descending, equal scores by *row order*, from 0; rows stay
-where they are. Nothing here changes the frame it is given.
+where they are. Nothing here changes the frame it is given; what comes back is another frame, with the same index.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +24,18 @@ from pt_cascade.errors import FrameError
 from pt_cascade.ranking import pair_codes, ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from pt_cascade.ranking import Floats, Ints
 
 _SHOWN = 3
+_EXACT = 2**53  # float64 holds every whole number below
+_GRADE = "grade with whole numbers, and drop what was not judged"
 _ADD_RANKS = 'results = pt.model.add_ranks(results.drop(columns="rank"))'
+_KEEP_BEST = 'results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])'
+_MEND_SCORES = "mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
 
 
 def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
@@ -43,20 +48,18 @@ def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
         Frame[qid: str, query: str, ...], the same rows in the same order.
 
     Raises:
-        FrameError: A column is missing, a value is missing, not text, or a qid stands twice.
+        FrameError: A column is missing; a qid is missing, neither text nor a whole number, or stands twice; a query is missing
+            or not text.
 
     Example:
         >>> canonical_topics(pd.DataFrame({"qid": [7], "query": ["cumulative sum"]}))["qid"].tolist()
         ['7']
     """
-    _require(topics, ("qid", "query"), "topics")
-    problems: list[str] = []
-    qid = _as_text(topics, "qid", problems)
-    _as_text(topics, "query", problems, numbers=False)
-    if not problems and (twice := qid[qid.duplicated()]).size:
-        problems.append(f"{twice.nunique()} qid(s) stand more than once ({_shown(list(twice.unique()))}), expected each once")
-    _refuse("topics are not usable", problems, 'topics = topics.drop_duplicates("qid")')
-    return _with(topics, {"qid": qid})
+    guard = _Guard(topics, "topics", ("qid", "query"))
+    qid, query = guard.text("qid", numbers=True), guard.text("query", numbers=False)
+    guard.once(("qid",), 'topics = topics.drop_duplicates("qid")')
+    guard.refuse()
+    return topics.assign(qid=qid, query=query)
 
 
 def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
@@ -69,37 +72,33 @@ def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
         Frame[qid: str, docno: str, label: int64, ...], the same rows in the same order.
 
     Raises:
-        FrameError: A column is missing, a label is not a whole number, or a pair is judged twice.
+        FrameError: A column is missing; an id is missing or neither text nor a whole number; a label is not a whole number;
+            a (qid, docno) stands twice.
 
     Example:
         >>> canonical_qrels(pd.DataFrame({"qid": [1], "docno": ["d"], "label": [2.0]}))["label"].tolist()
         [2]
     """
-    _require(qrels, ("qid", "docno", "label"), "qrels")
-    problems: list[str] = []
-    qid, docno = _as_text(qrels, "qid", problems), _as_text(qrels, "docno", problems)
-    label = pd.to_numeric(qrels["label"], errors="coerce").to_numpy(np.float64)
-    odd = ~np.isfinite(label) | (label != np.floor(label))
-    if odd.any():
-        problems.append(_at("label is not a whole number", qrels, odd))
-    if not problems and (twice := pd.DataFrame({"qid": qid, "docno": docno}).duplicated().to_numpy()).any():
-        problems.append(_at("judged more than once", qrels, twice))
-    _refuse("qrels are not usable", problems, 'qrels = qrels.drop_duplicates(["qid", "docno"])')
-    return _with(qrels, {"qid": qid, "docno": docno, "label": label.astype(np.int64)})
+    guard = _Guard(qrels, "qrels", ("qid", "docno", "label"))
+    qid, docno = guard.text("qid", numbers=True), guard.text("docno", numbers=True)
+    label = guard.number("label", "a whole number", lambda x: (x == np.floor(x)) & (np.abs(x) < _EXACT), _GRADE)
+    guard.once(("qid", "docno"), 'qrels = qrels.drop_duplicates(["qid", "docno"])')
+    guard.refuse()
+    return qrels.assign(qid=qid, docno=docno, label=label.astype(np.int64))
 
 
-def canonical_results(results: pd.DataFrame, stage: str = "results") -> pd.DataFrame:
+def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
     """Return the results as PyTerrier means them, or one error that names every misfit.
 
     Args:
         results: Frame[qid, docno, score, ...]; a rank, where there is one, must be the one that the tie rule gives.
-        stage: Who made the frame, for the error.
+        stage: The stage that made the frame, for the error.
 
     Returns:
         Frame[qid: str, docno: str, score: float64, rank: int64, ...], the same rows in the same order.
 
     Raises:
-        FrameError: A column is missing; a score is NaN or infinite; a (qid, docno) stands twice; an id is missing or neither
+        FrameError: A column is missing; a score is not a finite number; a (qid, docno) stands twice; an id is missing or neither
             text nor a whole number; a rank is not score descending, ties by row order, from 0.
 
     Example:
@@ -107,18 +106,17 @@ def canonical_results(results: pd.DataFrame, stage: str = "results") -> pd.DataF
         >>> canonical_results(frame)["rank"].tolist()
         [1, 0]
     """
-    _require(results, ("qid", "docno", "score"), stage)
-    problems: list[str] = []
-    qid, docno = _as_text(results, "qid", problems), _as_text(results, "docno", problems)
-    score = _as_scores(results, problems)
-    codes = pair_codes(qid, docno) if not problems else np.empty(0, np.int64)
-    if (twice := _repeated(codes)).any():
-        problems.append(_at("(qid, docno) stands more than once", results, twice))
-    _refuse(f"stage {stage!r} gave results that are not usable", problems, _remedy(problems))
+    guard = _Guard(results, "results", ("qid", "docno", "score"), stage)
+    qid, docno = guard.text("qid", numbers=True), guard.text("docno", numbers=True)
+    score = guard.number("score", "a finite number", np.isfinite, _MEND_SCORES)
+    found = guard.number("rank", "a whole number", np.isfinite, _ADD_RANKS) if "rank" in results else None
+    guard.once(("qid", "docno"), _KEEP_BEST)
+    guard.refuse()
     rank = ranks(qid, score)
-    if "rank" in results and (wrong := results["rank"].to_numpy() != rank).any():
-        _refuse_ranks(results, rank, wrong, stage)
-    return _with(results, {"qid": qid, "docno": docno, "score": score, "rank": rank})
+    if found is not None:
+        guard.ranked(found, rank)
+        guard.refuse()
+    return results.assign(qid=qid, docno=docno, score=score, rank=rank)
 
 
 def check_text(results: pd.DataFrame, column: str, stage: str) -> None:
@@ -131,95 +129,109 @@ def check_text(results: pd.DataFrame, column: str, stage: str) -> None:
 
     Raises:
         FrameError: A text is None or NaN, or is not a str.
+
+    Example:
+        >>> check_text(pd.DataFrame({"qid": ["q"], "docno": ["d"], "text": [""]}), "text", "mono_t5")
     """
-    if column not in results or pd.api.types.infer_dtype(results[column], skipna=False) in ("string", "empty"):
+    if column not in results:
         return
-    bad = ~results[column].map(lambda text: isinstance(text, str)).to_numpy(bool)
+    texts = results[column]
+    is_str = pd.api.types.infer_dtype(texts, skipna=False) == "string"
+    bad = texts.isna().to_numpy(bool) if is_str else ~_are(texts, str)
     if bad.any():
-        problem = _at(f"{column} is missing or not text", results, bad)
         fix = "load the text of every document, e.g. pt.text.get_text(index), or drop those rows before this stage"
+        problem = f"{column} is missing or not text{_where(results, bad, column)}"
         raise FrameError(f"stage {stage!r} cannot read its documents", [problem], fix=fix)
 
 
-def _with(frame: pd.DataFrame, columns: dict[str, pd.Series[str] | Floats | Ints]) -> pd.DataFrame:
-    """Assign the columns whose type is new; the values of the others are known to be the same."""
-    new = {name: column for name, column in columns.items() if name not in frame or frame[name].dtype != column.dtype}
-    return frame.assign(**new) if new else frame
+class _Guard:
+    """Looks at the columns of a frame, gathers what is wrong with them, and refuses it all at once."""
+
+    def __init__(self, frame: pd.DataFrame, noun: str, columns: tuple[str, ...], stage: str = "") -> None:
+        self.frame, self.noun = frame, noun
+        self.what = f"stage {stage!r} gave {noun} that are not usable" if stage else f"{noun} are not usable"
+        self.problems: dict[str, str] = {}
+        self.odd: set[str] = set()
+        found = list(frame.columns)
+        if odd := [name for name in columns if found.count(name) != 1]:
+            problem = f"missing or repeated column(s) {', '.join(odd)}, expected {', '.join(columns)}"
+            mend = f".loc[:, ~{noun}.columns.duplicated()]" if odd[0] in found else f'.rename(columns={{"...": "{odd[0]}"}})'
+            raise FrameError(self.what, [f"{problem}, found {', '.join(map(str, found)) or 'none'}"], fix=f"{noun} = {noun}{mend}")
+
+    def find(self, column: str, problem: str, bad: NDArray[np.bool_], fix: str = "") -> None:
+        """Note a problem, if there is a bad row."""
+        if bad.any():
+            self.problems[f"{column} {problem}{_where(self.frame, bad, column)}"] = fix
+            self.odd.add(column)
+
+    def text(self, name: str, *, numbers: bool) -> pd.Series[str]:
+        """Give a column as text; where numbers are allowed, it may be of whole numbers instead."""
+        column = self.frame[name]
+        kind = pd.api.types.infer_dtype(column, skipna=False)
+        if kind == "string" and column.dtype == object:
+            return column
+        missing = column.isna().to_numpy(bool)
+        self.find(name, "is missing", missing, "look where it got lost, e.g. in a merge")
+        if kind == "string" or missing.any():
+            return column
+        if column.empty or (kind == "integer" and numbers):
+            return column.astype(str)
+        text, whole = _are(column, str), _are(column, Integral)
+        bad = ~(text | whole) if numbers else ~text
+        fix = self.cast(name, int) if kind == "floating" else f"make every {name} text"
+        self.find(name, f"is not text{' or a whole number' * numbers}", bad, fix)
+        if not bad.any() and text.any() and whole.any():
+            self.find(name, "is a number, but text elsewhere,", whole, self.cast(name, str))
+        return column.astype(object).astype(str)
+
+    def number(self, name: str, wanted: str, is_good: Callable[[Floats], NDArray[np.bool_]], fix: str = "") -> Floats:
+        """Give a column as float64; text and truth values are no numbers."""
+        column = self.frame[name]
+        if pd.api.types.is_float_dtype(column) or pd.api.types.is_integer_dtype(column):
+            number = column.to_numpy(np.float64, na_value=np.nan)
+        else:
+            real = _are(column, Real)
+            number = np.array([float(value) if ok else np.nan for value, ok in zip(column, real, strict=True)], np.float64)
+            fix = fix if real.any() else self.cast(name, float)
+        self.find(name, f"is not {wanted}", ~(np.isfinite(number) & is_good(number)), fix)
+        return number
+
+    def once(self, columns: tuple[str, ...], fix: str) -> None:
+        """Note the rows that repeat an earlier one."""
+        if not self.odd & set(columns):
+            keys = [self.frame[name] for name in columns]
+            again = pd.Series(pair_codes(*keys) if len(keys) > 1 else keys[0]).duplicated().to_numpy(bool)
+            self.find(
+                columns[0] if len(columns) == 1 else f"({', '.join(columns)})", "stands already in an earlier row", again, fix
+            )
+
+    def ranked(self, found: Floats, rank: Ints) -> None:
+        """Note the ranks that are not those of the tie rule."""
+        wrong = found != rank
+        if wrong.any() and (found == rank + 1).all():
+            self.problems["its ranks start at 1, expected 0"] = _ADD_RANKS
+        elif wrong.any():
+            where = _where(self.frame.assign(expected=rank), wrong, "rank", "expected")
+            self.problems[f"rank is not score descending, ties by row order, from 0,{where}"] = _ADD_RANKS
+
+    def cast(self, column: str, kind: type) -> str:
+        """The line that gives a column another type."""
+        return f'{self.noun} = {self.noun}.astype({{"{column}": {kind.__name__}}})'
+
+    def refuse(self) -> None:
+        """Raise all that was found."""
+        if self.problems:
+            raise FrameError(self.what, self.problems, fix="; ".join(dict.fromkeys(filter(None, self.problems.values()))))
 
 
-def _require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
-    missing = [name for name in columns if name not in frame]
-    if missing:
-        found = ", ".join(map(str, frame.columns)) or "none"
-        problem = f"expected {', '.join(columns)}; found {found}"
-        raise FrameError(f"{what}: missing column(s) {', '.join(missing)}", [problem])
+def _are(column: pd.Series[Any], kind: type) -> NDArray[np.bool_]:
+    """Tell which values are of a kind; a truth value is no number."""
+    return np.array([isinstance(value, kind) and not isinstance(value, bool) for value in column], bool)
 
 
-def _as_text(frame: pd.DataFrame, name: str, problems: list[str], *, numbers: bool = True) -> pd.Series[str]:
-    column = frame[name]
-    kind = pd.api.types.infer_dtype(column, skipna=False)
-    if kind in ("string", "empty"):
-        return column if kind == "string" else column.astype(object)
-    if kind == "categorical":
-        plain = column.astype(column.cat.categories.dtype)
-        return _as_text(frame.assign(**{name: plain}), name, problems, numbers=numbers)
-    if kind == "integer" and numbers:
-        return column.astype(str)
-    good = column.map(lambda value: isinstance(value, str)).to_numpy(bool)
-    wanted = "text or a whole number, all of one type" if numbers else "text"
-    problems.append(_at(f"{name} has {kind} values, expected {wanted}", frame, ~good))
-    return column
-
-
-def _as_scores(results: pd.DataFrame, problems: list[str]) -> Floats:
-    column = results["score"]
-    if column.dtype == object:
-        column = pd.to_numeric(column, errors="coerce")
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        problems.append(f"score is {column.dtype}, expected a number")
-        return np.zeros(len(results))
-    score = column.to_numpy(np.float64, na_value=np.nan)
-    if not (fine := np.isfinite(score)).all():
-        problems.append(_at("score is NaN or infinite", results, ~fine))
-    return score
-
-
-def _repeated(codes: Ints) -> NDArray[np.bool_]:
-    return pd.Series(codes).duplicated().to_numpy()
-
-
-def _refuse_ranks(results: pd.DataFrame, rank: Ints, wrong: NDArray[np.bool_], stage: str) -> None:
-    row = int(np.flatnonzero(wrong)[0])
-    found = results["rank"].iloc[row]
-    if (results["rank"].to_numpy() == rank + 1).all():
-        problem = "its ranks start at 1, expected 0"
-    else:
-        who = f"qid {results['qid'].iloc[row]}, docno {results['docno'].iloc[row]}"
-        rule = "score descending, ties by row order, from 0"
-        problem = f"{int(wrong.sum())} rank(s) are not {rule}: {who} has {found}, expected {rank[row]}"
-    raise FrameError(f"stage {stage!r} gave results that are not usable", [problem], fix=_ADD_RANKS)
-
-
-def _remedy(problems: list[str]) -> str:
-    if any("NaN" in problem for problem in problems):
-        return "mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
-    if any("more than once" in problem for problem in problems):
-        return 'results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])'
-    return 'results = results.astype({"qid": str, "docno": str})'
-
-
-def _refuse(what: str, problems: list[str], fix: str) -> None:
-    if problems:
-        raise FrameError(what, problems, fix=fix)
-
-
-def _at(what: str, frame: pd.DataFrame, bad: NDArray[np.bool_]) -> str:
-    """Name the first rows that are bad."""
-    columns = [name for name in ("qid", "docno") if name in frame]
-    rows = frame.loc[bad, columns].head(_SHOWN).itertuples(index=False)
-    where = "; ".join(", ".join(f"{name} {value}" for name, value in zip(columns, row, strict=True)) for row in rows)
-    return f"{what} in {int(bad.sum())} of {len(frame)} row(s) ({where}{'; ...' if bad.sum() > _SHOWN else ''})"
-
-
-def _shown(values: Sequence[object]) -> str:
-    return ", ".join(map(str, list(values)[:_SHOWN])) + (", ..." if len(values) > _SHOWN else "")
+def _where(frame: pd.DataFrame, bad: NDArray[np.bool_], *columns: str) -> str:
+    """Say in how many rows, and show the first of them."""
+    names = [name for name in dict.fromkeys(("qid", "docno", *columns)) if name in frame]
+    rows = frame.loc[bad, names].head(_SHOWN).astype(object).itertuples(index=False)
+    shown = "; ".join(", ".join(f"{name} {value!r:.60}" for name, value in zip(names, row, strict=True)) for row in rows)
+    return f" in {int(bad.sum())} of {len(frame)} row(s) ({shown}{'; ...' if bad.sum() > _SHOWN else ''})"

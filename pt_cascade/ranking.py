@@ -33,7 +33,7 @@ def ranks(qid: pd.Series[str] | Sequence[str], score: Floats) -> Ints:
         >>> ranks(["q", "q", "q"], np.array([1.0, 2.0, 1.0])).tolist()
         [1, 0, 2]
     """
-    query = pd.factorize(np.asarray(qid, dtype=object))[0]
+    query = pd.factorize(qid if isinstance(qid, pd.Series) else np.asarray(qid, dtype=object))[0]
     order = np.arange(len(query)) if _is_ranked(query, score) else np.lexsort((-score, query))
     by_query = query[order]
     starts = np.flatnonzero(np.r_[True, by_query[1:] != by_query[:-1]][: len(by_query)])
@@ -73,6 +73,27 @@ def pair_codes(qid: pd.Series[str], docno: pd.Series[str]) -> Ints:
     """
     query, document = pd.factorize(qid)[0], pd.factorize(docno)[0]
     return query * np.int64(document.max(initial=0) + 1) + document
+
+
+def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
+    """Tell whether two frames hold the same (qid, docno) pairs, in whatever order.
+
+    Args:
+        left: Frame[qid, docno], each pair once.
+        right: Frame[qid, docno], each pair once.
+
+    Example:
+        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
+        >>> same_pairs(one, one.iloc[::-1]), same_pairs(one, one.head(1))
+        (True, False)
+    """
+    if len(left) != len(right):
+        return False
+    columns = ["qid", "docno"]
+    if all(np.array_equal(left[name].to_numpy(object), right[name].to_numpy(object)) for name in columns):
+        return True
+    both = pd.concat([left[columns], right[columns]])
+    return not bool((pd.Series(pair_codes(both["qid"], both["docno"])).value_counts() != 2).any())  # noqa: PLR2004
 
 
 def _is_ranked(query: Ints, score: Floats) -> bool:

@@ -1,1 +1,10 @@
-"""TODO."""
+"""Collections: what is searched, what is asked, and what is relevant, under one name (``open_collection``)."""
+
+from __future__ import annotations
+
+from pt_cascade.collections.cache import build_once, cache_folder
+from pt_cascade.collections.collection import Collection, Documents, make_collection
+from pt_cascade.collections.folders import write_folder
+from pt_cascade.collections.opening import open_collection
+
+__all__ = ["Collection", "Documents", "build_once", "cache_folder", "make_collection", "open_collection", "write_folder"]

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What touches models, the disk and the clock."""

@@ -67,7 +67,7 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)

@@ -1,0 +1,230 @@
+"""A cascade: a pipeline seen as stages and cut-offs, and back."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, SupportsIndex
+
+import pyterrier as pt
+
+from pt_cascade.cascade.reading import read
+from pt_cascade.cascade.stage import Depends, Documents, Stage, check_cutoff
+from pt_cascade.cascade.steps import walk
+from pt_cascade.errors import CascadeWarning, PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class Cascade(pt.Transformer):  # type: ignore[misc]
+    """Rankers from cheap to expensive, each seeing only what the one before it passed on.
+
+    It is itself a PyTerrier transformer: it ranks as its plain pipeline does, and checks each stage's frame on the way.
+
+    Attributes:
+        stages: The stages in order, at least one, names unique.
+        ending: What runs after the last cut-off without ranking, e.g. a text loader; usually nothing.
+
+    Raises:
+        PipelineError: There is no stage, or two have one name.
+
+    Example:
+        >>> import pandas as pd, pyterrier as pt
+        >>> run = pd.DataFrame({"qid": ["1"], "query": ["q"], "docno": ["d"], "score": [1.0], "rank": [0]})
+        >>> pipeline = pt.Transformer.from_df(run) % 1000 >> pt.apply.doc_score(lambda row: 1.0) % 20
+        >>> cascade = Cascade.of(pipeline)
+        >>> cascade
+        run → 1000 · doc_score → 20
+        >>> cascade.with_cutoffs(100, 10).pipeline()[1]
+        RankCutoff(100)
+    """
+
+    stages: tuple[Stage, ...]
+    ending: tuple[pt.Transformer, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a cascade; warn of a cut-off that cannot cut."""
+        names = [stage.name for stage in self.stages]
+        if not names:
+            raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise PipelineError("stage names stand more than once", [", ".join(twice)], fix="give each Stage its own name")
+        for before, after in pairwise(self.stages):
+            if before.cutoff is not None and after.cutoff is not None and after.cutoff > before.cutoff:
+                message = f"{after!r} cannot cut: {before!r} before it passes on at most {before.cutoff} documents"
+                warnings.warn(message, CascadeWarning, stacklevel=3)
+
+    @classmethod
+    def of(cls, pipeline: pt.Transformer) -> Cascade:
+        """Read any PyTerrier pipeline into its stages and cut-offs.
+
+        Text loaders and query rewriters ride with the scorer they prepare for; what adjusts a score rides with the scorer before.
+        Read a pipeline before you ``compile()`` it: compiling fuses cut-offs into retrievers.
+
+        Args:
+            pipeline: Transformers composed with ``>>`` and ``%``, nested and third-party ones included.
+
+        Returns:
+            The cascade; ``Cascade.of(pipeline).pipeline()`` ranks as ``pipeline``.
+
+        Raises:
+            PipelineError: It has no scorer, or a transformer that PyTerrier cannot inspect.
+        """
+        if isinstance(pipeline, cls):
+            return pipeline
+        if not isinstance(pipeline, pt.Transformer):
+            found = f"{pipeline!r} ({type(pipeline).__name__}), expected a PyTerrier transformer"
+            raise PipelineError("this is not a pipeline", [found], fix="Cascade.of(retriever % 1000 >> reranker % 20)")
+        stages, ending = read(list(_flatten(pipeline)))
+        return cls(stages, ending)
+
+    @property
+    def cutoffs(self) -> tuple[int | None, ...]:
+        """The cut-off of each stage; None where a stage passes everything on."""
+        return tuple(stage.cutoff for stage in self.stages)
+
+    def with_cutoffs(self, *cutoffs: SupportsIndex | None, **by_name: SupportsIndex | None) -> Cascade:
+        """Return the cascade with other cut-offs.
+
+        Args:
+            *cutoffs: For the first stages, in order; the remaining stages keep theirs. Each 1 or more, or None for no cut.
+            **by_name: The same by the name of the stage: ``with_cutoffs(bm25=500)``.
+
+        Raises:
+            PipelineError: A cut-off is not a whole number of 1 or more, there are more than stages, or a name is unknown.
+        """
+        if len(cutoffs) > len(self):
+            raise PipelineError(f"{len(cutoffs)} cut-offs for {len(self)} stage(s)", [repr(self)])
+        new = dict(zip((stage.name for stage in self.stages), cutoffs, strict=False))
+        for name, cutoff in by_name.items():
+            new[self.stages[self.position(name)].name] = cutoff
+        checked = {name: check_cutoff(cutoff, name) for name, cutoff in new.items()}
+        stages = (replace(stage, cutoff=checked.get(stage.name, stage.cutoff)) for stage in self.stages)
+        return replace(self, stages=tuple(stages))
+
+    def with_stage(
+        self, stage: str | int, *, name: str = "", depends: Depends | None = None, documents: Documents | None = None
+    ) -> Cascade:
+        """Return the cascade with what you know of a stage: its name, what its scores depend on, what it does to the documents.
+
+        Args:
+            stage: Its name or position.
+            name: Its new name; empty: as it was.
+            depends: ``point``, ``pair``, ``list`` or ``unknown``; None: as it was.
+            documents: ``new``, ``same`` or ``any``; None: as it was.
+
+        Raises:
+            PipelineError: There is no such stage, or a value is none of these.
+        """
+        n = self.position(stage)
+        old = self.stages[n]
+        told = replace(old, name=name or old.name, depends=depends or old.depends, documents=documents or old.documents)
+        return replace(self, stages=(*self.stages[:n], told, *self.stages[n + 1 :]))
+
+    def prefix(self, n: int) -> Cascade:
+        """Return the cascade of the first n stages.
+
+        Args:
+            n: 1 to the number of stages.
+
+        Raises:
+            PipelineError: n is outside that range.
+        """
+        if not 1 <= n <= len(self):
+            raise PipelineError(f"{self!r} has no prefix of {n} stages", [f"expected 1 to {len(self)}"])
+        return Cascade(self.stages[:n])
+
+    def without(self, stage: str | int) -> Cascade:
+        """Return the cascade without one of its stages.
+
+        Args:
+            stage: Its name or position.
+
+        Raises:
+            PipelineError: There is no such stage, or it is the only one.
+        """
+        n = self.position(stage)
+        return replace(self, stages=self.stages[:n] + self.stages[n + 1 :])
+
+    def pipeline(self) -> pt.Transformer:
+        """Return the cascade as a plain PyTerrier pipeline, which knows nothing of pt_cascade."""
+        cuts = (() if stage.cutoff is None else (pt.RankCutoff(stage.cutoff),) for stage in self.stages)
+        stages = (stage.transformers for stage in self.stages)
+        parts = [*chain.from_iterable(chain.from_iterable(zip(stages, cuts, strict=True))), *self.ending]
+        return parts[0] if len(parts) == 1 else pt.Compose(*parts)
+
+    def position(self, stage: str | int) -> int:
+        """Return where a stage stands, from 0.
+
+        Args:
+            stage: Its name, or its position, which may count from the end.
+
+        Raises:
+            PipelineError: There is no such stage.
+        """
+        names = [one.name for one in self.stages]
+        if stage in names:
+            return names.index(str(stage))
+        if isinstance(stage, int) and -len(names) <= stage < len(names):
+            return stage % len(names)
+        raise PipelineError(f"no stage {stage!r}", [f"this cascade has {', '.join(names)}"])
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Rank as the plain pipeline does, and check every stage's frame.
+
+        Args:
+            inp: Frame[qid, query] of topics, or Frame[qid, query, docno, ...] of results to re-rank.
+
+        Returns:
+            Frame[qid, docno, score, rank, ...] of the last stage.
+
+        Raises:
+            CascadeError: A frame does not fit, or a stage failed; see ``pt_cascade.cascade.steps``.
+        """
+        kept = inp
+        for step in walk(self.stages, inp):
+            kept = step.kept
+        for part in self.ending:
+            kept = part.transform(kept)
+        return kept
+
+    def transform_inputs(self) -> list[list[str]]:
+        """Answer PyTerrier's inspection as the plain pipeline would."""
+        return list(pt.inspect.transformer_inputs(self.pipeline()))
+
+    def transform_outputs(self, input_columns: list[str]) -> list[str]:
+        """Answer PyTerrier's inspection as the plain pipeline would."""
+        return list(pt.inspect.transformer_outputs(self.pipeline(), input_columns))
+
+    def schematic(self, *, input_columns: list[str]) -> dict[str, object]:
+        """Draw as the plain pipeline."""
+        return dict(pt.schematic.transformer_schematic(self.pipeline(), input_columns=input_columns))
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter(self.stages)
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def __getitem__(self, stage: str | int) -> Stage:
+        return self.stages[self.position(stage)]
+
+    def __repr__(self) -> str:
+        return " · ".join(map(repr, self.stages))
+
+
+def _flatten(pipeline: pt.Transformer) -> Iterator[pt.Transformer | Stage]:
+    """Lay nested pipelines and cascades out in a row."""
+    if isinstance(pipeline, Cascade):
+        yield from pipeline.stages
+        yield from pipeline.ending
+    elif isinstance(pipeline, pt.Compose):
+        for part in pipeline:
+            yield from _flatten(part)
+    else:
+        yield pipeline

@@ -1,0 +1,118 @@
+"""What is known of PyTerrier's and its plugins' classes; what is not listed here and declares nothing is unknown.
+
+Any transformer may declare itself, as our own stages do, with the class attributes ``stage_name``, ``depends`` and ``documents``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import pyterrier as pt
+
+    from pt_cascade.cascade.stage import Depends, Documents
+
+Role: TypeAlias = Literal["scorer", "loader", "adjuster"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a class does in a cascade.
+
+    Attributes:
+        name: The stage's name; empty: made of the class's name.
+        role: Whether it creates the score, prepares for the next scorer, or changes the last one's score; None: by inspection.
+        depends: What its scores depend on; for a loader or adjuster, ``point`` means that it treats each row by itself.
+        documents: What it does to the documents when it is given some.
+    """
+
+    name: str = ""
+    role: Role | None = None
+    depends: Depends = "unknown"
+    documents: Documents = "same"
+
+
+_RETRIEVER = Known(role="scorer", depends="point", documents="any")
+_VECTOR_RETRIEVER = Known("dense", "scorer", "point", "any")
+_VECTOR_SCORER = Known("bi_encoder", "scorer", "point")
+_ADAPTIVE = Known("", "scorer", "list", "any")
+_ROWS = Known(role="loader", depends="point")
+
+KNOWN: dict[str, Known] = {
+    # PyTerrier
+    "pyterrier.terrier.retriever.Retriever": _RETRIEVER,
+    "pyterrier.transformer.SourceTransformer": Known("run", "scorer", "point", "any"),
+    "pyterrier.transformer.UniformTransformer": Known("run", "scorer", "point", "any"),
+    "pyterrier._ops.ScalarProduct": Known(role="adjuster", depends="point"),
+    "pyterrier._ops.Concatenate": Known("concatenate", "scorer", "list", "any"),
+    "pyterrier.text.SlidingWindowPassager": Known(role="loader", depends="point", documents="any"),
+    "pyterrier.text.DePassager": Known(role="adjuster", documents="any"),
+    "pyterrier.terrier._text_loader.TerrierTextLoader": _ROWS,
+    "pyterrier.datasets._irds.IRDSTextLoader": _ROWS,
+    "pyterrier.apply_base.ApplyDocumentScoringTransformer": Known("doc_score"),
+    "pyterrier.apply_base.DropColumnTransformer": _ROWS,
+    "pyterrier.apply_base.RenameColumnsTransformer": _ROWS,
+    # PISA
+    "pyterrier_pisa.PisaRetrieve": _RETRIEVER,
+    # dense retrieval
+    "pyterrier_dr.flex.np_retr.NumpyRetriever": _VECTOR_RETRIEVER,
+    "pyterrier_dr.flex.torch_retr.TorchRetriever": _VECTOR_RETRIEVER,
+    "pyterrier_dr.flex.faiss_retr.FaissRetriever": _VECTOR_RETRIEVER,
+    "pyterrier_dr.flex.np_retr.NumpyScorer": _VECTOR_SCORER,
+    "pyterrier_dr.flex.torch_retr.TorchScorer": _VECTOR_SCORER,
+    "pyterrier_dr.flex.np_retr.NumpyVectorLoader": _ROWS,
+    "pyterrier_dr.biencoder.BiQueryEncoder": _ROWS,
+    "pyterrier_dr.biencoder.BiDocEncoder": _ROWS,
+    "pyterrier_dr.biencoder.BiScorer": _VECTOR_SCORER,
+    # adaptive re-ranking looks at the list, and adds neighbours to it
+    "pyterrier_dr.flex.gar.FlexGar": _ADAPTIVE,
+    "pyterrier_dr.flex.ladr.LadrPreemptive": _ADAPTIVE,
+    "pyterrier_dr.flex.ladr.LadrAdaptive": _ADAPTIVE,
+    "pyterrier_adaptive.gar.GAR": _ADAPTIVE,
+    # T5: MonoT5 claims point, but stock scores move with the batch, so only at batch size 1
+    "pyterrier_t5.MonoT5ReRanker": Known("mono_t5", "scorer"),
+    "pyterrier_t5.mT5ReRanker": Known("mono_t5", "scorer"),
+    "pyterrier_t5.DuoT5ReRanker": Known("duo_t5", "scorer", "pair"),
+    # fusion, caches, LLMs
+    "pyterrier_alpha.fusion.RRFusion": Known("rrf", "scorer", "list", "any"),
+    "pyterrier_caching.scorer_cache.Sqlite3ScorerCache": Known("scorer_cache", "scorer"),
+    "pyterrier_caching.scorer_cache.Hdf5ScorerCache": Known("scorer_cache", "scorer"),
+    "pyterrier_caching.retriever_cache.DbmRetrieverCache": Known("retriever_cache", "scorer", "point", "any"),
+    "pyterrier_generative.GenerativeRanker": Known("llm", "scorer", "list"),
+}
+
+
+def look_up(transformer: pt.Transformer) -> Known:
+    """Tell what is known of a transformer: by its own declaration, else by its class, else nothing.
+
+    Args:
+        transformer: Any PyTerrier transformer.
+
+    Returns:
+        What its class does; a class nobody knows has role None and depends ``unknown``.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> look_up(pt.apply.doc_score(lambda row: 1.0)).depends
+        'unknown'
+    """
+    kind = type(transformer)
+    names = [f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__]
+    known = next((KNOWN[name] for name in names if name in KNOWN), Known())
+    depends: Depends = getattr(transformer, "depends", known.depends)
+    if known.name == "mono_t5" and known.depends == "unknown" and getattr(transformer, "batch_size", 0) == 1:
+        depends = "point"
+    name = getattr(transformer, "stage_name", "") or known.name or _name(transformer)
+    return Known(name, known.role, depends, getattr(transformer, "documents", known.documents))
+
+
+def _name(transformer: pt.Transformer) -> str:
+    """A retriever is called after its weighting model, anything else after its class."""
+    if type(transformer).__name__ == "Retriever":
+        return str(getattr(transformer, "controls", {}).get("wmodel", "terrier")).lower()
+    if type(transformer).__name__ == "PisaRetrieve":
+        return str(transformer.scorer.value)
+    words = re.sub(r"^Apply|Transformer$|ReRanker$|Reranker$", "", type(transformer).__name__)
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", words).lower() or type(transformer).__name__.lower()

@@ -1,0 +1,109 @@
+"""A stage: everything up to and including a transformer that creates the score, and the cut-off after it."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, get_args
+
+from pt_cascade.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyterrier as pt
+
+Depends: TypeAlias = Literal["point", "pair", "list", "unknown"]
+Documents: TypeAlias = Literal["new", "same", "any"]
+
+
+@dataclass(frozen=True, repr=False)
+class Stage:
+    """One ranker of a cascade, what it may do to its input, and how much of its ranking goes on.
+
+    Two stages are equal if their transformers are (PyTerrier's own compare by value, many plugins' by identity).
+
+    Attributes:
+        name: What the cascade calls it; unique within a cascade.
+        transformers: What runs, in order: loaders of text or vectors, the scorer, and what adjusts its scores.
+        cutoff: How many documents of each query go on, at least 1; None: all of them.
+        depends: What a score depends on: ``point`` (query, document), ``pair`` (query, two documents), ``list`` (the whole
+            list), or ``unknown``, which is never taken for ``point``.
+        documents: ``new``: it retrieves; ``same``: it returns exactly the documents it was given; ``any``: it may add or lose some.
+        scorer: Position in ``transformers`` of the one that creates the score.
+
+    Raises:
+        PipelineError: A field is none of the above.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> Stage("length", (pt.apply.doc_score(lambda row: len(row["text"])),), cutoff=10, depends="point", documents="same")
+        length → 10
+    """
+
+    name: str
+    transformers: tuple[pt.Transformer, ...]
+    cutoff: int | None = None
+    depends: Depends = "unknown"
+    documents: Documents = "any"
+    scorer: int = -1
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a stage, all reasons at once."""
+        problems = []
+        if not self.transformers:
+            problems.append("it has no transformer")
+        if self.depends not in get_args(Depends):
+            problems.append(f"depends is {self.depends!r}, expected one of {', '.join(get_args(Depends))}")
+        if self.documents not in get_args(Documents):
+            problems.append(f"documents is {self.documents!r}, expected one of {', '.join(get_args(Documents))}")
+        if not -len(self.transformers) <= self.scorer < max(len(self.transformers), 1):
+            problems.append(f"scorer is {self.scorer}, but it has {len(self.transformers)} transformer(s)")
+        if problems:
+            raise PipelineError(f"stage {self.name!r} cannot be made", problems)
+        object.__setattr__(self, "cutoff", check_cutoff(self.cutoff, self.name))
+
+    def __repr__(self) -> str:
+        return self.name if self.cutoff is None else f"{self.name} → {self.cutoff}"
+
+
+def check_cutoff(cutoff: SupportsIndex | None, stage: str) -> int | None:
+    """Return the cut-off as an int, whatever integer type it came in.
+
+    Args:
+        cutoff: 1 or more, or None for no cut-off.
+        stage: Whose it is, for the error.
+
+    Raises:
+        PipelineError: It is not a whole number, or below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> check_cutoff(np.int64(100), "bm25")
+        100
+    """
+    if cutoff is None:
+        return None
+    expected = "expected a whole number, 1 or more, or None for no cut-off"
+    try:
+        k = operator.index(cutoff)
+    except TypeError:
+        k = 0
+    if k < 1 or isinstance(cutoff, bool):
+        found = f"{cutoff!r} ({type(cutoff).__name__})"
+        raise PipelineError(f"cut-off of stage {stage!r} is {found}", [expected], fix="e.g. stage % 100")
+    return k
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Number the names that stand more than once.
+
+    Example:
+        >>> unique_names(["bm25", "mono_t5", "bm25"])
+        ['bm25', 'mono_t5', 'bm25_2']
+    """
+    given: list[str] = []
+    for name in names:
+        free = (f"{name}_{n}" if n > 1 else name for n in range(1, len(given) + 2))
+        given.append(next(new for new in free if new not in given))
+    return given

@@ -1,0 +1,147 @@
+"""A cascade run one stage at a time over one frame, with a guard at every boundary."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyterrier as pt
+
+from pt_cascade.errors import CascadeError, CascadeWarning, StageError
+from pt_cascade.frames import canonical_results, canonical_topics, check_text
+from pt_cascade.ranking import same_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pt_cascade.cascade.stage import Stage
+
+_TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one stage made of one frame.
+
+    Attributes:
+        stage: The stage.
+        given: Frame[qid, query, ...] or Frame[qid, docno, ...]: what went in.
+        ranked: Frame[qid, docno, score, rank, ...]: everything it ranked.
+        kept: The rows of ``ranked`` whose rank is below the stage's cut-off.
+        pairs: Shape (number of rows given to the scorer,): the qid of each (query, document) pair that a model scored; empty for
+            a retriever.
+        ms: Milliseconds that the stage's own transformers and its cut-off took, guards not counted.
+    """
+
+    stage: Stage
+    given: pd.DataFrame
+    ranked: pd.DataFrame
+    kept: pd.DataFrame
+    pairs: pd.Series[str]
+    ms: float
+
+
+def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[Step]:
+    """Run the stages one after the other, and show each one's work.
+
+    A re-ranking stage that is given no row is not called: there is nothing to rank.
+
+    Args:
+        stages: In order.
+        frame: Frame[qid, query] of topics, or Frame[qid, query, docno, ...] of results to re-rank.
+        clock: Seconds, for ``Step.ms``.
+
+    Yields:
+        One Step a stage. ``step.kept`` is what the plain pipeline would hand on.
+
+    Raises:
+        FrameError: The frame, or what a stage returned, is not what it should be.
+        StageError: A stage failed, invented or lost a query or a document, or lacked a column.
+    """
+    given = _canonical_start(frame)
+    for stage in stages:
+        if "docno" in given and not len(given):
+            step = Step(stage, given, given, given, given["qid"], 0.0)
+        else:
+            step = _take(stage, given, clock)
+        yield step
+        given = step.kept
+
+
+def _canonical_start(frame: pd.DataFrame) -> pd.DataFrame:
+    if "docno" not in frame:
+        return canonical_topics(frame)
+    if "score" in frame:
+        return canonical_results(frame, "input")
+    checked = canonical_results(frame.drop(columns="rank", errors="ignore").assign(score=0.0), "input")
+    return checked.drop(columns=["score", "rank"])
+
+
+def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
+    """Run one stage: its parts, the guards, the cut."""
+    frame, ms = given, 0.0
+    pairs = given["qid"].iloc[:0]
+    for n, part in enumerate(stage.transformers):
+        _warn_of_empty_text(frame, stage)
+        check_text(frame, _TEXT, stage.name)
+        if n == stage.scorer % len(stage.transformers) and "docno" in frame:
+            pairs = frame["qid"]
+        start = clock()
+        frame = _call(part, frame, stage)
+        ms += 1000 * (clock() - start)
+    ranked = canonical_results(frame, stage.name)
+    _check_documents(stage, given, ranked)
+    start = clock()
+    kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
+    ms += 1000 * (clock() - start)
+    return Step(stage, given, ranked, kept, pairs, ms)
+
+
+def _call(part: pt.Transformer, frame: pd.DataFrame, stage: Stage) -> pd.DataFrame:
+    """Run one transformer; say whose error it was."""
+    try:
+        out = part.transform(frame)
+    except CascadeError:
+        raise
+    except pt.validate.InputValidationError as error:
+        wanted = " or ".join(", ".join(mode.missing_columns) or "nothing" for mode in error.modes)
+        problem = f"{part!r} misses column(s) {wanted}; it was given {', '.join(frame.columns)}"
+        fix = "put what adds them before it, e.g. pt.text.get_text(index)"
+        raise StageError(f"stage {stage.name!r} cannot run", [problem], fix=fix) from error
+    except Exception as error:
+        problem = f"{part!r} raised {type(error).__name__}: {error}"
+        raise StageError(f"stage {stage.name!r} failed on {len(frame)} row(s)", [problem]) from error
+    if not isinstance(out, pd.DataFrame):
+        raise StageError(f"stage {stage.name!r} failed", [f"{part!r} returned {type(out).__name__}, expected a DataFrame"])
+    return out
+
+
+def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) -> None:
+    """Hold the stage to its promise about queries and documents."""
+    if strangers := sorted(set(ranked["qid"].unique()) - set(given["qid"].unique())):
+        problem = f"it returned {len(strangers)} qid(s) that it was not given, e.g. {strangers[0]}"
+        raise StageError(f"stage {stage.name!r} invented queries", [problem])
+    if stage.documents != "same" or same_pairs(given, ranked):
+        return
+    before = pd.MultiIndex.from_frame(given[["qid", "docno"]])
+    after = pd.MultiIndex.from_frame(ranked[["qid", "docno"]])
+    problems = [
+        f"{len(pairs)} document(s) {what}, first qid {pairs[0][0]}, docno {pairs[0][1]}"
+        for what, pairs in (("lost", before.difference(after)), ("invented", after.difference(before)))
+        if len(pairs)
+    ]
+    fix = f"if that is what it is for: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
+    raise StageError(f"stage {stage.name!r} did not return the documents it was given", problems, fix=fix)
+
+
+def _warn_of_empty_text(frame: pd.DataFrame, stage: Stage) -> None:
+    """An empty text is scored like any other, but said."""
+    if _TEXT not in frame or "docno" not in frame:
+        return
+    empty = frame.loc[(frame[_TEXT].to_numpy(object) == ""), "docno"].unique()
+    if len(empty):
+        message = f"stage {stage.name!r} ranks {len(empty)} document(s) whose text is empty, e.g. docno {empty[0]}"
+        warnings.warn(message, CascadeWarning, stacklevel=2)

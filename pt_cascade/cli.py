@@ -1,0 +1,56 @@
+"""The command line: parse and delegate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pt_cascade import __version__
+from pt_cascade.errors import CascadeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "quickstart": "see a real three-stage cascade beat its own first stage",
+    "search": "see what each stage of a cascade thinks of one query",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``pt-cascade``.
+
+    Args:
+        argv: The words after the program's name; None: those it was started with.
+
+    Returns:
+        0; 1 after an error of ours, which is printed without a traceback; 130 when interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    command = import_module(f"pt_cascade.commands.{arguments.command}")
+    try:
+        for text in command.execute(arguments):
+            print(text, flush=True)
+    except CascadeError as error:
+        print(f"pt-cascade {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pt-cascade", description="Ranking cascades on PyTerrier.")
+    parser.add_argument("--version", action="version", version=f"pt_cascade {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        import_module(f"pt_cascade.commands.{name}").add_arguments(command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

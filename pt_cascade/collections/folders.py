@@ -1,0 +1,215 @@
+"""A collection in a folder: ``docs.jsonl.gz`` (or ``docs.jsonl``), ``topics.tsv`` and ``qrels.txt``.
+
+=============== ============================================================ =================================================
+file            a line                                                       rules
+=============== ============================================================ =================================================
+docs.jsonl[.gz] ``{"docno": "7", "title": "...", "text": "..."}``             all text; docno once, no white space; title optional
+topics.tsv      ``qid<TAB>query``                                            as ``trec.read_topics``
+qrels.txt       ``qid 0 docno label``                                        as ``trec.read_qrels``
+=============== ============================================================ =================================================
+
+A document is its title and text (``join_title``). Other keys are passed over. Every line is checked when the folder is opened;
+the documents themselves stay on disk.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pt_cascade.collections.cache import build_once
+from pt_cascade.collections.collection import Collection, join_title, make_collection, unjudged
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, RecordError
+from pt_cascade.trec import read_qrels, read_topics, write_qrels, write_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+_DOCS = ("docs.jsonl.gz", "docs.jsonl")
+_SHOWN = 5
+_WIDTH = 80
+_ID = re.compile(r"[^\s\0\ufeff]+")
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class FolderDocuments:
+    """The documents of one file, read again each time, one at a time.
+
+    Attributes:
+        path: ``docs.jsonl`` or ``docs.jsonl.gz``.
+        size: How many there are.
+    """
+
+    path: Path
+    size: int
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        """Read each document; the file was checked when the folder was opened.
+
+        Raises:
+            RecordError: The file has changed since, and a line is not a document.
+        """
+        for number, line in _lines(self.path):
+            try:
+                yield _document(line)
+            except ValueError as error:  # noqa: PERF203 - the error says which line
+                raise RecordError(f"{self.path} has changed since it was opened", [f"line {number}: {error}"]) from None
+
+    def __len__(self) -> int:
+        """Count them, as they were when the folder was opened."""
+        return self.size
+
+
+def open_folder(path: Path) -> Collection:
+    r"""Open a folder after checking every line in it.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The collection, named by the folder's path: ``./scifact``.
+
+    Raises:
+        MissingError: There is no such folder.
+        CollectionError: Files are missing, lines cannot be read, docnos stand twice, or no topic has a judgment: all at once.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> _ = (folder / "docs.jsonl").write_text('{"docno": "NA", "title": "Sums", "text": "A running total."}')
+        >>> _ = (folder / "topics.tsv").write_text("1\tcumulative sum\n")
+        >>> _ = (folder / "qrels.txt").write_text("1 0 NA 2\n")
+        >>> list(open_folder(folder).docs())
+        [{'docno': 'NA', 'text': 'Sums A running total.'}]
+    """
+    if not path.is_dir():
+        fix = f"a folder with {_DOCS[0]}, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs"
+        raise MissingError(f"there is no folder {path}", fix=fix)
+    problems: list[str] = []
+    documents = _documents(path, problems)
+    topics = _frame(path / "topics.tsv", read_topics, problems)
+    qrels = _frame(path / "qrels.txt", read_qrels, problems)
+    if topics is not None and qrels is not None and (problem := unjudged(topics, qrels)):
+        problems.append(problem)
+    if problems or topics is None or qrels is None:
+        fix = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
+        raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
+    name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
+    return make_collection(name, topics, qrels, documents)
+
+
+def write_folder(collection: Collection, path: Path) -> None:
+    """Write a collection as a folder that ``open_folder`` opens, with the same fingerprint; it is there whole or not at all.
+
+    Args:
+        collection: Its documents are written one by one, title and text as one text.
+        path: A place where nothing is.
+
+    Raises:
+        CollectionError: Something is there.
+        FrameError: A qid, docno or query cannot be written as TREC.
+
+    Example:
+        >>> from pt_cascade.collections.pydocs import pydocs
+        >>> collection, folder = pydocs(queries=50), getfixture("tmp_path") / "numpy"
+        >>> write_folder(collection, folder)
+        >>> open_folder(folder).fingerprint == collection.fingerprint
+        True
+    """
+    if path.exists():
+        raise CollectionError(f"cannot write the collection {path}", ["something is there already"], fix=f"rm -r {path}")
+
+    def fill(folder: Path) -> None:
+        with gzip.open(folder / _DOCS[0], "wt", encoding="utf-8", compresslevel=6) as file:
+            file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in collection.docs())
+        write_topics(collection.topics, folder / "topics.tsv")
+        write_qrels(collection.qrels, folder / "qrels.txt")
+
+    build_once(path, fill)
+
+
+def _frame(path: Path, read: Callable[[Path], pd.DataFrame], problems: list[str]) -> pd.DataFrame | None:
+    try:
+        return read(path)
+    except CascadeError as error:
+        problems += [f"{path.name}: {problem}" for problem in error.problems] or [str(error)]
+        return None
+
+
+def _documents(folder: Path, problems: list[str]) -> FolderDocuments:
+    """Check every line of the documents' file."""
+    there = [folder / name for name in _DOCS if (folder / name).is_file()]
+    if len(there) != 1:
+        problems.append(f"there is {'both' if there else 'neither'} {' and '.join(_DOCS)}, expected one of them")
+        return FolderDocuments(folder / _DOCS[0], 0)
+    path = there[0]
+    size, faults = _check(path)
+    problems += [f"{path.name}: {fault}" for fault in faults[:_SHOWN]]
+    if len(faults) > _SHOWN:
+        problems.append(f"{path.name}: and {len(faults) - _SHOWN} more")
+    return FolderDocuments(path, size)
+
+
+def _check(path: Path) -> tuple[int, list[str]]:
+    """Count the documents, and name each line that is none or repeats a docno."""
+    faults: list[str] = []
+    above: dict[str, int] = {}
+    try:
+        for number, line in _lines(path):
+            try:
+                docno = _document(line)["docno"]
+            except ValueError as error:
+                faults.append(f"line {number}: {error}: {_clip(line)}")
+                continue
+            if docno in above:
+                faults.append(f"line {number}: docno {docno!r} stands already on line {above[docno]}")
+            above.setdefault(docno, number)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        faults.append(f"its gzip is broken ({error})")
+    return len(above), faults if above or faults else ["it holds no document"]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Give each line that is not blank, and its number from 1."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+
+
+def _document(line: bytes) -> dict[str, str]:
+    """Read one line, or raise ValueError with everything that is wrong with it."""
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON in UTF-8 ({error})") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"a JSON {type(record).__name__}, expected an object")  # noqa: TRY004 - one kind for all faults of a line
+    faults: list[str] = []
+    docno, title, text = (_text(record, key, faults) for key in ("docno", "title", "text"))
+    if not faults and not _ID.fullmatch(docno):
+        faults.append(f"docno {docno!r} is empty or holds white space, which no run can carry")
+    if faults:
+        raise ValueError("; ".join(faults))
+    return {"docno": docno, "text": join_title(title, text)}
+
+
+def _text(record: dict[str, object], key: str, faults: list[str]) -> str:
+    value = record.get(key, "")
+    if key not in record and key != "title":
+        faults.append(f"{key} is missing")
+    elif not isinstance(value, str):
+        faults.append(f"{key} is {'null' if value is None else f'{type(value).__name__} {value!r}'}, expected text")
+    elif _HALF.search(value):
+        faults.append(f"{key} holds half a surrogate pair, which UTF-8 cannot hold")
+    return value if isinstance(value, str) else ""
+
+
+def _clip(line: bytes) -> str:
+    text = line.decode("utf-8", "backslashreplace").strip()
+    return repr(text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "...")

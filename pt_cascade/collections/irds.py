@@ -1,0 +1,227 @@
+"""Anything that ``pt.get_dataset`` knows: ir_datasets as ``irds:beir/scifact/test``, PyTerrier's own as ``vaswani``.
+
+From ir_datasets a document is what the dataset itself calls its text (``default_text``), else all its text fields, title first;
+a query likewise, else its field ``query``, ``text`` or ``title``. Nothing is tokenised. Topics and judgments are fetched when
+the collection is opened, documents when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+import pandas as pd
+
+from pt_cascade.collections.collection import Collection, join_title, make_collection
+from pt_cascade.errors import CascadeError, CollectionError, MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_QUERY_FIELDS = ("query", "text", "title")
+_SHOWN = 4
+
+
+class _Record(Protocol):
+    """A document, query or judgment of ir_datasets: a named tuple."""
+
+    _fields: tuple[str, ...]
+
+    def _asdict(self) -> dict[str, object]: ...
+
+
+class _IrDataset(Protocol):
+    """What of an ir_datasets dataset is used here."""
+
+    def docs_iter(self) -> Iterable[_Record]: ...
+    def docs_count(self) -> int | None: ...
+    def queries_iter(self) -> Iterable[_Record]: ...
+    def qrels_iter(self) -> Iterable[_Record]: ...
+    def has_docs(self) -> bool: ...
+    def has_queries(self) -> bool: ...
+    def has_qrels(self) -> bool: ...
+
+
+class _PyTerrierDataset(Protocol):
+    """What of another PyTerrier dataset is used here."""
+
+    def get_corpus_iter(self, *, verbose: bool) -> Iterable[Mapping[str, object]]: ...
+    def get_topics(self) -> pd.DataFrame: ...
+    def get_qrels(self) -> pd.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class DatasetDocuments:
+    """The documents of a PyTerrier dataset, read again each time, one at a time.
+
+    Attributes:
+        name: As ``pt.get_dataset`` takes it.
+    """
+
+    name: str
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        """Read each document; the first time, the dataset may fetch them.
+
+        Raises:
+            MissingError: They cannot be fetched.
+            CollectionError: The dataset has none, or one without a text.
+        """
+        dataset, inner = _dataset(self.name)
+        with _fetching(self.name, "documents"):
+            records = inner.docs_iter() if inner else dataset.get_corpus_iter(verbose=False)
+            for record in records:
+                yield _document(self.name, record if isinstance(record, dict) else cast("_Record", record))
+
+    def __len__(self) -> int:
+        """Count them; where the dataset does not say, by reading all."""
+        inner = _dataset(self.name)[1]
+        with _fetching(self.name, "documents"):
+            count = inner.docs_count() if inner else None
+        return sum(1 for _ in self) if count is None else count
+
+
+def open_dataset(name: str) -> Collection:
+    """Open a dataset by the name that ``pt.get_dataset`` takes.
+
+    Args:
+        name: Such as ``irds:beir/scifact/test`` or ``vaswani``.
+
+    Returns:
+        The collection of this name.
+
+    Raises:
+        CollectionError: PyTerrier knows no such dataset, or it has no documents, topics or judgments.
+        MissingError: Its topics or judgments cannot be fetched.
+
+    Example:
+        >>> open_dataset("irds:beir/scifact")
+        Traceback (most recent call last):
+            ...
+        pt_cascade.errors.CollectionError: dataset 'irds:beir/scifact' is no test collection: it has no qrels, expected documents,
+        topics and qrels. Fix: one of irds:beir/scifact/test, irds:beir/scifact/train
+    """
+    dataset, inner = _dataset(name)
+    if inner:
+        _require_parts(name, inner)
+    with _fetching(name, "topics"):
+        topics = _topics(name, inner.queries_iter()) if inner else _query_column(name, dataset.get_topics())
+    with _fetching(name, "qrels"):
+        qrels = _qrels(name, inner.qrels_iter()) if inner else dataset.get_qrels()
+    return make_collection(name, topics, qrels, DatasetDocuments(name))
+
+
+def is_dataset(name: str) -> bool:
+    """Tell whether PyTerrier knows a dataset by this name; nothing is fetched.
+
+    Args:
+        name: Such as ``irds:beir/scifact/test`` or ``vaswani``.
+
+    Returns:
+        Whether it does.
+
+    Example:
+        >>> is_dataset("irds:vaswani"), is_dataset("vaswani"), is_dataset("vaswany")
+        (True, True, False)
+    """
+    import pyterrier as pt  # noqa: PLC0415 - costs a second, which the other collections need not pay
+
+    try:
+        pt.get_dataset(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _dataset(name: str) -> tuple[_PyTerrierDataset, _IrDataset | None]:
+    """Give PyTerrier's dataset, and that of ir_datasets where it stands behind it."""
+    import pyterrier as pt  # noqa: PLC0415 - as above
+
+    if not is_dataset(name):
+        raise CollectionError(f"PyTerrier knows no dataset {name!r}", fix="pt.datasets.list_datasets() names them all")
+    dataset = pt.get_dataset(name)
+    return dataset, dataset.irds_ref() if hasattr(dataset, "irds_ref") else None
+
+
+def _require_parts(name: str, inner: _IrDataset) -> None:
+    """Refuse a dataset that is only part of a test collection, and name those below it that are whole."""
+    has = {"documents": inner.has_docs(), "topics": inner.has_queries(), "qrels": inner.has_qrels()}
+    if all(has.values()):
+        return
+    lacks = " and ".join(f"no {part}" for part, there in has.items() if not there)
+    whole = list(_whole_below(name))
+    more = f" and {len(whole) - _SHOWN} more" if len(whole) > _SHOWN else ""
+    fix = f"one of {', '.join(whole[:_SHOWN])}{more}" if whole else "pt.datasets.list_datasets() says what each dataset has"
+    problem = f"it has {lacks}, expected documents, topics and qrels"
+    raise CollectionError(f"dataset {name!r} is no test collection", [problem], fix=fix)
+
+
+def _whole_below(name: str) -> Iterator[str]:
+    import ir_datasets  # noqa: PLC0415 - as PyTerrier
+
+    prefix = name.partition(":")[2] + "/"
+    for key in sorted(key for key in ir_datasets.registry if key.startswith(prefix)):
+        inner = ir_datasets.load(key)
+        if inner.has_docs() and inner.has_queries() and inner.has_qrels():
+            yield f"irds:{key}"
+
+
+@contextmanager
+def _fetching(name: str, part: str) -> Iterator[None]:
+    """Say what could not be had, whatever the many kinds of download say."""
+    try:
+        yield
+    except CascadeError:
+        raise
+    except NotImplementedError as error:
+        problem = f"it has no {part}, expected documents, topics and qrels"
+        raise CollectionError(f"dataset {name!r} is no test collection", [problem]) from error
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        fix = "connect to the network, or copy the files to ~/.ir_datasets (irds:) or ~/.pyterrier; pydocs needs neither"
+        raise MissingError(f"cannot fetch the {part} of dataset {name!r}", [problem], fix=fix) from error
+
+
+def _document(name: str, record: _Record | dict[str, object]) -> dict[str, str]:
+    fields = dict(record) if isinstance(record, dict) else record._asdict()
+    docno, title = (fields.pop(key, "") for key in ("doc_id" if "doc_id" in fields else "docno", "title"))
+    title = title if isinstance(title, str) else ""
+    own = getattr(record, "default_text", None)
+    parts = [own().removeprefix(title).lstrip()] if own else [text for text in fields.values() if isinstance(text, str)]
+    if not isinstance(docno, str) or not docno or not (parts or title):
+        found = ", ".join(f"{key}: {type(value).__name__}" for key, value in fields.items()) or "none"
+        raise CollectionError(f"a document of {name!r} has no text", [f"docno {docno!r}, fields {found}; expected text"])
+    return {"docno": docno, "text": join_title(title, " ".join(parts))}
+
+
+def _topics(name: str, records: Iterable[_Record]) -> pd.DataFrame:
+    """Take each query as the dataset itself would have it, else by its field."""
+    rows = []
+    for record in records:
+        fields = record._asdict()
+        own = getattr(record, "default_text", None)
+        rows.append((fields.pop("query_id"), own() if own else fields[_query_field(name, list(fields))]))
+    return pd.DataFrame(rows, columns=["qid", "query"])
+
+
+def _query_column(name: str, topics: pd.DataFrame) -> pd.DataFrame:
+    field = _query_field(name, [str(column) for column in topics.columns if column != "qid"])
+    return topics[["qid", field]].rename(columns={field: "query"})
+
+
+def _query_field(name: str, fields: list[str]) -> str:
+    """Give the field of queries: the first of query, text and title, else the only one."""
+    field = next((field for field in _QUERY_FIELDS if field in fields), fields[0] if len(fields) == 1 else None)
+    if field is None:
+        problem = f"topics have {', '.join(fields) or 'no field'}, expected one of {', '.join(_QUERY_FIELDS)}"
+        raise CollectionError(f"dataset {name!r} does not say what its queries are", [problem])
+    return field
+
+
+def _qrels(name: str, records: Iterable[_Record]) -> pd.DataFrame:
+    frame = pd.DataFrame([record._asdict() for record in records])
+    if "relevance" not in frame:
+        problem = f"qrels have {', '.join(map(str, frame.columns)) or 'no row'}, expected relevance"
+        raise CollectionError(f"dataset {name!r} does not say what is relevant", [problem])
+    return frame.rename(columns={"query_id": "qid", "doc_id": "docno", "relevance": "label"})

@@ -1,0 +1,151 @@
+"""Installed packages by name and version, and their members as a fresh interpreter sees them.
+
+In this process a docstring may no longer be what the package wrote: SciPy, once imported, adds to that of ``numpy.sinc``, and draws
+new random numbers for some of its own; tqdm adds methods to pandas. So members are listed once in an interpreter of their own, with
+a fixed hash seed, and kept in the cache by package version. A package that you edit needs another version, or an emptied cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pt_cascade.collections import members
+from pt_cascade.collections.cache import build_once, cache_folder
+from pt_cascade.collections.members import Member
+from pt_cascade.errors import MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FILE = "members.json"
+_CHILD = """
+import json, sys
+path, package, file = json.loads(sys.argv[1])
+sys.path[:] = path
+from pt_cascade.collections.members import public_members
+with open(file, "w", encoding="utf-8") as out:
+    json.dump([[member.names, member.docstring] for member in public_members(package)], out)
+"""
+
+
+@dataclass(frozen=True, order=True)
+class Package:
+    """An installed package.
+
+    Attributes:
+        name: As it is imported, such as ``numpy`` or ``scipy.stats``.
+        version: Of its distribution, or of Python for what comes with it; empty where there is none.
+
+    Example:
+        >>> print(Package("numpy", "2.4.6"))
+        numpy==2.4.6
+    """
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}" if self.version else self.name
+
+
+def installed_packages(names: Sequence[str]) -> list[Package]:
+    """Look up packages without importing them, or say at once which are not there as asked for.
+
+    Args:
+        names: Importable names; ``numpy==2.4.6`` insists on a version.
+
+    Returns:
+        Each once, by name.
+
+    Raises:
+        MissingError: None is named, one is not installed, or has another version.
+
+    Example:
+        >>> import numpy
+        >>> installed_packages(["numpy"]) == [Package("numpy", numpy.__version__)]
+        True
+    """
+    asked = [name.partition("==")[::2] for name in names]
+    found = {Package(name, _version(name)) for name, _ in asked if _is_there(name)}
+    versions = {package.name: package.version for package in found}
+    problems = [f"there is no package {name!r}" for name, _ in asked if name not in versions]
+    for name, wanted in asked:
+        if wanted and versions.get(name, wanted) != wanted:
+            problems.append(f"{name} is {versions[name] or 'without a version'}, expected {wanted}")
+    if problems or not found:
+        fix = f"pip install {' '.join(names)}" if names else 'open_collection("pydocs:numpy,scipy")'
+        raise MissingError("cannot read the documentation of packages", problems or ["no package is named"], fix=fix)
+    return sorted(found)
+
+
+def package_members(package: Package) -> list[Member]:
+    """List the members of a package as a fresh interpreter sees them, or saw them when this version was first asked for.
+
+    Args:
+        package: Without a version, nothing is kept.
+
+    Returns:
+        The members, by canonical name.
+
+    Raises:
+        MissingError: The package cannot be imported.
+        CollectionError: The cache cannot be written.
+
+    Example:
+        >>> package_members(Package("base64", ""))[0].name
+        'base64.a85decode'
+    """
+    if package.version:
+        return _read(build_once(_place(package), lambda folder: _list(package, folder / _FILE)) / _FILE)
+    with tempfile.TemporaryDirectory() as folder:
+        _list(package, Path(folder) / _FILE)
+        return _read(Path(folder) / _FILE)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name.partition(".")[0]) is not None
+    except ValueError:  # an empty name, or __main__
+        return False
+
+
+def _version(name: str) -> str:
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return platform.python_version()
+    try:
+        return importlib.metadata.version(top)
+    except importlib.metadata.PackageNotFoundError:  # a distribution of another name, as scikit-learn of sklearn
+        distributions = importlib.metadata.packages_distributions().get(top, [])
+        return next(map(importlib.metadata.version, distributions), "")
+
+
+def _place(package: Package) -> Path:
+    """Give the folder for what depends on this package, this Python and the rules of what is public."""
+    rules = [platform.python_version(), sys.platform, platform.machine(), Path(members.__file__).read_text(encoding="utf-8")]
+    return cache_folder("pydocs", str(package), hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16])
+
+
+def _list(package: Package, file: Path) -> None:
+    """Let a fresh interpreter, with the same path for imports, write the members to a file."""
+    command = [sys.executable, "-c", _CHILD, json.dumps([sys.path, package.name, str(file)])]
+    fresh = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, env=fresh, capture_output=True, text=True, check=False)  # noqa: S603 - our own interpreter and code
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise MissingError(f"cannot read the documentation of {package}", [last], fix=f'python -c "import {package.name}"')
+
+
+def _read(file: Path) -> list[Member]:
+    return [Member(tuple(names), docstring) for names, docstring in json.loads(file.read_text(encoding="utf-8"))]

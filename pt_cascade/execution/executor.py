@@ -1,0 +1,184 @@
+"""A cascade run over topics in chunks of queries, with guards, a trace, and a say in what becomes of the tail."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import pandas as pd
+import pyterrier as pt
+from tqdm.auto import tqdm
+
+from pt_cascade.cascade import Cascade, Step, walk
+from pt_cascade.errors import CascadeError
+from pt_cascade.execution.tails import append_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Tail: TypeAlias = Literal["drop", "keep"]
+TRACE_COLUMNS = ("stage", "qid", "docs_in", "docs_out", "pairs", "ms", "shared_by")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a cascade made of some topics, and how.
+
+    Attributes:
+        results: Frame[qid, docno, score, rank, ...] of the last stage, queries in topic order.
+        trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
+            retriever; ``docs_out`` counts what passed the cut-off; ``pairs`` counts (query, document) pairs that a model scored;
+            ``ms`` is the stage's time for the chunk divided by ``shared_by``, the queries in it: sums are exact, but only rows
+            with ``shared_by`` 1 time a single query.
+    """
+
+    results: pd.DataFrame
+    trace: pd.DataFrame
+
+
+def run(
+    cascade: pt.Transformer,
+    topics: pd.DataFrame,
+    *,
+    tail: Tail = "drop",
+    chunk_size: int | None = 100,
+    verbose: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Run:
+    """Run a cascade stage by stage over the topics, and say what each stage did.
+
+    With ``tail="drop"`` the ranking is the plain pipeline's. Chunks bound what is in memory at once between stages; to bound the
+    results as well, take them chunk by chunk from ``run_chunks``.
+
+    Args:
+        cascade: A Cascade, or any pipeline that ``Cascade.of`` reads.
+        topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
+        tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below what was kept, in its old
+            order, the latest cut first.
+        chunk_size: Queries that go through the stages together, 1 or more; None: all.
+        verbose: Show a progress bar, one tick a query.
+        clock: Seconds, for the trace.
+
+    Returns:
+        The results and the trace.
+
+    Raises:
+        CascadeError: An argument or a frame does not fit, or a stage failed.
+
+    Example:
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+        >>> done = run(pt.Transformer.from_df(found) % 1, topics)
+        >>> done.results["docno"].tolist(), done.trace["docs_out"].tolist()
+        (['a'], [1])
+    """
+    chunks = list(run_chunks(cascade, topics, tail=tail, chunk_size=chunk_size, verbose=verbose, clock=clock))
+    frames = [chunk.results for chunk in chunks if len(chunk.results)] or [chunk.results for chunk in chunks[:1]]
+    results = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return Run(results, pd.concat([chunk.trace for chunk in chunks], ignore_index=True))
+
+
+def run_chunks(
+    cascade: pt.Transformer,
+    topics: pd.DataFrame,
+    *,
+    tail: Tail = "drop",
+    chunk_size: int | None = 100,
+    verbose: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Run]:
+    """Run a cascade and hand over each chunk of queries as it is done, so that memory does not grow with their number.
+
+    Args:
+        cascade: As for ``run``.
+        topics: As for ``run``.
+        tail: As for ``run``.
+        chunk_size: As for ``run``.
+        verbose: As for ``run``.
+        clock: As for ``run``.
+
+    Yields:
+        A Run for each chunk, in topic order; at least one.
+
+    Raises:
+        CascadeError: As for ``run``.
+    """
+    if tail not in get_args(Tail):
+        raise CascadeError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"], fix='tail="drop"')
+    if chunk_size is not None and chunk_size < 1:
+        raise CascadeError(f"chunk_size is {chunk_size}", ["expected 1 or more queries, or None for all"], fix="chunk_size=100")
+    stages = Cascade.of(cascade)
+    total = topics["qid"].nunique() if "qid" in topics else None
+    with tqdm(total=total, desc="cascade", unit="query", disable=not verbose) as bar:
+        for chunk in _chunks(topics, chunk_size):
+            done = _run_chunk(stages, chunk, tail, clock)
+            bar.update(len(done.trace) // len(stages))
+            yield done
+
+
+@dataclass(frozen=True)
+class Runner(pt.Transformer):  # type: ignore[misc]
+    """A cascade with the executor's options, as a PyTerrier transformer, e.g. to compare tails in ``pt.Experiment``.
+
+    Attributes:
+        cascade: What to run.
+        tail: As for ``run``.
+        chunk_size: As for ``run``.
+
+    Example:
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+        >>> Runner(Cascade.of(pt.Transformer.from_df(found) % 1), tail="keep").transform(topics)["docno"].tolist()
+        ['a', 'b']
+    """
+
+    cascade: Cascade
+    tail: Tail = "drop"
+    chunk_size: int | None = 100
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Run the cascade; see ``run``."""
+        return run(self.cascade, inp, tail=self.tail, chunk_size=self.chunk_size).results
+
+    def transform_inputs(self) -> list[list[str]]:
+        """Take what the cascade takes."""
+        return self.cascade.transform_inputs()
+
+    def transform_outputs(self, input_columns: list[str]) -> list[str]:
+        """Give what the cascade gives, and with a kept tail the stage that cut each row."""
+        return self.cascade.transform_outputs(input_columns) + (["cut_by"] if self.tail == "keep" else [])
+
+
+def _chunks(topics: pd.DataFrame, size: int | None) -> Iterator[pd.DataFrame]:
+    """Split a frame into runs of whole queries, in order of first appearance."""
+    if size is None or "qid" not in topics or not len(topics):
+        yield topics
+        return
+    query = pd.factorize(topics["qid"])[0]
+    for first in range(0, query.max() + 1, size):
+        yield topics[(query >= first) & (query < first + size)]
+
+
+def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callable[[], float]) -> Run:
+    steps = list(walk(cascade, topics, clock=clock)) if tail == "keep" else []
+    traces = [_trace(step, topics) for step in steps]
+    if not steps:
+        for step in walk(cascade, topics, clock=clock):
+            traces.append(_trace(step, topics))
+            last = step
+        steps = [last]
+    results = steps[-1].kept if tail == "drop" else append_tail(steps)
+    for part in cascade.ending:
+        results = part.transform(results)
+    return Run(results, pd.concat(traces, ignore_index=True))
+
+
+def _trace(step: Step, topics: pd.DataFrame) -> pd.DataFrame:
+    """Account for one stage over one chunk, a row a query."""
+    qids = pd.Index(topics["qid"].astype(str).unique(), name="qid")
+    rows = step.given["qid"] if "docno" in step.given else step.pairs.iloc[:0]
+    counts = {"docs_in": rows, "docs_out": step.kept["qid"], "pairs": step.pairs}
+    trace = pd.DataFrame({name: qid.value_counts().reindex(qids, fill_value=0) for name, qid in counts.items()})
+    trace = trace.assign(stage=step.stage.name, ms=step.ms / max(len(qids), 1), shared_by=len(qids))
+    return trace.reset_index()[list(TRACE_COLUMNS)]

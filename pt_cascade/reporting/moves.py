@@ -1,0 +1,70 @@
+"""How one stage re-ordered what the stage before it passed on."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pt_cascade.reporting.tables import lay_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pt_cascade.cascade import Step
+
+_WIDTH = 60
+
+
+def list_stage(step: Step, before: pd.DataFrame | None, texts: Mapping[str, str], top: int) -> str:
+    """Show one stage's work on one query: its list, how each document moved, what fell to its cut-off, and the time.
+
+    Args:
+        step: What the stage did.
+        before: Frame[docno, rank] of the stage before, or None for the first.
+        texts: The text of each document by docno.
+        top: Documents to list, 1 or more.
+
+    Returns:
+        Lines of text.
+    """
+    ranked = step.ranked.sort_values("rank", kind="stable")
+    listed = ranked.head(top)
+    old = {} if before is None else dict(zip(before["docno"], before["rank"], strict=True))
+    table = pd.DataFrame(
+        {
+            "rank": [str(rank + 1) for rank in listed["rank"]],
+            "moved": [_moved(old.get(docno), rank) for docno, rank in zip(listed["docno"], listed["rank"], strict=True)],
+            "score": [f"{score:.3f}" for score in listed["score"]],
+            "docno": listed["docno"].tolist(),
+            "text": [textwrap.shorten(texts.get(docno, ""), _WIDTH, placeholder=" …") for docno in listed["docno"]],
+        }
+    )
+    for column in ("docno", "text"):
+        width = max([len(value) for value in table[column]], default=0)
+        table[column] = [value.ljust(width) for value in table[column]]
+    shown = table if before is not None else table.drop(columns="moved")
+    body = lay_out(shown, {}) if len(shown) else "no document"
+    return f"{_headline(step)}\n{textwrap.indent(body, '  ')}\n{_cut(step, ranked)}"
+
+
+def _headline(step: Step) -> str:
+    pairs = f", {len(step.pairs):,} model pairs" if len(step.pairs) else ""
+    return f"{step.stage!r}   ({step.ms:.1f} ms{pairs}; {len(step.ranked):,} ranked, {len(step.kept):,} passed on)"
+
+
+def _cut(step: Step, ranked: pd.DataFrame) -> str:
+    cut = ranked["docno"].iloc[len(step.kept) :]
+    if not len(cut):
+        return ""
+    few = ", ".join(cut.head(3))
+    return f"  cut: {len(cut):,} document(s), from rank {len(step.kept) + 1}: {few}{', …' if len(cut) > 3 else ''}\n"  # noqa: PLR2004
+
+
+def _moved(old: int | None, new: int) -> str:
+    if old is None:
+        return "new"
+    if old == new:
+        return "="
+    return f"↑{old - new}" if new < old else f"↓{new - old}"

@@ -1,0 +1,68 @@
+"""Frames as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+
+_SMALLEST_P = 0.001
+_CORRECTED = " p-value corrected"
+
+
+def effectiveness_table(effectiveness: pd.DataFrame) -> str:
+    """Lay out what ``pt.Experiment`` returned: a row a system, each measure, then each corrected p-value.
+
+    Args:
+        effectiveness: Frame[name, measure, ..., "measure p-value corrected", ...].
+
+    Returns:
+        Lines of text.
+    """
+    columns = [str(column) for column in effectiveness]
+    measures = [column for column in columns if column != "name" and " " not in column]
+    corrected = {measure + _CORRECTED: f"p {measure}" for measure in measures if measure + _CORRECTED in columns}
+    table = effectiveness[["name", *measures, *corrected]].rename(columns={"name": "system", **corrected})
+    formats: dict[str, Callable[[float], str]] = dict.fromkeys(measures, "{:.3f}".format)
+    return lay_out(table, {**formats, **dict.fromkeys(corrected.values(), _p_value)})
+
+
+def cost_table(cost: pd.DataFrame) -> str:
+    """Lay out what a cascade costs: a row a stage, means a query.
+
+    Args:
+        cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms].
+
+    Returns:
+        Lines of text.
+    """
+    names = {"docs_in": "docs in", "docs_out": "docs out", "pairs": "model pairs", "ms": "ms a query", "p95_ms": "p95 ms"}
+    times = ("ms a query", "p95 ms")
+    formats = {name: ("{:,.2f}" if name in times else "{:,.1f}").format for name in names.values()}
+    return lay_out(cost.rename(columns=names), formats)
+
+
+def lay_out(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]]) -> str:
+    """Write a frame with its first column to the left and numbers to the right.
+
+    Args:
+        table: Any frame.
+        formats: How to write the values of a column.
+
+    Returns:
+        Lines of text without trailing blanks.
+    """
+    first = table.columns[0]
+    width = max([len(str(value)) for value in table[first]] + [len(str(first))])
+    left = table.assign(**{first: [str(value).ljust(width) for value in table[first]]}).rename(
+        columns={first: str(first).ljust(width)}
+    )
+    text = str(left.to_string(index=False, formatters=dict(formats), na_rep="-"))
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _p_value(p: float) -> str:
+    return f"< {_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.3f}"

@@ -1,0 +1,129 @@
+"""Re-ranking by MaxSim over token vectors: precise without training, and cheap where the vectors are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.errors import PipelineError
+from pt_cascade.stages.encoders import Encoder
+from pt_cascade.stages.reranker import Reranker
+from pt_cascade.stages.vectors import open_vectors
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from pt_cascade.ranking import Floats
+    from pt_cascade.stages.encoders import Vectors
+    from pt_cascade.stages.vectors import VectorStore
+
+
+def late_interaction(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    vectors: str | os.PathLike[str] | None = None,
+    text_field: str = "text",
+    max_length: int | None = None,
+    device: str | None = None,
+    batch_size: int = 32,
+) -> LateInteraction:
+    """Re-rank by MaxSim: for each query token the best cosine among the document's tokens, summed over the query's tokens.
+
+    Works without training on the token vectors of any sentence-transformers encoder, and with ColBERT, PyLate and multi-vector
+    models as they were trained. With stored token vectors a pair costs a small matrix product; without, the document is encoded.
+
+    Args:
+        model: A name on the hub or a local folder; None: the model that made ``vectors``.
+        vectors: A folder made by ``build_vectors(..., tokens=True)``; None: encode the text of every document as it comes.
+        text_field: The column with the documents' text, where it is encoded as it comes.
+        max_length: Tokens of a document that are read as it comes; None: the model's own limit. Stored vectors keep theirs.
+        device: Where to encode; None: cuda where there is one.
+        batch_size: Documents encoded at once.
+
+    Returns:
+        A transformer: Frame[qid, query, docno, ...] to the same rows with score and rank.
+
+    Raises:
+        MissingError: The folder is not there.
+        PipelineError: Nobody knows the model.
+
+    References:
+        Khattab & Zaharia, "ColBERT", SIGIR 2020, equation 3.
+    """
+    store = None if vectors is None else open_vectors(vectors)
+    known = model or (store.encoder.get("model") if store else None)
+    if not known:
+        problem = "neither model nor vectors was given" if store is None else f"{store.path} does not say which model made it"
+        raise PipelineError("the encoder is unknown", [problem], fix="late_interaction('org/name or folder')")
+    return LateInteraction(Encoder(str(known), device, max_length, batch_size), store, text_field)
+
+
+@dataclass(frozen=True)
+class LateInteraction(Reranker):
+    """MaxSim over token vectors; made by ``late_interaction``.
+
+    Attributes:
+        encoder: The model of the queries, and of the documents where none are stored.
+        store: Stored token vectors, or None.
+        text_field: The column with the documents' text.
+    """
+
+    schematic: ClassVar[dict[str, str]] = {"label": "Late interaction"}
+    stage_name: ClassVar[str] = "late_interaction"
+
+    encoder: Encoder
+    store: VectorStore | None = None
+    text_field: str = "text"
+
+    def needs(self) -> list[str]:
+        """Name the columns that must be there beside qid and docno."""
+        return ["query"] if self.store else ["query", self.text_field]
+
+    def score(self, results: pd.DataFrame) -> Floats:
+        """Score each row.
+
+        Args:
+            results: Frame[qid, query, docno, ...], n rows, at least one.
+
+        Returns:
+            Shape (n,), each from minus to plus the number of the query's tokens.
+        """
+        code, queries = pd.factorize(results["query"])
+        score = np.empty(len(results))
+        for n, query in enumerate(queries):
+            mine = np.flatnonzero(code == n)
+            tokens = self.encoder.query_tokens(str(query))
+            score[mine] = [max_sim(tokens, document) for document in self._documents(results.iloc[mine])]
+        return score
+
+    def _documents(self, results: pd.DataFrame) -> Iterable[Vectors]:
+        if self.store is None:
+            return self.encoder.document_tokens(results[self.text_field].tolist())
+        tokens, starts = self.store.tokens
+        rows = self.store.rows(results["docno"], self.stage_name)
+        return (np.asarray(tokens[starts[row] : starts[row + 1]], np.float32) for row in rows)
+
+
+def max_sim(query: Vectors, document: Vectors) -> float:
+    """Sum, over the query's tokens, the best dot product with any of the document's tokens.
+
+    Args:
+        query: Shape (m, dimension), at least one token.
+        document: Shape (t, dimension), at least one token.
+
+    Returns:
+        The score; for vectors of length 1 it lies in [-m, m].
+
+    References:
+        Khattab & Zaharia, "ColBERT", SIGIR 2020, equation 3.
+
+    Example:
+        >>> eye = np.eye(2, dtype=np.float32)
+        >>> max_sim(eye, eye[:1])
+        1.0
+    """
+    return float((query @ document.T).max(axis=1).sum(dtype=np.float64))

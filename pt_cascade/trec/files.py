@@ -1,0 +1,66 @@
+"""Text on the disk: plain or gzip, read whole, written whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import secrets
+import shutil
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pt_cascade.errors import MissingError, RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+def read_text(path: PathLike) -> str:
+    """Give the text of a file; bytes that are not UTF-8 become lone surrogates, which no pattern of a line takes.
+
+    Args:
+        path: Plain or gzip, told apart by the first two bytes. A byte order mark at its start is not text.
+
+    Raises:
+        MissingError: There is no such file.
+        RecordError: Its gzip is broken.
+    """
+    try:
+        data = Path(path).read_bytes()
+        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    except FileNotFoundError:
+        raise MissingError(f"there is no file {path}") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise RecordError(f"cannot read {path}", [f"its gzip is broken: {error}"], fix="fetch the file again") from error
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
+def write_text(lines: Iterable[str], path: PathLike) -> None:
+    """Put the lines in place of a file in one step; whatever fails before leaves the old file and nothing else.
+
+    Args:
+        lines: Each with its line end.
+        path: gzip if it ends in ``.gz``. A link is followed; the mode of an older file is kept.
+
+    Raises:
+        MissingError: The folder is not there.
+    """
+    data = "".join(lines).encode()
+    data = gzip.compress(data, compresslevel=6, mtime=0) if str(path).endswith(".gz") else data
+    target = Path(path).resolve()
+    if not target.parent.is_dir():
+        raise MissingError(f"cannot write {path}", ["its folder is not there"], fix=f"mkdir -p {Path(path).parent}")
+    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with beside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)

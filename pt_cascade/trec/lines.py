@@ -1,0 +1,147 @@
+"""What a line of a TREC file is, and the error that names every line that is not."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.errors import FrameError, RecordError
+from pt_cascade.trec.files import read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pt_cascade.trec.files import PathLike
+
+_SHOWN = 5
+_WIDTH = 80
+_NO_TEXT = r"\0\ud800-\udfff"  # NUL, and what decoding leaves of bytes that are not UTF-8
+ID = rf"[^\s\ufeff{_NO_TEXT}]+"
+WHOLE = r"[+-]?[0-9]{1,18}"
+NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+QUERY = rf"(?=[^\n]*\S)[^\r\n{_NO_TEXT}]+"
+QUERY_WITHOUT_TAB = rf"(?=[^\n]*\S)[^\t\r\n{_NO_TEXT}]+"
+_MEANING = {
+    ID: "one word of UTF-8 text",
+    WHOLE: "a whole number",
+    NUMBER: "a finite number",
+    QUERY: "UTF-8 text that is not blank",
+    QUERY_WITHOUT_TAB: "UTF-8 text on one line, without tabs, that is not blank",
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a line is: the pattern of each column, the columns that are checked but not kept, and those that stand once together."""
+
+    columns: dict[str, str]
+    once: tuple[str, ...]
+    dropped: frozenset[str] = frozenset()
+    gap: str = "[ \t]+"
+
+    def __str__(self) -> str:
+        return ("<TAB>" if self.gap == "\t" else " ").join(self.columns)
+
+    @property
+    def kept(self) -> list[str]:
+        """The columns that a reader gives."""
+        return [name for name in self.columns if name not in self.dropped]
+
+    @property
+    def pad(self) -> str:
+        """What may stand at either end of a line: blanks, where blanks separate."""
+        return "" if self.gap == "\t" else "[ \t]*"
+
+    def rows(self, text: str) -> list[tuple[str, ...]]:
+        """Give the kept columns of every good line."""
+        cells = self.gap.join(f"({cell})" if name in self.kept else cell for name, cell in self.columns.items())
+        return re.findall(rf"^{self.pad}{cells}{self.pad}\r?$", text, re.MULTILINE)
+
+    def cells(self, line: str) -> list[str]:
+        """Give the columns of a line, good or bad; only the first tab separates."""
+        bare = re.sub(rf"^{self.pad}|{self.pad}\r?$", "", line)
+        return re.split(self.gap, bare, maxsplit=self.gap == "\t") if bare else []
+
+
+def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
+    """Give the kept columns of every line, or one error that names the bad lines.
+
+    Args:
+        path: Plain or gzip; blank lines at the end do not count.
+        form: What each line is.
+
+    Returns:
+        Frame of str, int64 and float64 columns, as the form has it.
+
+    Raises:
+        MissingError: There is no such file.
+        RecordError: A line is not of this form, or says again what stands above; or the file's gzip is broken.
+    """
+    text = read_text(path)
+    rows = form.rows(text)
+    columns = zip(*rows, strict=True) if rows else ((),) * len(form.kept)
+    frame = pd.DataFrame({name: _typed(form.columns[name], cells) for name, cells in zip(form.kept, columns, strict=True)})
+    lines = text.rstrip().count("\n") + 1 if text.strip() else 0
+    infinite = np.isinf(frame.select_dtypes(float)).any(axis=None)
+    if len(rows) != lines or infinite or frame.duplicated(list(form.once)).any():
+        faults = list(_faults(form, text.split("\n")[:lines]))
+        shown = faults[:_SHOWN] + ([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])
+        raise RecordError(f"cannot read {path}, {len(faults)} of its {lines} line(s) are bad", shown, fix=f"make each line: {form}")
+    return frame
+
+
+def refuse_unwritable(frame: pd.DataFrame, columns: dict[str, str], path: PathLike, problems: Iterable[str] = ()) -> None:
+    """Refuse what would not be read back as it is.
+
+    Args:
+        frame: Where the texts are.
+        columns: The pattern that every text of a column must match.
+        path: Where it would be written, for the error.
+        problems: What else is wrong.
+
+    Raises:
+        FrameError: A text does not match, or something else is wrong.
+    """
+    found = list(problems)
+    for name, pattern in columns.items():
+        fits = re.compile(pattern).fullmatch
+        if odd := [text for text in frame[name].unique().tolist() if not fits(text)]:
+            found.append(f"{len(odd)} {name}(s) are not {_MEANING[pattern]}, e.g. {_clip(odd[0])}")
+    if found:
+        raise FrameError(f"cannot write {path}", found)
+
+
+def _faults(form: Form, lines: list[str]) -> Iterator[str]:
+    above: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(lines, 1):
+        cells = dict(zip(form.columns, form.cells(line), strict=False))
+        found = len(form.cells(line))
+        key = tuple(cells.get(name, "") for name in form.once)
+        if found != len(form.columns):
+            fault = f"{found} column(s), expected {len(form.columns)}"
+        elif odd := [name for name, cell in cells.items() if not _is_good(cell, form.columns[name])]:
+            fault = ", ".join(f"{name} is not {_MEANING[form.columns[name]]}" for name in odd)
+        elif above.setdefault(key, number) != number:
+            fault = f"{', '.join(form.once)} stands already in line {above[key]}"
+        else:
+            continue
+        yield f"line {number}: {fault}: {_clip(line)}"
+
+
+def _typed(pattern: str, cells: tuple[str, ...]) -> pd.Series[str] | pd.Series[int] | pd.Series[float]:
+    if pattern == WHOLE:
+        return pd.Series(map(int, cells), dtype=np.int64)
+    return pd.Series(map(float, cells), dtype=np.float64) if pattern == NUMBER else pd.Series(cells, dtype=str)
+
+
+def _is_good(cell: str, pattern: str) -> bool:
+    return bool(re.fullmatch(pattern, cell)) and (pattern != NUMBER or math.isfinite(float(cell)))
+
+
+def _clip(line: str) -> str:
+    return repr(line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "...")

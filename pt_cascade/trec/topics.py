@@ -1,0 +1,63 @@
+"""Topics: the queries, and what they are called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pt_cascade.frames import canonical_topics
+from pt_cascade.trec.files import write_text
+from pt_cascade.trec.lines import ID, QUERY, QUERY_WITHOUT_TAB, Form, read_lines, refuse_unwritable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pt_cascade.trec.files import PathLike
+
+_TOPICS = Form({"qid": ID, "query": QUERY}, once=("qid",), gap="\t")
+
+
+def read_topics(path: PathLike) -> pd.DataFrame:
+    r"""Read queries, one a line: qid, tab, query.
+
+    Args:
+        path: Plain or gzip, without a header. Only the first tab of a line separates.
+
+    Returns:
+        Frame[qid: str, query: str], in the order of the file.
+
+    Raises:
+        MissingError: There is no such file.
+        RecordError: A line has no tab, its qid is not one word, its query is blank, its qid stands above, or it is not UTF-8;
+            or the file's gzip is broken.
+
+    Example:
+        >>> path = getfixture("tmp_path") / "topics.tsv"
+        >>> _ = path.write_text("7\tcumulative sum\n")
+        >>> read_topics(path).to_dict("records")
+        [{'qid': '7', 'query': 'cumulative sum'}]
+    """
+    return read_lines(path, _TOPICS)
+
+
+def write_topics(topics: pd.DataFrame, path: PathLike) -> None:
+    r"""Write queries, one a line: qid, tab, query.
+
+    Args:
+        topics: Frame[qid, query]; no other column is written.
+        path: gzip if it ends in ``.gz``. An older file is replaced in one step, or stays if anything fails.
+
+    Raises:
+        FrameError: The topics are not usable (``canonical_topics``), a qid is not one word, or a query is blank or holds a tab
+            or a line end.
+        MissingError: The folder is not there.
+
+    Example:
+        >>> import pandas as pd
+        >>> path = getfixture("tmp_path") / "topics.tsv"
+        >>> write_topics(pd.DataFrame({"qid": ["7"], "query": ["cumulative sum"]}), path)
+        >>> path.read_text()
+        '7\tcumulative sum\n'
+    """
+    good = canonical_topics(topics)
+    refuse_unwritable(good, {"qid": ID, "query": QUERY_WITHOUT_TAB}, path)
+    write_text((f"{qid}\t{query}\n" for qid, query in zip(good["qid"], good["query"], strict=True)), path)
