@@ -70,6 +70,10 @@ def pair_codes(qid: pd.Series[str], docno: pd.Series[str]) -> Ints:
 
     Returns:
         Shape (n,).
+
+    Example:
+        >>> pair_codes(pd.Series(["1", "10", "1"]), pd.Series(["0a", "a", "0a"])).tolist()
+        [0, 3, 0]
     """
     query, document = pd.factorize(qid)[0], pd.factorize(docno)[0]
     return query * np.int64(document.max(initial=0) + 1) + document

@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("pt_cascade", deadline=None, max_examples=50)
+settings.load_profile("pt_cascade")
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, SupportsIndex
 
+import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.reading import read
@@ -16,8 +17,6 @@ from pt_cascade.errors import CascadeWarning, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pandas as pd
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +54,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise PipelineError("stage names stand more than once", [", ".join(twice)], fix="give each Stage its own name")
         for before, after in pairwise(self.stages):
-            if before.cutoff is not None and after.cutoff is not None and after.cutoff > before.cutoff:
+            if after.documents == "same" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
                 message = f"{after!r} cannot cut: {before!r} before it passes on at most {before.cutoff} documents"
                 warnings.warn(message, CascadeWarning, stacklevel=3)
 
@@ -204,6 +203,24 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
     def schematic(self, *, input_columns: list[str]) -> dict[str, object]:
         """Draw as the plain pipeline."""
         return dict(pt.schematic.transformer_schematic(self.pipeline(), input_columns=input_columns))
+
+    def describe(self) -> pd.DataFrame:
+        """Return what is known of each stage: Frame[stage, cutoff, depends, documents, transformers], one row a stage."""
+        rows = [
+            (
+                stage.name,
+                "" if stage.cutoff is None else str(stage.cutoff),
+                stage.depends,
+                stage.documents,
+                " >> ".join(map(repr, stage.transformers)),
+            )
+            for stage in self.stages
+        ]
+        return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
+
+    def _repr_html_(self) -> str:
+        """Show the stages in a notebook; PyTerrier's own drawing would need the network."""
+        return str(self.describe().to_html(index=False))
 
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages)

@@ -147,9 +147,11 @@ def join_title(title: str, text: str) -> str:
         >>> join_title("Wings", "A study."), join_title("Wings", "Wings in a slipstream."), join_title("Wing", "Wings.")
         ('Wings A study.', 'Wings in a slipstream.', 'Wing Wings.')
     """
+    if not text:
+        return title
     after = text[len(title) : len(title) + 1]
     opens = text.startswith(title) and not (title[-1:].isalnum() and after.isalnum())
-    return text if opens else f"{title} {text}".rstrip()
+    return text if opens else f"{title} {text}"
 
 
 def _example(frame: pd.DataFrame) -> str:

@@ -147,7 +147,8 @@ def _documents(folder: Path, problems: list[str]) -> FolderDocuments:
     """Check every line of the documents' file."""
     there = [folder / name for name in _DOCS if (folder / name).is_file()]
     if len(there) != 1:
-        problems.append(f"there is {'both' if there else 'neither'} {' and '.join(_DOCS)}, expected one of them")
+        found = f"both {' and '.join(_DOCS)}" if there else f"neither {' nor '.join(_DOCS)}"
+        problems.append(f"there is {found}, expected one of them")
         return FolderDocuments(folder / _DOCS[0], 0)
     path = there[0]
     size, faults = _check(path)
@@ -172,7 +173,7 @@ def _check(path: Path) -> tuple[int, list[str]]:
                 faults.append(f"line {number}: docno {docno!r} stands already on line {above[docno]}")
             above.setdefault(docno, number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        faults.append(f"its gzip is broken ({error})")
+        faults.insert(0, f"its gzip is broken ({error})")
     return len(above), faults if above or faults else ["it holds no document"]
 
 
@@ -185,9 +186,11 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _document(line: bytes) -> dict[str, str]:
     """Read one line, or raise ValueError with everything that is wrong with it."""
     try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"not JSON in UTF-8 ({error})") from None
+        record = json.loads(line.strip())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason}, byte {error.start + 1})") from None
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__}, expected an object")  # noqa: TRY004 - one kind for all faults of a line
     faults: list[str] = []

@@ -70,7 +70,7 @@ class BiEncoder(Reranker):
         similarity: ``dot`` or ``cos``.
     """
 
-    schematic: ClassVar[dict[str, str]] = {"label": "Bi-encoder"}
+    schematic: ClassVar[dict[str, str | None]] = {"label": "Bi-encoder", "help_url": None}
     stage_name: ClassVar[str] = "bi_encoder"
 
     store: VectorStore

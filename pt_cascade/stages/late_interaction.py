@@ -72,7 +72,7 @@ class LateInteraction(Reranker):
         text_field: The column with the documents' text.
     """
 
-    schematic: ClassVar[dict[str, str]] = {"label": "Late interaction"}
+    schematic: ClassVar[dict[str, str | None]] = {"label": "Late interaction", "help_url": None}
     stage_name: ClassVar[str] = "late_interaction"
 
     encoder: Encoder

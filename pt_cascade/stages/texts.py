@@ -29,7 +29,7 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
         StageError: While it runs: a document is not in the collection.
     """
 
-    schematic: ClassVar[dict[str, str]] = {"label": "Text loader"}
+    schematic: ClassVar[dict[str, str | None]] = {"label": "Text loader", "help_url": None}
     depends: ClassVar[str] = "point"
 
     collection: Collection

@@ -27,6 +27,12 @@ def read_text(path: PathLike) -> str:
     Raises:
         MissingError: There is no such file.
         RecordError: Its gzip is broken.
+
+    Example:
+        >>> path = getfixture("tmp_path") / "ids.txt"
+        >>> _ = path.write_bytes(gzip.compress("é".encode()))
+        >>> read_text(path)
+        'é'
     """
     try:
         data = Path(path).read_bytes()
@@ -39,7 +45,7 @@ def read_text(path: PathLike) -> str:
 
 
 def write_text(lines: Iterable[str], path: PathLike) -> None:
-    """Put the lines in place of a file in one step; whatever fails before leaves the old file and nothing else.
+    r"""Put the lines in place of a file in one step; whatever fails before leaves the old file and nothing else.
 
     Args:
         lines: Each with its line end.
@@ -47,6 +53,12 @@ def write_text(lines: Iterable[str], path: PathLike) -> None:
 
     Raises:
         MissingError: The folder is not there.
+
+    Example:
+        >>> path = getfixture("tmp_path") / "ids.txt.gz"
+        >>> write_text(["d1\n", "d2\n"], path)
+        >>> read_text(path).split()
+        ['d1', 'd2']
     """
     data = "".join(lines).encode()
     data = gzip.compress(data, compresslevel=6, mtime=0) if str(path).endswith(".gz") else data

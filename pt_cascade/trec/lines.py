@@ -69,7 +69,7 @@ class Form:
 
 
 def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
-    """Give the kept columns of every line, or one error that names the bad lines.
+    r"""Give the kept columns of every line, or one error that names the bad lines.
 
     Args:
         path: Plain or gzip; blank lines at the end do not count.
@@ -81,6 +81,12 @@ def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
     Raises:
         MissingError: There is no such file.
         RecordError: A line is not of this form, or says again what stands above; or the file's gzip is broken.
+
+    Example:
+        >>> path = getfixture("tmp_path") / "labels.txt"
+        >>> _ = path.write_text("007 2\n")
+        >>> read_lines(path, Form({"docno": ID, "label": WHOLE}, once=("docno",))).to_dict("records")
+        [{'docno': '007', 'label': 2}]
     """
     text = read_text(path)
     rows = form.rows(text)

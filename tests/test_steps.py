@@ -1,0 +1,159 @@
+"""The guards at every boundary: what a stage may and may not do to its frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+import pytest
+from toys import Broken, Counting, FakeClock, ToyReranker, ToyRetriever, topics
+
+from pt_cascade import Cascade, Stage
+from pt_cascade.cascade import walk
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+
+RETRIEVER = ToyRetriever(docs=3, levels=5)
+
+
+def two(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with its first document standing twice."""
+    return pd.concat([frame, frame.head(1)], ignore_index=True)
+
+
+SPOILED = {
+    "NaN": (
+        lambda df: df.assign(score=[np.nan, *df["score"][1:]]),
+        "stage 'broken' gave results that are not usable: score is not a finite number in 1 of 4 row(s) "
+        "(qid 'q0', docno 'd0', score nan). "
+        "Fix: mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
+    ),
+    "infinite": (
+        lambda df: df.assign(score=-np.inf),
+        "stage 'broken' gave results that are not usable: score is not a finite number in 4 of 4 row(s) "
+        "(qid 'q0', docno 'd0', score -inf; qid 'q0', docno 'd1', score -inf; qid 'q0', docno 'd2', score -inf; ...). "
+        "Fix: mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
+    ),
+    "lost": (
+        lambda df: pt.model.add_ranks(df.iloc[1:].copy()),
+        "stage 'broken' did not return the documents it was given: 1 document(s) lost, first qid q0, docno d0. "
+        "Fix: if that is what it is for: Cascade.of(pipeline).with_stage('broken', documents='any')",
+    ),
+    "invented": (
+        lambda df: pt.model.add_ranks(df.assign(docno=["x", *df["docno"][1:]])),
+        "stage 'broken' did not return the documents it was given:\n  - 1 document(s) lost, first qid q0, docno d0\n"
+        "  - 1 document(s) invented, first qid q0, docno x\n"
+        "Fix: if that is what it is for: Cascade.of(pipeline).with_stage('broken', documents='any')",
+    ),
+    "a strange query": (
+        lambda df: df.assign(qid="other", docno=[f"x{i}" for i in range(len(df))], rank=range(len(df))),
+        "stage 'broken' invented queries: it returned 1 qid(s) that it was not given, e.g. other",
+    ),
+    "no score": (
+        lambda df: df.drop(columns="score"),
+        "stage 'broken' gave results that are not usable: missing or repeated column(s) score, expected qid, docno, score, "
+        'found qid, query, docno, rank. Fix: results = results.rename(columns={"...": "score"})',
+    ),
+    "not a frame": (lambda df: df.to_dict(), None),
+    "raises": (lambda _: 1 / 0, None),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_what_a_stage_spoils_is_told(case: str) -> None:
+    """NaN, infinite, lost, invented, duplicated: one error that names stage, qid, docno and remedy."""
+    spoil, message = SPOILED[case]
+    broken = Broken(spoil)
+    with pytest.raises(CascadeError) as error:
+        Cascade.of(RETRIEVER % 10 >> broken).transform(topics(2))
+    if message is None:
+        assert str(error.value).startswith("stage 'broken' failed")
+        assert repr(broken) in str(error.value)
+    else:
+        assert str(error.value) == message
+
+
+def test_duplicates_are_told() -> None:
+    """A pair that stands twice is an error, with the line that keeps the better one."""
+    with pytest.raises(FrameError, match=r"stands already in an earlier row in 1 of 5 row\(s\) \(qid 'q0', docno 'd0'\)"):
+        Cascade.of(RETRIEVER % 10 >> Broken(two)).transform(topics(2))
+
+
+def test_ranks_from_one_are_told() -> None:
+    """A 1-based run, of which PyTerrier's % 10 silently returns 9 documents, is refused."""
+    run = RETRIEVER.transform(topics(2)).assign(rank=lambda df: df["rank"] + 1)
+    with pytest.raises(FrameError, match="its ranks start at 1, expected 0"):
+        Cascade.of(ToyReranker() % 10).transform(run)
+
+
+def test_a_missing_column_names_the_part_and_the_remedy() -> None:
+    """PyTerrier's validation error comes with the stage, the missing column and what adds it."""
+    needs_text = pt.apply.generic(lambda df: pt.validate.result_frame(df, extra_columns=["text"]) or df)
+    reranker = Stage("toy_reranker", (needs_text, ToyReranker()), documents="same")
+    cascade = Cascade((*Cascade.of(RETRIEVER % 10), reranker))
+    with pytest.raises(StageError) as error:
+        cascade.transform(topics(2))
+    assert "stage 'toy_reranker' cannot run" in str(error.value)
+    assert "misses column(s) text; it was given qid, query, docno, score, rank" in str(error.value)
+    assert str(error.value).endswith("Fix: put what adds them before it, e.g. pt.text.get_text(index)")
+
+
+def test_a_missing_text_is_told_before_the_model_runs() -> None:
+    """None as text, which pyterrier_t5 scores as the text 'None', is an error, and no pair has been scored."""
+    counting = Counting()
+    holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
+    with pytest.raises(FrameError, match=r"text is missing or not text in 2 of 4 row\(s\) \(qid 'q0', docno 'd1', text nan; "):
+        Cascade.of(RETRIEVER % 10 >> holes >> counting).transform(topics(2))
+    assert counting.asked == []
+
+
+def test_an_empty_text_is_scored_and_said() -> None:
+    """Cranfield has two documents without a word: they are ranked, and the user is told."""
+    empty = pt.apply.text(lambda row: "" if row["docno"] == "d1" else "text")
+    with pytest.warns(CascadeWarning, match=r"stage 'toy_reranker' ranks 1 document\(s\) whose text is empty, e.g. docno d1"):
+        Cascade.of(RETRIEVER % 10 >> empty >> ToyReranker()).transform(topics(2))
+
+
+def test_declared_changes_of_documents_are_let_through() -> None:
+    """A stage that says that it may lose documents loses them in peace."""
+    loses = Cascade.of(RETRIEVER % 10 >> Broken(lambda df: pt.model.add_ranks(df.iloc[1:].copy())))
+    kept = loses.with_stage("broken", documents="any").transform(topics(2))
+    assert len(kept) == 3
+
+
+def test_a_stage_with_nothing_to_rank_is_not_called() -> None:
+    """pyterrier_dr's scorers crash on 0 rows; a query without results never reaches them."""
+    frame = pd.DataFrame({"qid": ["a"], "query": ["nothing"]})
+    counting = Counting()
+    out = Cascade.of(RETRIEVER % 10 >> counting % 3).transform(frame)
+    assert len(out) == 0
+    assert {"qid", "docno", "score", "rank"} <= set(out)
+    assert counting.asked == []
+
+
+def test_each_pair_is_scored_once_and_the_input_is_left_alone() -> None:
+    """The second stage sees each passed pair once; neither topics nor any frame between is changed."""
+    counting, asked = Counting(), topics(3)
+    before = asked.copy(deep=True)
+    steps = list(walk(Cascade.of(RETRIEVER % 2 >> counting % 1), asked))
+    assert sorted(counting.asked) == sorted(zip(steps[0].kept["qid"], steps[0].kept["docno"], strict=True))
+    pd.testing.assert_frame_equal(asked, before)
+
+
+def test_time_is_the_stages_own() -> None:
+    """With a clock that ticks a second a reading, a stage of one part takes two: its own and its cut's."""
+    steps = list(walk(Cascade.of(RETRIEVER % 2 >> Counting()), topics(1), clock=FakeClock()))
+    assert [step.ms for step in steps] == [2000.0, 2000.0]
+
+
+def test_candidates_without_scores_can_be_re_ranked() -> None:
+    """A frame of qid, query and docno is enough to start from; it is checked all the same."""
+    candidates = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"]})
+    assert len(Cascade.of(ToyReranker() % 1).transform(candidates)) == 1
+    with pytest.raises(FrameError, match="stands already in an earlier row"):
+        Cascade.of(ToyReranker() % 1).transform(two(candidates))
+
+
+def test_integer_qids_become_text() -> None:
+    """Topics with integer qids run, and their results carry str qids that match the qrels."""
+    out = Cascade.of(RETRIEVER % 2).transform(pd.DataFrame({"qid": [1, 2], "query": ["x", "y"]}))
+    assert set(out["qid"]) <= {"1", "2"}
