@@ -475,6 +475,7 @@ def test_part_of_a_dataset_names_the_whole_ones_below_it(files: dict[str, LocalD
     """A corpus without judgments is not a collection; the names that are stand in the fix."""
     docs = TsvDocs(files["docs"], Paper)
     part = register("toy", docs)
+    register("toy/train", docs, TsvQueries(files["queries"]))
     register("toy/test", docs, TsvQueries(files["queries"]), TrecQrels(files["qrels"], {}))
     with pytest.raises(CollectionError) as caught:
         open_collection(part)

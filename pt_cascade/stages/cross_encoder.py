@@ -47,7 +47,7 @@ def cross_encoder(
     """Re-rank with a cross-encoder: each document's score is the log-odds that it is relevant.
 
     With one logit that is the logit itself, what ``sentence_transformers.CrossEncoder.predict`` gives with
-    ``activation_fn=torch.nn.Identity()``. Its usual sigmoid keeps the order but not in float32: above a logit of 18 every
+    ``activation_fn=torch.nn.Identity()``. Its usual sigmoid keeps the order but not in float32: above a logit of 17 every
     score is 1.0, and a tie. Several labels give log p/(1-p) of the label that means relevant, with p their softmax: the order
     of monoBERT. For a probability: ``stage >> pt.apply.doc_score(lambda row: scipy.special.expit(row["score"]))``.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from more_itertools import chunked
+from more_itertools import chunked, peekable
 from tqdm.auto import tqdm
 
 from pt_cascade.collections.cache import build_once
@@ -64,7 +64,7 @@ def build_vectors(
         The folder.
 
     Raises:
-        CascadeError: There is no document, or one has no text.
+        CascadeError: There are fewer than two documents.
         MissingError: The model cannot be loaded.
     """
     encoder = Encoder(str(model), device, max_length, batch_size)
@@ -180,9 +180,12 @@ def _encode(
 
 def _write(encoded: Iterable[tuple[str, Vectors | None, Vectors | None]], folder: Path, encoder: Encoder) -> None:
     """Write what was encoded in FlexIndex's own form, tokens beside it, document by document."""
-    require("pyterrier_dr", install="pyterrier-dr", why="stored vectors")
+    require("npids", why="stored vectors")
     from npids import Lookup  # noqa: PLC0415 - comes with pyterrier_dr
 
+    encoded = peekable(encoded)
+    if len(first := encoded[:2]) < 2:  # noqa: PLR2004 - npids, FlexIndex's own table of docnos, cannot hold a single one
+        raise CascadeError("there is too little to encode", [f"docs gave {len(first)} document(s), expected 2 or more"])
     folder.mkdir(parents=True, exist_ok=True)
     lengths, size = [], 0
     with (
@@ -198,8 +201,6 @@ def _write(encoded: Iterable[tuple[str, Vectors | None, Vectors | None]], folder
                 vecs.write(np.asarray(vector, np.float32).tobytes())
             if token_vectors is not None:
                 late.write(token_vectors.astype(np.float16).tobytes())
-    if not lengths:
-        raise CascadeError("there is nothing to encode", ["docs gave no document"])
     if any(lengths):
         np.save(folder / "tokens.npy", np.cumsum([0, *lengths]))
     else:

@@ -1,0 +1,126 @@
+"""BM25 as the first stage, by both engines, for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyterrier as pt
+import pytest
+
+from pt_cascade import Cascade
+from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError
+from pt_cascade.stages import bm25, build_index
+from pt_cascade.stages.bm25 import default_engine, open_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = [
+    {"docno": "NA", "text": "a cat sat on a mat"},
+    {"docno": "d2", "text": "dogs chase cats\nand other cats"},
+    {"docno": "d3", "text": "lions sleep in grass"},
+    {"docno": "d4", "text": ""},
+    *({"docno": f"filler{n}", "text": f"word{n} and some more words"} for n in range(8)),
+]
+ENGINES = [pytest.param("pisa", id="pisa"), pytest.param("terrier", id="terrier", marks=pytest.mark.java)]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dozen documents, indexed by either engine."""
+    return build_index(DOCS, tmp_path_factory.mktemp("index") / request.param, engine=request.param)
+
+
+def test_both_engines_find_and_rank(index: Path) -> None:
+    """Stemmed terms match, docno NA is text, results are canonical, a query without a match has no row."""
+    topics = pd.DataFrame({"qid": ["1", "2", "3"], "query": ["cat?", "lion here", "(zebra)"]})
+    found = Cascade.of(bm25(index) % 10).transform(topics)
+    assert set(zip(found["qid"], found["docno"], strict=True)) == {("1", "NA"), ("1", "d2"), ("2", "d3")}
+    assert found["score"].gt(0).all()
+
+
+def test_both_engines_answer_an_empty_frame(index: Path) -> None:
+    """0 topics give 0 rows with the right columns, as PyTerrier's inspection wants."""
+    assert {"qid", "docno", "score", "rank"} <= set(bm25(index).transform(pd.DataFrame({"qid": [], "query": []}, dtype=str)))
+    assert pt.inspect.transformer_inputs(bm25(index))[0] == ["qid", "query"]
+
+
+def test_parameters_reach_the_engine(index: Path) -> None:
+    """num_results bounds the list, and b changes the scores (with b = 0 length does not count)."""
+    topics = pd.DataFrame({"qid": ["1"], "query": ["cats"]})
+    assert len(bm25(index, num_results=1).transform(topics)) == 1
+    lengths_count, lengths_do_not = bm25(index, b=0.9).transform(topics), bm25(index, b=0.0).transform(topics)
+    assert lengths_count["score"].tolist() != lengths_do_not["score"].tolist()
+
+
+def test_a_stage_is_called_bm25(index: Path) -> None:
+    """Whoever runs it, the cascade calls it bm25, a retriever whose scores depend on query and document."""
+    stage = Cascade.of(bm25(index) % 10)[0]
+    assert (stage.name, stage.depends, stage.documents) == ("bm25", "point", "new")
+
+
+def test_an_index_object_is_taken_as_it_is(index: Path) -> None:
+    """A PisaIndex or TerrierIndex works as its folder does."""
+    topics = pd.DataFrame({"qid": ["1"], "query": ["cats"]})
+    opened = open_index(index)
+    pd.testing.assert_frame_equal(bm25(opened).transform(topics), bm25(index).transform(topics))
+
+
+def test_an_index_is_built_once(index: Path) -> None:
+    """A folder that is there is left alone, and its documents are not even read."""
+
+    def unread() -> Iterator[dict[str, str]]:
+        pytest.fail("the documents were read")
+        yield {}
+
+    assert build_index(unread(), index) == index
+
+
+UNFIT = {
+    "no text": (
+        [{"docno": "d", "text": None}],
+        FrameError,
+        "a document cannot be indexed: the text of docno 'd' is None, expected text",
+    ),
+    "a blank in the docno": (
+        [{"docno": "a b", "text": "x"}],
+        FrameError,
+        "a document cannot be indexed: docno is 'a b', expected text without white space, 1 to 256 characters",
+    ),
+    "nothing": ([], CascadeError, "there is nothing to index: docs gave no document"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_cannot_be_indexed_is_told_and_nothing_is_left(case: str, engine: str, tmp_path: Path) -> None:
+    """An error in the documents, which PISA's reading thread would swallow, reaches the caller; no half-made folder stays."""
+    docs, kind, message = UNFIT[case]
+    with pytest.raises(kind) as error:
+        build_index(docs, tmp_path / "index", engine=engine)
+    assert str(error.value) == message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_index_is_told(tmp_path: Path) -> None:
+    """A missing folder, a foreign folder, a strange engine and impossible parameters each have their own words."""
+    with pytest.raises(MissingError, match=r"there is no index: .* is not a folder. Fix: build_index\(docs, path\)"):
+        bm25(tmp_path / "nowhere")
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(PipelineError, match=r"is no index: expected one made by PISA or Terrier; found readme.txt"):
+        bm25(tmp_path)
+    with pytest.raises(PipelineError, match="engine is 'lucene': expected one of pisa, terrier"):
+        build_index(DOCS, tmp_path / "new", engine="lucene")  # type: ignore[arg-type]
+    with pytest.raises(PipelineError) as error:
+        bm25(tmp_path, num_results=0, k1=-1, b=2)
+    assert str(error.value) == (
+        "bm25 cannot be made:\n  - num_results is 0, expected 1 or more\n  - k1 is -1, expected 0 or more\n  - b is 2, expected 0 to 1"
+    )
+
+
+def test_the_engine_prints_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """PISA's own lines, printed from C++, do not reach the terminal."""
+    bm25(build_index(DOCS, tmp_path / "index", engine=default_engine()), k1=1.1)
+    assert capfd.readouterr() == ("", "")
