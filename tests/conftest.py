@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Tests and doctests share one cache for a run, and leave a user's own alone; pydocs and its vectors are built there once.
+os.environ.setdefault("PT_CASCADE_CACHE", tempfile.mkdtemp(prefix="pt_cascade_tests_"))
 
 settings.register_profile("pt_cascade", deadline=None, max_examples=50)
 settings.load_profile("pt_cascade")

@@ -116,7 +116,8 @@ def test_what_is_no_index_is_told(tmp_path: Path) -> None:
     with pytest.raises(PipelineError) as error:
         bm25(tmp_path, num_results=0, k1=-1, b=2)
     assert str(error.value) == (
-        "bm25 cannot be made:\n  - num_results is 0, expected 1 or more\n  - k1 is -1, expected 0 or more\n  - b is 2, expected 0 to 1"
+        "bm25 cannot be made:\n  - num_results is 0, expected 1 or more\n"
+        "  - k1 is -1, expected 0 or more\n  - b is 2, expected 0 to 1"
     )
 
 

@@ -132,7 +132,7 @@ def test_queries_without_results_stay_in_the_trace() -> None:
 
 
 def test_a_progress_bar_counts_queries(capsys: pytest.CaptureFixture[str]) -> None:
-    """verbose shows a bar that reaches the number of queries; without it nothing is printed."""
+    """Verbose shows a bar that reaches the number of queries; without it nothing is printed."""
     run(ToyRetriever() % 5, topics(3), verbose=True)
     assert "3/3" in capsys.readouterr().err
     run(ToyRetriever() % 5, topics(3))

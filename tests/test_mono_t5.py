@@ -243,6 +243,7 @@ def test_stages_built_alike_are_equal() -> None:
     """Equality and hash go by value, so that pipelines can share a prefix."""
     assert mono_t5(ABSENT) == mono_t5(ABSENT)
     assert hash(mono_t5(ABSENT)) == hash(mono_t5(ABSENT))
+    assert hash(mono_t5(ABSENT, tokens=["▁sim", "▁não"])) == hash(mono_t5(ABSENT, tokens=("▁sim", "▁não")))
     assert mono_t5(ABSENT) != mono_t5(ABSENT, max_length=256)
 
 
@@ -343,6 +344,10 @@ COMPAT = ' Fix: mono_t5(model, compat="pyterrier_t5", batch_size=4)'
         (
             {"batch_size": 8},
             "mono_t5 cannot be made: batch_size is 8, but its batches are measured in tokens, batch_tokens." + COMPAT,
+        ),
+        (
+            {"tokens": ["▁true", "▁true"]},
+            "mono_t5 cannot be made: tokens is ('▁true', '▁true'), expected two different pieces, relevant and not relevant",
         ),
         ({"compat": "pygaggle"}, "mono_t5 cannot be made: compat is 'pygaggle', expected 'pyterrier_t5' or None." + COMPAT),
         (

@@ -382,13 +382,13 @@ def test_installed_packages_know_their_versions() -> None:
         (["ptc_nothing"], "there is no package 'ptc_nothing'. Fix: pip install ptc_nothing"),
         (["numpy==0.1"], f"numpy is {np.__version__}, expected 0.1. Fix: pip install numpy==0.1"),
         (
-            ["a_b", "numpy==0.1", "__main__", ""],
+            ["a_b", "numpy==0.1", "c_d", ""],
             f"""
   - there is no package 'a_b'
-  - there is no package '__main__'
+  - there is no package 'c_d'
   - there is no package ''
   - numpy is {np.__version__}, expected 0.1
-Fix: pip install a_b numpy==0.1 __main__ """,
+Fix: pip install a_b numpy==0.1 c_d """,
         ),
     ],
 )
@@ -402,7 +402,7 @@ def test_packages_that_are_not_as_asked_are_refused_at_once(names: list[str], me
 def test_package_members_are_read_in_a_fresh_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process has done to a package does not show: SciPy changes numpy.sinc, tqdm adds methods to pandas."""
     before = {member.name: member.docstring for member in package_members(Package("base64", ""))}
-    import base64  # noqa: PLC0415 - to change it here
+    import base64
 
     monkeypatch.setattr(base64.b64encode, "__doc__", "Changed.")
     assert {member.name: member.docstring for member in package_members(Package("base64", ""))} == before
@@ -439,7 +439,7 @@ def test_package_that_cannot_be_imported_says_why(tmp_path: Path, monkeypatch: p
 
 
 def test_pydocs_keeps_its_promises(whole: Collection) -> None:
-    """Docnos and texts stand once; each query is its own function's, with grade 2, and has two others or more that exist."""
+    """Docnos and texts stand once; each query is its own function's, with grade 2, and has two targets or more that exist."""
     docs = {document["docno"]: document["text"] for document in whole.docs()}
     assert len(docs) == len(set(docs.values())) == len(whole)
     assert list(docs) == sorted(docs)
@@ -451,7 +451,8 @@ def test_pydocs_keeps_its_promises(whole: Collection) -> None:
     assert whole.topics["qid"].is_monotonic_increasing
     grades = whole.qrels.set_index(["qid", "docno"])["label"]
     assert all(grades[qid, qid] == 2 for qid in whole.topics["qid"])
-    assert whole.qrels[whole.qrels["label"] == 1].groupby("qid").size().min() >= 2
+    assert whole.qrels.groupby("qid").size().min() == 2
+    assert whole.qrels[whole.qrels["label"] == 1]["qid"].nunique() == len(whole.topics)
 
 
 def test_pydocs_gives_no_query_away(whole: Collection) -> None:
@@ -472,14 +473,14 @@ def test_pydocs_judges_what_see_also_names(whole: Collection) -> None:
 
 
 def test_pydocs_has_the_size_that_was_measured(whole: Collection) -> None:
-    """Some 1,200 documents and 400 queries: a rule that loses a part of NumPy shows here.
+    """Some 1,200 documents and 600 queries: a rule that loses a part of NumPy shows here.
 
     Golden: an independent trial on NumPy 2.4.6 had 1,190 documents.
     """
     if np.__version__ == "2.4.6":
-        assert (len(whole), len(whole.topics)) == (1159, 421)
+        assert (len(whole), len(whole.topics)) == (1159, 641)
     assert len(whole) == pytest.approx(1190, rel=0.1)
-    assert len(whole.topics) > 300
+    assert len(whole.topics) > 500
 
 
 @pytest.mark.parametrize("queries", [1, 7, 200])

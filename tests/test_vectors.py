@@ -85,7 +85,7 @@ def test_dot_and_cos_equal_pyterrier_dr(stages: dict[str, BiEncoder], folder: Pa
 
 
 def test_max_sim_equals_sentence_transformers(stages: dict[str, LateInteraction]) -> None:
-    """Golden: scores are those of sentence_transformers.util.maxsim on the same token vectors; float16 storage moves them little."""
+    """Golden: scores are those of sentence_transformers.util.maxsim on the same token vectors; float16 moves them little."""
     from sentence_transformers.util import maxsim
 
     on_the_fly, stored = stages["on the fly"], stages["stored"]
@@ -171,7 +171,8 @@ def test_an_unknown_document_is_an_error_not_the_last_documents_score(folder: Pa
         with pytest.raises(StageError) as error:
             stage.transform(strange)
         assert str(error.value) == (
-            f"stage {stage.stage_name!r} has no vector of a document: 1 of 1 row(s), first docno unknown; {folder} has 5 documents. "
+            f"stage {stage.stage_name!r} has no vector of a document: 1 of 1 row(s), first docno unknown; "
+            f"{folder} has 5 documents. "
             "Fix: build_vectors over the same documents"
         )
 

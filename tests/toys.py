@@ -94,6 +94,7 @@ class FakeClock:
     """A clock that goes on by one second each time it is read."""
 
     def __init__(self) -> None:
+        """Start at 0."""
         self.now = 0.0
 
     def __call__(self) -> float:

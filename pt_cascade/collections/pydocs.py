@@ -5,9 +5,9 @@ A **document** is the docstring of a public function, class or method, without i
 its "See Also" names (grade 1). Documents with the same text stand once, under the name with the fewest dots. A sentence that
 several functions share is one query, with grade 2 for each of them.
 
-A sentence is a query if it has three words or more, does not stand in its own document, and its "See Also" names at least two
-other documents. Those are some 400 for NumPy; ``pydocs`` takes 200 of them, by the order of a hash of their qid, and
-``pydocs/all`` takes all. The qid is the docno of the function.
+A sentence is a query if it has three words or more, does not stand in its own document, and has at least two targets: its own
+document and one that "See Also" names. Those are some 640 for NumPy; ``pydocs`` takes 200 of them, by the order of a hash of
+their qid, and ``pydocs/all`` takes all. The qid is the docno of the function.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 QUERIES = 200
 _WORDS = 3
-_TARGETS = 2
+_TARGETS = 2  # the function itself counts
 _OWN, _SEE_ALSO = 2, 1
 
 
@@ -93,7 +93,7 @@ def _judgments(documents: dict[str, Docstring], named: dict[str, str], queries: 
     judged: dict[str, dict[str, int]] = {}
     for sentence, own in shared.items():
         others = {to for docno in own for to in _see_also(docno, documents[docno].see_also, named)} - set(own)
-        if len(others) >= _TARGETS and is_query(sentence, [documents[docno].body for docno in own]):
+        if others and len(others) + len(own) >= _TARGETS and is_query(sentence, [documents[docno].body for docno in own]):
             asked[own[0]] = sentence
             judged[own[0]] = dict.fromkeys(sorted(others), _SEE_ALSO) | dict.fromkeys(own, _OWN)
     taken = sorted(sorted(asked, key=lambda qid: hashlib.sha256(qid.encode()).digest())[:queries])

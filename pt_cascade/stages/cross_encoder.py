@@ -60,7 +60,7 @@ def cross_encoder(
         label: Which label means relevant, its number or name; needed above two labels. Of two it is the second.
         text_field: The column with the document's text.
         max_length: Tokens of query and document together, 16 or more; None is what the model was made for.
-        batch_tokens: Padded tokens a batch may hold. More can be faster on a GPU, and takes more memory.
+        batch_tokens: Padded tokens a batch may hold. A GPU wants more, e.g. 32768, where its memory allows.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
 

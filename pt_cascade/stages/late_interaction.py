@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats
     from pt_cascade.stages.encoders import Vectors
-    from pt_cascade.stages.vectors import VectorStore
+    from pt_cascade.stages.vectors import Halves, VectorStore
 
 
 def late_interaction(
@@ -100,20 +100,20 @@ class LateInteraction(Reranker):
             score[mine] = [max_sim(tokens, document) for document in self._documents(results.iloc[mine])]
         return score
 
-    def _documents(self, results: pd.DataFrame) -> Iterable[Vectors]:
+    def _documents(self, results: pd.DataFrame) -> Iterable[Vectors | Halves]:
         if self.store is None:
             return self.encoder.document_tokens(results[self.text_field].tolist())
         tokens, starts = self.store.tokens
         rows = self.store.rows(results["docno"], self.stage_name)
-        return (np.asarray(tokens[starts[row] : starts[row + 1]], np.float32) for row in rows)
+        return (np.array(tokens[starts[row] : starts[row + 1]]) for row in rows)
 
 
-def max_sim(query: Vectors, document: Vectors) -> float:
+def max_sim(query: Vectors, document: Vectors | Halves) -> float:
     """Sum, over the query's tokens, the best dot product with any of the document's tokens.
 
     Args:
         query: Shape (m, dimension), at least one token.
-        document: Shape (t, dimension), at least one token.
+        document: Shape (t, dimension), at least one token; float32 or float16.
 
     Returns:
         The score; for vectors of length 1 it lies in [-m, m].
@@ -126,4 +126,7 @@ def max_sim(query: Vectors, document: Vectors) -> float:
         >>> max_sim(eye, eye[:1])
         1.0
     """
-    return float((query @ document.T).max(axis=1).sum(dtype=np.float64))
+    import torch  # noqa: PLC0415 - heavy; numpy's own matrix product would leave its threads spinning beside torch's
+
+    similarity = torch.from_numpy(query) @ torch.from_numpy(document).float().T
+    return float(similarity.amax(dim=1).sum(dtype=torch.float64))

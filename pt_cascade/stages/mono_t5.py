@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats, Ints
 
-    Pieces = tuple[str, str]
-
 _SHORTEST = 16
 _MAX_LENGTH = 512
-_ANSWERS: dict[str, Pieces] = {"t5": ("▁true", "▁false"), "mt5": ("▁yes", "▁no")}
+_ANSWERS = {"t5": ("▁true", "▁false"), "mt5": ("▁yes", "▁no")}
 _FALLBACK = "t5-base"
 
 
@@ -66,7 +64,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
             and ``("▁yes", "▁no")`` for mT5.
         text_field: The column with the document's text.
         max_length: Tokens of the whole prompt, 16 or more.
-        batch_tokens: Padded tokens a batch may hold. More can be faster on a GPU, and takes more memory.
+        batch_tokens: Padded tokens a batch may hold. A GPU wants more, e.g. 32768, where its memory allows.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
         compat: ``"pyterrier_t5"`` gives the stock re-ranker, neighbours and all, to repeat what was measured with it. It
@@ -91,10 +89,11 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
     """
     name = find_model(model, MonoT5.stage_name)
     words = None if tokenizer is None else str(tokenizer)
-    stage = MonoT5(name, words, tokens, text_field, max_length, batch_tokens, device, verbose)
+    answers = None if tokens is None else tuple(tokens)  # a list would have no hash
+    stage = MonoT5(name, words, answers, text_field, max_length, batch_tokens, device, verbose)
     if compat is None and batch_size is None:
         return stage
-    changed = [name for name in ("tokens", "max_length", "batch_tokens") if getattr(stage, name) != getattr(MonoT5, name)]
+    changed = [field for field in ("tokens", "max_length", "batch_tokens") if getattr(stage, field) != getattr(MonoT5, field)]
     check_options(compat, batch_size, changed)
     config = load_config(name, MonoT5.stage_name, verbose=verbose)
     _answers(config, name)
@@ -108,7 +107,7 @@ class MonoT5(Reranker):
 
     model: str
     tokenizer: str | None = None
-    tokens: Pieces | None = None
+    tokens: tuple[str, str] | None = None
     text_field: str = "text"
     max_length: int = _MAX_LENGTH
     batch_tokens: int = BATCH_TOKENS
@@ -125,6 +124,8 @@ class MonoT5(Reranker):
             problems.append(f"max_length is {self.max_length}, expected {_SHORTEST} or more tokens")
         if self.batch_tokens < 1:
             problems.append(f"batch_tokens is {self.batch_tokens}, expected 1 or more")
+        if self.tokens is not None and (len(self.tokens), len(set(self.tokens))) != (2, 2):
+            problems.append(f"tokens is {self.tokens!r}, expected two different pieces, relevant and not relevant")
         if problems:
             raise PipelineError(f"{self.stage_name} cannot be made", problems)
 
@@ -205,7 +206,7 @@ def _load_tokenizer(stage: MonoT5, config: PretrainedConfig) -> PreTrainedTokeni
         return load_tokenizer(_FALLBACK, config, stage.stage_name, verbose=stage.verbose, fix=fix)
 
 
-def _answers(config: PretrainedConfig, model: str) -> Pieces:
+def _answers(config: PretrainedConfig, model: str) -> tuple[str, str]:
     if config.model_type in _ANSWERS:
         return _ANSWERS[config.model_type]
     problem = f"it is a {config.model_type} model, expected one of {', '.join(_ANSWERS)}"
@@ -213,7 +214,7 @@ def _answers(config: PretrainedConfig, model: str) -> Pieces:
     raise MissingError(f"mono_t5 cannot ask {model!r}", [problem], fix=fix)
 
 
-def _find_answers(tokenizer: PreTrainedTokenizerBase, pieces: Pieces) -> list[int]:
+def _find_answers(tokenizer: PreTrainedTokenizerBase, pieces: tuple[str, str]) -> list[int]:
     ids = [int(tokenizer.convert_tokens_to_ids(piece)) for piece in pieces]
     unknown = [repr(piece) for piece, number in zip(pieces, ids, strict=True) if number == tokenizer.unk_token_id]
     if unknown:

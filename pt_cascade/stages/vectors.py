@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from more_itertools import chunked, peekable
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pyterrier_dr import FlexIndex
 
     from pt_cascade.ranking import Ints
+
+Halves: TypeAlias = "NDArray[np.float16]"
 
 _AT_ONCE = 512
 
@@ -102,7 +104,7 @@ class VectorStore:
         return np.memmap(Path(self.path) / "vecs.f4", mode="r", dtype=np.float32, shape=shape)
 
     @cached_property
-    def tokens(self) -> tuple[NDArray[np.float16], Ints]:
+    def tokens(self) -> tuple[Halves, Ints]:
         """Token vectors, shape (tokens, dimension), and where each document's begin, shape (documents + 1,)."""
         starts: Ints = np.load(self._need("tokens.npy", "no token vectors were kept"))
         flat = np.memmap(Path(self.path) / "tokens.f2", mode="r", dtype=np.float16)
