@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pt_cascade.collections import Collection, open_collection
     from pt_cascade.errors import CascadeError, CascadeWarning
     from pt_cascade.execution.comparison import Comparison, compare
-    from pt_cascade.execution.defaults import default_cascade, default_model
+    from pt_cascade.execution.defaults import default_cascade, default_model, store_collection
     from pt_cascade.execution.executor import Run, Runner, run, run_chunks
 
 _HOME = {
@@ -33,6 +33,7 @@ _HOME = {
     "default_cascade": "pt_cascade.execution.defaults",
     "default_model": "pt_cascade.execution.defaults",
     "open_collection": "pt_cascade.collections",
+    "store_collection": "pt_cascade.execution.defaults",
     "run": "pt_cascade.execution.executor",
     "run_chunks": "pt_cascade.execution.executor",
 }
@@ -56,6 +57,7 @@ __all__ = [
     "run",
     "run_chunks",
     "stages",
+    "store_collection",
     "trec",
 ]
 __version__ = "0.1.0"

@@ -113,7 +113,8 @@ def _call(part: pt.Transformer, frame: pd.DataFrame, stage: Stage) -> pd.DataFra
         raise StageError(f"stage {stage.name!r} cannot run", [problem], fix=fix) from error
     except Exception as error:
         problem = f"{part!r} raised {type(error).__name__}: {error}"
-        raise StageError(f"stage {stage.name!r} failed on {len(frame)} row(s)", [problem]) from error
+        fix = "mend the scorer: it gave NaN or infinite scores" if isinstance(error, pd.errors.IntCastingNaNError) else ""
+        raise StageError(f"stage {stage.name!r} failed on {len(frame)} row(s)", [problem], fix=fix) from error
     if not isinstance(out, pd.DataFrame):
         raise StageError(f"stage {stage.name!r} failed", [f"{part!r} returned {type(out).__name__}, expected a DataFrame"])
     return out

@@ -86,8 +86,9 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
     compared = compare(cascade, topics, collection.qrels, [nDCG @ 10, RR @ 10, R @ 100], verbose=verbose)
     yield f"{effectiveness_table(compared.effectiveness)}\n"
     last = cascade.cutoffs[-1]
+    tested = f"p: paired t-test over {compared.queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
     yield (
-        f"p: paired t-test over {compared.queries} queries against {cascade.prefix(1)!r}, Holm-corrected.\n"
+        f"{tested if compared.queries > 1 else 'One query cannot be tested.'}\n"
         f"What is cut is gone: of {last} documents R@100 is R@{last}. ptc.Runner(cascade, tail='keep') puts the rest below.\n"
     )
     yield f"{cost_table(compared.cost)}\n"

@@ -27,6 +27,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.execution.defaults import default_cascade  # noqa: PLC0415 - likewise
 
+    _check(arguments.query, arguments.top)
     collection = open_collection(arguments.collection)
     cascade = default_cascade(collection, engine=arguments.engine, precision=arguments.precision, verbose=True)
     texts = {doc["docno"]: doc["text"] for doc in collection.docs()}
@@ -44,16 +45,16 @@ def show(cascade: Cascade, query: str, texts: dict[str, str], *, top: int = 10) 
 
     Yields:
         A paragraph a stage, and the time of all.
+
+    Raises:
+        CascadeError: The query is empty, or top is below 1.
     """
     import pandas as pd  # noqa: PLC0415 - loaded when the command runs
 
     from pt_cascade.cascade import walk  # noqa: PLC0415 - likewise
-    from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
     from pt_cascade.reporting.moves import list_stage  # noqa: PLC0415 - likewise
 
-    if top < 1 or not query.strip():
-        problems = [*(["top is below 1"] if top < 1 else []), *([] if query.strip() else ["the query is empty"])]
-        raise CascadeError("there is nothing to show", problems, fix='pt-cascade search "cumulative sum" --top 10')
+    _check(query, top)
     topics = pd.DataFrame({"qid": ["1"], "query": [query]})
     for _ in walk(cascade, topics):
         pass  # models load, files are read: the times shown below are those of a second search
@@ -63,3 +64,12 @@ def show(cascade: Cascade, query: str, texts: dict[str, str], *, top: int = 10) 
         yield list_stage(step, before, texts, top)
         before, total = step.kept, total + step.ms
     yield f"{total:.1f} ms in all, models loaded"
+
+
+def _check(query: str, top: int) -> None:
+    """Refuse what shows nothing, before anything is built."""
+    from pt_cascade.errors import CascadeError  # noqa: PLC0415 - loaded when the command runs
+
+    if top < 1 or not query.strip():
+        problems = [*(["top is below 1"] if top < 1 else []), *([] if query.strip() else ["the query is empty"])]
+        raise CascadeError("there is nothing to show", problems, fix='pt-cascade search "cumulative sum" --top 10')

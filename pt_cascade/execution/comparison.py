@@ -9,7 +9,10 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade import Cascade
+from pt_cascade.collections.collection import unjudged
+from pt_cascade.errors import CascadeError, FrameError
 from pt_cascade.execution.executor import run
+from pt_cascade.frames import canonical_qrels, canonical_topics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +26,7 @@ class Comparison:
 
     Attributes:
         effectiveness: What ``pt.Experiment`` returned: one row a system, ``name``, each measure, and its p-value against the first
-            stage (paired t-test) as it is and corrected for the number of tests (Holm).
+            stage (paired t-test) as it is and corrected for the number of tests (Holm); no p-values for one system or one query.
         cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms]: means a query, and the 95th percentile of the time, from running
             one query at a time; the last row is the whole cascade.
         queries: How many queries were run.
@@ -50,7 +53,7 @@ def compare(
         Effectiveness and cost. A prefix passes on all that its last stage ranks, but for the first stage and the cascade itself.
 
     Raises:
-        CascadeError: A frame does not fit, or a stage failed.
+        CascadeError: A frame does not fit, no topic has a judgment, or a stage failed.
 
     Example:
         >>> from ir_measures import RR
@@ -61,22 +64,38 @@ def compare(
         [0.5]
     """
     whole = Cascade.of(cascade)
-    systems = [whole.prefix(1), *(_uncut(whole.prefix(n)) for n in range(2, len(whole))), *([whole] if len(whole) > 1 else [])]
-    effectiveness = pt.Experiment(
-        [system.pipeline() for system in systems],
-        topics,
-        qrels,
-        list(measures),
-        names=[repr(system) for system in systems],
-        baseline=0 if len(systems) > 1 else None,
-        correction="holm" if len(systems) > 1 else None,
-        plan="tree",
-        verbose=False,
-    )
-    names = [str(measure) for measure in measures]
+    topics, qrels = canonical_topics(topics), canonical_qrels(qrels)
+    if problem := unjudged(topics, qrels):
+        raise FrameError("nothing can be compared", [problem])
+    effectiveness = _evaluate(whole, topics, qrels, measures)
+    names = list(dict.fromkeys(str(measure) for measure in measures))
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     trace = run(whole, topics, chunk_size=1, verbose=verbose).trace
     return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
+
+
+def _evaluate(whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:
+    """Evaluate the prefixes as plain pipelines, which share what they have in common."""
+    systems = [whole.prefix(1), *(_uncut(whole.prefix(n)) for n in range(2, len(whole))), *([whole] if len(whole) > 1 else [])]
+    tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
+    try:
+        effectiveness: pd.DataFrame = pt.Experiment(
+            [system.pipeline() for system in systems],
+            topics,
+            qrels,
+            list(measures),
+            names=[repr(system) for system in systems],
+            baseline=0 if tested else None,
+            correction="holm" if tested else None,
+            plan="tree",
+            verbose=False,
+        )
+    except CascadeError:
+        raise
+    except Exception as error:
+        whole.transform(topics)  # once more with guards, which say whose error it is
+        raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {error}"]) from error
+    return effectiveness
 
 
 def _uncut(cascade: Cascade) -> Cascade:

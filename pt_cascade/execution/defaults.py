@@ -62,9 +62,10 @@ def default_cascade(
         CascadeError: The collection, the engine or a model is not there.
     """
     opened = collection if isinstance(collection, Collection) else open_collection(collection)
+    precise = None if precision is None else precise_stage(opened, precision)  # a model that is not there is told before the wait
     stored = store_collection(opened, engine=engine, verbose=verbose)
     first, second, third = CUTOFFS
-    last = late_interaction(vectors=stored.vectors) if precision is None else precise_stage(opened, precision)
+    last = late_interaction(vectors=stored.vectors) if precise is None else precise
     return Cascade.of(bm25(stored.index) % first >> bi_encoder(stored.vectors) % second >> last % third)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pandas as pd
 import pyterrier as pt
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.errors import CascadeError

@@ -61,7 +61,7 @@ def score_in_batches(lengths: Ints, budget: int, score: Callable[[Ints], Floats]
         >>> score_in_batches(np.array([3, 5, 2]), 6, lambda rows: rows * 10.0).tolist()
         [0.0, 10.0, 20.0]
     """
-    from tqdm.auto import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
+    from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
 
     scores = np.full(len(lengths), np.nan)
     with tqdm(total=len(lengths), desc=progress, unit="doc", disable=progress is None) as bar:

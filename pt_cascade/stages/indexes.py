@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pt_cascade.collections.cache import build_once
 from pt_cascade.errors import CascadeError, FrameError

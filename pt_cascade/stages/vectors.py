@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from more_itertools import chunked, peekable
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pt_cascade.collections.cache import build_once
 from pt_cascade.errors import CascadeError, MissingError, StageError
