@@ -23,6 +23,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python experiments/benchmarks/executor.py
+	$(BIN)/python experiments/benchmarks/bi_encoder.py
 
 notebooks: $(READY)
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb

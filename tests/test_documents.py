@@ -22,7 +22,9 @@ def test_a_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs for cell in cells)
-    defined = [node for cell in cells for node in ast.walk(ast.parse(cell.source)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    defined = [
+        node for cell in cells for node in ast.walk(ast.parse(cell.source)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    ]
     assert defined == []
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
@@ -39,7 +41,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own README
-    for expression, shown in re.findall(r"^(\w[\w.()]*) +# → (.+)$", "\n".join(blocks), flags=re.MULTILINE):
+    for expression, shown in re.findall(r"^(\w[^#\n]*?) +# → (.+)$", "\n".join(blocks), flags=re.MULTILINE):
         assert str(eval(expression, names)) == shown  # noqa: S307 - likewise
 
 

@@ -60,6 +60,13 @@ def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], fl
     Raises:
         FrameError: The frame, or what a stage returned, is not what it should be.
         StageError: A stage failed, invented or lost a query or a document, or lacked a column.
+
+    Example:
+        >>> from pt_cascade import Cascade
+        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> [(len(step.ranked), len(step.kept)) for step in walk(Cascade.of(pt.Transformer.from_df(found) % 1), topics)]
+        [(2, 1)]
     """
     given = _canonical_start(frame)
     for stage in stages:

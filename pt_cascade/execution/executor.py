@@ -103,6 +103,12 @@ def run_chunks(
 
     Raises:
         CascadeError: As for ``run``.
+
+    Example:
+        >>> topics = pd.DataFrame({"qid": ["1", "2"], "query": ["p", "q"]})
+        >>> found = pd.DataFrame({"qid": ["1", "2"], "query": ["p", "q"], "docno": "a", "score": 1.0, "rank": 0})
+        >>> [chunk.results["qid"].tolist() for chunk in run_chunks(pt.Transformer.from_df(found), topics, chunk_size=1)]
+        [['1'], ['2']]
     """
     if tail not in get_args(Tail):
         raise CascadeError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"], fix='tail="drop"')

@@ -49,6 +49,15 @@ def bi_encoder(
     Raises:
         MissingError: The folder is not there.
         PipelineError: Nobody knows the model, or the similarity is neither.
+
+    Example:
+        >>> import tempfile
+        >>> import pandas as pd, pt_cascade as ptc
+        >>> docs = [{"docno": "d1", "text": "a lion sleeps"}, {"docno": "d2", "text": "sorting numbers"}]
+        >>> vectors = ptc.stages.build_vectors(docs, ptc.default_model(), tempfile.mkdtemp() + "/v")
+        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "order digits", "docno": ["d1", "d2"]})
+        >>> bi_encoder(vectors).transform(found)["rank"].tolist()
+        [1, 0]
     """
     if similarity not in get_args(Similarity):
         raise PipelineError(f"similarity is {similarity!r}", [f"expected one of {', '.join(get_args(Similarity))}"])

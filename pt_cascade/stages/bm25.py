@@ -47,6 +47,14 @@ def bm25(
 
     References:
         Robertson et al., "Okapi at TREC-3", 1994.
+
+    Example:
+        >>> import tempfile
+        >>> from pt_cascade.stages import build_index
+        >>> docs = [{"docno": "d1", "text": "a lion"}, {"docno": "d2", "text": "a bear"}, {"docno": "d3", "text": "an owl"}]
+        >>> index = build_index(docs, Path(tempfile.mkdtemp()) / "index")
+        >>> bm25(index).search("lions")["docno"].tolist()
+        ['d1']
     """
     problems = [
         *([f"num_results is {num_results!r}, expected 1 or more"] if num_results < 1 else []),

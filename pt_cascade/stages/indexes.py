@@ -42,6 +42,12 @@ def build_index(
         FrameError: A document has no text, or a docno that cannot be kept.
         MissingError: The engine is not there.
         CascadeError: There is no document.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "index"
+        >>> build_index([{"docno": "d1", "text": "a lion"}, {"docno": "d2", "text": "a bear"}], path) == path
+        True
     """
     engine = engine or default_engine()
     check_engine(engine)

@@ -53,6 +53,13 @@ def late_interaction(
 
     References:
         Khattab & Zaharia, "ColBERT", SIGIR 2020, equation 3.
+
+    Example:
+        >>> import pt_cascade as ptc
+        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "order digits", "docno": ["d1", "d2"]})
+        >>> texts = found.assign(text=["a lion sleeps", "sorting numbers"])
+        >>> late_interaction(ptc.default_model()).transform(texts)["rank"].tolist()
+        [1, 0]
     """
     store = None if vectors is None else open_vectors(vectors)
     known = model or (store.encoder.get("model") if store else None)

@@ -68,6 +68,14 @@ def build_vectors(
     Raises:
         CascadeError: There are fewer than two documents.
         MissingError: The model cannot be loaded.
+
+    Example:
+        >>> import tempfile
+        >>> import pandas as pd, pt_cascade as ptc
+        >>> docs = [{"docno": "d1", "text": "a lion sleeps"}, {"docno": "d2", "text": "sorting numbers"}]
+        >>> vectors = build_vectors(docs, ptc.default_model(), Path(tempfile.mkdtemp()) / "vectors", tokens=True)
+        >>> open_vectors(vectors).vectors.shape
+        (2, 384)
     """
     encoder = Encoder(str(model), device, max_length, batch_size)
 

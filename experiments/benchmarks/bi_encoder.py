@@ -1,0 +1,97 @@
+"""What a pair costs our bi-encoder beyond encoding the query, beside pyterrier_dr's own scorer: vaswani, 93 x 1000, MiniLM vectors.
+
+    python experiments/benchmarks/bi_encoder.py [--data FOLDER] [--repeats N]
+
+Both score the same candidates from the same stored vectors. Queries are encoded beforehand for pyterrier_dr; ours encodes them
+itself, so the time of encoding alone is measured in the same run and taken off. One query at a time, and all at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import pt_cascade as ptc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+DATA = Path(os.environ.get("PT_CASCADE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "vaswani"
+PACKAGES = ("pyterrier", "pyterrier-dr", "pandas", "numpy", "torch", "sentence-transformers")
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Give the median wall time of some work, one run before it not counted."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def measure(data: Path, repeats: int) -> None:
+    """Time both and print microseconds a pair and the ratio.
+
+    Args:
+        data: The folder of the collection.
+        repeats: Runs of each, 1 or more.
+    """
+    from pyterrier_dr import FlexIndex  # noqa: PLC0415 - slow to import, and only here
+
+    collection = ptc.open_collection(data)
+    stored = ptc.store_collection(collection, engine="pisa", verbose=True)
+    ours = ptc.stages.bi_encoder(stored.vectors)
+    candidates = ptc.stages.bm25(stored.index).transform(collection.judged())
+    queries = list(dict.fromkeys(candidates["query"]))
+    vectors = dict(zip(queries, ours.encoder.queries(queries), strict=True))
+    encoded = candidates.assign(query_vec=candidates["query"].map(vectors))
+    theirs = FlexIndex(str(stored.vectors), verbose=False).np_scorer()
+    both = ours.transform(candidates).merge(theirs.transform(encoded), on=["qid", "docno"])
+    print(f"largest difference of a score: {np.abs(both['score_x'] - both['score_y']).max():.1e}")
+
+    def in_turn(frames: list[pd.DataFrame], work: Callable[[pd.DataFrame], object]) -> Callable[[], object]:
+        return lambda: [work(frame) for frame in frames]
+
+    for title, split in (
+        ("one query at a time", [part for _, part in encoded.groupby("qid", sort=False)]),
+        ("all at once", [encoded]),
+    ):
+        texts = [list(dict.fromkeys(frame["query"])) for frame in split]
+        encoding = seconds(lambda texts=texts: [ours.encoder.queries(some) for some in texts], repeats)
+        mine = seconds(in_turn(split, ours.transform), repeats) - encoding
+        upstream = seconds(in_turn(split, theirs.transform), repeats)
+        a_pair = 1e6 / len(candidates)
+        print(
+            f"{title:20} encoding {1000 * encoding / len(queries):5.2f} ms a query; beyond it {a_pair * mine:5.2f} us a pair, "
+            f"pyterrier_dr {a_pair * upstream:5.2f} us a pair: x {mine / upstream:.2f}"
+        )
+
+
+def main() -> None:
+    """Measure and print, with the versions."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # pyterrier_dr's scorer always shows a bar
+    measure(arguments.data, arguments.repeats)
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores; " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    )
+
+
+if __name__ == "__main__":
+    main()
