@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import FrameError
-from pt_cascade.ranking import pair_codes, ranks
+from pt_cascade.ranking import is_ranking, pair_codes, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,8 @@ def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
     """Return the results as PyTerrier means them, or one error that names every misfit.
 
     Args:
-        results: Frame[qid, docno, score, ...]; a rank, where there is one, must be the one that the tie rule gives.
+        results: Frame[qid, docno, score, ...]. A rank, where there is one, is kept if it orders by score, descending, from 0 and
+            without gaps, whatever its order among equal scores: PyTerrier cuts by it. Without one, the tie rule gives it.
         stage: The stage that made the frame, for the error.
 
     Returns:
@@ -99,7 +100,7 @@ def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
 
     Raises:
         FrameError: A column is missing; a score is not a finite number; a (qid, docno) stands twice; an id is missing or neither
-            text nor a whole number; a rank is not score descending, ties by row order, from 0.
+            text nor a whole number; a rank is not score descending from 0.
 
     Example:
         >>> frame = pd.DataFrame({"qid": [1, 1], "docno": ["a", "b"], "score": [0.5, 2]})
@@ -113,9 +114,11 @@ def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
     guard.once(("qid", "docno"), _KEEP_BEST)
     guard.refuse()
     rank = ranks(qid, score)
-    if found is not None:
-        guard.ranked(found, rank)
-        guard.refuse()
+    if found is not None and not (found == rank).all():
+        if not is_ranking(qid, score, found):
+            guard.ranked(found, rank)
+            guard.refuse()
+        rank = found.astype(np.int64)
     return results.assign(qid=qid, docno=docno, score=score, rank=rank)
 
 
@@ -140,8 +143,9 @@ def check_text(results: pd.DataFrame, column: str, stage: str) -> None:
     bad = texts.isna().to_numpy(bool) if is_str else ~_are(texts, str)
     if bad.any():
         fix = "load the text of every document, e.g. pt.text.get_text(index), or drop those rows before this stage"
+        fix = fix if column != "query" else "give every row its query"
         problem = f"{column} is missing or not text{_where(results, bad, column)}"
-        raise FrameError(f"stage {stage!r} cannot read its documents", [problem], fix=fix)
+        raise FrameError(f"stage {stage!r} cannot read its {'queries' if column == 'query' else 'documents'}", [problem], fix=fix)
 
 
 class _Guard:
@@ -206,12 +210,11 @@ class _Guard:
             )
 
     def ranked(self, found: Floats, rank: Ints) -> None:
-        """Note the ranks that are not those of the tie rule."""
-        wrong = found != rank
-        if wrong.any() and (found == rank + 1).all():
+        """Note the ranks that differ from those of the tie rule."""
+        if (found == rank + 1).all():
             self.problems["its ranks start at 1, expected 0"] = _ADD_RANKS
-        elif wrong.any():
-            where = _where(self.frame.assign(expected=rank), wrong, "rank", "expected")
+        else:
+            where = _where(self.frame.assign(expected=rank), found != rank, "rank", "expected")
             self.problems[f"rank is not score descending, ties by row order, from 0,{where}"] = _ADD_RANKS
 
     def cast(self, column: str, kind: type) -> str:

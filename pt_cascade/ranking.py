@@ -105,3 +105,24 @@ def _is_ranked(query: Ints, score: Floats) -> bool:
         return True
     step = np.diff(query)
     return bool(((step == 1) | ((step == 0) & (score[1:] <= score[:-1]))).all())
+
+
+def is_ranking(qid: pd.Series[str], score: Floats, rank: Floats) -> bool:
+    """Tell whether ranks order each query by score, descending, from 0 without gaps; equal scores may stand in any order.
+
+    Args:
+        qid: Shape (n,).
+        score: Shape (n,). No NaN.
+        rank: Shape (n,).
+
+    Returns:
+        Whether they do.
+
+    Example:
+        >>> query, score = pd.Series(["q", "q", "q"]), np.array([1.0, 2.0, 1.0])
+        >>> is_ranking(query, score, np.array([2.0, 0.0, 1.0])), is_ranking(query, score, np.array([1.0, 2.0, 0.0]))
+        (True, False)
+    """
+    query, right = pd.factorize(qid)[0], ranks(qid, score)
+    given, wanted = np.lexsort((rank, query)), np.lexsort((right, query))
+    return bool((rank[given] == right[wanted]).all() and (score[given] == score[wanted]).all())

@@ -1,4 +1,4 @@
-"""The command line, and what its commands show. Small collections with real MiniLM; where a model's weights are random it is said."""
+"""The command line, and what its commands show, with real MiniLM; where a model's weights are random it is said."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator
 
+# scipy's word where a measure differs by the same amount for each of a dozen queries
+pytestmark = pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")
+
 ENGINES = [pytest.param("pisa", id="pisa"), pytest.param("terrier", id="terrier", marks=pytest.mark.java)]
 SYSTEMS = ["bm25 → 1000", "bm25 → 1000 · bi_encoder", "bm25 → 1000 · bi_encoder → 100 · {} → 20"]
 SUBJECTS = {
@@ -65,7 +68,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     docs, judged = [], []
     for word, synonym in SUBJECTS.items():
         for n, (grade, text) in enumerate(DOCUMENTS):
-            docs.append({"docno": f"{word}{n}", "text": text.format(word=word, synonym=synonym)})
+            told = f"{text.format(word=word, synonym=synonym)} {'It was a long time ago. ' * (len(docs) % 3)}"
+            docs.append({"docno": f"{word}{n}", "text": told.strip()})
             judged.append((word, f"{word}{n}", grade))
     topics = pd.DataFrame({"qid": [*SUBJECTS], "query": [f"old {word} near the station" for word in SUBJECTS]})
     path = tmp_path_factory.mktemp("collection") / "small"
@@ -355,7 +359,7 @@ def test_the_quickstart_of_pydocs_beats_its_first_stage() -> None:
 def stages_of(text: str) -> list[tuple[str, list[str]]]:
     """Read what search printed: each stage's first line, and the docnos that it lists."""
     parts = re.findall(r"^(\S.*? → \d+   \(.*\))\n((?:  .*\n)*)", text, flags=re.MULTILINE)
-    return [(heading, re.findall(r"^  \d+ .* ([a-z]+\d)  ", rows, flags=re.MULTILINE)) for heading, rows in parts]
+    return [(heading, re.findall(r"^  \d+ .*?\d\.\d{3} ([a-z]+\d) ", rows, flags=re.MULTILINE)) for heading, rows in parts]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -414,10 +418,11 @@ def test_a_search_that_finds_nothing_says_so(engine: str, small: str, capsys: py
     ]
 
 
+FIX = 'Fix: pt-cascade search "cumulative sum" --top 10'
 BAD = {
-    "top": (("sum", 0), "there is nothing to show: top is below 1."),
-    "query": ((" \t", 1), "there is nothing to show: the query is empty."),
-    "both": (("", -1), "there is nothing to show:\n  - top is below 1\n  - the query is empty\n"),
+    "top": (("sum", 0), f"there is nothing to show: top is below 1. {FIX}"),
+    "query": ((" \t", 1), f"there is nothing to show: the query is empty. {FIX}"),
+    "both": (("", -1), f"there is nothing to show:\n  - top is below 1\n  - the query is empty\n{FIX}"),
 }
 
 
@@ -428,9 +433,7 @@ def test_a_search_for_nothing_is_refused(case: str, small: str) -> None:
     cascade = default_cascade(small, engine="pisa")
     with pytest.raises(CascadeError) as error:
         next(search.show(cascade, query, {}, top=top))
-    assert (
-        str(error.value) == f'{message}{"" if message.endswith(chr(10)) else " "}Fix: pt-cascade search "cumulative sum" --top 10'
-    )
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("command", [["quickstart"], ["search", "old house"]])

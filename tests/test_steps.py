@@ -101,7 +101,7 @@ def test_a_missing_text_is_told_before_the_model_runs() -> None:
     """None as text, which pyterrier_t5 scores as the text 'None', is an error, and no pair has been scored."""
     counting = Counting()
     holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
-    with pytest.raises(FrameError, match=r"text is missing or not text in 2 of 4 row\(s\) \(qid 'q0', docno 'd1', text nan; "):
+    with pytest.raises(FrameError, match=r"text is missing or not text in 2 of 4 row\(s\) \(qid 'q0', docno 'd1', text (nan|None); "):
         Cascade.of(RETRIEVER % 10 >> holes >> counting).transform(topics(2))
     assert counting.asked == []
 

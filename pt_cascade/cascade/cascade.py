@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -12,7 +13,7 @@ import pyterrier as pt
 
 from pt_cascade.cascade.reading import read
 from pt_cascade.cascade.stage import Depends, Documents, Stage, check_cutoff
-from pt_cascade.cascade.steps import walk
+from pt_cascade.cascade.steps import call, walk
 from pt_cascade.errors import CascadeWarning, PipelineError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         """Refuse what is not a cascade; warn of a cut-off that cannot cut."""
+        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "ending", tuple(self.ending))
         names = [stage.name for stage in self.stages]
         if not names:
             raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
@@ -107,7 +110,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return replace(self, stages=tuple(stages))
 
     def with_stage(
-        self, stage: str | int, *, name: str = "", depends: Depends | None = None, documents: Documents | None = None
+        self, stage: str | SupportsIndex, *, name: str = "", depends: Depends | None = None, documents: Documents | None = None
     ) -> Cascade:
         """Return the cascade with what you know of a stage: its name, what its scores depend on, what it does to the documents.
 
@@ -138,7 +141,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             raise PipelineError(f"{self!r} has no prefix of {n} stages", [f"expected 1 to {len(self)}"])
         return Cascade(self.stages[:n])
 
-    def without(self, stage: str | int) -> Cascade:
+    def without(self, stage: str | SupportsIndex) -> Cascade:
         """Return the cascade without one of its stages.
 
         Args:
@@ -157,7 +160,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         parts = [*chain.from_iterable(chain.from_iterable(zip(stages, cuts, strict=True))), *self.ending]
         return parts[0] if len(parts) == 1 else pt.Compose(*parts)
 
-    def position(self, stage: str | int) -> int:
+    def position(self, stage: str | SupportsIndex) -> int:
         """Return where a stage stands, from 0.
 
         Args:
@@ -167,10 +170,10 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             PipelineError: There is no such stage.
         """
         names = [one.name for one in self.stages]
-        if stage in names:
-            return names.index(str(stage))
-        if isinstance(stage, int) and -len(names) <= stage < len(names):
-            return stage % len(names)
+        if isinstance(stage, str) and stage in names:
+            return names.index(stage)
+        if hasattr(stage, "__index__") and -len(names) <= operator.index(stage) < len(names):
+            return operator.index(stage) % len(names)
         raise PipelineError(f"no stage {stage!r}", [f"this cascade has {', '.join(names)}"])
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -188,9 +191,20 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         kept = inp
         for step in walk(self.stages, inp):
             kept = step.kept
+        return self.end(kept)
+
+    def end(self, results: pd.DataFrame) -> pd.DataFrame:
+        """Run what follows the last cut-off.
+
+        Args:
+            results: Frame[qid, docno, score, rank, ...] of the last stage.
+
+        Returns:
+            The same rows, with what the ending adds.
+        """
         for part in self.ending:
-            kept = part.transform(kept)
-        return kept
+            results = call(part, results, "the ending")
+        return results
 
     def transform_inputs(self) -> list[list[str]]:
         """Answer PyTerrier's inspection as the plain pipeline would."""
@@ -222,13 +236,16 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         """Show the stages in a notebook; PyTerrier's own drawing would need the network."""
         return str(self.describe().to_html(index=False))
 
+    def __contains__(self, stage: object) -> bool:
+        return stage in self.stages or stage in [one.name for one in self.stages]
+
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages)
 
     def __len__(self) -> int:
         return len(self.stages)
 
-    def __getitem__(self, stage: str | int) -> Stage:
+    def __getitem__(self, stage: str | SupportsIndex) -> Stage:
         return self.stages[self.position(stage)]
 
     def __repr__(self) -> str:

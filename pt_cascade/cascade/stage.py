@@ -50,7 +50,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Refuse what is not a stage, all reasons at once."""
-        problems = []
+        object.__setattr__(self, "transformers", tuple(self.transformers))
+        problems = [] if self.name else ["it has no name"]
         if not self.transformers:
             problems.append("it has no transformer")
         if self.depends not in get_args(Depends):

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 
@@ -71,7 +72,8 @@ def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], fl
     given = _canonical_start(frame)
     for stage in stages:
         if "docno" in given and not len(given):
-            step = Step(stage, given, given, given, given["qid"], 0.0)
+            nothing = _columns_of(stage, given)
+            step = Step(stage, given, nothing, nothing, given["qid"], 0.0)
         else:
             step = _take(stage, given, clock)
         yield step
@@ -79,12 +81,21 @@ def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], fl
 
 
 def _canonical_start(frame: pd.DataFrame) -> pd.DataFrame:
+    """Check the ids, the queries and the scores, whichever are there; a rank is for the first stage to read or not."""
     if "docno" not in frame:
-        return canonical_topics(frame)
-    if "score" in frame:
-        return canonical_results(frame, "input")
-    checked = canonical_results(frame.drop(columns="rank", errors="ignore").assign(score=0.0), "input")
-    return checked.drop(columns=["score", "rank"])
+        return canonical_topics(frame) if "query" in frame else canonical_topics(frame.assign(query="-")).drop(columns="query")
+    bare = frame.drop(columns="rank", errors="ignore")
+    checked = canonical_results(bare if "score" in frame else bare.assign(score=0.0))
+    return frame.assign(qid=checked["qid"], docno=checked["docno"])
+
+
+def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
+    """Give no row its stage's columns, as the plain pipeline would."""
+    columns = [*given.columns, *(name for name in ("score", "rank") if name not in given)]
+    for part in stage.transformers:
+        columns = pt.inspect.transformer_outputs(part, columns, strict=False) or columns
+    nothing = given.reindex(columns=list(dict.fromkeys([*columns, "qid", "docno", "score", "rank"])))
+    return nothing.astype({"score": np.float64, "rank": np.int64})
 
 
 def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
@@ -92,23 +103,37 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
     frame, ms = given, 0.0
     pairs = given["qid"].iloc[:0]
     for n, part in enumerate(stage.transformers):
-        _warn_of_empty_text(frame, stage)
-        check_text(frame, _TEXT, stage.name)
-        if n == stage.scorer % len(stage.transformers) and "docno" in frame:
-            pairs = frame["qid"]
+        if "docno" in frame:
+            _warn_of_empty_text(frame, stage)
+            check_text(frame, _TEXT, stage.name)
+            pairs = frame["qid"] if n == stage.scorer % len(stage.transformers) else pairs
         start = clock()
-        frame = _call(part, frame, stage)
+        frame = call(part, frame, stage.name)
         ms += 1000 * (clock() - start)
     ranked = canonical_results(frame, stage.name)
     _check_documents(stage, given, ranked)
+    if frame["score"].dtype == np.float32:  # goes on as it is, so that what is computed from it is what the plain pipeline computes
+        ranked = ranked.assign(score=frame["score"])
     start = clock()
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
     ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, pairs, ms)
 
 
-def _call(part: pt.Transformer, frame: pd.DataFrame, stage: Stage) -> pd.DataFrame:
-    """Run one transformer; say whose error it was."""
+def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
+    """Run one transformer; say whose error it was.
+
+    Args:
+        part: What to run.
+        frame: What it is given.
+        stage: The name of its stage, for the error.
+
+    Returns:
+        Its answer.
+
+    Raises:
+        StageError: It failed, lacked a column, or returned no frame.
+    """
     try:
         out = part.transform(frame)
     except CascadeError:
@@ -117,13 +142,13 @@ def _call(part: pt.Transformer, frame: pd.DataFrame, stage: Stage) -> pd.DataFra
         wanted = " or ".join(", ".join(mode.missing_columns) or "nothing" for mode in error.modes)
         problem = f"{part!r} misses column(s) {wanted}; it was given {', '.join(frame.columns)}"
         fix = "put what adds them before it, e.g. pt.text.get_text(index)"
-        raise StageError(f"stage {stage.name!r} cannot run", [problem], fix=fix) from error
+        raise StageError(f"stage {stage!r} cannot run", [problem], fix=fix) from error
     except Exception as error:
         problem = f"{part!r} raised {type(error).__name__}: {error}"
         fix = "mend the scorer: it gave NaN or infinite scores" if isinstance(error, pd.errors.IntCastingNaNError) else ""
-        raise StageError(f"stage {stage.name!r} failed on {len(frame)} row(s)", [problem], fix=fix) from error
+        raise StageError(f"stage {stage!r} failed on {len(frame)} row(s)", [problem], fix=fix) from error
     if not isinstance(out, pd.DataFrame):
-        raise StageError(f"stage {stage.name!r} failed", [f"{part!r} returned {type(out).__name__}, expected a DataFrame"])
+        raise StageError(f"stage {stage!r} failed", [f"{part!r} returned {type(out).__name__}, expected a DataFrame"])
     return out
 
 
@@ -147,7 +172,7 @@ def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) ->
 
 def _warn_of_empty_text(frame: pd.DataFrame, stage: Stage) -> None:
     """An empty text is scored like any other, but said."""
-    if _TEXT not in frame or "docno" not in frame:
+    if _TEXT not in frame:
         return
     empty = frame.loc[(frame[_TEXT].to_numpy(object) == ""), "docno"].unique()
     if len(empty):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pt_cascade.errors import PipelineError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -20,6 +22,32 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 2048  # on two CPU cores the best of 256 ... 16384 for a MiniLM-L6, within a tenth of the best for a T5-small
 _CHUNK = 1024
+
+
+def check_limits(stage: str, max_length: int | None, shortest: int, batch_tokens: int, more: Sequence[str] = ()) -> None:
+    """Refuse limits that no model could be run with.
+
+    Args:
+        stage: Whose they are, for the error.
+        max_length: Tokens of an item that are read; None: the model's own limit.
+        shortest: The fewest that leave room for a query and a document.
+        batch_tokens: Padded tokens a batch may hold.
+        more: What else is wrong with the stage's options.
+
+    Raises:
+        PipelineError: One is too small, or there is more.
+    """
+    problems = [
+        *(
+            [f"max_length is {max_length}, expected {shortest} or more tokens"]
+            if max_length is not None and max_length < shortest
+            else []
+        ),
+        *([f"batch_tokens is {batch_tokens}, expected 1 or more"] if batch_tokens < 1 else []),
+        *more,
+    ]
+    if problems:
+        raise PipelineError(f"{stage} cannot be made", problems)
 
 
 def plan(lengths: Ints, budget: int = BATCH_TOKENS) -> list[Ints]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning, PipelineError
-from pt_cascade.stages.batching import BATCH_TOKENS, score_in_batches, tokenize
+from pt_cascade.stages.batching import BATCH_TOKENS, check_limits, score_in_batches, tokenize
 from pt_cascade.stages.loading import find_model, load_config, load_model, load_tokenizer
 from pt_cascade.stages.reranker import Reranker
 
@@ -100,13 +100,7 @@ class CrossEncoder(Reranker):
 
     def __post_init__(self) -> None:
         """Refuse options that no model could be run with."""
-        problems = []
-        if self.max_length is not None and self.max_length < _SHORTEST:
-            problems.append(f"max_length is {self.max_length}, expected {_SHORTEST} or more tokens")
-        if self.batch_tokens < 1:
-            problems.append(f"batch_tokens is {self.batch_tokens}, expected 1 or more")
-        if problems:
-            raise PipelineError(f"{self.stage_name} cannot be made", problems)
+        check_limits(self.stage_name, self.max_length, _SHORTEST, self.batch_tokens)
 
     def needs(self) -> list[str]:
         """Name the columns that must be there beside qid and docno."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning, MissingError, PipelineError
-from pt_cascade.stages.batching import BATCH_TOKENS, score_in_batches, tokenize
+from pt_cascade.stages.batching import BATCH_TOKENS, check_limits, score_in_batches, tokenize
 from pt_cascade.stages.loading import find_model, load_config, load_model, load_tokenizer
 from pt_cascade.stages.reranker import Reranker
 from pt_cascade.stages.stock_t5 import check_options, load_stock
@@ -119,15 +119,10 @@ class MonoT5(Reranker):
 
     def __post_init__(self) -> None:
         """Refuse options that no model could be run with."""
-        problems = []
-        if self.max_length < _SHORTEST:
-            problems.append(f"max_length is {self.max_length}, expected {_SHORTEST} or more tokens")
-        if self.batch_tokens < 1:
-            problems.append(f"batch_tokens is {self.batch_tokens}, expected 1 or more")
+        more = []
         if self.tokens is not None and (len(self.tokens), len(set(self.tokens))) != (2, 2):
-            problems.append(f"tokens is {self.tokens!r}, expected two different pieces, relevant and not relevant")
-        if problems:
-            raise PipelineError(f"{self.stage_name} cannot be made", problems)
+            more.append(f"tokens is {self.tokens!r}, expected two different pieces, relevant and not relevant")
+        check_limits(self.stage_name, self.max_length, _SHORTEST, self.batch_tokens, more)
 
     def needs(self) -> list[str]:
         """Name the columns that must be there beside qid and docno."""
