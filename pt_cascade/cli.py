@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -26,13 +28,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after the program's name; None: those it was started with.
 
     Returns:
-        0; 1 after an error of ours, which is printed without a traceback; 130 when interrupted.
+        0; 1 after an error, which is printed without a traceback; 130 when interrupted; 141 when nobody reads the output any more.
     """
     arguments = _parser().parse_args(argv)
     command = import_module(f"pt_cascade.commands.{arguments.command}")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no arrow gets a question mark
     try:
         for text in command.execute(arguments):
             print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone; say nothing at exit either
+        return 141
+    except OSError as error:
+        print(f"pt-cascade {arguments.command}: {error}", file=sys.stderr)
+        return 1
     except CascadeError as error:
         print(f"pt-cascade {arguments.command}: {error}", file=sys.stderr)
         return 1

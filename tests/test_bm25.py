@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,14 +84,24 @@ UNFIT = {
     "no text": (
         [{"docno": "d", "text": None}],
         FrameError,
-        "a document cannot be indexed: the text of docno 'd' is None, expected text",
+        "a document cannot be stored: the text of docno 'd' is None, expected text",
     ),
     "a blank in the docno": (
         [{"docno": "a b", "text": "x"}],
         FrameError,
-        "a document cannot be indexed: docno is 'a b', expected text without white space, 1 to 256 characters",
+        "a document cannot be stored: docno is 'a b', expected text without white space, 1 to 256 characters",
     ),
-    "nothing": ([], CascadeError, "there is nothing to index: docs gave no document"),
+    "a docno twice": (
+        [{"docno": "d", "text": "x"}] * 2,
+        FrameError,
+        "a document cannot be stored: docno 'd' stands more than once",
+    ),
+    "no word": (
+        [{"docno": "d1", "text": "日本"}, {"docno": "d2", "text": ""}],
+        CascadeError,
+        "there is nothing to index: no document has an ASCII letter or digit, which is all that BM25 reads",
+    ),
+    "nothing": ([], CascadeError, "there is nothing to store: docs gave no document"),
 }
 
 
@@ -116,8 +128,8 @@ def test_what_is_no_index_is_told(tmp_path: Path) -> None:
     with pytest.raises(PipelineError) as error:
         bm25(tmp_path, num_results=0, k1=-1, b=2)
     assert str(error.value) == (
-        "bm25 cannot be made:\n  - num_results is 0, expected 1 or more\n"
-        "  - k1 is -1, expected 0 or more\n  - b is 2, expected 0 to 1"
+        "bm25 cannot be made:\n  - num_results is 0, expected 1 to 1,000,000\n"
+        "  - k1 is -1, expected 0 to 1,000\n  - b is 2, expected 0 to 1"
     )
 
 
@@ -125,3 +137,43 @@ def test_the_engine_prints_nothing(capfd: pytest.CaptureFixture[str], tmp_path: 
     """PISA's own lines, printed from C++, do not reach the terminal."""
     bm25(build_index(DOCS, tmp_path / "index", engine=default_engine()), k1=1.1)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_interrupted_index_is_not_kept(engine: str, tmp_path: Path) -> None:
+    """Ctrl-C while the documents are read leaves no index that looks whole."""
+
+    def interrupted() -> Iterator[dict[str, str]]:
+        yield from DOCS[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_index(interrupted(), tmp_path / "index", engine=engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:
+    """A folder that is there and was made by the other engine is told, with the line that removes it."""
+    made_by = "pisa" if "pisa" in index.name else "terrier"
+    other = {"pisa": "terrier", "terrier": "pisa"}[made_by]
+    with pytest.raises(CascadeError) as error:
+        build_index(DOCS, index, engine=other)
+    assert str(error.value) == f"there is another index already: {index} was made by {made_by}, not by {other}. Fix: rm -r {index}"
+
+
+def test_threads_may_open_at_once_and_the_streams_come_back(index: Path) -> None:
+    """However calls interleave, standard output and error are what they were before."""
+    before = [os.fstat(stream)[:2] for stream in (1, 2)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: bm25(index), range(12)))
+    assert [os.fstat(stream)[:2] for stream in (1, 2)] == before
+
+
+def test_a_read_only_pisa_index_opens_and_new_parameters_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PISA would abort the process; the scores of its defaults are made with the index, others are refused with the remedy."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    index = build_index(DOCS, tmp_path / "index", engine="pisa")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    assert len(bm25(index).search("cats")) == 2
+    with pytest.raises(MissingError, match=r"is read-only, and PISA must write the scores for k1 1.5 and b 0.4 into it"):
+        bm25(index, k1=1.5)

@@ -98,6 +98,18 @@ READINGS = {
     "a ready run": (pt.Transformer.from_df(RESULTS) % 7, "run → 7", ["new"], ["point"]),
     "fused": ((ToyRetriever() % 10).compile(), "toy → 10", ["new"], ["point"]),
     "rewritten": (pt.apply.query(lambda row: row["query"]) >> RETRIEVER % 4, "toy → 4", ["new"], ["unknown"]),
+    "interpolated": (
+        RETRIEVER % 10 >> (pt.Transformer.identity() * 0.3 + RERANKER * 0.7) % 5,
+        "toy → 10 · sum → 5",
+        ["new", "any"],
+        ["point", "unknown"],
+    ),
+    "reads the score": (
+        RETRIEVER % 10 >> pt.apply.generic(lambda df: pt.model.add_ranks(df.drop(columns=["score", "rank"]).assign(score=1.0))) % 5,
+        "toy → 10 · generic → 5",
+        ["new", "same"],
+        ["point", "unknown"],
+    ),
     "feedback": (
         RETRIEVER % 3 >> pt.apply.generic(lambda df: df[["qid", "query"]].drop_duplicates("qid")) >> RETRIEVER % 4,
         "toy → 3 · toy_2 → 4",
@@ -177,7 +189,7 @@ REFUSED = {
     "zero": (
         RETRIEVER % 0,
         "this pipeline cannot be read as a cascade: cut-off of stage 'toy' is 0 (int): expected a whole number, 1 or more, or None "
-        'for no cut-off. Fix: write its stages yourself: Cascade((Stage("name", (transformer,), cutoff=100), ...))',
+        "for no cut-off. Fix: stage % 100",
     ),
     "not a pipeline": (
         42,

@@ -146,9 +146,10 @@ def test_what_follows_the_last_cutoff_runs_in_every_chunk() -> None:
         assert (run(pipeline, topics(2), tail=tail).results["text"] == "t").all()
 
 
+FIX = 'Fix: run(cascade, topics, tail="drop", chunk_size=100)'
 BAD = {
-    "tail": ({"tail": "append"}, "tail is 'append': expected one of drop, keep. Fix: tail=\"drop\""),
-    "chunk": ({"chunk_size": 0}, "chunk_size is 0: expected 1 or more queries, or None for all. Fix: chunk_size=100"),
+    "tail": ({"tail": "append"}, "the cascade cannot be run: tail is 'append', expected one of drop, keep. " + FIX),
+    "chunk": ({"chunk_size": 0}, "the cascade cannot be run: chunk_size is 0, expected 1 or more queries, or None for all. " + FIX),
 }
 
 
@@ -167,3 +168,26 @@ def test_a_runner_is_a_transformer() -> None:
     assert pt.inspect.transformer_inputs(Runner(cascade)) == [["qid", "query"]]
     assert pt.inspect.transformer_outputs(Runner(cascade, tail="keep"), ["qid", "query"])[-1] == "cut_by"
     assert "cut_by" in Runner(cascade, tail="keep").transform(topics(1))
+
+
+def test_a_kept_tail_has_no_document_twice() -> None:
+    """Where a later stage retrieves anew, what it finds again is not appended below."""
+    again = pt.apply.generic(lambda df: df[["qid", "query"]].drop_duplicates("qid"))
+    kept = run(ToyRetriever(docs=10) % 4 >> again >> ToyRetriever(docs=10, seed=3) % 5, topics(3), tail="keep").results
+    assert not kept.duplicated(["qid", "docno"]).any()
+    assert kept["cut_by"].isin(["", "toy", "toy_2"]).all()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e6, 1e30, -1e30, 3e38])
+def test_a_kept_tail_stays_below_scores_of_any_size(size: float) -> None:
+    """However small or large the scores are, the tail is finite and below."""
+    huge = pt.apply.doc_score(lambda row: size * (1 + len(row["docno"]) / 10))
+    kept = run(ToyRetriever(docs=30) % 20 >> huge % 3, topics(2), tail="keep").results
+    head, tail = kept[kept["cut_by"] == ""], kept[kept["cut_by"] != ""]
+    assert (tail.groupby("qid")["score"].max() < head.groupby("qid")["score"].min()).all()
+
+
+def test_topics_that_are_no_frame_are_refused() -> None:
+    """A list of queries is told what topics are."""
+    with pytest.raises(CascadeError, match="topics are not usable: they are a list, expected a DataFrame of qid and query"):
+        run(ToyRetriever() % 5, ["a query"])  # type: ignore[arg-type]

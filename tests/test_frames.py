@@ -260,12 +260,6 @@ BAD_RESULTS = [
         id="ranks turned",
     ),
     pytest.param(
-        three(score=[1.0, 1.0, 1.0], rank=[1, 0, 0]),
-        "rank is not score descending, ties by row order, from 0, in 2 of 3 row(s) (qid '1', docno 'a', rank 1, expected 0; "
-        f"qid '1', docno 'b', rank 0, expected 1). {ADD_RANKS}",
-        id="a tie by something else",
-    ),
-    pytest.param(
         three(rank=pd.Series([0, 1, None], dtype="Int64")),
         f"rank is not a whole number in 1 of 3 row(s) (qid '2', docno 'a', rank <NA>). {ADD_RANKS}",
         id="a rank missing",

@@ -80,9 +80,9 @@ def test_duplicates_are_told() -> None:
 
 def test_ranks_from_one_are_told() -> None:
     """A 1-based run, of which PyTerrier's % 10 silently returns 9 documents, is refused."""
-    run = RETRIEVER.transform(topics(2)).assign(rank=lambda df: df["rank"] + 1)
+    from_one = Broken(lambda df: df.assign(rank=df["rank"] + 1))
     with pytest.raises(FrameError, match="its ranks start at 1, expected 0"):
-        Cascade.of(ToyReranker() % 10).transform(run)
+        Cascade.of(RETRIEVER % 10 >> from_one % 10).transform(topics(2))
 
 
 def test_a_missing_column_names_the_part_and_the_remedy() -> None:
@@ -101,7 +101,9 @@ def test_a_missing_text_is_told_before_the_model_runs() -> None:
     """None as text, which pyterrier_t5 scores as the text 'None', is an error, and no pair has been scored."""
     counting = Counting()
     holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
-    with pytest.raises(FrameError, match=r"text is missing or not text in 2 of 4 row\(s\) \(qid 'q0', docno 'd1', text (nan|None); "):
+    with pytest.raises(
+        FrameError, match=r"text is missing or not text in 2 of 4 row\(s\) \(qid 'q0', docno 'd1', text (nan|None); "
+    ):
         Cascade.of(RETRIEVER % 10 >> holes >> counting).transform(topics(2))
     assert counting.asked == []
 
@@ -157,3 +159,57 @@ def test_integer_qids_become_text() -> None:
     """Topics with integer qids run, and their results carry str qids that match the qrels."""
     out = Cascade.of(RETRIEVER % 2).transform(pd.DataFrame({"qid": [1, 2], "query": ["x", "y"]}))
     assert set(out["qid"]) <= {"1", "2"}
+
+
+def test_a_loader_that_filters_is_let_through() -> None:
+    """A user's own filter between stages may drop documents; the scorer after it is not blamed."""
+    filtered = pt.apply.generic(lambda df: df[df["docno"] != "d0"])
+    out = Cascade.of(RETRIEVER % 10 >> filtered >> ToyReranker() % 5).transform(topics(2))
+    assert len(out)
+    assert "d0" not in set(out["docno"])
+
+
+def test_equal_scores_may_stand_in_any_order() -> None:
+    """A stage that leaves the old ranks on equal scores (here * 0) is cut by them, as PyTerrier does."""
+    pipeline = RETRIEVER % 10 >> (ToyReranker() * 0) % 2
+    pd.testing.assert_frame_equal(Cascade.of(pipeline).transform(topics(3)), pipeline.transform(topics(3)))
+
+
+def test_float32_scores_go_on_as_they_are() -> None:
+    """What a later stage computes from a float32 score is what the plain pipeline computes."""
+    narrow = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=(df["score"] + 5000.1).astype("float32"))))
+    adds = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["score"] + np.float32(1e8))))
+    pipeline = RETRIEVER % 10 >> narrow % 5 >> adds % 3
+    pd.testing.assert_frame_equal(Cascade.of(pipeline).transform(topics(3)), pipeline.transform(topics(3)))
+
+
+def test_a_query_without_results_keeps_the_columns() -> None:
+    """Where nothing is left to rank, what follows still finds the columns that a stage adds."""
+    text = pt.apply.text(lambda _: "t")
+    needs_text = pt.apply.generic(lambda df: pt.validate.result_frame(df, extra_columns=["text"]) or df)
+    pipeline = RETRIEVER % 10 >> text >> ToyReranker() % 5
+    nothing = pd.DataFrame({"qid": ["a"], "query": ["nothing"]})
+    out = (Cascade.of(pipeline) >> needs_text).transform(nothing)
+    assert (len(out), out["score"].dtype, out["rank"].dtype) == (0, np.float64, np.int64)
+    assert "text" in out
+
+
+def test_topics_may_come_without_a_query() -> None:
+    """A pipeline that reads another column than query is given its topics all the same."""
+    pipeline = pt.apply.rename({"question": "query"}) >> RETRIEVER % 5
+    asked = topics(2).rename(columns={"query": "question"})
+    cascade = Cascade.of(pipeline)
+    assert cascade[0].documents == "new"
+    pd.testing.assert_frame_equal(cascade.transform(asked), pipeline.transform(asked))
+
+
+def test_a_text_column_of_topics_is_nobodys_document() -> None:
+    """Topics may carry a column text, even an empty one."""
+    assert len(Cascade.of(RETRIEVER % 5).transform(topics(2).assign(text=None)))
+
+
+def test_an_ending_that_fails_is_named() -> None:
+    """What runs after the last cut-off has no stage; its error says so."""
+    fails = pt.apply.text(lambda row: row["no_such_column"])
+    with pytest.raises(StageError, match="stage 'the ending' failed on"):
+        Cascade.of(RETRIEVER % 5 >> fails).transform(topics(2))

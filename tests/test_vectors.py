@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -256,3 +257,90 @@ def test_a_multi_vector_model_runs_as_it_was_trained(colbert: str, tmp_path: Pat
     np.testing.assert_allclose(late_interaction(vectors=stored).transform(frame)["score"], golden.numpy(), atol=1e-2)
     with pytest.raises(MissingError, match="has no single vector a text: it is a multi-vector model"):
         Encoder(colbert).queries(["x"])
+
+
+@pytest.mark.parametrize(
+    "docnos",
+    [["1", "2", "10", "300"], ["d1", "d2", "d10", "d01"], ["é", "日本", "a b".replace(" ", "_"), "x" * 200]],
+    ids=["numbers", "prefixed numbers", "unicode"],
+)
+def test_docnos_are_compared_as_text(docnos: list[str], minilm: str, tmp_path: Path) -> None:
+    """01 is not 1, and a docno may be any text: FlexIndex's own look-up confuses the first and fails on the second."""
+    store = open_vectors(build_vectors([{"docno": docno, "text": docno} for docno in docnos], minilm, tmp_path / "v"))
+    assert store.rows(pd.Series(docnos[::-1]), "s").tolist() == [3, 2, 1, 0]
+    for strange in ("01", "d", "", "d001", "ü"):
+        with pytest.raises(StageError, match="has no vector of a document"):
+            store.rows(pd.Series([strange]), "s")
+
+
+def test_other_vectors_are_not_taken_for_ours(minilm: str, folder: Path) -> None:
+    """A folder that is there is used again if it was made in the same way, else told, with the line that removes it."""
+    docs = [{"docno": docno, "text": text} for docno, text in TEXTS.items()]
+    assert build_vectors(docs, minilm, folder, tokens=True, max_length=64) == folder
+    with pytest.raises(CascadeError) as error:
+        build_vectors(docs, minilm, folder, max_length=32)
+    assert str(error.value) == (
+        f"there are other vectors already: {folder} was made with max_length 64, not 32. Fix: rm -r {folder}"
+    )
+
+
+DAMAGE = {
+    "pt_meta.json": b"{",
+    "vecs.f4": b"xx",
+    "docnos.npids": b"",
+    "encoder.json": b"[",
+    "tokens.npy": b"",
+    "tokens.f2": b"x" * 7,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # npids leaves an empty file open
+def test_damaged_vectors_are_told(name: str, folder: Path, minilm: str, tmp_path: Path) -> None:
+    """A file that is cut short or overwritten is an error that names the folder, not a wrong score."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / name).write_bytes(DAMAGE[name])
+    with pytest.raises(MissingError, match=r"these vectors are damaged: .*copy: "):
+        (late_interaction if name.startswith("tokens") else bi_encoder)(**stage_arguments(name, copy, minilm)).transform(RESULTS)
+
+
+def stage_arguments(name: str, folder: Path, model: str) -> dict[str, object]:
+    """Tell the model, unless what is damaged is the file that says it."""
+    return {"vectors": folder} if name == "encoder.json" else {"vectors": folder, "model": model}
+
+
+def test_vectors_of_another_size_are_told(tmp_path: Path, minilm: str) -> None:
+    """A model whose vectors have another size than the stored ones (random here) is an error of ours, not of numpy."""
+    from pyterrier_dr import FlexIndex
+
+    index = FlexIndex(str(tmp_path / "flex"), verbose=False)
+    index.index([{"docno": docno, "doc_vec": np.ones(8, np.float32)} for docno in TEXTS])
+    with pytest.raises(StageError, match=r"makes vectors of size 384, .* holds size 8"):
+        bi_encoder(index, model=minilm).transform(RESULTS)
+
+
+def test_a_vector_of_zeros_is_similar_to_nothing(tmp_path: Path, minilm: str) -> None:
+    """Its cosine is 0, not NaN."""
+    from pyterrier_dr import FlexIndex
+
+    index = FlexIndex(str(tmp_path / "flex"), verbose=False)
+    index.index([{"docno": docno, "doc_vec": np.zeros(384, np.float32)} for docno in TEXTS])
+    assert bi_encoder(index, model=minilm, similarity="cos").transform(RESULTS)["score"].eq(0).all()
+
+
+def test_impossible_limits_are_refused(minilm: str) -> None:
+    """max_length and batch_size are 1 or more; both are told at once."""
+    with pytest.raises(PipelineError) as error:
+        late_interaction(minilm, max_length=0, batch_size=0)
+    assert (
+        str(error.value)
+        == "the encoder cannot be made:\n  - max_length is 0, expected 1 or more\n  - batch_size is 0, expected 1 or more"
+    )
+
+
+def test_a_relative_folder_stays_what_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A stage built with a relative path works after the working directory has changed."""
+    monkeypatch.chdir(folder.parent)
+    stage = bi_encoder(folder.name)
+    monkeypatch.chdir(tmp_path)
+    assert len(stage.transform(RESULTS)) == 10

@@ -6,7 +6,7 @@ Any transformer may declare itself, as our own stages do, with the class attribu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ class Known:
         role: Whether it creates the score, prepares for the next scorer, or changes the last one's score; None: by inspection.
         depends: What its scores depend on; for a loader or adjuster, ``point`` means that it treats each row by itself.
         documents: What it does to the documents when it is given some.
+        listed: Whether anybody said so, the class itself or the table below.
     """
 
     name: str = ""
     role: Role | None = None
     depends: Depends = "unknown"
     documents: Documents = "same"
+    listed: bool = True
 
 
 _RETRIEVER = Known(role="scorer", depends="point", documents="any")
@@ -39,6 +41,8 @@ _VECTOR_RETRIEVER = Known("dense", "scorer", "point", "any")
 _VECTOR_SCORER = Known("bi_encoder", "scorer", "point")
 _ADAPTIVE = Known("", "scorer", "list", "any")
 _ROWS = Known(role="loader", depends="point")
+_SET = Known(role="loader", documents="any")
+_ROW_FUNCTION = Known()
 
 KNOWN: dict[str, Known] = {
     # PyTerrier
@@ -46,12 +50,20 @@ KNOWN: dict[str, Known] = {
     "pyterrier.transformer.SourceTransformer": Known("run", "scorer", "point", "any"),
     "pyterrier.transformer.UniformTransformer": Known("run", "scorer", "point", "any"),
     "pyterrier._ops.ScalarProduct": Known(role="adjuster", depends="point"),
+    "pyterrier._ops.Sum": Known("sum", "scorer", "unknown", "any"),
     "pyterrier._ops.Concatenate": Known("concatenate", "scorer", "list", "any"),
+    "pyterrier._ops.SetUnion": _SET,
+    "pyterrier._ops.SetIntersection": _SET,
+    "pyterrier._ops.FeatureUnion": Known(),
+    "pyterrier.transformer.IdentityTransformer": _ROWS,
     "pyterrier.text.SlidingWindowPassager": Known(role="loader", depends="point", documents="any"),
     "pyterrier.text.DePassager": Known(role="adjuster", documents="any"),
     "pyterrier.terrier._text_loader.TerrierTextLoader": _ROWS,
     "pyterrier.datasets._irds.IRDSTextLoader": _ROWS,
     "pyterrier.apply_base.ApplyDocumentScoringTransformer": Known("doc_score"),
+    "pyterrier.apply_base.ApplyByRowTransformer": _ROW_FUNCTION,
+    "pyterrier.apply_base.ApplyDocFeatureTransformer": _ROW_FUNCTION,
+    "pyterrier.apply_base.ApplyQueryTransformer": _ROW_FUNCTION,
     "pyterrier.apply_base.DropColumnTransformer": _ROWS,
     "pyterrier.apply_base.RenameColumnsTransformer": _ROWS,
     # PISA
@@ -66,6 +78,7 @@ KNOWN: dict[str, Known] = {
     "pyterrier_dr.biencoder.BiQueryEncoder": _ROWS,
     "pyterrier_dr.biencoder.BiDocEncoder": _ROWS,
     "pyterrier_dr.biencoder.BiScorer": _VECTOR_SCORER,
+    "pyterrier_dr._mmr.MmrScorer": Known("mmr", "scorer", "list"),
     # adaptive re-ranking looks at the list, and adds neighbours to it
     "pyterrier_dr.flex.gar.FlexGar": _ADAPTIVE,
     "pyterrier_dr.flex.ladr.LadrPreemptive": _ADAPTIVE,
@@ -100,12 +113,12 @@ def look_up(transformer: pt.Transformer) -> Known:
     """
     kind = type(transformer)
     names = [f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__]
-    known = next((KNOWN[name] for name in names if name in KNOWN), Known())
+    known = next((KNOWN[name] for name in names if name in KNOWN), Known(listed=hasattr(transformer, "documents")))
     depends: Depends = getattr(transformer, "depends", known.depends)
     if known.name == "mono_t5" and known.depends == "unknown" and getattr(transformer, "batch_size", 0) == 1:
         depends = "point"
     name = getattr(transformer, "stage_name", "") or known.name or _name(transformer)
-    return Known(name, known.role, depends, getattr(transformer, "documents", known.documents))
+    return replace(known, name=name, depends=depends, documents=getattr(transformer, "documents", known.documents))
 
 
 def _name(transformer: pt.Transformer) -> str:

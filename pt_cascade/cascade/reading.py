@@ -30,7 +30,7 @@ class _Draft:
 
     transformers: list[pt.Transformer] = field(default_factory=list)
     known: list[Known] = field(default_factory=list)
-    scorer: int | None = None
+    scorer: int = 0
     retrieves: bool = False
     trimmed: bool = False
     cutoff: int | None = None
@@ -41,13 +41,12 @@ class _Draft:
 
     def finish(self) -> Stage:
         """Make the stage; what is unknown of one part is unknown of all."""
-        scorer = self.known[self.scorer or 0]
-        aside = [known.depends for n, known in enumerate(self.known) if n != self.scorer]
-        depends: Depends = scorer.depends if all(part == "point" for part in aside) else "unknown"
-        documents: Documents = "new" if self.retrieves else "same"
-        if not self.retrieves and (self.trimmed or any(known.documents == "any" for known in self.known)):
-            documents = "any"
-        return Stage(scorer.name, tuple(self.transformers), self.cutoff, depends, documents, self.scorer or 0)
+        scorer = self.known[self.scorer]
+        aside = [known for n, known in enumerate(self.known) if n != self.scorer]
+        depends: Depends = scorer.depends if all(part.depends == "point" for part in aside) else "unknown"
+        changed = self.trimmed or any(known.documents == "any" for known in self.known) or not all(part.listed for part in aside)
+        documents: Documents = "new" if self.retrieves else "any" if changed else "same"
+        return Stage(scorer.name, tuple(self.transformers), self.cutoff, depends, documents, self.scorer)
 
 
 def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
@@ -75,19 +74,21 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
             names = unique_names(stage.name for stage in stages)
             return tuple(replace(stage, name=name) for stage, name in zip(stages, names, strict=True)), tuple(ending)
         attempts.append(problems)
-    fix = f"write its stages yourself: {_BY_HAND}"
     fewest = min(attempts, key=len)
+    fix = "stage % 100" if all("cut-off of stage" in problem for problem in fewest) else f"write its stages yourself: {_BY_HAND}"
     raise PipelineError("this pipeline cannot be read as a cascade", fewest, fix=fix)
 
 
 def _starts(pipeline: Sequence[pt.Transformer | Stage]) -> Iterator[Columns]:
     """Topics, results, results with text, or whatever else the first transformer says it wants."""
     yield list(_TOPICS)
+    wants: list[Columns] = []
+    if pipeline and not isinstance(pipeline[0], Stage):
+        wants = pt.inspect.transformer_inputs(pipeline[0], strict=False) or []
+    yield from (["qid", *(column for column in wanted if column != "qid")] for wanted in wants if "docno" not in wanted)
     yield list(_RESULTS)
     yield [*_RESULTS, "text"]
-    if pipeline and not isinstance(pipeline[0], Stage):
-        for wanted in pt.inspect.transformer_inputs(pipeline[0], strict=False) or ():
-            yield [*_RESULTS, *(column for column in wanted if column not in _RESULTS)]
+    yield from ([*_RESULTS, *(column for column in wanted if column not in _RESULTS)] for wanted in wants)
 
 
 def _read_from(
@@ -110,11 +111,8 @@ def _read_from(
             role, after = _role(item, columns)
             if role is None:
                 problems.append(f"{item!r} can be inspected neither with columns {columns} nor without score: is a column missing?")
-            elif role == "scorer":
-                draft = _Draft(scorer=len(waiting), retrieves="docno" not in columns or "docno" not in given)
-                for part in (*waiting, item):
-                    draft.add(part)
-                done.append(draft)
+            elif role == "scorer" or (role == "adjuster" and _stands_alone(item, done)):
+                done.append(_draft(waiting, item, retrieves="docno" not in columns or "docno" not in given))
                 waiting = []
             elif role == "adjuster" and done:
                 _extend(done, [*waiting, item])
@@ -127,13 +125,26 @@ def _read_from(
     return done, waiting
 
 
+def _draft(waiting: list[pt.Transformer], scorer: pt.Transformer, *, retrieves: bool) -> _Draft:
+    """Begin a stage with a scorer and what was loaded for it."""
+    draft = _Draft(scorer=len(waiting), retrieves=retrieves)
+    for part in (*waiting, scorer):
+        draft.add(part)
+    return draft
+
+
+def _stands_alone(item: pt.Transformer, done: list[_Draft | Stage]) -> bool:
+    """Tell whether what needs a score is a ranker of its own: nobody says that it adjusts, and the stage before has its cut-off."""
+    return look_up(item).role is None and bool(done) and done[-1].cutoff is not None
+
+
 def _cut(cutoff: pt.RankCutoff, done: list[_Draft | Stage], waiting: list[pt.Transformer], problems: list[str]) -> None:
     """Give the last stage its cut-off; what stands between them is then part of the stage."""
     if not done:
         problems.append(f"{cutoff!r} has nothing to cut: no transformer before it creates a score")
         return
     last = done[-1]
-    name = last.name if isinstance(last, Stage) else last.known[last.scorer or 0].name
+    name = last.name if isinstance(last, Stage) else last.known[last.scorer].name
     try:
         k = check_cutoff(cutoff.k, name)
     except PipelineError as error:
@@ -165,6 +176,8 @@ def _extend(done: list[_Draft | Stage], parts: list[pt.Transformer]) -> None:
 def _role(transformer: pt.Transformer, columns: Columns) -> tuple[Role | None, Columns | None]:
     """Tell what a transformer does to frames of these columns, and the columns it gives."""
     known = look_up(transformer)
+    if known.role == "loader" and known.documents == "any" and "docno" not in columns:  # set operations of retrievers
+        return known.role, [*columns, "docno"]
     full = pt.inspect.transformer_outputs(transformer, columns, strict=False)
     if known.role is not None and (full or known.documents == "any" or "docno" in columns):
         scored = [*columns, *(name for name in ("docno", "score", "rank") if name not in columns)]

@@ -6,16 +6,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 from tqdm import tqdm
 
 from pt_cascade.cascade import Cascade, Step, walk
-from pt_cascade.errors import CascadeError
+from pt_cascade.errors import CascadeError, FrameError
 from pt_cascade.execution.tails import append_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.ranking import Ints
 
 Tail: TypeAlias = Literal["drop", "keep"]
 TRACE_COLUMNS = ("stage", "qid", "docs_in", "docs_out", "pairs", "ms", "shared_by")
@@ -110,10 +115,10 @@ def run_chunks(
         >>> [chunk.results["qid"].tolist() for chunk in run_chunks(pt.Transformer.from_df(found), topics, chunk_size=1)]
         [['1'], ['2']]
     """
-    if tail not in get_args(Tail):
-        raise CascadeError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"], fix='tail="drop"')
-    if chunk_size is not None and chunk_size < 1:
-        raise CascadeError(f"chunk_size is {chunk_size}", ["expected 1 or more queries, or None for all"], fix="chunk_size=100")
+    _check_options(tail, chunk_size)
+    if not hasattr(topics, "columns"):
+        problem = f"they are a {type(topics).__name__}, expected a DataFrame of qid and query"
+        raise FrameError("topics are not usable", [problem], fix='pd.DataFrame({"qid": ["1"], "query": ["..."]})')
     stages = Cascade.of(cascade)
     total = topics["qid"].nunique() if "qid" in topics else None
     with tqdm(total=total, desc="cascade", unit="query", disable=not verbose) as bar:
@@ -143,6 +148,11 @@ class Runner(pt.Transformer):  # type: ignore[misc]
     tail: Tail = "drop"
     chunk_size: int | None = 100
 
+    def __post_init__(self) -> None:
+        """Refuse options that ``run`` would refuse."""
+        _check_options(self.tail, self.chunk_size)
+        object.__setattr__(self, "cascade", Cascade.of(self.cascade))
+
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Run the cascade; see ``run``."""
         return run(self.cascade, inp, tail=self.tail, chunk_size=self.chunk_size).results
@@ -156,6 +166,16 @@ class Runner(pt.Transformer):  # type: ignore[misc]
         return self.cascade.transform_outputs(input_columns) + (["cut_by"] if self.tail == "keep" else [])
 
 
+def _check_options(tail: Tail, chunk_size: int | None) -> None:
+    problems = []
+    if tail not in get_args(Tail):
+        problems.append(f"tail is {tail!r}, expected one of {', '.join(get_args(Tail))}")
+    if chunk_size is not None and (type(chunk_size) is not int or chunk_size < 1):
+        problems.append(f"chunk_size is {chunk_size!r}, expected 1 or more queries, or None for all")
+    if problems:
+        raise CascadeError("the cascade cannot be run", problems, fix='run(cascade, topics, tail="drop", chunk_size=100)')
+
+
 def _chunks(topics: pd.DataFrame, size: int | None) -> Iterator[pd.DataFrame]:
     """Split a frame into runs of whole queries, in order of first appearance."""
     if size is None or "qid" not in topics or not len(topics):
@@ -167,24 +187,30 @@ def _chunks(topics: pd.DataFrame, size: int | None) -> Iterator[pd.DataFrame]:
 
 
 def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callable[[], float]) -> Run:
-    steps = list(walk(cascade, topics, clock=clock)) if tail == "keep" else []
-    traces = [_trace(step, topics) for step in steps]
-    if not steps:
-        for step in walk(cascade, topics, clock=clock):
-            traces.append(_trace(step, topics))
-            last = step
-        steps = [last]
-    results = steps[-1].kept if tail == "drop" else append_tail(steps)
-    for part in cascade.ending:
-        results = part.transform(results)
-    return Run(results, pd.concat(traces, ignore_index=True))
+    qids = pd.Index(topics["qid"].astype(str).unique(), dtype=object)
+    traces: list[dict[str, NDArray[np.generic]]] = []
+    steps: list[Step] = []
+    for step in walk(cascade, topics, clock=clock):
+        traces.append(_trace(step, qids))
+        steps = [*steps, step] if tail == "keep" else [step]
+    results = append_tail(steps) if tail == "keep" else steps[-1].kept
+    trace = pd.DataFrame({name: np.concatenate([part[name] for part in traces]) for name in TRACE_COLUMNS})
+    return Run(cascade.end(results), trace)
 
 
-def _trace(step: Step, topics: pd.DataFrame) -> pd.DataFrame:
-    """Account for one stage over one chunk, a row a query."""
-    qids = pd.Index(topics["qid"].astype(str).unique(), name="qid")
-    rows = step.given["qid"] if "docno" in step.given else step.pairs.iloc[:0]
-    counts = {"docs_in": rows, "docs_out": step.kept["qid"], "pairs": step.pairs}
-    trace = pd.DataFrame({name: qid.value_counts().reindex(qids, fill_value=0) for name, qid in counts.items()})
-    trace = trace.assign(stage=step.stage.name, ms=step.ms / max(len(qids), 1), shared_by=len(qids))
-    return trace.reset_index()[list(TRACE_COLUMNS)]
+def _trace(step: Step, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
+    """Account for one stage over one chunk: for each column of the trace an entry a query."""
+
+    def count(qid: pd.Series[str]) -> Ints:
+        return np.bincount(qids.get_indexer(pd.Index(qid, dtype=object)), minlength=len(qids))
+
+    every = len(qids)
+    return {
+        "stage": np.full(every, step.stage.name, dtype=object),
+        "qid": qids.to_numpy(),
+        "docs_in": count(step.given["qid"]) if "docno" in step.given else np.zeros(every, np.int64),
+        "docs_out": count(step.kept["qid"]),
+        "pairs": count(step.pairs),
+        "ms": np.full(every, step.ms / max(every, 1)),
+        "shared_by": np.full(every, every),
+    }

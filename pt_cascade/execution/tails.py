@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.ranking import ranks
+from pt_cascade.frames import canonical_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pt_cascade.cascade import Step
-    from pt_cascade.ranking import Floats
+    from pt_cascade.ranking import Floats, Ints
+
+_LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and with it trec_eval, sees nothing but infinity
 
 
 def append_tail(steps: Sequence[Step]) -> pd.DataFrame:
@@ -34,11 +36,26 @@ def append_tail(steps: Sequence[Step]) -> pd.DataFrame:
     cuts = [cut for cut in cuts if len(cut)]
     if not cuts:
         return head
-    tail = pd.concat(cuts, ignore_index=True)
+    tail = _unseen(head, pd.concat(cuts, ignore_index=True))
     place = tail.groupby("qid", sort=False).cumcount().to_numpy().astype(np.float64)
     tail = tail.assign(score=_scores_below(head, tail["qid"], place))
     both = pd.concat([head, tail.drop(columns="rank")], ignore_index=True)
-    return both.assign(rank=ranks(both["qid"], both["score"].to_numpy(np.float64)))
+    return canonical_results(both.assign(rank=_place_all(both)))
+
+
+def _unseen(head: pd.DataFrame, tail: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what stands above already: a later stage may have found it again."""
+    both = pd.concat([head[["qid", "docno"]], tail[["qid", "docno"]]], ignore_index=True)
+    again = both.duplicated().to_numpy()[len(head) :]
+    return tail[~again].reset_index(drop=True)
+
+
+def _place_all(both: pd.DataFrame) -> Ints:
+    """Rank head and tail together; the head keeps the last stage's order among equal scores."""
+    head = both["cut_by"] == ""
+    kept = both.loc[head].groupby("qid")["qid"].size().reindex(both["qid"]).fillna(0).to_numpy(np.int64)
+    below = both[~head].groupby("qid", sort=False).cumcount().reindex(both.index).fillna(0).to_numpy(np.int64)
+    return np.where(head, both["rank"].fillna(0).to_numpy(np.int64), kept + below)
 
 
 def _cut_rows(step: Step) -> pd.DataFrame:
@@ -52,7 +69,8 @@ def _cut_rows(step: Step) -> pd.DataFrame:
 def _scores_below(head: pd.DataFrame, qid: pd.Series[str], place: Floats) -> Floats:
     """Give the n-th row of a query's tail the lowest kept score less n + 1 steps."""
     lowest = head.groupby("qid")["score"].min().reindex(qid).fillna(0.0).to_numpy(np.float64)
-    reach = np.abs(lowest) + place.max(initial=0.0) + 2
-    step = np.maximum(1.0, 4 * np.spacing(reach.astype(np.float32)).astype(np.float64))
+    longest = qid.groupby(qid).transform("size").to_numpy(np.float64)
+    reach = np.minimum(np.abs(lowest) + longest + 2, _LARGEST).astype(np.float32)
+    step = np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
     below: Floats = lowest - (place + 1) * step
     return below

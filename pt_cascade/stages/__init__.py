@@ -3,9 +3,9 @@
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.bm25 import bm25
 from pt_cascade.stages.cross_encoder import cross_encoder
+from pt_cascade.stages.encoding import build_vectors
 from pt_cascade.stages.indexes import build_index
 from pt_cascade.stages.late_interaction import late_interaction
 from pt_cascade.stages.mono_t5 import mono_t5
-from pt_cascade.stages.vectors import build_vectors
 
 __all__ = ["bi_encoder", "bm25", "build_index", "build_vectors", "cross_encoder", "late_interaction", "mono_t5"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import PipelineError
+from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.stages.encoders import Encoder
 from pt_cascade.stages.reranker import Reranker
 from pt_cascade.stages.vectors import open_vectors
@@ -110,9 +110,15 @@ class BiEncoder(Reranker):
 
     def _similarities(self, rows: Ints, query: Vectors) -> Floats:
         documents = np.asarray(self._vectors[rows])
+        if documents.shape[1] != len(query):
+            problem = f"{self.encoder.model} makes vectors of size {len(query)}, {self.store.path} holds size {documents.shape[1]}"
+            raise StageError(
+                f"stage {self.stage_name!r} cannot compare", [problem], fix="bi_encoder(vectors), with the model that made them"
+            )
         dot = np.einsum("ij,j->i", documents, query)
         if self.similarity == "cos":
-            dot = dot / (np.sqrt(np.einsum("ij,ij->i", documents, documents)) * np.linalg.norm(query))
+            lengths = np.sqrt(np.einsum("ij,ij->i", documents, documents)) * np.linalg.norm(query)
+            dot = dot / np.where(lengths > 0, lengths, 1)  # a vector of zeros is similar to nothing: 0
         similarities: Floats = dot.astype(np.float64)
         return similarities
 

@@ -6,11 +6,12 @@ import os
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pyterrier as pt
 
 from pt_cascade.errors import MissingError, PipelineError
+from pt_cascade.stages.quiet import hushed
 from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def bm25(
 
     Args:
         index: A folder that holds an index of either engine, e.g. made by ``build_index``; or a PisaIndex or TerrierIndex.
-        num_results: Documents a query, at least 1.
-        k1: How fast further occurrences of a word stop counting, 0 or more; None: the engine's default, PISA 0.9, Terrier 1.2.
+        num_results: Documents a query, 1 to 1,000,000.
+        k1: How fast further occurrences of a word stop counting, 0 to 1000; None: the engine's default, PISA 0.9, Terrier 1.2.
         b: How much length counts, 0 to 1; None: the engine's default, PISA 0.4, Terrier 0.75.
         threads: Queries retrieved at once.
         verbose: Show a progress bar.
@@ -56,17 +57,47 @@ def bm25(
         >>> bm25(index).search("lions")["docno"].tolist()
         ['d1']
     """
+    bounds = {"num_results": (num_results, 1, 1_000_000), "k1": (k1, 0, 1000), "b": (b, 0, 1)}
     problems = [
-        *([f"num_results is {num_results!r}, expected 1 or more"] if num_results < 1 else []),
-        *([f"k1 is {k1!r}, expected 0 or more"] if k1 is not None and not k1 >= 0 else []),
-        *([f"b is {b!r}, expected 0 to 1"] if b is not None and not 0 <= b <= 1 else []),
+        f"{name} is {value!r}, expected {low} to {high:,}"
+        for name, (value, low, high) in bounds.items()
+        if not (value is None and name != "num_results") and not (isinstance(value, (int, float)) and low <= value <= high)
     ]
     if problems:
         raise PipelineError("bm25 cannot be made", problems)
     opened = index if isinstance(index, pt.Artifact) else open_index(index)
     parameters = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
-    with hushed():  # PISA prepares the index for these parameters, and prints while it does
+    with prepared(opened, parameters), hushed():
         return opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters)
+
+
+@contextmanager
+def prepared(index: pt.Artifact, parameters: dict[str, float]) -> Iterator[None]:
+    """Let one process at a time open a PISA index: for new parameters PISA writes into the folder, and dies if it cannot.
+
+    Args:
+        index: A PisaIndex; anything else passes.
+        parameters: ``k1`` and ``b``, where they are not PISA's defaults.
+
+    Raises:
+        MissingError: The scores for these parameters are not there, and the folder is read-only.
+    """
+    folder = Path(str(getattr(index, "path", "")))
+    if type(index).__name__ != "PisaIndex":
+        yield
+        return
+    if not os.access(folder, os.W_OK):
+        k1, b = parameters.get("k1", 0.9), parameters.get("b", 0.4)
+        if not list(folder.glob(f"bm25.k1-{k1:g}.b-{b:g}.*")):
+            problem = f"{folder} is read-only, and PISA must write the scores for k1 {k1:g} and b {b:g} into it"
+            raise MissingError("the index cannot be opened", [problem], fix=f"chmod u+w {folder}, or copy it")
+        yield
+        return
+    import fcntl  # noqa: PLC0415 - POSIX only, as PISA is
+
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def default_engine() -> Engine:
@@ -135,24 +166,3 @@ def check_engine(engine: str) -> None:
     """
     if engine not in get_args(Engine):
         raise PipelineError(f"engine is {engine!r}", [f"expected one of {', '.join(get_args(Engine))}"])
-
-
-@contextmanager
-def hushed() -> Iterator[TextIO]:
-    """Send what an engine prints from C++ to nowhere; it does not go through Python's own streams.
-
-    Yields:
-        The real standard error, for a progress bar.
-    """
-    kept = [os.dup(stream) for stream in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
-        with open(kept[1], "w", encoding="utf-8", closefd=False) as stderr:
-            yield stderr
-    finally:
-        for stream, copy in zip((1, 2), kept, strict=True):
-            os.dup2(copy, stream)
-            os.close(copy)
-        os.close(nowhere)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pt_cascade.errors import MissingError
+from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.stages.loading import find_device, find_model, loading
 from pt_cascade.stages.reranker import require
 
@@ -42,6 +42,13 @@ class Encoder:
     device: str | None = None
     max_length: int | None = None
     batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no model could be run with."""
+        limits = {"max_length": self.max_length, "batch_size": self.batch_size}
+        problems = [f"{name} is {value!r}, expected 1 or more" for name, value in limits.items() if value is not None and value < 1]
+        if problems:
+            raise PipelineError("the encoder cannot be made", problems)
 
     @cached_property
     def multi_vector(self) -> bool:

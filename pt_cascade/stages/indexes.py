@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from pt_cascade.collections.cache import build_once
-from pt_cascade.errors import CascadeError, FrameError
-from pt_cascade.stages.bm25 import Engine, check_engine, default_engine, hushed, pisa_index, terrier_index
+from pt_cascade.errors import CascadeError
+from pt_cascade.stages.bm25 import Engine, bm25, check_engine, default_engine, open_index, pisa_index, terrier_index
+from pt_cascade.stages.intake import Intake
+from pt_cascade.stages.quiet import hushed
 
 if TYPE_CHECKING:
     import os
@@ -31,7 +34,7 @@ def build_index(
     Args:
         docs: Documents with ``docno`` and ``text``; each docno once, without white space, at most 256 characters.
         path: The folder to make; nothing is done if it is there. It appears only when it is whole.
-        engine: ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        engine: ``pisa`` or ``terrier``; None: whoever made the folder, else PISA where it is installed, else Terrier.
         threads: Threads of the engine.
         verbose: Show a progress bar.
 
@@ -41,7 +44,7 @@ def build_index(
     Raises:
         FrameError: A document has no text, or a docno that cannot be kept.
         MissingError: The engine is not there.
-        CascadeError: There is no document.
+        CascadeError: There is no document, none with a word, or the folder was made by the other engine.
 
     Example:
         >>> import tempfile
@@ -49,52 +52,51 @@ def build_index(
         >>> build_index([{"docno": "d1", "text": "a lion"}, {"docno": "d2", "text": "a bear"}], path) == path
         True
     """
-    engine = engine or default_engine()
-    check_engine(engine)
+    by = engine or default_engine()
+    check_engine(by)
 
     def build(folder: Path) -> None:
         with hushed() as stderr:
-            counted = _Counted(tqdm(docs, desc=f"index ({engine})", unit="doc", disable=not verbose, file=stderr))
-            if engine == "pisa":
-                pisa_index(folder).indexer(text_field="text", threads=threads).index(iter(counted))
-            else:
-                indexer = terrier_index(folder).indexer(meta={"docno": _LONGEST_DOCNO}, text_attrs=["text"], threads=threads)
-                indexer.index(iter(counted))
-        counted.verify()
+            intake = Intake(tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose, file=stderr), _LONGEST_DOCNO)
+            _index(by, folder, intake, threads)
+        intake.verify()
+        if not intake.words:
+            raise CascadeError(
+                "there is nothing to index", ["no document has an ASCII letter or digit, which is all that BM25 reads"]
+            )
+        if by == "pisa":
+            bm25(folder)  # PISA writes the scores of its default k1 and b into the folder now, not when it may be read-only
+            (folder / ".lock").unlink()
 
-    return build_once(Path(path), build)
+    return _same_engine(build_once(Path(path), build), engine)
 
 
-class _Counted:
-    """Documents on their way into an engine that may read them in another thread, and drop an error there."""
+def _survivable(docs: Intake) -> Iterator[dict[str, str]]:
+    """End with a word where there was none: PISA aborts the process on a collection without terms, before anybody can refuse it."""
+    yield from docs
+    if not docs.words:
+        yield {"docno": "-", "text": "word"}
 
-    def __init__(self, docs: Iterable[Mapping[str, str]]) -> None:
-        self.docs = docs
-        self.count = 0
-        self.error: Exception | None = None
 
-    def __iter__(self) -> Iterator[Mapping[str, str]]:
+def _same_engine(path: Path, engine: Engine | None) -> Path:
+    """Refuse a folder that was there and is not what was asked for."""
+    if engine is None:
+        return path
+    found = type(open_index(path)).__name__.removesuffix("Index").lower()
+    if found != engine:
+        raise CascadeError("there is another index already", [f"{path} was made by {found}, not by {engine}"], fix=f"rm -r {path}")
+    return path
+
+
+def _index(engine: Engine, folder: Path, docs: Intake, threads: int) -> None:
+    """Run the engine in a thread, so that Ctrl-C reaches us, not only when it is done."""
+    if engine == "terrier":
+        terrier_index(folder).indexer(meta={"docno": _LONGEST_DOCNO}, text_attrs=["text"], threads=threads).index(iter(docs))
+        return
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(pisa_index(folder).indexer(text_field="text", threads=threads).index, _survivable(docs))
         try:
-            for doc in self.docs:
-                _check(doc)
-                self.count += 1
-                yield {"docno": doc["docno"], "text": doc["text"]}
-        except Exception as error:  # noqa: BLE001 - raised again by verify, in the caller's thread
-            self.error = error
-
-    def verify(self) -> None:
-        if self.error is not None:
-            raise self.error
-        if not self.count:
-            raise CascadeError("there is nothing to index", ["docs gave no document"])
-
-
-def _check(doc: Mapping[str, str]) -> None:
-    docno, text = doc.get("docno"), doc.get("text")
-    problems = []
-    if not isinstance(docno, str) or not docno or len(docno.split()) != 1 or len(docno) > _LONGEST_DOCNO:
-        problems.append(f"docno is {docno!r}, expected text without white space, 1 to {_LONGEST_DOCNO} characters")
-    if not isinstance(text, str):
-        problems.append(f"the text of docno {docno!r} is {text!r}, expected text")
-    if problems:
-        raise FrameError("a document cannot be indexed", problems)
+            work.result()
+        except KeyboardInterrupt:
+            docs.stopped = True
+            raise

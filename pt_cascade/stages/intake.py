@@ -1,0 +1,72 @@
+"""Documents on their way into an index or an encoder: checked, counted, each once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pt_cascade.errors import CascadeError, FrameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_LONGEST = 256
+
+
+class Intake:
+    """Documents read by an engine, perhaps in a thread of its own where an error would be lost; ``verify`` raises it again.
+
+    Args:
+        docs: Documents with ``docno`` and ``text``.
+        longest: Characters of a docno at most.
+    """
+
+    def __init__(self, docs: Iterable[Mapping[str, str]], longest: int = _LONGEST) -> None:
+        """Begin with none read."""
+        self.docs, self.longest = docs, longest
+        self.seen: set[str] = set()
+        self.done = self.stopped = self.words = False
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        """Read them, and stop at the first that is unfit."""
+        try:
+            for doc in self.docs:
+                if self.stopped:
+                    return
+                docno, text = _check(doc, self.seen, self.longest)
+                self.seen.add(docno)
+                self.words = self.words or any(letter.isalnum() and letter.isascii() for letter in text)
+                yield {"docno": docno, "text": text}
+            self.done = True
+        except BaseException as error:
+            self.error = error
+            if isinstance(error, GeneratorExit):
+                raise
+
+    def verify(self) -> None:
+        """Refuse what did not come in whole.
+
+        Raises:
+            FrameError: A document was unfit.
+            CascadeError: There was none, or not all were read.
+        """
+        if self.error is not None:
+            raise self.error
+        if not self.seen:
+            raise CascadeError("there is nothing to store", ["docs gave no document"])
+        if not self.done:
+            raise CascadeError("not all documents were read", [f"it stopped after {len(self.seen)}"])
+
+
+def _check(doc: Mapping[str, str], seen: set[str], longest: int) -> tuple[str, str]:
+    docno, text = doc.get("docno"), doc.get("text")
+    problems = []
+    if not isinstance(docno, str) or len(docno.split()) != 1 or docno.strip() != docno or len(docno) > longest:
+        problems.append(f"docno is {docno!r}, expected text without white space, 1 to {longest} characters")
+    elif docno in seen:
+        problems.append(f"docno {docno!r} stands more than once")
+    if not isinstance(text, str):
+        problems.append(f"the text of docno {docno!r} is {text!r}, expected text")
+    if problems or not isinstance(docno, str) or not isinstance(text, str):
+        raise FrameError("a document cannot be stored", problems)
+    return docno, text
