@@ -57,8 +57,7 @@ def rescore(results: pd.DataFrame, score: Floats) -> pd.DataFrame:
         >>> rescore(pd.DataFrame({"qid": ["q", "q"]}), np.array([0.1, 0.2]))["rank"].tolist()
         [1, 0]
     """
-    bare = results.drop(columns=["score", "rank"], errors="ignore")
-    return bare.assign(score=score, rank=ranks(results["qid"], score))
+    return results.assign(score=score, rank=ranks(results["qid"], score))
 
 
 def pair_codes(qid: pd.Series[str], docno: pd.Series[str]) -> Ints:

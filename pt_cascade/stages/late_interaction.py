@@ -135,5 +135,5 @@ def max_sim(query: Vectors, document: Vectors | Halves) -> float:
     """
     import torch  # noqa: PLC0415 - heavy; numpy's own matrix product would leave its threads spinning beside torch's
 
-    similarity = torch.from_numpy(query) @ torch.from_numpy(np.ascontiguousarray(document)).float().T
+    similarity = torch.from_numpy(query) @ torch.from_numpy(document).float().T
     return float(similarity.amax(dim=1).sum(dtype=torch.float64))
