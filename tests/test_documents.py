@@ -48,9 +48,10 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_readme_names_what_exists() -> None:
     """Every make target, command and file that the README names is there."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"make ([a-z]+)", README)
+    targets = re.findall(r"(?:^|`)make ([a-z]+)", README, flags=re.MULTILINE)
     assert {"quickstart", "test", "check"} <= set(targets)
     assert all(f"\n{target}:" in makefile for target in targets)
-    commands = set(re.findall(r"pt-cascade ([a-z]+)", README))
+    commands = set(re.findall(r"(?:^|`)pt-cascade ([a-z]+)", README, flags=re.MULTILINE))
+    assert commands
     assert all((ROOT / "pt_cascade" / "commands" / f"{command}.py").exists() for command in commands)
     assert all((ROOT / link).exists() for link in re.findall(r"\]\((?!http)([^)#]+)\)", README))

@@ -80,9 +80,8 @@ def measure_guards(data: Path, repeats: int) -> None:
             trace = ptc.run(cascade, topics, chunk_size=chunk).trace
             own = trace["ms"].sum() / 1000
             shares.append(100 * (time.perf_counter() - start - own) / own)
-        print(
-            f"guards, trace and chunks of {chunk:3}: {statistics.median(shares):.2f} % of the stages' own time (median of {repeats} runs)"
-        )
+        middle = statistics.median(shares)
+        print(f"guards, trace, chunks of {chunk:3}: {middle:.1f} % of the stages' own time (median of {repeats} runs)")
 
 
 def show(times: pd.DataFrame) -> None:

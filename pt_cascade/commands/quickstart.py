@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.stages.bm25 import Engine
 
+TIMED = 30
 LINES = """\
 import pyterrier as pt, pt_cascade as ptc
 from ir_measures import R, RR, nDCG
@@ -28,7 +29,7 @@ cascade    = ptc.Cascade.of(bm25 % 1000 >> bi % 100 >> precise % 20)
 
 topics     = collection.judged({queries!r})
 pt.Experiment([bm25, bm25 % 1000 >> bi, cascade], topics, collection.qrels, [nDCG@10, RR@10, R@100], baseline=0)
-ptc.run(cascade, topics, chunk_size=1).trace.groupby("stage", sort=False)[["pairs", "ms"]].mean()"""
+ptc.run(cascade, topics.head({timed}), chunk_size=1).trace.groupby("stage", sort=False)[["pairs", "ms"]].mean()"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
     topics = collection.judged(options.queries)
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} judged queries\n"
     cascade = default_cascade(collection, engine=options.engine, precision=options.precision, verbose=verbose)
-    compared = compare(cascade, topics, collection.qrels, [nDCG @ 10, RR @ 10, R @ 100], verbose=verbose)
+    compared = compare(cascade, topics, collection.qrels, [nDCG @ 10, RR @ 10, R @ 100], timed=TIMED, verbose=verbose)
     yield f"{effectiveness_table(compared.effectiveness)}\n"
     last = cascade.cutoffs[-1]
     tested = f"p: paired t-test over {compared.queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
@@ -92,7 +93,10 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
         f"What is cut is gone: of {last} documents R@100 is R@{last}. ptc.Runner(cascade, tail='keep') puts the rest below.\n"
     )
     yield f"{cost_table(compared.cost)}\n"
-    yield "one query at a time on this machine, reading vectors from disk; pairs: (query, document) pairs a model scored\n"
+    yield (
+        f"Means over the first {min(TIMED, len(topics))} queries, one at a time, on this machine, vectors read from disk.\n"
+        "Model pairs are the (query, document) pairs that a model scored.\n"
+    )
     yield f"In Python:\n\n{_lines(options)}"
 
 
@@ -110,6 +114,7 @@ def _lines(options: Options) -> str:
         max_length=MAX_LENGTH,
         precise=precise,
         queries=options.queries,
+        timed=TIMED,
     )
     needed = "from pt_cascade.execution.defaults import precise_stage\n"
     return (needed if options.precision is not None else "") + lines

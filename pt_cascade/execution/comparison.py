@@ -38,7 +38,13 @@ class Comparison:
 
 
 def compare(
-    cascade: pt.Transformer, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure], *, verbose: bool = False
+    cascade: pt.Transformer,
+    topics: pd.DataFrame,
+    qrels: pd.DataFrame,
+    measures: Sequence[Measure],
+    *,
+    timed: int | None = None,
+    verbose: bool = False,
 ) -> Comparison:
     """Compare a cascade with its first stage and with every prefix in between.
 
@@ -47,6 +53,7 @@ def compare(
         topics: Frame[qid, query].
         qrels: Frame[qid, docno, label].
         measures: Of ir_measures, e.g. ``[nDCG@10, R@100]``.
+        timed: How many queries to time, the first ones; None: all.
         verbose: Show progress bars.
 
     Returns:
@@ -70,7 +77,7 @@ def compare(
     effectiveness = _evaluate(whole, topics, qrels, measures)
     names = list(dict.fromkeys(str(measure) for measure in measures))
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
-    trace = run(whole, topics, chunk_size=1, verbose=verbose).trace
+    trace = run(whole, topics.head(timed) if timed else topics, chunk_size=1, verbose=verbose).trace
     return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
 
 

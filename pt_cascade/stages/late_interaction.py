@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from pt_cascade.stages.vectors import open_vectors
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from pt_cascade.ranking import Floats
     from pt_cascade.stages.encoders import Vectors
@@ -104,36 +105,45 @@ class LateInteraction(Reranker):
         for n, query in enumerate(queries):
             mine = np.flatnonzero(code == n)
             tokens = self.encoder.query_tokens(str(query))
-            score[mine] = [max_sim(tokens, document) for document in self._documents(results.iloc[mine])]
+            score[mine] = max_sim(tokens, self._documents(results.iloc[mine]))
         return score
 
-    def _documents(self, results: pd.DataFrame) -> Iterable[Vectors | Halves]:
+    def _documents(self, results: pd.DataFrame) -> Sequence[Vectors | Halves]:
         if self.store is None:
             return self.encoder.document_tokens(results[self.text_field].tolist())
         tokens, starts = self.store.tokens
         rows = self.store.rows(results["docno"], self.stage_name)
-        return (np.array(tokens[starts[row] : starts[row + 1]]) for row in rows)
+        return [tokens[starts[row] : starts[row + 1]] for row in rows]
 
 
-def max_sim(query: Vectors, document: Vectors | Halves) -> float:
-    """Sum, over the query's tokens, the best dot product with any of the document's tokens.
+def max_sim(query: Vectors, documents: Sequence[Vectors | Halves]) -> Floats:
+    """Score documents: over the query's tokens, the sum of the best dot product with any of the document's tokens.
+
+    Each document has a matrix product of its own, so that its score does not depend on the others, not in the last bit.
 
     Args:
         query: Shape (m, dimension), at least one token.
-        document: Shape (t, dimension), at least one token; float32 or float16.
+        documents: n arrays of shape (tokens, dimension), float32 or float16, each at least one token.
 
     Returns:
-        The score; for vectors of length 1 it lies in [-m, m].
+        Shape (n,). For vectors of length 1 a score lies in [-m, m].
 
     References:
         Khattab & Zaharia, "ColBERT", SIGIR 2020, equation 3.
 
     Example:
         >>> eye = np.eye(2, dtype=np.float32)
-        >>> max_sim(eye, eye[:1])
-        1.0
+        >>> max_sim(eye, [eye, eye[:1]]).tolist()
+        [2.0, 1.0]
     """
     import torch  # noqa: PLC0415 - heavy; numpy's own matrix product would leave its threads spinning beside torch's
 
-    similarity = torch.from_numpy(query) @ torch.from_numpy(document).float().T
-    return float(similarity.amax(dim=1).sum(dtype=torch.float64))
+    ends = np.cumsum([len(document) for document in documents])
+    tokens = torch.from_numpy(np.concatenate(documents)).float()
+    towards = torch.from_numpy(query).T
+    similarity = torch.empty(len(tokens), len(query))
+    for start, end in pairwise([0, *ends.tolist()]):
+        torch.mm(tokens[start:end], towards, out=similarity[start:end])
+    best = np.maximum.reduceat(similarity.numpy(), [0, *ends[:-1]], axis=0)
+    scores: Floats = best.sum(axis=1, dtype=np.float64)
+    return scores
