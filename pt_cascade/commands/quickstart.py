@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.stages.bm25 import Engine
 
-TIMED = 30
+TIMED = 20
 LINES = """\
 import pyterrier as pt, pt_cascade as ptc
 from ir_measures import R, RR, nDCG
