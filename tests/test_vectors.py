@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import unittest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 
 from pt_cascade import Cascade
 from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError, StageError
-from pt_cascade.stages import bi_encoder, build_vectors, late_interaction
+from pt_cascade.stages import bi_encoder, build_vectors, cross_encoder, late_interaction, mono_t5
 from pt_cascade.stages.encoders import Encoder
 from pt_cascade.stages.late_interaction import max_sim
 from pt_cascade.stages.vectors import open_vectors
@@ -345,3 +346,16 @@ def test_a_relative_folder_stays_what_it_was(folder: Path, monkeypatch: pytest.M
     stage = bi_encoder(folder.name)
     monkeypatch.chdir(tmp_path)
     assert len(stage.transform(RESULTS)) == 10
+
+
+@pytest.mark.parametrize("name", [*NAMES, "cross_encoder", "mono_t5"])
+def test_pyterriers_own_suite_passes(stages: dict[str, BiEncoder], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every re-ranking stage of ours passes pt.testing, offline, and no model is loaded for it."""
+    monkeypatch.setenv("PT_TEST_TRANSFORMER_REPORTS", "0")
+    makers = {"cross_encoder": cross_encoder, "mono_t5": mono_t5}
+    stage = stages[name] if name in stages else makers[name]("org/name-that-nobody-loads")
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(pt.testing.transformer_test_class(lambda: stage))
+    result = unittest.TestResult()
+    suite.run(result)
+    assert result.testsRun == 2
+    assert result.wasSuccessful(), result.errors + result.failures
