@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 _EXACT = 2**53  # float64 holds every whole number below
 _GRADE = "grade with whole numbers, and drop what was not judged"
+_NO_NUL = r'topics["query"] = topics["query"].str.replace("\x00", " ")'
 _ADD_RANKS = 'results = pt.model.add_ranks(results.drop(columns="rank"))'
 _KEEP_BEST = 'results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])'
 _MEND_SCORES = "mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
@@ -57,6 +58,8 @@ def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
     """
     guard = _Guard(topics, "topics", ("qid", "query"))
     qid, query = guard.text("qid", numbers=True), guard.text("query", numbers=False)
+    nul = np.array([isinstance(text, str) and "\x00" in text for text in query], bool)  # PISA dies of one
+    guard.find("query", "holds a NUL character", nul, _NO_NUL)
     guard.once(("qid",), 'topics = topics.drop_duplicates("qid")')
     guard.refuse()
     return topics.assign(qid=qid, query=query)

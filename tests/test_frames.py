@@ -323,6 +323,12 @@ BAD_TOPICS = [
         "query is not text in 2 of 2 row(s) (qid '1', query 1; qid '2', query 2). Fix: make every query text",
         id="queries of numbers",
     ),
+    pytest.param(
+        {"qid": ["1"], "query": ["a\x00b"]},
+        "query holds a NUL character in 1 of 1 row(s) (qid '1', query 'a\\x00b'). "
+        r'Fix: topics["query"] = topics["query"].str.replace("\x00", " ")',
+        id="NUL",
+    ),
 ]
 
 
