@@ -208,9 +208,17 @@ def test_what_is_missing_is_told(minilm: str, tmp_path: Path, folder: Path) -> N
         late_interaction(minilm).transform(RESULTS.assign(text=None))
     with pytest.raises(pt.validate.InputValidationError):
         bi_encoder(folder).transform(RESULTS.drop(columns="query"))
-    with pytest.raises(CascadeError, match=r"there is too little to encode: docs gave 0 document\(s\), expected 2 or more"):
-        build_vectors([], minilm, tmp_path / "empty")
-    assert not (tmp_path / "empty").exists()
+    unfit = {
+        "there is nothing to store: docs gave no document": [],
+        "there is too little to encode: docs gave 1 document(s), expected 2 or more": [{"docno": "a", "text": "x"}],
+        "a document cannot be stored: the text of docno 'a' is None, expected text": [{"docno": "a", "text": None}],
+        "a document cannot be stored: docno 'a' stands more than once": [{"docno": "a", "text": "x"}] * 2,
+    }
+    for message, docs in unfit.items():
+        with pytest.raises(CascadeError) as error:
+            build_vectors(docs, minilm, tmp_path / "none")
+        assert str(error.value) == message
+    assert not (tmp_path / "none").exists()
 
 
 def test_long_texts_are_cut_at_the_limit(minilm: str, folder: Path) -> None:

@@ -68,10 +68,8 @@ def build_vectors(
     encoder = Encoder(str(model), device, max_length, batch_size)
 
     def build(folder: Path) -> None:
-        intake = Intake(docs)
-        encoded = tqdm(_encode(intake, encoder, tokens=tokens), desc="encode", unit="doc", disable=not verbose)
+        encoded = tqdm(_encode(Intake(docs), encoder, tokens=tokens), desc="encode", unit="doc", disable=not verbose)
         _write(encoded, folder, encoder)
-        intake.verify()
 
     return _same_vectors(build_once(Path(path), build), encoder, tokens=tokens)
 
@@ -92,9 +90,7 @@ def _same_vectors(path: Path, encoder: Encoder, *, tokens: bool) -> Path:
     return path
 
 
-def _encode(
-    docs: Iterable[Mapping[str, str]], encoder: Encoder, *, tokens: bool
-) -> Iterator[tuple[str, Vectors | None, Vectors | None]]:
+def _encode(docs: Intake, encoder: Encoder, *, tokens: bool) -> Iterator[tuple[str, Vectors | None, Vectors | None]]:
     """Yield docno, vector and token vectors, many documents at a time so that like lengths meet in a batch."""
     for some in chunked(docs, _AT_ONCE):
         docnos, texts = [doc["docno"] for doc in some], [doc["text"] for doc in some]
@@ -105,6 +101,7 @@ def _encode(
             yield from ((docno, *pair) for docno, pair in zip(docnos, pairs, strict=True))
         else:
             yield from ((docno, vector, None) for docno, vector in zip(docnos, encoder.documents(texts), strict=True))
+    docs.verify()  # here, so that an unfit document is told before anything is made of its absence
 
 
 def _write(encoded: Iterable[tuple[str, Vectors | None, Vectors | None]], folder: Path, encoder: Encoder) -> None:

@@ -89,7 +89,7 @@ def _same_engine(path: Path, engine: Engine | None) -> Path:
 
 
 def _index(engine: Engine, folder: Path, docs: Intake, threads: int) -> None:
-    """Run the engine in a thread, so that Ctrl-C reaches us, not only when it is done."""
+    """Run the engine; PISA in a thread, so that Ctrl-C stops it before it is done."""
     if engine == "terrier":
         terrier_index(folder).indexer(meta={"docno": _LONGEST_DOCNO}, text_attrs=["text"], threads=threads).index(iter(docs))
         return
