@@ -6,6 +6,8 @@ CascadeError
 ├── PipelineError           a pipeline, stage or cut-off that a cascade cannot be made of
 ├── StageError              a stage that failed, or broke its promise, while running
 ├── CollectionError         a collection that is unknown, incomplete or inconsistent
+├── TableError              a score table that is damaged, or asked for what it does not hold
+├── SweepError              cut-offs, measures, costs or a choice among them that make no sense
 └── MissingError            a package, model or file that is not there, and how to get it
 CascadeWarning              nothing is wrong yet, but you would want to know
 """
@@ -64,6 +66,14 @@ class StageError(CascadeError):
 
 class CollectionError(CascadeError):
     """A collection that is unknown, incomplete or inconsistent."""
+
+
+class TableError(CascadeError):
+    """A score table that is damaged, or asked for what it does not hold."""
+
+
+class SweepError(CascadeError):
+    """Cut-offs, measures, costs or a choice among them that make no sense."""
 
 
 class MissingError(CascadeError):

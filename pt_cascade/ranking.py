@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Ints: TypeAlias = "NDArray[np.int64]"
 Floats: TypeAlias = "NDArray[np.float64]"
 
+_LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and with it trec_eval, sees nothing but infinity
+
 
 def ranks(qid: pd.Series[str] | Sequence[str], score: Floats) -> Ints:
     """Rank as PyTerrier does: per query, score descending, ties by row order, from 0.
@@ -97,6 +99,27 @@ def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
         return True
     both = pd.concat([left[columns], right[columns]])
     return not bool((pd.Series(pair_codes(both["qid"], both["docno"])).value_counts() != 2).any())  # noqa: PLR2004
+
+
+def scores_below(lowest: Floats, place: Floats, longest: Floats) -> Floats:
+    """Give what follows below a ranking scores that say order only, in steps that float32 can tell apart (trec_eval reads float32).
+
+    Args:
+        lowest: Shape (n,). The lowest score of each row's query.
+        place: Shape (n,). How many rows of its query stand between it and that score, from 0.
+        longest: Shape (n,). How many rows are to follow in its query.
+
+    Returns:
+        Shape (n,).
+
+    Example:
+        >>> scores_below(np.array([0.5, 0.5]), np.array([0.0, 1.0]), np.array([2.0, 2.0])).tolist()
+        [-0.5, -1.5]
+    """
+    reach = np.minimum(np.abs(lowest) + longest + 2, _LARGEST).astype(np.float32)
+    step = np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
+    below: Floats = lowest - (place + 1) * step
+    return below
 
 
 def _is_ranked(query: Ints, score: Floats) -> bool:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, SupportsIndex
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.analysis.cutoffs import check_cutoff
 from pt_cascade.cascade.reading import read
-from pt_cascade.cascade.stage import Depends, Documents, Stage, check_cutoff
 from pt_cascade.cascade.steps import call, walk
 from pt_cascade.errors import CascadeWarning, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pt_cascade.cascade.stage import Depends, Documents, Stage
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pyterrier as pt
 
+from pt_cascade.analysis.cutoffs import check_cutoff
 from pt_cascade.cascade.known import Role, look_up
-from pt_cascade.cascade.stage import Stage, check_cutoff, unique_names
+from pt_cascade.cascade.stage import Stage, unique_names
 from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:

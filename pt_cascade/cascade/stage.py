@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from pt_cascade.analysis.cutoffs import check_cutoff
 from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -66,34 +66,6 @@ class Stage:
 
     def __repr__(self) -> str:
         return self.name if self.cutoff is None else f"{self.name} → {self.cutoff}"
-
-
-def check_cutoff(cutoff: SupportsIndex | None, stage: str) -> int | None:
-    """Return the cut-off as an int, whatever integer type it came in.
-
-    Args:
-        cutoff: 1 or more, or None for no cut-off.
-        stage: Whose it is, for the error.
-
-    Raises:
-        PipelineError: It is not a whole number, or below 1.
-
-    Example:
-        >>> import numpy as np
-        >>> check_cutoff(np.int64(100), "bm25")
-        100
-    """
-    if cutoff is None:
-        return None
-    expected = "expected a whole number, 1 or more, or None for no cut-off"
-    try:
-        k = operator.index(cutoff)
-    except TypeError:
-        k = 0
-    if k < 1 or isinstance(cutoff, bool):
-        found = f"{cutoff!r} ({type(cutoff).__name__})"
-        raise PipelineError(f"cut-off of stage {stage!r} is {found}", [expected], fix="e.g. stage % 100")
-    return k
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
 from tqdm import tqdm
 
+from pt_cascade.analysis.cutoffs import Tail
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.errors import CascadeError, FrameError
 from pt_cascade.execution.tails import append_tail
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Ints
 
-Tail: TypeAlias = Literal["drop", "keep"]
 TRACE_COLUMNS = ("stage", "qid", "docs_in", "docs_out", "pairs", "ms", "shared_by")
 
 

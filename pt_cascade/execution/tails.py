@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.frames import canonical_results
+from pt_cascade.ranking import scores_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pt_cascade.cascade import Step
     from pt_cascade.ranking import Floats, Ints
-
-_LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and with it trec_eval, sees nothing but infinity
 
 
 def append_tail(steps: Sequence[Step]) -> pd.DataFrame:
@@ -70,7 +69,4 @@ def _scores_below(head: pd.DataFrame, qid: pd.Series[str], place: Floats) -> Flo
     """Give the n-th row of a query's tail the lowest kept score less n + 1 steps."""
     lowest = head.groupby("qid")["score"].min().reindex(qid).fillna(0.0).to_numpy(np.float64)
     longest = qid.groupby(qid).transform("size").to_numpy(np.float64)
-    reach = np.minimum(np.abs(lowest) + longest + 2, _LARGEST).astype(np.float32)
-    step = np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
-    below: Floats = lowest - (place + 1) * step
-    return below
+    return scores_below(lowest, place, longest)
