@@ -1,0 +1,248 @@
+"""A score table: each pair's score at each stage, and what ranking any cut-off vector makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.analysis.checks import find_problems
+from pt_cascade.errors import TableError
+from pt_cascade.frames import canonical_topics
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from pt_cascade.analysis.cutoffs import Cutoff, Tail
+    from pt_cascade.analysis.imports import Missing
+    from pt_cascade.ranking import Ints
+
+Rows: TypeAlias = Literal["keeps", "sorts"]
+Ties: TypeAlias = Literal["rows", "rank"]
+OWN_COLUMNS = ("qid", "docno", "rank")
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one stage of a table ranks, beyond its scores: what replay needs to break ties as the live stage does.
+
+    Attributes:
+        stage: The stage's name, and the name of its column of scores.
+        rows: ``keeps``: it returns its rows in the order they came in; ``sorts``: in rank order. Equal scores of the next stage
+            stand in that order.
+        ties: Equal scores of its own are ranked in the order of the ``rows`` it was given, or of their ``rank`` before it.
+        fingerprint: A hash of what the stage is, to tell two tables' stages apart; empty: not known.
+        described: The stage in words, e.g. the ``repr`` of its transformers.
+
+    Raises:
+        TableError: A field is none of the above.
+    """
+
+    stage: str
+    rows: Rows = "keeps"
+    ties: Ties = "rows"
+    fingerprint: str = ""
+    described: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a column."""
+        problems = (
+            [] if self.stage and self.stage not in OWN_COLUMNS else [f"its name is {self.stage!r}, a column of the table's own"]
+        )
+        if self.rows not in get_args(Rows):
+            problems.append(f"rows is {self.rows!r}, expected one of {', '.join(get_args(Rows))}")
+        if self.ties not in get_args(Ties):
+            problems.append(f"ties is {self.ties!r}, expected one of {', '.join(get_args(Ties))}")
+        if problems:
+            raise TableError(
+                f"stage {self.stage!r} cannot be in a table", problems, fix="give the stage another name: with_stage(0, name=...)"
+            )
+
+
+@dataclass(frozen=True)
+class Path:
+    """One cascade of a table: which stages, in which order.
+
+    Attributes:
+        stages: Names of columns, the table's first one first.
+        cutoffs: The cascade's own cut-offs, one a stage.
+        depths: How deep each stage but the last was scored on from, one fewer than stages; None: all there was.
+        live: The name of a last stage that depends on the whole list: it is not in the table and is run, never replayed; usually
+            empty.
+    """
+
+    stages: tuple[str, ...]
+    cutoffs: tuple[int | None, ...]
+    depths: tuple[int | None, ...] = ()
+    live: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """Each (query, document) pair's score at each stage, once: any cut-off vector's ranking follows without running a model.
+
+    Attributes:
+        frame: Frame[qid, docno, rank, <stage>...], a row for each document that the first stage retrieved: queries in the order of
+            the topics, rows of a query in the order in which the first stage returned them; ``rank`` is the first stage's, from 0;
+            each stage has a column of float64 scores under its name, NaN where the pair was not scored.
+        topics: Frame[qid, query]: every query that was asked, also those that found nothing.
+        columns: One entry a stage, the first stage first.
+        paths: The cascades that the table was made for, at least one.
+        depth: How many documents of each query the first stage passed on at most; None: all that it retrieves.
+        about: Where it comes from: collection, versions of packages, and the like.
+        missing: For a table made of runs: what they lacked, see ``from_runs``.
+
+    Raises:
+        TableError: The frame does not fit the rest, all reasons at once.
+
+    Example:
+        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [0.1, 0.9]})
+        >>> table = ScoreTable(
+        ...     frame, pd.DataFrame({"qid": ["1"], "query": ["q"]}), (Column("bm25"), Column("t5")), (Path(("bm25", "t5"), (2, 1)),)
+        ... )
+        >>> table.replay((2, 1))["docno"].tolist(), table.replay((1, 1))["docno"].tolist()
+        (['b'], ['a'])
+    """
+
+    frame: pd.DataFrame
+    topics: pd.DataFrame
+    columns: tuple[Column, ...]
+    paths: tuple[Path, ...]
+    depth: int | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
+    missing: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"stage": [], "queries": [], "pairs": [], "extra": []}))
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be replayed."""
+        object.__setattr__(self, "topics", canonical_topics(self.topics))
+        wanted = [*OWN_COLUMNS, *self.stages]
+        if lacking := [name for name in wanted if name not in self.frame]:
+            found = ", ".join(map(str, self.frame.columns))
+            raise TableError("this is not a score table", [f"missing column(s) {', '.join(lacking)}, found {found}"])
+        if problems := find_problems(self):
+            raise TableError("this is not a score table", problems)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of all stages, the first one first."""
+        return tuple(column.stage for column in self.columns)
+
+    @cached_property
+    def queries(self) -> Ints:
+        """Shape (rows,): the position of each row's query among the topics; -1 for none."""
+        codes, found = pd.factorize(self.frame["qid"])
+        places: Ints = np.append(pd.Index(self.topics["qid"]).get_indexer(found), -1)[codes].astype(np.int64)
+        return places
+
+    @cached_property
+    def retrieved(self) -> Ints:
+        """Shape (queries,): how many documents each query found."""
+        return np.bincount(self.queries, minlength=len(self.topics))
+
+    def path(self, stages: Sequence[str] | None = None) -> Path:
+        """Return a path by its stages: one of the table's own, or any that begins with the first stage.
+
+        Args:
+            stages: Names of stages in order; None: the table's first path.
+
+        Raises:
+            TableError: A stage is unknown or stands twice, or the first is not the table's first.
+        """
+        if stages is None:
+            return self.paths[0]
+        names = tuple(stages)
+        own = next((path for path in self.paths if path.stages == names), None)
+        if own is not None:
+            return own
+        if not set(names) <= set(self.stages) or names[:1] != self.stages[:1] or len(set(names)) < len(names):
+            problem = f"its stages are {', '.join(self.stages)}; every path begins with {self.stages[0]!r}"
+            raise TableError(f"the table has no path {' → '.join(map(str, names))}", [problem])
+        return Path(names, (None,) * len(names), (None,) * (len(names) - 1))
+
+    def replay(self, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", stages: Sequence[str] | None = None) -> pd.DataFrame:
+        """Give the ranking that the live cascade gives at these cut-offs, without running anything.
+
+        Args:
+            cutoffs: One a stage, each 1 or more, or None for no cut.
+            tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below, see ``run``.
+            stages: Which path; None: the table's first.
+
+        Returns:
+            Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``), rows in the order of the live cascade. What
+            the first stage found beyond the table's ``depth`` is in no tail.
+
+        Raises:
+            TableError: The table does not cover these cut-offs; the call that would is named.
+        """
+        from pt_cascade.analysis.replay import replay  # noqa: PLC0415 - numba loads when first needed
+
+        return replay(self, cutoffs, tail=tail, stages=stages)
+
+    def covers(self, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | None = None) -> bool:
+        """Tell whether every pair that the cascade would score at these cut-offs is in the table.
+
+        Args:
+            cutoffs: One a stage, each 1 or more, or None for no cut.
+            stages: Which path; None: the table's first.
+        """
+        from pt_cascade.analysis.replay import covers  # noqa: PLC0415 - numba loads when first needed
+
+        return covers(self, cutoffs, stages=stages)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table to a new folder, which is also a PyTerrier Artifact (parquet inside).
+
+        Args:
+            path: A folder that does not exist yet.
+
+        Raises:
+            TableError: There is something already.
+        """
+        from pt_cascade.analysis.storage import save_table  # noqa: PLC0415 - pyarrow loads when first needed
+
+        save_table(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> ScoreTable:
+        """Read a table that ``save`` wrote.
+
+        Args:
+            path: Its folder.
+
+        Raises:
+            TableError: It is damaged, truncated, foreign or of another format.
+        """
+        from pt_cascade.analysis.storage import load_table  # noqa: PLC0415 - pyarrow loads when first needed
+
+        return load_table(path)
+
+    @staticmethod
+    def from_runs(
+        runs: Mapping[str, pd.DataFrame | str | os.PathLike[str]],
+        topics: pd.DataFrame | None = None,
+        *,
+        missing: Missing = "refuse",
+    ) -> ScoreTable:
+        """Make a table of TREC runs made elsewhere: the first is the first stage's, the others score its documents.
+
+        Args:
+            runs: Stage name → Frame[qid, docno, score, ...] or a file in the TREC format.
+            topics: Frame[qid, query]; None: the queries of the first run, in its order, without text.
+            missing: What becomes of a first-stage document that a later run lacks: ``refuse``: an error that counts them;
+                ``leave``: it stays unscored, and the table refuses the cut-offs that would need it; ``last``: it ranks below all
+                that the run scored for the query, in its old order.
+
+        Raises:
+            TableError: A run lacks documents, and ``missing`` is ``refuse``; or the runs share none.
+        """
+        from pt_cascade.analysis.imports import import_runs  # noqa: PLC0415 - the less common way in
+
+        return import_runs(runs, topics, missing=missing)
+
+    def __repr__(self) -> str:
+        scored = ", ".join(f"{name} {int(self.frame[name].notna().sum()):,}" for name in self.stages)
+        return f"ScoreTable({len(self.topics):,} queries; pairs scored: {scored})"
