@@ -1,0 +1,91 @@
+"""``pt-cascade score``: a cascade's scores, each pair once, or runs made elsewhere, as a table on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from pt_cascade.analysis.tables import ScoreTable
+
+_DEFAULT = "pydocs"
+_FIX = "pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--collection", help="pydocs (default), pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows: its default cascade"
+    )
+    parser.add_argument("--engine", choices=("pisa", "terrier"), help="who runs BM25 (default: pisa where installed)")
+    parser.add_argument("--queries", type=int, help="how many judged queries (default: all)")
+    parser.add_argument("--precision", metavar="MODEL", help="a cross-encoder or MonoT5 to put last: hub name or folder")
+    parser.add_argument("--runs", nargs="+", metavar="STAGE=FILE", help="TREC runs made elsewhere, the first stage's first")
+    parser.add_argument(
+        "--missing",
+        choices=("refuse", "leave", "last"),
+        help="documents that a later run lacks: refuse them (default), leave or last",
+    )
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the table")
+
+
+def execute(arguments: argparse.Namespace) -> Iterator[str]:
+    """Score, or read the runs, and save; yields what to print, piece by piece."""
+    _check(arguments)
+    table = import_runs(arguments.runs, arguments.missing or "refuse") if arguments.runs else _score(arguments)
+    yield repr(table)
+    lacking = table.missing[table.missing["pairs"] > 0]
+    if len(lacking):
+        yield f"missing from the runs:\n{lacking.to_string(index=False)}"
+    table.save(arguments.out)
+    yield f"saved in {arguments.out}: pt_cascade.ScoreTable.load({arguments.out!r})"
+
+
+def import_runs(runs: Sequence[str], missing: str) -> ScoreTable:
+    """Make a table of runs.
+
+    Args:
+        runs: Each ``stage=file``, the first stage's first.
+        missing: What becomes of documents that a later run lacks, see ``ScoreTable.from_runs``.
+
+    Raises:
+        CascadeError: One is not ``stage=file``, a stage stands twice, or the runs do not fit.
+    """
+    from pt_cascade.analysis.tables import ScoreTable  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
+
+    named = [(name, file) for name, _, file in (run.partition("=") for run in runs)]
+    problems = [f"{run!r} is not STAGE=FILE" for run, pair in zip(runs, named, strict=True) if not all(pair)]
+    names = [name for name, _ in named]
+    problems += [f"stage {name!r} stands twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if problems:
+        raise CascadeError("these runs cannot be read", problems, fix=_FIX)
+    return ScoreTable.from_runs(dict(named), missing=missing)  # type: ignore[arg-type] # argparse knows the choices
+
+
+def _score(arguments: argparse.Namespace) -> ScoreTable:
+    from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.execution.defaults import default_cascade  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.scoring import score  # noqa: PLC0415 - likewise
+
+    collection = open_collection(arguments.collection or _DEFAULT)
+    topics = collection.judged(arguments.queries)
+    cascade = default_cascade(collection, engine=arguments.engine, precision=arguments.precision, verbose=True)
+    return score(cascade, topics, verbose=True, about={"collection": collection.name})
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what would be told only after all the work."""
+    from pt_cascade.errors import CascadeError  # noqa: PLC0415 - loaded when the command runs
+
+    of_collection = [name for name in ("collection", "engine", "queries", "precision") if getattr(arguments, name) is not None]
+    problems = [f"there is already something at {arguments.out}"] if Path(arguments.out).exists() else []
+    if arguments.runs and of_collection:
+        problems.append(f"--runs goes without --{', --'.join(of_collection)}")
+    if arguments.missing and not arguments.runs:
+        problems.append("--missing goes with --runs")
+    if problems:
+        raise CascadeError("nothing can be scored", problems, fix=_FIX)

@@ -1,0 +1,185 @@
+"""Does a score depend on company? A few pairs are scored again beside other rows, in another order, and must not move.
+
+What the check costs: up to 3 queries of the first chunk, up to 32 pairs each, once a stage; for a retriever up to 3 queries once
+more, and one of them alone. A table replays scores in other company than they were made in, so a stage that fails would make every
+replay wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.cascade import walk
+from pt_cascade.errors import StageError
+from pt_cascade.execution.rows import locate, rerank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pt_cascade.analysis.tables import Path
+    from pt_cascade.cascade import Step
+    from pt_cascade.execution.plans import Plan
+    from pt_cascade.ranking import Floats, Ints
+
+QUERIES = 3
+PAIRS = 32
+SPOT_QUERIES = 2
+SPOT_PAIRS = 4
+_FIX = (
+    "if it judges the list as a whole, say so and let it stand last: cascade.with_stage({!r}, depends='list'); "
+    "if it pads batches as pyterrier_t5 does: ptc.stages.mono_t5(model), or batch_size=1"
+)
+
+
+class Moved(NamedTuple):
+    """How scores moved: the pair that moved most, and how many did.
+
+    Attributes:
+        stage: The stage's name.
+        pair: The qid and docno.
+        before: Its score.
+        after: Its score when it was asked again.
+        moved: How many moved beyond the tolerance.
+        pairs: How many were asked again.
+    """
+
+    stage: str
+    pair: tuple[str, str]
+    before: float
+    after: float
+    moved: int
+    pairs: int
+
+    def __str__(self) -> str:
+        qid, docno = self.pair
+        return (
+            f"qid {qid!r}, docno {docno!r} scored {self.before!r}, then {self.after!r}; "
+            f"{self.moved} of {self.pairs} pair(s) scored again moved, by up to {abs(self.before - self.after):.3g}"
+        )
+
+
+def check_company(step: Step, tolerance: float) -> bool:
+    """Score some of a step's pairs again in other company, and refuse a stage whose scores move.
+
+    A retriever, and a first stage that says that it judges whole lists, is asked whole queries again: nothing cuts its input.
+
+    Args:
+        step: What the stage made of a chunk.
+        tolerance: How far a score a may move: tolerance * max(1, abs(a)).
+
+    Returns:
+        Whether there was enough to tell: more than one pair, or query.
+
+    Raises:
+        StageError: A score moved; the pair, both scores and the largest difference are named.
+    """
+    whole = "docno" not in step.given or step.stage.depends in ("pair", "list")
+    stage = replace(step.stage, cutoff=None)
+    tested = False
+    for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
+        tested = True
+        again = next(walk((stage,), frame)).ranked
+        moved = _compare(stage.name, step.ranked, again, tolerance) or (_compare_lists(step, again, tolerance) if whole else None)
+        if moved:
+            fix = "retrieve each query by itself" if "docno" not in step.given else _FIX.format(stage.name)
+            what = f"stage {stage.name!r} scores the same pair differently in other company"
+            raise StageError(what, [f"{moved}; the tolerance is {tolerance:g}"], fix=fix)
+    return tested
+
+
+def retrace(plan: Plan, path: Path, topics: pd.DataFrame, scored: pd.DataFrame, tolerance: float) -> Moved | None:
+    """Send a few documents that a table has scored through the stages of a path once more.
+
+    Args:
+        plan: The stages.
+        path: Which of them.
+        topics: What the first stage was given.
+        scored: Frame[qid, docno, <stage>...].
+        tolerance: As for ``check_company``.
+
+    Returns:
+        The first stage's move that is beyond the tolerance, or None.
+    """
+    done = scored[scored[list(path.stages)].notna().all(axis=1)]
+    done = done[done["qid"].isin(done["qid"].unique()[:SPOT_QUERIES])].groupby("qid", sort=False).head(SPOT_PAIRS)
+    if not len(done):
+        return None
+    stages = [replace(plan.stage(name), cutoff=None) for name in path.stages]
+    given = topics[topics["qid"].astype(str).isin(done["qid"])]
+    for stage in stages:
+        ranked = next(walk((stage,), given)).ranked
+        expected = done.rename(columns={"rank": "_", stage.name: "score"})
+        if moved := _compare(stage.name, expected, ranked, tolerance) or _missing(stage.name, done, ranked):
+            return moved
+        given = rerank(ranked[locate(ranked, done) >= 0])
+    return None
+
+
+def _mixed_pairs(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Give half of some queries' rows from the last to the first, all queries mixed; then the other half, each query by itself."""
+    query = pd.factorize(given["qid"])[0]
+    chosen = [_spread(np.flatnonzero(query == n), PAIRS) for n in _spread(np.arange(query.max(initial=-1) + 1), QUERIES)]
+    if sum(map(len, chosen)) < 2:  # noqa: PLR2004 - one pair has no company
+        return
+    turn = np.concatenate([np.arange(len(rows))[::2] for rows in chosen])
+    halves = np.concatenate([rows[::2] for rows in chosen])[np.argsort(turn, kind="stable")[::-1]]
+    yield rerank(given.iloc[halves])
+    for rows in chosen:
+        if len(rows) > 1:
+            yield rerank(given.iloc[rows[1::2]])
+
+
+def _whole_queries(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Give some queries from the last to the first, then the first of them alone."""
+    query = pd.factorize(given["qid"])[0]
+    chosen = _spread(np.arange(query.max(initial=-1) + 1), QUERIES)
+    if query.max(initial=-1) < 1:
+        return
+    yield pd.concat([given[query == n] for n in chosen[::-1]], ignore_index=True)
+    yield given[query == chosen[0]].reset_index(drop=True)
+
+
+def _spread(numbers: Ints, most: int) -> Ints:
+    """Choose evenly, from the first to the last."""
+    at = np.linspace(0, max(len(numbers) - 1, 0), min(most, len(numbers)))
+    return numbers[np.unique(at.round().astype(np.int64))]
+
+
+def _compare(stage: str, before: pd.DataFrame, after: pd.DataFrame, tolerance: float) -> Moved | None:
+    """Compare the scores of the pairs that both frames have."""
+    place = locate(after, before)
+    common = after[place >= 0]
+    old, new = before["score"].to_numpy(np.float64)[place[place >= 0]], common["score"].to_numpy(np.float64)
+    return _worst(stage, common, old, new, tolerance)
+
+
+def _compare_lists(step: Step, again: pd.DataFrame, tolerance: float) -> Moved | None:
+    """Compare whole lists by rank: a retriever may exchange documents of equal scores, but find none better, none more."""
+    columns = ["qid", "rank", "docno", "score"]
+    old, new = step.ranked.loc[step.ranked["qid"].isin(again["qid"]), columns], again[columns]
+    both = old.merge(new, on=["qid", "rank"], how="outer", suffixes=("_old", "_new"))
+    both["docno"] = both["docno_old"].fillna(both["docno_new"])
+    return _worst(step.stage.name, both, both["score_old"].to_numpy(np.float64), both["score_new"].to_numpy(np.float64), tolerance)
+
+
+def _missing(stage: str, done: pd.DataFrame, ranked: pd.DataFrame) -> Moved | None:
+    """Find a document that is not returned any more."""
+    gone = done[locate(done, ranked) < 0]
+    return Moved(stage, _pair(gone, 0), float(gone[stage].iloc[0]), float("nan"), len(gone), len(done)) if len(gone) else None
+
+
+def _worst(stage: str, pairs: pd.DataFrame, old: Floats, new: Floats, tolerance: float) -> Moved | None:
+    with np.errstate(invalid="ignore"):
+        beyond = ~(np.abs(old - new) <= tolerance * np.maximum(1, np.abs(old)))  # what is there only once moved as well
+    if not beyond.any():
+        return None
+    row = int(np.argmax(np.where(beyond, np.nan_to_num(np.abs(old - new), nan=np.inf), -1)))
+    return Moved(stage, _pair(pairs, row), float(old[row]), float(new[row]), int(beyond.sum()), len(pairs))
+
+
+def _pair(frame: pd.DataFrame, row: int) -> tuple[str, str]:
+    return str(frame["qid"].iloc[row]), str(frame["docno"].iloc[row])

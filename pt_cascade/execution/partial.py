@@ -1,0 +1,126 @@
+"""Finished chunks of a table in the making, kept on the disk: whoever comes after a crash goes on where it ended."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pt_cascade.errors import TableError
+from pt_cascade.execution.habits import Habit
+from pt_cascade.execution.sheets import Sheet
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+_MANIFEST = "chunks.json"
+_META = b"pt_cascade"
+_FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A folder of finished chunks.
+
+    Attributes:
+        folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step.
+    """
+
+    folder: Path
+
+    def sheets(self) -> dict[int, Sheet]:
+        """Read the finished chunks by their number.
+
+        Raises:
+            TableError: A file is damaged.
+        """
+        return {int(file.stem): self._read(file) for file in sorted(self.folder.glob("[0-9]*.parquet"))}
+
+    def write(self, number: int, sheet: Sheet) -> None:
+        """Keep a finished chunk.
+
+        Args:
+            number: Which one, from 0.
+            sheet: The chunk.
+        """
+        import pyarrow as pa  # noqa: PLC0415 - loads when first needed
+        from pyarrow import parquet  # noqa: PLC0415 - likewise
+
+        seen = {name: [sorted(habit.rows), sorted(habit.ties)] for name, habit in sheet.habits.items()}
+        meta = {_META: json.dumps({"habits": seen, "cut": sheet.cut}).encode()}
+        table = pa.Table.from_pandas(sheet.frame, preserve_index=False)
+        beside = self.folder / f".{secrets.token_hex(8)}.tmp"
+        try:
+            parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **meta}), beside)
+            beside.replace(self.folder / f"{number:06d}.parquet")
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Delete the chunks, and the folder if nothing else is in it."""
+        for file in (*self.folder.glob("[0-9]*.parquet"), *self.folder.glob(".*.tmp"), self.folder / _MANIFEST):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _read(self, file: Path) -> Sheet:
+        import pyarrow as pa  # noqa: PLC0415 - loads when first needed
+        from pyarrow import parquet  # noqa: PLC0415 - likewise
+
+        try:
+            table = parquet.read_table(file)
+            told = json.loads(table.schema.metadata[_META])
+            habits = {name: Habit(frozenset(rows), frozenset(ties)) for name, (rows, ties) in told["habits"].items()}
+            frame = table.to_pandas().astype({"qid": str, "docno": str, "rank": np.int64})
+        except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+            problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
+            raise TableError("a finished chunk is damaged", [problem], fix=f"rm {file}, and score again") from error
+        return Sheet(frame, habits, bool(told["cut"]))
+
+
+def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Partial:
+    """Open the folder of a table in the making, or make it.
+
+    Args:
+        folder: It may be missing or empty.
+        parts: What the table is made of, by name; chunks of another table are never taken for this one's.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TableError: It holds chunks of another table, or something else, or cannot be made.
+
+    Example:
+        >>> where = getfixture("tmp_path") / "chunks"
+        >>> open_partial(where, {"topics": "12ab"}).sheets()
+        {}
+    """
+    path = Path(folder)
+    what, fix = f"chunks cannot be kept in {path}", "score(..., folder='a/new/folder')"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        manifest = path / _MANIFEST
+        found = sorted(file.name for file in path.iterdir() if not file.name.endswith(".tmp"))
+        if not manifest.exists() and not found:
+            beside = path / f".{secrets.token_hex(8)}.tmp"
+            beside.write_text(json.dumps({"format": _FORMAT, **parts}, indent=1), encoding="utf-8")
+            beside.replace(manifest)
+            return Partial(path)
+        told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
+    except OSError as error:
+        raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
+    except ValueError as error:
+        raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=f"rm -r {path}") from error
+    if not isinstance(told, dict):
+        raise TableError(what, [f"it holds something else: {', '.join(found[:4])}"], fix=fix)
+    if others := [name for name, value in {"format": _FORMAT, **parts}.items() if told.get(name) != value]:
+        problem = f"it holds finished chunks of another table: other {', '.join(others)}"
+        raise TableError(what, [problem], fix=f"{fix}, or rm -r {path} if nobody needs them")
+    return Partial(path)

@@ -1,0 +1,82 @@
+"""Rows of results: found in another frame, ranked anew, and held to what was given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.errors import PipelineError
+from pt_cascade.ranking import pair_codes, same_pairs
+
+if TYPE_CHECKING:
+    from pt_cascade.cascade import Step
+    from pt_cascade.ranking import Ints
+
+
+def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
+    """Find each row's (qid, docno) in another frame.
+
+    Args:
+        frame: Frame[qid, docno], n rows.
+        among: Frame[qid, docno], each pair once.
+
+    Returns:
+        Shape (n,). The position in ``among``; -1 where it is not there.
+
+    Example:
+        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
+        >>> locate(one.iloc[::-1], one).tolist()
+        [1, 0]
+    """
+    columns = ["qid", "docno"]
+    if len(frame) == len(among) and all(np.array_equal(frame[name].to_numpy(), among[name].to_numpy()) for name in columns):
+        return np.arange(len(frame))
+    both = pd.concat([among[columns], frame[columns]], ignore_index=True)
+    codes = pair_codes(both["qid"], both["docno"])
+    found: Ints = pd.Index(codes[: len(among)]).get_indexer(pd.Index(codes[len(among) :])).astype(np.int64)
+    return found
+
+
+def rerank(results: pd.DataFrame) -> pd.DataFrame:
+    """Close the gaps in the ranks of some rows, as if no others had been there.
+
+    Args:
+        results: Frame[qid, rank, ...]; one that has no ranks stays without.
+
+    Returns:
+        The same rows in the same order, ranks of each query from 0.
+
+    Example:
+        >>> rerank(pd.DataFrame({"qid": ["1", "1"], "rank": [7, 3]}))["rank"].tolist()
+        [1, 0]
+    """
+    if "rank" not in results:
+        return results.reset_index(drop=True)
+    rank = results.groupby("qid", sort=False)["rank"].rank(method="first").to_numpy(np.float64).astype(np.int64) - 1
+    return results.assign(rank=rank).reset_index(drop=True)
+
+
+def refuse_other_documents(step: Step) -> None:
+    """Refuse a stage that did not return exactly the documents it was given: what is left depends on the cut-offs before it.
+
+    Args:
+        step: What it did.
+
+    Raises:
+        PipelineError: It lost or added some.
+    """
+    if same_pairs(step.given, step.ranked):
+        return
+    both = pd.concat([step.given[["qid", "docno"]], step.ranked[["qid", "docno"]]], ignore_index=True)
+    codes = pair_codes(both["qid"], both["docno"])
+    given, ranked = codes[: len(step.given)], codes[len(step.given) :]
+    lost, added = step.given[~np.isin(given, ranked)], step.ranked[~np.isin(ranked, given)]
+    problems = [
+        f"{len(rows)} document(s) {what} of {len(step.given)}, first qid {rows['qid'].iloc[0]!r}, docno {rows['docno'].iloc[0]!r}"
+        for what, rows in (("lost", lost), ("added", added))
+        if len(rows)
+    ]
+    fix = "score the stages before it, and run this one live: finish(table, cascade, cutoffs)"
+    raise PipelineError(f"stage {step.stage.name!r} cannot be replayed: it changes the documents", problems, fix=fix)

@@ -1,0 +1,207 @@
+"""Every pair that some cut-offs would have scored, scored once: a table that answers for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tqdm import tqdm
+
+from pt_cascade.analysis.tables import Column, ScoreTable
+from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
+from pt_cascade.collections.cache import cache_folder
+from pt_cascade.errors import CascadeError, FrameError, PipelineError, TableError
+from pt_cascade.execution.company import check_company, retrace
+from pt_cascade.execution.habits import Habit, combine
+from pt_cascade.execution.partial import Partial, open_partial
+from pt_cascade.execution.plans import make_plan
+from pt_cascade.execution.sheets import fill_sheet
+from pt_cascade.execution.versions import versions
+from pt_cascade.frames import canonical_topics
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pyterrier as pt
+
+    from pt_cascade.cascade import Step
+    from pt_cascade.execution.plans import Depths, Plan
+    from pt_cascade.execution.sheets import Sheet
+
+
+def score(
+    cascades: pt.Transformer | Sequence[pt.Transformer],
+    topics: pd.DataFrame,
+    depths: Depths | None = None,
+    *,
+    batch_size: int = 100,
+    verbose: bool = False,
+    tolerance: float = 1e-4,
+    folder: str | os.PathLike[str] | None = None,
+    about: Mapping[str, str] | None = None,
+) -> ScoreTable:
+    """Score once, and know what any cut-offs would have given.
+
+    Each (query, document, stage) is scored once, over all cascades, and only the pairs that exactness needs: of 1000 documents with
+    K_2 = 100 about 330 a query reach the third stage. A few more calls look after the truth: at most 96 pairs of each stage are
+    scored again in other company (``check_company``), 4 to see how it breaks ties (``settle``), and 8 of a path when a call goes on
+    after a crash, or when cascades share stages.
+
+    Args:
+        cascades: One pipeline or Cascade, or several that begin with an equal first stage. Equal stages share a column of scores. A
+            last stage that depends on the whole list is not scored: see ``finish``.
+        topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
+        depths: How deep to be able to cut: K_1, K_2, ... for each stage but the last of the longest cascade, or such a tuple for
+            each cascade; each at least the cascade's own cut-off, None for all. Without: the cascades' own cut-offs.
+        batch_size: Queries that go through the stages together, 1 or more. Each finished batch is kept on the disk.
+        verbose: Show a progress bar.
+        tolerance: How far a score a may move in other company: tolerance * max(1, abs(a)).
+        folder: Where finished batches are kept until the table is complete, and found after a crash; None: in the cache, under the
+            fingerprint of stages, topics, depths, batch size and versions.
+        about: What the table should say of its origin, e.g. ``{"collection": "scifact"}``; versions are told anyway.
+
+    Returns:
+        The table. Stages of one name that differ are numbered.
+
+    Raises:
+        PipelineError: The cascades cannot be replayed: a list stage stands before others, a stage changes the documents, or how it
+            orders equal scores cannot be told; or the depths are less than the cut-offs.
+        StageError: A stage failed, or its scores depend on company.
+        TableError: Finished batches in the folder are not of these stages.
+        FrameError: The topics, or what a stage returned, are not usable.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "bb", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})
+        >>> length = pt.apply.doc_score(lambda row: len(row["docno"]))
+        >>> table = score(pt.Transformer.from_df(found) % 3 >> length % 1, pd.DataFrame({"qid": ["1"], "query": ["q"]}))
+        >>> table.frame["doc_score"].tolist()
+        [1.0, 2.0, 1.0]
+    """
+    _check_options(batch_size, tolerance)
+    asked = _asked(topics)
+    plan = make_plan(cascades, depths)
+    parts = _parts(plan, topics, batch_size)
+    partial = open_partial(cache_folder("scores", _key(parts)) if folder is None else folder, parts)
+    chunks = _chunks(topics, batch_size)
+    sheets = {number: sheet for number, sheet in partial.sheets().items() if number < len(chunks)}
+    seen = combine(sheet.habits for sheet in sheets.values())
+    _check_resumed(plan, chunks, sheets, partial, tolerance)
+    watch = _watch(tolerance)
+    done = sum(chunks[number]["qid"].nunique() for number in sheets)
+    with tqdm(total=len(asked), initial=done, desc="score", unit="query", disable=not verbose) as bar:
+        for number, chunk in enumerate(chunks):
+            if number in sheets:
+                continue
+            sheet = fill_sheet(plan, chunk, seen, watch)
+            if not any(len(other.frame) for other in sheets.values()):
+                _check_shared(plan, chunk, sheet, tolerance)
+            partial.write(number, sheet)
+            sheets[number], seen = sheet, combine([sheet.habits])
+            bar.update(chunk["qid"].nunique())
+    table = _table(plan, asked, [sheets[number] for number in range(len(chunks))], seen, about)
+    partial.remove()
+    return table
+
+
+def _check_options(batch_size: int, tolerance: float) -> None:
+    problems = []
+    if type(batch_size) is not int or batch_size < 1:
+        problems.append(f"batch_size is {batch_size!r}, expected 1 or more queries")
+    if type(tolerance) not in (int, float) or not 0 <= tolerance < math.inf:
+        problems.append(f"tolerance is {tolerance!r}, expected 0 or more")
+    if problems:
+        raise CascadeError("nothing can be scored", problems, fix="score(cascade, topics, batch_size=100, tolerance=1e-4)")
+
+
+def _asked(topics: pd.DataFrame) -> pd.DataFrame:
+    """Give the queries, each once, checked."""
+    if not hasattr(topics, "columns"):
+        problem = f"they are a {type(topics).__name__}, expected a DataFrame of qid and query"
+        raise FrameError("topics are not usable", [problem], fix='pd.DataFrame({"qid": ["1"], "query": ["..."]})')
+    named = topics if "query" in topics else topics.assign(query="")
+    if "qid" in topics and "docno" in topics:
+        named = named.drop_duplicates(["qid", "query"])
+    asked = canonical_topics(named)[["qid", "query"]].reset_index(drop=True)
+    if not len(asked):
+        raise FrameError("topics are not usable", ["there is no query"], fix='pd.DataFrame({"qid": ["1"], "query": ["..."]})')
+    return asked
+
+
+def _chunks(topics: pd.DataFrame, size: int) -> list[pd.DataFrame]:
+    """Split a frame into whole queries, in order of first appearance."""
+    query = pd.factorize(topics["qid"])[0]
+    return [topics[(query >= first) & (query < first + size)] for first in range(0, query.max() + 1, size)]
+
+
+def _parts(plan: Plan, topics: pd.DataFrame, batch_size: int) -> dict[str, str]:
+    """Say what the table is made of, for the folder of its finished chunks."""
+    return {
+        "stages": json.dumps({stage.name: fingerprint(stage) for stage in plan.stages}),
+        "depths": json.dumps([plan.depth, *([path.stages, path.depths] for path in plan.paths)]),
+        "topics": hash_frame(topics),
+        "batch_size": str(batch_size),
+        "versions": json.dumps(versions()),
+    }
+
+
+def _key(parts: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _watch(tolerance: float) -> Callable[[Step], None]:
+    """Make what looks at every step, and tests each stage once, as soon as there is enough to test it with."""
+    tested: set[str] = set()
+
+    def watch(step: Step) -> None:
+        name = step.stage.name
+        if name not in tested and len(step.ranked) and check_company(step, tolerance):
+            tested.add(name)
+
+    return watch
+
+
+def _check_resumed(
+    plan: Plan, chunks: Sequence[pd.DataFrame], sheets: Mapping[int, Sheet], partial: Partial, tolerance: float
+) -> None:
+    """Score a few pairs of a finished chunk again: a fingerprint does not see weights that changed under their old name."""
+    number = next((number for number, sheet in sheets.items() if len(sheet.frame)), None)
+    if number is None:
+        return
+    for path in plan.paths:
+        if moved := retrace(plan, path, chunks[number], sheets[number].frame, tolerance):
+            what = f"stage {moved.stage!r} is not what it was when the finished chunks in {partial.folder} were scored"
+            raise TableError(what, [str(moved)], fix=f"rm -r {partial.folder}, and score again")
+
+
+def _check_shared(plan: Plan, topics: pd.DataFrame, sheet: Sheet, tolerance: float) -> None:
+    """Refuse to share the scores of a stage that scores by what the stages before it said."""
+    if len(plan.paths) == 1:
+        return
+    for path in plan.paths:
+        if moved := retrace(plan, path, topics, sheet.frame, tolerance):
+            what = f"stage {moved.stage!r} scores the same pair differently after other stages"
+            fix = "one table each: [score(cascade, topics) for cascade in cascades]"
+            raise PipelineError(what, [f"on the path {' → '.join(path.stages)}: {moved}"], fix=fix)
+
+
+def _table(
+    plan: Plan, asked: pd.DataFrame, sheets: Sequence[Sheet], seen: Mapping[str, Habit], about: Mapping[str, str] | None
+) -> ScoreTable:
+    columns = []
+    for n, stage in enumerate(plan.stages):
+        rows, ties = seen.get(stage.name, Habit()).told if n else ("keeps", "rows")
+        columns.append(Column(stage.name, rows, ties, fingerprint(stage), describe(stage)))
+    frames = [sheet.frame for sheet in sheets if len(sheet.frame)] or [sheets[0].frame]
+    return ScoreTable(
+        frame=pd.concat(frames, ignore_index=True),
+        topics=asked,
+        columns=tuple(columns),
+        paths=plan.paths,
+        depth=plan.depth if any(sheet.cut for sheet in sheets) else None,
+        about={**versions(loaded=True), **(about or {})},
+    )

@@ -1,0 +1,165 @@
+"""One chunk of queries, scored stage by stage: each (query, document, stage) once, whichever cascades want it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.analysis.needed import needed
+from pt_cascade.analysis.orders import place_all
+from pt_cascade.cascade import walk
+from pt_cascade.execution.habits import Habit, observe, settle
+from pt_cascade.execution.rows import locate, refuse_other_documents, rerank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.analysis.tables import Path
+    from pt_cascade.cascade import Stage, Step
+    from pt_cascade.execution.plans import Plan
+    from pt_cascade.ranking import Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """What is known of one chunk when it is done.
+
+    Attributes:
+        frame: Frame[qid, docno, rank, <stage>...], rows of a query together, in the order in which the first stage returned them.
+        habits: What was seen of each stage's order, by its name.
+        cut: Whether the first stage had found more for some query than was passed on.
+    """
+
+    frame: pd.DataFrame
+    habits: Mapping[str, Habit]
+    cut: bool
+
+
+class Source(NamedTuple):
+    """Rows that a stage returned, with all their columns, and where their documents stand in the sheet."""
+
+    place: Ints
+    frame: pd.DataFrame
+
+
+@dataclass(eq=False)
+class _Draft:
+    """A sheet being filled; documents of a query in the first stage's rank order."""
+
+    first: pd.DataFrame
+    offsets: Ints
+    rows: Ints
+    habits: dict[str, Habit]
+    scores: dict[str, Floats] = field(default_factory=dict)
+    sources: dict[str, list[Source]] = field(default_factory=dict)
+
+    def wanted(self, path: Path, stages: int) -> NDArray[np.bool_]:
+        """Mark what the stage after the first so many of a path must score."""
+        names = path.stages[:stages]
+        scores = np.stack([self.scores[name] for name in names])
+        told = [self.habits.get(name, Habit()).told for name in names]
+        keeps, by_rows = np.array([rows == "keeps" for rows, _ in told]), np.array([ties == "rows" for _, ties in told])
+        places = place_all(self.offsets, self.rows, scores, keeps, by_rows)
+        return needed(self.offsets, places, path.depths[:stages])
+
+    def rules(self, plan: Plan) -> list[tuple[str, str]]:
+        """The rule of rows and ties that each stage is taken to follow."""
+        return [self.habits.get(stage.name, Habit()).told for stage in plan.stages]
+
+    def settle(self, plan: Plan) -> None:
+        """Find out how stages break ties where what they returned does not tell."""
+        for stage in plan.stages:
+            if stage.name in self.habits:
+                before = {path.stages[path.stages.index(stage.name) - 1] for path in plan.paths if stage.name in path.stages[1:]}
+                sources = [source for name in sorted(before) for source in self.sources.get(name, ())]
+                find = partial(self._two, self.scores[stage.name], sources)
+                self.habits[stage.name] = settle(stage, self.habits[stage.name], find)
+
+    def _two(self, scores: Floats, sources: Sequence[Source], equal: bool) -> pd.DataFrame | None:  # noqa: FBT001 - a question
+        """Give two documents of a query with equal, or different, scores, the lower one first, as rows of the stages before."""
+        query = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        order = np.lexsort((scores, query))
+        step = np.where(np.diff(query[order]) == 0, np.diff(scores[order]), np.nan)
+        found = np.flatnonzero(step == 0 if equal else step > 0)
+        if not len(found):
+            return None
+        rows = [
+            next(source.frame[source.place == document] for source in sources if document in source.place)
+            for document in order[found[0] : found[0] + 2]
+        ]
+        two: pd.DataFrame = pd.concat(rows, ignore_index=True, join="inner")
+        return two
+
+    def ask(self, stage: Stage, source: Source, mark: NDArray[np.bool_], watch: Callable[[Step], None]) -> None:
+        """Let a stage score the marked rows of a source."""
+        step = next(walk((stage,), rerank(source.frame[mark])))
+        refuse_other_documents(step)
+        self.habits[stage.name] = observe(step, self.habits.get(stage.name, Habit()))
+        watch(step)
+        place = source.place[mark][locate(step.ranked, step.given)]
+        self.scores[stage.name][place] = step.ranked["score"].to_numpy(np.float64)
+        self.sources.setdefault(stage.name, []).append(Source(place, step.ranked))
+
+
+def fill_sheet(plan: Plan, topics: pd.DataFrame, habits: Mapping[str, Habit], watch: Callable[[Step], None]) -> Sheet:
+    """Score one chunk of queries.
+
+    Args:
+        plan: What to score.
+        topics: Frame[qid, query, ...] of the chunk, or Frame[qid, docno, ...] of results to re-rank.
+        habits: What was seen in earlier chunks.
+        watch: Is shown each stage's step, before the next one runs.
+
+    Returns:
+        The sheet.
+
+    Raises:
+        CascadeError: A stage failed, lost a document, or cannot be replayed.
+    """
+    step = next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics))
+    watch(step)
+    draft = _draft(plan, topics, step.kept, habits)
+    while True:
+        rules = draft.rules(plan)
+        _fill(draft, plan, watch)
+        draft.settle(plan)
+        if draft.rules(plan) == rules:  # else others may be wanted: stages break ties as nobody had seen yet
+            break
+    columns = {name: score[draft.rows.argsort()] for name, score in draft.scores.items()}
+    frame = draft.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64}).assign(**columns)
+    return Sheet(frame, draft.habits, len(step.kept) < len(step.ranked))
+
+
+def _fill(draft: _Draft, plan: Plan, watch: Callable[[Step], None]) -> None:
+    """Ask every stage of every path for what it has not scored yet."""
+    for path in plan.paths:
+        for n, name in enumerate(path.stages[1:], start=1):
+            todo = draft.wanted(path, n) & np.isnan(draft.scores[name])
+            for source in tuple(draft.sources.get(path.stages[n - 1], ())):
+                mark = todo[source.place]
+                if mark.any():
+                    draft.ask(plan.stage(name), source, mark, watch)
+
+
+def _draft(plan: Plan, topics: pd.DataFrame, kept: pd.DataFrame, habits: Mapping[str, Habit]) -> _Draft:
+    """Begin with what the first stage passed on, queries in topic order, rows of a query together and in their order."""
+    query = pd.Index(topics["qid"].astype(str).unique()).get_indexer(pd.Index(kept["qid"]))
+    order = np.argsort(query, kind="stable")
+    first = kept.take(order).reset_index(drop=True)
+    offsets = np.r_[0, np.cumsum(np.bincount(query, minlength=topics["qid"].nunique()))].astype(np.int64)
+    place = offsets[query[order]] + first["rank"].to_numpy(np.int64)
+    rows = np.empty(len(first), np.int64)
+    rows[place] = np.arange(len(first))
+    draft = _Draft(first, offsets, rows, dict(habits))
+    for stage in plan.stages:
+        draft.scores[stage.name] = np.full(len(first), np.nan)
+    name = plan.stages[0].name
+    draft.scores[name][place] = first["score"].to_numpy(np.float64)
+    draft.sources[name] = [Source(place, first)] if len(first) else []
+    return draft

@@ -1,0 +1,46 @@
+"""The versions of what computes scores, to tell where a number came from."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+
+from pt_cascade import __version__
+
+_ENGINES = {
+    "torch": "torch",
+    "transformers": "transformers",
+    "sentence_transformers": "sentence-transformers",
+    "pyterrier_dr": "pyterrier-dr",
+    "pyterrier_pisa": "pyterrier-pisa",
+    "pyterrier_t5": "pyterrier-t5",
+}
+
+
+def versions(*, loaded: bool = False) -> dict[str, str]:
+    """Tell the versions of Python, pt_cascade, what it always uses, and the engines.
+
+    Args:
+        loaded: Only the engines that this process has loaded; else all that are installed.
+
+    Returns:
+        Package → version.
+
+    Example:
+        >>> versions()["pandas"] == pd.__version__
+        True
+    """
+    own = {"python": platform.python_version(), "pt_cascade": __version__, "pyterrier": str(pt.__version__)}
+    found = own | {"pandas": pd.__version__, "numpy": np.__version__}
+    for module, package in _ENGINES.items():
+        if not loaded or module in sys.modules:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                continue
+    return found

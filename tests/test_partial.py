@@ -1,0 +1,108 @@
+"""Finished chunks on the disk: read back as they were, never another table's, never half a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pt_cascade.errors import TableError
+from pt_cascade.execution.habits import Habit
+from pt_cascade.execution.partial import open_partial
+from pt_cascade.execution.sheets import Sheet
+
+PARTS = {"stages": "1a", "topics": "2b"}
+SHEET = Sheet(
+    pd.DataFrame({"qid": ["1", "1"], "docno": ["NA", "007"], "rank": [1, 0], "bm25": [0.1, 1 / 3], "t5": [np.nan, -5e-324]}),
+    {"t5": Habit(frozenset({"sorts"})), "bm25": Habit()},
+    cut=True,
+)
+
+
+def test_a_chunk_is_read_back_as_it_was(tmp_path: Path) -> None:
+    """Scores bit by bit, text as text, what was seen of the stages; the folder may be opened again, and is removed at the end."""
+    partial = open_partial(tmp_path / "a" / "b", PARTS)
+    partial.write(3, SHEET)
+    partial.write(0, Sheet(SHEET.frame.head(0), {}, cut=False))
+    sheets = open_partial(tmp_path / "a" / "b", PARTS).sheets()
+    assert list(sheets) == [0, 3]
+    pd.testing.assert_frame_equal(sheets[3].frame, SHEET.frame, check_exact=True)
+    assert (sheets[3].habits, sheets[3].cut, sheets[0].cut, len(sheets[0].frame)) == (SHEET.habits, True, False, 0)
+    partial.remove()
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_what_is_left_of_a_killed_write_is_no_chunk(tmp_path: Path) -> None:
+    """A temporary file is neither read nor in the way, and goes with the rest; a stranger's file stays."""
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / ".12ab.tmp").write_bytes(b"PAR1")
+    partial = open_partial(tmp_path / "c", PARTS)
+    assert partial.sheets() == {}
+    (tmp_path / "c" / "notes.txt").write_text("mine")
+    partial.remove()
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["notes.txt"]
+
+
+def damage(folder: Path, name: str, text: bytes) -> None:
+    """Put something else in place of a file."""
+    open_partial(folder, PARTS).write(0, SHEET)
+    (folder / name).write_bytes(text)
+
+
+def test_a_damaged_chunk_is_told(tmp_path: Path) -> None:
+    """A truncated file names itself and how to go on; a Parquet file that is no chunk as well."""
+    folder = tmp_path / "c"
+    damage(folder, "000000.parquet", b"PAR1 and no more")
+    with pytest.raises(TableError) as error:
+        open_partial(folder, PARTS).sheets()
+    assert ".. Fix" not in str(error.value)
+    assert str(error.value).startswith(f"a finished chunk is damaged: {folder}/000000.parquet: ArrowInvalid: ")
+    assert str(error.value).endswith(f". Fix: rm {folder}/000000.parquet, and score again")
+    pd.DataFrame({"x": [1]}).to_parquet(folder / "000000.parquet")
+    with pytest.raises(TableError, match=r"000000.parquet: KeyError: b'pt_cascade'"):
+        open_partial(folder, PARTS).sheets()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "chunks.json",
+            b"",
+            "its chunks.json is damaged: Expecting value: line 1 column 1 (char 0). Fix: rm -r {}",
+        ),
+        ("chunks.json", b"[]", "it holds something else: 000000.parquet, chunks.json. Fix: score(..., folder='a/new/folder')"),
+        (
+            "chunks.json",
+            json.dumps({"format": "1", "stages": "1a", "topics": "3c"}).encode(),
+            "it holds finished chunks of another table: other topics. "
+            "Fix: score(..., folder='a/new/folder'), or rm -r {} if nobody needs them",
+        ),
+        (
+            "chunks.json",
+            json.dumps({"format": "0", **PARTS}).encode(),
+            "it holds finished chunks of another table: other format. "
+            "Fix: score(..., folder='a/new/folder'), or rm -r {} if nobody needs them",
+        ),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(name: str, text: bytes, message: str, tmp_path: Path) -> None:
+    """Damaged, foreign, of another table, of another format: said before anything runs."""
+    damage(tmp_path / "c", name, text)
+    with pytest.raises(TableError) as error:
+        open_partial(tmp_path / "c", PARTS)
+    assert str(error.value) == f"chunks cannot be kept in {tmp_path / 'c'}: {message.format(tmp_path / 'c')}"
+
+
+def test_a_place_that_cannot_hold_chunks_is_told(tmp_path: Path) -> None:
+    """A folder with other files, and a file, are refused and left alone."""
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "a.pdf").write_text("a")
+    with pytest.raises(TableError, match=r"papers: it holds something else: a.pdf. Fix: score\(..., folder='a/new/folder'\)"):
+        open_partial(tmp_path / "papers", PARTS)
+    with pytest.raises(TableError, match=r"a\.pdf: FileExistsError: File exists"):
+        open_partial(tmp_path / "papers" / "a.pdf", PARTS)
+    assert (tmp_path / "papers" / "a.pdf").read_text() == "a"

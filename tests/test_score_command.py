@@ -1,0 +1,86 @@
+"""``pt-cascade score``: a collection's cascade, or runs made elsewhere, as a table on the disk."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from toys import ToyReranker, ToyRetriever
+
+from pt_cascade.analysis.tables import ScoreTable
+from pt_cascade.collections import make_collection, write_folder
+from pt_cascade.commands import score
+from pt_cascade.errors import CascadeError
+from pt_cascade.execution import defaults
+from pt_cascade.trec import write_run
+
+FIX = "Fix: pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
+BM25 = pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["a", "b", "a"], "score": [2.0, 1.0, 3.0]})
+
+
+def told(*argv: object) -> list[str]:
+    """Run the command; give what it prints."""
+    parser = ArgumentParser()
+    score.add_arguments(parser)
+    return list(score.execute(parser.parse_args([str(word) for word in argv])))
+
+
+def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collection's default cascade, with the options told, over its judged queries; the table says where it comes from."""
+    asked = []
+    pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
+    monkeypatch.setattr(defaults, "default_cascade", lambda *given, **options: asked.append((given, options)) or pipeline)
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    topics = pd.DataFrame({"qid": ["1", "2", "3"], "query": ["red car", "horses", "never judged"]})
+    judged = pd.DataFrame({"qid": ["1", "2"], "docno": "d", "label": 1})
+    write_folder(make_collection("small", topics, judged, [{"docno": "d", "text": "a red car"}]), tmp_path / "small")
+    lines = told("--collection", tmp_path / "small", "--queries", 2, "--engine", "pisa", "--out", tmp_path / "table")
+    table = ScoreTable.load(tmp_path / "table")
+    assert lines == [repr(table), f"saved in {tmp_path / 'table'}: pt_cascade.ScoreTable.load({str(tmp_path / 'table')!r})"]
+    assert lines[0].startswith("ScoreTable(2 queries; pairs scored: toy ")
+    assert (table.about["collection"], table.topics["qid"].tolist()) == (str(tmp_path / "small"), ["1", "2"])
+    assert table.paths[0].cutoffs == (5, 3)
+    (((opened,), options),) = asked
+    assert (opened.name, options) == (str(tmp_path / "small"), {"engine": "pisa", "precision": None, "verbose": True})
+
+
+def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:
+    """The first run is the first stage's; what a later one lacks is refused, or left out and counted."""
+    write_run(BM25, tmp_path / "bm25.res")
+    write_run(BM25.iloc[[0, 2]], tmp_path / "t5.res")
+    runs = ["--runs", f"bm25={tmp_path / 'bm25.res'}", f"t5={tmp_path / 't5.res'}", "--out", tmp_path / "table"]
+    with pytest.raises(CascadeError, match="the runs do not make a table"):
+        told(*runs)
+    first, missing, last = told(*runs, "--missing", "leave")
+    assert first == "ScoreTable(2 queries; pairs scored: bm25 3, t5 2)"
+    assert [line.split() for line in missing.splitlines()[2:]] == [["t5", "1", "1", "0"]]
+    assert last.startswith("saved in ")
+    assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "t5")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["--collection", "pydocs", "--engine", "pisa", "--runs", "a=b", "--out", "."],
+            "nothing can be scored:\n  - there is already something at .\n  - --runs goes without --collection, --engine\n" + FIX,
+        ),
+        (["--missing", "last", "--out", "new"], "nothing can be scored: --missing goes with --runs. " + FIX),
+        (
+            ["--runs", "bm25.res", "t5=a", "t5=b", "=c", "--out", "new"],
+            "these runs cannot be read:\n  - 'bm25.res' is not STAGE=FILE\n  - '=c' is not STAGE=FILE\n"
+            "  - stage 't5' stands twice\n" + FIX,
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_anything_runs(
+    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All problems at once, and a line that works."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CascadeError) as error:
+        told(*argv)
+    assert str(error.value) == message
+    assert list(tmp_path.iterdir()) == []
