@@ -179,6 +179,16 @@ def test_the_document_is_cut_and_the_query_kept(bert: Callable[..., str]) -> Non
     assert words[1][56] == "body"
 
 
+def test_tokens_are_those_that_sentence_transformers_reads(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """Golden counts from its own tokenizer, cut at 64 as predict cuts them, padding not counted; in row order."""
+    model = sentence_transformers.CrossEncoder(bert(), device="cpu")
+    texts = [list(pair) for pair in zip(pairs["query"], pairs["text"], strict=True)]
+    read = model.tokenizer(texts, padding=True, truncation=True, max_length=LIMIT)["attention_mask"]
+    counted = cross_encoder(bert()).count_tokens(pairs)
+    assert counted == [sum(row) for row in read]
+    assert (min(counted) < 20, max(counted)) == (True, LIMIT)
+
+
 def test_a_query_that_is_too_long_is_cut_as_there_and_told(bert: Callable[..., str]) -> None:
     """Where no token of a document would fit, both are cut as sentence-transformers cuts them, and a warning says so."""
     rows = [("q1", "heat " * 90, "d1", "flow"), ("q2", "heat", "d1", "flow"), ("q1", "heat " * 90, "d2", "body " * 90)]

@@ -120,6 +120,18 @@ class CrossEncoder(Reranker):
         progress = self.stage_name if self.verbose else None
         return score_in_batches(lengths, self.batch_tokens, lambda rows: self._forward(inputs, rows), progress=progress)
 
+    def count_tokens(self, results: pd.DataFrame) -> list[int]:
+        """Count the tokens that the model reads for each row: query and document together, after cutting; padding is not counted.
+
+        Args:
+            results: Frame[qid, query, docno, text], at least one row.
+
+        Returns:
+            One number a row, in row order.
+        """
+        inputs = self._encode(results["query"].tolist(), results[self.text_field].tolist())
+        return [len(row) for row in inputs["input_ids"]]
+
     @cached_property
     def _loaded(self) -> _Loaded:
         config = load_config(self.model, self.stage_name, verbose=self.verbose)

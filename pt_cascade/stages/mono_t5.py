@@ -142,6 +142,18 @@ class MonoT5(Reranker):
         progress = self.stage_name if self.verbose else None
         return score_in_batches(lengths, self.batch_tokens, lambda rows: self._forward(ids, rows), progress=progress)
 
+    def count_tokens(self, results: pd.DataFrame) -> list[int]:
+        """Count the tokens that the model reads for each row: the whole prompt, after cutting; padding is not counted.
+
+        Args:
+            results: Frame[qid, query, docno, text], at least one row.
+
+        Returns:
+            One number a row, in row order.
+        """
+        ids = self._encode(results["query"].tolist(), results[self.text_field].tolist())
+        return [len(row) + len(self._loaded.prompt) for row in ids]
+
     @cached_property
     def _loaded(self) -> _Loaded:
         config = load_config(self.model, self.stage_name, verbose=self.verbose)

@@ -1,0 +1,99 @@
+"""Timings fitted: a fixed part and a part a document or token for each stage, and how each query's own times differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from scipy.optimize import nnls
+
+from pt_cascade.analysis.costs import Cost
+from pt_cascade.analysis.samples import Residuals, Sample
+from pt_cascade.analysis.stage_costs import StageCost
+from pt_cascade.analysis.timings import Per
+from pt_cascade.errors import SweepError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pt_cascade.analysis.timings import Timings
+    from pt_cascade.ranking import Floats
+
+
+def fit_cost(timings: Timings, per: Per = "doc") -> Cost:
+    """Fit each stage's cost; see ``Timings.cost``.
+
+    Args:
+        timings: What was measured.
+        per: ``doc`` or ``token``.
+
+    Returns:
+        The cost.
+
+    Raises:
+        SweepError: See ``Timings.cost``.
+    """
+    if per not in get_args(Per):
+        raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
+    parts = [timings.frame[timings.frame["stage"] == stage] for stage in timings.stages]
+    _check(parts, per)
+    if timings.mode == "throughput":
+        parts = [part.groupby(["stage", "repeat", "share"], as_index=False, sort=False).mean(numeric_only=True) for part in parts]
+    stages = tuple(_fit_stage(part, per, first=n == 0) for n, part in enumerate(parts))
+    return Cost(stages, _sample(timings, stages))
+
+
+def _check(parts: list[pd.DataFrame], per: Per) -> None:
+    """Refuse what cannot be told from these timings."""
+    problems, fix = [], ""
+    for part in parts[1:]:
+        seen = part.loc[part["docs_in"] > 0, "docs_in"]
+        if seen.nunique() < 2:  # noqa: PLR2004 - a line needs two points
+            given = f"was given {seen.iloc[0]:g} document(s) every time" if len(seen) else "was never given a document"
+            problems.append(f"stage {part['stage'].iloc[0]!r} {given}: that does not tell its fixed time from its time a document")
+            fix = "profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that find something"
+    if per == "token" and all(part["tokens"].isna().any() for part in parts[1:]):
+        problems.append("per is 'token', and no stage told its tokens")
+        fix = fix or 'timings.cost(per="doc"), or give the stage a method count_tokens(frame)'
+    if problems:
+        raise SweepError("the timings cannot be fitted", problems, fix=fix)
+
+
+def _fit_stage(part: pd.DataFrame, per: Per, *, first: bool) -> StageCost:
+    """Fit one stage; a retriever's time is all fixed, and a stage that was given nothing was not run."""
+    name = str(part["stage"].iloc[0])
+    if first:
+        return StageCost(name, fixed_ms=float(part["ms"].mean()))
+    run = part[part["docs_in"] > 0]
+    told = not run["tokens"].isna().any()
+    tokens = float(run["tokens"].sum() / run["docs_in"].sum()) if told else 0.0
+    load = run["tokens"] if per == "token" and told else run["docs_in"]
+    usual = run.groupby("share")["ms"].transform("mean").to_numpy(np.float64)
+    weight = 1 / np.where(usual > 0, usual, 1.0)
+    scale = float(load.max()) or 1.0  # so that both columns are of one size
+    lines = np.column_stack([np.ones(len(run)), load.to_numpy(np.float64) / scale])
+    fixed, slope = nnls(lines * weight[:, None], run["ms"].to_numpy(np.float64) * weight)[0]
+    if per == "token" and told:
+        return StageCost(name, fixed_ms=fixed, per_token_ms=slope / scale, tokens_per_doc=tokens)
+    return StageCost(name, fixed_ms=fixed, per_doc_ms=slope / scale, tokens_per_doc=tokens)
+
+
+def _sample(timings: Timings, stages: tuple[StageCost, ...]) -> Sample:
+    """Keep each (query, repeat) as one row through all stages."""
+    wide = timings.frame.pivot_table(index=["qid", "repeat"], columns=["stage", "share"], values=["docs_in", "docs_ranked", "ms"])
+
+    def table(value: str, stage: str) -> Floats:
+        values: Floats = wide[value][stage].to_numpy(np.float64)
+        return values
+
+    retrieved = table("docs_ranked", timings.stages[0]).max(axis=1).astype(np.int64)
+    if timings.mode == "throughput":
+        return Sample(retrieved, timings.queries, percentiles=False)
+    residuals = []
+    for n, (name, cost) in enumerate(zip(timings.stages, stages, strict=True)):
+        documents, ms = table("docs_in", name), table("ms", name)
+        documents = documents if n else np.zeros_like(documents)
+        fitted = cost.ms(documents)
+        known = (fitted > 0) & ((documents > 0) | (n == 0))
+        residuals.append(Residuals.of(documents, np.where(known, ms / np.where(known, fitted, 1.0), 1.0)))
+    return Sample(retrieved, timings.queries, tuple(residuals))

@@ -1,0 +1,98 @@
+"""What one stage costs for one query, in milliseconds and money."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from pt_cascade.errors import SweepError
+
+if TYPE_CHECKING:
+    import os
+
+    from pt_cascade.ranking import Floats
+
+Number = TypeVar("Number", float, "Floats")
+UNIT = 100  # documents of a search unit
+_MS_PER_HOUR = 3_600_000
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage costs for one query: a fixed part, and a part for each document it is given.
+
+    Attributes:
+        stage: The stage's name; empty: known by its position.
+        fixed_ms: Milliseconds however many documents, e.g. to encode the query; for a retriever all of its time.
+        per_doc_ms: Milliseconds a document; 0 documents enter a retriever.
+        per_token_ms: Milliseconds a token that the model reads.
+        tokens_per_doc: Tokens that the model reads for a (query, document) pair.
+        usd_per_token: US dollars a token.
+        usd_per_search: US dollars a search unit, each started 100 documents.
+        usd_per_hour: US dollars an hour of the machine, for as long as the stage runs.
+
+    Raises:
+        SweepError: A number is negative or not finite, or something is per token and ``tokens_per_doc`` is 0.
+
+    Example:
+        >>> StageCost("mono_t5", fixed_ms=5, per_doc_ms=2).ms(100)
+        205.0
+    """
+
+    stage: str = ""
+    fixed_ms: float = 0.0
+    per_doc_ms: float = 0.0
+    per_token_ms: float = 0.0
+    tokens_per_doc: float = 0.0
+    usd_per_token: float = 0.0
+    usd_per_search: float = 0.0
+    usd_per_hour: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no cost, all reasons at once."""
+        values: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "stage"}
+        problems = [] if isinstance(self.stage, str) else [f"stage is {self.stage!r}, expected its name"]
+        for name, value in values.items():
+            if not _is_amount(value):
+                problems.append(f"{name} is {value!r}, expected a number from 0")
+            else:
+                object.__setattr__(self, name, float(value))  # type: ignore[arg-type] # it is a number
+        if not problems and (self.per_token_ms or self.usd_per_token) and not self.tokens_per_doc:
+            problems.append("tokens_per_doc is 0, expected how many tokens the model reads for a document")
+        if problems:
+            raise SweepError(f"stage {self.stage!r} has no such cost", problems)
+
+    def ms(self, documents: Number) -> Number:
+        """Give the milliseconds for a query of which the stage is given so many documents."""
+        return self.fixed_ms + (self.per_doc_ms + self.per_token_ms * self.tokens_per_doc) * documents
+
+    def usd(self, documents: Floats, ms: Floats) -> Floats:
+        """Give the US dollars for so many documents and so much time; shapes are those of the arguments."""
+        units = np.ceil(documents / UNIT)
+        tokens = self.usd_per_token * self.tokens_per_doc * documents
+        return tokens + self.usd_per_search * units + self.usd_per_hour / _MS_PER_HOUR * ms
+
+    def priced(self, name: str, path: str | os.PathLike[str] | None = None) -> StageCost:
+        """Return the cost with a price of the price file.
+
+        Args:
+            name: A name there, e.g. ``voyage-rerank-2.5``; see ``read_prices``.
+            path: Your own price file; None: the built-in one.
+
+        Raises:
+            SweepError: There is no such price, or it is per token and ``tokens_per_doc`` is 0.
+
+        Example:
+            >>> StageCost("rerank", tokens_per_doc=200).priced("voyage-rerank-2.5").usd_per_token
+            5e-08
+        """
+        from pt_cascade.analysis.prices import price_of  # noqa: PLC0415 - a file, read when asked for
+
+        return price_of(name, path).put(self)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and bool(0 <= value < math.inf)

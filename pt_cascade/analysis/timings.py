@@ -1,0 +1,191 @@
+"""Timings: what each stage took for each query at several depths, and the cost that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.analysis.latency import take_percentiles
+from pt_cascade.errors import TableError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from pt_cascade.analysis.costs import Cost
+
+Mode: TypeAlias = Literal["interactive", "throughput"]
+Per: TypeAlias = Literal["doc", "token"]
+COLUMNS = ("stage", "qid", "repeat", "share", "docs_in", "docs_ranked", "docs_out", "tokens", "ms")
+COUNTS = ("repeat", "docs_in", "docs_ranked", "docs_out")
+KEYS = ("stage", "qid", "repeat", "share")
+
+
+@dataclass(frozen=True, eq=False)
+class Timings:
+    """What each stage of a cascade took for each query, at its own cut-offs and at shares of them.
+
+    Attributes:
+        frame: Frame[stage, qid, repeat, share, docs_in, docs_ranked, docs_out, tokens, ms], a row for each stage, query, repeat and
+            share; stages in order. ``repeat`` counts from 0; ``share`` is what the cascade's cut-offs were multiplied by;
+            ``docs_in`` is what the stage was given (0 for a retriever), ``docs_ranked`` what it ranked, ``docs_out`` what passed
+            its cut-off, all in documents; ``tokens`` is what its model read, NaN where it does not tell; ``ms`` are milliseconds.
+        mode: ``interactive``: each row timed one query; ``throughput``: all queries were timed together, and ``ms`` is the stage's
+            time divided by their number, which gives means and no percentiles.
+        machine: On what, e.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
+
+    Raises:
+        TableError: The frame is not that, all reasons at once.
+
+    Example:
+        >>> rows = [("bm25", "1", 0, 1.0, 0, 10, 10, np.nan, 3.0), ("t5", "1", 0, 1.0, 10, 10, 5, np.nan, 45.0),
+        ...         ("bm25", "1", 0, 0.5, 0, 10, 5, np.nan, 3.0), ("t5", "1", 0, 0.5, 5, 5, 2, np.nan, 25.0)]
+        >>> timings = Timings(pd.DataFrame(rows, columns=list(COLUMNS)))
+        >>> cost = timings.cost()
+        >>> round(cost.stages[1].fixed_ms, 6), round(cost.stages[1].per_doc_ms, 6), round(cost.latency((8, 5), ()).ms, 6)
+        (5.0, 4.0, 40.0)
+    """
+
+    frame: pd.DataFrame
+    mode: Mode = "interactive"
+    machine: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what is not timings."""
+        lacking = [name for name in COLUMNS if name not in self.frame]
+        if lacking:
+            found = ", ".join(map(str, self.frame.columns)) or "none"
+            raise TableError("these are not timings", [f"missing column(s) {', '.join(lacking)}, found {found}"])
+        if problems := self._problems():
+            raise TableError("these are not timings", problems)
+
+    def _problems(self) -> list[str]:
+        """Look for what would make a cost wrong."""
+        problems = [] if self.mode in get_args(Mode) else [f"mode is {self.mode!r}, expected one of {', '.join(get_args(Mode))}"]
+        if not len(self.frame):
+            return [*problems, "there is no row"]
+        for name in (*COUNTS, "share", "tokens", "ms"):
+            problems += _look_at(name, self.frame[name])
+        runs = len(self.frame[["qid", "repeat", "share"]].drop_duplicates())
+        if self.frame.duplicated(list(KEYS)).any():
+            problems.append(f"({', '.join(KEYS)}) stands more than once in {int(self.frame.duplicated(list(KEYS)).sum())} row(s)")
+        elif len(self.frame) != runs * len(self.stages):
+            problems.append(f"{len(self.frame)} row(s) for {runs} run(s) through {len(self.stages)} stage(s): some are missing")
+        elif len(self.frame) != len(self.stages) * len(self.shares) * len(self.frame[["qid", "repeat"]].drop_duplicates()):
+            problems.append(f"not every query was run at every share of {', '.join(f'{share:g}' for share in self.shares)}")
+        return problems
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the stages, in order."""
+        return tuple(self.frame["stage"].unique())
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares of the cut-offs, the largest first."""
+        return tuple(sorted(self.frame["share"].unique().tolist(), reverse=True))
+
+    @property
+    def queries(self) -> int:
+        """How many different queries were timed."""
+        return int(self.frame["qid"].nunique())
+
+    def cost(self, per: Per = "doc") -> Cost:
+        """Fit each stage's fixed time and its time a document, and keep how the queries' own times differ from that.
+
+        Non-negative least squares, each depth's error relative to its mean time. At the depths that were profiled the cost's means
+        are the measured ones, and its percentiles those of the measured sums.
+
+        Args:
+            per: ``doc``; or ``token``: stages that tell their tokens get a time a token instead, and ``tokens_per_doc``.
+
+        Returns:
+            The cost; from ``throughput`` timings one that gives means only.
+
+        Raises:
+            SweepError: A stage was given the same number of documents every time, which does not tell the fixed part from the rest;
+                or per is ``token`` and no stage tells its tokens.
+
+        References:
+            Lawson & Hanson, "Solving Least Squares Problems", 1974, chapter 23, as in ``scipy.optimize.nnls``.
+        """
+        from pt_cascade.analysis.fitting import fit_cost  # noqa: PLC0415 - scipy loads when first needed
+
+        return fit_cost(self, per)
+
+    def summary(self, percentiles: tuple[float, ...] = (50, 95)) -> pd.DataFrame:
+        """Sum up: what each stage costs, and what it took at the largest share.
+
+        Args:
+            percentiles: Which, for ``interactive`` timings.
+
+        Returns:
+            Frame[stage, docs_in, fixed_ms, per_doc_ms, ms, p50_ms, p95_ms], a row a stage and one, ``cascade``, for the sum:
+            documents and milliseconds are means a query; the percentiles of the sum are not the sums of the percentiles.
+        """
+        cost = self.cost()
+        rows = self.frame[self.frame["share"] == self.shares[0]]
+        times = rows.pivot_table(index=["qid", "repeat"], columns="stage", values="ms")[list(self.stages)]
+        times = times.assign(cascade=times.sum(axis=1))
+        given = rows.groupby("stage", sort=False)["docs_in"].mean()
+        table = pd.DataFrame(
+            {
+                "stage": [*self.stages, "cascade"],
+                "docs_in": [*given[list(self.stages)], np.nan],
+                "fixed_ms": [*(one.fixed_ms for one in cost.stages), np.nan],
+                "per_doc_ms": [np.nan, *(one.per_doc_ms for one in cost.stages[1:]), np.nan],
+                "ms": times.mean().to_numpy(),
+            }
+        )
+        if self.mode == "interactive":
+            for level, column in zip(percentiles, take_percentiles(times.to_numpy().T, percentiles).T, strict=True):
+                table[f"p{level:g}_ms"] = column
+        return table
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the timings to a parquet file, in one step; what fails before leaves an older file as it was.
+
+        Args:
+            path: The file.
+
+        Raises:
+            MissingError: Its folder is not there.
+        """
+        from pt_cascade.analysis.timing_files import save_timings  # noqa: PLC0415 - pyarrow loads when first needed
+
+        save_timings(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Timings:
+        """Read what ``save`` wrote.
+
+        Args:
+            path: The file.
+
+        Raises:
+            MissingError: There is no such file.
+            TableError: It is damaged, truncated, foreign or of another format.
+        """
+        from pt_cascade.analysis.timing_files import load_timings  # noqa: PLC0415 - pyarrow loads when first needed
+
+        return load_timings(path)
+
+    def __repr__(self) -> str:
+        repeats = int(self.frame["repeat"].nunique())
+        shares = ", ".join(f"{share:g}" for share in self.shares)
+        return f"Timings({', '.join(self.stages)}: {self.queries} queries, {repeats} repeats, shares {shares}, {self.mode})"
+
+
+def _look_at(name: str, column: pd.Series[float]) -> list[str]:
+    """Say what is wrong with a column of numbers."""
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return [f"{name} is {column.dtype}, expected numbers"]
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    good = np.isfinite(values) & (values >= 0) & ((values == np.floor(values)) | (name not in COUNTS))
+    bad = ~(good | (np.isnan(values) & (name == "tokens")))
+    if not bad.any():
+        return []
+    return [f"{name} is {values[bad][0]:g} in row {int(bad.argmax())}, expected {'whole ' * (name in COUNTS)}numbers from 0"]
