@@ -64,7 +64,7 @@ def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int
     given: object = cutoffs  # types are hints
     if isinstance(given, str) or not hasattr(given, "__len__"):
         found = f"{cutoffs!r} ({type(cutoffs).__name__}), expected one cut-off for each of {', '.join(stages)}"
-        raise SweepError("this is no vector of cut-offs", [found], fix=f"({', '.join(['100'] * len(stages))},)")
+        raise SweepError("this is no vector of cut-offs", [found], fix=say_cutoffs([100] * len(stages)))
     if len(cutoffs) != len(stages):
         problem = f"{len(cutoffs)} cut-off(s) {tuple(cutoffs)} for {len(stages)} stage(s) {', '.join(stages)}"
         raise SweepError("this is no vector of cut-offs", [problem], fix="one a stage; None where a stage passes everything on")
@@ -80,6 +80,16 @@ def _check(cutoff: Cutoff, stage: str) -> tuple[int | None, str]:
         return check_cutoff(cutoff, stage), ""
     except PipelineError as error:
         return None, f"{error.what}, {error.problems[0]}"
+
+
+def say_cutoffs(cutoffs: Sequence[int | None]) -> str:
+    """Write cut-offs as a tuple.
+
+    Example:
+        >>> say_cutoffs([1000, None]), say_cutoffs([5])
+        ('(1000, None)', '(5,)')
+    """
+    return str(tuple(cutoffs))
 
 
 def as_vectors(vectors: Iterable[Sequence[int | None]]) -> Vectors:
