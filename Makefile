@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# processes that run tests, one core each
+WORKERS ?= 2
 READY  := $(VENV)/.ready
 # what was tested; Python 3.10 gets what pip finds for it, as NumPy and pandas have moved on
 PINNED := $(shell $(PYTHON) -c 'import sys; print("--constraint constraints.txt" if sys.version_info >= (3, 11) else "")')
@@ -12,7 +14,7 @@ quickstart: $(READY)
 	$(BIN)/pt-cascade quickstart
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -24,9 +26,11 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python experiments/benchmarks/executor.py
 	$(BIN)/python experiments/benchmarks/bi_encoder.py
+	$(BIN)/python experiments/benchmarks/latency.py
+	$(BIN)/python experiments/benchmarks/sweep.py
 
 notebooks: $(READY)
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 # One environment for all of it; made again when what it depends on changes.
 $(READY): setup.cfg pyproject.toml constraints.txt

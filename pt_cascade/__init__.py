@@ -1,7 +1,8 @@
 """Ranking cascades on PyTerrier: rankers from cheap to expensive, each pruning what the next one sees.
 
-    PyTerrier pipeline ─Cascade.of─▶ Cascade ──run──▶ Run (results and trace)
-    bm25 % 1000 >> bi % 100 >> t5 % 20  └─ itself a PyTerrier transformer, for pt.Experiment
+    PyTerrier pipeline ─Cascade.of─▶ Cascade ─score───▶ ScoreTable ─┐
+    bm25 % 1000 >> bi % 100 >> t5 % 20  │ └────profile─▶ Timings ───┴─sweep─▶ Sweep ─choose─▶ Choice ─with_cutoffs─▶ Cascade
+                                        └──run──▶ Run (results and trace); itself a PyTerrier transformer, for pt.Experiment
 
 Every arrow is a function without side effects on what it was given. Names load when first used, so importing this costs nothing.
 """
@@ -13,29 +14,58 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pt_cascade import errors, frames, stages, trec
+    from pt_cascade.analysis.choice import Choice, choose
+    from pt_cascade.analysis.costs import Cost
+    from pt_cascade.analysis.grids import Grid, grid
+    from pt_cascade.analysis.latency import Latency
+    from pt_cascade.analysis.pareto import pareto_front
+    from pt_cascade.analysis.prices import read_prices
+    from pt_cascade.analysis.stage_costs import StageCost
+    from pt_cascade.analysis.sweeps import Sweep, sweep
+    from pt_cascade.analysis.tables import ScoreTable
+    from pt_cascade.analysis.timings import Timings
     from pt_cascade.cascade import Cascade, Stage
     from pt_cascade.collections import Collection, open_collection
     from pt_cascade.errors import CascadeError, CascadeWarning
+    from pt_cascade.execution.answers import finish
     from pt_cascade.execution.comparison import Comparison, compare
     from pt_cascade.execution.defaults import default_cascade, default_model, store_collection
     from pt_cascade.execution.executor import Run, Runner, run, run_chunks
+    from pt_cascade.execution.scoring import score
+    from pt_cascade.execution.timing import profile
 
 _HOME = {
     "Cascade": "pt_cascade.cascade",
     "CascadeError": "pt_cascade.errors",
     "CascadeWarning": "pt_cascade.errors",
+    "Choice": "pt_cascade.analysis.choice",
     "Collection": "pt_cascade.collections",
     "Comparison": "pt_cascade.execution.comparison",
+    "Cost": "pt_cascade.analysis.costs",
+    "Grid": "pt_cascade.analysis.grids",
+    "Latency": "pt_cascade.analysis.latency",
     "Run": "pt_cascade.execution.executor",
     "Runner": "pt_cascade.execution.executor",
+    "ScoreTable": "pt_cascade.analysis.tables",
     "Stage": "pt_cascade.cascade",
+    "StageCost": "pt_cascade.analysis.stage_costs",
+    "Sweep": "pt_cascade.analysis.sweeps",
+    "Timings": "pt_cascade.analysis.timings",
+    "choose": "pt_cascade.analysis.choice",
     "compare": "pt_cascade.execution.comparison",
     "default_cascade": "pt_cascade.execution.defaults",
     "default_model": "pt_cascade.execution.defaults",
+    "finish": "pt_cascade.execution.answers",
+    "grid": "pt_cascade.analysis.grids",
     "open_collection": "pt_cascade.collections",
-    "store_collection": "pt_cascade.execution.defaults",
+    "pareto_front": "pt_cascade.analysis.pareto",
+    "profile": "pt_cascade.execution.timing",
+    "read_prices": "pt_cascade.analysis.prices",
     "run": "pt_cascade.execution.executor",
     "run_chunks": "pt_cascade.execution.executor",
+    "score": "pt_cascade.execution.scoring",
+    "store_collection": "pt_cascade.execution.defaults",
+    "sweep": "pt_cascade.analysis.sweeps",
 }
 _MODULES = ("errors", "frames", "stages", "trec")
 
@@ -43,21 +73,37 @@ __all__ = [
     "Cascade",
     "CascadeError",
     "CascadeWarning",
+    "Choice",
     "Collection",
     "Comparison",
+    "Cost",
+    "Grid",
+    "Latency",
     "Run",
     "Runner",
+    "ScoreTable",
     "Stage",
+    "StageCost",
+    "Sweep",
+    "Timings",
+    "choose",
     "compare",
     "default_cascade",
     "default_model",
     "errors",
+    "finish",
     "frames",
+    "grid",
     "open_collection",
+    "pareto_front",
+    "profile",
+    "read_prices",
     "run",
     "run_chunks",
+    "score",
     "stages",
     "store_collection",
+    "sweep",
     "trec",
 ]
 __version__ = "0.1.0"

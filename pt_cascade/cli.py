@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,15 @@ from pt_cascade.errors import CascadeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
 COMMANDS = {
     "quickstart": "see a real three-stage cascade beat its own first stage",
     "search": "see what each stage of a cascade thinks of one query",
+    "score": "score each pair of a cascade once, or read TREC runs, into a table",
+    "profile": "time each stage of a cascade, for the cost of any cut-offs",
+    "sweep": "see what every cut-off vector of a table gives and costs",
+    "choose": "choose cut-offs by some queries, reported on others",
 }
 
 
@@ -36,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no arrow gets a question mark
     try:
-        for text in command.execute(arguments):
-            print(text, flush=True)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            for text in command.execute(arguments):
+                print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone; say nothing at exit either
         return 141
@@ -51,6 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """Say a warning without the line of code that it came from."""
+    del category, filename, lineno, file, line
+    print(f"pt-cascade: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

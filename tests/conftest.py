@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# Tests and doctests share one cache for a run, and leave a user's own alone; pydocs and its vectors are built there once.
-os.environ.setdefault("PT_CASCADE_CACHE", tempfile.mkdtemp(prefix="pt_cascade_tests_"))
+# Tests, doctests and workers share one cache for a run, and leave a user's own alone; pydocs and its vectors are built there once.
+if "PT_CASCADE_CACHE" not in os.environ:
+    os.environ["PT_CASCADE_CACHE"] = tempfile.mkdtemp(prefix="pt_cascade_tests_")
+    atexit.register(shutil.rmtree, os.environ["PT_CASCADE_CACHE"], ignore_errors=True)
+# Workers, and what they start, keep what memory they were given: glibc would hand it back after each batch of texts, page by page.
+for threshold in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
+    os.environ.setdefault(threshold, str(1 << 30))
+# A worker of pytest-xdist has a core to itself: more threads would wait for the other worker's. Here, before torch loads.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("pt_cascade", deadline=None, max_examples=50)
 settings.load_profile("pt_cascade")
 
 ROOT = Path(__file__).parent.parent
+# What takes longest, so that it starts first and two workers end together (make test gives a file to a worker).
+LONGEST = ("test_documents", "test_commands", "test_real_collections", "test_mono_t5", "test_vectors", "test_pydocs")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; the tests of a file stay together, and in their order."""
+    place = {name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 def shared(variable: str, folder: str, part: str) -> Path:

@@ -80,7 +80,7 @@ def test_a_single_stage_is_compared_with_nothing() -> None:
     assert compared.effectiveness["nDCG@10"].tolist() == pytest.approx([np.mean(per_query(FIRST % 15, asked, nDCG @ 10))])
     assert compared.cost["stage"].tolist() == ["toy", "cascade"]
     stage, whole = compared.cost.drop(columns="stage").to_dict("records")
-    assert stage == whole
+    assert stage == pytest.approx(whole)  # one sums up what the other averages
     assert compared.queries == 4
 
 
@@ -90,7 +90,8 @@ def test_one_judged_query_is_not_tested(known: int) -> None:
     judged = QRELS[QRELS["qid"] == "q0"]
     compared = compare(PIPELINE, topics(known), judged, [nDCG @ 10])
     assert list(compared.effectiveness) == ["name", "nDCG@10"]
-    assert compared.effectiveness["nDCG@10"].tolist() == [per_query(pipe, topics(1), nDCG @ 10)[0] for pipe in PREFIXES]
+    expected = [per_query(pipe, topics(1), nDCG @ 10)[0] for pipe in PREFIXES]
+    assert compared.effectiveness["nDCG@10"].tolist() == pytest.approx(expected, abs=1e-12)
     assert compared.queries == known
 
 
@@ -118,9 +119,9 @@ def test_costs_are_those_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = cost.iloc[3]
     assert whole["stage"] == "cascade"
     assert whole["ms"] * 3 == pytest.approx(done.trace["ms"].sum())
-    assert whole["pairs"] * 3 == done.trace["pairs"].sum()
+    assert whole["pairs"] * 3 == pytest.approx(done.trace["pairs"].sum())
     assert whole["p95_ms"] == pytest.approx(np.percentile(sums, 95))
-    assert (whole["docs_in"], whole["docs_out"] * 3) == (0, len(done.results))
+    assert (whole["docs_in"], whole["docs_out"] * 3) == pytest.approx((0, len(done.results)))
 
 
 @st.composite
@@ -132,7 +133,7 @@ def cascades(draw: st.DrawFn) -> Cascade:
     return Cascade.of(pipe)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(cascades(), st.integers(1, 5))
 @pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 @pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")  # scipy's word for differences that are all the same
@@ -144,9 +145,9 @@ def test_costs_add_up_and_prefixes_are_plain_pipelines(cascade: Cascade, queries
     assert stages["stage"].tolist() == [stage.name for stage in cascade]
     assert whole["ms"] == pytest.approx(stages["ms"].sum())
     assert whole["pairs"] == pytest.approx(stages["pairs"].sum())
-    assert whole["docs_out"] == stages["docs_out"].iloc[-1]
-    assert stages["docs_in"].tolist() == [0, *stages["docs_out"].iloc[:-1]]
-    assert stages["pairs"].tolist() == stages["docs_in"].tolist()
+    assert whole["docs_out"] == pytest.approx(stages["docs_out"].iloc[-1])
+    assert stages["docs_in"].tolist() == pytest.approx([0, *stages["docs_out"].iloc[:-1]])
+    assert stages["pairs"].tolist() == pytest.approx(stages["docs_in"].tolist())
     for n, value in enumerate(compared.effectiveness["nDCG@10"], start=1):
         prefix = cascade.prefix(n)
         if 1 < n < len(cascade):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pyterrier as pt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import R, nDCG
 from toys import Counting, FakeClock, ToyReranker, ToyRetriever, topics
@@ -39,6 +39,7 @@ def test_any_chunking_ranks_as_the_plain_pipeline(cascade: Cascade, queries: int
     assert list(done.results["qid"].unique()) == [qid for qid in asked["qid"] if qid in set(done.results["qid"])]
 
 
+@settings(max_examples=30)
 @given(cascades(), st.integers(1, 4))
 @pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 def test_a_kept_tail_has_everything_and_leaves_the_head_alone(cascade: Cascade, queries: int) -> None:
@@ -59,6 +60,7 @@ def test_a_kept_tail_has_everything_and_leaves_the_head_alone(cascade: Cascade, 
             assert tail.iloc[0] < query.loc[query["cut_by"] == "", "score"].astype("float32").min()
 
 
+@settings(max_examples=30)
 @given(cascades(), st.integers(1, 4))
 @pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 def test_cut_rows_keep_the_order_of_the_stage_that_cut_them(cascade: Cascade, queries: int) -> None:
@@ -78,8 +80,9 @@ def test_a_kept_tail_evaluates_in_its_order() -> None:
     qrels = pd.DataFrame([(f"q{q}", f"d{d}", d % 2) for q in range(5) for d in range(30)], columns=["qid", "docno", "label"])
     systems = [cascade, Runner(cascade, tail="keep"), cascade.prefix(1).with_cutoffs(None)]
     table = pt.Experiment(systems, asked, qrels, [nDCG @ 2, R @ 100], names=["drop", "keep", "first"]).set_index("name")
-    assert table.loc["keep", "R@100"] == table.loc["first", "R@100"] > table.loc["drop", "R@100"]
-    assert table.loc["keep", "nDCG@2"] == table.loc["drop", "nDCG@2"]
+    assert table.loc["keep", "R@100"] == pytest.approx(table.loc["first", "R@100"], abs=1e-12)
+    assert table.loc["keep", "R@100"] > table.loc["drop", "R@100"] + 0.1
+    assert table.loc["keep", "nDCG@2"] == pytest.approx(table.loc["drop", "nDCG@2"], abs=1e-12)
 
 
 @given(cascades(), st.integers(1, 5), st.integers(1, 6))

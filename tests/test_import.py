@@ -11,11 +11,11 @@ import pt_cascade
 
 
 def test_importing_is_fast_and_loads_no_engine() -> None:
-    """``import pt_cascade`` and the command line's help take less than a second and load neither torch, pyterrier nor ray."""
+    """``import pt_cascade`` and the command line's help take under a second of CPU and load neither torch, pyterrier nor ray."""
     code = (
-        "import sys, time; start = time.perf_counter(); import pt_cascade, pt_cascade.cli; pt_cascade.cli._parser();"
+        "import sys, time; start = time.process_time(); import pt_cascade, pt_cascade.cli; pt_cascade.cli._parser();"
         "heavy = {'torch', 'pyterrier', 'ray', 'transformers', 'pandas'} & set(sys.modules);"
-        "print(time.perf_counter() - start, *heavy)"
+        "print(time.process_time() - start, *heavy)"
     )
     seconds, *heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert heavy == []

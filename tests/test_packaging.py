@@ -23,11 +23,10 @@ def test_the_wheel_is_whole(tmp_path: Path) -> None:
     }
     assert files <= set(zipfile.ZipFile(wheel).namelist())
 
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "fresh")], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "fresh")], check=True)
     python = str(tmp_path / "fresh" / "bin" / "python")
-    subprocess.run(
-        [python, "-m", "pip", "--quiet", "install", "--no-deps", "--no-index", str(wheel)], check=True, capture_output=True
-    )
+    install = [*pip, "--python", python, "install", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
     script = "import pt_cascade; print(pt_cascade.__file__)"
     where = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path).stdout.strip()
     installed = Path(where).parent

@@ -110,22 +110,25 @@ def keep_rows_stage(path: Path) -> Cascade:
     return Cascade((Stage("random", (keep_rows(path),), depends="point", documents="same"),))
 
 
-def test_real_rankers_on_dl19(dl19_folder: Path, minilm: str, tmp_path: Path) -> None:
-    """The top 50 of BM25 re-ranked with real MiniLM weights: BM25 about .47, bi-encoder about .62, MaxSim about .64 nDCG@10."""
-    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
-    collection = open_collection(dl19_folder)
-    first = bm25(build_index(collection.docs(), tmp_path / "index", engine="pisa")) % 50
-    topics = collection.judged()
+@pytest.mark.parametrize("collection", ["dl19"], indirect=True)
+def test_real_rankers_on_dl19(collection: Collection, index: Path, minilm: str, tmp_path: Path) -> None:
+    """BM25's top 30 for every fourth query, re-ranked with real MiniLM weights: each stage is better than the one before.
+
+    Golden: nDCG@10 by SentenceTransformer.encode, NumPy's products and ir_measures, without this package's stages. (All 43
+    queries and the top 50, six times the texts to encode, have .472, .620 and .639.)
+    """
+    first = bm25(index) % 30
+    topics = collection.judged().iloc[1::4]
     wanted = set(first.transform(topics)["docno"])
     docs = (doc for doc in collection.docs() if doc["docno"] in wanted)
     vectors = build_vectors(docs, minilm, tmp_path / "vectors", tokens=True, max_length=192)
     bi, late = bi_encoder(vectors), late_interaction(vectors=vectors)
-    cascade = Cascade.of(first >> bi % 30 >> late % 20)
+    cascade = Cascade.of(first >> bi % 20 >> late % 10)
     systems = {"bm25": first, "bi": first >> bi, "late": first >> late, "plain": cascade.pipeline(), "cascade": cascade}
     table = pt.Experiment(systems, topics, collection.qrels, [nDCG @ 10]).set_index("name")["nDCG@10"]
     assert table["bm25"] == pytest.approx(0.472, abs=0.002)
-    assert table["bi"] == pytest.approx(0.62, abs=0.01)
-    assert table["late"] == pytest.approx(0.64, abs=0.01)
+    assert table["bi"] == pytest.approx(0.589, abs=0.005)
+    assert table["late"] == pytest.approx(0.621, abs=0.005)
     assert table["cascade"] == pytest.approx(table["plain"], abs=1e-12)
-    done = run(cascade, topics, chunk_size=10)
+    done = run(cascade, topics, chunk_size=4)
     assert done.trace.groupby("stage")["pairs"].sum()["bi_encoder"] == len(first.transform(topics))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -111,6 +111,7 @@ def test_max_sim_is_the_sum_of_best_matches(query: np.ndarray, document: np.ndar
 
 
 @pytest.mark.parametrize("name", ["dot", "cos", "stored"])
+@settings(max_examples=20)
 @given(st.permutations(range(10)), st.integers(1, 10))
 def test_a_score_is_bitwise_the_same_in_any_company(stages: dict[str, BiEncoder], name: str, order: list[int], count: int) -> None:
     """Scores from stored vectors do not depend on which other rows are scored, nor on their order: not in the last bit."""

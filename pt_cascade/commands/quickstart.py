@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pt_cascade.errors import CascadeWarning
 from pt_cascade.reporting.tables import cost_table, effectiveness_table
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    import pandas as pd
+
+    from pt_cascade.analysis.tables import ScoreTable
+    from pt_cascade.cascade import Cascade
     from pt_cascade.stages.bm25 import Engine
 
 TIMED = 20
+FOLDS = 5
 LINES = """\
 import pyterrier as pt, pt_cascade as ptc
 from ir_measures import R, RR, nDCG
@@ -30,6 +37,16 @@ cascade    = ptc.Cascade.of(bm25 % 1000 >> bi % 100 >> precise % 20)
 topics     = collection.judged({queries!r})
 pt.Experiment([bm25, bm25 % 1000 >> bi, cascade], topics, collection.qrels, [nDCG@10, RR@10, R@100], baseline=0)
 ptc.run(cascade, topics.head({timed}), chunk_size=1).trace.groupby("stage", sort=False)[["pairs", "ms"]].mean()"""
+CHOOSING = """\
+
+
+table      = ptc.score(cascade, topics)  # every pair once; each vector of cut-offs follows from it
+cost       = ptc.profile(cascade, topics.head({timed}), repeats=1).cost()
+sweep      = ptc.sweep(table, collection.qrels, [nDCG@10, R@100], cost)
+budget     = cost.latency(cascade.cutoffs, [95]).joint_ms[0]
+choice     = ptc.choose(sweep, nDCG@10, budget_ms=budget, folds={folds})
+print(choice.explain())
+cascade    = cascade.with_cutoffs(*choice.cutoffs)"""
 
 
 @dataclass(frozen=True)
@@ -78,13 +95,15 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
 
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - likewise
     from pt_cascade.execution.comparison import compare  # noqa: PLC0415 - likewise
-    from pt_cascade.execution.defaults import default_cascade  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.defaults import default_cascade, score_collection  # noqa: PLC0415 - likewise
 
     collection = open_collection(options.collection)
     topics = collection.judged(options.queries)
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} judged queries\n"
     cascade = default_cascade(collection, engine=options.engine, precision=options.precision, verbose=verbose)
-    compared = compare(cascade, topics, collection.qrels, [nDCG @ 10, RR @ 10, R @ 100], timed=TIMED, verbose=verbose)
+    table = score_collection(collection, cascade, topics, verbose=verbose)
+    measures = [nDCG @ 10, RR @ 10, R @ 100]
+    compared = compare(cascade, topics, collection.qrels, measures, timed=TIMED, table=table, verbose=verbose)
     yield f"{effectiveness_table(compared.effectiveness)}\n"
     last = cascade.cutoffs[-1]
     tested = f"p: paired t-test over {compared.queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
@@ -97,24 +116,48 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
         f"Means over the first {min(TIMED, len(topics))} queries, one at a time, on this machine, vectors read from disk.\n"
         "Model pairs are the (query, document) pairs that a model scored.\n"
     )
-    yield f"In Python:\n\n{_lines(options)}"
+    if compared.queries > 1:
+        yield from _choose(table, cascade, topics, collection.qrels)
+    yield f"In Python:\n\n{_lines(options, compared.queries)}"
 
 
-def _lines(options: Options) -> str:
-    """Write the Python that does the same."""
+def _choose(table: ScoreTable, cascade: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame) -> Iterator[str]:
+    """Sweep all cut-offs over the table, and choose within what the cascade takes as it is."""
+    from ir_measures import R, nDCG  # noqa: PLC0415 - loaded when the command runs
+
+    from pt_cascade.analysis.choice import choose  # noqa: PLC0415 - likewise
+    from pt_cascade.analysis.sweeps import sweep  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.timing import profile  # noqa: PLC0415 - likewise
+    from pt_cascade.reporting.sweeps import recall_table, top_table  # noqa: PLC0415 - likewise
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CascadeWarning)  # that few queries are timed is said below
+        cost = profile(cascade, topics.head(TIMED), repeats=1).cost()
+        swept = sweep(table, qrels, [nDCG @ 10, R @ 100], cost)
+        budget = cost.latency(cascade.cutoffs, [95]).joint_ms[0]
+        yield f"{swept!r}\nEach pair was scored once; from that, every vector of cut-offs is measured.\n"
+        yield f"{recall_table(swept)}\n\n{top_table(swept, 'nDCG@10')}\n"
+        choice = choose(swept, nDCG @ 10, budget_ms=budget, folds=min(FOLDS, len(swept.qids)))
+    yield f"The best within the {budget:.0f} ms (p95) that {cascade!r} takes:\n\n{choice.explain()}\n"
+    yield f"Times are of {min(TIMED, len(topics))} queries on this machine: their percentiles are rough.\n"
+
+
+def _lines(options: Options, queries: int) -> str:
+    """Write the Python that does the same; one query is too few to choose by."""
     from pt_cascade.execution.defaults import MAX_LENGTH  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.stages.bm25 import default_engine  # noqa: PLC0415 - likewise
 
     precise = "ptc.stages.late_interaction(vectors=vectors)"
     if options.precision is not None:
         precise = f"precise_stage(collection, {options.precision!r})"
-    lines = LINES.format(
+    lines = (LINES + CHOOSING * (queries > 1)).format(
         collection=options.collection,
         engine=options.engine or default_engine(),
         max_length=MAX_LENGTH,
         precise=precise,
         queries=options.queries,
         timed=TIMED,
+        folds=min(FOLDS, queries),
     )
     needed = "from pt_cascade.execution.defaults import precise_stage\n"
     return (needed if options.precision is not None else "") + lines

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from ir_measures import Measure
 
+    from pt_cascade.analysis.tables import ScoreTable
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -44,6 +46,7 @@ def compare(
     measures: Sequence[Measure],
     *,
     timed: int | None = None,
+    table: ScoreTable | None = None,
     verbose: bool = False,
 ) -> Comparison:
     """Compare a cascade with its first stage and with every prefix in between.
@@ -54,6 +57,7 @@ def compare(
         qrels: Frame[qid, docno, label].
         measures: Of ir_measures, e.g. ``[nDCG@10, R@100]``.
         timed: How many queries to time, the first ones; None: all.
+        table: The cascade's scores, of ``score``: effectiveness follows from them, and no model runs for it; None: the systems run.
         verbose: Show progress bars.
 
     Returns:
@@ -74,27 +78,29 @@ def compare(
     topics, qrels = canonical_topics(topics), canonical_qrels(qrels)
     if problem := unjudged(topics, qrels):
         raise FrameError("nothing can be compared", [problem])
-    effectiveness = _evaluate(whole, topics, qrels, measures)
+    effectiveness = _evaluate(whole, topics, qrels, measures, table)
     names = list(dict.fromkeys(str(measure) for measure in measures))
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     trace = run(whole, topics.head(timed) if timed else topics, chunk_size=1, verbose=verbose).trace
     return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
 
 
-def _evaluate(whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:
-    """Evaluate the prefixes as plain pipelines, which share what they have in common."""
+def _evaluate(
+    whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure], table: ScoreTable | None
+) -> pd.DataFrame:
+    """Evaluate the prefixes as plain pipelines, which share what they have in common, or as a table replays them."""
     systems = [whole.prefix(1), *(_uncut(whole.prefix(n)) for n in range(2, len(whole))), *([whole] if len(whole) > 1 else [])]
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
         effectiveness: pd.DataFrame = pt.Experiment(
-            [system.pipeline() for system in systems],
+            [system.pipeline() if table is None else _replay(table, system) for system in systems],
             topics,
             qrels,
             list(measures),
             names=[repr(system) for system in systems],
             baseline=0 if tested else None,
             correction="holm" if tested else None,
-            plan="tree",
+            plan="tree" if table is None else "linear",
             verbose=False,
         )
     except CascadeError:
@@ -103,6 +109,11 @@ def _evaluate(whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measure
         whole.transform(topics)  # once more with guards, which say whose error it is
         raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {error}"]) from error
     return effectiveness
+
+
+def _replay(table: ScoreTable, system: Cascade) -> pd.DataFrame:
+    """Give a prefix's ranking from the scores of the whole."""
+    return table.replay(system.cutoffs, stages=table.stages[: len(system)])
 
 
 def _uncut(cascade: Cascade) -> Cascade:

@@ -8,9 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pt_cascade.analysis.tables import ScoreTable
 from pt_cascade.cascade import Cascade
+from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.collections import Collection, open_collection
-from pt_cascade.collections.cache import cache_folder
+from pt_cascade.collections.cache import build_once, cache_folder
+from pt_cascade.execution.scoring import score
+from pt_cascade.execution.versions import versions
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
 from pt_cascade.stages.bm25 import Engine, check_engine, default_engine
 from pt_cascade.stages.loading import load_config
@@ -19,6 +23,7 @@ from pt_cascade.stages.texts import TextLoader
 if TYPE_CHECKING:
     import os
 
+    import pandas as pd
     import pyterrier as pt
 
 MAX_LENGTH = 192
@@ -88,6 +93,26 @@ def store_collection(collection: Collection, *, engine: Engine | None = None, ve
     index = build_index(collection.docs(), folder / f"index-{engine}", engine=engine, verbose=verbose)
     vectors = folder / f"vectors-{of_model}"
     return Stored(index, build_vectors(collection.docs(), model, vectors, tokens=True, max_length=MAX_LENGTH, verbose=verbose))
+
+
+def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFrame, *, verbose: bool = False) -> ScoreTable:
+    """Score a cascade's pairs on a collection, once for its content, stages and topics.
+
+    Args:
+        collection: What the cascade searches.
+        cascade: E.g. of ``default_cascade``.
+        topics: Frame[qid, query].
+        verbose: Show a progress bar.
+
+    Returns:
+        The table; a later call finds it in the cache.
+    """
+    parts = [*map(fingerprint, cascade), repr(cascade), hash_frame(topics), repr(sorted(versions().items()))]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    folder = cache_folder("stored", collection.fingerprint[:16], f"scores-{key}")
+    about = {"collection": collection.name}
+    build_once(folder, lambda new: score(cascade, topics, verbose=verbose, about=about).save(new / "table"))
+    return ScoreTable.load(folder / "table")
 
 
 def default_model() -> str:

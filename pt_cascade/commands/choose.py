@@ -1,0 +1,49 @@
+"""``pt-cascade choose``: cut-offs chosen by some queries and reported on others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pt_cascade.commands.sources import add_sources, describe, sweep_sources
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_sources(parser)
+    parser.add_argument("--measure", default="nDCG@10", help="to choose by (default: nDCG@10)")
+    parser.add_argument("--budget-ms", type=float, help="the most that a query may take")
+    parser.add_argument("--percentile", type=float, default=95, help="of the queries' times (default: 95); 0: their mean")
+    parser.add_argument("--budget-usd", type=float, help="the most that a query may cost on average")
+    parser.add_argument("--margin", type=float, default=0.02, help="what may be lost by plateau and cheapest (default: 0.02)")
+    parser.add_argument("--folds", type=int, default=5, help="parts of the queries (default: 5)")
+    parser.add_argument("--method", choices=("plateau", "budget", "cheapest"), help="default: budget if there is one, else plateau")
+    parser.add_argument("--rel", type=int, default=1, help="the lowest label that counts as relevant in recall (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of folds and resamples (default: 0)")
+
+
+def execute(arguments: argparse.Namespace) -> Iterator[str]:
+    """Sweep, choose and explain; yields what to print, piece by piece."""
+    from pt_cascade.analysis.choice import choose  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.reporting.sweeps import runners_up_table  # noqa: PLC0415 - likewise
+
+    swept = sweep_sources(arguments, [arguments.measure])
+    yield f"{describe(swept.table)}\n{swept!r}\n"
+    choice = choose(
+        swept,
+        arguments.measure,
+        budget_ms=arguments.budget_ms,
+        percentile=arguments.percentile or None,
+        budget_usd=arguments.budget_usd,
+        margin=arguments.margin,
+        folds=arguments.folds,
+        method=arguments.method,
+        seed=arguments.seed,
+        rel=arguments.rel,
+    )
+    yield f"{choice.explain()}\n"
+    if len(choice.runners_up):
+        yield runners_up_table(choice)

@@ -1,0 +1,104 @@
+"""Where the commands that work on a table find it, its judgments and its costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from pt_cascade.analysis.costs import Cost
+    from pt_cascade.analysis.sweeps import Sweep
+    from pt_cascade.analysis.tables import ScoreTable
+
+_FIX = "--costs bi_encoder=0.05 mono_t5=2"
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that ``sweep`` and ``choose`` share."""
+    parser.add_argument("table", metavar="TABLE", help="the folder of a table: pt-cascade score --out TABLE")
+    judgments = parser.add_mutually_exclusive_group(required=True)
+    judgments.add_argument("--qrels", metavar="FILE", help="judgments in the TREC format")
+    judgments.add_argument(
+        "--collection", help="take the judgments of a collection: pydocs, a folder, or a name pt.get_dataset knows"
+    )
+    parser.add_argument("--stages", nargs="+", metavar="STAGE", help="another path through the table's stages (default: its first)")
+    parser.add_argument("--tail", choices=("drop", "keep"), default="drop", help="what becomes of what is cut (default: drop)")
+    costs = parser.add_mutually_exclusive_group()
+    costs.add_argument("--timings", metavar="FILE", help="what stages take: pt-cascade profile --out FILE")
+    costs.add_argument(
+        "--costs", nargs="+", metavar="STAGE=MS", help="milliseconds a document by hand, for each stage but the first"
+    )
+
+
+def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
+    """Read the table, its judgments and its costs, and sweep it.
+
+    Args:
+        arguments: Of ``add_sources``.
+        measures: Names of measures.
+
+    Returns:
+        The sweep over the table's default grid.
+
+    Raises:
+        CascadeError: A file is not there or not what it should be.
+    """
+    from pt_cascade.analysis.sweeps import sweep  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.analysis.tables import ScoreTable  # noqa: PLC0415 - likewise
+
+    table = ScoreTable.load(arguments.table)
+    stages = table.path(arguments.stages).stages
+    cost = read_cost(arguments, stages)
+    return sweep(table, _read_judgments(arguments), measures, cost, tail=arguments.tail, stages=stages)
+
+
+def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | None:
+    """Read what the stages cost; None where nothing is said of it.
+
+    Args:
+        arguments: Of ``add_sources``.
+        stages: The names of the stages.
+
+    Raises:
+        SweepError: A cost is not STAGE=MS, a stage has none, or it has one and is not there.
+    """
+    from pt_cascade.analysis.costs import Cost, StageCost  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.analysis.timings import Timings  # noqa: PLC0415 - likewise
+    from pt_cascade.errors import SweepError  # noqa: PLC0415 - likewise
+
+    if arguments.timings:
+        return Timings.load(arguments.timings).cost()
+    if not arguments.costs:
+        return None
+    given = dict(text.partition("=")[::2] for text in arguments.costs)
+    problems = [f"{name}={ms} is not STAGE=MS" for name, ms in given.items() if not _is_number(ms)]
+    problems += [f"there is no stage {name!r}; the stages are {', '.join(stages)}" for name in given if name not in stages]
+    problems += [f"stage {name!r} has no cost" for name in stages[1:] if name not in given]
+    if problems:
+        raise SweepError("these are no costs", problems, fix=_FIX)
+    first, *later = stages
+    retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
+    return Cost.of(retrieval, *(StageCost(name, per_doc_ms=float(given[name])) for name in later))
+
+
+def _read_judgments(arguments: argparse.Namespace) -> pd.DataFrame:
+    from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.trec import read_qrels  # noqa: PLC0415 - likewise
+
+    return open_collection(arguments.collection).qrels if arguments.collection else read_qrels(arguments.qrels)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return 0 <= float(text) < float("inf")
+    except ValueError:
+        return False
+
+
+def describe(table: ScoreTable) -> str:
+    """Say what a table holds and where it comes from."""
+    return " · ".join([repr(table), *(f"{name} {table.about[name]}" for name in ("collection",) if name in table.about)])

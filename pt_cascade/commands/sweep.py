@@ -1,0 +1,44 @@
+"""``pt-cascade sweep``: what every cut-off vector of a table gives and costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pt_cascade.commands.sources import add_sources, describe, sweep_sources
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_sources(parser)
+    parser.add_argument("--measures", nargs="+", default=["nDCG@10", "R@100"], help="of ir_measures (default: nDCG@10 R@100)")
+    parser.add_argument("--out", metavar="FILE", help="write every vector to a .csv or .parquet file")
+
+
+def execute(arguments: argparse.Namespace) -> Iterator[str]:
+    """Sweep, show the best and the front, and write all; yields what to print, piece by piece."""
+    from pt_cascade.analysis.pareto import pareto_front  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
+    from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, top_table  # noqa: PLC0415 - likewise
+
+    if arguments.out and Path(arguments.out).suffix not in (".csv", ".parquet"):
+        raise CascadeError(
+            "the vectors cannot be written", [f"{arguments.out} is neither .csv nor .parquet"], fix="--out sweep.csv"
+        )
+    swept = sweep_sources(arguments, arguments.measures)
+    yield f"{describe(swept.table)}\n{swept!r}\n"
+    yield f"{recall_table(swept)}\n"
+    first = swept.measures[0]
+    yield f"{top_table(swept, first)}\n"
+    if swept.cost is not None:
+        yield f"{front_table(swept, pareto_front(swept, first), first)}\n"
+    yield loss_table(swept)
+    if arguments.out:
+        path = Path(arguments.out)
+        write = swept.frame.to_parquet if path.suffix == ".parquet" else swept.frame.to_csv
+        write(path, index=False)
+        yield f"\n{len(swept.frame):,} vectors written to {path}"
