@@ -107,7 +107,7 @@ def recalls(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, r
     if given and len(given) != stage:
         problem = f"{len(given)} cut-off(s) {given} for the {stage} stage(s) before {stages[stage]!r}"
         raise SweepError("recall is not given that", [problem], fix=f"recall({stages[stage]!r}, {say_cutoffs([100] * stage)})")
-    before = check_cutoffs(given, stages[:stage]) if given else reach(replayer)[:stage]
+    before = check_cutoffs(given, stages[:stage]) if given or not stage else reach(replayer)[:stage]
     if before:
         check_depth(replayer.table, stages, before)
     judged, labels = replayer.judged, replayer.labels

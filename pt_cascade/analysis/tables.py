@@ -172,8 +172,8 @@ class ScoreTable:
             stages: Which path; None: the table's first.
 
         Returns:
-            Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``), rows in the order of the live cascade. What
-            the first stage found beyond the table's ``depth`` is in no tail.
+            Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``), each query's rows in the order of the live
+            cascade. What the first stage found beyond the table's ``depth`` is in no tail.
 
         Raises:
             TableError: The table does not cover these cut-offs; the call that would is named.
