@@ -147,11 +147,7 @@ def test_a_shorter_cascade_that_is_not_covered_is_no_rival() -> None:
     swept = make_sweep({"a": first, "b": second, "c": third}, labels, ("RR",), grid=[(4, 2, None), (4, 1, None)])
     found = choose(swept, "RR", folds=2).advice
     assert found.shorter.startswith("a → ")
-    assert "b" in found.shorter
-    half = np.where(np.arange(4) >= 2, second, np.nan)
-    swept = make_sweep({"a": first, "b": second, "c": third}, labels, ("RR",), grid=[(4, 2, None)])
-    assert half.shape == third.shape
-    assert choose(swept, "RR", folds=2).advice.shorter == found.shorter
+    assert " · b (" in found.shorter
 
 
 def test_a_cascade_is_named_by_its_stages_and_cutoffs() -> None:

@@ -131,6 +131,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         SweepError: An argument is out of range, all of them at once, or no vector is within the budget (which says the cheapest).
 
     Example:
+        >>> import pandas as pd
         >>> from pt_cascade.analysis.sweeps import sweep
         >>> from pt_cascade.analysis.tables import Column, Path, ScoreTable
         >>> frame = pd.DataFrame({"qid": [*"1122"], "docno": [*"abab"], "rank": [0, 1] * 2, "bm25": 1.0, "t5": [0, 1] * 2})
