@@ -60,10 +60,13 @@ def tabulate(retriever: pt.Transformer, judges: Sequence[Judge], asked: pd.DataF
 
 
 def make_qrels(seed: int, *, docs: int = 16) -> pd.DataFrame:
-    """Judge some documents from -1 to 3: retrieved or not, for queries asked or not, the last of them with nothing relevant."""
+    """Judge some documents from 0 to 3: retrieved or not, for queries asked or not, the last of them with nothing relevant.
+
+    No label is below 0: where all of a query's are, pytrec_eval, our oracle, may never return.
+    """
     qids = [*TOPICS["qid"], "not asked"]
     rows = [
-        (qid, f"d{doc}", min(toss(seed, qid, doc, sides=5) - 1, 0 if qid == "q3" else 3))
+        (qid, f"d{doc}", min(max(toss(seed, qid, doc, sides=5) - 1, 0), 0 if qid == "q3" else 3))
         for qid in qids
         for doc in range(docs)
         if qid != "q2" and toss("judged", seed, qid, doc, sides=2)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from scored import make_sweep
 
 from pt_cascade.analysis.advice import Advice, judge, measure_held_out, name_cascade
-from pt_cascade.analysis.bootstrap import Estimate
+from pt_cascade.analysis.bootstrap import Estimate, estimate
 from pt_cascade.analysis.choice import choose
 from pt_cascade.analysis.contests import Contest
 from pt_cascade.analysis.costs import StageCost
+from pt_cascade.analysis.noise import shake, vary_more
 from pt_cascade.analysis.surfaces import Replayer
 
 
@@ -111,7 +112,13 @@ def test_the_gain_is_held_out_against_the_best_shorter_cascade_chosen_likewise()
         short = max((1, 2), key=lambda n: means[n].max())
         long_value, short_value = values[0][:, means[0].argmax()], values[short][:, means[short].argmax()]
         expected[fold == held] = (long_value - short_value)[fold == held]
-    assert choose(swept, "nDCG@10", folds=4, level=0.9).advice.gain.mean == pytest.approx(expected.mean())
+    gain = choose(swept, "nDCG@10", folds=4, level=0.9).advice.gain
+    assert gain.mean == pytest.approx(expected.mean())
+    common = values[0][:, [int(values[0].mean(axis=0).argmax())]]
+    off = shake(values[0] - common, fold)[0] - shake(np.hstack(values[1:]) - common, fold)[0]
+    alone, wider = estimate(expected, level=0.9), estimate(expected, level=0.9, more=vary_more(off, expected))
+    assert (gain.low, gain.high) == pytest.approx((wider.low, wider.high))
+    assert alone.high < wider.high
 
 
 def test_both_cascades_keep_to_the_budget() -> None:

@@ -97,6 +97,15 @@ def test_an_interval_ends_where_values_do_unless_one_is_beyond() -> None:
     assert estimate(np.array([0.5, 7.0, 3.0]), least=0.0).high > 7.0
 
 
+def test_more_variance_widens_an_interval_as_a_sum_of_variances() -> None:
+    """By hand, on a symmetric sample: the squares of both errors add up."""
+    values = np.array([0.0, 0.1, 0.2, 0.1, 0.1])
+    alone, wider = estimate(values, level=0.9), estimate(values, level=0.9, more=0.02**2)
+    t = stats.t.ppf(0.95, 6)
+    assert ((wider.high - 0.1) / t) ** 2 == pytest.approx(((alone.high - 0.1) / t) ** 2 + 0.0004)
+    assert wider.low + wider.high == pytest.approx(0.2)
+
+
 def test_an_estimate_is_written_with_its_sign() -> None:
     """As explain() shows it."""
     assert str(Estimate(0.01234, -0.2, 0.3, 5)) == "+0.0123 [-0.2000, +0.3000]"

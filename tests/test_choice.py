@@ -9,13 +9,20 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scored import make_scores, make_sweep
 
+from pt_cascade.analysis.bootstrap import estimate
 from pt_cascade.analysis.choice import Choice, choose
+from pt_cascade.analysis.contests import Contest
 from pt_cascade.analysis.costs import Cost, StageCost
 from pt_cascade.analysis.grids import grid
+from pt_cascade.analysis.heldout import control_noise, cross_validate
+from pt_cascade.analysis.noise import shake, vary_more
 from pt_cascade.analysis.plateaus import find_plateaus
 from pt_cascade.analysis.samples import Sample
+from pt_cascade.analysis.selection import Rules
+from pt_cascade.analysis.shapes import name_shape
 from pt_cascade.analysis.sweeps import Sweep
 from pt_cascade.errors import SweepError
 
@@ -269,6 +276,29 @@ def test_nothing_is_gained_from_nothing_on_held_out_queries() -> None:
     assert (noise["in_sample"].mean() > 0).all()
 
 
+def test_held_out_intervals_are_wider_by_what_choosing_varies() -> None:
+    """As control_noise says, for what is compared and for what is not; a plateau does not look for the best, so not for it."""
+    table = swept(60, 12, seed=1)
+    for method, budget in (("budget", 1000), ("plateau", None)):
+        choice = choose(table, "nDCG@10", budget_ms=budget, method=method, level=0.9)
+        affordable, costs = choice.budget.spend(table.stages, table.grid.vectors)
+        fold = np.random.default_rng(0).permutation(60) % 5
+        contest = Contest(table.replayer, table.grid.vectors, affordable, costs, fold)
+        rules = Rules(contest, method, 0.02, 0.9, 0)
+        tried = cross_validate(rules)
+        noise, more = control_noise(rules, tried)
+        last = contest.per_query(contest.deepest)
+        assert (more > 0) == (method == "budget")
+        assert choice.held_out == estimate(tried.measured, level=0.9, least=0.0, more=more)
+        found = estimate(tried.measured - last, level=0.9, more=more)
+        assert choice.versus["low"].iloc[0] in (found.low, 0.0)
+        alone = choice.versus.iloc[1]
+        assert alone["high"] - alone["low"] > 2 * stats.norm.ppf(0.95) * np.sqrt(more)
+        off, _ = shake(contest.spread[1] - last[:, None], fold, seed=0)
+        assert noise.loc[noise["exchanged"] == "signs", "held_out"].tolist() == off.tolist()
+        assert method == "plateau" or more == vary_more(off, tried.measured - last)
+
+
 def test_runners_up_are_no_neighbours_and_no_better_in_sample() -> None:
     """Each differs by a fifth or more in some cut-off from the choice and from those before; best first."""
     choice = choose(swept(60, 30, 2), "nDCG@10", budget_ms=1000)
@@ -404,3 +434,21 @@ def test_a_choice_is_short_in_a_console_and_changes_nothing() -> None:
     assert repr(choice).startswith("Choice(s1 → ")
     assert repr(choice).endswith(f"; nDCG@10 {choice.held_out.mean:.4f} held out)")
     pd.testing.assert_frame_equal(table.frame, before)
+
+
+CURVES = {
+    "as good": ([0.2, 0.7, 0.7], "levels off: s → 20 (0.7000) is as good as 40 (0.7000)"),
+    "not shown": ([0.2, 0.72, 0.7], "levels off: s → 20 (0.7200) is not shown to be better than 40 (0.7000): +0.0"),
+    "at the end": ([0.2, 0.7, 0.71], "levels off: s → 40 (0.7100) is not shown to be better than half as deep"),
+}
+
+
+@pytest.mark.parametrize("case", CURVES)
+def test_a_curve_that_levels_off_says_how(case: str) -> None:
+    """Differences of 0.02 and less between queries that differ by 0.3 at random."""
+    means, said = CURVES[case]
+    noise = np.random.default_rng(0).normal(0, 0.3, (40, 3))
+    noise[:, 2] = noise[:, 1] if case == "as good" else noise[:, 2]
+    values = noise - noise.mean(axis=0) + means
+    shape = name_shape("s", np.array([10, 20, 40]), values, np.arange(40) % 5)
+    assert str(shape).startswith(said)

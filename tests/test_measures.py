@@ -53,12 +53,10 @@ def test_golden_measures_by_hand() -> None:
 
 
 @given(
-    st.lists(st.sampled_from([None, -1, 0, 1, 2, 3]), min_size=1, max_size=12).filter(
-        lambda labels: any(x is not None for x in labels)
-    )
+    st.lists(st.sampled_from([None, 0, 1, 2, 3]), min_size=1, max_size=12).filter(lambda labels: any(x is not None for x in labels))
 )
 def test_they_are_what_ir_measures_computes(labels: list[int | None]) -> None:
-    """Golden: ir_measures on the same ranking, at every cut-off."""
+    """Golden: ir_measures on the same ranking, at every cut-off; without labels below 0, on which pytrec_eval may hang."""
     table, qrels = listed(labels)
     measures = [nDCG, nDCG @ 3, RR, RR @ 2, R @ 4, P @ 4, AP, AP(rel=2) @ 5, Judged @ 3, Success @ 2]
     got = sweep(table, qrels, measures).frame

@@ -118,7 +118,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         folds: How many parts the queries are split into, at random, 2 or more.
         method: ``plateau``: the smallest cut-off of stage 1 whose recall is not worse than the deepest's by more than the margin,
             then that of stage 2 given it, and so on; beyond the budget, the best vector no deeper. ``budget``: the best measure
-            within the budget. ``cheapest``: the least cost whose measure is not worse than the best's by more than the margin.
+            within the budget. ``cheapest``: the least cost whose measure is not worse than the best's by more than the margin, all
+            vectors bounded at once; the best is that of these queries, and with few of them may not be the true one.
             None: ``budget`` if there is one, else ``plateau``.
         seed: For the folds and the resamples; the same seed gives the same choice.
         level: Of all intervals, and of the one-sided bounds, above 0.5, below 1.

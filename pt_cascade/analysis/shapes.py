@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["rises", "levels", "falls"]
 _FEWEST = 3
+_SAME = 5e-5  # as printed
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Shape:
             return f"still rises with {self.stage}, up to {end}: a deeper list may help"
         if self.peak == self.deepest:
             return f"levels off: {self.stage} → {end} is not shown to be better than half as deep"
+        if self.best - self.last < _SAME:
+            return f"levels off: {at} is as good as {end}"
         return f"levels off: {at} is not shown to be better than {end}: {lead}"
 
 
