@@ -438,7 +438,7 @@ def test_a_choice_is_short_in_a_console_and_changes_nothing() -> None:
 
 CURVES = {
     "as good": ([0.2, 0.7, 0.7], "levels off: s → 20 (0.7000) is as good as 40 (0.7000)"),
-    "not shown": ([0.2, 0.72, 0.7], "levels off: s → 20 (0.7200) is not shown to be better than 40 (0.7000): +0.0"),
+    "not shown": ([0.2, 0.72, 0.7], "levels off: s → 20 (0.7200) is not shown to be better than 40 (0.7000): held out "),
     "at the end": ([0.2, 0.7, 0.71], "levels off: s → 40 (0.7100) is not shown to be better than half as deep"),
 }
 
