@@ -190,3 +190,12 @@ def test_the_frame_has_a_row_a_vector_and_says_where_nothing_is_cut() -> None:
     found = table.retrieved[got.replayer.judged.queries]
     assert got.frame["ms"].tolist() == pytest.approx([2 * np.minimum(found, 3).mean(), 2 * found.mean()])
     assert got.position("stage2") == got.position(1) == 1
+
+
+def test_a_query_whose_labels_are_all_below_0_is_0() -> None:
+    """In the kernel and by ir_measures, where pytrec_eval alone would never return; the judged share is what it is."""
+    table = tabulate(ToyRetriever(docs=5), [Judge(1)], TOPICS)
+    qrels = pd.DataFrame({"qid": ["q0", "q0"], "docno": ["d1", "d2"], "label": [-1, -2]})
+    got = sweep(table, qrels, ["nDCG@10", "AP", "Bpref", "Judged@10"], grid=[(5, 5)]).frame
+    share = table.frame.query("qid == 'q0'")["docno"].isin(["d1", "d2"]).mean()
+    assert got.iloc[0].tolist() == [5, 5, 0, 0, 0, share]

@@ -159,8 +159,9 @@ class Replayer:
         """Yield, for each vector, what ir_measures says of its ranking: shape (queries that count, measures not in the kernel)."""
         measures = [measure for measure in self.measures if not in_kernel(measure)]
         qids = self.table.topics["qid"].to_numpy(object)[self.judged.queries]
-        qrels = self._relabelled(self.qrels[self.qrels["qid"].isin(qids)]).rename(columns=_QRELS)
-        evaluator = ir_measures.evaluator(measures, qrels[[*_QRELS.values()]])
+        qrels = self._relabelled(self.qrels[self.qrels["qid"].isin(qids)])
+        some = qrels[qrels["qid"].isin(qrels["qid"][qrels["label"] >= 0])]  # pytrec_eval never returns where all labels are below
+        evaluator = ir_measures.evaluator(measures, some.rename(columns=_QRELS)[[*_QRELS.values()]])
         at, of = {qid: n for n, qid in enumerate(qids)}, {measure: n for n, measure in enumerate(measures)}
         for vector in vectors.tolist():
             run = rank_by(self.orders, self.table, self.path.stages, as_cutoffs(vector), self.tail)
