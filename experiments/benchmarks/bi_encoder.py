@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from report import Line, tell
 
 import pt_cascade as ptc
 
@@ -89,10 +90,8 @@ def measure(data: Path, repeats: int) -> None:
         mine = seconds(in_turn(split, replace(ours, encoder=known).transform), repeats)
         upstream = seconds(in_turn(split, theirs.transform), repeats)
         a_pair = 1e6 / len(candidates)
-        print(
-            f"{title:20} encoding {1000 * encoding / len(queries):5.2f} ms a query; beyond it {a_pair * mine:5.2f} us a pair, "
-            f"pyterrier_dr {a_pair * upstream:5.2f} us a pair: x {mine / upstream:.2f}"
-        )
+        print(f"{title}: encoding a query takes {1000 * encoding / len(queries):.2f} ms; beyond it")
+        tell(Line("bi_encoder", title, "pyterrier_dr np_scorer", a_pair * mine, a_pair * upstream, "us a pair"))
 
 
 def main() -> None:

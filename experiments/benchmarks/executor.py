@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from report import Line, tell
 
 import pt_cascade as ptc
 
@@ -92,6 +93,8 @@ def show(times: pd.DataFrame) -> None:
         ratios = sorted(wide[way] / wide[base])
         middle, low, high = statistics.median(ratios), ratios[0], ratios[-1]
         print(f"{way:26} {wide[way].median():6.2f} s   x {middle:.3f} of plain ({low:.3f} to {high:.3f} over {len(ratios)} rounds)")
+        if way != base:
+            tell(Line("executor", way, base, middle * wide[base].median(), wide[base].median(), "s"))
 
 
 def main() -> None:

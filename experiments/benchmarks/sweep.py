@@ -30,6 +30,7 @@ import pandas as pd
 import pyarrow as pa
 import pyterrier as pt
 from ir_measures import R, nDCG
+from report import Line, tell
 
 from pt_cascade.analysis.grids import default_grid
 from pt_cascade.analysis.sweeps import sweep
@@ -47,6 +48,7 @@ DOCS, LAST, MEASURES = 1000, 20, [nDCG @ 10, R @ 100]
 FIRST_CUTS, SECOND_CUTS = range(20, 1001, 35), (10, 20)
 COLLECTION = 8_841_823  # docnos are drawn from as many as MS MARCO has passages
 EXACT = 1e-12
+EVALUATION = "pt.Experiment, evaluation alone"
 JUDGED = 0.05
 
 
@@ -143,7 +145,7 @@ def ways_of(table: ScoreTable, qrels: pd.DataFrame) -> dict[str, Callable[[], pd
         "pt.Experiment, linear": experiment(systems),
         "pt.Experiment, tree": experiment(systems, plan="tree", verbose=False),
         "pt.GridScan, one cut-off at a time": scan,
-        "pt.Experiment, evaluation alone": experiment(ready),
+        EVALUATION: experiment(ready),
     }
 
 
@@ -173,9 +175,10 @@ def compare(repeats: int) -> float:
         worst = max(np.abs(answers[name][str(m)].to_numpy() - answers[ours][str(m)].to_numpy()).max() for m in MEASURES)
         if not worst <= EXACT:
             raise SystemExit(f"{name} differs by {worst}")
-        middle = statistics.median(times[name])
-        ratio = statistics.median(other / own for other, own in zip(times[name], times[ours], strict=True))
-        print(f"  {name:36} {middle:8.3f} s   × {ratio:7.1f}   largest difference {worst:.0e}")
+        mine, middle = statistics.median(times[ours]), statistics.median(times[name])
+        print(f"  {name:36} {middle:8.3f} s   largest difference {worst:.0e}")
+        if name != ours:
+            tell(Line("sweep", f"{pairs} cut-off pairs, SYNTHETIC scores", name, mine, middle, "s"))
     return statistics.median(times[names[-1]]) / pairs
 
 
@@ -192,7 +195,8 @@ def sweep_all(repeats: int, evaluation: float) -> None:
         work = partial(_sweep_anew, table, qrels, vectors, tail)
         middle = statistics.median(seconds(work) for _ in range(repeats))
         each = middle / len(vectors) / 200
-        print(f"  {what:12} {middle:6.3f} s, table, orders and all;  a vector and query: × {evaluation / 97 / each:,.0f}")
+        print(f"  {what:12} {middle:6.3f} s, table, orders and all; a vector and query:")
+        tell(Line("sweep", f"all vectors, {what}, SYNTHETIC scores", EVALUATION, 1e6 * each, 1e6 * evaluation / 97, "us"))
 
 
 PROBE = """

@@ -1,0 +1,109 @@
+"""Scores of several retrievers made comparable, one result list at a time.
+
+A list is one run's answer to one query, best score first. What follows holds for each of them by itself, n its length:
+
+========= ============================================ ==================================================
+normalise a score becomes                              where all scores of the list are equal
+========= ============================================ ==================================================
+min-max   (s - min) / (max - min), in [0, 1]           0
+z-score   (s - mean) / deviation, population deviation 0
+max       s / largest magnitude, in [-1, 1]            1 or -1, the sign of the score; 0 where it is 0
+sum       (s - min) / sum of all (s - min)             0
+rank      1 - rank / n, ranks from 0, in [1/n, 1]      by rank all the same: ties by row order
+none      s                                            s
+========= ============================================ ==================================================
+
+None of them puts a lower score above a higher one. They are those of ranx, except where the scores of a list differ by less than
+1e-9, and for ``max`` where the score of the largest magnitude is below 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pt_cascade.ranking import Floats, Ints
+
+Normalise: TypeAlias = Literal["min-max", "z-score", "max", "sum", "rank", "none"]
+
+
+def normalise_lists(score: Floats, sizes: Ints, how: Normalise) -> Floats:
+    """Make the scores of each list comparable with those of others.
+
+    Args:
+        score: Shape (n,). The lists one after the other, each by score, descending.
+        sizes: Shape (lists,). The length of each, 1 or more; their sum is n.
+        how: See the module.
+
+    Returns:
+        Shape (n,), each list descending still.
+
+    References:
+        Montague & Aslam, "Relevance Score Normalization for Metasearch", CIKM 2001: min-max (standard), sum, and z-score (ZMUV).
+
+    Example:
+        >>> normalise_lists(np.array([9.0, 6.0, 5.0, -1.0, -3.0]), np.array([3, 2]), "min-max").tolist()
+        [1.0, 0.25, 0.0, 1.0, 0.0]
+    """
+    return NORMALISERS[how](score, sizes)
+
+
+def _min_max(score: Floats, sizes: Ints) -> Floats:
+    return _divide(score - _lowest(score, sizes), _highest(score, sizes) - _lowest(score, sizes))
+
+
+def _z_score(score: Floats, sizes: Ints) -> Floats:
+    distance = score - _sums(score, sizes) / np.repeat(sizes, sizes)
+    deviation = np.sqrt(_sums(distance**2, sizes) / np.repeat(sizes, sizes))
+    return _divide(distance, np.where(_highest(score, sizes) > _lowest(score, sizes), deviation, 0))  # a mean may be rounded
+
+
+def _max(score: Floats, sizes: Ints) -> Floats:
+    return _divide(score, np.maximum(_highest(score, sizes), -_lowest(score, sizes)))
+
+
+def _sum(score: Floats, sizes: Ints) -> Floats:
+    above = score - _lowest(score, sizes)
+    return _divide(above, _sums(above, sizes))
+
+
+def _rank(score: Floats, sizes: Ints) -> Floats:
+    rank = np.arange(len(score)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    worth: Floats = 1 - rank / np.repeat(sizes, sizes)
+    return worth
+
+
+def _none(score: Floats, _: Ints) -> Floats:
+    return score
+
+
+def _highest(score: Floats, sizes: Ints) -> Floats:
+    return np.repeat(score[np.cumsum(sizes) - sizes], sizes)
+
+
+def _lowest(score: Floats, sizes: Ints) -> Floats:
+    return np.repeat(score[np.cumsum(sizes) - 1], sizes)
+
+
+def _sums(score: Floats, sizes: Ints) -> Floats:
+    """Give each row the sum over its list."""
+    return np.repeat(np.add.reduceat(score, np.cumsum(sizes) - sizes), sizes)
+
+
+def _divide(score: Floats, by: Floats) -> Floats:
+    """Divide, and give 0 where the divisor is 0: such a list says nothing."""
+    return np.divide(score, by, out=np.zeros(len(score)), where=by > 0)
+
+
+NORMALISERS: dict[Normalise, Callable[[Floats, Ints], Floats]] = {
+    "min-max": _min_max,
+    "z-score": _z_score,
+    "max": _max,
+    "sum": _sum,
+    "rank": _rank,
+    "none": _none,
+}

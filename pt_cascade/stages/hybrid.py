@@ -1,0 +1,156 @@
+"""A hybrid first stage: several retrievers asked at once, their answers fused into one ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import pandas as pd
+import pyterrier as pt
+
+from pt_cascade.analysis.fusion import Fusion, K
+from pt_cascade.analysis.pooling import check_topics
+from pt_cascade.cascade.steps import call
+from pt_cascade.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pt_cascade.analysis.fusion import Method, Missing
+    from pt_cascade.analysis.normalising import Normalise
+
+
+def hybrid(
+    *retrievers: pt.Transformer,
+    method: Method = "rrf",
+    weights: Sequence[float] | None = None,
+    k: float = K,
+    normalise: Normalise = "min-max",
+    missing: Missing = "worst",
+    num_results: int | None = None,
+) -> Hybrid:
+    """Retrieve with several retrievers and fuse what they find, by reciprocal ranks or by a weighted sum of normalised scores.
+
+    Each (qid, docno) that any of them finds comes out once. ``rrf`` gives it the sum of weight / (k + rank), ranks from 1; how
+    ``weighted`` and ties work, and which column comes from where, is told in ``pt_cascade.analysis.fusion``. The query of every row
+    is the one that was asked, also where a branch rewrites it.
+
+    Given results instead of topics, it hands them to every retriever, so that branches that re-rank see them. A score then depends
+    on the whole list, so that such a stage is replayed nowhere but may stand last.
+
+    Args:
+        *retrievers: One or more, e.g. ``bm25``, ``rewriter >> bm25 % 1000``, a Cascade, or another hybrid; each is asked once.
+        method: ``rrf`` or ``weighted``.
+        weights: One a retriever, 0 or more, not all 0; used as they are. None: 1 each.
+        k: For ``rrf``: how much less the top ranks count, 0 or more.
+        normalise: For ``weighted``, query by query: ``min-max``, ``z-score``, ``max``, ``sum``, ``rank`` or ``none``.
+        missing: For ``weighted``, what a score is worth that a retriever does not give a document: ``worst``, its lowest for that
+            query, normalised; or ``zero``. A retriever that finds nothing for a query adds nothing to it.
+        num_results: Documents a query at most, 1 or more; None: all that were found.
+
+    Returns:
+        A transformer: Frame[qid, query, ...] to Frame[qid, query, ..., docno, score, rank, ...], queries in the order of the
+        topics, rows in rank order.
+
+    Raises:
+        PipelineError: An option makes no sense, or what is to be fused is no transformer.
+
+    References:
+        Cormack, Clarke & Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009.
+        Bruch, Gai & Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", TOIS 42(1), 2023: the convex combination.
+
+    Example:
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> one = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "score": [9.0, 5.0], "rank": [0, 1]})
+        >>> two = pd.DataFrame({"qid": "1", "docno": ["b", "c"], "score": [-1.0, -2.0], "rank": [0, 1]})
+        >>> both = hybrid(pt.Transformer.from_df(one), pt.Transformer.from_df(two))
+        >>> (both % 2).transform(topics)["docno"].tolist()
+        ['b', 'a']
+    """
+    return Hybrid(retrievers, method, weights, k, normalise, missing, num_results)
+
+
+@dataclass(frozen=True)
+class Hybrid(pt.Transformer):  # type: ignore[misc]
+    """The stage that ``hybrid`` makes; its fields are the arguments of that function.
+
+    Attributes:
+        depends: ``list``: where it re-ranks, ranks and normalised scores depend on what else there is. As a first stage it is
+            asked whole queries, and what it finds for a query depends on nothing else.
+        documents: ``any``: where it re-ranks, a branch may add or lose some.
+    """
+
+    retrievers: Sequence[pt.Transformer]
+    method: Method = "rrf"
+    weights: Sequence[float] | None = None
+    k: float = K
+    normalise: Normalise = "min-max"
+    missing: Missing = "worst"
+    num_results: int | None = None
+
+    depends: ClassVar[str] = "list"
+    documents: ClassVar[str] = "any"
+    stage_name: ClassVar[str] = "hybrid"
+    schematic: ClassVar[dict[str, str | None]] = {"label": "Hybrid", "inner_pipelines_mode": "combine", "help_url": None}
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fused, all reasons at once; a list would have no hash."""
+        object.__setattr__(self, "retrievers", tuple(self.retrievers))
+        object.__setattr__(self, "weights", tuple(self.weights) if isinstance(self.weights, Iterable) else self.weights)
+        problems = [
+            f"retriever {n} is {branch!r} ({type(branch).__name__}), expected a PyTerrier transformer"
+            for n, branch in enumerate(self.retrievers, start=1)
+            if not isinstance(branch, pt.Transformer)
+        ]
+        problems += self.fusion.misfits(len(self.retrievers))
+        if self.num_results is not None and not (type(self.num_results) is int and self.num_results > 0):
+            problems.append(f"num_results is {self.num_results!r}, expected 1 or more, or None for all")
+        if problems:
+            raise PipelineError("hybrid cannot be made", problems, fix='hybrid(bm25, dense, method="rrf")')
+
+    @property
+    def fusion(self) -> Fusion:
+        """How what they find is fused."""
+        return Fusion(self.method, self.weights, self.k, self.normalise, self.missing)
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Ask every retriever, and fuse.
+
+        Args:
+            inp: Frame[qid, query, ...] of topics, or Frame[qid, query, docno, ...] of results to re-rank.
+
+        Returns:
+            Frame[qid, query, ..., docno, score, rank, ...]; the columns of the topics stay.
+
+        Raises:
+            CascadeError: A retriever failed, or what it returned is not usable; it is named.
+        """
+        pt.validate.columns(inp, includes=["qid"], context=self)
+        topics = check_topics(_topics(inp))
+        runs = {f"retriever {n}, {branch!r:.60}": self._ask(branch, inp) for n, branch in enumerate(self.retrievers, start=1)}
+        fused = self.fusion.apply(runs, topics)
+        return fused if self.num_results is None else fused[fused["rank"] < self.num_results].reset_index(drop=True)
+
+    def transform_inputs(self) -> list[list[str]]:
+        """Answer PyTerrier's inspection: columns that are enough for all retrievers."""
+        enough: list[list[str]] = [[]]
+        for branch in self.retrievers:
+            wanted = pt.inspect.transformer_inputs(branch)
+            both = (list(dict.fromkeys([*some, *more])) for some in enough for more in wanted)
+            enough = list({frozenset(columns): columns for columns in both}.values())
+        return enough
+
+    def _ask(self, branch: pt.Transformer, inp: pd.DataFrame) -> pd.DataFrame:
+        """Give a retriever a frame of its own, so that it cannot change the caller's; nobody is asked about nothing."""
+        if len(inp):
+            return call(branch, inp.copy(deep=False), self.stage_name)
+        return pd.DataFrame(columns=pt.inspect.transformer_outputs(branch, list(inp.columns)))
+
+
+def _topics(inp: pd.DataFrame) -> pd.DataFrame:
+    """Take from results what belongs to the query."""
+    if "docno" not in inp:
+        return inp
+    of_query = [name for name in inp if name == "qid" or str(name).startswith("query")]
+    return inp[of_query].drop_duplicates("qid")
