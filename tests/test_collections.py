@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import threading
+from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -113,6 +114,7 @@ def test_judged_are_the_first_topics_with_a_judgment(collection: Collection, n: 
     mine = collection.judged()
     mine["query"] = "changed"
     next(collection.docs())["text"] = "changed"
+    assert length_hint(collection.docs()) == len(collection)
     pd.testing.assert_frame_equal(collection.topics, before)
     assert "changed" not in {document["text"] for document in collection.docs()}
 

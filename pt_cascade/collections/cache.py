@@ -64,15 +64,8 @@ def build_once(path: Path, build: Callable[[Path], object]) -> Path:
         >>> (build_once(place, lambda folder: 1 / 0) / "terms").read_text()
         'a b'
     """
-    if path.exists() and not path.is_dir():
-        raise CollectionError(f"cannot build {path}", ["it is a file, expected a folder or nothing"], fix=f"rm {path}")
-    if path.is_dir():
+    if is_built(path):
         return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        fix = "export PT_CASCADE_CACHE=/a/folder/you/may/write"
-        raise CollectionError(f"cannot build {path}", [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
     with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}.", suffix=".building", dir=path.parent) as beside:
         whole = Path(beside) / "whole"
         whole.mkdir()
@@ -83,6 +76,32 @@ def build_once(path: Path, build: Callable[[Path], object]) -> Path:
             if not path.is_dir():  # else another process was first
                 raise
     return path
+
+
+def is_built(path: Path) -> bool:
+    """Tell whether a folder is there; where it is not, make the folder that it will stand in.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        CollectionError: There is a file at this place, or no folder can be made there.
+
+    Example:
+        >>> place = getfixture("tmp_path") / "a" / "index"
+        >>> is_built(place), place.parent.is_dir(), is_built(place.parent)
+        (False, True, True)
+    """
+    if path.exists() and not path.is_dir():
+        raise CollectionError(f"cannot build {path}", ["it is a file, expected a folder or nothing"], fix=f"rm {path}")
+    if path.is_dir():
+        return True
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fix = "export PT_CASCADE_CACHE=/a/folder/you/may/write"
+        raise CollectionError(f"cannot build {path}", [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
+    return False
 
 
 def _root() -> Path:

@@ -27,6 +27,24 @@ class Documents(Protocol):
         """Count them."""
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """Documents being read, of which the number is known."""
+
+    documents: Iterator[dict[str, str]]
+    number: int
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return self
+
+    def __next__(self) -> dict[str, str]:
+        document = next(self.documents)
+        return {"docno": document["docno"], "text": document["text"]}
+
+    def __length_hint__(self) -> int:
+        return self.number
+
+
 @dataclass(frozen=True, eq=False)
 class Collection:
     """Documents, queries and judgments under one name.
@@ -52,8 +70,8 @@ class Collection:
     documents: Documents
 
     def docs(self) -> Iterator[dict[str, str]]:
-        """Give each document as a fresh dict of docno and text, as an indexer takes it, one at a time."""
-        return ({"docno": document["docno"], "text": document["text"]} for document in self.documents)
+        """Give each document as a fresh dict of docno and text, as an indexer takes it; a progress bar learns how many."""
+        return _Reading(iter(self.documents), len(self.documents))
 
     def __len__(self) -> int:
         """Count the documents."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import PipelineError, StageError
-from pt_cascade.stages.encoders import Encoder
+from pt_cascade.stages.query_encoders import query_encoder
 from pt_cascade.stages.reranker import Reranker
+from pt_cascade.stages.similarity import check_similarity, similarities
 from pt_cascade.stages.vectors import open_vectors
 
 if TYPE_CHECKING:
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
     from pyterrier_dr import FlexIndex
 
-    from pt_cascade.ranking import Floats, Ints
+    from pt_cascade.ranking import Floats
     from pt_cascade.stages.encoders import Vectors
+    from pt_cascade.stages.query_encoders import AnyEncoder, Model
+    from pt_cascade.stages.similarity import Similarity
     from pt_cascade.stages.vectors import VectorStore
-
-Similarity: TypeAlias = Literal["dot", "cos"]
 
 
 def bi_encoder(
     vectors: str | os.PathLike[str] | FlexIndex,
     *,
-    model: str | os.PathLike[str] | None = None,
+    model: Model | None = None,
     similarity: Similarity = "dot",
+    prompt: str | None = None,
     device: str | None = None,
 ) -> BiEncoder:
     """Re-rank by the dot product or cosine of the query's vector and each document's stored vector.
@@ -39,8 +40,10 @@ def bi_encoder(
 
     Args:
         vectors: A folder made by ``build_vectors``, or any FlexIndex (then ``model`` must be told).
-        model: What encodes the queries, a name on the hub or a local folder; None: what encoded the documents.
+        model: What encodes the queries: a name on the hub, a local folder, or a ``pyterrier_dr.BiEncoder``; None: what encoded the
+            documents. Another than that is refused, by its weights.
         similarity: ``dot`` or ``cos``; the same for models whose vectors have length 1.
+        prompt: Stands before each query, e.g. ``"query: "``; None: the model's own prompt for queries, if it has one.
         device: Where queries are encoded; None: cuda where there is one.
 
     Returns:
@@ -48,7 +51,7 @@ def bi_encoder(
 
     Raises:
         MissingError: The folder is not there.
-        PipelineError: Nobody knows the model, or the similarity is neither.
+        PipelineError: Nobody knows the model, or it is another than made the vectors, or the similarity is neither.
 
     Example:
         >>> import tempfile
@@ -59,14 +62,9 @@ def bi_encoder(
         >>> bi_encoder(vectors).transform(found)["rank"].tolist()
         [1, 0]
     """
-    if similarity not in get_args(Similarity):
-        raise PipelineError(f"similarity is {similarity!r}", [f"expected one of {', '.join(get_args(Similarity))}"])
+    check_similarity(similarity)
     store = open_vectors(vectors)
-    known = model or store.encoder.get("model")
-    if not known:
-        problem = f"{store.path} does not say which model made its vectors"
-        raise PipelineError("the query encoder is unknown", [problem], fix="bi_encoder(vectors, model='org/name or folder')")
-    return BiEncoder(store, Encoder(str(known), device), similarity)
+    return BiEncoder(store, query_encoder(store, model, "bi_encoder", device=device, prompt=prompt), similarity)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class BiEncoder(Reranker):
     stage_name: ClassVar[str] = "bi_encoder"
 
     store: VectorStore
-    encoder: Encoder
+    encoder: AnyEncoder
     similarity: Similarity = "dot"
 
     def needs(self) -> list[str]:
@@ -104,23 +102,10 @@ class BiEncoder(Reranker):
         query_vectors = self.encoder.queries([str(query) for query in queries])
         score = np.empty(len(rows))
         for n, vector in enumerate(query_vectors):
+            self.store.check_query(vector, self.encoder.model, self.stage_name)
             mine = np.flatnonzero(code == n)
-            score[mine] = self._similarities(rows[mine], vector)
+            score[mine] = similarities(np.asarray(self._vectors[rows[mine]]), vector, self.similarity)
         return score
-
-    def _similarities(self, rows: Ints, query: Vectors) -> Floats:
-        documents = np.asarray(self._vectors[rows])
-        if documents.shape[1] != len(query):
-            problem = f"{self.encoder.model} makes vectors of size {len(query)}, {self.store.path} holds size {documents.shape[1]}"
-            raise StageError(
-                f"stage {self.stage_name!r} cannot compare", [problem], fix="bi_encoder(vectors), with the model that made them"
-            )
-        dot = np.einsum("ij,j->i", documents, query)
-        if self.similarity == "cos":
-            lengths = np.sqrt(np.einsum("ij,ij->i", documents, documents)) * np.linalg.norm(query)
-            dot = dot / np.where(lengths > 0, lengths, 1)  # a vector of zeros is similar to nothing: 0
-        similarities: Floats = dot.astype(np.float64)
-        return similarities
 
     @cached_property
     def _vectors(self) -> Vectors:

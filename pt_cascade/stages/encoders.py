@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pt_cascade.errors import MissingError, PipelineError
+from pt_cascade.errors import MissingError, PipelineError, StageError
 from pt_cascade.stages.loading import find_device, find_model, loading
+from pt_cascade.stages.makers import weigh
 from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
@@ -36,12 +37,16 @@ class Encoder:
         device: E.g. ``cpu``, ``cuda:0``; None: cuda where there is one.
         max_length: Tokens of a text that are read, at least 1; None: the model's own limit.
         batch_size: Documents encoded at once, at least 1.
+        prompt: Stands before each query, as an instruction or a mark; None: the model's own prompt for queries, if it has one.
+        weights: The hash that its weights must have (see ``makers``); None: any.
     """
 
     model: str
     device: str | None = None
     max_length: int | None = None
     batch_size: int = 32
+    prompt: str | None = None
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that no model could be run with."""
@@ -61,6 +66,16 @@ class Encoder:
         files = ((load_file_path(name, file), word) for file, word in marks)
         return any(path is not None and word in _read(path) for path, word in files)
 
+    @property
+    def told(self) -> dict[str, str | int | None]:
+        """What is known of it before it is loaded."""
+        return {"model": self.model, "max_length": self.max_length}
+
+    @property
+    def maker(self) -> dict[str, str | int | None]:
+        """What it says of itself, for ``encoder.json``."""
+        return {**self.told, "weights": weigh(self._late if self.multi_vector else self._pooled)}
+
     def queries(self, texts: Sequence[str]) -> Vectors:
         """Encode queries to one vector each.
 
@@ -70,7 +85,8 @@ class Encoder:
         Returns:
             Shape (n, dimension).
         """
-        return np.stack([np.asarray(self._pooled.encode_query(text, show_progress_bar=False), np.float32) for text in texts])
+        options = {"prompt": self.prompt, "show_progress_bar": False}
+        return np.stack([np.asarray(self._pooled.encode_query(text, **options), np.float32) for text in texts])
 
     def documents(self, texts: Sequence[str]) -> Vectors:
         """Encode documents to one vector each.
@@ -93,9 +109,10 @@ class Encoder:
         Returns:
             Shape (tokens, dimension).
         """
+        options = {"prompt": self.prompt, "show_progress_bar": False}
         if self.multi_vector:
-            return np.asarray(self._late.encode_query([text], convert_to_numpy=True, show_progress_bar=False)[0], np.float32)
-        tokens = self._pooled.encode_query([text], output_value="token_embeddings", show_progress_bar=False)
+            return np.asarray(self._late.encode_query([text], convert_to_numpy=True, **options)[0], np.float32)
+        tokens = self._pooled.encode_query([text], output_value="token_embeddings", **options)
         return _unit(tokens[0].cpu().numpy())
 
     def document_tokens(self, texts: Sequence[str]) -> list[Vectors]:
@@ -148,11 +165,15 @@ class Encoder:
             network = kind(name, device=str(device)).eval()
         if self.max_length is not None:
             network.max_seq_length = min(self.max_length, network.max_seq_length or self.max_length)
+        if self.weights is not None and (found := weigh(network)) != self.weights:
+            problem = f"{name!r} has the weights {found}, the vectors were made with {self.weights}"
+            fix = "pass the model that made the vectors, or build_vectors again with this one"
+            raise StageError("the vectors were made by another model", [problem], fix=fix)
         return network
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""
-        return {"model": self.model, "device": self.device, "max_length": self.max_length, "batch_size": self.batch_size}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -1,34 +1,41 @@
-"""A collection encoded once: the folder that ``bi_encoder`` and ``late_interaction`` read."""
+"""A collection encoded once: the folder that ``dense``, ``bi_encoder`` and ``late_interaction`` read."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from more_itertools import chunked, peekable
+from more_itertools import chunked
 from tqdm import tqdm
 
-from pt_cascade.collections.cache import build_once
-from pt_cascade.errors import CascadeError
+from pt_cascade.errors import CascadeError, StageError
+from pt_cascade.stages.claiming import claimed, deliver
 from pt_cascade.stages.encoders import Encoder
 from pt_cascade.stages.intake import Intake
-from pt_cascade.stages.reranker import require
+from pt_cascade.stages.query_encoders import own_encoder
+from pt_cascade.stages.records import append, cut, hash_text, read_records, write_record
+from pt_cascade.stages.storing import store
+from pt_cascade.stages.upstream import DualEncoder, UpstreamEncoder
 from pt_cascade.stages.vectors import open_vectors
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pt_cascade.stages.encoders import Vectors
+    from pt_cascade.stages.makers import Maker
+    from pt_cascade.stages.query_encoders import AnyEncoder, Model
 
 _AT_ONCE = 512
 
 
 def build_vectors(
     docs: Iterable[Mapping[str, str]],
-    model: str | os.PathLike[str],
+    model: Model,
     path: str | os.PathLike[str],
     *,
     tokens: bool = False,
@@ -37,25 +44,32 @@ def build_vectors(
     batch_size: int = 32,
     verbose: bool = False,
 ) -> Path:
-    """Encode a collection once, for ``bi_encoder`` and, with ``tokens``, for ``late_interaction``.
+    """Encode a collection once, for ``dense``, ``bi_encoder`` and, with ``tokens``, ``late_interaction``, or go on doing so.
+
+    What is encoded is kept in ``.name.partial`` beside the folder until it is whole. However the process ends, the same call
+    goes on from there: it reads the documents again, checks that they are the same, and encodes those that follow. At most the last
+    512 documents are encoded twice, and the folder is byte for byte what it would have been. Another process that makes the same
+    folder is waited for.
 
     Args:
-        docs: Documents with ``docno`` and ``text``; each docno once.
-        model: A name on the hub or a local folder; see ``Encoder``.
+        docs: Documents with ``docno`` and ``text``; each docno once, in the same order every time.
+        model: A name on the hub, a local folder (see ``Encoder``), or a ``pyterrier_dr.BiEncoder``, which knows limit and device.
         path: The folder to make; nothing is done if it is there, made in the same way. It appears only when it is whole.
         tokens: Keep token vectors too: 2 bytes x dimension a token. A multi-vector model keeps them in any case, and nothing else.
         max_length: Tokens of a text that are read; None: the model's own limit.
         device: E.g. ``cpu``, ``cuda:0``; None: cuda where there is one.
         batch_size: Documents encoded at once.
-        verbose: Show a progress bar.
+        verbose: Show a progress bar, over all documents where ``docs`` knows their number.
 
     Returns:
         The folder.
 
     Raises:
-        CascadeError: There are fewer than two documents, or the folder was made by another model, or without tokens.
+        CascadeError: There are fewer than two documents; the folder, or what is kept of it, was made by another model, from other
+            documents or without tokens.
         FrameError: A document has no text, or a docno that is empty, has white space or stands twice.
         MissingError: The model cannot be loaded.
+        PipelineError: A ``pyterrier_dr.BiEncoder`` is told what it knows itself.
 
     Example:
         >>> import tempfile
@@ -65,23 +79,24 @@ def build_vectors(
         >>> open_vectors(vectors).vectors.shape
         (2, 384)
     """
-    encoder = Encoder(str(model), device, max_length, batch_size)
+    if isinstance(model, DualEncoder):
+        options = {"max_length": max_length, "device": device, "tokens": tokens or None}
+        encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)
+    else:
+        encoder = Encoder(str(model), device, max_length, batch_size)
+    whole = Path(path)
+    with claimed(whole) as folder:
+        if folder is not None:
+            deliver(folder, _encode(docs, encoder, folder, tokens=tokens, verbose=verbose), whole)
+    return _same_vectors(whole, encoder, tokens=tokens)
 
-    def build(folder: Path) -> None:
-        encoded = tqdm(_encode(Intake(docs), encoder, tokens=tokens), desc="encode", unit="doc", disable=not verbose)
-        _write(encoded, folder, encoder)
 
-    return _same_vectors(build_once(Path(path), build), encoder, tokens=tokens)
-
-
-def _same_vectors(path: Path, encoder: Encoder, *, tokens: bool) -> Path:
+def _same_vectors(path: Path, encoder: AnyEncoder, *, tokens: bool) -> Path:
     """Refuse a folder that was there and is not what was asked for."""
-    store = open_vectors(path)
-    asked = {"model": encoder.model, "max_length": encoder.max_length}
+    found = open_vectors(path).encoder
+    asked = encoder.maker if isinstance(encoder, UpstreamEncoder) else {"class": None, **encoder.told}
     problems = [
-        f"{path} was made with {name} {store.encoder.get(name)!r}, not {wanted!r}"
-        for name, wanted in asked.items()
-        if store.encoder.get(name) != wanted
+        f"{path} was made with {name} {found.get(name)!r}, not {asked[name]!r}" for name in asked if found.get(name) != asked[name]
     ]
     if tokens and not (path / "tokens.npy").exists():
         problems.append(f"{path} has no token vectors")
@@ -90,49 +105,80 @@ def _same_vectors(path: Path, encoder: Encoder, *, tokens: bool) -> Path:
     return path
 
 
-def _encode(docs: Intake, encoder: Encoder, *, tokens: bool) -> Iterator[tuple[str, Vectors | None, Vectors | None]]:
-    """Yield docno, vector and token vectors, many documents at a time so that like lengths meet in a batch."""
-    for some in chunked(docs, _AT_ONCE):
-        docnos, texts = [doc["docno"] for doc in some], [doc["text"] for doc in some]
-        if encoder.multi_vector:
-            yield from ((docno, None, late) for docno, late in zip(docnos, encoder.document_tokens(texts), strict=True))
-        elif tokens:
-            pairs = encoder.documents_and_tokens(texts)
-            yield from ((docno, *pair) for docno, pair in zip(docnos, pairs, strict=True))
-        else:
-            yield from ((docno, vector, None) for docno, vector in zip(docnos, encoder.documents(texts), strict=True))
-    docs.verify()  # here, so that an unfit document is told before anything is made of its absence
+def _encode(docs: Iterable[Mapping[str, str]], encoder: AnyEncoder, folder: Path, *, tokens: bool, verbose: bool) -> Path:
+    """Encode what is not encoded yet; where that comes to nothing, nothing is left behind."""
+    intake = Intake(docs)
+    try:
+        maker = encoder.maker
+        done = cut(folder, _AT_ONCE)
+        _same_job(folder, {**maker, "tokens": tokens or encoder.multi_vector}, begun=done > 0)
+        reading = iter(intake)
+        _same_documents(reading, intake, folder)
+        with tqdm(total=length_hint(docs) or None, initial=done, desc="encode", unit="doc", disable=not verbose) as bar:
+            for some in chunked(reading, _AT_ONCE):
+                if intake.error is not None:  # the chunk is not full, and will come again
+                    break
+                write_record(folder, some, *_vectors(some, encoder, tokens=tokens))
+                bar.update(len(some))
+        _check_whole(intake)
+        return store(folder, maker)
+    except BaseException:
+        if not cut(folder, _AT_ONCE):
+            shutil.rmtree(folder)
+        raise
 
 
-def _write(encoded: Iterable[tuple[str, Vectors | None, Vectors | None]], folder: Path, encoder: Encoder) -> None:
-    """Write what was encoded in FlexIndex's own form, tokens beside it, document by document."""
-    require("npids", why="stored vectors")
-    from npids import Lookup  # noqa: PLC0415 - comes with pyterrier_dr
+def _check_whole(intake: Intake) -> None:
+    """Refuse a collection that did not come in whole, or that FlexIndex's own table of docnos, npids, cannot hold."""
+    intake.verify()
+    if (count := len(intake.seen)) < 2:  # noqa: PLR2004 - npids divides by the number of docnos less one
+        raise CascadeError("there is too little to encode", [f"docs gave {count} document(s), expected 2 or more"])
 
-    encoded = peekable(encoded)
-    if len(first := encoded[:2]) < 2:  # noqa: PLR2004 - npids, FlexIndex's own table of docnos, cannot hold a single one
-        raise CascadeError("there is too little to encode", [f"docs gave {len(first)} document(s), expected 2 or more"])
-    folder.mkdir(parents=True, exist_ok=True)
-    lengths, size = [], 0
-    with (
-        (folder / "vecs.f4").open("wb") as vecs,
-        (folder / "tokens.f2").open("wb") as late,
-        Lookup.builder(folder / "docnos.npids") as ids,
-    ):
-        for docno, vector, token_vectors in encoded:
-            ids.add(docno)
-            lengths.append(0 if token_vectors is None else len(token_vectors))
-            if vector is not None:
-                size = len(vector)
-                vecs.write(np.asarray(vector, np.float32).tobytes())
-            if token_vectors is not None:
-                late.write(token_vectors.astype(np.float16).tobytes())
-    if any(lengths):
-        np.save(folder / "tokens.npy", np.cumsum([0, *lengths]))
+
+def _vectors(
+    docs: Sequence[Mapping[str, str]], encoder: AnyEncoder, *, tokens: bool
+) -> tuple[Vectors | None, list[Vectors] | None]:
+    """Encode a chunk of documents, many at a time so that like lengths meet in a batch."""
+    texts = [doc["text"] for doc in docs]
+    if isinstance(encoder, UpstreamEncoder) or not (tokens or encoder.multi_vector):
+        vectors, late = encoder.documents(texts), None
+    elif encoder.multi_vector:
+        return None, encoder.document_tokens(texts)
     else:
-        (folder / "tokens.f2").unlink()
-    made_by = {"model": encoder.model, "max_length": encoder.max_length}
-    (folder / "encoder.json").write_text(json.dumps(made_by), encoding="utf-8")
-    meta = {"type": "dense_index", "format": "flex", "vec_size": size, "doc_count": len(lengths)}
-    if size:
-        (folder / "pt_meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        pairs = list(encoder.documents_and_tokens(texts))
+        vectors, late = np.stack([vector for vector, _ in pairs]), [some for _, some in pairs]
+    if not (finite := np.isfinite(vectors).all(axis=1)).all():
+        problem = f"{int((~finite).sum())} of {len(docs)} document(s), first docno {docs[int(np.argmin(finite))]['docno']}"
+        raise StageError(f"{encoder.model} made a vector with a value that is not finite", [problem])
+    return vectors, late
+
+
+def _same_job(folder: Path, job: Maker, *, begun: bool) -> None:
+    """Write down what is done in a folder, or refuse to go on with something else."""
+    file = folder / "job.json"
+    if not begun:
+        file.unlink(missing_ok=True)
+        append(file, json.dumps(job).encode())
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if problems := [f"{name} is {job[name]!r}, was {found.get(name)!r}" for name in job if found.get(name) != job[name]]:
+        raise CascadeError(f"{folder} was begun in another way", problems, fix=f"rm -r {folder}, or go on as it was begun")
+
+
+def _same_documents(reading: Iterator[Mapping[str, str]], intake: Intake, folder: Path) -> None:
+    """Read the documents that are encoded already, and refuse to go on with others."""
+    known = ((docno, text) for record in read_records(folder) for docno, text in zip(record.docnos, record.hashes, strict=True))
+    for place, (docno, text) in enumerate(known, 1):
+        doc = next(reading, None)
+        if doc is None:
+            if intake.error is not None:
+                raise intake.error
+            is_now = "is not there"
+        elif doc["docno"] != docno:
+            is_now = f"is {doc['docno']!r}"
+        elif hash_text(doc["text"]) != text:
+            is_now = "has another text"
+        else:
+            continue
+        fix = f"rm -r {folder}, or give the same documents in the same order"
+        raise CascadeError(f"{folder} was begun with other documents", [f"document {place} was {docno!r} and {is_now}"], fix=fix)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages.encoders import Encoder
+from pt_cascade.stages.query_encoders import known_model
 from pt_cascade.stages.reranker import Reranker
 from pt_cascade.stages.vectors import open_vectors
 
@@ -50,7 +51,7 @@ def late_interaction(
 
     Raises:
         MissingError: The folder is not there.
-        PipelineError: Nobody knows the model.
+        PipelineError: Nobody knows the model, or the vectors were made by a bi-encoder of pyterrier_dr, which has no tokens.
 
     References:
         Khattab & Zaharia, "ColBERT", SIGIR 2020, equation 3.
@@ -63,11 +64,13 @@ def late_interaction(
         [1, 0]
     """
     store = None if vectors is None else open_vectors(vectors)
-    known = model or (store.encoder.get("model") if store else None)
-    if not known:
-        problem = "neither model nor vectors was given" if store is None else f"{store.path} does not say which model made it"
-        raise PipelineError("the encoder is unknown", [problem], fix="late_interaction('org/name or folder')")
-    return LateInteraction(Encoder(str(known), device, max_length, batch_size), store, text_field)
+    if store is None and model is None:
+        fix = "late_interaction('org/name or folder')"
+        raise PipelineError("the encoder is unknown", ["neither model nor vectors was given"], fix=fix)
+    known = known_model(store, model, "late_interaction") if store else str(model)
+    weights = store.encoder.get("weights") if store else None
+    encoder = Encoder(known, device, max_length, batch_size, weights=None if weights is None else str(weights))
+    return LateInteraction(encoder, store, text_field)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A folder made here is a FlexIndex (``vecs.f4``, ``docnos.npids``, ``pt_meta.json``) and holds besides
 
-- ``encoder.json``: the model that made it and its token limit, so that ``bi_encoder`` and ``late_interaction`` need not be told;
+- ``encoder.json``: what made it (see ``makers``), so that ``dense``, ``bi_encoder`` and ``late_interaction`` need not be told;
 - ``tokens.f2``, ``tokens.npy``: token vectors in float16, and where each document's begin, shape (documents + 1,).
 """
 
@@ -46,10 +46,10 @@ class VectorStore:
 
     @cached_property
     def encoder(self) -> dict[str, str | int | None]:
-        """The ``model`` and ``max_length`` that made the folder; empty for a FlexIndex made elsewhere."""
+        """What made the folder (see ``makers``); empty for a FlexIndex made elsewhere."""
         file = Path(self.path) / "encoder.json"
         with self._whole():
-            read: dict[str, str | int | None] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            read: dict[str, str | int | None] = dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
         return read
 
     @cached_property
@@ -72,6 +72,31 @@ class VectorStore:
             flat = np.memmap(Path(self.path) / "tokens.f2", mode="r", dtype=np.float16)
             self._check_count(len(starts) - 1)
             return flat.reshape(int(starts[-1]), -1), starts
+
+    @cached_property
+    def docnos(self) -> NDArray[np.object_]:
+        """The docno of each row, shape (documents,)."""
+        return np.array(list(self._places), object)
+
+    def check_query(self, query: Vectors, model: str, stage: str) -> None:
+        """Refuse a query's vector that cannot be compared with the documents'.
+
+        Args:
+            query: Shape (dimension,).
+            model: What made it, for the error.
+            stage: Who asks, for the error.
+
+        Raises:
+            StageError: It has another size, or a value that is not finite.
+        """
+        size = self.vectors.shape[1]
+        problems = []
+        if len(query) != size:
+            problems.append(f"{model} makes vectors of size {len(query)}, {self.path} holds size {size}")
+        if not np.isfinite(query).all():
+            problems.append(f"{model} made a vector with a value that is not finite")
+        if problems:
+            raise StageError(f"stage {stage!r} cannot compare", problems, fix=f"{stage}(vectors), with the model that made them")
 
     def rows(self, docno: pd.Series[str], stage: str) -> Ints:
         """Look documents up.

@@ -1,0 +1,169 @@
+"""Dense retrieval as the first stage: every document's vector is compared with the query's, and none is missed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+from more_itertools import chunked
+from tqdm import tqdm
+
+from pt_cascade.errors import PipelineError, StageError
+from pt_cascade.frames import canonical_topics
+from pt_cascade.stages.engines import check_engine, start_engine
+from pt_cascade.stages.query_encoders import query_encoder
+from pt_cascade.stages.searching import Searcher
+from pt_cascade.stages.similarity import check_similarity
+from pt_cascade.stages.upstream import DualEncoder
+from pt_cascade.stages.vectors import open_vectors
+
+if TYPE_CHECKING:
+    import os
+
+    from pyterrier_dr import FlexIndex
+
+    from pt_cascade.ranking import Floats, Ints
+    from pt_cascade.stages.engines import Engine
+    from pt_cascade.stages.query_encoders import AnyEncoder, Model
+    from pt_cascade.stages.similarity import Similarity
+    from pt_cascade.stages.vectors import VectorStore
+
+_AT_ONCE = 64
+
+
+def dense(
+    vectors: str | os.PathLike[str] | FlexIndex,
+    *,
+    model: Model | None = None,
+    num_results: int = 1000,
+    engine: Engine | None = None,
+    similarity: Similarity = "dot",
+    prompt: str | None = None,
+    device: str | None = None,
+    verbose: bool = False,
+) -> Dense:
+    """Retrieve the documents whose stored vectors are most similar to the query's: exactly, the same with every engine.
+
+    A query's results do not depend on the other queries, not in the last bit, and their scores are those of ``bi_encoder`` on the
+    same vectors. Equal scores are ranked in the order in which the documents were stored.
+
+    Args:
+        vectors: A folder made by ``build_vectors``, or any FlexIndex (then ``model`` must be told).
+        model: What encodes the queries: a name on the hub, a local folder, or a ``pyterrier_dr.BiEncoder``; None: what encoded the
+            documents. Another than that is refused, by its weights.
+        num_results: Documents a query, at least 1; all where there are fewer.
+        engine: ``torch``, ``numpy`` or ``faiss``; None: torch. It changes the time, never the results.
+        similarity: ``dot`` or ``cos``; the same for models whose vectors have length 1. A FlexIndex's own ``sim_fn`` is not asked.
+        prompt: Stands before each query, e.g. ``"query: "``; None: the model's own prompt for queries, if it has one.
+        device: Where queries are encoded, unless by a ``pyterrier_dr.BiEncoder``, which knows its own; and where torch searches: on
+            a GPU it keeps all vectors, 4 bytes x documents x dimension. None: cuda where there is one.
+        verbose: Show a progress bar, one tick a query.
+
+    Returns:
+        A transformer: Frame[qid, query, ...] to Frame[qid, query, ..., docno, score, rank], rows in rank order.
+
+    Raises:
+        MissingError: The folder or the engine is not there.
+        PipelineError: Nobody knows the model, or it is another than made the vectors, or an argument is none of those above.
+
+    Example:
+        >>> import tempfile
+        >>> import pt_cascade as ptc
+        >>> from pt_cascade.stages.encoding import build_vectors
+        >>> docs = [{"docno": "d1", "text": "a lion sleeps"}, {"docno": "d2", "text": "sorting numbers"}]
+        >>> vectors = build_vectors(docs, ptc.default_model(), tempfile.mkdtemp() + "/v")
+        >>> dense(vectors).search("order digits")["docno"].tolist()
+        ['d2', 'd1']
+    """
+    if type(num_results) is not int or num_results < 1:
+        raise PipelineError("dense cannot be made", [f"num_results is {num_results!r}, expected a whole number, 1 or more"])
+    check_similarity(similarity)
+    check_engine(engine or "torch")
+    store = open_vectors(vectors)
+    encoder = query_encoder(store, model, "dense", device=None if isinstance(model, DualEncoder) else device, prompt=prompt)
+    return Dense(store, encoder, num_results, engine or "torch", similarity, device, verbose)
+
+
+@dataclass(frozen=True)
+class Dense(pt.Transformer):  # type: ignore[misc]
+    """Exact retrieval over stored vectors; made by ``dense``.
+
+    Attributes:
+        store: The documents' vectors.
+        encoder: The queries' model.
+        num_results: Documents a query.
+        engine: ``torch``, ``numpy`` or ``faiss``.
+        similarity: ``dot`` or ``cos``.
+        device: Where torch searches.
+        verbose: Whether to show a progress bar.
+    """
+
+    schematic: ClassVar[dict[str, str | None]] = {"label": "Dense", "help_url": None}
+    depends: ClassVar[str] = "point"
+    documents: ClassVar[str] = "any"
+    stage_name: ClassVar[str] = "dense"
+
+    store: VectorStore
+    encoder: AnyEncoder
+    num_results: int = 1000
+    engine: Engine = "torch"
+    similarity: Similarity = "dot"
+    device: str | None = None
+    verbose: bool = False
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Retrieve.
+
+        Args:
+            inp: Frame[qid, query, ...], each qid once.
+
+        Returns:
+            Frame[qid, query, ..., docno, score, rank], queries in their order, rows in rank order.
+
+        Raises:
+            FrameError: A qid or a query is missing, or a qid stands twice.
+            StageError: The query's vectors cannot be compared with the documents'.
+        """
+        pt.validate.query_frame(inp, extra_columns=["query"], context=self)
+        topics = canonical_topics(inp)
+        found = self._search(topics["query"].tolist()) if len(topics) else []
+        counts = [len(rows) for rows, _ in found]
+        results = topics.iloc[np.repeat(np.arange(len(topics)), counts)].reset_index(drop=True)
+        docnos = [docno for rows, _ in found for docno in self.store.docnos[rows]]
+        scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
+        places = np.concatenate([np.empty(0, np.int64), *map(np.arange, counts)])
+        return results.assign(docno=pd.Series(docnos, dtype=str), score=scores, rank=places)
+
+    def fuse_rank_cutoff(self, k: int) -> Dense | None:
+        """Retrieve no more than a cut-off passes on: the first k are the same, ties included."""
+        return replace(self, num_results=k) if 1 <= k < self.num_results else None
+
+    def _search(self, queries: list[str]) -> list[tuple[Ints, Floats]]:
+        """Give the rows and scores for each query; each text is encoded and searched once."""
+        code, texts = pd.factorize(np.array(queries, object))
+        found: list[tuple[Ints, Floats]] = []
+        with tqdm(total=len(texts), desc="dense", unit="query", disable=not self.verbose) as bar:
+            for some in chunked(texts.tolist(), _AT_ONCE):
+                vectors = self.encoder.queries(some)
+                for vector in vectors:
+                    self.store.check_query(vector, self.encoder.model, self.stage_name)
+                found += self._searcher.search(vectors, self.num_results)
+                bar.update(len(some))
+        return [found[n] for n in code]
+
+    @cached_property
+    def _searcher(self) -> Searcher:
+        searcher = Searcher(self.store.vectors, self.similarity, start_engine(self.engine, self.device))
+        finite = np.isfinite(searcher.lengths)
+        if not finite.all():
+            problem = f"{int((~finite).sum())} of {len(finite)} document(s), first docno {self.store.docnos[np.argmin(finite)]}"
+            raise StageError(f"{self.store.path} holds a vector without a finite length", [problem], fix="build_vectors again")
+        return searcher
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle the arguments only: a copy loads its own model."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
