@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pt_cascade.ranking import Ints
-
-TRACE_COLUMNS = ("stage", "qid", "docs_in", "docs_out", "pairs", "ms", "shared_by")
+    from pt_cascade.ranking import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,8 @@ class Run:
         trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
             retriever; ``docs_out`` counts what passed the cut-off; ``pairs`` counts (query, document) pairs that a model scored;
             ``ms`` is the stage's time for the chunk divided by ``shared_by``, the queries in it: sums are exact, but only rows
-            with ``shared_by`` 1 time a single query.
+            with ``shared_by`` 1 time a single query. Where a transformer keeps accounts (``llm_judge``: calls, tokens, dollars,
+            repairs), further columns have them, by the names in its ``accounts``; NaN for other stages.
     """
 
     results: pd.DataFrame
@@ -194,7 +193,9 @@ def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
         traces.append(_trace(step, qids))
         steps = [*steps, step] if tail == "keep" else [step]
     results = append_tail(steps) if tail == "keep" else steps[-1].kept
-    trace = pd.DataFrame({name: np.concatenate([part[name] for part in traces]) for name in TRACE_COLUMNS})
+    nothing = np.full(len(qids), np.nan)  # for a stage without such an account
+    names = dict.fromkeys(name for part in traces for name in part)
+    trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
     return Run(cascade.end(results), trace)
 
 
@@ -213,4 +214,14 @@ def _trace(step: Step, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
         "pairs": count(step.pairs),
         "ms": np.full(every, step.ms / max(every, 1)),
         "shared_by": np.full(every, every),
+        **_read_accounts(step, qids),
     }
+
+
+def _read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
+    """Read what a stage's transformers account for on each query's rows; 0 for a query without any."""
+    names = [name for part in step.stage.transformers for name in getattr(part, "accounts", ()) if name in step.ranked]
+    if not names:
+        return {}
+    first = step.ranked.drop_duplicates("qid").set_index("qid")[names].astype(np.float64).reindex(qids, fill_value=0.0)
+    return {name: first[name].to_numpy() for name in names}

@@ -1,0 +1,94 @@
+"""A frame of results as cases to be judged: each query with its instruction and its documents, in the order of their ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.errors import FrameError
+
+if TYPE_CHECKING:
+    from pt_cascade.ranking import Ints
+
+INSTRUCTION = "instruction"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A query and its documents.
+
+    Attributes:
+        number: Which query of the frame it is, from 0.
+        qid: Its qid.
+        query: Its text.
+        instruction: What to look for; empty where nobody said.
+        rows: Where its documents stand in the frame, in the order of their ranks, equal ones in row order.
+        texts: Their texts, in that order.
+    """
+
+    number: int
+    qid: str
+    query: str
+    instruction: str
+    rows: Ints = field(compare=False)
+    texts: tuple[str, ...]
+
+
+def read_cases(results: pd.DataFrame, text_field: str, instruction: str) -> list[Case]:
+    """Take a frame apart, query by query.
+
+    Args:
+        results: Frame[qid, query, docno, text, ...]; where it has no rank, the rows are taken as ranked. A column ``instruction``
+            adds to what is asked of each query; None, NaN and an empty text add nothing.
+        text_field: The column with the documents' texts.
+        instruction: What is asked of every query; it comes first.
+
+    Returns:
+        A case a query, in order of first appearance; every row in one.
+
+    Raises:
+        FrameError: The rows of a query differ in its text or instruction, or an instruction is no text.
+
+    Example:
+        >>> frame = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "text": ["x", "y"], "rank": [1, 0]})
+        >>> [case.texts for case in read_cases(frame, "text", "")]
+        [('y', 'x')]
+    """
+    own = _read_instructions(results)
+    _check_alike(results, own)
+    query, qids = pd.factorize(results["qid"])
+    rank = results["rank"].to_numpy(np.float64, na_value=np.nan) if "rank" in results else np.zeros(len(results))
+    order = np.lexsort((rank, query))
+    texts, words = results[text_field].to_numpy(object), results["query"].to_numpy(object)
+    cases = []
+    for number, rows in enumerate(np.split(order, np.flatnonzero(np.diff(query[order])) + 1)):
+        wanted = "\n".join(filter(None, (instruction.strip(), own[rows[0]])))
+        cases.append(Case(number, str(qids[number]), str(words[rows[0]]), wanted, rows, tuple(texts[rows])))
+    return cases
+
+
+def _read_instructions(results: pd.DataFrame) -> list[str]:
+    if INSTRUCTION not in results:
+        return [""] * len(results)
+    column = results[INSTRUCTION]
+    missing = column.isna().to_numpy(bool)
+    values = column.to_numpy(object)
+    wrong = [row for row, value in enumerate(values) if not missing[row] and not isinstance(value, str)]
+    if wrong:
+        where = f"{len(wrong)} of {len(values)} row(s), first qid {results['qid'].iloc[wrong[0]]}: {values[wrong[0]]!r:.60}"
+        fix = 'topics["instruction"] = topics["instruction"].astype(str)'
+        raise FrameError("llm_judge cannot read its instructions", [f"instruction is not text in {where}"], fix=fix)
+    return ["" if gone else str(value).strip() for value, gone in zip(values, missing, strict=True)]
+
+
+def _check_alike(results: pd.DataFrame, instructions: list[str]) -> None:
+    """A query is asked as one."""
+    told = pd.DataFrame({"qid": results["qid"].to_numpy(object), "query": results["query"].to_numpy(object)})
+    different = told.assign(instruction=instructions).drop_duplicates()
+    twice = different.loc[different.duplicated("qid"), "qid"]
+    if len(twice):
+        problem = f"{twice.nunique()} qid(s) have more than one query or instruction, first {twice.iloc[0]}"
+        raise FrameError("llm_judge cannot tell what is asked", [problem], fix="give a rewritten query a qid of its own")

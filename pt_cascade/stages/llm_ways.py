@@ -1,0 +1,120 @@
+"""The three ways of judging: a grade for each document, a yes or no for each, or an order of them all."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from pt_cascade.stages.llm_answers import Reading, read_grade, read_ranking, read_verdict
+from pt_cascade.stages.llm_prompts import cut_text, load_prompt, number_documents
+from pt_cascade.stages.llm_stage import Desk, LlmJudge, by_place
+from pt_cascade.stages.llm_windows import slide
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from pt_cascade.stages.llm_cases import Case
+    from pt_cascade.stages.llm_messages import Answer
+    from pt_cascade.stages.llm_prompts import How
+
+_GRADES = (0, 3)
+_LISTED = 20  # the most that OpenAI lists at each place
+
+
+@dataclass(frozen=True)
+class PointJudge(LlmJudge[float]):
+    """Judges each document by itself."""
+
+    @abstractmethod
+    def read(self, answer: Answer) -> Reading[float]:
+        """Read a document's score in an answer."""
+
+    def jobs(self, case: Case, desk: Desk[float]) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Give a job a document; once one has failed, and the query with it, the rest is not asked for."""
+        for place in range(len(case.rows)):
+            yield partial(self._judge_one, case, place, desk)
+
+    async def _judge_one(self, case: Case, place: int, desk: Desk[float]) -> None:
+        if case.number in desk.accounts.failures:
+            return
+        document = cut_text(case.texts[place], self.max_words)
+        values = {"query": case.query, "document": document, "instruction": case.instruction}
+        score = await desk.ask(case, self.prompt.render(values), self.read)
+        if score is not None:
+            desk.scores[case.rows[place]] = score
+
+
+@dataclass(frozen=True)
+class GradedJudge(PointJudge):
+    """Scores a document by its grade."""
+
+    scale: tuple[int, int] = _GRADES
+
+    how: ClassVar[How] = "graded"
+
+    def read(self, answer: Answer) -> Reading[float]:
+        """Read a grade."""
+        reading = read_grade(answer.text, *self.scale)
+        return Reading(float(reading.value), reading.faults)
+
+    def _problems(self) -> Iterator[str]:
+        yield from super()._problems()
+        if tuple(map(type, self.scale)) != (int, int) or not 0 <= self.scale[0] < self.scale[1]:
+            yield f"scale is {self.scale!r}, expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)"
+        elif self.scale != _GRADES and self.prompt == load_prompt(None, self.how):
+            yield f"scale is {self.scale!r}, but the built-in prompt says what 0 to 3 mean, expected prompt='mine.txt' with it"
+
+
+@dataclass(frozen=True)
+class YesNoJudge(PointJudge):
+    """Scores a document by the log-odds of a yes."""
+
+    how: ClassVar[How] = "yes_no"
+
+    def read(self, answer: Answer) -> Reading[float]:
+        """Read log-odds."""
+        return read_verdict(answer.text, answer.places)
+
+    def extra_fields(self) -> Mapping[str, object]:
+        """Ask for log-probabilities."""
+        return {"logprobs": True, "top_logprobs": _LISTED}
+
+
+@dataclass(frozen=True)
+class ListwiseJudge(LlmJudge[tuple[int, ...]]):
+    """Orders the documents of a query, a window at a time, from the bottom up; the score is 1/rank."""
+
+    window: int = 20
+    step: int = 10
+
+    depends: ClassVar[str] = "list"
+    how: ClassVar[How] = "listwise"
+
+    def jobs(self, case: Case, desk: Desk[tuple[int, ...]]) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Give one job a query: each window waits for the one below."""
+        yield partial(self._judge_all, case, desk)
+
+    async def _judge_all(self, case: Case, desk: Desk[tuple[int, ...]]) -> None:
+        order = list(range(len(case.rows)))
+        for window in slide(len(order), self.window, self.step):
+            places = order[window]
+            texts = [cut_text(case.texts[place], self.max_words) for place in places]
+            values = {"query": case.query, "documents": number_documents(texts), "instruction": case.instruction}
+            prompt = self.prompt.render({**values, "count": str(len(texts))})
+            new = await desk.ask(case, prompt, partial(_read_order, n=len(texts)))
+            if new is None:
+                return
+            order[window] = [places[n] for n in new]
+        desk.scores[case.rows[order]] = by_place(len(order))
+
+    def _problems(self) -> Iterator[str]:
+        yield from super()._problems()
+        sizes = (self.window, self.step)
+        if not all(isinstance(size, int) for size in sizes) or not 1 <= self.step < self.window:
+            yield f"window is {self.window!r} and step {self.step!r}, expected whole numbers, 1 or more, the step below the window"
+
+
+def _read_order(answer: Answer, n: int) -> Reading[tuple[int, ...]]:
+    return read_ranking(answer.text, n)

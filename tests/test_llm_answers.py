@@ -1,0 +1,221 @@
+"""Answers of language models, read by rule: any text gives an order, a grade or log-odds, and each repair is named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import shared
+from hypothesis import example, given
+from hypothesis import strategies as st
+from llm_servers import chat, scripted
+
+from pt_cascade.errors import CascadeWarning
+from pt_cascade.stages.llm_answers import SURE, read_grade, read_ranking, read_verdict
+from pt_cascade.stages.llm_judge import llm_judge
+from pt_cascade.trec import read_run
+
+BITS = [*"[]0123²٣.\n", " > ", "[1]", "[2]", "[3]", "20", "-1", "2.0", "2.5", "9" * 5000, "\ud800", "<think>", "</think>"]
+BITS += ["score: ", "grade", "relevance is ", "/3", "out of 3", "yes", "No", "no.", "not"]
+ANSWERS = st.one_of(st.text(), st.lists(st.sampled_from(BITS), max_size=12).map("".join))
+
+
+@pytest.fixture(scope="session")
+def llm_windows() -> list[dict[str, object]]:
+    """1,161 real answers of three LLMs to listwise prompts, with the windows they were given."""
+    file = shared("PT_CASCADE_DATA", "data", "llm_windows") / "responses.jsonl.gz"
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _orders(file: Path) -> dict[str, list[str]]:
+    run = read_run(file).sort_values("rank")
+    return {str(qid): docs["docno"].tolist() for qid, docs in run.groupby("qid")}
+
+
+def test_real_answers_give_the_published_runs(llm_windows: list[dict[str, object]], dl19_folder: Path) -> None:
+    """Golden: RankLLM's own runs, 43 queries of three LLMs, come out exactly when the 1,161 answers are read in file order."""
+    first = _orders(dl19_folder / "runs" / "rankllm.bm25-pyserini.res.gz")
+    made: dict[str, dict[str, list[str]]] = {}
+    for row in llm_windows:
+        order = made.setdefault(row["run"], {}).setdefault(row["qid"], list(first[row["qid"]]))
+        window = slice(row["start"], row["end"])
+        docs = order[window]
+        order[window] = [docs[place] for place in read_ranking(row["response"], len(docs)).value]
+    assert sum(map(len, made.values())) == 3 * 43
+    for name, orders in made.items():
+        assert orders == _orders(dl19_folder / "runs" / f"{name}.res.gz"), name
+
+
+def test_the_stage_itself_makes_the_published_runs(llm_windows: list[dict[str, object]], dl19_folder: Path) -> None:
+    """Golden, through a server that gives Vicuna 7B's real answers: the run, and every repair in the account."""
+    name = "rankllm.bm25-pyserini.vicuna7b-zs.k100.1"
+    runs = {run: read_run(dl19_folder / "runs" / f"{run}.res.gz") for run in ("rankllm.bm25-pyserini", name)}
+    answers: dict[str, list[str]] = {}
+    for row in llm_windows:
+        if row["run"] == name:
+            answers.setdefault(row["qid"], []).append(row["response"])
+    first = runs["rankllm.bm25-pyserini"]
+    with scripted() as server:
+        server.do(lambda call: chat(answers[call.prompt.split("Query: ")[1].split()[0]].pop(0)))
+        stage = llm_judge("vicuna", how="listwise", base_url=server.url, api_key_env=None)
+        with pytest.warns(CascadeWarning, match=r"381 answer\(s\) were repaired"):
+            out = stage.transform(first.assign(query=first["qid"], text=first["docno"]))
+    wanted = runs[name].set_index(["qid", "docno"])["rank"]
+    assert out.set_index(["qid", "docno"])["rank"].loc[wanted.index].tolist() == wanted.tolist()
+    assert out.drop_duplicates("qid")[["llm_calls", "llm_repaired", "llm_unread"]].sum().tolist() == [387, 381, 3]
+
+
+def test_real_answers_are_repaired_so_often(llm_windows: list[dict[str, object]]) -> None:
+    """Golden counts, by a script apart from the parser: 936 of 1,161 answers need a repair."""
+    faults = Counter(fault for row in llm_windows for fault in read_ranking(row["response"], row["end"] - row["start"]).faults)
+    assert faults == {"malformed": 771, "unread": 4, "partial": 442, "repeated": 533}
+    assert sum(not read_ranking(row["response"], row["end"] - row["start"]).faults for row in llm_windows) == 225
+
+
+@given(ANSWERS, st.integers(1, 25))
+@example("9" * 5000, 3)
+@example("[²] > [٣]", 3)
+def test_any_answer_is_an_order(text: str, n: int) -> None:
+    """A permutation, and that of a slow reading letter by letter: numbers of ASCII digits, in order, the rest behind."""
+    reading = read_ranking(text, n)
+    assert sorted(reading.value) == list(range(n))
+    assert reading.faults <= {"malformed", "unread", "partial", "repeated"}
+    said = text.rsplit("</think>", maxsplit=1)[-1].split("<think>", maxsplit=1)[0]
+    words = "".join(letter if letter in "0123456789" else " " for letter in said).split()
+    slow: list[int] = []
+    for word in words:
+        place = int(word) - 1 if len(word) < 6 else -1
+        if 0 <= place < n and place not in slow:
+            slow.append(place)
+    assert list(reading.value) == slow + [place for place in range(n) if place not in slow]
+    assert ("unread" in reading.faults) == (not slow)
+    assert ("partial" in reading.faults) == (0 < len(slow) < n)
+
+
+@given(st.integers(1, 30).flatmap(lambda n: st.permutations(range(n))))
+def test_an_order_in_the_form_asked_for_is_read_without_repair(order: list[int]) -> None:
+    """What a judge means is what is read: reading undoes writing."""
+    reading = read_ranking(" > ".join(f"[{place + 1}]" for place in order), len(order))
+    assert (list(reading.value), reading.faults) == (order, frozenset())
+
+
+RANKINGS = {
+    "in form": ("[2] > [1] > [3]", (1, 0, 2), set()),
+    "a missing bracket": ("2] > [1] > [3]", (1, 0, 2), {"malformed"}),
+    "prose": ("Here: [3] > [1] > [2].", (2, 0, 1), {"malformed"}),
+    "partial": ("[3]", (2, 0, 1), {"partial"}),
+    "repeated": ("[3] > [3] > [1] > [2]", (2, 0, 1), {"repeated"}),
+    "out of range": ("[7] > [2] > [0] > [1] > [3]", (1, 0, 2), {"malformed"}),
+    "refusal": ("I'm sorry, but I can't help with that.", (0, 1, 2), {"malformed", "unread"}),
+    "empty": ("", (0, 1, 2), {"malformed", "unread"}),
+    "a thought": ("<think>[1] first?</think>\n[3] > [2] > [1]", (2, 1, 0), set()),
+    "only a thought": ("<think>[3] > [2] > [1] or", (0, 1, 2), {"malformed", "unread"}),
+}
+
+
+@pytest.mark.parametrize("case", RANKINGS)
+def test_each_rule_of_an_order(case: str) -> None:
+    """By hand: what is read, and what is said about it."""
+    text, value, faults = RANKINGS[case]
+    reading = read_ranking(text, 3)
+    assert (reading.value, reading.faults) == (value, faults)
+
+
+@given(ANSWERS, st.integers(0, 3), st.integers(1, 9))
+def test_any_answer_is_a_grade_of_the_scale(text: str, lowest: int, more: int) -> None:
+    """Never outside; unread means the lowest; in the form asked for means that the number stands there, and no other."""
+    reading = read_grade(text, lowest, lowest + more)
+    assert lowest <= reading.value <= lowest + more
+    if "unread" in reading.faults:
+        assert reading.value == lowest
+    if not reading.faults:
+        assert int(text.rsplit("</think>", maxsplit=1)[-1].split("<think>", maxsplit=1)[0]) == reading.value
+
+
+@given(
+    st.integers(0, 3),
+    st.sampled_from(["{}", " {}\n", "##final score: {}", '{{"O": {}}}', "Grade: {}/3", "The score is: {} out of 3."]),
+)
+def test_a_grade_is_read_in_the_forms_that_judges_use(grade: int, form: str) -> None:
+    """Golden forms: UMBRELA's ``##final score``, Thomas et al.'s JSON, and the usual phrases."""
+    assert read_grade(form.format(grade), 0, 3).value == grade
+    assert "unread" not in read_grade(form.format(grade), 0, 3).faults
+
+
+GRADES = {
+    "alone": ("2", 2, set()),
+    "in words": ("The grade: 3, since it answers.", 3, {"malformed"}),
+    "the last that is called so": ("score: 1? No. Final score: 2", 2, {"malformed"}),
+    "the only number": ("I would say 2.", 2, {"malformed"}),
+    "whole": ("2.0", 2, {"malformed"}),
+    "between": ("2.5", 0, {"malformed", "unread"}),
+    "outside": ("7", 0, {"malformed", "unread"}),
+    "below": ("score: -2", 0, {"malformed", "unread"}),
+    "two numbers": ("1 or 2", 0, {"malformed", "unread"}),
+    "none": ("relevant", 0, {"malformed", "unread"}),
+    "after a thought": ("<think>3? 2?</think>1", 1, set()),
+}
+
+
+@pytest.mark.parametrize("case", GRADES)
+def test_each_rule_of_a_grade(case: str) -> None:
+    """By hand: nothing is guessed from several numbers, and none is bent to fit the scale."""
+    text, value, faults = GRADES[case]
+    reading = read_grade(text, 0, 3)
+    assert (reading.value, reading.faults) == (value, faults)
+
+
+TOKENS = st.sampled_from(["Yes", " yes", "No", "NO", "The", "", "</think>"])
+ODDS = st.floats(allow_nan=False, allow_infinity=False)
+PLACES = st.lists(st.lists(st.tuples(TOKENS, ODDS), max_size=4).map(tuple), max_size=4)
+
+
+@given(ANSWERS, PLACES)
+def test_any_answer_has_finite_log_odds(text: str, places: list[tuple[tuple[str, float], ...]]) -> None:
+    """Whatever the text and the log-probabilities, and within the limits."""
+    reading = read_verdict(text, places)
+    assert -SURE <= reading.value <= SURE
+    assert not math.isnan(reading.value)
+
+
+@given(st.floats(-30, 0), st.floats(-30, 0))
+def test_log_odds_are_those_of_the_two_probabilities(yes: float, no: float) -> None:
+    """Golden: the logit of p(yes) / (p(yes) + p(no)), by probabilities; and with yes and no exchanged, its opposite."""
+    value = read_verdict("Yes", [(("Yes", yes), ("No", no))]).value
+    p, q = math.exp(yes), math.exp(no)
+    assert value == pytest.approx(math.log(p / (p + q)) - math.log(q / (p + q)), abs=1e-6)
+    assert read_verdict("Yes", [(("Yes", no), ("No", yes))]).value == pytest.approx(-value)
+
+
+VERDICTS = {
+    "a bare yes": ("Yes", [], SURE, {"bare"}),
+    "a bare no": (" no.", [], -SURE, {"bare"}),
+    "the first of both": ("No, yes", [], -SURE, {"malformed", "bare"}),
+    "neither": ("Perhaps", [], -SURE, {"malformed", "unread", "bare"}),
+    "another word": ("Nothing, yesterday", [], -SURE, {"malformed", "unread", "bare"}),
+    "spellings add up": ("Yes", [[("Yes", math.log(0.25)), (" yes", math.log(0.25)), ("No", math.log(0.125))]], math.log(4), set()),
+    "not listed": ("Yes", [[("Yes", -0.5), ("The", -3.0), ("A", -4.0)]], 3.5, set()),
+    "the first place where it stands": (
+        "It is no",
+        [[("It", -0.1), ("Yes", -2.0)], [(" no", -0.5), (" yes", -1.5)]],
+        -1.0,
+        {"malformed"},
+    ),
+    "else where it might": ("It is", [[("It", -0.1), ("Yes", -2.0), ("No", -5.0)]], 3.0, {"malformed"}),
+    "after a thought": ("<think>no</think>Yes", [[("no", -0.1)], [("</think>", 0.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
+    "a limit": ("Yes", [[("Yes", 0.0), ("No", -9999.0)]], SURE, set()),
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+def test_each_rule_of_a_verdict(case: str) -> None:
+    """By hand: where it is read, what counts as yes, and what is said about it."""
+    text, places, value, faults = VERDICTS[case]
+    reading = read_verdict(text, [tuple(place) for place in places])
+    assert reading.value == pytest.approx(value)
+    assert reading.faults == faults
