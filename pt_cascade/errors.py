@@ -7,6 +7,7 @@ CascadeError
 ├── StageError              a stage that failed, or broke its promise, while running
 ├── CollectionError         a collection that is unknown, incomplete or inconsistent
 ├── TableError              a score table that is damaged, or asked for what it does not hold
+├── StoreError              kept scores that are another stage's, damaged, or cannot be written
 ├── SweepError              cut-offs, measures, costs or a choice among them that make no sense
 └── MissingError            a package, model or file that is not there, and how to get it
 CascadeWarning              nothing is wrong yet, but you would want to know
@@ -70,6 +71,10 @@ class CollectionError(CascadeError):
 
 class TableError(CascadeError):
     """A score table that is damaged, or asked for what it does not hold."""
+
+
+class StoreError(CascadeError):
+    """Kept scores that are another stage's, damaged, or cannot be written."""
 
 
 class SweepError(CascadeError):

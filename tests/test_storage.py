@@ -321,8 +321,8 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
         f"invalid start byte. {AGAIN}",
     ),
     "a newer version": (
-        lambda: meta_of(lambda meta: meta.update(version=2)),
-        "cannot load the table t: its version is 2, newer than 1, which is all that is known here. "
+        lambda: meta_of(lambda meta: meta.update(version=3)),
+        "cannot load the table t: its version is 3, newer than 2, which is all that is known here. "
         "Fix: pip install --upgrade pt_cascade",
     ),
     "no version": (

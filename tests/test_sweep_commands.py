@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from pathlib import Path as File
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import pt_cascade as ptc
 from pt_cascade.analysis.tables import Column, Path, ScoreTable
 from pt_cascade.cli import main
-from pt_cascade.commands.sources import describe
+from pt_cascade.commands.sources import describe, read_cost
 from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, runners_up_table, top_table
 
 STAGES = ("bm25", "bi", "t5")
@@ -148,3 +149,11 @@ def test_warnings_come_without_their_line_of_code(saved: tuple[File, File], caps
     told = capsys.readouterr()
     assert told.err.startswith("pt-cascade: 12 queries are too few")
     assert ".py" not in told.err
+
+
+def test_costs_of_a_pairwise_stage_are_of_a_comparison() -> None:
+    """Milliseconds by hand are a comparison there, and a document elsewhere."""
+    arguments = Namespace(timings=None, costs=["t5=2", "duo=10"])
+    cost = read_cost(arguments, ("bm25", "t5", "duo"), pairwise={"duo"})
+    assert cost is not None
+    assert [(stage.per_doc_ms, stage.per_duel_ms) for stage in cost.stages] == [(0, 0), (2, 0), (0, 10)]

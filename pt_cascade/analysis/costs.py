@@ -11,7 +11,7 @@ import pandas as pd
 from pt_cascade.analysis.cutoffs import NO_CUT, as_vectors, check_cutoffs
 from pt_cascade.analysis.latency import PERCENTILES, Latency, check_percentiles, compose, take_percentiles, warn_of_few
 from pt_cascade.analysis.samples import Sample, sample_of
-from pt_cascade.analysis.stage_costs import StageCost
+from pt_cascade.analysis.stage_costs import StageCost, count_duels
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Cost:
     """What the stages of a cascade cost together, at any cut-offs.
 
     A stage is given at most as many documents as each cut-off before it lets through, and as the query retrieved; a re-ranker that
-    is given none is not run. The first stage retrieves: its cost is ``fixed_ms``.
+    is given none is not run, nor one that compares documents and is given one. The first stage retrieves: its cost is ``fixed_ms``.
 
     Attributes:
         stages: One entry a stage.
@@ -159,8 +159,9 @@ class Cost:
             percentiles: As for ``latency``.
 
         Returns:
-            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, usd], one row a vector: mean milliseconds, percentiles where single queries'
-            times are known, mean documents that stages after the first score, mean US dollars where there is a price.
+            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, duels, usd], one row a vector: mean milliseconds, percentiles where single
+            queries' times are known, mean documents that stages after the first score, mean duels where a stage has them, mean US
+            dollars where there is a price.
 
         Raises:
             SweepError: The vectors or docs are not what they should be, or nothing bounds the documents.
@@ -195,16 +196,16 @@ class Cost:
         return sample, levels
 
     def _work(self, stage: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
-        """Give a stage's documents and fitted time, shape (depths, rows); a re-ranker that is given nothing is not run."""
+        """Give a stage's documents and fitted time, shape (depths, rows); a re-ranker with nothing to do is not run."""
         if stage == 0:
             given = np.zeros((len(depth), len(sample.retrieved)))
             return given, self.stages[0].ms(given)
         given = np.minimum(depth[:, None], sample.retrieved).astype(np.float64)
-        return given, np.where(given > 0, self.stages[stage].ms(given), 0.0)
+        return given, np.where(given >= self.stages[stage].least, self.stages[stage].ms(given), 0.0)
 
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:
         """Add the stages up, each worked out once for each of its depths."""
-        ms, pairs, usd = np.zeros(len(depths)), np.zeros(len(depths)), np.zeros(len(depths))
+        ms, pairs, duels, usd = (np.zeros(len(depths)) for _ in range(4))
         sums = np.zeros((len(depths), len(sample.retrieved) if levels else 0))
         for n, stage in enumerate(self.stages):
             depth, code = np.unique(depths[:, n], return_inverse=True)
@@ -212,12 +213,14 @@ class Cost:
             means = sample.times(n, fitted, given, means=True)
             ms += means.mean(axis=1)[code]
             pairs += given.mean(axis=1)[code]
+            duels += count_duels(given).mean(axis=1)[code] if stage.compares else 0
             usd += stage.usd(given, means).mean(axis=1)[code]
             if levels:
                 sums += sample.times(n, fitted, given, means=False)[code]
         named = {f"p{level:g}_ms": column for level, column in zip(levels, take_percentiles(sums, levels).T, strict=True)}
+        fought = {"duels": duels} if any(one.compares for one in self.stages) else {}
         priced = any(one.usd_per_token or one.usd_per_search or one.usd_per_hour for one in self.stages)
-        return {"ms": ms, **named, "pairs": pairs, **({"usd": usd} if priced else {})}
+        return {"ms": ms, **named, "pairs": pairs, **fought, **({"usd": usd} if priced else {})}
 
 
 def _check_vectors(vectors: NDArray[np.generic], stages: int) -> Ints:

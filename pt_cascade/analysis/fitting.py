@@ -1,4 +1,4 @@
-"""Timings fitted: a fixed part and a part a document or token for each stage, and how each query's own times differ."""
+"""Timings fitted: a fixed part and a part a document, duel or token for each stage, and how each query's own times differ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from pt_cascade.analysis.costs import Cost
 from pt_cascade.analysis.samples import Residuals, Sample
-from pt_cascade.analysis.stage_costs import StageCost
+from pt_cascade.analysis.stage_costs import StageCost, count_duels
 from pt_cascade.analysis.timings import Per
 from pt_cascade.errors import SweepError
 
@@ -35,11 +35,17 @@ def fit_cost(timings: Timings, per: Per = "doc") -> Cost:
     """
     if per not in get_args(Per):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
-    parts = [timings.frame[timings.frame["stage"] == stage] for stage in timings.stages]
+    documents = timings.frame["docs_in"].to_numpy(np.float64)
+    work = np.where(timings.frame["stage"].isin(timings.pairwise), count_duels(documents), documents)
+    frame = timings.frame.assign(work=work)
+    parts = [frame[frame["stage"] == stage] for stage in timings.stages]
     _check(parts, per)
     if timings.mode == "throughput":
         parts = [part.groupby(["stage", "repeat", "share"], as_index=False, sort=False).mean(numeric_only=True) for part in parts]
-    stages = tuple(_fit_stage(part, per, first=n == 0) for n, part in enumerate(parts))
+    stages = tuple(
+        _fit_stage(name, part, per, first=n == 0, unit="duel" if name in timings.pairwise else "doc")
+        for n, (name, part) in enumerate(zip(timings.stages, parts, strict=True))
+    )
     return Cost(stages, _sample(timings, stages))
 
 
@@ -47,7 +53,7 @@ def _check(parts: list[pd.DataFrame], per: Per) -> None:
     """Refuse what cannot be told from these timings."""
     problems, fix = [], ""
     for part in parts[1:]:
-        seen = part.loc[part["docs_in"] > 0, "docs_in"]
+        seen = part.loc[part["work"] > 0, "docs_in"]
         if seen.nunique() < 2:  # noqa: PLR2004 - a line needs two points
             given = f"was given {seen.iloc[0]:g} document(s) every time" if len(seen) else "was never given a document"
             problems.append(f"stage {part['stage'].iloc[0]!r} {given}: that does not tell its fixed time from its time a document")
@@ -59,23 +65,21 @@ def _check(parts: list[pd.DataFrame], per: Per) -> None:
         raise SweepError("the timings cannot be fitted", problems, fix=fix)
 
 
-def _fit_stage(part: pd.DataFrame, per: Per, *, first: bool) -> StageCost:
-    """Fit one stage; a retriever's time is all fixed, and a stage that was given nothing was not run."""
-    name = str(part["stage"].iloc[0])
+def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, unit: str) -> StageCost:
+    """Fit one stage; a retriever's time is all fixed, and a stage that had nothing to do was not run."""
     if first:
         return StageCost(name, fixed_ms=float(part["ms"].mean()))
-    run = part[part["docs_in"] > 0]
+    run = part[part["work"] > 0]
     told = not run["tokens"].isna().any()
-    tokens = float(run["tokens"].sum() / run["docs_in"].sum()) if told else 0.0
-    load = run["tokens"] if per == "token" and told else run["docs_in"]
+    tokens = float(run["tokens"].sum() / run["work"].sum()) if told else 0.0
+    load = run["tokens"] if per == "token" and told else run["work"]
     usual = run.groupby("share")["ms"].transform("mean").to_numpy(np.float64)
     weight = 1 / np.where(usual > 0, usual, 1.0)
     scale = float(load.max()) or 1.0  # so that both columns are of one size
     lines = np.column_stack([np.ones(len(run)), load.to_numpy(np.float64) / scale])
     fixed, slope = nnls(lines * weight[:, None], run["ms"].to_numpy(np.float64) * weight)[0]
-    if per == "token" and told:
-        return StageCost(name, fixed_ms=fixed, per_token_ms=slope / scale, tokens_per_doc=tokens)
-    return StageCost(name, fixed_ms=fixed, per_doc_ms=slope / scale, tokens_per_doc=tokens)
+    slope_of = "per_token_ms" if per == "token" and told else f"per_{unit}_ms"
+    return StageCost(name, **{"fixed_ms": fixed, slope_of: slope / scale, f"tokens_per_{unit}": tokens})
 
 
 def _sample(timings: Timings, stages: tuple[StageCost, ...]) -> Sample:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.compiling import compiled
+from pt_cascade.analysis import lists
+from pt_cascade.analysis.compiling import compiled, forget_older
+from pt_cascade.analysis.lists import BOUND, FAR, SIZE, TAKEN, TIED, extend, insert, open_head, unsettle
 from pt_cascade.analysis.records import Desk, Ranked, Steps, Terms, Wanted
 
 if TYPE_CHECKING:
@@ -27,88 +29,18 @@ if TYPE_CHECKING:
 
 DONE, UNJUDGED = -1, int(np.iinfo(np.int32).min)
 NDCG, RR, RECALL, PRECISION, AP, JUDGED, SUCCESS = range(7)
-_FAR = 2**40  # beyond every position
 _TWO = 2
-_SIZE, _BOUND, _TAKEN, _LAST, _TIED = range(5)
-
-
-@compiled
-def _insert(docs: Numbers, keys: Numbers, row: int, size: int, doc: int, key: int) -> int:
-    """Insert a document into a list sorted by key; return its position. What drops off the end stands in a place to spare."""
-    at = size
-    while at > 0 and keys[row, at - 1] > key:
-        docs[row, at] = docs[row, at - 1]
-        keys[row, at] = keys[row, at - 1]
-        at -= 1
-    docs[row, at] = doc
-    keys[row, at] = key
-    return at
-
-
-@compiled
-def _hand_on(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, level: int, cutoff: int) -> int:
-    """Let a list hand on what its cut-off allows; return the first position that changed in the next, or ~(what was not scored)."""
-    below, changed = level + 1, _FAR
-    target = min(cutoff, state[_SIZE, level])
-    while state[_TAKEN, level] < target:
-        doc: int = docs[level, state[_TAKEN, level]]
-        key = places[below, doc]
-        if key < 0:
-            return ~(below * int(places.shape[1]) + doc)
-        changed = min(changed, _insert(docs, keys, below, state[_SIZE, below], doc, key))
-        state[_SIZE, below] = min(state[_SIZE, below] + 1, state[_BOUND, below])
-        state[_TAKEN, level] += 1
-    return changed
 
 
 @compiled
 def _enter_ties(docs: Numbers, keys: Numbers, state: Ints, places: Numbers) -> None:
     """Let all that the last list was handed enter the two orders of evaluation."""
     stages = state.shape[1]
-    for at in range(state[_TIED, 0], state[_TAKEN, stages - 2]):
+    for at in range(state[TIED, 0], state[TAKEN, stages - 2]):
         doc = docs[stages - 2, at]
         for row in range(stages, stages + 2):
-            _insert(docs, keys, row, at, doc, places[row, doc])
-    state[_TIED, 0] = state[_TAKEN, stages - 2]
-
-
-@compiled
-def _open_head(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, cutoff: int) -> int:
-    """Let the first list hand on more, and empty the lists after the second; return as ``_hand_on``."""
-    stages = state.shape[1]
-    before: int = state[_TAKEN, 0]
-    if stages == 1:
-        state[_TAKEN, 0] = min(cutoff, state[_SIZE, 0])
-        return before
-    for level in range(1, stages - 1):
-        state[_TAKEN, level], state[_SIZE, level + 1], state[_TIED, 0] = 0, 0, 0
-    return _hand_on(docs, keys, state, places, 0, cutoff)
-
-
-@compiled
-def _unsettle(sound: Ints, seconds: Ints, changed: int, above: int, keep: bool) -> None:  # noqa: FBT001 - a flag among arrays
-    """Note what a change of the second list unsettles: what is cut below it, but its first ``above``, and what is kept after it."""
-    for tail in range(len(sound)):
-        if seconds[tail] > changed:
-            sound[tail] = min(sound[tail], above)
-        elif keep:
-            sound[tail] = min(sound[tail], changed)
-
-
-@compiled
-def _extend(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, vectors: Vectors, vector: int) -> int:
-    """Bring the lists after the second to a vector of this head; return as ``_hand_on``, of the last list."""
-    changed, anew = _FAR, False
-    for level in range(1, state.shape[1] - 1):
-        if anew:
-            state[_TAKEN, level], state[_SIZE, level + 1], state[_TIED, 0] = 0, 0, 0
-        cutoff = vectors[vector, level]
-        changed = _hand_on(docs, keys, state, places, level, cutoff)
-        if changed < 0:
-            return changed
-        anew |= cutoff != state[_LAST, level]
-        state[_LAST, level] = cutoff
-    return changed
+            insert(docs, keys, row, at, doc, places[row, doc])
+    state[TIED, 0] = state[TAKEN, stages - 2]
 
 
 @compiled
@@ -118,7 +50,7 @@ def _lay_out(
     """Lay out the top of what is evaluated: the last list's head, and, if it is kept, what each stage cut, the last first."""
     stages = state.shape[1]
     last, shown, count = stages - 1, stages + 2, 0
-    head = min(vectors[vector, last], state[_SIZE, last])
+    head = min(vectors[vector, last], state[SIZE, last])
     need = min(head, terms.most)
     row = stages + kind if terms.ties else last
     lowest, i = keys[last, head - 1], 0
@@ -131,17 +63,28 @@ def _lay_out(
     if terms.keep:
         for level in range(last, -1, -1):
             cutoff = vectors[vector, level]
-            for i in range(cutoff, cutoff + min(state[_SIZE, level] - cutoff, terms.most - count)):
+            for i in range(cutoff, cutoff + min(state[SIZE, level] - cutoff, terms.most - count)):
                 docs[shown, count] = docs[level, i]
                 count += 1
     return count
 
 
 @compiled
-def _measure(  # noqa: C901 - a branch a measure
+def measure(  # noqa: C901 - a branch a measure
     kind: int, depth: int, rel: int, norm: float, docs: Numbers, shown: int, labels: Numbers, discounts: Floats
 ) -> float:
-    """Compute one measure of the first documents in the row ``shown``, as trec_eval defines it."""
+    """Compute one measure of the first documents in a row, as trec_eval defines it.
+
+    Args:
+        kind: ``NDCG``, ``RR``, ...
+        depth: How many documents, at most the measure's cut-off.
+        rel: The lowest label that is relevant.
+        norm: What the sum is divided by.
+        docs: Shape (rows, length). Documents.
+        shown: Which row.
+        labels: Shape (documents,).
+        discounts: Shape (length,). log2(rank + 1).
+    """
     found, total = 0, 0.0
     for i in range(depth):
         label = labels[docs[shown, i]]
@@ -174,16 +117,16 @@ def _replay(  # noqa: C901 - cut up, a call a vector with all its arrays takes l
     vectors, heads, tails, seconds, keep = steps
     stages = state.shape[1]
     for head in range(len(heads) - 1):
-        changed = _open_head(docs, keys, state, places, vectors[heads[head], 0])
+        changed = open_head(docs, keys, state, places, vectors[heads[head], 0])
         if changed < 0:
             return ~changed
         above = 0 if stages > _TWO or terms.ties else changed  # without a third list, the second is what is shown
-        _unsettle(sound, seconds, -1 if stages == 1 else changed, above, keep)
+        unsettle(sound, seconds, -1 if stages == 1 else changed, above, keep)
         latest, cut = -1, 0
         for vector in range(heads[head], heads[head + 1]):
             tail, cutoff = tails[vector], vectors[vector, stages - 1]
             if sound[tail] < terms.most:
-                changed = _extend(docs, keys, state, places, vectors, vector)
+                changed = extend(docs, keys, state, places, vectors, vector)
                 if changed < 0:
                     return ~changed
                 if terms.ties and stages > 1:
@@ -201,8 +144,8 @@ def _replay(  # noqa: C901 - cut up, a call a vector with all its arrays takes l
                         laid = codes[n, 3]
                         count = _lay_out(docs, keys, state, places, terms, vectors, vector, laid)
                     depth = min(codes[n, 1], count)
-                    values[tail, n] = _measure(codes[n, 0], depth, codes[n, 2], norms[n], docs, stages + 2, labels, discounts)
-                sound[tail], latest, cut = _FAR, tail, cutoff
+                    values[tail, n] = measure(codes[n, 0], depth, codes[n, 2], norms[n], docs, stages + 2, labels, discounts)
+                sound[tail], latest, cut = FAR, tail, cutoff
             for n in range(len(codes)):
                 sums[vector, n] += values[tail, n]
     return DONE
@@ -220,8 +163,8 @@ def _sum_up(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, desk: D
             if stages == 1:
                 desk.docs[1, places[1, i]], desk.docs[2, places[2, i]] = i, i
         for stage in range(stages):
-            desk.state[_SIZE, stage] = end - begin if stage == 0 else 0
-            desk.state[_TAKEN, stage], desk.state[_TIED, stage] = 0, 0
+            desk.state[SIZE, stage] = end - begin if stage == 0 else 0
+            desk.state[TAKEN, stage], desk.state[TIED, stage] = 0, 0
         if begin < end:
             terms = Terms(not ranked.agree[number], steps.keep, wanted.most)
             missing = _replay(desk, places, labels, wanted.norms[:, number], terms, steps, wanted.codes, sums[groups[number]])
@@ -249,8 +192,11 @@ def sum_measures(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, gr
     stages, longest = steps.vectors.shape[1], int(np.diff(ranked.offsets)[queries].max(initial=1))
     docs, keys = np.empty((stages + 3, longest + 1), np.int32), np.empty((stages + 3, longest + 1), np.int32)
     state = np.zeros((5, stages), np.int64)
-    state[_BOUND] = longest if steps.keep else np.minimum(longest, steps.vectors.max(axis=0))
+    state[BOUND] = longest if steps.keep else np.minimum(longest, steps.vectors.max(axis=0))
     values, sound = np.zeros((len(steps.seconds), len(wanted.codes))), np.zeros(len(steps.seconds), np.int64)
     desk = Desk(docs, keys, state, values, sound, np.log2(np.arange(longest + 1) + 2.0))
     missing: int = _sum_up(queries, ranked, steps, wanted, desk, groups, sums)
     return missing
+
+
+forget_older(_sum_up, lists)

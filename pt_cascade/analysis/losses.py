@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.bouts import find_unmet, tally
 from pt_cascade.analysis.cutoffs import check_cutoffs, say_cutoffs
-from pt_cascade.analysis.needed import needed
+from pt_cascade.analysis.needed import meetings, needed
 from pt_cascade.analysis.orders import NOT_SCORED
-from pt_cascade.analysis.replay import check_depth, refuse_uncovered
-from pt_cascade.errors import SweepError
+from pt_cascade.analysis.replay import check_depth, look_up
+from pt_cascade.errors import SweepError, TableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +43,8 @@ def cut(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[I
     passed: Ints = np.arange(orders.offsets[query], orders.offsets[query + 1])
     handed = []
     for n, cutoff in enumerate(cutoffs):
-        place = orders.places[n, passed]
-        if (place == NOT_SCORED).any():
-            row = replayer.table.frame.iloc[orders.rows[passed[place == NOT_SCORED][0]]]
-            where = f"qid {row['qid']}, docno {row['docno']}"
-            raise refuse_uncovered(replayer.table, replayer.path.stages, cutoffs, replayer.path.stages[n], where)
-        ranked = passed[np.argsort(place)]
+        by_rank, _ = look_up(replayer.table, replayer.path.stages, cutoffs, orders, n, passed)
+        ranked = passed[by_rank]
         handed.append(ranked)
         passed = ranked[:cutoff]
     return [*handed, passed]
@@ -70,8 +67,7 @@ def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: 
         ideal = _dcg(np.sort(grades)[::-1], depth)
         if ideal > 0:
             found += [_dcg(np.sort(grade)[::-1], depth) / ideal for grade in kept]
-            shown = lists[-1][np.argsort(replayer.orders.evaluated[0, lists[-1]])]
-            final += _dcg(labels[shown], depth) / ideal
+            final += _dcg(labels[_as_evaluated(replayer, lists[-2], lists[-1], query)], depth) / ideal
     n = len(judged.queries)
     recall, ndcg = np.r_[share, share[-1]] / n, np.r_[found, final] / n
     left = np.r_[left, left[-1]]
@@ -141,10 +137,11 @@ def reach(replayer: Replayer) -> tuple[int, ...]:
     counts = np.zeros(len(table.topics), np.bool_)
     counts[replayer.judged.queries] = True
     lacking = counts[table.queries[orders.rows]] & (orders.places == NOT_SCORED)
+    doubtful = _lacks_duel(replayer, counts, own)
 
     def lacks(first: int) -> bool:
         depths = [first, *(min(first, depth) for depth in own[1:])]
-        return any(
+        return (doubtful and _lacks_duel(replayer, counts, depths)) or any(
             bool((needed(orders.offsets, orders.places[:stage], depths[:stage]) & lacking[stage]).any())
             for stage in range(1, len(path.stages))
             if lacking[stage].any()
@@ -155,6 +152,30 @@ def reach(replayer: Replayer) -> tuple[int, ...]:
         problem = "a stage did not score the document at the top of some query's list"
         raise SweepError(f"no cut-offs of {' → '.join(path.stages)} are covered", [problem])
     return (first, *(min(first, depth) for depth in own[1:]))
+
+
+def _lacks_duel(replayer: Replayer, counts: NDArray[np.bool_], depths: Sequence[int]) -> bool:
+    """Tell whether a pairwise last stage was not asked about two documents of a query that counts, and may be handed both."""
+    orders = replayer.orders
+    if orders.bouts is None:
+        return False
+    try:
+        for query in replayer.judged.queries:
+            cut(replayer, [*depths, None], query)  # which shows most of what lacks, before all that meet are listed
+    except TableError:
+        return True
+    upper, lower = meetings(orders.offsets, orders.places[: len(depths)], depths)
+    mine = counts[replayer.table.queries[orders.rows[upper]]]
+    return len(find_unmet(orders.bouts, upper[mine], lower[mine])) > 0
+
+
+def _as_evaluated(replayer: Replayer, ranked: Ints, kept: Ints, query: int) -> Ints:
+    """Order what the last stage keeps of what it ranks as trec_eval does."""
+    place, bouts = replayer.orders.evaluated[0, kept], replayer.orders.bouts
+    if bouts is None:
+        return kept[np.argsort(place)]
+    score = tally(bouts, ranked, np.full(len(ranked), query))[0][: len(kept)]
+    return kept[np.lexsort((place, -score if replayer.by_rank else -score.astype(np.float32)))]
 
 
 def _dcg(grades: NDArray[np.integer], depth: int) -> float:

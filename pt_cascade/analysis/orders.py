@@ -9,12 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pt_cascade.analysis.bouts import arrange
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
 
+    from pt_cascade.analysis.bouts import Bouts
     from pt_cascade.analysis.tables import ScoreTable
     from pt_cascade.ranking import Floats, Ints
 
@@ -31,19 +34,22 @@ class Orders:
 
     A cut-off never changes which of two documents a stage prefers, nor how it breaks a tie: a tie is broken by the order of the
     rows, which is the first stage's or that of a stage before, and so on down. So each stage has one fixed order for each query,
-    and ranking under any cut-offs is comparing places in it.
+    and ranking under any cut-offs is comparing places in it. A pairwise last stage has no such order: its scores depend on which
+    documents reach it. Here it stands as if all its scores were equal: its places are how it breaks ties.
 
     Attributes:
         offsets: Shape (queries + 1,): where each query's documents begin.
         rows: Shape (documents,): the row of ``table.frame`` that stands there.
         every: Shape (stages + 2, documents): ``places``, then ``evaluated``.
         agree: Shape (queries,): whether all three orders of the last stage are one, as where no scores tie.
+        bouts: What a pairwise last stage said of every two documents; None: the last stage is not one.
     """
 
     offsets: Ints
     rows: Ints
     every: Numbers
     agree: Flags
+    bouts: Bouts | None = None
 
     @property
     def places(self) -> Numbers:
@@ -85,7 +91,9 @@ def order(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) ->
     offsets = np.r_[0, np.cumsum(table.retrieved)].astype(np.int64)
     rows = np.empty(len(table.frame), np.int64)
     rows[offsets[table.queries] + table.frame["rank"].to_numpy(np.int64)] = np.arange(len(rows))
-    scores = np.stack([table.frame[name].to_numpy(np.float64)[rows] for name in stages])
+    given = [table.frame[name].to_numpy(np.float64)[rows] for name in stages if name not in table.duels]
+    duels = table.duels.get(stages[-1])
+    scores = np.stack(given if duels is None else [*given, np.zeros(len(rows))])
     keeps = np.array([column.rows == "keeps" for column in columns], np.bool_)
     by_rows = np.array([column.ties == "rows" for column in columns], np.bool_)
     places = place_all(offsets, rows, scores, keeps, by_rows)
@@ -95,7 +103,7 @@ def order(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) ->
     agree = np.ones(len(offsets) - 1, np.bool_)
     moved = (every[-2:] != every[-3]).any(axis=0)
     agree[np.searchsorted(offsets, np.flatnonzero(moved), side="right") - 1] = False
-    return Orders(offsets, rows, every, agree)
+    return Orders(offsets, rows, every, agree, None if duels is None else arrange(duels, offsets, rows))
 
 
 def place_all(offsets: Ints, rows: Ints, scores: Floats, keeps: Flags, by_rows: Flags) -> Numbers:

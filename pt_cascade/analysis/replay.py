@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.bouts import find_unmet, tally
 from pt_cascade.analysis.cutoffs import NO_CUT, Tail, check_cutoffs, say_cutoffs
 from pt_cascade.analysis.orders import order
 from pt_cascade.errors import SweepError, TableError
@@ -45,8 +46,8 @@ def rank_by(orders: Orders, table: ScoreTable, stages: Sequence[str], cutoffs: S
     Returns:
         See ``ScoreTable.replay``.
     """
-    kept, rank, cuts = _walk(table, stages, cutoffs, orders)
-    results = _frame(table, kept, rank, table.frame[stages[-1]].to_numpy(np.float64)[orders.rows[kept]], orders)
+    kept, rank, score, cuts = _walk(table, stages, cutoffs, orders)
+    results = _frame(table, kept, rank, score, orders)
     return results if tail == "drop" else _append(table, results, cuts, stages, orders)
 
 
@@ -115,31 +116,85 @@ def check_depth(table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int 
         raise refuse_uncovered(table, stages, cutoffs, stages[0], f"documents beyond the {table.depth} that it has of each query")
 
 
-def _walk(table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int | None], orders: Orders) -> tuple[Ints, Ints, list[Ints]]:
-    """Cut stage by stage; return the rows kept in their order, their ranks, and what each stage cut, in rank order."""
+def refuse_unmet(
+    table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int | None], orders: Orders, pair: Sequence[int], count: int = 1
+) -> TableError:
+    """Say which duel is not covered.
+
+    Args:
+        table: The scores.
+        stages: The path.
+        cutoffs: That were asked for.
+        orders: Of the path.
+        pair: Two documents, by their position in ``orders``.
+        count: How many duels are lacking.
+
+    Returns:
+        The error, to be raised.
+    """
+    one, other = (table.frame.iloc[orders.rows[document]] for document in pair)
+    where = f"{count} duel(s), e.g. qid {one['qid']}, docno {one['docno']} against {other['docno']},"
+    return refuse_uncovered(table, stages, cutoffs, stages[-1], where)
+
+
+def look_up(
+    table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int | None], orders: Orders, n: int, kept: Ints
+) -> tuple[Ints, Floats]:
+    """Rank the documents that reach a stage, and give their scores there; refuse what it was not asked.
+
+    Args:
+        table: The scores.
+        stages: The path.
+        cutoffs: That were asked for, of all its stages or the first ones.
+        orders: Of the path.
+        n: The position of the stage.
+        kept: Shape (documents,). What reaches it, by position in ``orders``, in any order.
+
+    Returns:
+        Shape (documents,) each: positions among ``kept``, query by query in the order of the stage; and each one's score.
+
+    Raises:
+        TableError: It did not score a document, or was not asked about two of them.
+    """
+    place, query = orders.places[n, kept], table.queries[orders.rows[kept]]
+    if (place < 0).any():
+        missing = kept[place < 0]
+        row = table.frame.iloc[orders.rows[missing[0]]]
+        one = f"qid {row['qid']}, docno {row['docno']}"
+        where = one if len(missing) == 1 else f"{len(missing)} pair(s), e.g. {one},"
+        raise refuse_uncovered(table, stages, cutoffs, stages[n], where)
+    if stages[n] not in table.duels or orders.bouts is None:
+        return np.lexsort((place, query)), table.frame[stages[n]].to_numpy(np.float64)[orders.rows[kept]]
+    score, lacking = tally(orders.bouts, kept, query)
+    if lacking.any():
+        at = int(lacking.argmax())
+        others = kept[(query == query[at]) & (kept != kept[at])]
+        unmet = find_unmet(orders.bouts, np.full(len(others), kept[at]), others)
+        raise refuse_unmet(table, stages, cutoffs, orders, (kept[at], others[unmet[0]]), int(lacking.sum()))
+    return np.lexsort((place, -score, query)), score
+
+
+def _walk(
+    table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int | None], orders: Orders
+) -> tuple[Ints, Ints, Floats, list[Ints]]:
+    """Cut stage by stage; return the rows kept in their order, their ranks and scores, and what each stage cut, in rank order."""
     check_depth(table, stages, cutoffs)
     query = table.queries[orders.rows]
     kept = np.argsort(orders.rows, kind="stable")  # the rows of the first stage, in its order
     columns = {column.stage: column for column in table.columns}
-    rank, cuts = np.zeros(0, np.int64), []
+    rank, score, cuts = np.zeros(0, np.int64), np.zeros(0), []
     for n, (name, cutoff) in enumerate(zip(stages, cutoffs, strict=True)):
-        place = orders.places[n, kept]
-        if (place < 0).any():
-            missing = kept[place < 0]
-            row = table.frame.iloc[orders.rows[missing[0]]]
-            where = f"{len(missing)} pair(s), e.g. qid {row['qid']}, docno {row['docno']},"
-            raise refuse_uncovered(table, stages, cutoffs, name, where)
-        by_rank = np.lexsort((place, query[kept]))
+        by_rank, score = look_up(table, stages, cutoffs, orders, n, kept)
         starts = np.r_[0, np.cumsum(np.bincount(query[kept], minlength=len(table.topics)))]
         rank = np.empty(len(kept), np.int64)
         rank[by_rank] = np.arange(len(kept)) - starts[query[kept[by_rank]]]
         if n and columns[name].rows == "sorts":
-            kept, rank = kept[by_rank], rank[by_rank]
+            kept, rank, score = kept[by_rank], rank[by_rank], score[by_rank]
         inside = rank < (NO_CUT if cutoff is None else cutoff)
         fallen = np.flatnonzero(~inside)
         cuts.append(kept[fallen[np.argsort(rank[fallen], kind="stable")]])
-        kept, rank = kept[inside], rank[inside]
-    return kept, rank, cuts
+        kept, rank, score = kept[inside], rank[inside], score[inside]
+    return kept, rank, score, cuts
 
 
 def _frame(table: ScoreTable, at: Ints, rank: Ints, score: Floats, orders: Orders) -> pd.DataFrame:

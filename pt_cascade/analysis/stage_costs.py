@@ -22,24 +22,28 @@ _MS_PER_HOUR = 3_600_000
 
 @dataclass(frozen=True)
 class StageCost:
-    """What one stage costs for one query: a fixed part, and a part for each document it is given.
+    """What one stage costs for one query: a fixed part, and a part for each document it is given, or each duel between two of them.
+
+    A pairwise stage that is given n documents holds n(n - 1) duels: it compares each with each other, in both orders.
 
     Attributes:
         stage: The stage's name; empty: known by its position.
         fixed_ms: Milliseconds however many documents, e.g. to encode the query; for a retriever all of its time.
         per_doc_ms: Milliseconds a document; 0 documents enter a retriever.
+        per_duel_ms: Milliseconds a duel, for a pairwise stage.
         per_token_ms: Milliseconds a token that the model reads.
         tokens_per_doc: Tokens that the model reads for a (query, document) pair.
+        tokens_per_duel: Tokens that it reads for a duel.
         usd_per_token: US dollars a token.
         usd_per_search: US dollars a search unit, each started 100 documents.
         usd_per_hour: US dollars an hour of the machine, for as long as the stage runs.
 
     Raises:
-        SweepError: A number is negative or not finite, or something is per token and ``tokens_per_doc`` is 0.
+        SweepError: A number is negative or not finite, or something is per token and no tokens are told.
 
     Example:
-        >>> StageCost("mono_t5", fixed_ms=5, per_doc_ms=2).ms(100)
-        205.0
+        >>> StageCost("mono_t5", fixed_ms=5, per_doc_ms=2).ms(100), StageCost("duo_t5", per_duel_ms=2).ms(20)
+        (205.0, 760.0)
     """
 
     stage: str = ""
@@ -50,6 +54,8 @@ class StageCost:
     usd_per_token: float = 0.0
     usd_per_search: float = 0.0
     usd_per_hour: float = 0.0
+    per_duel_ms: float = 0.0
+    tokens_per_duel: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what is no cost, all reasons at once."""
@@ -60,19 +66,30 @@ class StageCost:
                 problems.append(f"{name} is {value!r}, expected a number from 0")
             else:
                 object.__setattr__(self, name, float(value))  # type: ignore[arg-type] # it is a number
-        if not problems and (self.per_token_ms or self.usd_per_token) and not self.tokens_per_doc:
+        if not problems and (self.per_token_ms or self.usd_per_token) and not (self.tokens_per_doc or self.tokens_per_duel):
             problems.append("tokens_per_doc is 0, expected how many tokens the model reads for a document")
         if problems:
             raise SweepError(f"stage {self.stage!r} has no such cost", problems)
 
+    @property
+    def compares(self) -> bool:
+        """Whether anything is told of its duels."""
+        return self.per_duel_ms > 0 or self.tokens_per_duel > 0
+
+    @property
+    def least(self) -> int:
+        """How many documents it must be given to run at all."""
+        return 2 if self.compares else 1
+
     def ms(self, documents: Number) -> Number:
         """Give the milliseconds for a query of which the stage is given so many documents."""
-        return self.fixed_ms + (self.per_doc_ms + self.per_token_ms * self.tokens_per_doc) * documents
+        for_all = (self.per_doc_ms + self.per_token_ms * self.tokens_per_doc) * documents
+        return self.fixed_ms + for_all + (self.per_duel_ms + self.per_token_ms * self.tokens_per_duel) * count_duels(documents)
 
     def usd(self, documents: Floats, ms: Floats) -> Floats:
         """Give the US dollars for so many documents and so much time; shapes are those of the arguments."""
         units = np.ceil(documents / UNIT)
-        tokens = self.usd_per_token * self.tokens_per_doc * documents
+        tokens = self.usd_per_token * (self.tokens_per_doc * documents + self.tokens_per_duel * count_duels(documents))
         return tokens + self.usd_per_search * units + self.usd_per_hour / _MS_PER_HOUR * ms
 
     def priced(self, name: str, path: str | os.PathLike[str] | None = None) -> StageCost:
@@ -92,6 +109,19 @@ class StageCost:
         from pt_cascade.analysis.prices import price_of  # noqa: PLC0415 - a file, read when asked for
 
         return price_of(name, path).put(self)
+
+
+def count_duels(documents: Number) -> Number:
+    """Count the comparisons of each of so many documents with each other, in both orders.
+
+    Args:
+        documents: Of a query, 0 or more.
+
+    Example:
+        >>> count_duels(20), count_duels(np.array([0.0, 1.0, 2.0])).tolist()
+        (380, [0.0, 0.0, 2.0])
+    """
+    return documents * documents - documents
 
 
 def _is_amount(value: object) -> bool:

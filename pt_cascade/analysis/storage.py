@@ -1,12 +1,14 @@
-"""A score table on the disk: a folder of two Parquet files and ``pt_meta.json``, which PyTerrier reads as an Artifact.
+"""A score table on the disk: a folder of two or three Parquet files and ``pt_meta.json``, which PyTerrier reads as an Artifact.
 
 =============== ==================================================================================================================
 file            what is in it
 =============== ==================================================================================================================
 scores.parquet  qid, docno: string; rank: int64; a double for each stage, null where the pair was not scored
 topics.parquet  qid, query: string
+duels.parquet   only where a stage is pairwise; stage: string; first, second: int64, rows of scores.parquet, from 0; p: double
 pt_meta.json    type, format, package_hint (PyTerrier's own); version, columns, paths, depth, about, missing (the table's);
-                files: rows and sha256 of each Parquet file; sha256: of all the rest of this file, see ``_digest``
+                aggregations of pairwise stages, from version 2; files: rows and sha256 of each Parquet file;
+                sha256: of all the rest of this file, see ``_digest``
 =============== ==================================================================================================================
 
 What is read back is what was written, scores bit by bit; or else a TableError names the file and what is wrong with it.
@@ -27,6 +29,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pt_cascade.analysis import tables
+from pt_cascade.analysis.duel_files import DUELS, read_duels, write_duels
 from pt_cascade.analysis.parquet import decode, encode
 from pt_cascade.analysis.tables import OWN_COLUMNS, Column, ScoreTable
 from pt_cascade.errors import CascadeError, TableError
@@ -34,10 +37,12 @@ from pt_cascade.errors import CascadeError, TableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pt_cascade.analysis.preferences import Aggregation
+
 PathLike: TypeAlias = "str | os.PathLike[str]"
-VERSION = 1
+VERSION = 2  # 1 knew no duels; a table without any is still written as 1, so that older readers have it
 _KIND = {"type": "score_table", "format": "pt_cascade", "package_hint": "pt_cascade"}
-_SCORES, _TOPICS, _META = "scores.parquet", "topics.parquet", "pt_meta.json"
+_SCORES, _TOPICS, _DUELS, _META = "scores.parquet", "topics.parquet", "duels.parquet", "pt_meta.json"
 _AGAIN = "fetch the folder again, or make the table again"
 _OURS = "ScoreTable.load of a folder that table.save wrote"
 _VECTORS = ("stages", "cutoffs", "depths")
@@ -66,7 +71,9 @@ def save_table(table: ScoreTable, path: PathLike) -> None:
     if os.path.lexists(target):
         raise TableError(f"cannot save the table to {path}", ["something is there already"], fix=f"another path, or rm -r {path}")
     problems: list[str] = []
-    frames = {_SCORES: (table.frame, _scores_schema(table.stages)), _TOPICS: (table.topics, _topics_schema())}
+    frames = {_SCORES: (table.frame, _scores_schema(table.scored)), _TOPICS: (table.topics, _topics_schema())}
+    if table.duels:
+        frames[_DUELS] = (write_duels(table.duels), DUELS)
     files = {name: encode(*frame, name, problems) for name, frame in frames.items()}
     if problems:
         raise TableError(f"cannot save the table to {path}", problems, fix="make every docno and query UTF-8 text")
@@ -89,14 +96,16 @@ def load_table(path: PathLike) -> ScoreTable:
     """
     folder = Path(path)
     meta = _read_meta(folder)
-    stages = [column.stage for column in meta.columns]
+    stages = [column.stage for column in meta.columns if column.stage not in meta.aggregations]
     problems: list[str] = []
     frame = _read_frame(folder, _SCORES, _scores_schema(stages), meta, problems)
     topics = _read_frame(folder, _TOPICS, _topics_schema(), meta, problems)
-    if frame is None or topics is None or problems:
+    told = _read_frame(folder, _DUELS, DUELS, meta, problems) if meta.aggregations else pd.DataFrame()
+    if frame is None or topics is None or told is None or problems:
         raise _refusal(folder, problems)
     try:
-        return ScoreTable(frame, topics, meta.columns, meta.paths, meta.depth, meta.about, meta.missing)
+        duels = read_duels(told, meta.aggregations) if meta.aggregations else {}
+        return ScoreTable(frame, topics, meta.columns, meta.paths, meta.depth, meta.about, meta.missing, duels)
     except CascadeError as error:
         raise _refusal(folder, [f"its files do not fit: {problem}" for problem in error.problems]) from error
 
@@ -110,6 +119,7 @@ class _Meta:
     depth: int | None
     about: Mapping[str, str]
     missing: pd.DataFrame
+    aggregations: Mapping[str, Aggregation]
     files: Mapping[str, Mapping[str, object]]
 
 
@@ -134,23 +144,25 @@ def _read_meta(folder: Path) -> _Meta:
     if type(version) is int and version > VERSION:
         found = f"its version is {version}, newer than {VERSION}, which is all that is known here"
         raise _refusal(folder, [found], fix="pip install --upgrade pt_cascade")
-    if version != VERSION or given.pop("sha256", None) != _digest(given):
+    if version not in range(1, VERSION + 1) or given.pop("sha256", None) != _digest(given):
         raise _refusal(folder, [f"{_META} is damaged: it is not what its own sha256 says"])
     try:
         columns = tuple(Column(**entry) for entry in given["columns"])
         paths = tuple(tables.Path(**{**entry, **{name: tuple(entry[name]) for name in _VECTORS}}) for entry in given["paths"])
-        files = {name: dict(given["files"][name]) for name in (_SCORES, _TOPICS)}
-        return _Meta(columns, paths, given["depth"], given["about"], pd.DataFrame(given["missing"]), files)
+        aggregations = dict(given["aggregations"]) if version > 1 else {}
+        files = {name: dict(given["files"][name]) for name in (_SCORES, _TOPICS, *([_DUELS] if aggregations else []))}
+        return _Meta(columns, paths, given["depth"], given["about"], pd.DataFrame(given["missing"]), aggregations, files)
     except (LookupError, TypeError, ValueError, AttributeError, CascadeError) as error:
         raise _refusal(folder, [f"{_META} does not describe a score table ({type(error).__name__}: {error})"]) from error
 
 
 def _describe(table: ScoreTable, files: Mapping[str, bytes]) -> bytes:
     """Say all that the Parquet files do not, sealed with a hash of its own."""
-    rows = {_SCORES: len(table.frame), _TOPICS: len(table.topics)}
+    rows = {_SCORES: len(table.frame), _TOPICS: len(table.topics), _DUELS: sum(map(len, table.duels.values()))}
+    aggregations = {name: duels.aggregation for name, duels in table.duels.items()}
     meta = {
         **_KIND,
-        "version": VERSION,
+        **({"version": VERSION, "aggregations": aggregations} if aggregations else {"version": 1}),
         "columns": [asdict(column) for column in table.columns],
         "paths": [asdict(path) for path in table.paths],
         "depth": table.depth,

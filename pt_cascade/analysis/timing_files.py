@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _KEY = b"pt_cascade.timings"
-_FORMAT = 1
+_FORMATS = (1, 2)  # 1 knows no pairwise stages; timings without any are still written so, for older readers
 
 
 def save_timings(timings: Timings, path: str | os.PathLike[str]) -> None:
@@ -38,7 +38,8 @@ def save_timings(timings: Timings, path: str | os.PathLike[str]) -> None:
         raise MissingError(f"cannot write {path}", ["its folder is not there"], fix=f"mkdir -p {Path(path).parent}")
     numbers = timings.frame[list(COLUMNS)].astype(dict.fromkeys(COUNTS, np.int64))
     columns = numbers.astype({"stage": "str", "qid": "str", "share": np.float64, "tokens": np.float64, "ms": np.float64})
-    about = {"format": _FORMAT, "mode": timings.mode, "machine": dict(timings.machine)}
+    told = {"format": 2, "pairwise": list(timings.pairwise)} if timings.pairwise else {"format": 1}
+    about = {**told, "mode": timings.mode, "machine": dict(timings.machine)}
     table = pa.Table.from_pandas(columns, preserve_index=False).replace_schema_metadata({_KEY: json.dumps(about)})
     beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -72,13 +73,13 @@ def load_timings(path: str | os.PathLike[str]) -> Timings:
         )
     try:
         about = json.loads((table.schema.metadata or {})[_KEY])
-        kept, mode, machine = about["format"], about["mode"], dict(about["machine"])
+        kept, mode, machine, pairwise = about["format"], about["mode"], dict(about["machine"]), tuple(about.get("pairwise", ()))
     except (KeyError, TypeError, ValueError) as error:
         _refuse(path, "it is a parquet file, but not one that Timings.save wrote", error)
-    if kept != _FORMAT:
-        _refuse(path, f"its format is {kept!r}, expected {_FORMAT}", None)
+    if kept not in _FORMATS:
+        _refuse(path, f"its format is {kept!r}, expected {' or '.join(map(str, _FORMATS))}", None)
     try:
-        return Timings(pd.DataFrame(frame), mode, machine)
+        return Timings(pd.DataFrame(frame), mode, machine, pairwise)
     except TableError as error:
         raise TableError(f"cannot read the timings of {path}", error.problems) from error
 

@@ -36,6 +36,7 @@ class Timings:
         mode: ``interactive``: each row timed one query; ``throughput``: all queries were timed together, and ``ms`` is the stage's
             time divided by their number, which gives means and no percentiles.
         machine: On what, e.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
+        pairwise: The names of the stages that compare each two documents: of n they hold n(n - 1) duels.
 
     Raises:
         TableError: The frame is not that, all reasons at once.
@@ -52,6 +53,7 @@ class Timings:
     frame: pd.DataFrame
     mode: Mode = "interactive"
     machine: Mapping[str, str] = field(default_factory=dict)
+    pairwise: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is not timings."""
@@ -67,6 +69,7 @@ class Timings:
         problems = [] if self.mode in get_args(Mode) else [f"mode is {self.mode!r}, expected one of {', '.join(get_args(Mode))}"]
         if not len(self.frame):
             return [*problems, "there is no row"]
+        problems += [f"pairwise names {name!r}, which is no stage" for name in self.pairwise if name not in self.stages[1:]]
         for name in (*COUNTS, "share", "tokens", "ms"):
             problems += _look_at(name, self.frame[name])
         runs = len(self.frame[["qid", "repeat", "share"]].drop_duplicates())
@@ -94,13 +97,14 @@ class Timings:
         return int(self.frame["qid"].nunique())
 
     def cost(self, per: Per = "doc") -> Cost:
-        """Fit each stage's fixed time and its time a document, and keep how the queries' own times differ from that.
+        """Fit each stage's fixed time and its time a document, or duel, and keep how the queries' own times differ from that.
 
         Non-negative least squares, each depth's error relative to its mean time. At the depths that were profiled the cost's means
         are the measured ones, and its percentiles those of the measured sums.
 
         Args:
-            per: ``doc``; or ``token``: stages that tell their tokens get a time a token instead, and ``tokens_per_doc``.
+            per: ``doc``, for a pairwise stage a duel; or ``token``: stages that tell their tokens get a time a token instead, and
+                ``tokens_per_doc`` or ``tokens_per_duel``.
 
         Returns:
             The cost; from ``throughput`` timings one that gives means only.
@@ -123,8 +127,9 @@ class Timings:
             percentiles: Which, for ``interactive`` timings.
 
         Returns:
-            Frame[stage, docs_in, fixed_ms, per_doc_ms, ms, p50_ms, p95_ms], a row a stage and one, ``cascade``, for the sum:
-            documents and milliseconds are means a query; the percentiles of the sum are not the sums of the percentiles.
+            Frame[stage, docs_in, fixed_ms, per_doc_ms, per_duel_ms, ms, p50_ms, p95_ms], a row a stage and one, ``cascade``, for
+            the sum: documents and milliseconds are means a query; ``per_duel_ms`` only where a stage is pairwise; the percentiles
+            of the sum are not the sums of the percentiles.
         """
         cost = self.cost()
         rows = self.frame[self.frame["share"] == self.shares[0]]
@@ -137,9 +142,11 @@ class Timings:
                 "docs_in": [*given[list(self.stages)], np.nan],
                 "fixed_ms": [*(one.fixed_ms for one in cost.stages), np.nan],
                 "per_doc_ms": [np.nan, *(one.per_doc_ms for one in cost.stages[1:]), np.nan],
+                "per_duel_ms": [np.nan, *(one.per_duel_ms for one in cost.stages[1:]), np.nan],
                 "ms": times.mean().to_numpy(),
             }
         )
+        table = table if self.pairwise else table.drop(columns="per_duel_ms")
         if self.mode == "interactive":
             for level, column in zip(percentiles, take_percentiles(times.to_numpy().T, percentiles).T, strict=True):
                 table[f"p{level:g}_ms"] = column

@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.cascade.stand_ins import live
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -35,7 +37,7 @@ _VALUES = (*_PLAIN, *_FUNCTIONS, type, Enum, np.generic, np.ndarray, pd.DataFram
 
 
 def fingerprint(stage: Stage) -> str:
-    """Hash what a stage runs; its name, cut-off and declarations do not count.
+    """Hash what a stage runs; its name, cut-off and declarations do not count, nor whether its scores are kept.
 
     A list that holds anything but settings (text, numbers, transformers) is taken for a log and left out, and so are private
     attributes unless the constructor has an argument of that name.
@@ -52,7 +54,7 @@ def fingerprint(stage: Stage) -> str:
         >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(two)
         (True, False)
     """
-    return _digest("stage", *(_walk(part, 0, ()) for part in stage.transformers))
+    return _digest("stage", *(_walk(part, 0, ()) for part in live(stage).transformers))
 
 
 def describe(stage: Stage) -> str:
@@ -66,7 +68,7 @@ def describe(stage: Stage) -> str:
         >>> describe(Stage("s", (pt.RankCutoff(3), pt.RankCutoff(2))))
         'RankCutoff(3) >> RankCutoff(2)'
     """
-    words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, stage.transformers)))
+    words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, live(stage).transformers)))
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     import pandas as pd
 
@@ -30,7 +30,10 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     costs = parser.add_mutually_exclusive_group()
     costs.add_argument("--timings", metavar="FILE", help="what stages take: pt-cascade profile --out FILE")
     costs.add_argument(
-        "--costs", nargs="+", metavar="STAGE=MS", help="milliseconds a document by hand, for each stage but the first"
+        "--costs",
+        nargs="+",
+        metavar="STAGE=MS",
+        help="milliseconds a document by hand, for each stage but the first; of a pairwise stage a comparison",
     )
 
 
@@ -52,16 +55,17 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
 
     table = ScoreTable.load(arguments.table)
     stages = table.path(arguments.stages).stages
-    cost = read_cost(arguments, stages)
+    cost = read_cost(arguments, stages, pairwise=table.duels)
     return sweep(table, _read_judgments(arguments), measures, cost, tail=arguments.tail, stages=stages)
 
 
-def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | None:
+def read_cost(arguments: argparse.Namespace, stages: Sequence[str], pairwise: Container[str] = ()) -> Cost | None:
     """Read what the stages cost; None where nothing is said of it.
 
     Args:
         arguments: Of ``add_sources``.
         stages: The names of the stages.
+        pairwise: Which of them compare two documents at a time: theirs are milliseconds a comparison.
 
     Raises:
         SweepError: A cost is not STAGE=MS, a stage has none, or it has one and is not there.
@@ -82,7 +86,8 @@ def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | No
         raise SweepError("these are no costs", problems, fix=_FIX)
     first, *later = stages
     retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
-    return Cost.of(retrieval, *(StageCost(name, per_doc_ms=float(given[name])) for name in later))
+    unit = {name: "per_duel_ms" if name in pairwise else "per_doc_ms" for name in later}
+    return Cost.of(retrieval, *(StageCost(name, **{unit[name]: float(given[name])}) for name in later))
 
 
 def _read_judgments(arguments: argparse.Namespace) -> pd.DataFrame:

@@ -1,4 +1,7 @@
-"""The answer of a cascade whose last stage depends on the whole list: everything before it is replayed, only it is run."""
+"""The answer of a cascade whose last stage depends on the whole list: everything before it is replayed, only it is run.
+
+A pairwise last stage whose duels are in the table is replayed like the others.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,9 @@ def _columns(table: ScoreTable, cascade: Cascade) -> list[str]:
     """Find the stages in the table: by what they are, or by name where the table does not know; only the last may be missing."""
     known = {column.fingerprint or column.stage: column.stage for column in table.columns}
     found = [known.get(fingerprint(stage), known.get(stage.name)) for stage in cascade]
-    needed = found if cascade[-1].depends not in ("pair", "list") and found[-1] else found[:-1]
+    depends = cascade[-1].depends
+    kept = found[-1] in table.duels if depends == "pair" else depends != "list"
+    needed = found if kept and found[-1] else found[:-1]
     if None in needed or not needed:
         lacking = ", ".join(repr(stage.name) for stage, name in zip(cascade, found, strict=True) if name is None)
         problem = f"it has {', '.join(table.stages)}; {cascade!r} needs {lacking or 'a stage before its last'} as well"

@@ -2,7 +2,7 @@
 
 What the check costs: up to 3 queries of the first chunk, up to 32 pairs each, once a stage; for a retriever up to 3 queries once
 more, and one of them alone. A table replays scores in other company than they were made in, so a stage that fails would make every
-replay wrong.
+replay wrong. The stage itself is asked, never the scores that are kept of it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.cascade import walk
+from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import StageError
+from pt_cascade.execution.comparing import compare
 from pt_cascade.execution.rows import locate, rerank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pt_cascade.analysis.duels import Duels
     from pt_cascade.analysis.tables import Path
-    from pt_cascade.cascade import Step
+    from pt_cascade.cascade import Stage, Step
     from pt_cascade.execution.plans import Plan
+    from pt_cascade.execution.sheets import Sheet
     from pt_cascade.ranking import Floats, Ints
 
 QUERIES = 3
@@ -78,7 +82,7 @@ def check_company(step: Step, tolerance: float) -> bool:
         StageError: A score moved; the pair, both scores and the largest difference are named.
     """
     whole = "docno" not in step.given or step.stage.depends in ("pair", "list")
-    stage = replace(step.stage, cutoff=None)
+    stage = replace(live(step.stage), cutoff=None)
     tested = False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
         tested = True
@@ -91,24 +95,27 @@ def check_company(step: Step, tolerance: float) -> bool:
     return tested
 
 
-def retrace(plan: Plan, path: Path, topics: pd.DataFrame, scored: pd.DataFrame, tolerance: float) -> Moved | None:
+def retrace(plan: Plan, path: Path, topics: pd.DataFrame, sheet: Sheet, tolerance: float) -> Moved | None:
     """Send a few documents that a table has scored through the stages of a path once more.
 
     Args:
         plan: The stages.
         path: Which of them.
         topics: What the first stage was given.
-        scored: Frame[qid, docno, <stage>...].
+        sheet: What it has of these topics.
         tolerance: As for ``check_company``.
 
     Returns:
         The first stage's move that is beyond the tolerance, or None.
     """
-    done = scored[scored[list(path.stages)].notna().all(axis=1)]
+    scored, names, duels = sheet.frame, [name for name in path.stages if name not in sheet.duels], sheet.duels.get(path.stages[-1])
+    done = scored[scored[names].notna().all(axis=1)]
+    if duels is not None and len(duels):
+        done = done[np.isin(done.index, duels.first)]
     done = done[done["qid"].isin(done["qid"].unique()[:SPOT_QUERIES])].groupby("qid", sort=False).head(SPOT_PAIRS)
     if not len(done):
         return None
-    stages = [replace(plan.stage(name), cutoff=None) for name in path.stages]
+    stages = [replace(live(plan.stage(name)), cutoff=None) for name in names]
     given = topics[topics["qid"].astype(str).isin(done["qid"])]
     for stage in stages:
         ranked = next(walk((stage,), given)).ranked
@@ -116,13 +123,27 @@ def retrace(plan: Plan, path: Path, topics: pd.DataFrame, scored: pd.DataFrame, 
         if moved := _compare(stage.name, expected, ranked, tolerance) or _missing(stage.name, done, ranked):
             return moved
         given = rerank(ranked[locate(ranked, done) >= 0])
-    return None
+    return _compare_duels(plan.stage(path.stages[-1]), given, scored, duels, tolerance) if duels is not None else None
+
+
+def _compare_duels(stage: Stage, given: pd.DataFrame, scored: pd.DataFrame, duels: Duels, tolerance: float) -> Moved | None:
+    """Ask a pairwise stage about a few documents once more."""
+    at = locate(scored, given)
+    first, second = at[duels.first], at[duels.second]
+    both = np.flatnonzero((first >= 0) & (second >= 0))
+    if not len(both):
+        return None
+    again = compare(stage, given, first[both], second[both])
+    docno = given["docno"].to_numpy(object)
+    said = [f"{docno[i]} against {docno[j]}" for i, j in zip(first[both], second[both], strict=True)]
+    pairs = pd.DataFrame({"qid": given["qid"].to_numpy(object)[first[both]], "docno": said})
+    return _worst(stage.name, pairs, duels.p[both], again, tolerance)
 
 
 def _mixed_pairs(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Give half of some queries' rows from the last to the first, all queries mixed; then the other half, each query by itself."""
     query = pd.factorize(given["qid"])[0]
-    chosen = [_spread(np.flatnonzero(query == n), PAIRS) for n in _spread(np.arange(query.max(initial=-1) + 1), QUERIES)]
+    chosen = [spread(np.flatnonzero(query == n), PAIRS) for n in spread(np.arange(query.max(initial=-1) + 1), QUERIES)]
     if sum(map(len, chosen)) < 2:  # noqa: PLR2004 - one pair has no company
         return
     turn = np.concatenate([np.arange(len(rows))[::2] for rows in chosen])
@@ -136,15 +157,24 @@ def _mixed_pairs(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def _whole_queries(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Give some queries from the last to the first, then the first of them alone."""
     query = pd.factorize(given["qid"])[0]
-    chosen = _spread(np.arange(query.max(initial=-1) + 1), QUERIES)
+    chosen = spread(np.arange(query.max(initial=-1) + 1), QUERIES)
     if query.max(initial=-1) < 1:
         return
     yield pd.concat([given[query == n] for n in chosen[::-1]], ignore_index=True)
     yield given[query == chosen[0]].reset_index(drop=True)
 
 
-def _spread(numbers: Ints, most: int) -> Ints:
-    """Choose evenly, from the first to the last."""
+def spread(numbers: Ints, most: int) -> Ints:
+    """Choose evenly, from the first to the last.
+
+    Args:
+        numbers: Shape (n,).
+        most: How many.
+
+    Example:
+        >>> spread(np.arange(10), 4).tolist()
+        [0, 3, 6, 9]
+    """
     at = np.linspace(0, max(len(numbers) - 1, 0), min(most, len(numbers)))
     return numbers[np.unique(at.round().astype(np.int64))]
 

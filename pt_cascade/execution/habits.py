@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.cascade import walk
+from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.rows import locate
 
@@ -126,7 +127,7 @@ def settle(stage: Stage, habit: Habit, find: Callable[[bool], pd.DataFrame | Non
     for equal in (True, False):
         two = find(equal) if len(habit.ties if equal else habit.rows) > 1 else None
         if two is not None:
-            habit = observe(next(walk((stage,), two.assign(rank=[1, 0]))), habit)
+            habit = observe(next(walk((live(stage),), two.assign(rank=[1, 0]))), habit)
     return habit
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
+from pt_cascade.analysis.duel_files import DUELS, read_duels, write_duels
 from pt_cascade.errors import TableError
 from pt_cascade.execution.habits import Habit
 from pt_cascade.execution.sheets import Sheet
@@ -29,7 +31,8 @@ class Partial:
     """A folder of finished chunks.
 
     Attributes:
-        folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step.
+        folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step; its
+            duels, if it has any, are another one beside it, written before.
     """
 
     folder: Path
@@ -53,19 +56,25 @@ class Partial:
         from pyarrow import parquet  # noqa: PLC0415 - likewise
 
         seen = {name: [sorted(habit.rows), sorted(habit.ties)] for name, habit in sheet.habits.items()}
-        meta = {_META: json.dumps({"habits": seen, "cut": sheet.cut}).encode()}
+        aggregations = {name: duels.aggregation for name, duels in sheet.duels.items()}
+        meta = {_META: json.dumps({"habits": seen, "cut": sheet.cut, "duels": aggregations}).encode()}
         table = pa.Table.from_pandas(sheet.frame, preserve_index=False)
-        beside = self.folder / f".{secrets.token_hex(8)}.tmp"
-        try:
-            parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **meta}), beside)
-            beside.replace(self.folder / f"{number:06d}.parquet")
-        finally:
-            beside.unlink(missing_ok=True)
+        files = {f"{number:06d}.parquet": table.replace_schema_metadata({**(table.schema.metadata or {}), **meta})}
+        if sheet.duels:
+            files = {f"duels-{number:06d}.parquet": pa.Table.from_pandas(write_duels(sheet.duels), schema=DUELS), **files}
+        for name, rows in files.items():
+            beside = self.folder / f".{secrets.token_hex(8)}.tmp"
+            try:
+                parquet.write_table(rows, beside)
+                beside.replace(self.folder / name)
+            finally:
+                beside.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete the chunks, and the folder if nothing else is in it."""
-        for file in (*self.folder.glob("[0-9]*.parquet"), *self.folder.glob(".*.tmp"), self.folder / _MANIFEST):
-            file.unlink(missing_ok=True)
+        for pattern in ("[0-9]*.parquet", "duels-*.parquet", ".*.tmp", _MANIFEST):
+            for file in self.folder.glob(pattern):
+                file.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
 
@@ -78,10 +87,15 @@ class Partial:
             told = json.loads(table.schema.metadata[_META])
             habits = {name: Habit(frozenset(rows), frozenset(ties)) for name, (rows, ties) in told["habits"].items()}
             frame = table.to_pandas().astype({"qid": str, "docno": str, "rank": np.int64})
-        except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+            duels = {}
+            if aggregations := told.get("duels", {}):
+                duels = read_duels(parquet.read_table(file.with_name(f"duels-{file.name}")).to_pandas(), aggregations)
+            if problems := [problem for each in duels.values() for problem in each.find_problems(pd.factorize(frame["qid"])[0])]:
+                raise ValueError(problems[0])  # noqa: TRY301 - as any other damage
+        except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError, TableError) as error:
             problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
             raise TableError("a finished chunk is damaged", [problem], fix=f"rm {file}, and score again") from error
-        return Sheet(frame, habits, bool(told["cut"]))
+        return Sheet(frame, habits, bool(told["cut"]), duels)
 
 
 def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Partial:

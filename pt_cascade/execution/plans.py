@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyterrier as pt
 
@@ -13,7 +13,12 @@ from pt_cascade.analysis.tables import OWN_COLUMNS, Path
 from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.stage import unique_names
+from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import PipelineError
+from pt_cascade.execution.comparing import comparer
+
+if TYPE_CHECKING:
+    from pt_cascade.analysis.preferences import Aggregation
 
 Depths: TypeAlias = "Sequence[Cutoff] | Sequence[Sequence[Cutoff]]"
 Checked: TypeAlias = "tuple[int | None, ...]"
@@ -27,7 +32,7 @@ class Plan:
     """Which stages to run, on what.
 
     Attributes:
-        stages: One a column of the table, the shared first one first; names unique, no cut-offs.
+        stages: One a column of the table, or with duels there, the shared first one first; names unique, no cut-offs.
         paths: One for each cascade that differs from the others by more than its cut-offs.
         depth: How many documents of a query the first stage passes on; None: all.
     """
@@ -39,6 +44,12 @@ class Plan:
     def stage(self, name: str) -> Stage:
         """Return a stage by the name of its column."""
         return next(stage for stage in self.stages if stage.name == name)
+
+    @property
+    def duelling(self) -> dict[str, Aggregation]:
+        """The names of the stages whose answers about two documents are kept, and how each adds them up."""
+        found = {stage.name: comparer(stage) for stage in self.stages[1:]}
+        return {name: scorer.aggregation for name, scorer in found.items() if scorer is not None}
 
 
 def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depths | None = None) -> Plan:
@@ -98,6 +109,7 @@ def same(one: Stage, other: Stage) -> bool:
         one: A stage.
         other: Another.
     """
+    one, other = live(one), live(other)
     if len(one.transformers) != len(other.transformers):
         return False
     if all(left is right for left, right in zip(one.transformers, other.transformers, strict=True)):
@@ -117,9 +129,10 @@ def _iterate(cascades: object) -> Iterable[pt.Transformer]:
 
 
 def _scored(cascade: Cascade) -> tuple[Stage, ...]:
-    """Return the stages whose scores can be kept: all but a last one that depends on the whole list."""
+    """Return the stages whose scores, or answers about two documents, can be kept: all but a last one that depends on more."""
     last = cascade[-1]
-    return cascade.stages[:-1] if len(cascade) > 1 and last.depends in _LISTS else cascade.stages
+    live = len(cascade) > 1 and last.depends in _LISTS and comparer(last) is None
+    return cascade.stages[:-1] if live else cascade.stages
 
 
 def _misfits(cascade: Cascade) -> list[str]:
@@ -127,7 +140,12 @@ def _misfits(cascade: Cascade) -> list[str]:
     scored, found = _scored(cascade), f"in {cascade!r}"
     problems = []
     for n, stage in enumerate(scored[1:], start=1):
-        if stage.depends in _LISTS:
+        if comparer(stage) is not None and n == len(cascade) - 1:
+            continue
+        if comparer(stage) is not None:
+            problem = "compares documents, so its scores depend on which reach it: it may only stand last"
+            problems.append(f"stage {stage.name!r} {problem}, {found}")
+        elif stage.depends in _LISTS:
             problems.append(f"stage {stage.name!r} depends on the whole list ({stage.depends}), so it may only stand last, {found}")
         if stage.documents == "new":
             problems.append(f"stage {stage.name!r} retrieves anew, so what it returns depends on the cut-offs before it, {found}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import PipelineError
+from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.ranking import pair_codes, same_pairs
 
 if TYPE_CHECKING:
@@ -80,3 +80,20 @@ def refuse_other_documents(step: Step) -> None:
     ]
     fix = "score the stages before it, and run this one live: finish(table, cascade, cutoffs)"
     raise PipelineError(f"stage {step.stage.name!r} cannot be replayed: it changes the documents", problems, fix=fix)
+
+
+def refuse_failed(step: Step) -> None:
+    """Refuse what a stage says it could not score: the scores that it gave in their place are not its own.
+
+    Args:
+        step: What it did. A transformer names the column that says so in an attribute ``failed_column``.
+
+    Raises:
+        StageError: Some queries failed.
+    """
+    for name in [getattr(part, "failed_column", "") for part in step.stage.transformers]:
+        if name in step.ranked and (failed := step.ranked[name].to_numpy(bool)).any():
+            qids = step.ranked.loc[failed, "qid"].unique()
+            problem = f"{len(qids)} of {step.ranked['qid'].nunique()} query(ies) failed, first qid {qids[0]!r} (column {name})"
+            fix = "score again when it can answer: batches that were finished are kept"
+            raise StageError(f"stage {step.stage.name!r} could not score all it was given", [problem], fix=fix)

@@ -7,17 +7,22 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from pt_cascade.analysis.duels import join_duels
 from pt_cascade.analysis.tables import Column, ScoreTable
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.collections.cache import cache_folder
 from pt_cascade.errors import CascadeError, FrameError, PipelineError, TableError
 from pt_cascade.execution.company import check_company, retrace
+from pt_cascade.execution.comparing import Comparison
 from pt_cascade.execution.habits import Habit, combine
+from pt_cascade.execution.keeping import keep_scores
 from pt_cascade.execution.partial import Partial, open_partial
 from pt_cascade.execution.plans import make_plan
+from pt_cascade.execution.rematch import check_comparison
 from pt_cascade.execution.sheets import fill_sheet
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from pt_cascade.execution.sheets import Sheet
 
 
-def score(
+def score(  # noqa: PLR0913 - options, each with a default
     cascades: pt.Transformer | Sequence[pt.Transformer],
     topics: pd.DataFrame,
     depths: Depths | None = None,
@@ -42,6 +47,7 @@ def score(
     verbose: bool = False,
     tolerance: float = 1e-4,
     folder: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
     about: Mapping[str, str] | None = None,
 ) -> ScoreTable:
     """Score once, and know what any cut-offs would have given.
@@ -51,9 +57,13 @@ def score(
     scored again in other company (``check_company``), 4 to see how it breaks ties (``settle``), and 8 of a path when a call goes on
     after a crash, or when cascades share stages.
 
+    A last stage that compares documents (a ``PairReranker``, such as ``duo_t5``) is asked once about each two documents, in both
+    orders, that some cut-offs hand it together; what it said is kept, and adds up to its scores for any of these cut-offs. Up to 96
+    of them are compared again (``check_comparison``), and up to 4 documents of a query ranked by the stage itself.
+
     Args:
         cascades: One pipeline or Cascade, or several that begin with an equal first stage. Equal stages share a column of scores. A
-            last stage that depends on the whole list is not scored: see ``finish``.
+            last stage that depends on the whole list in any other way is not scored: see ``finish``.
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
         depths: How deep to be able to cut: K_1, K_2, ... for each stage but the last of the longest cascade, or such a tuple for
             each cascade; each at least the cascade's own cut-off, None for all. Without: the cascades' own cut-offs.
@@ -62,14 +72,17 @@ def score(
         tolerance: How far a score a may move in other company: tolerance * max(1, abs(a)).
         folder: Where finished batches are kept until the table is complete, and found after a crash; None: in the cache, under the
             fingerprint of stages, topics, depths, batch size and versions.
+        store: A folder where the scores of each re-ranking stage are kept for good, see ``stages.cached``: another table, with
+            other depths or topics, asks only for what is new, but for the few calls that look after the truth. None: nowhere.
         about: What the table should say of its origin, e.g. ``{"collection": "scifact"}``; versions are told anyway.
 
     Returns:
         The table. Stages of one name that differ are numbered.
 
     Raises:
-        PipelineError: The cascades cannot be replayed: a list stage stands before others, a stage changes the documents, or how it
-            orders equal scores cannot be told; or the depths are less than the cut-offs.
+        PipelineError: The cascades cannot be replayed: a list or pair stage stands before others, a stage changes the documents, or
+            how it orders equal scores cannot be told; or the depths are less than the cut-offs; or scores are to be kept of which
+            nobody knows what they depend on.
         StageError: A stage failed, or its scores depend on company.
         TableError: Finished batches in the folder are not of these stages.
         FrameError: The topics, or what a stage returned, are not usable.
@@ -85,6 +98,7 @@ def score(
     _check_options(batch_size, tolerance)
     asked = _asked(topics)
     plan = make_plan(cascades, depths)
+    kept = plan if store is None else keep_scores(plan, store)
     parts = _parts(plan, topics, batch_size)
     partial = open_partial(cache_folder("scores", _key(parts)) if folder is None else folder, parts)
     chunks = _chunks(topics, batch_size)
@@ -97,7 +111,7 @@ def score(
         for number, chunk in enumerate(chunks):
             if number in sheets:
                 continue
-            sheet = fill_sheet(plan, chunk, seen, watch)
+            sheet = fill_sheet(kept, chunk, seen, watch)
             if not any(len(other.frame) for other in sheets.values()):
                 _check_shared(plan, chunk, sheet, tolerance)
             partial.write(number, sheet)
@@ -153,13 +167,19 @@ def _key(parts: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _watch(tolerance: float) -> Callable[[Step], None]:
+def _watch(tolerance: float) -> Callable[[Step | Comparison], None]:
     """Make what looks at every step, and tests each stage once, as soon as there is enough to test it with."""
     tested: set[str] = set()
 
-    def watch(step: Step) -> None:
+    def watch(step: Step | Comparison) -> None:
         name = step.stage.name
-        if name not in tested and len(step.ranked) and check_company(step, tolerance):
+        if name in tested:
+            return
+        if isinstance(step, Comparison):
+            enough = check_comparison(step, tolerance)
+        else:
+            enough = len(step.ranked) > 0 and check_company(step, tolerance)
+        if enough:
             tested.add(name)
 
     return watch
@@ -173,7 +193,7 @@ def _check_resumed(
     if number is None:
         return
     for path in plan.paths:
-        if moved := retrace(plan, path, chunks[number], sheets[number].frame, tolerance):
+        if moved := retrace(plan, path, chunks[number], sheets[number], tolerance):
             what = f"stage {moved.stage!r} is not what it was when the finished chunks in {partial.folder} were scored"
             raise TableError(what, [str(moved)], fix=f"rm -r {partial.folder}, and score again")
 
@@ -183,7 +203,7 @@ def _check_shared(plan: Plan, topics: pd.DataFrame, sheet: Sheet, tolerance: flo
     if len(plan.paths) == 1:
         return
     for path in plan.paths:
-        if moved := retrace(plan, path, topics, sheet.frame, tolerance):
+        if moved := retrace(plan, path, topics, sheet, tolerance):
             what = f"stage {moved.stage!r} scores the same pair differently after other stages"
             fix = "one table each: [score(cascade, topics) for cascade in cascades]"
             raise PipelineError(what, [f"on the path {' → '.join(path.stages)}: {moved}"], fix=fix)
@@ -197,6 +217,7 @@ def _table(
         rows, ties = seen.get(stage.name, Habit()).told if n else ("keeps", "rows")
         columns.append(Column(stage.name, rows, ties, fingerprint(stage), describe(stage)))
     frames = [sheet.frame for sheet in sheets if len(sheet.frame)] or [sheets[0].frame]
+    above = np.r_[0, np.cumsum([len(sheet.frame) for sheet in sheets])]
     return ScoreTable(
         frame=pd.concat(frames, ignore_index=True),
         topics=asked,
@@ -204,4 +225,8 @@ def _table(
         paths=plan.paths,
         depth=plan.depth if any(sheet.cut for sheet in sheets) else None,
         about={**versions(loaded=True), **(about or {})},
+        duels={
+            name: join_duels([(sheet.duels[name], int(rows)) for sheet, rows in zip(sheets, above, strict=False)], how)
+            for name, how in plan.duelling.items()
+        },
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.needed import needed
+from pt_cascade.analysis.duels import Duels
+from pt_cascade.analysis.needed import meetings, needed
 from pt_cascade.analysis.orders import place_all
 from pt_cascade.cascade import walk
+from pt_cascade.execution.comparing import Comparison, compare, pick_few, steps_of
 from pt_cascade.execution.habits import Habit, observe, settle
-from pt_cascade.execution.rows import locate, refuse_other_documents, rerank
+from pt_cascade.execution.rows import locate, refuse_failed, refuse_other_documents, rerank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from pt_cascade.execution.plans import Plan
     from pt_cascade.ranking import Floats, Ints
 
+    Watch: TypeAlias = Callable[[Step | Comparison], None]
+
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
@@ -34,11 +38,13 @@ class Sheet:
         frame: Frame[qid, docno, rank, <stage>...], rows of a query together, in the order in which the first stage returned them.
         habits: What was seen of each stage's order, by its name.
         cut: Whether the first stage had found more for some query than was passed on.
+        duels: What each pairwise stage said, of rows of the frame.
     """
 
     frame: pd.DataFrame
     habits: Mapping[str, Habit]
     cut: bool
+    duels: Mapping[str, Duels] = field(default_factory=dict)
 
 
 class Source(NamedTuple):
@@ -58,15 +64,27 @@ class _Draft:
     habits: dict[str, Habit]
     scores: dict[str, Floats] = field(default_factory=dict)
     sources: dict[str, list[Source]] = field(default_factory=dict)
+    duels: dict[str, Duels] = field(default_factory=dict)  # of documents, not of rows
 
     def wanted(self, path: Path, stages: int) -> NDArray[np.bool_]:
         """Mark what the stage after the first so many of a path must score."""
-        names = path.stages[:stages]
+        return needed(self.offsets, self._places(path.stages[:stages]), path.depths[:stages])
+
+    def unmet(self, path: Path) -> tuple[Ints, Ints]:
+        """List the documents, in both orders, that a path's pairwise last stage has not been asked about and must be."""
+        upper, lower = meetings(self.offsets, self._places(path.stages[:-1]), path.depths)
+        first, second = np.concatenate([upper, lower]), np.concatenate([lower, upper])
+        known, wide = self.duels[path.stages[-1]], len(self.rows)
+        new = ~np.isin(first * wide + second, known.first * wide + known.second)
+        order = np.lexsort((second[new], first[new]))
+        return first[new][order], second[new][order]
+
+    def _places(self, names: Sequence[str]) -> NDArray[np.int32]:
+        """Place all documents at some stages."""
         scores = np.stack([self.scores[name] for name in names])
         told = [self.habits.get(name, Habit()).told for name in names]
         keeps, by_rows = np.array([rows == "keeps" for rows, _ in told]), np.array([ties == "rows" for _, ties in told])
-        places = place_all(self.offsets, self.rows, scores, keeps, by_rows)
-        return needed(self.offsets, places, path.depths[:stages])
+        return place_all(self.offsets, self.rows, scores, keeps, by_rows)
 
     def rules(self, plan: Plan) -> list[tuple[str, str]]:
         """The rule of rows and ties that each stage is taken to follow."""
@@ -78,43 +96,81 @@ class _Draft:
             if stage.name in self.habits:
                 before = {path.stages[path.stages.index(stage.name) - 1] for path in plan.paths if stage.name in path.stages[1:]}
                 sources = [source for name in sorted(before) for source in self.sources.get(name, ())]
-                find = partial(self._two, self.scores[stage.name], sources)
+                find = partial(self._two, self._steps(stage.name), sources)
                 self.habits[stage.name] = settle(stage, self.habits[stage.name], find)
 
-    def _two(self, scores: Floats, sources: Sequence[Source], equal: bool) -> pd.DataFrame | None:  # noqa: FBT001 - a question
-        """Give two documents of a query with equal, or different, scores, the lower one first, as rows of the stages before."""
-        query = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+    def _steps(self, name: str) -> tuple[Ints, Ints, Floats]:
+        """List two documents of a query each, and how much higher a stage scores the second when both are there."""
+        if name in self.duels:
+            return steps_of(self.duels[name])
+        query, scores = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets)), self.scores[name]
         order = np.lexsort((scores, query))
-        step = np.where(np.diff(query[order]) == 0, np.diff(scores[order]), np.nan)
+        return order[:-1], order[1:], np.where(np.diff(query[order]) == 0, np.diff(scores[order]), np.nan)
+
+    @staticmethod
+    def _two(steps: tuple[Ints, Ints, Floats], sources: Sequence[Source], equal: bool) -> pd.DataFrame | None:  # noqa: FBT001 - a question
+        """Give two documents of a query with equal, or different, scores, the lower one first, as rows of the stages before."""
+        lower, higher, step = steps
         found = np.flatnonzero(step == 0 if equal else step > 0)
         if not len(found):
             return None
         rows = [
             next(source.frame[source.place == document] for source in sources if document in source.place)
-            for document in order[found[0] : found[0] + 2]
+            for document in (lower[found[0]], higher[found[0]])
         ]
         two: pd.DataFrame = pd.concat(rows, ignore_index=True, join="inner")
         return two
 
-    def ask(self, stage: Stage, source: Source, mark: NDArray[np.bool_], watch: Callable[[Step], None]) -> None:
+    def ask(self, stage: Stage, source: Source, mark: NDArray[np.bool_], watch: Watch) -> None:
         """Let a stage score the marked rows of a source."""
         step = next(walk((stage,), rerank(source.frame[mark])))
         refuse_other_documents(step)
+        refuse_failed(step)
         self.habits[stage.name] = observe(step, self.habits.get(stage.name, Habit()))
         watch(step)
         place = source.place[mark][locate(step.ranked, step.given)]
         self.scores[stage.name][place] = step.ranked["score"].to_numpy(np.float64)
         self.sources.setdefault(stage.name, []).append(Source(place, step.ranked))
 
+    def duel(self, stage: Stage, path: Path, watch: Watch) -> None:
+        """Let a path's pairwise last stage compare what it has not compared yet."""
+        first, second = self.unmet(path)
+        if not len(first):
+            return
+        source = self._gather(path.stages[-2], np.unique(first))
+        slot = np.full(len(self.rows), -1)
+        slot[source.place] = np.arange(len(source.place))
+        p = compare(stage, source.frame, slot[first], slot[second])
+        known = self.duels[stage.name]
+        self.duels[stage.name] = Duels.gather(
+            known.aggregation,
+            np.concatenate([known.first, first]),
+            np.concatenate([known.second, second]),
+            np.concatenate([known.p, p]),
+        )
+        live = None
+        if stage.name not in self.habits:
+            few = source.frame.iloc[slot[pick_few(first, second)]]
+            live = next(walk((stage,), rerank(few)))
+            self.habits[stage.name] = observe(live, Habit())
+        watch(Comparison(stage, source.frame, slot[first], slot[second], p, live))
 
-def fill_sheet(plan: Plan, topics: pd.DataFrame, habits: Mapping[str, Habit], watch: Callable[[Step], None]) -> Sheet:
+    def _gather(self, before: str, documents: Ints) -> Source:
+        """Give the rows of some documents as a stage passed them on."""
+        marks = [np.isin(source.place, documents) for source in self.sources[before]]
+        frames = [source.frame[mark] for source, mark in zip(self.sources[before], marks, strict=True)]
+        places = [source.place[mark] for source, mark in zip(self.sources[before], marks, strict=True)]
+        return Source(np.concatenate(places), rerank(pd.concat(frames, join="inner")))
+
+
+def fill_sheet(plan: Plan, topics: pd.DataFrame, habits: Mapping[str, Habit], watch: Watch) -> Sheet:
     """Score one chunk of queries.
 
     Args:
         plan: What to score.
         topics: Frame[qid, query, ...] of the chunk, or Frame[qid, docno, ...] of results to re-rank.
         habits: What was seen in earlier chunks.
-        watch: Is shown each stage's step, before the next one runs.
+        watch: Is shown each stage's step, or comparison, before the next one runs.
 
     Returns:
         The sheet.
@@ -132,14 +188,21 @@ def fill_sheet(plan: Plan, topics: pd.DataFrame, habits: Mapping[str, Habit], wa
         if draft.rules(plan) == rules:  # else others may be wanted: stages break ties as nobody had seen yet
             break
     columns = {name: score[draft.rows.argsort()] for name, score in draft.scores.items()}
+    duels = {
+        name: Duels.gather(each.aggregation, draft.rows[each.first], draft.rows[each.second], each.p)
+        for name, each in draft.duels.items()
+    }
     frame = draft.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64}).assign(**columns)
-    return Sheet(frame, draft.habits, len(step.kept) < len(step.ranked))
+    return Sheet(frame, draft.habits, len(step.kept) < len(step.ranked), duels)
 
 
-def _fill(draft: _Draft, plan: Plan, watch: Callable[[Step], None]) -> None:
+def _fill(draft: _Draft, plan: Plan, watch: Watch) -> None:
     """Ask every stage of every path for what it has not scored yet."""
     for path in plan.paths:
         for n, name in enumerate(path.stages[1:], start=1):
+            if name in draft.duels:
+                draft.duel(plan.stage(name), path, watch)
+                continue
             todo = draft.wanted(path, n) & np.isnan(draft.scores[name])
             for source in tuple(draft.sources.get(path.stages[n - 1], ())):
                 mark = todo[source.place]
@@ -157,8 +220,11 @@ def _draft(plan: Plan, topics: pd.DataFrame, kept: pd.DataFrame, habits: Mapping
     rows = np.empty(len(first), np.int64)
     rows[place] = np.arange(len(first))
     draft = _Draft(first, offsets, rows, dict(habits))
+    none = np.zeros(0, np.int64)
+    draft.duels.update({name: Duels(how, none, none, none.astype(np.float64)) for name, how in plan.duelling.items()})
     for stage in plan.stages:
-        draft.scores[stage.name] = np.full(len(first), np.nan)
+        if stage.name not in draft.duels:
+            draft.scores[stage.name] = np.full(len(first), np.nan)
     name = plan.stages[0].name
     draft.scores[name][place] = first["score"].to_numpy(np.float64)
     draft.sources[name] = [Source(place, first)] if len(first) else []

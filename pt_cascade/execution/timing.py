@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, get_args
 
@@ -18,8 +18,10 @@ from tqdm import tqdm
 
 from pt_cascade.analysis.timings import COLUMNS, Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
+from pt_cascade.cascade.stand_ins import live
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+from pt_cascade.execution.comparing import comparer
 from pt_cascade.frames import canonical_topics
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def profile(
     them. A share is of what a stage passes on: its cut-off, or the most that it passed on in the warm-up where that is less.
 
     A stage's time is that of its transformers and its cut-off. Guards, the counting of tokens, the warm-up and calls with no row
-    are not in it. Where torch uses a GPU, its work is waited for before the clock is read.
+    are not in it. Where torch uses a GPU, its work is waited for before the clock is read. A stage whose scores are kept is timed
+    live, as the stage itself: kept scores are neither read nor written, so no time of a cache is taken for that of a model.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads, that starts from topics.
@@ -82,7 +85,7 @@ def profile(
     shares = _check_options(mode, repeats, warmup, shares)
     queries = _split(topics, mode)
     machine = _look_at_machine()
-    runner = _Runner(Cascade.of(cascade), clock)
+    runner = _Runner(_go_live(Cascade.of(cascade)), clock)
     depths = _warm_up(runner, queries[:warmup], shares)
     counted: dict[tuple[int, float], list[Floats]] = {}
     parts: list[dict[str, NDArray[np.generic]]] = []
@@ -97,7 +100,8 @@ def profile(
                 parts.append({**run, **_account(step, qids)})
             bar.update()
     frame = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
-    return Timings(frame, mode, {**machine, **_look_at_torch()})
+    pairwise = tuple(stage.name for stage in runner.cascade.stages[1:] if stage.depends == "pair" or comparer(stage) is not None)
+    return Timings(frame, mode, {**machine, **_look_at_torch()}, pairwise)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,12 @@ class _Runner:
             warnings.simplefilter("ignore", CascadeWarning)  # of cut-offs that cannot cut: told when the cascade was made
             scaled = self.cascade.with_cutoffs(*cutoffs)
         return list(walk(scaled, frame, clock=_wait_for_gpus(self.clock)))
+
+
+def _go_live(cascade: Cascade) -> Cascade:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CascadeWarning)  # as in ``_Runner.run``
+        return replace(cascade, stages=tuple(map(live, cascade.stages)))
 
 
 def _scale(depth: int | None, share: float) -> int | None:

@@ -1,0 +1,231 @@
+"""How a re-ranker puts its scores on a frame: which row comes first, and who wins a tie; learned by looking at its answers."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.errors import StageError
+from pt_cascade.ranking import pair_codes, ranks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pt_cascade.ranking import Floats, Ints
+
+
+class Arrangement(NamedTuple):
+    """One way to put scores on a frame.
+
+    Attributes:
+        queries: ``mixed``: the rows of different queries stay mixed as they are; ``seen``: each query's rows together, queries as
+            they first appear; ``sorted``: likewise, queries by qid.
+        rows: ``keeps``: the rows of a query stay as they were given; ``sorts``: they stand by rank.
+        ties: ``rows``: equal scores are ranked in the order of the rows; ``rank``: in that of the ranks that were given.
+    """
+
+    queries: Literal["mixed", "seen", "sorted"] = "mixed"
+    rows: Literal["keeps", "sorts"] = "keeps"
+    ties: Literal["rows", "rank"] = "rows"
+
+    def place(self, given: pd.DataFrame, score: Floats) -> tuple[Ints, Ints]:
+        """Say where each row goes, and how it ranks.
+
+        Args:
+            given: Frame[qid, ...], n rows; with ``rank`` where that decides ties.
+            score: Shape (n,). No NaN.
+
+        Returns:
+            The row numbers in the order in which they are returned, and the rank of each row of ``given``, both shape (n,).
+
+        Example:
+            >>> given = pd.DataFrame({"qid": ["q", "q"], "rank": [1, 0]})
+            >>> [part.tolist() for part in Arrangement("seen", "sorts", "rank").place(given, np.zeros(2))]
+            [[1, 0], [1, 0]]
+        """
+        rank = _rank(self.ties, given, score)
+        return _order(self.queries, self.rows, given, rank), rank
+
+
+PLAIN = Arrangement()
+_ORDERS = (("mixed", "keeps"), ("seen", "keeps"), ("seen", "sorts"), ("sorted", "keeps"), ("sorted", "sorts"))
+ALL = frozenset(Arrangement(*order, ties) for order, ties in product(_ORDERS, ("rows", "rank")))  # type: ignore[arg-type]
+
+
+class Manner(NamedTuple):
+    """What is known of how a re-ranker answers, beyond its scores.
+
+    Attributes:
+        possible: The arrangements that agree with all its answers until now.
+        dtype: The type of its scores; empty before its first answer.
+    """
+
+    possible: frozenset[Arrangement] = ALL
+    dtype: str = ""
+
+    def observe(self, given: pd.DataFrame, answer: pd.DataFrame, place: Ints, stage: str) -> Manner:
+        """Look at one more answer; see ``narrow``."""
+        dtype = str(answer["score"].dtype)
+        both = str(np.result_type(self.dtype, dtype)) if self.dtype else dtype
+        return Manner(narrow(self.possible, given, answer, place, stage), both)
+
+    def put(self, given: pd.DataFrame, score: Floats) -> pd.DataFrame:
+        """Put scores on a frame as the re-ranker would.
+
+        Args:
+            given: Frame[qid, ...], n rows.
+            score: Shape (n,). Finite.
+
+        Returns:
+            The same rows with score and rank.
+
+        Example:
+            >>> given = pd.DataFrame({"qid": ["q", "q"], "docno": ["a", "b"]})
+            >>> Manner(frozenset({Arrangement("seen", "sorts")})).put(given, np.array([1.0, 2.0]))["docno"].tolist()
+            ['b', 'a']
+        """
+        arrangement = PLAIN if PLAIN in self.possible else min(self.possible)
+        order, rank = arrangement.place(given, score)
+        out = given.assign(score=score.astype(self.dtype or np.float64), rank=rank)
+        return out if (order[1:] > order[:-1]).all() else out.iloc[order]
+
+    def write(self) -> str:
+        """Give it as JSON."""
+        return json.dumps({"possible": sorted(self.possible), "dtype": self.dtype})
+
+    @classmethod
+    def read(cls, words: str) -> Manner:
+        """Have it back."""
+        told = json.loads(words)
+        return cls(frozenset(Arrangement(*one) for one in told["possible"]), told["dtype"])
+
+
+UNKNOWN = Manner()
+
+
+def narrow(
+    possible: frozenset[Arrangement], given: pd.DataFrame, answer: pd.DataFrame, place: Ints, stage: str
+) -> frozenset[Arrangement]:
+    """Keep the arrangements by which a stage may have made its answer.
+
+    Args:
+        possible: What was possible until now.
+        given: Frame[qid, docno, ...], n rows: what it was given.
+        answer: Frame[score, rank, ...]: what it made of it, the same documents.
+        place: Shape (n,). The row of ``given`` that each row of the answer is of.
+        stage: Its name, for the error.
+
+    Returns:
+        What is possible still.
+
+    Raises:
+        StageError: Nothing is.
+    """
+    score, rank = np.empty(len(given)), np.empty(len(given), np.int64)
+    score[place], rank[place] = answer["score"].to_numpy(np.float64), answer["rank"].to_numpy(np.int64)
+    ties = {one.ties for one in possible}
+    ties = {rule for rule in ties if (_rank(rule, given, score) == rank).all()}
+    orders = {(one.queries, one.rows) for one in possible}
+    orders = {order for order in orders if (_order(*order, given, rank) == place).all()}
+    left = frozenset(one for one in possible if one.ties in ties and (one.queries, one.rows) in orders)
+    if left:
+        return left
+    problem = "it orders its rows, or equal scores, in a way of its own, or now so, now so; scores alone cannot repeat that"
+    fix = "cached(stage >> pt.apply.generic(pt.model.add_ranks), path, depends='point')"
+    raise StageError(f"the scores of stage {stage!r} cannot be kept", [problem], fix=fix)
+
+
+def settle(
+    possible: frozenset[Arrangement],
+    given: pd.DataFrame,
+    score: Floats,
+    ask: Callable[[frozenset[Arrangement], pd.DataFrame], frozenset[Arrangement]],
+) -> frozenset[Arrangement]:
+    """Where it matters which of two arrangements a stage follows, ask it for a few rows that tell them apart.
+
+    Args:
+        possible: What is possible still.
+        given: Frame[qid, docno, ...], n rows.
+        score: Shape (n,).
+        ask: Gives the stage some of the rows, 2 to 4, and says which arrangements are left.
+
+    Returns:
+        Arrangements that all make the same of these rows, unless the stage gives a pair now this score, now that.
+    """
+    while (rows := _tell_apart(possible, given, score)) is not None:
+        left = ask(possible, given.iloc[rows])
+        if left == possible:
+            break
+        possible = left
+    return possible
+
+
+def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
+    """Find each row's (qid, docno) in another frame.
+
+    Args:
+        frame: Frame[qid, docno], n rows.
+        among: Frame[qid, docno], each pair once.
+
+    Returns:
+        Shape (n,). The row in ``among``; -1 where it is not there.
+
+    Example:
+        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
+        >>> locate(one.iloc[::-1], one).tolist()
+        [1, 0]
+    """
+    if is_alike(frame, among):
+        return np.arange(len(frame))
+    both = pd.concat([among[["qid", "docno"]], frame[["qid", "docno"]]], ignore_index=True)
+    codes = pair_codes(both["qid"], both["docno"])
+    found: Ints = pd.Index(codes[: len(among)]).get_indexer(pd.Index(codes[len(among) :])).astype(np.int64)
+    return found
+
+
+def is_alike(frame: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Tell whether two frames have the same (qid, docno) in the same order.
+
+    Args:
+        frame: Frame[qid, docno].
+        other: Frame[qid, docno].
+
+    Example:
+        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
+        >>> is_alike(one, one), is_alike(one, one.iloc[::-1])
+        (True, False)
+    """
+    pairs = ((frame[name].to_numpy(object), other[name].to_numpy(object)) for name in ("qid", "docno"))
+    return len(frame) == len(other) and all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+
+def _rank(ties: Literal["rows", "rank"], given: pd.DataFrame, score: Floats) -> Ints:
+    if ties == "rows" or "rank" not in given:
+        return ranks(given["qid"], score)
+    rank, order = np.empty(len(given), np.int64), np.argsort(given["rank"].to_numpy(), kind="stable")
+    rank[order] = ranks(given["qid"].iloc[order], score[order])
+    return rank
+
+
+def _order(queries: Literal["mixed", "seen", "sorted"], rows: Literal["keeps", "sorts"], given: pd.DataFrame, rank: Ints) -> Ints:
+    if queries == "mixed":
+        return np.arange(len(given))
+    query = pd.factorize(given["qid"], sort=queries == "sorted")[0]
+    return np.argsort(query, kind="stable") if rows == "keeps" else np.lexsort((rank, query))
+
+
+def _tell_apart(possible: frozenset[Arrangement], given: pd.DataFrame, score: Floats) -> list[int] | None:
+    """Give two rows that two of the arrangements rank, or order, in opposite ways, and the first of their queries; else None."""
+    query, first = pd.factorize(given["qid"])[0], np.flatnonzero(~given["qid"].duplicated().to_numpy())
+    ranked = [_rank(ties, given, score) for ties in sorted({one.ties for one in possible})]
+    orders = sorted({(one.queries, one.rows) for one in possible})
+    for ways in ([np.lexsort((rank, query)) for rank in ranked], [_order(*order, given, ranked[0]) for order in orders]):
+        for other in ways[1:]:
+            if (differ := np.flatnonzero(ways[0] != other)).size:
+                two = (ways[0][differ[0]], other[differ[0]])
+                return sorted({int(row) for row in (*two, *first[query[list(two)]])})
+    return None

@@ -1,0 +1,162 @@
+"""What a stage is, for the scores that are kept of it: everything that can change a score, told by value, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pt_cascade.cascade.fingerprints import fingerprint
+from pt_cascade.cascade.stage import Stage
+from pt_cascade.errors import PipelineError
+from pt_cascade.stages.vectors import VectorStore
+from pt_cascade.stages.weights import hash_files, list_files, stamp, tell_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pyterrier as pt
+
+    from pt_cascade.stages.weights import Stamp
+
+Identity: TypeAlias = "dict[str, str]"
+
+SPEED_FIELDS = frozenset(
+    {"api_key_env", "batch_size", "batch_tokens", "concurrency", "device", "prices", "retries", "timeout", "verbose"}
+)
+WEIGHT_FIELDS = frozenset({"model", "tokenizer"})
+_VECTOR_FILES = ("encoder.json", "pt_meta.json", "docnos.npids", "vecs.f4", "tokens.f2", "tokens.npy")
+
+
+def identify(stage: object) -> Identity:
+    """Tell a dataclass of arguments by value: its class, models by their weights, vectors by their content, the rest as it is.
+
+    Fields of the class's ``speed_fields`` (device, batch size, ...) are left out: they change when a score comes, not what it is.
+    So are fields that do not compare.
+
+    Args:
+        stage: A re-ranking stage, or a part of one.
+
+    Returns:
+        Words by name, e.g. ``{"class": ..., "model": "files 3fa0...", "max_length": "512"}``; a part's names follow a dot.
+
+    Raises:
+        PipelineError: A field is neither plain nor a dataclass, so that it has no value to tell it by.
+        MissingError: The revision of a model is unknown.
+
+    Example:
+        >>> from pt_cascade.stages.encoders import Encoder
+        >>> folder = getfixture("tmp_path")
+        >>> identify(Encoder(str(folder), "cpu", 64)) == identify(Encoder(str(folder), "cuda:1", 64, batch_size=8))
+        True
+    """
+    return dict(_tell(stage, _name(stage)))
+
+
+def identify_any(transformer: pt.Transformer) -> Identity:
+    """Tell any transformer: by its own ``identify()``, else by its class and its fingerprint.
+
+    A fingerprint does not read files: a foreign stage that loads its model when first used is told by the name of the model.
+
+    Args:
+        transformer: Any PyTerrier transformer.
+
+    Returns:
+        Words by name.
+
+    Raises:
+        CascadeError: As for ``identify``.
+    """
+    own = getattr(transformer, "identify", None)
+    if callable(own):
+        told: Identity = own()
+        return told
+    return {"class": _class(transformer), "settings": fingerprint(Stage("stage", (transformer,)))}
+
+
+def hash_identity(identity: Mapping[str, str]) -> str:
+    """Hash an identity.
+
+    Args:
+        identity: Words by name, in any order.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Example:
+        >>> hash_identity({"a": "1", "b": "2"}) == hash_identity({"b": "2", "a": "1"})
+        True
+    """
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def stamp_weights(stage: object) -> tuple[Stamp, ...]:
+    """Give what changes when a local file that a stage is told by is written to; nothing of it is read.
+
+    Args:
+        stage: A re-ranking stage, or a part of one.
+
+    Returns:
+        One entry a file; none for names on the hub.
+    """
+    return tuple(stamp(file) for file in _list_files(stage))
+
+
+def _tell(part: object, owner: str, prefix: str = "") -> Iterator[tuple[str, str]]:
+    yield f"{prefix}class", _class(part)
+    for name, value in _settings(part):
+        if isinstance(value, VectorStore):
+            yield f"{prefix}{name}", f"files {hash_files(_vector_files(value), Path(value.path))}"
+        elif is_dataclass(value):
+            yield from _tell(value, owner, f"{prefix}{name}.")
+        elif isinstance(value, str) and value and name in _weight_fields(part):
+            yield f"{prefix}{name}", tell_weights(value, owner)
+        else:
+            yield f"{prefix}{name}", _write(value, owner, prefix + name)
+
+
+def _list_files(part: object) -> Iterator[Path]:
+    for name, value in _settings(part):
+        if isinstance(value, VectorStore):
+            yield from _vector_files(value)
+        elif is_dataclass(value):
+            yield from _list_files(value)
+        elif isinstance(value, str) and value and name in _weight_fields(part):
+            folder = Path(value).expanduser()
+            yield from list_files(folder) if folder.is_dir() else ()
+
+
+def _settings(part: object) -> Iterator[tuple[str, object]]:
+    """Go through the fields that can change a score."""
+    if is_dataclass(part):
+        speed: frozenset[str] = getattr(part, "speed_fields", SPEED_FIELDS)
+        counted = (field.name for field in fields(part) if field.compare and field.name not in speed)
+        yield from ((name, getattr(part, name)) for name in counted)
+
+
+def _weight_fields(part: object) -> frozenset[str]:
+    named: frozenset[str] = getattr(part, "weight_fields", WEIGHT_FIELDS)
+    return named
+
+
+def _vector_files(store: VectorStore) -> list[Path]:
+    return [file for name in _VECTOR_FILES if (file := Path(store.path) / name).is_file()]
+
+
+def _write(value: object, owner: str, name: str) -> str:
+    try:
+        return json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        problem = f"its field {name!r} is {value!r:.80} ({type(value).__name__}), expected text, numbers or a dataclass of such"
+        fix = f"def identify(self): return {{..., {name!r}: what tells it by value}}"
+        raise PipelineError(f"stage {owner!r} cannot be told by value", [problem], fix=fix) from error
+
+
+def _class(part: object) -> str:
+    return f"{type(part).__module__}.{type(part).__qualname__}"
+
+
+def _name(stage: object) -> str:
+    return str(getattr(stage, "stage_name", "") or type(stage).__name__)

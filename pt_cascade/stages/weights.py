@@ -1,0 +1,118 @@
+"""What the name of a model stands for now: the content of the files in its folder, or the revision of a name on the hub."""
+
+from __future__ import annotations
+
+import hashlib
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pt_cascade.errors import MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Stamp: TypeAlias = "tuple[str, int, int, int]"
+
+_BLOCK = 1 << 20
+_SPARE = ("checkpoint-*", "*.md", "*.csv", ".*")
+_FILES = ("config.json", "tokenizer_config.json", "modules.json")
+
+
+def tell_weights(name: str, stage: str) -> str:
+    """Say which weights a name stands for: the same wherever they lie, others for other weights.
+
+    A folder is told by the content of its files, whatever it is called: a copy is the same model, and one that was trained on in
+    place is another. A name on the hub is told by the commit in the local cache; if it holds none, the hub is asked.
+
+    Args:
+        name: A folder, or a name on the model hub.
+        stage: Who would load it, for the error.
+
+    Returns:
+        ``files <hash>``, or ``<name> at <commit>``.
+
+    Raises:
+        MissingError: Its revision is unknown: neither the local cache nor the hub knows the name.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> _ = (folder / "config.json").write_text("{}")
+        >>> tell_weights(str(folder), "mono_t5")
+        'files bef6acf233bd20dd9e6d'
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return f"files {hash_files(list_files(folder), folder)}"
+    commit = _find_commit(name) or _ask_hub(name, stage)
+    if not commit:
+        fix = f"huggingface_hub.snapshot_download({name!r})"
+        raise MissingError(f"{stage} cannot tell the revision of {name!r}", ["the local hub cache does not hold it"], fix=fix)
+    return f"{name} at {commit}"
+
+
+def list_files(folder: Path) -> list[Path]:
+    """List the files that a model's folder is told by: all but hidden ones, Markdown, CSV and a trainer's checkpoints.
+
+    Args:
+        folder: It is there.
+
+    Returns:
+        The files, in the order of their names.
+    """
+    names = ((file, file.relative_to(folder).parts) for file in folder.rglob("*"))
+    kept = (file for file, parts in names if not any(fnmatchcase(part, glob) for part in parts for glob in _SPARE))
+    return sorted(file for file in kept if file.is_file())
+
+
+def hash_files(files: Iterable[Path], folder: Path) -> str:
+    """Hash the names and the content of some files; each is read once a process, and again when it was written to.
+
+    Args:
+        files: They are there, in some folder. A gigabyte takes about a second.
+        folder: What their names are told from, so that a copy of the folder has the same hash.
+
+    Returns:
+        20 hexadecimal digits.
+    """
+    hasher = hashlib.sha256()
+    for file in files:
+        hasher.update(f"{file.relative_to(folder).as_posix()}\0{_hash_file(stamp(file))}\n".encode())
+    return hasher.hexdigest()[:20]
+
+
+def stamp(file: Path) -> Stamp:
+    """Give what changes when a file is written to: its path, size, time in nanoseconds and inode.
+
+    Args:
+        file: It is there.
+    """
+    state = file.stat()
+    return (str(file), state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@cache
+def _hash_file(told: Stamp) -> str:
+    hasher, block = hashlib.sha256(), bytearray(_BLOCK)
+    with open(told[0], "rb", buffering=0) as file:  # noqa: PTH123 - a stamp holds text
+        while size := file.readinto(block):
+            hasher.update(memoryview(block)[:size])
+    return hasher.hexdigest()
+
+
+def _find_commit(name: str) -> str:
+    """Look into the local cache; sentence-transformers puts its own name before a bare one."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - heavy
+
+    names = (name,) if "/" in name else (name, f"sentence-transformers/{name}")
+    found = (try_to_load_from_cache(one, file) for one in names for file in _FILES)
+    return next((Path(path).parent.name for path in found if isinstance(path, str)), "")
+
+
+def _ask_hub(name: str, stage: str) -> str:
+    """Have the configuration downloaded, as loading the model would, and look again."""
+    from pt_cascade.stages.loading import load_config  # noqa: PLC0415 - it needs the base class of stages, which needs this
+
+    load_config(name, stage)
+    return _find_commit(name)

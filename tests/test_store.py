@@ -1,0 +1,306 @@
+"""Scores on the disk: bit for bit as they were put, whole or not at all, whoever else writes; what is not ours is not touched."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from storing import GROUPS, IDENTITY, MEMORY
+
+from pt_cascade.errors import StoreError
+from pt_cascade.stages import store_files
+from pt_cascade.stages.store import ScoreStore
+
+SCORES = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([-0.0, 0.0, 5e-324, 1.7e308, 3.0, 2.0**53 + 2])
+)
+ITEMS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 3))
+PUTS = st.lists(st.dictionaries(st.tuples(st.integers(0, 3), ITEMS), SCORES, min_size=1, max_size=8), max_size=5)
+
+
+def start(task: str, path: Path, *numbers: int) -> str:
+    """Run a task of ``storing.py`` in a process of its own."""
+    command = [sys.executable, str(Path(__file__).parent / "storing.py"), task, str(path), *map(str, numbers)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def put(store: ScoreStore, scores: dict[tuple[int, int], float]) -> None:
+    """Put scores by (number of the group, item)."""
+    store.put(
+        GROUPS, np.array([group for group, _ in scores]), np.array([item for _, item in scores]), np.array([*scores.values()])
+    )
+
+
+def get(store: ScoreStore, keys: list[tuple[int, int]]) -> np.ndarray:
+    """Get scores by (number of the group, item)."""
+    return store.get(GROUPS, np.array([group for group, _ in keys], np.int64), np.array([item for _, item in keys], np.int64))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ScoreStore:
+    """A store of three scores."""
+    made = ScoreStore(str(tmp_path / "scores.sqlite"), IDENTITY)
+    put(made, {(0, 1): 0.25, (0, 2): 0.5, (1, 1): -1.0})
+    return made
+
+
+@given(PUTS, st.lists(st.tuples(st.integers(0, 3), ITEMS), max_size=5))
+def test_what_is_put_is_had_back(puts: list[dict[tuple[int, int], float]], others: list[tuple[int, int]]) -> None:
+    """Oracle: a dictionary in which the first value of a key stays; compared bit by bit, in any order, with keys asked twice."""
+    expected: dict[tuple[int, int], float] = {}
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        store = ScoreStore(f"{folder}/s", IDENTITY)
+        for scores in puts:
+            put(store, scores)
+            expected = {**scores, **expected}
+        keys = [*reversed(expected), *others, *expected]
+        found = get(store, keys)
+        assert store.count() == len(expected)
+    wanted = np.array([expected.get(key, np.nan) for key in keys], np.float64)
+    assert np.isnan(found).tolist() == np.isnan(wanted).tolist()
+    assert found[~np.isnan(found)].tobytes() == wanted[~np.isnan(wanted)].tobytes()
+
+
+def test_the_file_is_plain_sqlite(store: ScoreStore) -> None:
+    """Golden: Python's own sqlite3 reads the three scores, the identity, and that the file is in WAL mode."""
+    file = sqlite3.connect(store.path)
+    rows = file.execute("SELECT key, item, score FROM scores JOIN groups ON id = owner ORDER BY score").fetchall()
+    assert rows == [(GROUPS[1], 1, -1.0), (GROUPS[0], 1, 0.25), (GROUPS[0], 2, 0.5)]
+    assert file.execute("SELECT value FROM about WHERE name = 'identity'").fetchone() == ('{"class": "toy"}',)
+    assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    file.close()
+
+
+def test_reading_makes_no_file(tmp_path: Path) -> None:
+    """A store that nobody wrote to has no scores, no notes and no file."""
+    store = ScoreStore(str(tmp_path / "deep" / "scores"), IDENTITY)
+    assert np.isnan(get(store, [(0, 1)])).all()
+    assert (store.count(), store.notes(), store.size(), [*tmp_path.iterdir()]) == (0, {}, 0, [])
+    put(store, {(0, 1): 1.0})
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["scores"]
+
+
+@pytest.mark.parametrize("name", ["a b?mode=memory", "50%25#é", "-wal", "'\"; DROP TABLE scores"])
+def test_any_name_of_a_file_will_do(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What means something in an address or in SQL is part of the name; a relative path too."""
+    monkeypatch.chdir(tmp_path)
+    put(ScoreStore(name, IDENTITY), {(0, 1): 0.5})
+    assert get(ScoreStore(str(tmp_path / name), IDENTITY), [(0, 1)]).tolist() == [0.5]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def _garble(path: Path) -> None:
+    path.write_bytes(b"qid docno score\n" * 100)
+
+
+def _other(path: Path) -> None:
+    file = sqlite3.connect(path)
+    file.execute("CREATE TABLE scores (key, score)")
+    file.close()
+
+
+def _newer(path: Path) -> None:
+    put(ScoreStore(str(path), IDENTITY), {(0, 1): 0.5})
+    file = sqlite3.connect(path)
+    file.execute("PRAGMA user_version = 2")
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (_garble, "it is no SQLite file"),
+        (Path.touch, "it is no SQLite file"),
+        (_other, "it is an SQLite file of something else"),
+        (_newer, "its format is 2, expected 1: another version of pt_cascade made it"),
+    ],
+)
+def test_what_is_not_ours_is_refused_and_not_touched(tmp_path: Path, make: object, problem: str) -> None:
+    """Neither its bytes nor its time change, and nothing is left beside it."""
+    path = tmp_path / "file"
+    make(path)
+    before = (path.read_bytes(), path.stat().st_mtime_ns)
+    store = ScoreStore(str(path), IDENTITY)
+    for use in (lambda: get(store, [(0, 1)]), lambda: put(store, {(0, 1): 0.5}), store.count, store.vacuum, store.notes):
+        with pytest.raises(
+            StoreError, match=f"there are no kept scores in .*file: {problem}. Fix: cached\\(stage, 'another/path'\\)"
+        ):
+            use()
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_scores_of_another_stage_are_refused(store: ScoreStore) -> None:
+    """What differs is named, with what was found and what was expected; nothing is read or written."""
+    other = ScoreStore(store.path, {"class": "toy", "model": "files 12ab"})
+    for use in (lambda: get(other, [(0, 1)]), lambda: put(other, {(0, 9): 0.5}), lambda: other.note("a", "b")):
+        with pytest.raises(StoreError, match=r"are of another stage: its model is not told, expected files 12ab\. Fix: cached"):
+            use()
+    assert (store.count(), list(store.notes())) == (3, ["identity"])
+    assert ScoreStore(store.path, {}).count() == 3
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_never_kept(store: ScoreStore, bad: float) -> None:
+    """It is refused, and so is all that comes with it."""
+    with pytest.raises(StoreError, match="scores cannot be kept: 1 of 2 are not finite"):
+        put(store, {(2, 1): 1.0, (2, 2): bad})
+    assert store.count() == 3
+
+
+def test_a_damaged_file_is_told_with_the_way_out(store: ScoreStore) -> None:
+    """Its pages overwritten behind the header: an error of ours that names the file, not one of SQLite's."""
+    path = Path(store.path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes(255 - byte for byte in whole[100:]))
+    with pytest.raises(
+        StoreError, match=r"cannot be used: DatabaseError: .*malformed. Fix: rm .*scores.sqlite, or bring back a copy"
+    ):
+        get(store, [(0, 1)])
+
+
+def test_a_batch_that_fails_half_way_leaves_nothing(store: ScoreStore) -> None:
+    """SQLite itself refuses one of its scores, by a trigger: neither the others nor their group are kept, and the next batch is."""
+    file = sqlite3.connect(store.path)
+    file.execute("CREATE TRIGGER t BEFORE INSERT ON scores WHEN new.item = 7 BEGIN SELECT RAISE(ABORT, 'not this one'); END")
+    file.close()
+    with pytest.raises(StoreError, match="cannot be used: IntegrityError: not this one"):
+        put(store, {(5, 6): 1.0, (5, 7): 1.0, (6, 1): 1.0})
+    put(store, {(5, 8): 2.0})
+    assert get(store, [(5, 6), (5, 7), (5, 8), (0, 1)])[2:].tolist() == [2.0, 0.25]
+    assert store.count() == 4
+
+
+def test_a_writer_waits_and_then_says_so(store: ScoreStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one writes for longer than anybody waits: an error that says what to do; readers are not held up."""
+    monkeypatch.setattr(store_files, "_PATIENCE", 0.01)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match=r"database is locked\. Fix: wait until the other process is done"):
+        put(store, {(5, 6): 1.0})
+    assert get(store, [(0, 1)]).tolist() == [0.25]
+    other.close()
+    put(store, {(5, 6): 1.0})
+
+
+def test_notes_are_replaced(store: ScoreStore) -> None:
+    """A note stands until the next of its name; the identity stays beside it."""
+    store.note("manner", "so")
+    store.note("manner", "so, too")
+    assert store.notes() == {"identity": '{"class": "toy"}', "manner": "so, too"}
+
+
+def test_a_store_tells_its_size_and_can_shrink(store: ScoreStore) -> None:
+    """At most 40 bytes a score, for queries one after the other and for documents in any order; vacuum keeps every score."""
+    item = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, (len(GROUPS), 2000))
+    group = np.repeat(np.arange(len(GROUPS)), 2000)
+    store.put(GROUPS, group, item.ravel(), np.sqrt(np.arange(16_000)))
+    assert store.size() / store.count() < 40
+    mixed = ScoreStore(store.path + "2", IDENTITY)
+    for part in np.array_split(np.random.default_rng(1).permutation(16_000), 20):
+        mixed.put(GROUPS, group[part], item.ravel()[part], np.sqrt(np.arange(16_000))[part])
+    size = mixed.size()
+    assert size / 16_000 < 40
+    mixed.vacuum()
+    assert mixed.size() <= size
+    assert mixed.get(GROUPS, group, item.ravel()).tolist() == np.sqrt(np.arange(16_000)).tolist()
+    assert repr(mixed) == f"ScoreStore('{mixed.path}': 16000 scores, {mixed.size()} bytes)"
+
+
+def test_nothing_stays_open(store: ScoreStore) -> None:
+    """After each call no file of the store is open, and none lies beside it: it may be copied, moved, forked and pickled."""
+    before = sorted(Path("/proc/self/fd").iterdir())
+    copy = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own
+    put(copy, {(3, 3): 3.0})
+    assert get(store, [(3, 3)]).tolist() == [3.0]
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    assert [file.name for file in Path(store.path).parent.iterdir()] == ["scores.sqlite"]
+
+
+def test_threads_may_share_a_store(store: ScoreStore) -> None:
+    """Eight threads that read and write at once lose nothing."""
+
+    def work(thread: int) -> float:
+        for n in range(10):
+            put(store, {(thread, 100 + n): float(thread)})
+        return float(get(store, [(thread, 100 + n) for n in range(10)]).sum())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [10.0 * thread for thread in range(8)]
+    assert store.count() == 83
+
+
+def test_processes_may_make_and_write_a_store_at_once(tmp_path: Path) -> None:
+    """Four processes, forked, race to make the file and to put other scores under the same keys: of each batch one's stay."""
+    start("race", tmp_path / "scores")
+    store = ScoreStore(str(tmp_path / "scores"), IDENTITY)
+    assert store.count() == 8 * 50
+    found = store.get(GROUPS, np.repeat(np.arange(8), 50), np.tile(np.arange(50), 8)).reshape(8, 50)
+    writer = np.round(found[:, :1])
+    assert set(writer.ravel()) <= {0.0, 1.0, 2.0, 3.0}
+    assert (found == writer + np.arange(50) / 100).all()
+
+
+def test_a_killed_process_loses_at_most_its_last_batch(tmp_path: Path) -> None:
+    """Killed 10 times while it scores and writes: what it was asked for before its last batch is there, whole and right."""
+    _check_kills(start("killed", tmp_path / "scores", 10))
+
+
+def _check_kills(said: str) -> None:
+    """The kills did hit work: batches were kept before them, and some lost their last."""
+    kills, lost, kept = (int(number) for number in re.findall(r"\d+", said))
+    assert 0 < lost <= kills
+    assert kept > 16 * kills
+
+
+@pytest.mark.slow
+def test_a_process_killed_many_times_loses_at_most_its_last_batch(tmp_path: Path) -> None:
+    """The same 500 times, into one file."""
+    _check_kills(start("killed", tmp_path / "scores", 500))
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
+    """Files that may not grow: the write is refused with the reason, what was kept is kept, and later writes work."""
+    assert "cannot be used" in start("full", tmp_path / "scores")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter (those of pytest they may not)."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_where_nothing_may_be_written_scores_are_read(open_folder: Path) -> None:
+    """A file in a folder, both read-only, to a user who is not root: reads give the scores, writes say why not."""
+    path = open_folder / "scores"
+    put(ScoreStore(str(path), IDENTITY), {(0, 1): 0.25, (0, 2): 0.5})
+    assert "cannot be used: OperationalError: attempt to write a readonly database" in start("forbidden", path)
+
+
+def test_a_place_where_no_file_can_be_made_is_told(tmp_path: Path) -> None:
+    """A folder that is a file: an error of ours, and nothing half made."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be used: FileExistsError"):
+        put(ScoreStore(str(tmp_path / "file" / "scores"), IDENTITY), {(0, 1): 0.5})
+    with pytest.raises(StoreError, match="cannot be used: IsADirectoryError"):
+        ScoreStore(str(tmp_path), IDENTITY).count()
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
