@@ -9,6 +9,7 @@ import json
 import pickle
 import string
 import warnings
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,6 +162,44 @@ def test_a_score_depends_on_query_and_document_alone(
     assert _scores(together, frame.iloc[order]) == pytest.approx(alone[order], abs=CLOSE, rel=0)
 
 
+class Scribe:
+    """Stands for a loaded model: it writes down how many rows it was given at once, and what of them is still held."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.chunks: list[int] = []
+        self.held: list[int] = []
+        self._made: list[weakref.ref[np.ndarray]] = []
+
+    def find_long(self, queries: list[str]) -> set[str]:
+        """None is."""
+        return set(queries[:0])
+
+    def encode(self, prefixes: list[str], queries: list[str], texts: list[str], full: set[str]) -> dict[str, list[np.ndarray]]:
+        """Give each row a token for each letter."""
+        self.held.append(sum(ids() is not None for ids in self._made))
+        self.chunks.append(len(queries))
+        rows = [np.zeros(len(text) + len(full) + len(prefix), np.int32) for prefix, text in zip(prefixes, texts, strict=True)]
+        self._made.extend(weakref.ref(row) for row in rows)
+        return {"input_ids": rows}
+
+    def forward(self, inputs: dict[str, list[np.ndarray]], rows: np.ndarray) -> np.ndarray:
+        """Score by length."""
+        return np.array([float(len(inputs["input_ids"][row])) for row in rows])
+
+
+def test_the_ids_of_many_rows_are_never_all_in_memory() -> None:
+    """Of 10,000 pairs no more than 4,096 are tokenized at once, and those before are let go first; counting tokens likewise."""
+    texts = ["a" * (1 + number % 7) for number in range(10_000)]
+    results = pd.DataFrame({"qid": "q", "query": "heat", "docno": [f"d{n}" for n in range(10_000)], "text": texts})
+    stage, scribe = cross_encoder(ABSENT, prompt=""), Scribe()
+    stage.__dict__["_loaded"] = scribe
+    assert stage.score(results).tolist() == [float(len(text)) for text in texts]
+    assert (scribe.chunks, scribe.held) == ([4096, 4096, 1808], [0, 0, 0])
+    assert stage.count_tokens(results) == [len(text) for text in texts]
+    assert max(scribe.chunks) == 4096
+
+
 def test_a_wrong_mask_would_fail_that_test(bert: Callable[..., str]) -> None:
     """Read without its mask, padding moves a score by far more than the tolerance: the test above can fail."""
     tokenizer, model, *_ = _cached(bert())._loaded
@@ -173,7 +212,7 @@ def test_the_document_is_cut_and_the_query_kept(bert: Callable[..., str]) -> Non
     """A long query keeps its last word while one token of the document fits, where sentence-transformers would cut it."""
     rows = [("q1", "the " * 55 + "heat", "d", "flow of " * 50), ("q2", "the " * 55 + "body", "d", "flow of " * 50)]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
-    inputs = cross_encoder(bert())._encode(results["query"].tolist(), results["text"].tolist())
+    inputs = cross_encoder(bert())._reader(results)(slice(None))
     words = [_cached(bert())._loaded.tokenizer.convert_ids_to_tokens(ids) for ids in inputs["input_ids"]]
     assert words[0] == ["[CLS]", *["the"] * 55, "heat", "[SEP]", *["flow", "of"] * 2, "flow", "[SEP]"]
     assert words[1][56] == "body"
@@ -217,6 +256,55 @@ def test_a_shorter_length_is_cut_as_there(bert: Callable[..., str], pairs: pd.Da
     texts = list(zip(pairs["query"], pairs["text"], strict=True))
     expected = model.predict(texts, activation_fn=torch.nn.Identity())
     assert _scores(cross_encoder(bert(), max_length=56), pairs) == pytest.approx(expected, abs=CLOSE, rel=0)
+
+
+@pytest.mark.parametrize("ours", ["Is it so? ", "Is it so? {query}", "{note}"])
+def test_a_prompt_stands_before_the_query_as_there(ours: str, bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """Golden values from predict(prompt=...), however it is written here."""
+    model = sentence_transformers.CrossEncoder(bert(), device="cpu")
+    texts = list(zip(pairs["query"], pairs["text"], strict=True))
+    golden = model.predict(texts, prompt="Is it so? ", activation_fn=torch.nn.Identity())
+    scores = _scores(cross_encoder(bert(), prompt=ours), pairs.assign(note="Is it so? "))
+    assert scores == pytest.approx(golden, abs=CLOSE, rel=0)
+    assert np.abs(scores - _scores(_cached(bert()), pairs)).max() > 0.01
+
+
+def test_the_prompt_of_each_topic_is_its_own(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """A column of the topics, braces and all; the query itself, which other stages read, stays as it was."""
+    noted = pairs.assign(instruction=pairs["qid"].map({"q0": "the body", "q1": "{query} {x}", "q2": ""}))
+    out = cross_encoder(bert(), prompt="{instruction} past {query}").transform(noted)
+    read = pairs.assign(query=noted["instruction"] + " past " + pairs["query"])
+    assert out["score"].to_numpy() == pytest.approx(_scores(_cached(bert()), read), abs=CLOSE, rel=0)
+    assert out["query"].tolist() == pairs["query"].tolist()
+
+
+def test_a_missing_instruction_is_refused(pairs: pd.DataFrame) -> None:
+    """A topic without one, or topics without the column, are told before a model is loaded."""
+    stage = cross_encoder(ABSENT, prompt="{instruction} ")
+    with pytest.raises(pt.validate.InputValidationError):
+        stage.transform(pairs)
+    with pytest.raises(FrameError, match="instruction is missing or not text"):
+        stage.transform(pairs.assign(instruction=[None, *["x"] * 35]))
+
+
+def test_a_saved_prompt_is_read_as_there_unless_told_otherwise(
+    bert: Callable[..., str], pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Golden values from a model that was saved with a prompt of its own; an empty prompt is none."""
+    saved = sentence_transformers.CrossEncoder(bert(), device="cpu", prompts={"web": "the {query} of "}, default_prompt_name="web")
+    saved.save_pretrained(str(tmp_path))
+    golden = _predict(str(tmp_path), pairs)
+    assert _scores(cross_encoder(tmp_path), pairs) == pytest.approx(golden, abs=CLOSE, rel=0)
+    assert _scores(cross_encoder(tmp_path, prompt=""), pairs) == pytest.approx(_predict(bert(), pairs), abs=CLOSE, rel=0)
+    assert np.abs(golden - _predict(bert(), pairs)).max() > 0.01
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_lower_precision_is_near_and_ties_nothing(precision: str, bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """Within a fifth of how far the scores spread on random weights, not equal, and as many different scores as there were."""
+    exact, coarse = _scores(_cached(bert()), pairs), _scores(cross_encoder(bert(), precision=precision), pairs)
+    assert 0 < np.abs(coarse - exact).max() < 0.2 * exact.std()
+    assert len(set(coarse)) == len(set(exact.round(6)))
 
 
 def test_rows_and_columns_stay_as_they_were(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
@@ -271,6 +359,10 @@ LENGTH, BATCH = "max_length is 4, expected 16 or more tokens", "batch_tokens is 
     [
         ({"max_length": 4}, f"cross_encoder cannot be made: {LENGTH}"),
         ({"batch_tokens": 0}, f"cross_encoder cannot be made: {BATCH}"),
+        (
+            {"prompt": "{text}"},
+            "cross_encoder cannot be made: prompt names {text}, but the document is read beside it: leave it out",
+        ),
         ({"max_length": 4, "batch_tokens": 0}, f"cross_encoder cannot be made:\n  - {LENGTH}\n  - {BATCH}"),
     ],
 )

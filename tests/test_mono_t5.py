@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from pt_cascade.errors import CascadeWarning, FrameError, MissingError, PipelineError
 from pt_cascade.stages.mono_t5 import MonoT5, mono_t5
+from pt_cascade.stages.t5_step import first_logits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,8 +187,7 @@ def test_the_prompt_is_that_of_the_paper(t5: str, t5_tokenizer: Path) -> None:
     stage = MonoT5(t5, max_length=24)
     ids = stage._encode(["heat flow"], ["past a blunt body " * 9])[0].tolist()
     suffix = [*pieces.encode("Relevant:"), 1]
-    assert ids == pieces.encode("Query: heat flow Document: " + "past a blunt body " * 9)[: 24 - len(suffix)]
-    assert stage._loaded.prompt == suffix
+    assert ids == pieces.encode("Query: heat flow Document: " + "past a blunt body " * 9)[: 24 - len(suffix)] + suffix
 
 
 def test_a_shorter_prompt_is_cut_as_pyterrier_t5_cuts_it(t5: str, pairs: pd.DataFrame, tmp_path: Path) -> None:
@@ -221,6 +221,36 @@ def test_sure_answers_do_not_tie(mt5: str, pairs: pd.DataFrame, tmp_path: Path) 
     assert sure.sum() > 1
     assert len(set(ours[sure])) == sure.sum()
     assert (ours < 0).all()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_lower_precision_is_near_and_ties_nothing(precision: str, t5: str, pairs: pd.DataFrame) -> None:
+    """Within half of how far the scores spread on random weights, not equal, and as many different scores as there were."""
+    exact, coarse = _scores(_cached(t5), pairs), _scores(mono_t5(t5, precision=precision), pairs)
+    assert 0 < np.abs(coarse - exact).max() < 0.5 * exact.std()
+    assert len(set(coarse)) == len(set(exact.round(6)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("T5", {}),
+        ("T5", {"tie_word_embeddings": False}),
+        ("T5", {"feed_forward_proj": "gated-gelu", "num_decoder_layers": 3}),
+        ("MT5", {"d_kv": 12}),
+    ],
+)
+def test_the_first_step_of_the_decoder_is_that_of_transformers(kind: str, changes: dict[str, Any]) -> None:
+    """Golden logits from the whole model: T5, T5 1.1, mT5, heads as wide as they like, with and without padding."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**{**SIZE, "vocab_size": 64, "initializer_factor": 1.5, **changes})
+    model = getattr(transformers, f"{kind}ForConditionalGeneration")(config).eval()
+    ids = torch.randint(2, 64, (5, 9))
+    mask = (torch.arange(9) < torch.tensor([[9], [4], [1], [9], [7]])).long()
+    with torch.inference_mode():
+        golden = model(ids, mask, decoder_input_ids=torch.zeros(5, 1, dtype=torch.long)).logits[:, 0]
+        assert torch.allclose(first_logits(model, ids, mask), golden, atol=1e-5 * golden.abs().max().item())
+    assert golden.std() > 0.1
 
 
 def test_rows_and_columns_stay_as_they_were(t5: str, pairs: pd.DataFrame) -> None:
@@ -357,6 +387,10 @@ COMPAT = ' Fix: mono_t5(model, compat="pyterrier_t5", batch_size=4)'
         (
             {"tokens": ["▁true", "▁true"]},
             "mono_t5 cannot be made: tokens is ('▁true', '▁true'), expected two different pieces, relevant and not relevant",
+        ),
+        (
+            {"compat": "pyterrier_t5", "precision": "bf16"},
+            "mono_t5 cannot be made: the stock re-ranker has no precision." + COMPAT,
         ),
         ({"compat": "pygaggle"}, "mono_t5 cannot be made: compat is 'pygaggle', expected 'pyterrier_t5' or None." + COMPAT),
         (

@@ -1,27 +1,32 @@
 """Token-budget batches, shared by every stage that runs a model: rows of like length together, so that little is padding.
 
 A batch costs what its padded rectangle holds, rows x longest row, whatever the rows themselves hold. Rows sorted by length
-waste little of it. A budget of tokens, not of rows, keeps the memory of a batch the same for passages and long documents.
+waste little of it. A budget of tokens, not of rows, keeps the memory of a batch the same for passages and long documents; and as
+rows are read some thousands at a time, a million of them need no more memory than those.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pt_cascade.errors import PipelineError
+from pt_cascade.errors import CascadeWarning, PipelineError, StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
     from pt_cascade.ranking import Floats, Ints
 
+Ids: TypeAlias = "Mapping[str, Sequence[NDArray[np.int32]]]"
 BATCH_TOKENS = 2048  # on two CPU cores the best of 256 ... 16384 for a MiniLM-L6, within a tenth of the best for a T5-small
-_CHUNK = 1024
+CHUNK = 4096
+_TOKENIZED = 1024
+_FULL = "the device's memory is full"
 
 
 def check_limits(stage: str, max_length: int | None, shortest: int, batch_tokens: int, more: Sequence[str] = ()) -> None:
@@ -85,18 +90,113 @@ def score_in_batches(lengths: Ints, budget: int, score: Callable[[Ints], Floats]
     Returns:
         Shape (n,). One score a row.
 
+    Raises:
+        StageError: As ``score_in_chunks``.
+
     Example:
         >>> score_in_batches(np.array([3, 5, 2]), 6, lambda rows: rows * 10.0).tolist()
         [0.0, 10.0, 20.0]
     """
+    return score_in_chunks(len(lengths), budget, lambda _: (lengths, score), progress=progress, chunk=max(len(lengths), 1))
+
+
+def score_in_chunks(
+    count: int,
+    budget: int,
+    read: Callable[[slice], tuple[Ints, Callable[[Ints], Floats]]],
+    *,
+    progress: str | None = None,
+    chunk: int = CHUNK,
+) -> Floats:
+    """Read some thousand rows at a time, and score those batch by batch, so that memory does not grow with the rows.
+
+    Where a device's memory is full, its budget is halved for what remains, once, with a warning.
+
+    Args:
+        count: How many rows there are.
+        budget: Padded tokens a batch may hold.
+        read: Takes the rows of a chunk, and gives the length of each and what scores them: a function as in
+            ``score_in_batches``, its row numbers counted from the start of the chunk. Neither is kept beyond the chunk.
+        progress: The name on a progress bar; no bar without it.
+        chunk: How many rows are read at a time, 1 or more.
+
+    Returns:
+        Shape (count,). One score a row, finite.
+
+    Raises:
+        StageError: The device's memory is full again at half the budget, or a score is not finite.
+
+    Example:
+        >>> score_in_chunks(3, 6, lambda rows: (np.ones(3)[rows], lambda local: local + rows.start), chunk=2).tolist()
+        [0.0, 1.0, 2.0]
+    """
     from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
 
-    scores = np.full(len(lengths), np.nan)
-    with tqdm(total=len(lengths), desc=progress, unit="doc", disable=progress is None) as bar:
-        for rows in plan(lengths, budget):
-            scores[rows] = score(rows)
-            bar.update(len(rows))
-    return scores
+    scores, allowed = np.full(count, np.nan), _Budget(budget)
+    with tqdm(total=count, desc=progress, unit="doc", disable=progress is None) as bar:
+        for start in range(0, count, chunk):
+            rows = slice(start, min(start + chunk, count))
+            for batch, found in _score_chunk(*read(rows), allowed):
+                scores[start + batch] = found
+                bar.update(len(batch))
+    return _finite(scores)
+
+
+def _score_chunk(lengths: Ints, score: Callable[[Ints], Floats], allowed: _Budget) -> Iterator[tuple[Ints, Floats]]:
+    """Score the rows of a chunk; what is left where memory is full is cut into smaller batches."""
+    left = plan(lengths, allowed.tokens)
+    while left:
+        if (found := _try(score, left[0])) is not None:
+            yield left.pop(0), found
+            continue
+        allowed.halve(len(left[0]), int(lengths[left[0]].max()))
+        rest = np.concatenate(left)
+        left = [rest[batch] for batch in plan(lengths[rest], allowed.tokens)]
+
+
+class _Budget:
+    """Padded tokens a batch may hold: what was asked for, or less."""
+
+    def __init__(self, asked: int) -> None:
+        self.asked = self.tokens = asked
+
+    def halve(self, rows: int, longest: int) -> None:
+        """Allow half of a batch that was too large, and say so; the second time, or for a single row, that is no help."""
+        if rows == 1:
+            fix = 'a smaller max_length, or device="cpu"'
+            raise StageError(_FULL, [f"a single row of {longest} tokens does not fit"], fix=fix)
+        full = min(self.tokens, rows * longest)
+        if self.tokens < self.asked:
+            raise StageError(_FULL, [f"at batch_tokens={self.asked}, and again at {full}"], fix=f"batch_tokens={full // 2}")
+        self.tokens = max(full // 2, 1)
+        _free()
+        said = f"{_FULL} at batch_tokens={self.asked}, in a batch of {full} tokens: the rest is scored at {self.tokens}"
+        warnings.warn(said, CascadeWarning, stacklevel=2)
+
+
+def _try(score: Callable[[Ints], Floats], rows: Ints) -> Floats | None:
+    """Score a batch; None where the device's memory is full. The error, and what its traceback holds there, is let go."""
+    try:
+        return score(rows)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's own; this file needs no torch
+            raise
+    return None
+
+
+def _free() -> None:
+    import torch  # noqa: PLC0415 - heavy
+
+    torch.cuda.empty_cache()
+
+
+def _finite(scores: Floats) -> Floats:
+    if (lost := int((~np.isfinite(scores)).sum())) == 0:
+        return scores
+    problem = (
+        f"{lost} of {len(scores)} score(s) are not finite: the model's numbers are too large for this precision, or it is damaged"
+    )
+    raise StageError("a model gave no score", [problem], fix='precision="bf16" or "fp32"')
 
 
 def tokenize(
@@ -114,9 +214,37 @@ def tokenize(
         What the model reads (``input_ids``, ``token_type_ids``, ...): for each name n arrays, one a row.
     """
     columns: dict[str, list[NDArray[np.int32]]] = {}
-    for start in range(0, len(first), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for start in range(0, len(first), _TOKENIZED):
+        part = slice(start, start + _TOKENIZED)
         texts = (list(first[part]),) if second is None else (list(first[part]), list(second[part]))
         for name, rows in tokenizer(*texts, return_attention_mask=False, **options).items():
             columns.setdefault(name, []).extend(np.asarray(row, np.int32) for row in rows)
     return columns
+
+
+def pad(inputs: Ids, rows: Ints, filler: Mapping[str, int], *, left: bool = False) -> dict[str, NDArray[np.int64]]:
+    """Put the ids of some rows into rectangles, with the mask that says what is not padding.
+
+    Args:
+        inputs: What ``tokenize`` gave.
+        rows: Shape (b,). Which rows.
+        filler: What is put where a row has no token, by name; 0 for a name it lacks.
+        left: Whether padding goes before a row, not after it.
+
+    Returns:
+        For each name, and for ``attention_mask``, shape (b, longest).
+
+    Example:
+        >>> ids = {"input_ids": [np.array([7, 8]), np.array([9])]}
+        >>> padded = pad(ids, np.array([1, 0]), {"input_ids": 1})
+        >>> padded["input_ids"].tolist(), padded["attention_mask"].tolist()
+        ([[9, 1], [7, 8]], [[1, 0], [1, 1]])
+    """
+    lengths = np.array([len(inputs["input_ids"][row]) for row in rows])
+    columns = np.arange(lengths.max())
+    read = columns >= (lengths.max() - lengths)[:, None] if left else columns < lengths[:, None]
+    padded = {"attention_mask": read.astype(np.int64)}
+    for name, column in inputs.items():
+        padded[name] = np.full(read.shape, filler.get(name, 0), np.int64)
+        padded[name][read] = np.concatenate([column[row] for row in rows])
+    return padded

@@ -1,4 +1,4 @@
-"""Loading a model and its tokenizer, from a folder or the model hub, quietly, in float32, or saying what is missing."""
+"""Loading a model and its tokenizer, from a folder or the model hub, quietly, or saying what is missing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_cascade.errors import MissingError
+from pt_cascade.stages.precision import find_dtype, quicken
 from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from pt_cascade.stages.precision import Precision
 
 _SHOWN = 4
 _FIX = "pass the name of a model on the hub, or the folder that it was saved to with save_pretrained"
@@ -101,9 +104,16 @@ def load_config(name: str, stage: str, *, verbose: bool = False) -> PretrainedCo
 
 
 def load_model(
-    name: str, kind: type[PreTrainedModel], stage: str, *, device: str | None = None, verbose: bool = False
+    name: str,
+    kind: type[PreTrainedModel],
+    stage: str,
+    *,
+    device: str | None = None,
+    verbose: bool = False,
+    precision: Precision = "fp32",
+    plain: tuple[str, ...] = (),
 ) -> PreTrainedModel:
-    """Load a model in float32, all of it: a part that the checkpoint lacks would be random.
+    """Load a model, all of it: a part that the checkpoint lacks would be random.
 
     Args:
         name: A folder, or a name on the model hub.
@@ -111,22 +121,32 @@ def load_model(
         stage: Who asks, for the error.
         device: As in ``find_device``.
         verbose: Show progress bars.
+        precision: As in ``precision.check_precision``.
+        plain: How the names of layers end that are left as they are, as in ``precision.quicken``.
 
     Returns:
-        The model, on its device, ready to score.
+        The model, on its device, ready to score, its linear layers the fastest there are for that precision.
 
     Raises:
         MissingError: The model, a part of it, or the device is not there.
+        PipelineError: The device cannot compute in that precision.
     """
     where = find_device(device, stage)
-    import torch  # noqa: PLC0415 - heavy
-
+    dtype = find_dtype(precision, where, stage)
     with loading(name, stage, verbose=verbose):
-        model, report = kind.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+        model, report = kind.from_pretrained(name, dtype=dtype, output_loading_info=True)
     if lacking := sorted(report["missing_keys"]):
         shown = ", ".join(lacking[:_SHOWN]) + (", ..." if len(lacking) > _SHOWN else "")
         _refuse(name, stage, f"it has no weights for {shown}, so it was not trained for this")
-    return model.to(where).eval()
+    model = model.to(where).eval()
+    quicken(model, precision, _find_heads(model), plain)
+    return model
+
+
+def _find_heads(model: PreTrainedModel) -> set[torch.nn.Module]:
+    """Find the layers that give scores: those with an output a label, or a word of the vocabulary."""
+    labels = model.config.num_labels
+    return {layer for layer in model.modules() if getattr(layer, "out_features", 0) == labels} | {model.get_output_embeddings()}
 
 
 def load_tokenizer(

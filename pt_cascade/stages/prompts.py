@@ -1,0 +1,104 @@
+"""Prompts for one stage: what its model is told beside the query, the same for all topics or from a column of theirs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pt_cascade.errors import MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+_NAME = re.compile(r"\{(\w+)\}")
+_QUERY = "query"
+_SAVED = "config_sentence_transformers.json"
+
+
+def find_columns(prompt: str | None) -> list[str]:
+    """Name the columns that a prompt is filled from, each once, in their order; query, which every stage has, is left out.
+
+    Args:
+        prompt: A text in which ``{name}`` stands for a column; None names none.
+
+    Example:
+        >>> find_columns("Instruct: {instruction}; Query: {query}")
+        ['instruction']
+    """
+    return [name for name in dict.fromkeys(_NAME.findall(prompt or "")) if name != _QUERY]
+
+
+def check_prompt(prompt: str | None, document: Sequence[str]) -> list[str]:
+    """Say what is wrong with a prompt.
+
+    Args:
+        prompt: As in ``find_columns``.
+        document: The columns that tell the document, which the model reads beside the prompt.
+
+    Returns:
+        The problem, or nothing.
+
+    Example:
+        >>> check_prompt("Is {text} about {query}?", ["text"])
+        ['prompt names {text}, but the document is read beside it: leave it out']
+    """
+    named = [f"{{{name}}}" for name in find_columns(prompt) if name in document]
+    return [f"prompt names {', '.join(named)}, but the document is read beside it: leave it out"] if named else []
+
+
+def fill(prompt: str | None, results: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Fill a prompt in for each row; braces in a column's own text mean nothing.
+
+    Args:
+        prompt: As in ``find_columns``; None or empty: no prompt.
+        results: Frame[query, ...] with the columns that the prompt names.
+
+    Returns:
+        For each row what stands before the query, and the query. A prompt with ``{query}`` in it is the query.
+
+    Example:
+        >>> import pandas as pd
+        >>> topics = pd.DataFrame({"query": ["lions {x}"], "instruction": ["Find facts."]})
+        >>> fill("{instruction} Query: ", topics), fill("{instruction} Query: {query}", topics)
+        ((['Find facts. Query: '], ['lions {x}']), ([''], ['Find facts. Query: lions {x}']))
+    """
+    queries = results[_QUERY].tolist()
+    if not prompt:
+        return [""] * len(queries), queries
+    parts = _NAME.split(prompt)  # words and, in every other place, names
+    columns = [results[part].tolist() if n % 2 else [part] * len(queries) for n, part in enumerate(parts)]
+    filled = ["".join(row) for row in zip(*columns, strict=True)]
+    return ([""] * len(queries), filled) if _QUERY in parts[1::2] else (filled, queries)
+
+
+def find_saved(model: str, stage: str) -> str:
+    """Return the prompt that a sentence-transformers model was saved with and uses unless told otherwise.
+
+    Args:
+        model: A folder, or a name on the model hub.
+        stage: Who asks, for the error.
+
+    Returns:
+        The prompt, which stands before the query; empty where there is none.
+
+    Raises:
+        MissingError: The file that says so cannot be read.
+    """
+    from sentence_transformers.util import load_file_path  # noqa: PLC0415 - heavy
+
+    path = load_file_path(model, _SAVED)
+    if path is None:
+        return ""
+    try:
+        saved = json.loads(Path(path).read_text(encoding="utf-8"))
+        prompts, default = saved.get("prompts") or {}, saved.get("default_prompt_name")
+    except (OSError, ValueError, AttributeError) as error:
+        problem = f"{_SAVED}: {error}"
+        raise MissingError(
+            f"{stage} cannot read {model!r}", [problem], fix="save the model again, or take the file away"
+        ) from error
+    return str(prompts.get(default) or "") if default is not None else ""
