@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pt_cascade import errors, frames, stages, trec
     from pt_cascade.analysis.choice import Choice, choose
     from pt_cascade.analysis.costs import Cost
+    from pt_cascade.analysis.fusion import fuse
     from pt_cascade.analysis.grids import Grid, grid
     from pt_cascade.analysis.latency import Latency
     from pt_cascade.analysis.pareto import pareto_front
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from pt_cascade.execution.comparison import Comparison, compare
     from pt_cascade.execution.defaults import default_cascade, default_model, store_collection
     from pt_cascade.execution.executor import Run, Runner, run, run_chunks
+    from pt_cascade.execution.recipes import compose
     from pt_cascade.execution.scoring import score
     from pt_cascade.execution.timing import profile
+    from pt_cascade.stages.catalogue import catalogue
 
 _HOME = {
     "Cascade": "pt_cascade.cascade",
@@ -51,11 +54,14 @@ _HOME = {
     "StageCost": "pt_cascade.analysis.stage_costs",
     "Sweep": "pt_cascade.analysis.sweeps",
     "Timings": "pt_cascade.analysis.timings",
+    "catalogue": "pt_cascade.stages.catalogue",
     "choose": "pt_cascade.analysis.choice",
     "compare": "pt_cascade.execution.comparison",
+    "compose": "pt_cascade.execution.recipes",
     "default_cascade": "pt_cascade.execution.defaults",
     "default_model": "pt_cascade.execution.defaults",
     "finish": "pt_cascade.execution.answers",
+    "fuse": "pt_cascade.analysis.fusion",
     "grid": "pt_cascade.analysis.grids",
     "open_collection": "pt_cascade.collections",
     "pareto_front": "pt_cascade.analysis.pareto",
@@ -86,13 +92,16 @@ __all__ = [
     "StageCost",
     "Sweep",
     "Timings",
+    "catalogue",
     "choose",
     "compare",
+    "compose",
     "default_cascade",
     "default_model",
     "errors",
     "finish",
     "frames",
+    "fuse",
     "grid",
     "open_collection",
     "pareto_front",

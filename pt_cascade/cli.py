@@ -24,6 +24,7 @@ COMMANDS = {
     "profile": "time each stage of a cascade, for the cost of any cut-offs",
     "sweep": "see what every cut-off vector of a table gives and costs",
     "choose": "choose cut-offs by some queries, reported on others",
+    "stages": "see what a cascade can be made of",
 }
 
 

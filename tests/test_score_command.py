@@ -13,7 +13,7 @@ from pt_cascade.analysis.tables import ScoreTable
 from pt_cascade.collections import make_collection, write_folder
 from pt_cascade.commands import score
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution import defaults
+from pt_cascade.execution import defaults, recipes
 from pt_cascade.trec import write_run
 
 FIX = "Fix: pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
@@ -36,14 +36,33 @@ def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.Mo
     topics = pd.DataFrame({"qid": ["1", "2", "3"], "query": ["red car", "horses", "never judged"]})
     judged = pd.DataFrame({"qid": ["1", "2"], "docno": "d", "label": 1})
     write_folder(make_collection("small", topics, judged, [{"docno": "d", "text": "a red car"}]), tmp_path / "small")
-    lines = told("--collection", tmp_path / "small", "--queries", 2, "--engine", "pisa", "--out", tmp_path / "table")
+    options = ["--collection", tmp_path / "small", "--queries", 2, "--engine", "pisa", "--store", tmp_path / "kept"]
+    lines = told(*options, "--out", tmp_path / "table")
     table = ScoreTable.load(tmp_path / "table")
     assert lines == [repr(table), f"saved in {tmp_path / 'table'}: pt_cascade.ScoreTable.load({str(tmp_path / 'table')!r})"]
     assert lines[0].startswith("ScoreTable(2 queries; pairs scored: toy ")
     assert (table.about["collection"], table.topics["qid"].tolist()) == (str(tmp_path / "small"), ["1", "2"])
     assert table.paths[0].cutoffs == (5, 3)
-    (((opened,), options),) = asked
-    assert (opened.name, options) == (str(tmp_path / "small"), {"engine": "pisa", "precision": None, "verbose": True})
+    (((opened,), told_of),) = asked
+    assert (opened.name, told_of) == (str(tmp_path / "small"), {"engine": "pisa", "precision": None, "verbose": True})
+    assert [file.name.startswith("toy_reranker") for file in (tmp_path / "kept").iterdir()] == [True]
+
+
+def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reaches ``compose`` with the engine; a model for the last stage of the default cascade does not go with it."""
+    asked = []
+    pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
+    monkeypatch.setattr(recipes, "compose", lambda *given, **options: asked.append((*given, options)) or pipeline)
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    judged = pd.DataFrame({"qid": ["1"], "docno": "d", "label": 1})
+    topics = pd.DataFrame({"qid": ["1"], "query": ["red car"]})
+    write_folder(make_collection("small", topics, judged, [{"docno": "d", "text": "a red car"}]), tmp_path / "small")
+    of = ["--collection", tmp_path / "small", "--cascade", "bm25 % 5"]
+    told(*of, "--engine", "pisa", "--out", tmp_path / "table")
+    ((line, _, options),) = asked
+    assert (line, options) == ("bm25 % 5", {"engine": "pisa", "verbose": True})
+    with pytest.raises(CascadeError, match=r"which cascade is meant: --precision goes without --cascade, which names its models"):
+        told(*of, "--precision", "m", "--out", tmp_path / "other")
 
 
 def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pt_cascade.commands.cascades import add_cascade, build_cascade
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -22,10 +24,11 @@ class Options:
         collection: The name or folder of a collection.
         engine: ``pisa`` or ``terrier``; None: PISA where it is installed.
         queries: How many judged queries to time; None: all.
-        precision: The model of the last stage; None: late interaction.
+        precision: The model of the default cascade's last stage; None: late interaction.
         repeats: How often each query is run.
         mode: ``interactive`` or ``throughput``.
         out: A file to keep the timings in; None: they are only shown.
+        cascade: A line for ``compose``; None: the collection's default cascade.
     """
 
     collection: str = "pydocs"
@@ -35,6 +38,7 @@ class Options:
     repeats: int = 3
     mode: Mode = "interactive"
     out: str | None = None
+    cascade: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--collection", default="pydocs", help="pydocs, pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows"
     )
-    parser.add_argument("--engine", choices=("pisa", "terrier"), help="who runs BM25 (default: pisa where installed)")
+    add_cascade(parser)
     parser.add_argument("--queries", type=int, default=20, help="how many judged queries (default: 20; p99 needs 100)")
-    parser.add_argument("--precision", metavar="MODEL", help="a cross-encoder or MonoT5 to put last: hub name or folder")
     parser.add_argument("--repeats", type=int, default=3, help="how often each query is run (default: 3)")
     parser.add_argument("--mode", choices=("interactive", "throughput"), default="interactive", help="one query at a time, or all")
     parser.add_argument("--out", metavar="FILE", help="keep the timings in a parquet file, for Timings.load")
@@ -57,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
-    """Profile a collection's default cascade, keep the timings and show them.
+    """Profile a cascade over a collection, keep the timings and show them.
 
     Args:
         options: What to run.
@@ -71,14 +74,13 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
         MissingError: The folder of ``out`` is not there.
     """
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.execution.defaults import default_cascade  # noqa: PLC0415 - likewise
     from pt_cascade.execution.timing import profile  # noqa: PLC0415 - likewise
 
     _check(options)
     collection = open_collection(options.collection)
     topics = collection.judged(options.queries)
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} of its judged queries\n"
-    cascade = default_cascade(collection, engine=options.engine, precision=options.precision, verbose=verbose)
+    cascade = build_cascade(collection, line=options.cascade, engine=options.engine, precision=options.precision, verbose=verbose)
     timings = profile(cascade, topics, options.mode, repeats=options.repeats, verbose=verbose)
     if options.out:
         timings.save(options.out)
@@ -101,10 +103,18 @@ def _check(options: Options) -> None:
 def _table(timings: Timings) -> str:
     from pt_cascade.reporting.tables import lay_out  # noqa: PLC0415 - loaded when the command runs
 
-    names = {"docs_in": "docs in", "fixed_ms": "fixed ms", "per_doc_ms": "ms a document", "ms": "ms a query"}
+    names = {
+        "docs_in": "docs in",
+        "fixed_ms": "fixed ms",
+        "per_doc_ms": "ms a document",
+        "per_duel_ms": "ms a duel",
+        "ms": "ms a query",
+    }
     table = timings.summary().rename(columns={**names, "p50_ms": "p50 ms", "p95_ms": "p95 ms"})
     formats = dict.fromkeys(table.columns[1:], "{:,.2f}".format)
-    return lay_out(table, {**formats, "docs in": "{:,.1f}".format, "ms a document": "{:,.4f}".format})
+    return lay_out(
+        table, {**formats, "docs in": "{:,.1f}".format, "ms a document": "{:,.4f}".format, "ms a duel": "{:,.4f}".format}
+    )
 
 
 def _explain(timings: Timings, options: Options, cutoffs: tuple[int | None, ...]) -> str:

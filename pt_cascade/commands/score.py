@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pt_cascade.commands.cascades import add_cascade, build_cascade
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
@@ -20,14 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--collection", help="pydocs (default), pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows: its default cascade"
     )
-    parser.add_argument("--engine", choices=("pisa", "terrier"), help="who runs BM25 (default: pisa where installed)")
+    add_cascade(parser)
     parser.add_argument("--queries", type=int, help="how many judged queries (default: all)")
-    parser.add_argument("--precision", metavar="MODEL", help="a cross-encoder or MonoT5 to put last: hub name or folder")
     parser.add_argument("--runs", nargs="+", metavar="STAGE=FILE", help="TREC runs made elsewhere, the first stage's first")
     parser.add_argument(
         "--missing",
         choices=("refuse", "leave", "last"),
         help="documents that a later run lacks: refuse them (default), leave or last",
+    )
+    parser.add_argument(
+        "--store", metavar="FOLDER", help="keep each stage's scores there for good; other depths or topics reuse them"
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the table")
 
@@ -68,20 +72,23 @@ def import_runs(runs: Sequence[str], missing: str) -> ScoreTable:
 
 def _score(arguments: argparse.Namespace) -> ScoreTable:
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.execution.defaults import default_cascade  # noqa: PLC0415 - likewise
     from pt_cascade.execution.scoring import score  # noqa: PLC0415 - likewise
 
     collection = open_collection(arguments.collection or _DEFAULT)
     topics = collection.judged(arguments.queries)
-    cascade = default_cascade(collection, engine=arguments.engine, precision=arguments.precision, verbose=True)
-    return score(cascade, topics, verbose=True, about={"collection": collection.name})
+    cascade = build_cascade(collection, line=arguments.cascade, engine=arguments.engine, precision=arguments.precision)
+    return score(cascade, topics, verbose=True, store=arguments.store, about={"collection": collection.name})
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would be told only after all the work."""
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - loaded when the command runs
 
-    of_collection = [name for name in ("collection", "engine", "queries", "precision") if getattr(arguments, name) is not None]
+    of_collection = [
+        name
+        for name in ("collection", "cascade", "engine", "queries", "precision", "store")
+        if getattr(arguments, name) is not None
+    ]
     problems = [f"there is already something at {arguments.out}"] if Path(arguments.out).exists() else []
     if arguments.runs and of_collection:
         problems.append(f"--runs goes without --{', --'.join(of_collection)}")

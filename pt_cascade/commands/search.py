@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_cascade.commands.cascades import add_cascade, build_cascade
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -17,19 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--collection", default="pydocs", help="pydocs, pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows"
     )
-    parser.add_argument("--engine", choices=("pisa", "terrier"), help="who runs BM25 (default: pisa where installed)")
-    parser.add_argument("--precision", metavar="MODEL", help="a cross-encoder or MonoT5 to put last: hub name or folder")
+    add_cascade(parser)
     parser.add_argument("--top", type=int, default=10, help="documents to list after each stage (default: 10)")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Build the collection's cascade and search; yields what to print, piece by piece."""
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.execution.defaults import default_cascade  # noqa: PLC0415 - likewise
 
     _check(arguments.query, arguments.top)
     collection = open_collection(arguments.collection)
-    cascade = default_cascade(collection, engine=arguments.engine, precision=arguments.precision, verbose=True)
+    cascade = build_cascade(collection, line=arguments.cascade, engine=arguments.engine, precision=arguments.precision)
     texts = {doc["docno"]: doc["text"] for doc in collection.docs()}
     yield from show(cascade, arguments.query, texts, top=arguments.top)
 

@@ -85,14 +85,40 @@ def store_collection(collection: Collection, *, engine: Engine | None = None, ve
     Returns:
         The folders.
     """
+    return Stored(store_index(collection, engine=engine, verbose=verbose), store_vectors(collection, verbose=verbose))
+
+
+def store_index(collection: Collection, *, engine: Engine | None = None, verbose: bool = False) -> Path:
+    """Index a collection for ``stages.bm25``, once for its content and engine.
+
+    Args:
+        collection: What to store.
+        engine: ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        verbose: Show progress.
+
+    Returns:
+        The folder.
+    """
     engine = engine or default_engine()
     check_engine(engine)
+    folder = cache_folder("stored", collection.fingerprint[:16], f"index-{engine}")
+    return build_index(collection.docs(), folder, engine=engine, verbose=verbose)
+
+
+def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
+    """Encode a collection, documents and tokens, for the stages that read vectors, once for its content and model.
+
+    Args:
+        collection: What to store.
+        verbose: Show progress.
+
+    Returns:
+        The folder.
+    """
     model = default_model()
     of_model = hashlib.sha256(f"{model} {MAX_LENGTH}".encode()).hexdigest()[:8]
-    folder = cache_folder("stored", collection.fingerprint[:16])
-    index = build_index(collection.docs(), folder / f"index-{engine}", engine=engine, verbose=verbose)
-    vectors = folder / f"vectors-{of_model}"
-    return Stored(index, build_vectors(collection.docs(), model, vectors, tokens=True, max_length=MAX_LENGTH, verbose=verbose))
+    folder = cache_folder("stored", collection.fingerprint[:16], f"vectors-{of_model}")
+    return build_vectors(collection.docs(), model, folder, tokens=True, max_length=MAX_LENGTH, verbose=verbose)
 
 
 def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFrame, *, verbose: bool = False) -> ScoreTable:

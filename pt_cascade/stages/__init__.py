@@ -2,10 +2,28 @@
 
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.bm25 import bm25
+from pt_cascade.stages.cached import cached
 from pt_cascade.stages.cross_encoder import cross_encoder
+from pt_cascade.stages.dense import dense
+from pt_cascade.stages.duo_t5 import duo_t5
 from pt_cascade.stages.encoding import build_vectors
+from pt_cascade.stages.hybrid import hybrid
 from pt_cascade.stages.indexes import build_index
 from pt_cascade.stages.late_interaction import late_interaction
+from pt_cascade.stages.llm_judge import llm_judge
 from pt_cascade.stages.mono_t5 import mono_t5
 
-__all__ = ["bi_encoder", "bm25", "build_index", "build_vectors", "cross_encoder", "late_interaction", "mono_t5"]
+__all__ = [
+    "bi_encoder",
+    "bm25",
+    "build_index",
+    "build_vectors",
+    "cached",
+    "cross_encoder",
+    "dense",
+    "duo_t5",
+    "hybrid",
+    "late_interaction",
+    "llm_judge",
+    "mono_t5",
+]

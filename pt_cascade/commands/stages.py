@@ -1,0 +1,51 @@
+"""``pt-cascade stages``: what a cascade can be made of."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+_WIDTH = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("stage", nargs="?", help="one of them, to read all about it")
+
+
+def execute(arguments: argparse.Namespace) -> Iterator[str]:
+    """List the stages, or describe one; yields what to print, piece by piece."""
+    from pt_cascade.errors import CascadeError  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - likewise
+
+    if arguments.stage is None:
+        yield from show()
+    elif arguments.stage in CATALOGUE:
+        make = CATALOGUE[arguments.stage].make
+        yield f"{arguments.stage}{CATALOGUE[arguments.stage].arguments}\n\n{inspect.getdoc(make)}"
+    else:
+        raise CascadeError(
+            f"there is no stage {arguments.stage!r}", [f"expected one of {', '.join(CATALOGUE)}"], fix="pt-cascade stages"
+        )
+
+
+def show() -> Iterator[str]:
+    """List each stage: what it does, its arguments, what its scores depend on, and whether it can run here.
+
+    Yields:
+        A paragraph a stage, and how to combine them.
+    """
+    from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - loaded when the command runs
+
+    for name, entry in CATALOGUE.items():
+        ready = f"not installed: {' '.join(entry.lacks)}" if entry.lacks else "ready"
+        call = textwrap.fill(f"{name}{entry.arguments}", _WIDTH, subsequent_indent=" " * (len(name) + 1))
+        does = textwrap.fill(entry.does, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        yield f"{call}\n{does}\n    a score depends on: {entry.depends}; {ready}\n"
+    yield "In one line, over a collection:\n"
+    yield "    ptc.compose(\"hybrid(bm25, dense) % 500 >> cross_encoder('org/name or folder') % 30\", 'pydocs')"

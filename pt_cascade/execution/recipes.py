@@ -1,0 +1,182 @@
+"""A cascade written as one line over a collection: the stages by name, their cut-offs, and nothing about indexes or texts."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pt_cascade.cascade import Cascade
+from pt_cascade.collections import Collection, open_collection
+from pt_cascade.errors import PipelineError
+from pt_cascade.execution.defaults import store_index, store_vectors
+from pt_cascade.stages.bm25 import check_engine
+from pt_cascade.stages.catalogue import CATALOGUE
+from pt_cascade.stages.reranker import Reranker
+from pt_cascade.stages.texts import TextLoader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pyterrier as pt
+
+    from pt_cascade.stages.bm25 import Engine
+
+_EXAMPLE = "compose(\"bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20\", 'pydocs')"
+_STORED = {"bm25": "index", "bi_encoder": "vectors", "dense": "vectors", "late_interaction": "vectors"}
+_NOTATION = str.maketrans({"→": "%", "·": "»", "\n": " "})
+
+
+def compose(shape: str, collection: str | Path | Collection, *, engine: Engine | None = None, verbose: bool = False) -> Cascade:
+    """Build a cascade from one line of text, over a collection whose index, vectors and texts are found or made.
+
+    The line is PyTerrier's own notation with the names of ``pt-cascade stages``, or what a Cascade prints. A stage takes the
+    arguments that its function takes, but for the index, the vectors and the texts, which are the collection's.
+
+    Args:
+        shape: E.g. ``hybrid(bm25, dense) % 500 >> cross_encoder("cross-encoder/ms-marco-MiniLM-L6-v2") % 30``, or
+            ``bm25 → 1000 · bi_encoder → 100``. ``hybrid`` alone is ``hybrid(bm25, dense)``.
+        collection: Its name, its folder, or itself; see ``open_collection``.
+        engine: Who runs BM25, ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        verbose: Show progress while the index and vectors are built.
+
+    Returns:
+        The cascade. The first call for a collection builds what its stages read, later ones find it.
+
+    Raises:
+        PipelineError: The line cannot be read: all that is wrong with it.
+        CascadeError: The collection, the engine or a model is not there.
+
+    Example:
+        >>> compose("bm25 % 1000 >> lucene % x", "pydocs")
+        Traceback (most recent call last):
+        ...
+        pt_cascade.errors.PipelineError: this is no cascade:
+          - 'x' is no cut-off, expected a whole number, 1 or more
+          - there is no stage 'lucene'; pt-cascade stages lists them
+        Fix: compose("bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20", 'pydocs')
+    """
+    tree = _parse(shape)
+    if problems := list(dict.fromkeys(_find_problems(tree))):
+        raise PipelineError("this is no cascade", problems, fix=_EXAMPLE)
+    if engine is not None:
+        check_engine(engine)
+    opened = collection if isinstance(collection, Collection) else open_collection(collection)
+    return Cascade.of(_Kitchen(opened, engine, verbose).make(tree))
+
+
+def _parse(shape: str) -> ast.expr:
+    line = shape.translate(_NOTATION).replace("»", ">>").strip()
+    try:
+        return ast.parse(line, mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        found = f"{line!r}: {error.msg if isinstance(error, SyntaxError) else error}"
+        raise PipelineError("this is no cascade", [found], fix=_EXAMPLE) from error
+
+
+def _find_problems(node: ast.expr) -> list[str]:
+    """Say all that is wrong with a line, before anything is built."""
+    match node:
+        case ast.BinOp(left, ast.RShift(), right):
+            return _find_problems(left) + _find_problems(right)
+        case ast.BinOp(left, ast.Mod(), right):
+            good = isinstance(right, ast.Constant) and type(right.value) is int and right.value > 0
+            said = f"{ast.unparse(right)!r} is no cut-off, expected a whole number, 1 or more"
+            return ([] if good else [said]) + _find_problems(left)
+        case ast.Name(name):
+            return _misfits(name, [], {})
+        case ast.Call(ast.Name(name), arguments, keywords):
+            inner = [argument for argument in arguments if not _is_literal(argument)]
+            named = {keyword.arg or "**": keyword.value for keyword in keywords}
+            problems = [f"{key}={ast.unparse(value)} is no plain value" for key, value in named.items() if not _is_literal(value)]
+            takes = name in ("hybrid", "cached")
+            problems += [] if takes else [f"{ast.unparse(one)!r} is no plain value" for one in inner]
+            nested = [problem for one in inner for problem in _find_problems(one)] if takes else []
+            return problems + nested + _misfits(name, list(arguments), named)
+    return [f"{ast.unparse(node)!r} is no stage; a line is stages with % and >>"]
+
+
+def _misfits(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
+    """Say what a stage's function would not take."""
+    if name not in CATALOGUE:
+        return [f"there is no stage {name!r}; pt-cascade stages lists them"]
+    signature = inspect.signature(CATALOGUE[name].make)
+    given = dict.fromkeys(named)
+    stored = _STORED.get(name)
+    if stored in given:
+        return [f"{name} takes its {stored} from the collection"]
+    if stored and signature.parameters[stored].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        given[stored] = None
+    try:
+        signature.bind(*([None] * len(arguments)), **given)
+    except TypeError as error:
+        return [f"{name}: {error}"]
+    return []
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Kitchen:
+    """Makes the stages of a checked line.
+
+    Attributes:
+        collection: What they search.
+        engine: Who runs BM25.
+        verbose: Show progress.
+    """
+
+    collection: Collection
+    engine: Engine | None
+    verbose: bool
+    stored: dict[str, Path] = field(default_factory=dict)
+
+    def make(self, node: ast.expr) -> pt.Transformer:
+        match node:
+            case ast.BinOp(left, ast.RShift(), right):
+                return self.make(left) >> self.make(right)
+            case ast.BinOp(left, ast.Mod(), right):
+                return self.make(left) % ast.literal_eval(right)
+        return self.load_texts(self.stage(node))
+
+    def stage(self, node: ast.expr) -> pt.Transformer:
+        """Make one stage, without what loads its texts."""
+        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        name = ast.unparse(call.func)
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        arguments = [ast.literal_eval(one) if _is_literal(one) else self.inner(name, one) for one in call.args]
+        if name == "hybrid" and not arguments:
+            arguments = [self.stage(ast.Name("bm25")), self.stage(ast.Name("dense"))]
+        stored = _STORED.get(name)
+        if stored and not (name == "late_interaction" and (arguments or "model" in named)):
+            named[stored] = self.find(stored)
+        made: pt.Transformer = CATALOGUE[name].make(*arguments, **named)
+        return made
+
+    def inner(self, name: str, node: ast.expr) -> pt.Transformer:
+        """Make what another stage is made of: a retriever for ``hybrid``, a bare stage for ``cached``."""
+        return self.make(node) if name == "hybrid" else self.stage(node)
+
+    def find(self, what: str) -> Path:
+        """Find or make the collection's index or vectors, once a line."""
+        if what not in self.stored:
+            self.stored[what] = (
+                store_index(self.collection, engine=self.engine, verbose=self.verbose)
+                if what == "index"
+                else store_vectors(self.collection, verbose=self.verbose)
+            )
+        return self.stored[what]
+
+    def load_texts(self, stage: pt.Transformer) -> pt.Transformer:
+        """Put a text loader before a stage that reads texts."""
+        reader = getattr(stage, "stands_for", stage)
+        reads = isinstance(reader, Reranker) and "text" in reader.needs()
+        return TextLoader(self.collection) >> stage if reads else stage

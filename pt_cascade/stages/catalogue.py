@@ -1,0 +1,98 @@
+"""The catalogue: every stage by name, what it takes, what its scores depend on, and whether its packages are installed."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pt_cascade.stages.bi_encoder import bi_encoder
+from pt_cascade.stages.bm25 import bm25
+from pt_cascade.stages.cached import cached
+from pt_cascade.stages.cross_encoder import cross_encoder
+from pt_cascade.stages.dense import dense
+from pt_cascade.stages.duo_t5 import duo_t5
+from pt_cascade.stages.hybrid import hybrid
+from pt_cascade.stages.late_interaction import late_interaction
+from pt_cascade.stages.llm_judge import llm_judge
+from pt_cascade.stages.mono_t5 import mono_t5
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyterrier as pt
+
+POINT, PAIR, LIST = "query, document", "query, two documents", "the whole list"
+_PIP = {"pyterrier_pisa": "pyterrier-pisa", "pyterrier_dr": "pyterrier-dr", "sentence_transformers": "sentence-transformers"}
+_PIP |= {"pyterrier_t5": "pyterrier-t5", "java": "a JDK (11 or later)", "npids": "npids"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stage of the catalogue.
+
+    Attributes:
+        make: The function that makes it.
+        depends: What its scores depend on.
+        packages: What it needs to run, beyond pt_cascade's own needs: sets of packages, of which one is enough.
+    """
+
+    make: Callable[..., pt.Transformer]
+    depends: str
+    packages: tuple[tuple[str, ...], ...] = ((),)
+
+    @property
+    def does(self) -> str:
+        """What it does, in the first sentence of its documentation."""
+        return (inspect.getdoc(self.make) or "").partition("\n\n")[0].replace("\n", " ")
+
+    @property
+    def arguments(self) -> str:
+        """Its arguments with their defaults, without types."""
+        bare = [one.replace(annotation=one.empty) for one in inspect.signature(self.make).parameters.values()]
+        return str(inspect.Signature(bare))
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What pip, or you, would have to install; empty where it is ready to run."""
+        lacking = [tuple(_PIP.get(one, one) for one in some if not _is_there(one)) for some in self.packages]
+        return min(lacking, key=len)
+
+
+CATALOGUE: dict[str, Entry] = {
+    "bm25": Entry(bm25, POINT, (("pyterrier_pisa",), ("java",))),
+    "dense": Entry(dense, POINT, (("pyterrier_dr", "npids", "sentence_transformers"),)),
+    "hybrid": Entry(hybrid, f"{POINT}; re-ranking: {LIST}"),
+    "bi_encoder": Entry(bi_encoder, POINT, (("pyterrier_dr", "npids", "sentence_transformers"),)),
+    "late_interaction": Entry(late_interaction, POINT, (("npids", "sentence_transformers"),)),
+    "cross_encoder": Entry(cross_encoder, POINT, (("torch", "transformers"),)),
+    "mono_t5": Entry(mono_t5, POINT, (("torch", "transformers"),)),
+    "duo_t5": Entry(duo_t5, PAIR, (("torch", "transformers"),)),
+    "llm_judge": Entry(llm_judge, f"{POINT}; listwise: {LIST}", (("openai",),)),
+    "cached": Entry(cached, "as what it keeps"),
+}
+
+
+def catalogue() -> pd.DataFrame:
+    """List the stages.
+
+    Returns:
+        Frame[stage, does, depends, arguments, lacks], a row a stage; ``lacks`` is what has to be installed, empty where ready.
+
+    Example:
+        >>> catalogue().query("stage == 'duo_t5'")["depends"].item()
+        'query, two documents'
+    """
+    rows = [(name, entry.does, entry.depends, entry.arguments, " ".join(entry.lacks)) for name, entry in CATALOGUE.items()]
+    return pd.DataFrame(rows, columns=["stage", "does", "depends", "arguments", "lacks"])
+
+
+def _is_there(package: str) -> bool:
+    if package == "java":
+        return bool(shutil.which("java") or os.environ.get("JAVA_HOME"))
+    return find_spec(package) is not None
