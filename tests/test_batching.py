@@ -13,7 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pt_cascade.errors import CascadeWarning, StageError
-from pt_cascade.stages.batching import pad, plan, score_in_batches, score_in_chunks, tokenize
+from pt_cascade.stages.batching import find_budget, plan, score_in_batches, score_in_chunks
+from pt_cascade.stages.token_ids import pad, tokenize
 
 LENGTHS = st.lists(st.integers(0, 600), max_size=80).map(lambda lengths: np.array(lengths, np.int64))
 BUDGETS = st.integers(1, 5000)
@@ -228,3 +229,11 @@ def test_padding_is_that_of_the_tokenizer(t5_tokenizer: Path) -> None:
         golden = tokenizer.pad({"input_ids": rows}, return_tensors="np")
         padded = pad({"input_ids": [np.array(row) for row in rows]}, np.array([0, 1]), {"input_ids": 0}, left=side == "left")
         assert {name: ids.tolist() for name, ids in padded.items()} == {name: golden[name].tolist() for name in padded}
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "budget"), [(None, "cpu", 2048), (None, "cuda:1", 32768), (7, "cuda", 7), (7, "cpu", 7)]
+)
+def test_the_budget_is_what_is_asked_for_else_the_devices(asked: int | None, device: str, budget: int) -> None:
+    """Golden: the figures that the benchmarks of both kinds of device chose."""
+    assert find_budget(asked, device) == budget

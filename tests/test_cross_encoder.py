@@ -165,6 +165,8 @@ def test_a_score_depends_on_query_and_document_alone(
 class Scribe:
     """Stands for a loaded model: it writes down how many rows it was given at once, and what of them is still held."""
 
+    device = "cpu"
+
     def __init__(self) -> None:
         """Begin empty."""
         self.chunks: list[int] = []

@@ -27,7 +27,7 @@ import transformers
 from inference_shapes import SHAPES, clock, count_flops, make_model, measure_peak, pad_lengths, read_pairs
 from report import Line, tell
 
-from pt_cascade.stages.batching import BATCH_TOKENS, plan
+from pt_cascade.stages.batching import find_budget, plan
 from pt_cascade.stages.cross_encoder import cross_encoder
 from pt_cascade.stages.linears import PackedLinear, can_pack
 from pt_cascade.stages.mono_t5 import mono_t5
@@ -93,7 +93,7 @@ def compare(what: str, times: dict[str, tuple[float, float]], pairs: int, aims: 
 def tell_share(stage: pt.Transformer, shape: str, pairs: pd.DataFrame, seconds: float, peak: float) -> None:
     """Print how far from the peak a stage is, by the tokens it reads and by those it computes."""
     lengths = np.array(stage.count_tokens(pairs))
-    batches = plan(lengths, BATCH_TOKENS)
+    batches = plan(lengths, find_budget(None, "cpu"))
     work, padded = (count_flops(SHAPES[shape], of) for of in (lengths, pad_lengths(lengths, batches)))
     share, share_padded = (100 * of / seconds / peak for of in (work, padded))
     print(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError
-from pt_cascade.stages.batching import pad
 from pt_cascade.stages.classifiers import find_limit
 from pt_cascade.stages.loading import find_device, loading
 from pt_cascade.stages.precision import find_dtype, quicken
+from pt_cascade.stages.token_ids import pad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.batching import Ids
     from pt_cascade.stages.precision import Precision
+    from pt_cascade.stages.token_ids import Ids
 
 _STAGE = "cross_encoder"
 _TOKENIZED = 64

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning, PipelineError
-from pt_cascade.stages.batching import pad, tokenize
 from pt_cascade.stages.loading import load_model, load_tokenizer
+from pt_cascade.stages.token_ids import pad, tokenize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.batching import Ids
     from pt_cascade.stages.precision import Precision
+    from pt_cascade.stages.token_ids import Ids
 
 _STAGE = "cross_encoder"
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 where a tokenizer was saved without one
@@ -37,6 +37,11 @@ class Classifier(NamedTuple):
     model: PreTrainedModel
     label: int
     limit: int
+
+    @property
+    def device(self) -> str:
+        """Where it is."""
+        return str(self.model.device)
 
     def find_long(self, queries: list[str]) -> set[str]:
         """Find the queries beside which no token of a document fits, and warn of them.

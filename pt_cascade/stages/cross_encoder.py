@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pt_cascade.stages.batching import BATCH_TOKENS, CHUNK, check_limits, score_in_chunks
+from pt_cascade.stages.batching import CHUNK, check_limits, find_budget, score_in_chunks
 from pt_cascade.stages.causal import load_causal
 from pt_cascade.stages.classifiers import load_classifier
 from pt_cascade.stages.loading import find_model, load_config
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.batching import Ids
     from pt_cascade.stages.causal import Causal
     from pt_cascade.stages.classifiers import Classifier
     from pt_cascade.stages.precision import Precision
+    from pt_cascade.stages.token_ids import Ids
 
 _SHORTEST = 16
 
@@ -37,7 +37,7 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
     label: int | str | None = None,
     text_field: str = "text",
     max_length: int | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     device: str | None = None,
     verbose: bool = False,
     precision: Precision = "fp32",
@@ -65,7 +65,7 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
         label: Which label means relevant, its number or name; needed above two labels. Of two it is the second.
         text_field: The column with the document's text.
         max_length: Tokens of query and document together, 16 or more; None is what the model was made for.
-        batch_tokens: Padded tokens a batch may hold. A GPU wants more, e.g. 32768, where its memory allows.
+        batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
         precision: ``fp32``, ``bf16``, ``fp16`` (a GPU's) or ``int8`` (a CPU's, for one that has no bfloat16). On one core of an AMD
@@ -105,7 +105,7 @@ class CrossEncoder(Reranker):
     label: int | str | None = None
     text_field: str = "text"
     max_length: int | None = None
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: int | None = None
     device: str | None = None
     verbose: bool = False
     precision: Precision = "fp32"
@@ -134,7 +134,8 @@ class CrossEncoder(Reranker):
         """
         read = self._reader(results)
         progress = self.stage_name if self.verbose else None
-        return score_in_chunks(len(results), self.batch_tokens, lambda rows: self._open(read(rows)), progress=progress)
+        budget = find_budget(self.batch_tokens, self._loaded.device)
+        return score_in_chunks(len(results), budget, lambda rows: self._open(read(rows)), progress=progress)
 
     def count_tokens(self, results: pd.DataFrame) -> list[int]:
         """Count the tokens that the model reads for each row: query and document together, after cutting; padding is not counted.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.stages.batching import tokenize
+from pt_cascade.stages.token_ids import tokenize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

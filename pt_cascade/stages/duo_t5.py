@@ -11,7 +11,7 @@ import numpy as np
 
 from pt_cascade.analysis.preferences import Aggregation, check_aggregation
 from pt_cascade.errors import CascadeWarning, FrameError
-from pt_cascade.stages.batching import BATCH_TOKENS, check_limits, score_in_batches
+from pt_cascade.stages.batching import check_limits, find_budget, score_in_batches
 from pt_cascade.stages.duo_prompts import DuoPrompts
 from pt_cascade.stages.loading import find_model, load_config
 from pt_cascade.stages.pairwise import PairReranker, list_pairs
@@ -41,7 +41,7 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
     tokens: tuple[str, str] | None = None,
     text_field: str = "text",
     max_length: int = _MAX_LENGTH,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     device: str | None = None,
     verbose: bool = False,
     precision: Precision = "fp32",
@@ -68,7 +68,7 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
             ``("▁yes", "▁no")`` for mT5.
         text_field: The column with the document's text.
         max_length: Tokens of the whole prompt, 32 or more.
-        batch_tokens: Padded tokens a batch may hold. A GPU wants more, e.g. 32768, where its memory allows.
+        batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
         precision: ``fp32``, ``bf16``, ``fp16`` (a GPU's; a T5 easily leaves its range) or ``int8`` (a CPU's). Below ``fp32`` a
@@ -120,7 +120,7 @@ class DuoT5(PairReranker):
     tokens: tuple[str, str] | None = None
     text_field: str = "text"
     max_length: int = _MAX_LENGTH
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: int | None = None
     device: str | None = None
     verbose: bool = False
     precision: Precision = "fp32"
@@ -163,7 +163,8 @@ class DuoT5(PairReranker):
             wins: Floats = np.exp(-np.logaddexp(0.0, -odds))
             return wins
 
-        return score_in_batches(prompts.count_tokens(one, two), self.batch_tokens, answer, progress=progress)
+        budget = find_budget(self.batch_tokens, str(self._loaded.model.device))
+        return score_in_batches(prompts.count_tokens(one, two), budget, answer, progress=progress)
 
     def count_tokens(self, results: pd.DataFrame) -> list[int]:
         """Count the tokens that the model reads for each row: those of all prompts in which it stands first; no padding.

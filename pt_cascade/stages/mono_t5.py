@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning
-from pt_cascade.stages.batching import BATCH_TOKENS, CHUNK, check_limits, score_in_chunks, tokenize
+from pt_cascade.stages.batching import CHUNK, check_limits, find_budget, score_in_chunks
 from pt_cascade.stages.loading import find_model, load_config
 from pt_cascade.stages.precision import check_precision
 from pt_cascade.stages.reranker import Reranker
 from pt_cascade.stages.stock_t5 import check_options, load_stock
 from pt_cascade.stages.t5_models import AskedT5, ask, check_answers, find_answers, load_t5, load_words
+from pt_cascade.stages.token_ids import tokenize
 
 if TYPE_CHECKING:
     import os
@@ -39,7 +40,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
     tokens: tuple[str, str] | None = None,
     text_field: str = "text",
     max_length: int = _MAX_LENGTH,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     device: str | None = None,
     verbose: bool = False,
     precision: Precision = "fp32",
@@ -60,7 +61,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
             and ``("▁yes", "▁no")`` for mT5.
         text_field: The column with the document's text.
         max_length: Tokens of the whole prompt, 16 or more.
-        batch_tokens: Padded tokens a batch may hold. A GPU wants more, e.g. 32768, where its memory allows.
+        batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
         precision: ``fp32``, ``bf16``, ``fp16`` (a GPU's; a T5 easily leaves its range, and is refused) or ``int8`` (a CPU's). On
@@ -111,7 +112,7 @@ class MonoT5(Reranker):
     tokens: tuple[str, str] | None = None
     text_field: str = "text"
     max_length: int = _MAX_LENGTH
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: int | None = None
     device: str | None = None
     verbose: bool = False
     precision: Precision = "fp32"
@@ -140,9 +141,8 @@ class MonoT5(Reranker):
         queries, texts = results["query"].tolist(), results[self.text_field].tolist()
         self._warn_of_long(queries)
         progress = self.stage_name if self.verbose else None
-        return score_in_chunks(
-            len(results), self.batch_tokens, lambda rows: self._read(queries[rows], texts[rows]), progress=progress
-        )
+        budget = find_budget(self.batch_tokens, str(self._loaded.model.device))
+        return score_in_chunks(len(results), budget, lambda rows: self._read(queries[rows], texts[rows]), progress=progress)
 
     def count_tokens(self, results: pd.DataFrame) -> list[int]:
         """Count the tokens that the model reads for each row: the whole prompt, after cutting; padding is not counted.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError
-from pt_cascade.stages.batching import pad
 from pt_cascade.stages.loading import load_config, load_model, load_tokenizer
+from pt_cascade.stages.token_ids import pad
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
