@@ -27,7 +27,16 @@ settings.load_profile("pt_cascade")
 
 ROOT = Path(__file__).parent.parent
 # What takes longest, so that it starts first and two workers end together (make test gives a file to a worker).
-LONGEST = ("test_documents", "test_commands", "test_real_collections", "test_mono_t5", "test_vectors", "test_pydocs")
+LONGEST = (
+    "test_documents",
+    "test_commands",
+    "test_llm_real_server",
+    "test_llm_faults",
+    "test_real_collections",
+    "test_mono_t5",
+    "test_vectors",
+    "test_pydocs",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

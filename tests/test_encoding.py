@@ -126,9 +126,9 @@ def test_torn_files_are_cut_to_what_is_sound(begun: Path, whole: dict[str, bytes
         for name in ("encoded.jsonl", "whole/vecs.f4"):
             good = (left / name).read_bytes()
             length = data.draw(st.integers(0, len(good)) | st.sampled_from([len(good), len(good) - 1, len(good) // 2]))
-            (left / name).write_bytes(
-                good[:length] + data.draw(st.sampled_from([b"", b"{", b"\n", b"{}\n", b"[1]\n", b"\xff\xfe"]))
-            )
+            junk = data.draw(st.sampled_from([b"", b"{", b"\n", b"{}\n", b"[1]\n", b"\xff\xfe"]))
+            torn = name.endswith("jsonl") or length == len(good)  # a vector once written stays: it is on the disk before its line
+            (left / name).write_bytes(good[:length] + (junk if torn else b""))
         sound = sum(len(record.docnos) for record in read_records(left))
         encoder = ToyEncoder()
         build_vectors(DOCS, encoder, path)
