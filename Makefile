@@ -24,10 +24,7 @@ check: $(READY)
 	$(BIN)/python -m pytest -q tests/test_import.py
 
 bench: $(READY)
-	$(BIN)/python experiments/benchmarks/executor.py
-	$(BIN)/python experiments/benchmarks/bi_encoder.py
-	$(BIN)/python experiments/benchmarks/latency.py
-	$(BIN)/python experiments/benchmarks/sweep.py
+	$(BIN)/python experiments/benchmarks/all.py
 
 notebooks: $(READY)
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

@@ -42,8 +42,10 @@ MEASURES = [nDCG @ 10, R @ 10]
 def make_cross_encoder(folder: Path) -> str:
     """Save a cross-encoder of MiniLM-L6's shape and RANDOM weights, with the tokenizer of all-MiniLM-L6-v2."""
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, set_seed  # noqa: PLC0415 - heavy
+    from transformers.utils import logging  # noqa: PLC0415 - heavy
 
     set_seed(0)
+    logging.disable_progress_bar()
     size = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
     BertForSequenceClassification(BertConfig(num_labels=1, **size)).save_pretrained(folder)
     AutoTokenizer.from_pretrained(ptc.default_model()).save_pretrained(folder)
@@ -99,7 +101,7 @@ def main() -> None:
     """Build, run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--queries", type=int, default=20)
+    parser.add_argument("--queries", type=int, default=5)
     parser.add_argument("--cross-encoder", help="a name on the hub or a local folder")
     parser.add_argument("--llm", help="the model's name at the server")
     parser.add_argument("--base-url", help="the server, e.g. http://localhost:8000/v1")
