@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from llm_servers import chat, scripted
 
 from pt_cascade.errors import CascadeWarning
-from pt_cascade.stages.llm_answers import SURE, read_grade, read_ranking, read_verdict
+from pt_cascade.stages.llm_answers import SURE, read_grade, read_list, read_ranking, read_verdict
 from pt_cascade.stages.llm_judge import llm_judge
 from pt_cascade.trec import read_run
 
@@ -126,6 +127,62 @@ def test_each_rule_of_an_order(case: str) -> None:
     assert (reading.value, reading.faults) == (value, faults)
 
 
+LISTS = {
+    "behind words": ("Here are the 3 documents: [2] > [1] > [3]", False, (1, 0, 2), {"malformed"}),
+    "behind words with numbers": ("The top 2 of 3: [3]>[1] > [2]\n(3 first)", False, (2, 0, 1), {"malformed"}),
+    "alone": ("[2] > [1] > [3]", False, (1, 0, 2), set()),
+    "not whole": ("Of 3 documents: [2] > [1]", False, (2, 1, 0), {"malformed"}),
+    "behind a number, as published": ("1. [3] > [1] > [2]", False, (0, 2, 1), {"malformed", "repeated"}),
+    "cut in a number": ("[3] > [1", True, (2, 0, 1), {"malformed", "partial"}),
+    "cut at a number": ("[3] > 2", True, (2, 0, 1), {"malformed", "partial"}),
+    "cut behind a number": ("[2] > [1]", True, (1, 0, 2), {"partial"}),
+    "not cut": ("[3] > [2", False, (2, 1, 0), {"malformed", "partial"}),
+}
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_numbers_around_a_list_are_not_the_list(case: str) -> None:
+    """By hand: one whole list in the form asked for, behind words, counts alone; half a number where an answer was cut does not."""
+    text, cut, value, faults = LISTS[case]
+    reading = read_list(text, 3, cut=cut)
+    assert (reading.value, reading.faults) == (value, faults)
+
+
+def test_no_published_answer_is_read_otherwise(llm_windows: list[dict[str, object]]) -> None:
+    """Golden: all 1,161 give the published order by the stage's own rule too, and the same faults."""
+    assert len(llm_windows) == 1161
+    for row in llm_windows:
+        n = row["end"] - row["start"]
+        assert read_list(row["response"], n) == read_ranking(row["response"], n)
+
+
+@given(ANSWERS, st.integers(1, 25), st.booleans())
+def test_any_answer_is_an_order_for_the_stage(text: str, n: int, cut: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+    """A permutation, whatever the text."""
+    assert sorted(read_list(text, n, cut=cut).value) == list(range(n))
+
+
+LONG = {
+    "digits": "score " + "1" * 200_000 + "a1",
+    "digits alone": "1" * 200_000 + "a",
+    "names": "score1" * 50_000 + "x",
+    "numbers": "0 " * 200_000,
+    "dashes": "1-" * 200_000,
+    "spaces": "score" + " " * 400_000 + "x",
+    "brackets": "[1] > " * 100_000,
+    "finals": "final score " * 50_000,
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_a_long_answer_is_read_in_a_time_that_grows_with_its_length(case: str) -> None:
+    """Hundreds of thousands of letters, made to be read again and again: fractions of a second, where squares would be minutes."""
+    begun = time.process_time()
+    for read in (lambda text: read_grade(text, 0, 3), lambda text: read_list(text, 20, cut=True), read_verdict):
+        read(LONG[case])
+    assert time.process_time() - begun < 5
+
+
 @given(ANSWERS, st.integers(0, 3), st.integers(1, 9))
 def test_any_answer_is_a_grade_of_the_scale(text: str, lowest: int, more: int) -> None:
     """Never outside; unread means the lowest; in the form asked for means that the number stands there, and no other."""
@@ -150,12 +207,27 @@ def test_a_grade_is_read_in_the_forms_that_judges_use(grade: int, form: str) -> 
 GRADES = {
     "alone": ("2", 2, set()),
     "in words": ("The grade: 3, since it answers.", 3, {"malformed"}),
-    "the last that is called so": ("score: 1? No. Final score: 2", 2, {"malformed"}),
+    "the one that is called final": ("score: 1? No. Final score: 2", 2, {"malformed"}),
     "the only number": ("I would say 2.", 2, {"malformed"}),
     "whole": ("2.0", 2, {"malformed"}),
-    "between": ("2.5", 0, {"malformed", "unread"}),
+    "between two": ("2.5", 0, {"malformed", "unread"}),
     "outside": ("7", 0, {"malformed", "unread"}),
     "below": ("score: -2", 0, {"malformed", "unread"}),
+    "the scale in brackets": ("Relevance score (0-3): 2", 2, {"malformed"}),
+    "the scale with a dash": ("Grade (0\u20133): 3", 3, {"malformed"}),
+    "the scale in words": ("On a relevance scale of 0 to 3: 2", 2, {"malformed"}),
+    "the scale behind": ("Score: 2 (scale 0 - 3)", 2, {"malformed"}),
+    "between": ("a score between 0 and 3: 1", 1, {"malformed"}),
+    "the scale alone": ("Score (0-3):", 0, {"malformed", "unread"}),
+    "a range": ("relevance: 2-3", 0, {"malformed", "unread"}),
+    "a range in words": ("1 to 2", 0, {"malformed", "unread"}),
+    "a comma": ("score: 1,5", 0, {"malformed", "unread"}),
+    "a float": ("score: 1e0", 0, {"malformed", "unread"}),
+    "half a number": ("score: .5", 0, {"malformed", "unread"}),
+    "scores that differ": ("Score: 2\nTrustworthiness score: 3", 0, {"malformed", "unread"}),
+    "scores that agree": ("Score: 2\nTrustworthiness score: 2.0", 2, {"malformed"}),
+    "final goes before": ("##final score: 2\nRelevance: 0 means irrelevant", 2, {"malformed"}),
+    "finals that differ": ("final score: 2, overall grade: 3", 0, {"malformed", "unread"}),
     "two numbers": ("1 or 2", 0, {"malformed", "unread"}),
     "none": ("relevant", 0, {"malformed", "unread"}),
     "after a thought": ("<think>3? 2?</think>1", 1, set()),
@@ -202,12 +274,22 @@ VERDICTS = {
     "not listed": ("Yes", [[("Yes", -0.5), ("The", -3.0), ("A", -4.0)]], 3.5, set()),
     "the first place where it stands": (
         "It is no",
-        [[("It", -0.1), ("Yes", -2.0)], [(" no", -0.5), (" yes", -1.5)]],
+        [[("It", -0.1), ("Yes", -2.0)], [(" is", -0.1)], [(" no", -0.5), (" yes", -1.5)]],
         -1.0,
         {"malformed"},
     ),
-    "else where it might": ("It is", [[("It", -0.1), ("Yes", -2.0), ("No", -5.0)]], 3.0, {"malformed"}),
+    "else where it might": ("It is", [[("It", -0.1), ("Yes", -2.0), ("No", -5.0)], [(" is", -0.1)]], 3.0, {"malformed"}),
     "after a thought": ("<think>no</think>Yes", [[("no", -0.1)], [("</think>", 0.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
+    "a stripped thought": ("Yes", [[("Hm", -0.1)], [(" no", -0.1), (" yes", -4.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
+    "a thought whose end is stripped": ("Yes", [[(" no", -0.1)], [("</think>", 0.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
+    "the end of the answer": ("Yes", [[("Yes", -0.5), ("No", -1.0)], [("<|im_end|>", 0.0)], [("", 0.0)]], 0.5, set()),
+    "tokens of another text": ("Yes", [[(" no", -0.1), (" yes", -4.0)]], SURE, {"bare"}),
+    "half of the tokens": ("No, I think", [[("No", -0.1), ("Yes", -4.0)], [(",", -0.1)]], -SURE, {"malformed", "bare"}),
+    "only a yes": ("Yes", [[("Yes", math.log(0.75))]], math.log(3), set()),
+    "only a no": ("No", [[("No", math.log(0.75))]], -math.log(3), set()),
+    "only spellings of yes": ("Yes", [[("Yes", math.log(0.5)), ("yes", math.log(0.25))]], math.log(3), set()),
+    "little left beside a list": ("Yes", [[("Yes", math.log(0.5)), ("The", math.log(0.49))]], math.log(50), set()),
+    "nothing left": ("No", [[("No", 0.0)]], -SURE, set()),
     "a limit": ("Yes", [[("Yes", 0.0), ("No", -9999.0)]], SURE, set()),
 }
 

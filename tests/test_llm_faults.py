@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import pickle
 import signal
@@ -163,6 +164,9 @@ PAUSES = {
     "milliseconds": ({"retry_after_ms": "1500"}, 1.5),
     "no pause": ({"Retry_After": "0"}, 0.5),
     "no number": ({"Retry_After": "soon"}, 0.5),
+    "no milliseconds": ({"retry_after_ms": "soon", "Retry_After": "7"}, 7.0),
+    "not a number": ({"Retry_After": "nan"}, 0.5),
+    "an endless zone": ({"Retry_After": "Mon, 01 Jan 2030 00:00:00 +99999999999999999999"}, 0.5),
     "a date": ({"Retry_After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.5),
 }
 
@@ -442,6 +446,180 @@ def test_tokens_that_nobody_counted_are_unknown(server: ScriptedServer) -> None:
     out = judge(server, prices=(1.0, 10.0)).transform(frame(2, 2)).drop_duplicates("qid")
     assert np.isnan(out[["llm_tokens_in", "llm_tokens_out", "llm_usd"]].to_numpy()[0]).all()
     assert out[["llm_tokens_in", "llm_tokens_out", "llm_usd"]].to_numpy()[1].tolist() == [14.0, 6.0, pytest.approx(74e-6)]
+
+
+CODES = {
+    "401": failure(401, "key revoked"),
+    "402": failure(402, "no credit"),
+    "403": failure(403, "not yours"),
+    "quota": Reply(429, b'{"error": {"message": "spent", "type": "insufficient_quota"}}'),
+    "401 in a 200": Reply(body=b'{"error": {"message": "key revoked", "code": 401}}'),
+    "401 as text in a 200": Reply(body=b'{"error": {"message": "key revoked", "code": "401"}}'),
+    "quota in a 200": Reply(body=b'{"error": {"message": "spent", "code": "insufficient_quota"}}'),
+}
+
+
+@pytest.mark.parametrize("case", CODES)
+def test_what_no_call_can_survive_stops_them_all(server: ScriptedServer, case: str) -> None:
+    """Also after answers: one error, at once, that says what is lost and how it would not be; not hundreds of failed queries."""
+    server.do(lambda call: CODES[case] if call.number > 3 else chat("2"))
+    stage = judge(server, concurrency=1)
+    with pytest.raises(StageError) as error:
+        stage.transform(frame(100, 10))
+    assert error.value.problems[1] == (
+        "the 4 answer(s) before, of this call to the stage, are lost with it; "
+        "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
+    )
+    assert len(server.calls) == 5
+
+
+def test_a_server_that_falls_silent_stops_the_run(server: ScriptedServer) -> None:
+    """Twenty calls in a row without an answer: an error; nineteen, and then an answer, are nineteen failed queries."""
+    server.do(lambda call: failure(500) if call.number else chat("2"))
+    with pytest.raises(StageError, match="20 calls in a row had no answer, the last one for this: 500: not now"):
+        judge(server, concurrency=1, retries=1).transform(frame(200, 2))
+    assert len(server.calls) == 1 + 20 * 2
+    server.do(lambda call: chat("2") if call.number in (0, 20) else failure(500) if call.number < 40 else chat("1"))
+    with pytest.warns(CascadeWarning, match="38 of 60 query"):
+        judge(server, concurrency=1, retries=0).transform(frame(60, 1))
+    assert len(server.calls) == 60
+
+
+def test_silence_is_counted_over_frames_too(server: ScriptedServer) -> None:
+    """A cascade asks chunk by chunk; after the error it is counted anew."""
+    server.do(lambda _: failure(500))
+    stage = judge(server, experienced=True, retries=0)
+    with pytest.warns(CascadeWarning, match="15 of 15"):
+        stage.transform(frame(15, 1))
+    with pytest.raises(StageError, match="20 calls in a row"):
+        stage.transform(frame(15, 1))
+    with pytest.warns(CascadeWarning, match="15 of 15"):
+        stage.transform(frame(15, 1))
+
+
+def test_a_call_for_a_failed_query_is_left_but_made_for_another(server: ScriptedServer) -> None:
+    """While one call of a query pauses, another one is refused for good: the first is not tried again; who shares its prompt asks.
+
+    The pause lasts until the worker that was refused has gone on to the last query, so the order of events is certain.
+    """
+    gone_on = threading.Event()
+    tries: Counter[str] = Counter()
+
+    def script(call: Call) -> Reply:
+        text = _text_of(call)
+        tries[text] += 1
+        if text == "last":
+            gone_on.set()
+        return failure(400, "too long") if text == "bad" else failure(500) if text == "shared" and tries[text] == 1 else chat("3")
+
+    async def sleep(_: float) -> None:
+        await asyncio.to_thread(gone_on.wait, 10)
+
+    server.do(script)
+    given = frame(4, 1).assign(qid=["a", "a", "b", "c"], query="same", text=["shared", "bad", "shared", "last"], docno=list("wxyz"))
+    stage = judge(server, experienced=True, concurrency=3)
+    stage.__dict__["_patience"] = Patience(sleep, lambda: 0.0, lambda: 1.0)
+    with pytest.warns(CascadeWarning, match=r"1 of 3 query\(ies\) failed .*\(qid a: 400: too long\)"):
+        out = stage.transform(given)
+    assert tries == {"shared": 2, "bad": 1, "last": 1}
+    assert out[["llm_failed", "llm_calls", "llm_retries"]].to_numpy().tolist() == [[True, 2, 0]] * 2 + [[False, 1, 0]] * 2
+    assert out["score"].tolist()[2:] == [3.0, 3.0]
+
+
+def test_a_pause_that_grows_is_waited_out(server: ScriptedServer) -> None:
+    """Who waits for one pause hears of another meanwhile: nobody asks before the later one is over."""
+    fake, memory, seen = FakeTime(), Memory(asked=True, answered=True, free_at=5.0), []
+
+    async def sleep(seconds: float) -> None:
+        await fake.sleep(seconds)
+        memory.free_at = 9.0  # as another call was told meanwhile
+
+    server.do(lambda _: seen.append(fake.now) or chat("2"))
+    stage = judge(server)
+    stage.__dict__.update(_memory=memory, _patience=Patience(sleep, lambda: fake.now, lambda: 1.0))
+    stage.transform(frame(docs=1))
+    assert (fake.waits, seen) == ([5.0, 4.0], [9.0])
+
+
+def test_not_all_come_back_at_once(server: ScriptedServer) -> None:
+    """After a pause the calls are spread over a tenth of it: golden, with a coin at 0, 10 seconds are 11."""
+    server.do(lambda call: failure(429, Retry_After="10") if call.number == 0 else chat("2"))
+    fake = FakeTime()
+    stage = judge(server)
+    stage.__dict__["_patience"] = Patience(fake.sleep, lambda: fake.now, lambda: 0.0)
+    stage.transform(frame(docs=1))
+    assert fake.waits == [0.25, pytest.approx(9.75 * 1.1)]
+
+
+ERRORS = {
+    "finish_reason": chat("", finish="error"),
+    "in the choice": Reply(body=b'{"choices": [{"message": {"content": "2"}, "error": {"code": 502, "message": "upstream"}}]}'),
+    "beside nothing": Reply(body=b'{"choices": [{"message": {"content": ""}}], "error": {"message": "upstream"}}'),
+    "alone": Reply(body=b'{"error": "overloaded"}'),
+    "no body": Reply(204),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_in_place_of_an_answer_is_no_answer(server: ScriptedServer, case: str) -> None:
+    """A 200 that says that it failed is tried again, and never read as a grade."""
+    server.do(lambda call: ERRORS[case] if call.number < 2 else chat("3"))
+    out = judge(server).transform(frame(docs=1))
+    assert out.loc[0, ["score", "llm_retries", "llm_repaired"]].tolist() == [3.0, 2, 0]
+
+
+def test_what_failed_calls_cost_is_counted(server: ScriptedServer) -> None:
+    """Golden by hand: a body with usage counts, whatever its status; one without costs nothing; who timed out, nobody knows."""
+    usage = b'"usage": {"prompt_tokens": 100.0, "completion_tokens": 50}}'
+    charged = [Reply(body=b'{"choices": [], ' + usage), Reply(500, b'{"error": {"message": "x"}, ' + usage), failure(503)]
+    server.do(lambda call: charged[call.number] if call.number < 3 else chat("2", usage=(10, 2)))
+    out = judge(server, prices=(1.0, 1.0)).transform(frame(docs=1))
+    assert out.loc[0, ["llm_tokens_in", "llm_tokens_out", "llm_usd"]].tolist() == [210, 102, pytest.approx(312e-6)]
+    server.do(lambda call: STALL if call.number == 0 else chat("2"))
+    out = judge(server, timeout=0.2, prices=(1.0, 1.0)).transform(frame(docs=1))
+    assert out[["llm_tokens_in", "llm_tokens_out", "llm_usd"]].isna().all(axis=None)
+    assert out.loc[0, "score"] == 2.0
+
+
+@pytest.mark.parametrize("charset", ["zlib", "hex", "rot13", "base64", "utf-16", "idna", "undefined", "nonsense"])
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_charset_that_is_none_does_no_harm(server: ScriptedServer, charset: str, status: int) -> None:
+    """JSON is UTF-8, with a byte order mark or without, whatever the header says."""
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    if status == 200:
+        server.do(lambda _: Reply(200, b"\xef\xbb\xbf" + chat("2").body, headers))
+        assert judge(server).transform(frame(docs=1)).loc[0, "score"] == 2.0
+    else:
+        server.do(lambda _: Reply(401, failure(401, "wrong key \u00e9").body, headers))
+        with pytest.raises(StageError, match="401: wrong key \u00e9"):
+            judge(server).transform(frame(docs=1))
+
+
+def test_an_endless_answer_is_not_read_to_its_end(server: ScriptedServer) -> None:
+    """Nine megabytes, or few that unfold into many: no answer, said with the limit."""
+    bomb = gzip.compress(b" " * (64 << 20), 1)
+    for reply in (Reply(body=b" " * (9 << 20)), Reply(body=bomb, headers={"Content-Encoding": "gzip"})):
+        server.do(lambda _, reply=reply: reply)
+        with pytest.warns(CascadeWarning, match="the answer is none: not JSON: more than 8 MiB"):
+            judge(server, retries=0).transform(frame(docs=1))
+
+
+def test_no_more_workers_than_jobs() -> None:
+    """A limit of a million makes no million of tasks."""
+    most = []
+
+    async def job() -> None:
+        most.append(len(asyncio.all_tasks()))
+
+    drive(lambda: work_off([job, job], 1_000_000))
+    assert max(most) <= 4
+
+
+def test_two_models_under_one_name_are_told(server: ScriptedServer) -> None:
+    """A server that changes models in the middle: said, with their names; the scores are not."""
+    server.do(lambda call: Reply(body=chat("2").body.replace(b'"toy"', b'"toy-B"')) if call.number else chat("2"))
+    with pytest.warns(CascadeWarning, match=r"^llm_judge: 2 models answered under one name \(toy, toy-B\)"):
+        judge(server).transform(frame())
 
 
 def test_storms_end_and_so_do_we(server: ScriptedServer) -> None:

@@ -136,7 +136,7 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
         "retries is -1, expected a whole number, 0 or more",
         "timeout is 0, expected seconds, more than 0",
         "model is empty, expected its name on the server",
-        "base_url is not like http://localhost:8000/v1, without password or query (it is not shown: it may hold a key)",
+        "base_url is not like http://localhost:8000/v1, without password, query or fragment (not shown: it may hold a key)",
         "api_key_env is not the name of an environment variable (it is not shown: it may be a key)",
         "prices is (-1, 2), expected US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)",
         "request has stream, which are set here",
@@ -151,6 +151,14 @@ BAD = {
     "prompt": ({"prompt": "/no/such.txt"}, MissingError, "/no/such.txt: No such file or directory"),
     "request": ({"request": {"stop": {1}}}, PipelineError, "request cannot be sent as JSON"),
     "three grades": ({"scale": (0, 1, 2)}, PipelineError, "scale is (0, 1, 2), expected the lowest and the highest grade"),
+    "how, a list": ({"how": ["graded"]}, PipelineError, "how is ['graded'], expected one of"),
+    "NaN": ({"request": {"top_p": math.nan}}, PipelineError, "request cannot be sent as JSON"),
+    "no mapping": ({"request": [1]}, PipelineError, "request cannot be sent as JSON"),
+    "text": ({"request": '{"top_p": 1}'}, PipelineError, "request cannot be sent as JSON"),
+    "NUL": ({"prompt": "a\0b"}, MissingError, "embedded null byte"),
+    "prices as a dict": ({"prices": {"in": 1, "out": 2}}, PipelineError, "prices is {'in': 1, 'out': 2}, expected US dollars"),
+    "prices in words": ({"prices": ("a", "b")}, PipelineError, "prices is ('a', 'b'), expected US dollars"),
+    "no window": ({"how": "listwise", "window": None}, PipelineError, "window is None and step 10, expected whole numbers"),
     "one price": ({"prices": (1,)}, PipelineError, "prices is (1,), expected US dollars a million tokens"),
     "price": ({"prices": "gpu-h100-80gb"}, PipelineError, "the price 'gpu-h100-80gb' is a hour's, expected a token's"),
     "no price": ({"prices": "gold"}, SweepError, "there is no price 'gold'"),
@@ -163,6 +171,26 @@ def test_bad_arguments_are_refused_at_once(case: str) -> None:
     options, kind, words = BAD[case]
     with pytest.raises(kind, match=re.escape(words)):
         judge(**options)
+
+
+def test_types_are_looked_at_all_at_once() -> None:
+    """Each option of a wrong type, and every one of them in the same error; none comes out as a TypeError."""
+    wrong = {
+        "max_words": True,
+        "timeout": "60",
+        "seed": "x",
+        "model": 5,
+        "instruction": None,
+        "text_field": None,
+        "base_url": 5,
+        "api_key_env": 5,
+        "prices": 5,
+        "prompt": 5,
+        "scale": 3,
+    }
+    with pytest.raises(PipelineError) as error:
+        llm_judge(**wrong)
+    assert {problem.split(" is ")[0] for problem in error.value.problems} == set(wrong)
 
 
 def test_a_prompt_that_is_not_text_is_refused(tmp_path: Path) -> None:
@@ -240,6 +268,9 @@ FRAMES = {
     "instruction": ({"instruction": [1, 2]}, "instruction is not text in 2 of 2 row(s), first qid q: 1"),
     "two queries": ({"query": ["a", "b"]}, "1 qid(s) have more than one query or instruction, first q"),
     "two instructions": ({"instruction": ["a", "b"]}, "1 qid(s) have more than one query or instruction, first q"),
+    "no qid": ({"qid": ["q", None]}, "qid is missing in 1 of 2 row(s)"),
+    "rank in words": ({"rank": ["first", "2"]}, "rank is no number in 1 of 2 row(s), first qid q: 'first'"),
+    "no rank": ({"rank": [0, None]}, "rank is no number in 1 of 2 row(s), first qid q: "),
     "text": ({"text": ["a", None]}, "text is missing or not text in 1 of 2 row(s)"),
 }
 
@@ -250,6 +281,14 @@ def test_a_frame_that_cannot_be_asked_about_is_refused(case: str) -> None:
     columns, words = FRAMES[case]
     with pytest.raises(FrameError, match=re.escape(words)):
         judge().transform(results(["a", "b"]).assign(**columns))
+
+
+@pytest.mark.parametrize("column", ["text", "query", "qid", "rank", "instruction"])
+def test_a_column_that_stands_twice_is_refused(column: str) -> None:
+    """Nobody knows which is meant."""
+    twice = results(["a", "b"], [0, 1]).assign(instruction="any")
+    with pytest.raises(FrameError, match=f"column {column} stands twice"):
+        judge().transform(pd.concat([twice, twice[[column]]], axis=1))
 
 
 @given(st.permutations(range(6)), st.lists(st.integers(0, 3), min_size=6, max_size=6))
@@ -288,10 +327,38 @@ def test_replay_is_told_how_ties_are_broken(server: ScriptedServer, ranks: list[
     assert ("keeps" in habit.rows, "rank" in habit.ties) == (True, True)
 
 
+PARTS = {
+    "text": ([{"type": "text", "text": "2"}], 2.0),
+    "no type": ([{"text": "2"}], 2.0),
+    "a thought first": ([{"type": "reasoning", "text": "1? "}, {"type": "output_text", "text": "3"}], 3.0),
+    "a thought in parts": ([{"type": "thinking", "thinking": [{"type": "text", "text": "1"}]}, {"type": "text", "text": "3"}], 3.0),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_of_an_answer_in_parts_only_text_is_read(server: ScriptedServer, case: str) -> None:
+    """What a model thinks is no part of its answer."""
+    parts, grade = PARTS[case]
+    server.do(lambda _: chat(parts))
+    out = judge(server).transform(results(["a"]))
+    assert (out.loc[0, "score"], out.loc[0, "llm_repaired"]) == (grade, 0)
+
+
+def test_usage_may_be_whole_floats_and_no_truth_values() -> None:
+    """Golden by hand: 12.0 is 12, True is nothing, and neither is 1.5."""
+    for sent, read in ((12.0, 12), (True, None), (1.5, None), (-1, None), ("3", None)):
+        body = {"choices": [{"message": {"content": "2"}}], "usage": {"prompt_tokens": sent}}
+        assert read_answer(json.dumps(body)).tokens_in == read
+
+
+def _say(odds: dict[str, float]) -> Reply:
+    return chat(next(iter(odds)), places=[odds])
+
+
 def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
     """They are asked for, and the score is their difference; an answer without them counts as sure, and that is said."""
     odds = {"a": {"Yes": -0.1, "No": -3.1}, "b": {"No": -0.25, " no": -9.0, "Yes": -1.25}}
-    server.do(lambda call: chat("Yes", places=[odds[call.prompt.split("Document: ")[1][0]]]))
+    server.do(lambda call: _say(odds[call.prompt.split("Document: ")[1][0]]))
     out = judge(server, how="yes_no").transform(results(["a", "b"]))
     no = np.logaddexp(-0.25, -9.0)
     assert out["score"].tolist() == [pytest.approx(3.0), pytest.approx(-1.25 - no)]
@@ -360,6 +427,12 @@ REPAIRS = {
     "malformed": ("graded", chat("Grade: 2"), 2.0, {"llm_malformed"}),
     "unread": ("graded", chat("Who knows"), 0.0, {"llm_malformed", "llm_unread"}),
     "refused": ("graded", chat(None, refusal="I will not"), 0.0, {"llm_malformed", "llm_unread", "llm_refused"}),
+    "refused in parts": (
+        "graded",
+        chat([{"type": "refusal", "refusal": "no"}]),
+        0.0,
+        {"llm_malformed", "llm_unread", "llm_refused"},
+    ),
     "filtered": ("graded", chat("", finish="content_filter"), 0.0, {"llm_malformed", "llm_unread", "llm_refused"}),
     "filtered with 400": ("graded", FILTERED, 0.0, {"llm_malformed", "llm_unread", "llm_refused"}),
     "overlong": ("graded", chat("2", finish="length"), 2.0, {"llm_overlong"}),
@@ -427,7 +500,7 @@ def test_no_rows_need_no_server(how: str) -> None:
     """An empty frame gives an empty frame with all columns and their types, as PyTerrier's inspection asks."""
     stage = judge(how=how, text_field="body")
     out = stage.transform(pd.DataFrame({"qid": [], "query": [], "docno": [], "body": [], "url": []}, dtype=str))
-    assert list(out.columns) == ["qid", "query", "docno", "body", "url", "score", "rank", *ACCOUNTS]
+    assert list(out.columns) == ["qid", "query", "docno", "body", "url", "score", "rank", "llm_unsure", *ACCOUNTS]
     assert (out["score"].dtype, out["rank"].dtype, out["llm_calls"].dtype, out["llm_failed"].dtype) == (float, int, int, bool)
     assert pt.inspect.transformer_inputs(stage) == [["qid", "docno", "query", "body"]]
     assert pt.inspect.transformer_outputs(stage, ["qid", "docno", "query", "body"])[-1] == "llm_failed"

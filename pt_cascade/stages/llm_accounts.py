@@ -10,12 +10,12 @@ import numpy as np
 from pt_cascade.errors import CascadeWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from pt_cascade.ranking import Ints
-    from pt_cascade.stages.llm_client import CallError
+    from pt_cascade.stages.llm_failures import CallError
     from pt_cascade.stages.llm_messages import Answer
 
 _COUNTED = ("calls", "retries")
@@ -24,6 +24,8 @@ REPAIRS = ("malformed", "unread", "partial", "repeated", "refused", "overlong")
 ACCOUNTS = tuple(f"llm_{name}" for name in (*_COUNTED, *_TOKENS, "usd", "repaired", *REPAIRS, "bare", "failed"))
 """The columns, in order."""
 _MILLION = 1e6
+UNSURE = frozenset({"unread", "refused", "overlong"})
+"""Repairs that leave a score without ground: nobody keeps it."""
 _SHOWN = 3
 
 
@@ -83,7 +85,7 @@ class Accounts:
 
         Returns:
             The columns named in ``ACCOUNTS``, each of shape (n,). ``llm_usd`` is NaN without prices, tokens where a server did not
-            count them.
+            count them, or did not answer in time.
         """
         if self.prices is None:
             usd = np.full(len(self.tokens["tokens_in"]), np.nan)
@@ -93,12 +95,13 @@ class Accounts:
         every = {**self.counts, **self.tokens, "usd": usd, "failed": failed}
         return {name: every[name.removeprefix("llm_")][query] for name in ACCOUNTS}
 
-    def warn(self, stage: str, qids: Sequence[str]) -> None:
-        """Say in one warning what was repaired and what failed; nothing where nothing was.
+    def warn(self, stage: str, qids: Sequence[str], models: Collection[str]) -> None:
+        """Say in one warning what was repaired and what failed, and whether it was one model; nothing where nothing was.
 
         Args:
             stage: Who judged.
             qids: The qid of each query.
+            models: What the server called the models that have answered until now.
         """
         said = []
         if repaired := int(self.counts["repaired"].sum()):
@@ -109,5 +112,7 @@ class Accounts:
         if self.failures:
             first = "; ".join(f"qid {qids[query]}: {self.failures[query]}" for query in sorted(self.failures)[:_SHOWN])
             said.append(f"{len(self.failures)} of {len(qids)} query(ies) failed and keep their old order ({first})")
+        if len(models) > 1:
+            said.append(f"{len(models)} models answered under one name ({', '.join(sorted(models)[:_SHOWN])})")
         if said:
             warnings.warn(f"{stage}: {'; '.join(said)}; see the columns llm_...", CascadeWarning, stacklevel=2)

@@ -29,8 +29,15 @@ SURE = 100.0  # log-odds of a yes that no log-probability comes with, and the li
 _DIGITS = 9  # a longer number names no document
 _RANKING = re.compile(r"\s*\[[0-9]+\](?:\s*>\s*\[[0-9]+\])*\s*")
 _GRADE = re.compile(r"\s*[0-9]+\s*")
-_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
-_NAMED_GRADE = re.compile(rf"(?:score|grade|rating|relevance)[^\w-]{{0,20}}({_NUMBER})(?![\w.]*[0-9])", re.IGNORECASE)
+_LIST = re.compile(r"\[[0-9]{1,9}\](?:\s*>\s*\[[0-9]{1,9}\])+")
+_LETTER = re.compile(r"[^\W\d_]")
+_LAST_NUMBER = re.compile(r"(?<![0-9])\[?[0-9]+$")
+_DASH = r"\s{0,3}(?:[-\u2013\u2014]|\bto\b|\.\.)\s{0,3}"
+_NUMBER = rf"(?<![^\W_])(?<!\.)(?>-?[0-9]+(?:[.,][0-9]+)*(?:{_DASH}[0-9]+)*)(?![^\W_])"  # atomic: it is read whole, or not at all
+_NAME = "(?:score|grade|rating|relevance)"
+_NAMED_GRADE = re.compile(rf"{_NAME}[^\w-]{{0,20}}({_NUMBER})", re.IGNORECASE)
+_FINAL_GRADE = re.compile(rf"\b(?:final|overall)\W{{1,3}}{_NAMED_GRADE.pattern}", re.IGNORECASE)
+_SPECIAL = re.compile(r"<[^<>\s]*>")
 _VERDICT = re.compile(r"\W*(?:yes|no)\W*", re.IGNORECASE)
 _WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 
@@ -81,8 +88,37 @@ def read_ranking(text: str, n: int) -> Reading[tuple[int, ...]]:
     return Reading((*order, *missing), _those(faults))
 
 
+def read_list(text: str, n: int, *, cut: bool = False) -> Reading[tuple[int, ...]]:
+    """Read an order as ``read_ranking`` does, but not from the numbers of the prose around it, nor from half a number.
+
+    Where one list in the form asked for, behind words, names each document exactly once, that list alone is read. (Of the 1,161
+    published answers this changes none.) The last number of an answer that was cut there is passed over.
+
+    Args:
+        text: The answer.
+        n: How many documents there are, 1 or more.
+        cut: Whether the answer was cut because it was too long.
+
+    Returns:
+        As ``read_ranking``.
+
+    Example:
+        >>> read_list("Here are the 3 documents: [2] > [1] > [3]", 3).value, read_list("[3] > [1", 20, cut=True).value[:2]
+        ((1, 0, 2), (2, 0))
+    """
+    said = _answer_of(text)
+    for found in _LIST.finditer(said):
+        numbers = [int(word) for word in re.findall("[0-9]+", found[0])]
+        if sorted(numbers) == list(range(1, n + 1)) and _LETTER.search(said, 0, found.start()):
+            return Reading(tuple(number - 1 for number in numbers), frozenset({"malformed"}))
+    return read_ranking(_LAST_NUMBER.sub("", said) if cut else said, n)
+
+
 def read_grade(text: str, lowest: int, highest: int) -> Reading[int]:
-    """Read a grade: the number that stands alone, else the last one that is called a score or grade, else the only one there is.
+    """Read a grade: the final or overall score or grade, else what is called a score or grade, else the only number there is.
+
+    The scale itself is passed over, as in "score (0-3): 2" and "2/3". Where two numbers of the same standing differ, nothing is
+    read, and neither is a range, or a number with a comma.
 
     Args:
         text: The answer.
@@ -97,26 +133,36 @@ def read_grade(text: str, lowest: int, highest: int) -> Reading[int]:
         (2, 2, ['malformed', 'unread'])
     """
     whole = _answer_of(text)
-    said = re.sub(rf"(?:/|\bout of)\s*{highest}\b", " ", whole)
-    named = _NAMED_GRADE.findall(said)
-    found = set(named[-1:]) or set(re.findall(_NUMBER, said))
-    number = float(found.pop()) if len(found) == 1 else math.nan
+    scale = rf"[(\[]?\b{lowest}{_DASH}{highest}\b[)\]]?|\bbetween {lowest} and {highest}\b|(?:/|\bout of) {{0,3}}{highest}\b"
+    said = re.sub(scale, " ", whole, flags=re.IGNORECASE)
+    found = set(_FINAL_GRADE.findall(said) or _NAMED_GRADE.findall(said) or re.findall(_NUMBER, said))
+    grades = {_to_number(number) for number in found}
+    number = grades.pop() if len(grades) == 1 else math.nan
     if not (lowest <= number <= highest and number.is_integer()):
         return Reading(lowest, frozenset({"malformed", "unread"}))
     return Reading(int(number), _those({"malformed": not _GRADE.fullmatch(whole)}))
+
+
+def _to_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def read_verdict(text: str, places: Sequence[Listed] = ()) -> Reading[float]:
     """Read how sure a yes is, as log-odds: log p(yes) - log p(no).
 
     The place that counts is the first where the answer says yes or no, else the first where it might have. Spellings that differ
-    in case or white space add up; a word that is not listed there gets the lowest log-probability that is. Where no
-    log-probability can be had, the first yes or no in the text is ``SURE`` or ``-SURE``; without either, the answer is
-    ``unread`` and counts as a no.
+    in case or white space add up. Where only one of the two words is listed there, the other gets the most that it can have: what
+    the listed tokens leave of the probability, and no more than the least likely of the other tokens. Where no log-probability
+    can be had, or the tokens do not end in the very text, so that they may be those of a thought, the first yes or no in the text
+    is ``SURE`` or ``-SURE``; without either, the answer is ``unread`` and counts as a no.
 
     Args:
         text: The answer.
-        places: The answer's tokens and what else was likely at each; empty where the server does not say.
+        places: The answer's tokens and what else was likely at each; empty where the server does not say. Tokens of a thought that
+            the server took out of the text may come before.
 
     Returns:
         Log-odds, from ``-SURE`` to ``SURE``.
@@ -130,7 +176,7 @@ def read_verdict(text: str, places: Sequence[Listed] = ()) -> Reading[float]:
     """
     said = _answer_of(text)
     faults = {"malformed": not _VERDICT.fullmatch(said)}
-    after = _after_thought(text, places)
+    after = _places_of(said, places)
     choices = [place for place in after if place and _meaning(place[0][0])]
     choices += [place for place in after if any(_meaning(token) for token, _ in place)]
     if choices:
@@ -145,12 +191,16 @@ def _answer_of(text: str) -> str:
     return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
-def _after_thought(text: str, places: Sequence[Listed]) -> Sequence[Listed]:
-    """Leave out the places of a thought; all of them, where its end is no token of its own."""
-    if "think>" not in text:
-        return places
-    ends = [n for n, place in enumerate(places) if place and "</think>" in place[0][0]]
-    return places[ends[-1] + 1 :] if ends else ()
+def _places_of(said: str, places: Sequence[Listed]) -> Sequence[Listed]:
+    """Find the last places whose tokens make up an answer; none where there are no such."""
+    wanted, tail = said.strip(), ""
+    for start in range(len(places) - 1, -1, -1):
+        token = places[start][0][0] if places[start] else ""
+        if tail or not _SPECIAL.fullmatch(token):  # what ends an answer is none of its text
+            tail = token + tail
+        if len(tail.strip()) >= len(wanted):
+            return places[start:] if wanted and tail.strip() == wanted else ()
+    return ()
 
 
 def _meaning(token: str) -> str:
@@ -159,9 +209,12 @@ def _meaning(token: str) -> str:
 
 
 def _odds(place: Listed) -> float:
-    lowest = min(value for _, value in place)
-    yes, no = (_log_sum([value for token, value in place if _meaning(token) == wanted] or [lowest]) for wanted in ("yes", "no"))
-    return min(max(yes - no, -SURE), SURE)
+    yes, no = ([value for token, value in place if _meaning(token) == word] for word in ("yes", "no"))
+    others = [value for token, value in place if not _meaning(token)]
+    left = 1 - sum(math.exp(min(value, 0.0)) for _, value in place)
+    most = min([math.log(left) if left > 0 else -math.inf, *others])
+    odds = (_log_sum(yes) if yes else most) - (_log_sum(no) if no else most)
+    return min(max(odds, -SURE), SURE)
 
 
 def _log_sum(values: list[float]) -> float:

@@ -7,9 +7,10 @@ import hashlib
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pt_cascade.stages.llm_client import CallError
+from pt_cascade.stages.llm_failures import CallError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -79,11 +80,12 @@ async def work_off(jobs: Iterable[Callable[[], Awaitable[None]]], limit: int) ->
     """
     waiting = iter(jobs)
 
-    async def work() -> None:
-        for job in waiting:
-            await job()
+    async def work(job: Callable[[], Awaitable[None]]) -> None:
+        await job()
+        for another in waiting:
+            await another()
 
-    workers = [asyncio.ensure_future(work()) for _ in range(limit)]
+    workers = [asyncio.ensure_future(work(job)) for job in list(islice(waiting, limit))]
     try:
         await asyncio.gather(*workers)
     finally:
@@ -109,29 +111,34 @@ class Once(Generic[T]):
     """Asks each prompt once, however many want the answer.
 
     Args:
-        ask: Gives a prompt's answer, or raises CallError.
+        ask: Gives a prompt's answer, unless nobody wants it any more, or raises CallError.
     """
 
-    def __init__(self, ask: Callable[[str], Awaitable[Answer]]) -> None:
+    def __init__(self, ask: Callable[[str, Callable[[], bool]], Awaitable[Answer]]) -> None:
         """Have nothing asked yet."""
         self.ask = ask
         self.turns: dict[bytes, asyncio.Lock] = {}
         self.known: dict[bytes, Heard[T] | CallError] = {}
 
-    async def get(self, prompt: str, read: Callable[[Answer], Reading[T]]) -> tuple[Heard[T] | CallError, bool]:
+    async def get(
+        self, prompt: str, read: Callable[[Answer], Reading[T]], wanted: Callable[[], bool]
+    ) -> tuple[Heard[T] | CallError, bool]:
         """Get what was heard in answer to a prompt, or what went wrong, and whether it was asked for now.
 
         Args:
             prompt: The user's message.
             read: Reads the answer; the same for the same prompt.
+            wanted: Whether it is still wanted here; a call that is left for that alone is made anew for others.
         """
         key = hashlib.blake2b(prompt.encode(), digest_size=16).digest()
         async with self.turns.setdefault(key, asyncio.Lock()):
             if key in self.known:
                 return self.known[key], False
             try:
-                answer = await self.ask(prompt)
+                answer = await self.ask(prompt, wanted)
                 self.known[key] = Heard(replace(answer, places=()), read(answer))
             except CallError as error:
+                if error.left:
+                    return error, True
                 self.known[key] = error
             return self.known[key], True

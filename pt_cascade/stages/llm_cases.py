@@ -11,6 +11,8 @@ import pandas as pd
 from pt_cascade.errors import FrameError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pt_cascade.ranking import Ints
 
 INSTRUCTION = "instruction"
@@ -60,7 +62,7 @@ def read_cases(results: pd.DataFrame, text_field: str, instruction: str) -> list
     own = _read_instructions(results)
     _check_alike(results, own)
     query, qids = pd.factorize(results["qid"])
-    rank = results["rank"].to_numpy(np.float64, na_value=np.nan) if "rank" in results else np.zeros(len(results))
+    rank = pd.to_numeric(results["rank"]).to_numpy(np.float64) if "rank" in results else np.zeros(len(results))
     order = np.lexsort((rank, query))
     texts, words = results[text_field].to_numpy(object), results["query"].to_numpy(object)
     cases = []
@@ -68,6 +70,36 @@ def read_cases(results: pd.DataFrame, text_field: str, instruction: str) -> list
         wanted = "\n".join(filter(None, (instruction.strip(), own[rows[0]])))
         cases.append(Case(number, str(qids[number]), str(words[rows[0]]), wanted, rows, tuple(texts[rows])))
     return cases
+
+
+def check_frame(results: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse a frame of which nobody could tell the queries, the order or the texts.
+
+    Args:
+        results: Frame[qid, docno, ...].
+        columns: What is read of it, where it is there.
+
+    Raises:
+        FrameError: A column stands twice, a qid is missing, or a rank is no number.
+
+    Example:
+        >>> check_frame(pd.DataFrame({"qid": ["1"], "docno": ["a"], "rank": [0]}), ["query"])
+    """
+    names = list(results.columns)
+    read = dict.fromkeys(("qid", "docno", "rank", INSTRUCTION, *columns))
+    if twice := [name for name in read if names.count(name) > 1]:
+        fix = "results = results.loc[:, ~results.columns.duplicated()]"
+        raise FrameError("llm_judge cannot tell what to read", [f"column {name} stands twice" for name in twice], fix=fix)
+    problems = {}
+    if missing := int(results["qid"].isna().sum()):
+        problems[f"qid is missing in {missing} of {len(results)} row(s)"] = "look where it got lost, e.g. in a merge"
+    if "rank" in results and (bad := pd.to_numeric(results["rank"], errors="coerce").isna().to_numpy(bool)).any():
+        first = f"first qid {results['qid'].iloc[int(bad.argmax())]}: {results['rank'].iloc[int(bad.argmax())]!r:.60}"
+        problems[f"rank is no number in {int(bad.sum())} of {len(results)} row(s), {first}"] = (
+            'results = pt.model.add_ranks(results.drop(columns="rank"))'
+        )
+    if problems:
+        raise FrameError("llm_judge cannot order its documents", list(problems), fix="; ".join(problems.values()))
 
 
 def _read_instructions(results: pd.DataFrame) -> list[str]:

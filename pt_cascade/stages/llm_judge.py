@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pt_cascade.analysis.prices import price_of
 from pt_cascade.errors import PipelineError
-from pt_cascade.stages.llm_client import OPENAI_URL
+from pt_cascade.stages.llm_keys import OPENAI_URL
 from pt_cascade.stages.llm_prompts import load_prompt
 from pt_cascade.stages.llm_ways import GradedJudge, ListwiseJudge, YesNoJudge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pt_cascade.stages.llm_stage import LlmJudge
 
@@ -51,34 +52,47 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
 
     - ``graded``: each document gets a grade, 0 to 3, and that is its score.
     - ``yes_no``: each document is relevant or not, and its score is the log-odds of yes, log p(yes) - log p(no), as the first
-      place of the answer has it; from a server that lists no log-probabilities 100 for yes and -100 for no.
+      place of the answer has it, where a word that is not listed gets the most that is left for it; from a server that lists no
+      log-probabilities of the very answer 100 for yes and -100 for no.
     - ``listwise``: a window of documents is put in order, from the bottom of the list up; the score is 1/rank.
 
     **Ties** stay in the order of the ranks that came in. (``pt.Experiment`` breaks them by docno, as trec_eval does.)
 
     **Answers are repaired by rule**, and each repair is counted. Of an order: the numbers count in the order they stand in, each
-    the first time; one that names no document is passed over; what is missing follows in its old order. Of a grade: the number
-    that stands alone, else the last that is called a score or a grade, else the only one there is. Of a yes or no: the first. An
+    the first time; one that names no document is passed over; what is missing follows in its old order; numbers in words before a
+    whole list, and half a number at a cut, do not count. Of a grade: the final score or grade, else what is called a score or a
+    grade, else the only number there is, the scale itself passed over; where two such differ, none. Of a yes or no: the first. An
     answer in which nothing is found counts as the lowest grade, as a no, or as the old order. Thoughts before ``</think>`` are
     passed over.
 
     **A query fails** when one of its calls does, after all retries: it keeps its old order, its scores are 1/rank,
-    ``llm_failed`` is True, and no more is asked for it. Tried again are 429, 408, 409, 5xx, time-outs, lost connections and what
-    is no chat completion, after pauses that double and vary, or as ``Retry-After`` says. Any other 4xx fails at once; before the
-    first answer it is an error, with the server's words.
+    ``llm_failed`` is True, and no more is asked or tried again for it. Tried again are 429, 408, 409, 5xx, time-outs, lost
+    connections and what is no chat completion, after pauses that double and vary, or as ``Retry-After`` says. Any other 4xx fails
+    at once; before the first answer it is an error, with the server's words. At any time 401, 402, 403, a spent quota, a redirect
+    (none is followed) and 20 calls in a row without an answer are an error, and the answers of that call to the stage are lost:
+    ``cached(llm_judge(...), path, batch_size=32)`` keeps them batch by batch.
 
     **Each row has its query's account**: ``llm_calls``, ``llm_retries``, ``llm_tokens_in``, ``llm_tokens_out``, ``llm_usd`` (NaN
-    where unknown), ``llm_repaired`` (answers), and why: ``llm_malformed`` (not in the form asked for), ``llm_unread`` (nothing
-    found), ``llm_partial``, ``llm_repeated``, ``llm_refused``, ``llm_overlong`` (cut at ``max_tokens``); ``llm_bare`` (without
-    log-probabilities) and ``llm_failed``. The trace of ``run`` has them too, and a warning sums them up. A prompt is asked once a
-    frame, however many rows it stands for, on the account of the query that came first.
+    where unknown: not counted by the server, or a call that was given up after ``timeout``, for which it may charge),
+    ``llm_repaired`` (answers), and why: ``llm_malformed`` (not in the form asked for), ``llm_unread`` (nothing found),
+    ``llm_partial``, ``llm_repeated``, ``llm_refused``, ``llm_overlong`` (cut at ``max_tokens``); ``llm_bare`` (without
+    log-probabilities) and ``llm_failed``. The trace of ``run`` has them too, and a warning sums them up; Python shows a warning
+    that says the same again only once, the columns have all. ``llm_unsure`` marks the rows whose own answer was unread, refused or
+    overlong: ``cached`` does not keep their scores. A prompt is asked once a frame, however many rows it stands for, on the
+    account of the query that came first; ``score`` and ``profile`` ask anew, to look after the truth and the time.
+
+    **Nobody can tell which model answers** behind a name: kept scores are told apart by ``base_url``, ``model`` and what is sent.
+    A server that names different models in its answers is warned of. A model whose scores vary from call to call, also at
+    temperature 0, needs a ``tolerance`` in ``score``.
 
     Args:
         model: Its name on the server.
         how: See above. A score depends on query and document alone, but for ``listwise``, which sees the whole list.
         base_url: E.g. ``http://localhost:8000/v1``; None takes the environment's OPENAI_BASE_URL, else OpenAI's own.
-        api_key_env: The environment variable with the key, which is read at each use, sent to ``base_url``, and never kept, shown
-            or logged; None sends none. A server of your own may need none.
+        api_key_env: The environment variable with the key, which is read at each use, sent to ``base_url`` (through the proxies of
+            the environment, if any), and never kept, shown or logged here; None sends none. OpenAI's own may be missing where
+            another server is asked, any other must be there. What a server sends back is not ours to hide from others: the HTTP
+            library's log shows its headers at DEBUG, and so a key that it echoes there.
         prompt: A text file with ``{query}`` and ``{document}``, listwise ``{documents}`` and perhaps ``{count}``; with
             ``{instruction}`` where there is one. None: the built-in one. Another text is another stage: its hash is shown.
         instruction: What to look for, said with every query. A topics column ``instruction`` adds to it, on a line below.
@@ -102,9 +116,9 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
 
     Raises:
         PipelineError: An option is out of range, or the prompt lacks a place.
-        MissingError: There is no such prompt. When first used: the package openai, or the key for OpenAI's server, is missing.
+        MissingError: There is no such prompt. When used: openai, the key, or what the network's settings name is missing.
         SweepError: There is no such price.
-        StageError: When first used: the server refuses every call, or there is none.
+        StageError: When used: the server refuses every call, redirects, falls silent, or is not there.
 
     References:
         Upadhyay et al., "UMBRELA: UMbrela is the (Open-Source Reproduction of the) Bing RELevance Assessor", arXiv:2406.06519,
@@ -116,23 +130,25 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         ListwiseJudge(model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ..., window=20, step=10)
     """
     ways: dict[str, Callable[..., AnyJudge]] = {
-        "graded": partial(GradedJudge, scale=cast("tuple[int, int]", tuple(scale))),  # a list has no hash
+        "graded": partial(GradedJudge, scale=tuple(scale) if isinstance(scale, list) else scale),  # a list has no hash
         "yes_no": YesNoJudge,
         "listwise": partial(ListwiseJudge, window=window, step=step),
     }
-    if how not in ways:
+    if not isinstance(how, str) or how not in ways:
         raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(ways)}"])
+    url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+    most = _TOKENS_A_NUMBER * window if how == "listwise" and type(window) is int else _TOKENS
     return ways[how](
         model=model,
-        prompt=load_prompt(prompt, how),
-        base_url=(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/"),
+        prompt=load_prompt(prompt, how) if prompt is None or isinstance(prompt, (str, os.PathLike)) else prompt,
+        base_url=url.rstrip("/") if isinstance(url, str) else url,
         api_key_env=api_key_env or "",
         instruction=instruction,
         text_field=text_field,
         max_words=max_words,
-        max_tokens=(_TOKENS_A_NUMBER * window if how == "listwise" else _TOKENS) if max_tokens is None else max_tokens,
+        max_tokens=most if max_tokens is None else max_tokens,
         seed=seed,
-        request=_to_json(request or {}),
+        request=_to_json({} if request is None else request),
         concurrency=concurrency,
         retries=retries,
         timeout=timeout,
@@ -141,18 +157,19 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
     )
 
 
-def _to_json(request: Mapping[str, object]) -> str:
-    """Keep what is to be sent as text, so that stages compare and hash by value."""
+def _to_json(request: object) -> str:
+    """Keep what is to be sent as text, so that stages compare and hash by value; what cannot be sent so is null."""
     try:
-        return json.dumps(request, sort_keys=True)
-    except (TypeError, ValueError) as error:
-        raise PipelineError("llm_judge cannot be made", [f"request cannot be sent as JSON: {error}"]) from None
+        return json.dumps(request if isinstance(request, Mapping) else None, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return "null"
 
 
-def _find_prices(prices: tuple[float, float] | str | None) -> tuple[float, ...] | None:
+def _find_prices(prices: object) -> object:
+    """Look up a name; anything else is looked at with the other options."""
     if isinstance(prices, str):
         price = price_of(prices)
         if price.unit != "token":
             raise PipelineError("llm_judge cannot be made", [f"the price {prices!r} is a {price.unit}'s, expected a token's"])
         return (price.usd * _MILLION, price.usd * _MILLION)
-    return None if prices is None else tuple(prices)
+    return tuple(prices) if isinstance(prices, list) else prices

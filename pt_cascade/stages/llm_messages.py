@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pt_cascade.stages.llm_answers import Listed
 
 _LARGEST = 2**53
+_STATUSES = range(400, 600)
+_TEXTS = (None, "text", "output_text")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Answer:
         tokens_in: Tokens of the prompt, as the server counts; None where it does not.
         tokens_out: Tokens of the answer, likewise.
         retries: How often it was asked for again.
+        model: What the server calls the model that answered; empty where it does not say.
     """
 
     text: str
@@ -35,6 +38,39 @@ class Answer:
     tokens_in: int | None = None
     tokens_out: int | None = None
     retries: int = 0
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a server says instead of an answer.
+
+    Attributes:
+        message: Its words; where it has none of its own, the whole body.
+        code: The HTTP status that it names in the body; None: none.
+        kinds: What it calls the error, e.g. ``insufficient_quota``.
+        tokens_in: Tokens of the prompt that it charges all the same, as it counts; None where it does not.
+        tokens_out: Tokens of an answer, likewise.
+    """
+
+    message: str
+    code: int | None = None
+    kinds: frozenset[str] = frozenset()
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+class NoAnswerError(ValueError):
+    """A response that holds no answer.
+
+    Args:
+        failure: What it says instead.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        """Keep it."""
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 def choose_fields(fields: Mapping[str, object], refused: Collection[str]) -> dict[str, object]:
@@ -63,7 +99,7 @@ def read_answer(text: str) -> Answer:
         The answer; what the server left out is left out.
 
     Raises:
-        ValueError: It is no chat completion.
+        NoAnswerError: It is no chat completion, or one that says that it failed; a ValueError.
 
     Example:
         >>> body = {"choices": [{"message": {"content": "2"}, "finish_reason": "length"}], "usage": {"prompt_tokens": 9}}
@@ -71,24 +107,62 @@ def read_answer(text: str) -> Answer:
         >>> answer.text, answer.cut, answer.tokens_in, answer.tokens_out
         ('2', True, 9, None)
     """
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(f"not JSON: {text}") from None
-    choices = _get(body, "choices")
-    if not isinstance(choices, list) or not choices or not isinstance(_get(choices[0], "message"), dict):
-        raise ValueError(f"no choices: {text}")
-    choice, message = choices[0], choices[0]["message"]
-    reason = _get(choice, "finish_reason")
-    usage = _get(body, "usage")
+    body = _load(text)
+    choice = _first_choice(body)
+    message = _get(choice, "message")
+    if not isinstance(message, dict):
+        raise NoAnswerError(read_failure(text, "not JSON" if body is None else "no choices"))
+    said, reason = _text_of(_get(message, "content")), _get(choice, "finish_reason")
+    if reason == "error" or _get(choice, "error") or (_get(body, "error") and not said):
+        raise NoAnswerError(read_failure(text, "an error"))
+    usage, model = _get(body, "usage"), _get(body, "model")
     return Answer(
-        text=_text_of(_get(message, "content")),
+        text=said,
         places=_places_of(_get(_get(choice, "logprobs"), "content")),
-        refused=bool(_get(message, "refusal")) or reason == "content_filter",
+        refused=bool(_get(message, "refusal")) or reason == "content_filter" or _is_refusal(_get(message, "content")),
         cut=reason == "length",
         tokens_in=_count(_get(usage, "prompt_tokens")),
         tokens_out=_count(_get(usage, "completion_tokens")),
+        model=model if isinstance(model, str) else "",
     )
+
+
+def read_failure(text: str, kind: str = "") -> Failure:
+    """Read what a server says of an error, in OpenAI's form, another JSON, or any text.
+
+    Args:
+        text: The body of the response.
+        kind: What to call it where the server has no words for it.
+
+    Example:
+        >>> read_failure('{"error": {"message": "wrong key", "code": 401}}')
+        Failure(message='wrong key', code=401, kinds=frozenset(), tokens_in=None, tokens_out=None)
+    """
+    body = _load(text)
+    error = _get(body, "error") or _get(_first_choice(body), "error") or body
+    words = error if isinstance(error, str) else _get(error, "message")
+    code, usage = _get(error, "code"), _get(body, "usage")
+    status = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == len("401") else _count(code)
+    return Failure(
+        message=words if isinstance(words, str) and words else f"{kind}: {text}" if kind else text,
+        code=status if status in _STATUSES else None,
+        kinds=frozenset(name for name in (code, _get(error, "type")) if isinstance(name, str)),
+        tokens_in=_count(_get(usage, "prompt_tokens")),
+        tokens_out=_count(_get(usage, "completion_tokens")),
+    )
+
+
+def _load(text: str) -> object:
+    """Read JSON; None for what is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _first_choice(body: object) -> object:
+    choices = _get(body, "choices")
+    return choices[0] if isinstance(choices, list) and choices else None
 
 
 def _get(value: object, name: str) -> object:
@@ -96,10 +170,15 @@ def _get(value: object, name: str) -> object:
 
 
 def _text_of(content: object) -> str:
-    """A server may send text, or parts of which some are text."""
+    """A server may send text, or parts of which some are text, and others thoughts, calls or refusals."""
     if isinstance(content, list):
-        return "".join(part for part in (_get(one, "text") for one in content) if isinstance(part, str))
+        texts = (_get(part, "text") for part in content if _get(part, "type") in _TEXTS)
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
+
+
+def _is_refusal(content: object) -> bool:
+    return isinstance(content, list) and any(_get(part, "type") == "refusal" for part in content)
 
 
 def _places_of(content: object) -> tuple[Listed, ...]:
@@ -121,4 +200,7 @@ def _pair(place: object) -> tuple[str, float] | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and 0 <= value < _LARGEST else None
+    """A server may send 12.0; a truth value is no count."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LARGEST or value != int(value):
+        return None
+    return int(value)

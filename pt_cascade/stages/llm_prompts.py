@@ -86,9 +86,10 @@ def load_prompt(prompt: str | os.PathLike[str] | None, how: How) -> Prompt:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MissingError("llm_judge cannot read its prompt", [f"{file} is not UTF-8: {error.reason}"]) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path may not hold a NUL
         fix = "prompt=None takes the built-in one; else the path of a text file with {query} in it"
-        raise MissingError("llm_judge cannot read its prompt", [f"{file}: {error.strerror}"], fix=fix) from None
+        why = getattr(error, "strerror", None) or error
+        raise MissingError("llm_judge cannot read its prompt", [f"{file}: {why}"], fix=fix) from None
     return Prompt(how if prompt is None else file.name, text.replace("\r\n", "\n"))
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyterrier as pt
@@ -17,27 +14,30 @@ import pyterrier as pt
 from pt_cascade.errors import PipelineError
 from pt_cascade.frames import check_text
 from pt_cascade.ranking import ranks
-from pt_cascade.stages.llm_accounts import ACCOUNTS, Accounts
+from pt_cascade.stages.llm_accounts import ACCOUNTS, UNSURE, Accounts
 from pt_cascade.stages.llm_calls import Once, drive, work_off
-from pt_cascade.stages.llm_cases import INSTRUCTION, read_cases
-from pt_cascade.stages.llm_client import CallError, Line, Memory, Patience, Server
-from pt_cascade.stages.llm_prompts import find_faults
+from pt_cascade.stages.llm_cases import INSTRUCTION, check_frame, read_cases
+from pt_cascade.stages.llm_client import Line, Memory, Patience
+from pt_cascade.stages.llm_failures import CallError
+from pt_cascade.stages.llm_keys import OPENAI_KEY, read_key
+from pt_cascade.stages.llm_options import find_option_faults
+from pt_cascade.stages.llm_prompts import Prompt, find_faults
+from pt_cascade.stages.llm_server import Server, connect
 from pt_cascade.stages.reranker import Reranker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from pt_cascade.ranking import Floats, Ints
     from pt_cascade.stages.llm_answers import Reading
     from pt_cascade.stages.llm_cases import Case
     from pt_cascade.stages.llm_messages import Answer
-    from pt_cascade.stages.llm_prompts import How, Prompt
+    from pt_cascade.stages.llm_prompts import How
 
 T = TypeVar("T")
-
-_OURS = frozenset({"messages", "model", "n", "stream"})
 
 
 @dataclass
@@ -48,15 +48,17 @@ class Desk(Generic[T]):
         once: Asks each prompt once.
         accounts: What it takes, query by query.
         scores: Shape (n,), to be filled; NaN until then.
+        unsure: Shape (n,), to be set where a score stands on an answer of no worth.
     """
 
     once: Once[T]
     accounts: Accounts
     scores: Floats
+    unsure: NDArray[np.bool_]
 
-    async def ask(self, case: Case, prompt: str, read: Callable[[Answer], Reading[T]]) -> T | None:
-        """Ask for a case, and read the answer, all on its account; None, and the case has failed, if there is no answer."""
-        heard, asked = await self.once.get(prompt, read)
+    async def ask(self, case: Case, rows: Ints, prompt: str, read: Callable[[Answer], Reading[T]]) -> T | None:
+        """Ask about some rows of a case, and read the answer, on its account; None, and it has failed, if there is no answer."""
+        heard, asked = await self.once.get(prompt, read, lambda: case.number not in self.accounts.failures)
         if isinstance(heard, CallError):
             if asked:
                 self.accounts.add_call(case.number, heard)
@@ -65,7 +67,9 @@ class Desk(Generic[T]):
         if asked:
             self.accounts.add_call(case.number, heard.answer)
         own = {"refused": heard.answer.refused, "overlong": heard.answer.cut}
-        self.accounts.add_faults(case.number, [*heard.reading.faults, *(name for name, there in own.items() if there)])
+        faults = [*heard.reading.faults, *(name for name, there in own.items() if there)]
+        self.accounts.add_faults(case.number, faults)
+        self.unsure[rows] |= not UNSURE.isdisjoint(faults)
         return heard.reading.value
 
 
@@ -76,7 +80,7 @@ class LlmJudge(Reranker, Generic[T]):
     model: str
     prompt: Prompt
     base_url: str
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str = field(default=OPENAI_KEY, repr=False)
     instruction: str = ""
     text_field: str = "text"
     max_words: int = 300
@@ -94,11 +98,12 @@ class LlmJudge(Reranker, Generic[T]):
     how: ClassVar[How]
     accounts: ClassVar[tuple[str, ...]] = ACCOUNTS
     failed_column: ClassVar[str] = "llm_failed"
+    unsure_column: ClassVar[str] = "llm_unsure"
     schematic: ClassVar[dict[str, str | None]] = {"label": "LLM judge", "help_url": None}  # without it: a look-up on the network
 
     def __post_init__(self) -> None:
         """Refuse what no server could be asked with, all reasons at once."""
-        problems = [*find_faults(self.prompt, self.how, self.instruction), *self._problems()]
+        problems = [*self._prompt_problems(), *self._problems()]
         if problems:
             raise PipelineError("llm_judge cannot be made", problems)
 
@@ -127,7 +132,7 @@ class LlmJudge(Reranker, Generic[T]):
         Returns:
             Shape (n,), finite, in row order; of a failed query 1/rank in its old order.
         """
-        return self._judge(results, read_cases(results, self.text_field, self.instruction))[0]
+        return self._judge(results, read_cases(results, self.text_field, self.instruction)).scores
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Give every row its score, its rank and its query's account, and keep every other column; no row, no call.
@@ -136,45 +141,48 @@ class LlmJudge(Reranker, Generic[T]):
             inp: Frame[qid, query, docno, text, ...]; with ``rank``, equal scores stay in that order, else in row order.
 
         Returns:
-            The same rows in the same order, with score, rank and the columns of ``accounts``.
+            The same rows in the same order, with score, rank, ``llm_unsure`` and the columns of ``accounts``.
         """
         pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
+        check_frame(inp, self.needs())
         for column in self.needs():
             check_text(inp, column, self.stage_name)
         if not len(inp):
             nothing = Accounts(0, self.prices).columns(np.empty(0, np.int64))
-            return inp.assign(score=np.empty(0), rank=np.empty(0, np.int64), **nothing)
+            return inp.assign(score=np.empty(0), rank=np.empty(0, np.int64), llm_unsure=np.empty(0, bool), **nothing)
         cases = read_cases(inp, self.text_field, self.instruction)
-        score, accounts = self._judge(inp, cases)
+        desk = self._judge(inp, cases)
         number = np.empty(len(inp), np.int64)
         for case in cases:
             number[case.rows] = case.number
-        return inp.assign(score=score, rank=_rank(inp, score, cases), **accounts.columns(number))
+        rank = _rank(inp, desk.scores, cases)
+        return inp.assign(score=desk.scores, rank=rank, llm_unsure=desk.unsure, **desk.accounts.columns(number))
 
-    def _judge(self, results: pd.DataFrame, cases: list[Case]) -> tuple[Floats, Accounts]:
+    def _judge(self, results: pd.DataFrame, cases: list[Case]) -> Desk[T]:
         """Ask for every case; a failed one is scored by its old order."""
         asked = next((case.instruction for case in cases if case.instruction), "")
         if problems := list(find_faults(self.prompt, self.how, asked)):
             raise PipelineError("llm_judge cannot pass on the column instruction", problems)
-        accounts = Accounts(len(cases), self.prices)
-        scores = np.full(len(results), np.nan)
-        drive(lambda: self._ask(cases, accounts, scores))
+        accounts, n = Accounts(len(cases), self.prices), len(results)
+        desk = drive(lambda: self._ask(cases, accounts, np.full(n, np.nan), np.zeros(n, bool)))
         for case in cases:
             if case.number in accounts.failures:
-                scores[case.rows] = by_place(len(case.rows))
-        accounts.warn(self.stage_name, [case.qid for case in cases])
-        return scores, accounts
+                desk.scores[case.rows] = by_place(len(case.rows))
+        accounts.warn(self.stage_name, [case.qid for case in cases], self._memory.models)
+        return desk
 
-    async def _ask(self, cases: list[Case], accounts: Accounts, scores: Floats) -> None:
+    async def _ask(self, cases: list[Case], accounts: Accounts, scores: Floats, unsure: NDArray[np.bool_]) -> Desk[T]:
         from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
 
-        fields = {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed, **self.extra_fields()}
-        fields |= json.loads(self.request)
-        server = Server(self.model, self.base_url, self.api_key_env, fields, self.retries, self.timeout)
-        async with server.open() as client:
-            desk: Desk[T] = Desk(Once(Line(server, client, self._memory, self._patience).ask), accounts, scores)
+        ours = {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed, **self.extra_fields()}
+        server = Server(self.model, self.base_url, {**ours, **json.loads(self.request)}, self.retries, self.timeout)
+        key = read_key(self.api_key_env, self.base_url)
+        async with connect(server, key) as client:
+            line = Line(server, key, client, self._memory, self._patience)
+            desk: Desk[T] = Desk(Once(line.ask), accounts, scores, unsure)
             jobs = [job for case in cases for job in self.jobs(case, desk)]
             await work_off(tqdm(jobs, desc=self.stage_name, disable=not self.verbose), self.concurrency)
+        return desk
 
     @cached_property
     def _memory(self) -> Memory:
@@ -184,25 +192,16 @@ class LlmJudge(Reranker, Generic[T]):
     def _patience(self) -> Patience:
         return Patience()
 
+    def _prompt_problems(self) -> Iterator[str]:
+        prompt: object = self.prompt
+        if isinstance(prompt, Prompt):
+            yield from find_faults(prompt, self.how, str(self.instruction or ""))
+        else:
+            yield f"prompt is {prompt!r:.60}, expected the path of a text file, or None"
+
     def _problems(self) -> Iterator[str]:
         """Say what is wrong with the options."""
-        for name, least in (("max_words", 1), ("max_tokens", 1), ("concurrency", 1), ("retries", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                yield f"{name} is {value!r}, expected a whole number, {least} or more"
-        if not 0 < self.timeout < math.inf:
-            yield f"timeout is {self.timeout!r}, expected seconds, more than 0"
-        if not self.model:
-            yield "model is empty, expected its name on the server"
-        url = urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.netloc or "@" in url.netloc or url.query:
-            yield "base_url is not like http://localhost:8000/v1, without password or query (it is not shown: it may hold a key)"
-        if self.api_key_env and not re.fullmatch(r"[A-Za-z_]\w*", self.api_key_env):
-            yield "api_key_env is not the name of an environment variable (it is not shown: it may be a key)"
-        if self.prices is not None and not (len(self.prices) == 2 and all(0 <= price < math.inf for price in self.prices)):  # noqa: PLR2004
-            yield f"prices is {self.prices!r}, expected US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)"
-        if ours := sorted(_OURS & set(json.loads(self.request))):
-            yield f"request has {', '.join(ours)}, which are set here"
+        yield from find_option_faults({one.name: getattr(self, one.name) for one in fields(self)})
 
 
 def by_place(n: int) -> Floats:

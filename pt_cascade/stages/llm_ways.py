@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from pt_cascade.stages.llm_answers import Reading, read_grade, read_ranking, read_verdict
+from pt_cascade.stages.llm_answers import Reading, read_grade, read_list, read_verdict
 from pt_cascade.stages.llm_prompts import cut_text, load_prompt, number_documents
 from pt_cascade.stages.llm_stage import Desk, LlmJudge, by_place
 from pt_cascade.stages.llm_windows import slide
@@ -41,9 +41,10 @@ class PointJudge(LlmJudge[float]):
             return
         document = cut_text(case.texts[place], self.max_words)
         values = {"query": case.query, "document": document, "instruction": case.instruction}
-        score = await desk.ask(case, self.prompt.render(values), self.read)
+        row = case.rows[place : place + 1]
+        score = await desk.ask(case, row, self.prompt.render(values), self.read)
         if score is not None:
-            desk.scores[case.rows[place]] = score
+            desk.scores[row] = score
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class GradedJudge(PointJudge):
 
     def _problems(self) -> Iterator[str]:
         yield from super()._problems()
-        if tuple(map(type, self.scale)) != (int, int) or not 0 <= self.scale[0] < self.scale[1]:
+        scale: object = self.scale
+        if not isinstance(scale, tuple) or tuple(map(type, scale)) != (int, int) or not 0 <= scale[0] < scale[1]:
             yield f"scale is {self.scale!r}, expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)"
         elif self.scale != _GRADES and self.prompt == load_prompt(None, self.how):
             yield f"scale is {self.scale!r}, but the built-in prompt says what 0 to 3 mean, expected prompt='mine.txt' with it"
@@ -103,7 +105,7 @@ class ListwiseJudge(LlmJudge[tuple[int, ...]]):
             texts = [cut_text(case.texts[place], self.max_words) for place in places]
             values = {"query": case.query, "documents": number_documents(texts), "instruction": case.instruction}
             prompt = self.prompt.render({**values, "count": str(len(texts))})
-            new = await desk.ask(case, prompt, partial(_read_order, n=len(texts)))
+            new = await desk.ask(case, case.rows, prompt, partial(_read_order, n=len(texts)))
             if new is None:
                 return
             order[window] = [places[n] for n in new]
@@ -112,9 +114,9 @@ class ListwiseJudge(LlmJudge[tuple[int, ...]]):
     def _problems(self) -> Iterator[str]:
         yield from super()._problems()
         sizes = (self.window, self.step)
-        if not all(isinstance(size, int) for size in sizes) or not 1 <= self.step < self.window:
+        if not all(type(size) is int for size in sizes) or not 1 <= self.step < self.window:
             yield f"window is {self.window!r} and step {self.step!r}, expected whole numbers, 1 or more, the step below the window"
 
 
 def _read_order(answer: Answer, n: int) -> Reading[tuple[int, ...]]:
-    return read_ranking(answer.text, n)
+    return read_list(answer.text, n, cut=answer.cut)
