@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pt_cascade.stages.makers import PROBE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -38,10 +40,11 @@ class ToyEncoder:
         return np.stack([self.vector(text) for text in texts])
 
     def encode_docs(self, texts: list[str], batch_size: int | None = None) -> np.ndarray:
-        """Encode documents, and tell how many."""
+        """Encode documents, and tell how many; the sentence by which it is known is none."""
         found = self.encode_queries(texts, batch_size)
-        self.encoded.extend(texts)
-        self.told(len(self.encoded))
+        if texts != [PROBE]:
+            self.encoded.extend(texts)
+            self.told(len(self.encoded))
         return found
 
     def vector(self, text: str) -> np.ndarray:
@@ -50,6 +53,14 @@ class ToyEncoder:
         if self.levels:
             return random.integers(-self.levels, self.levels + 1, self.size).astype(np.float32)
         return random.standard_normal(self.size).astype(np.float32)
+
+
+class Unnamed(ToyEncoder):
+    """An encoder that says nothing of itself: all of them have one name."""
+
+    def __repr__(self) -> str:
+        """Say nothing."""
+        return "Unnamed()"
 
 
 def collection(count: int) -> list[dict[str, str]]:

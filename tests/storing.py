@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sqlite3
 import sys
 import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,7 +38,7 @@ def value(docno: str) -> float:
     return 1 / (1 + int(docno[1:]))
 
 
-def fork(work: object) -> int:
+def fork(work: Callable[[], object]) -> int:
     """Do some work in a child, which ends without Python's farewells; give its number."""
     child = os.fork()
     if child:
@@ -58,9 +61,77 @@ def race(path: str, writers: int = 4) -> None:
             item = dice.permutation(50)
             store.put([GROUPS[group]], np.zeros(50, np.int64), item, writer + item / 100)
 
-    children = [fork(lambda writer=writer: write(writer)) for writer in range(writers)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    sys.exit(any(codes))
+    sys.exit(wait(fork(lambda writer=writer: write(writer)) for writer in range(writers)))
+
+
+def wait(children: Iterable[int]) -> bool:
+    """Wait for all of them, and tell whether one failed."""
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in [*children]]
+    return any(codes)
+
+
+def fill(store: ScoreStore, writer: int, batches: int) -> None:
+    """Put batches of 50 scores into a group of one's own."""
+    for batch in range(batches):
+        item = 50 * batch + np.arange(50)
+        store.put([bytes([writer]) * 16], np.zeros(50, np.int64), item, writer + item / 1e6)
+
+
+def audit(path: str, writers: Sequence[int], batches: int) -> str:
+    """Say what is wrong with a file that some writers filled; nothing, if all that they committed is there and it is sound."""
+    store, item = ScoreStore(path, IDENTITY), np.arange(50 * batches)
+    found = {n: store.get([bytes([n]) * 16], np.zeros(len(item), np.int64), item) for n in writers}
+    lost = {n: int((scores != n + item / 1e6).sum()) for n, scores in found.items() if (scores != n + item / 1e6).any()}
+    with sqlite3.connect(path) as file:
+        told = file.execute("PRAGMA integrity_check").fetchall()
+    return "" if not lost and told == [("ok",)] else f"lost {lost}, {told}"
+
+
+def threads(path: str, batches: int) -> None:
+    """Two processes of three threads each fill one file at once."""
+    ScoreStore(path, IDENTITY).put(GROUPS[:1], np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1))
+
+    def work(writers: Sequence[int]) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            [*pool.map(lambda writer: fill(ScoreStore(path, IDENTITY), writer, batches), writers)]
+
+    failed = wait(fork(lambda writers=writers: work(writers)) for writers in ((1, 2, 3), (4, 5, 6)))
+    sys.exit(audit(path, range(1, 7), batches) or failed)
+
+
+def forks(path: str, batches: int) -> None:
+    """A process that holds the file open forks twice, lets go, and all three fill it at once."""
+    store = ScoreStore(path, IDENTITY)
+    store.put(GROUPS[:1], np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1))
+    with store.hold():
+        fill(store, 9, 1)
+        children = [fork(lambda writer=writer: fill(store, writer, batches)) for writer in (1, 2)]
+    fill(store, 3, batches)
+    failed = wait(children)
+    sys.exit(audit(path, (1, 2, 3), batches) or failed)
+
+
+def users(path: str, batches: int) -> None:
+    """Three processes let one stage score at once, two of them long frames, one many short ones; then all of it is kept."""
+    work = (
+        (range(BATCH * batches), 1),
+        (range(10**6, 10**6 + 2 * BATCH), batches // 2),
+        (range(10**7, 10**7 + BATCH * batches), 1),
+    )
+
+    def use(numbers: range, times: int) -> None:
+        for n in range(times):
+            start = numbers.start + n * len(numbers)
+            cached(Speaker(out), path, batch_size=BATCH).transform(frame(range(start, start + len(numbers))))
+
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - its number is wanted
+        out = nothing.fileno()
+        cached(Speaker(out), path).transform(frame(range(10**9, 10**9 + 1)))
+        failed = wait(fork(lambda part=part: use(*part)) for part in work)
+    expected = 1 + sum(len(numbers) * times for numbers, times in work)
+    with sqlite3.connect(path) as file:
+        told = [*file.execute("SELECT count(*) FROM scores"), *file.execute("PRAGMA integrity_check")]
+    sys.exit(failed or (f"{told}, expected {expected}" if told != [(expected,), ("ok",)] else 0))
 
 
 def frame(numbers: range) -> pd.DataFrame:
@@ -173,4 +244,5 @@ def forbidden(path: str) -> None:
 
 if __name__ == "__main__":
     name, place, *number = sys.argv[1:]
-    {"race": race, "killed": killed, "full": full, "forbidden": forbidden}[name](place, *map(int, number))
+    tasks = (race, threads, forks, users, killed, full, forbidden)
+    {task.__name__: task for task in tasks}[name](place, *map(int, number))

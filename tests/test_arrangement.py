@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pt_cascade.errors import StageError
 from pt_cascade.ranking import rescore
-from pt_cascade.stages.arrangement import ALL, PLAIN, UNKNOWN, Arrangement, Manner, locate, narrow, settle
+from pt_cascade.stages.arrangement import ALL, PLAIN, Arrangement, locate, narrow, read_scores, settle
+from pt_cascade.stages.manner import UNKNOWN, Manner
 
 RULES = st.sampled_from(sorted(ALL))
 
@@ -84,6 +85,49 @@ def test_what_was_learned_is_written_and_read(possible: set[Arrangement], dtype:
     """The notes of a store give it back as it was."""
     manner = Manner(frozenset(possible), dtype)
     assert Manner.read(manner.write()) == manner
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "[]", "{}", '{"possible": [], "dtype": ""}', '{"possible": [["so", "keeps", "rows"]], "dtype": ""}', '{"possible": 7}',
+     '{"possible": [["mixed", "keeps", "rows"]], "dtype": "floating"}', '{"possible": [["mixed"]], "dtype": ["x"]}'],
+)  # fmt: skip
+def test_words_that_are_no_manner_are_refused(words: str) -> None:
+    """What is damaged is told, and is no rule."""
+    with pytest.raises(ValueError, match=r"is no manner|Expecting value"):
+        Manner.read(words)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("Float64", "Float64", "Float64"),
+        ("Float64", "float32", "float64"),
+        ("float32", "float64", "float64"),
+        ("Int64", "Int64", "Int64"),
+    ],
+)
+def test_scores_of_any_type_keep_it(one: str, other: str, both: str) -> None:
+    """Types that NumPy does not have too; of two types the one that holds both."""
+    given_frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"]}, index=[7, 7])
+    manner = UNKNOWN
+    for dtype in (one, other):
+        answer = given_frame.assign(score=pd.array([2, 1], dtype=dtype), rank=[0, 1])
+        manner = manner.observe(given_frame, answer, np.arange(2), "toy")
+    assert Manner.read(manner.write()) == manner
+    assert str(manner.put(given_frame, np.array([2.0, 1.0]))["score"].dtype) == both
+
+
+def test_scores_that_float64_does_not_hold_are_refused() -> None:
+    """Golden: 2**53 + 1 is the first whole number that float64 does not have; text is no number, and what is missing is NaN."""
+    assert read_scores(pd.DataFrame({"score": [2**53, -(2**53)]}), "toy").tolist() == [2.0**53, -(2.0**53)]
+    assert np.isnan(read_scores(pd.DataFrame({"score": pd.array([pd.NA], dtype="Float64")}), "toy")).all()
+    for score in ([2**53 + 2], [-(2**60)], pd.array([2**55], dtype="Int64")):
+        with pytest.raises(StageError, match="they are whole numbers beyond 9007199254740992"):
+            read_scores(pd.DataFrame({"score": score}), "toy")
+    for score in (["high"], [None, "x"], [(1.0,)]):
+        with pytest.raises(StageError, match="the scores of stage 'toy' cannot be kept: they are no numbers"):
+            read_scores(pd.DataFrame({"score": pd.Series(score, dtype=object)}), "toy")
 
 
 def test_an_order_of_its_own_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,8 +24,9 @@ from toys import Broken, ToyRetriever, topics, toss
 from pt_cascade import Cascade
 from pt_cascade.cascade.fingerprints import describe, fingerprint
 from pt_cascade.errors import FrameError, PipelineError, StageError, StoreError
-from pt_cascade.stages.cached import Cached, cached
+from pt_cascade.stages.cached import Cached, Depends, cached
 from pt_cascade.stages.reranker import Reranker
+from pt_cascade.stages.store import ScoreStore
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def test_a_foreign_stage_is_repeated_in_its_order_and_ties(
     inner = Judge(1, 2, rows, ties, log=Log())
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         for results in (*given_frames, *given_frames):
-            kept = cached(inner, f"{folder}/s", batch_size=batch_size)
+            kept = cached(inner, f"{folder}/s", identity="judge", batch_size=batch_size)
             same(kept.transform(results), Judge(1, 2, rows, ties).transform(results))
         assert len(inner.log.asked) <= kept.store().count() + 4 * 5
         asked = len(inner.log.asked)
@@ -171,7 +173,7 @@ FOREIGN: dict[str, pt.Transformer] = {
 def test_any_foreign_re_ranker_is_repeated(given_frames: list[pd.DataFrame], kind: str) -> None:
     """PyTerrier's own, per row and in batches, scores of any type, rows in any order; what they say of the text stays as given."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        kept = cached(FOREIGN[kind], f"{folder}/s", depends="point", batch_size=4)
+        kept = cached(FOREIGN[kind], f"{folder}/s", identity=kind, depends="point", batch_size=4)
         for results in (*given_frames, *given_frames):
             same(kept.transform(results).drop(columns="text"), FOREIGN[kind].transform(results).drop(columns="text"))
 
@@ -188,15 +190,135 @@ def test_two_of_one_text_share_a_score(tmp_path: Path) -> None:
 
 
 def test_what_tells_a_document_can_be_said(tmp_path: Path) -> None:
-    """Foreign stages are told by text and docno, unless the caller knows better; another url is then another document."""
+    """Foreign stages are told by all they are given, unless the caller knows better; then what was not said tells nothing."""
     inner = pt.apply.doc_score(lambda row: float(len(row["url"])))
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "x"))
-    by_url = cached(inner, tmp_path / "s", depends="point", reads=("url",))
-    assert by_url.transform(results.assign(url=["u", "u"]))["score"].tolist() == [1.0, 1.0]
-    assert by_url.transform(results.assign(url=["u", "long"]))["score"].tolist() == [1.0, 4.0]
-    by_text = cached(inner, tmp_path / "t", depends="point")
+    for number, reads in enumerate((("url",), ["url"], "url", None)):
+        kept = cached(inner, tmp_path / f"{number}", identity="url length", depends="point", reads=reads)
+        assert kept.transform(results.assign(url=["u", "u"]))["score"].tolist() == [1.0, 1.0]
+        assert kept.transform(results.assign(url=["u", "long"]))["score"].tolist() == [1.0, 4.0]
+        assert kept.store().count() == (2 if reads else 3)
+    by_text = cached(inner, tmp_path / "t", identity="url length", depends="point", reads=["text"])
     by_text.transform(results)
-    assert (by_url.store().count(), by_text.store().count()) == (2, 2)
+    assert by_text.transform(results.assign(url="long"))["score"].tolist() == [1.0, 1.0]
+
+
+@dataclass(frozen=True)
+class Features(pt.Transformer):
+    """A foreign stage that adds up an array, text of a column of its own, and what the stages before said, as it is told to."""
+
+    column: str = "body"
+    depends = "point"
+    documents = "same"
+    stage_name = "features"
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Score by what is in the column."""
+        cells = [len(cell) if isinstance(cell, str) else float(np.sum(cell)) for cell in inp[self.column]]
+        return pt.model.add_ranks(inp.assign(score=np.array(cells, float)))
+
+
+@pytest.mark.parametrize(
+    ("column", "one", "other", "depends"),
+    [
+        ("body", ["a", "bb"], ["aaa", "b"], "point"),
+        ("query_vec", [np.array([1.0, 2.0])] * 2, [np.array([5.0, 2.0])] * 2, "point"),
+        ("features", [np.array([1, 2]), np.array([3, 4])], [np.array([1, 2]), np.array([3, 5])], "point"),
+        ("features", [[1, 2], [3, 4]], [[1, 2], [3, 5]], "list"),
+        ("score", [4.0, 2.0], [4.0, 1.0], "list"),
+        ("score", [4.0, 2.0], [4.0, 1.0], "pair"),
+        ("rank", [0, 1], [1, 2], "list"),
+    ],
+)
+def test_what_a_foreign_stage_is_given_tells_its_scores(
+    tmp_path: Path, column: str, one: list[object], other: list[object], depends: Depends
+) -> None:
+    """Other vectors, features, texts, and for a list other scores and ranks: never the kept scores of what was there before."""
+    base, inner = frame(("1", "q", "a", "x"), ("1", "q", "b", "x")), Features(column)
+    kept = cached(inner, tmp_path / "s", identity="sum", depends=depends)
+    for cells in (one, other, one, other):
+        results = base.assign(**{column: pd.Series(cells, index=base.index)})
+        same(kept.transform(results), inner.transform(results))
+    assert kept.store().count() == (4 if depends != "point" or column != "features" else 3)
+
+
+def test_what_a_foreign_point_stage_is_not_told_by(tmp_path: Path) -> None:
+    """The qid, and what the stages before scored and ranked: another topic of one text, or another cascade, asks nothing."""
+    kept = cached(Features("text"), tmp_path / "s", identity="text")
+    results = frame(("1", "q", "a", "x"), ("1", "q", "b", "yy"))
+    kept.transform(results)
+    kept.transform(results.assign(qid="2", score=7.0, rank=[1, 0]))
+    assert kept.store().count() == 2
+
+
+def _searcher(pattern: str) -> pt.Transformer:
+    compiled = re.compile(pattern)
+    return pt.apply.doc_score(lambda row: float(len(compiled.findall(row["text"]))))
+
+
+def test_nothing_of_a_foreign_stage_is_guessed(tmp_path: Path) -> None:
+    """Two regular expressions in a closure look alike to any fingerprint: without words they are refused, with them they differ."""
+    with pytest.raises(PipelineError, match=r"it has no method identify\(\), so nobody knows of which model, version") as refused:
+        cached(_searcher("[a-z]"), tmp_path / "s", depends="point")
+    assert refused.value.fix.startswith("cached(stage, path, identity='its model, version and settings")
+    results = frame(("1", "q", "a", "aa1"))
+    letters = cached(_searcher("[a-z]"), tmp_path / "s", identity="letters", depends="point")
+    assert letters.transform(results)["score"].tolist() == [2.0]
+    with pytest.raises(StoreError, match="its identity is letters, expected digits"):
+        cached(_searcher("[0-9]"), tmp_path / "s", identity="digits", depends="point")
+    with pytest.raises(StoreError, match=r"its class is .*, expected .*Judge"):
+        cached(Judge(), tmp_path / "s", identity="letters")
+
+
+class Lazy(pt.Transformer):
+    """A foreign stage that changes its own attributes when it scores: it loads its model, and counts its calls."""
+
+    documents = "same"
+    depends = "point"
+
+    def __init__(self) -> None:
+        """Have no model yet."""
+        self.model: dict[str, float] | None = None
+        self.calls = 0
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Load, count, score."""
+        self.model = self.model or {"weight": 2.0}
+        self.calls += 1
+        return pt.model.add_ranks(inp.assign(score=inp["text"].str.len() * self.model["weight"]))
+
+
+def test_a_foreign_stage_may_change_itself(tmp_path: Path) -> None:
+    """A model that is loaded, a counter that goes on: it is the stage that its user says it is, at the second call too."""
+    inner = Lazy()
+    kept = cached(inner, tmp_path / "s", identity="lazy v1")
+    results = frame(("1", "q", "a", "aa"))
+    for _ in range(3):
+        assert kept.transform(results)["score"].tolist() == [4.0]
+    assert cached(Lazy(), tmp_path / "s", identity="lazy v1").transform(results)["score"].tolist() == [4.0]
+    assert inner.calls == 1
+
+
+@pytest.mark.parametrize("told", [{}, {"seed": 1}, ["seed"], None])
+def test_an_identity_that_is_not_words_is_refused(tmp_path: Path, told: object) -> None:
+    """What a stage's own method gives has to be words by name, and at least one."""
+    inner = Judge()
+    inner.__dict__["identify"] = lambda: told
+    with pytest.raises(PipelineError, match=r"its identify\(\) gave .*, expected words by name"):
+        cached(inner, tmp_path / "s").transform(frame(("1", "q", "a", "x")))
+    for words in ("", " ", 7):
+        with pytest.raises(PipelineError, match=r"identity is .*, expected words"):
+            cached(Judge(), tmp_path / "s", identity=words)
+
+
+def test_words_count_beside_what_a_stage_says_itself(tmp_path: Path) -> None:
+    """Somebody who knows more of a stage than it says may add it; without it, it is another stage."""
+    results = frame(("1", "q", "a", "x"))
+    kept = cached(Reader(), tmp_path / "s", identity="by the book")
+    assert_frame_equal(kept.transform(results), Reader().transform(results))
+    assert cached(Reader(), tmp_path / "s", identity="by the book").store().count() == 1
+    with pytest.raises(StoreError, match="its identity is by the book, expected none"):
+        cached(Reader(), tmp_path / "s")
 
 
 def test_kept_scores_need_no_model(tmp_path: Path) -> None:
@@ -256,7 +378,7 @@ def test_a_pair_may_not_stand_twice(tmp_path: Path) -> None:
     assert_frame_equal(cached(Reader(), tmp_path / "s").transform(twice), Reader().transform(twice))
     turned = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["text"].map(ord).astype(float))).iloc[::-1])
     with pytest.raises(StageError, match=r"it was given a \(qid, docno\) twice"):
-        cached(turned, tmp_path / "t", depends="point").transform(twice)
+        cached(turned, tmp_path / "t", identity="turned", depends="point").transform(twice)
 
 
 def test_texts_and_queries_must_be_there(tmp_path: Path) -> None:
@@ -266,11 +388,12 @@ def test_texts_and_queries_must_be_there(tmp_path: Path) -> None:
         kept.transform(frame(("1", "q", "a", "x")).drop(columns="text"))
     for inner in (Reader(), Judge()):
         with pytest.raises(pt.validate.InputValidationError):
-            cached(inner, tmp_path / "s", reads=("title",)).transform(frame(("1", "q", "a", "x")))
+            cached(inner, tmp_path / "s", identity="v1", reads=("title",)).transform(frame(("1", "q", "a", "x")))
     with pytest.raises(FrameError, match="stage 'reader' cannot read its documents"):
         kept.transform(frame(("1", "q", "a", "x")).assign(text=None))
+    kept = cached(FOREIGN["by row"], tmp_path / "t", identity="by row", depends="point")
     with pytest.raises(FrameError, match="stage 'doc_score' cannot read its queries"):
-        cached(FOREIGN["by row"], tmp_path / "t", depends="point").transform(frame(("1", "q", "a", "x")).assign(query=np.nan))
+        kept.transform(frame(("1", "q", "a", "x")).assign(query=np.nan))
     assert [*tmp_path.iterdir()] == []
 
 
@@ -342,7 +465,7 @@ def test_a_list_that_failed_is_not_kept(tmp_path: Path) -> None:
 def test_a_cascade_reads_it_as_the_stage_itself(tmp_path: Path) -> None:
     """Name, dependence, documents, fingerprint and words are those of the stage; the answer of the pipeline too."""
     first, results = ToyRetriever(docs=8), topics(3)
-    kept, plain = (Cascade.of(first % 5 >> stage % 3) for stage in (cached(Judge(), tmp_path / "s"), Judge()))
+    kept, plain = (Cascade.of(first % 5 >> stage % 3) for stage in (cached(Judge(), tmp_path / "s", identity="v1"), Judge()))
     assert repr(kept) == repr(plain) == "toy → 5 · judge → 3"
     assert (kept[1].depends, kept[1].documents) == (plain[1].depends, plain[1].documents) == ("point", "same")
     assert fingerprint(kept[1]) == fingerprint(plain[1])
@@ -357,7 +480,7 @@ def test_a_cascade_reads_it_as_the_stage_itself(tmp_path: Path) -> None:
 def test_inspection_sees_the_stage_itself(tmp_path: Path) -> None:
     """Inputs and outputs as PyTerrier tells them of the stage, without columns that are not kept, and no file is made."""
     for inner in (Reader(), Failing(), Judge()):
-        kept = cached(inner, tmp_path / "s")
+        kept = cached(inner, tmp_path / "s", identity="v1")
         columns = ["qid", "query", "docno", "text", "rank", "score"]
         assert pt.inspect.transformer_inputs(kept) == pt.inspect.transformer_inputs(inner)
         theirs = [name for name in pt.inspect.transformer_outputs(inner, columns) if name != "calls"]
@@ -382,18 +505,43 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_kept_is_refused_when_it_is_made(tmp_path: Path, case: str) -> None:
-    """Each with its reason and the line to write instead."""
+    """Each with its reason and the line to write instead, which asks for words where the stage has none."""
     make, problem = REFUSED[case]
     with pytest.raises(PipelineError, match=problem) as refused:
         make(tmp_path / "s")
-    assert str(refused.value).endswith("Fix: cached(stage, path, depends='point'), if a score depends on query and document alone")
+    words = "identity='its model, version and settings', " if case in ("unknown", "a retriever") else ""
+    fix = f"Fix: cached(stage, path, {words}depends='point'), if a score depends on query and document alone"
+    assert str(refused.value).endswith(fix)
+
+
+def _by_length(df: pd.DataFrame) -> pd.DataFrame:
+    return pt.model.add_ranks(df.assign(score=df["text"].str.len() * 1.0))
+
+
+ODD: dict[str, pt.Transformer] = {
+    "its own row order": pt.apply.generic(lambda df: _by_length(df).sort_values("score", ascending=False)),
+    "ranks from 1": pt.apply.generic(lambda df: _by_length(df).assign(rank=_by_length(df)["rank"] + 1)),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_the_line_that_mends_an_order_of_its_own_does(tmp_path: Path, kind: str) -> None:
+    """What cannot be repeated is refused, and what the error says to write instead is kept and repeated."""
+    rows = [(qid, f"query {qid}", docno, "x" * n) for qid in "21" for n, docno in enumerate("abc")]
+    results, names = frame(*rows), {"cached": cached, "pt": pt, "stage": ODD[kind], "path": tmp_path / "t"}
+    with pytest.raises(StageError, match="in a way of its own") as refused:
+        cached(ODD[kind], tmp_path / "s", identity=kind, depends="point").transform(results)
+    kept = eval(refused.value.fix, names)  # noqa: S307 - our own words
+    for some in (results.iloc[[4, 1]], results, results):
+        same(kept.transform(some), kept.inner.transform(some))
+    assert kept.store().count() == 6
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     """Two mistakes, one error."""
     with pytest.raises(PipelineError) as refused:
         cached(ToyRetriever(), tmp_path / "s", batch_size=-1)
-    assert len(refused.value.problems) == 2
+    assert len(refused.value.problems) == 3
 
 
 def test_another_stage_at_the_same_path_is_refused(tmp_path: Path) -> None:
@@ -405,7 +553,7 @@ def test_another_stage_at_the_same_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"its class is .*Reader, expected .*Lister"):
         cached(Lister(), tmp_path / "s")
     with pytest.raises(StoreError, match="are of another stage"):
-        cached(pt.apply.doc_score(lambda _: 1.0), tmp_path / "s", depends="point")
+        cached(pt.apply.doc_score(lambda _: 1.0), tmp_path / "s", identity="ones", depends="point")
     inner = Reader(1, log=Log(fail_at=1))
     assert_frame_equal(cached(inner, tmp_path / "s").transform(results), Reader(1).transform(results))
 
@@ -457,6 +605,51 @@ def test_a_model_that_changes_while_it_scores_keeps_nothing(tmp_path: Path) -> N
     with pytest.raises(StageError, match="it is another model than before this call"):
         cached(inner, tmp_path / "s").transform(frame(("1", "q", "a", "x")))
     assert not (tmp_path / "s").exists()
+
+
+def test_what_cannot_be_noted_does_not_stop_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is kept, but a tie is new: the stage is asked how it breaks it, and what was learned cannot be written."""
+    results = frame(("1", "q", "a", "x"), ("1", "q", "b", "x"))
+    kept = cached(Features("text"), tmp_path / "s", identity="text")
+    for n in (0, 1):
+        kept.transform(results.iloc[[n]])
+
+    def refuse(*_: object) -> None:
+        raise StoreError("attempt to write a readonly database")
+
+    monkeypatch.setattr(ScoreStore, "note", refuse)
+    turned = results.assign(rank=[1, 0])
+    same(kept.transform(turned), Features("text").transform(turned))
+
+
+def test_a_damaged_note_is_told(tmp_path: Path) -> None:
+    """What stands there of the stage's manner is no manner: an error with the way out, not a rule."""
+    kept = cached(Features("text"), tmp_path / "s", identity="text")
+    kept.transform(frame(("1", "q", "a", "x")))
+    kept.store().note("manner", "{}")
+    with pytest.raises(StoreError, match=r"cannot be used: ValueError: .* is no manner"):
+        kept.transform(frame(("1", "q", "a", "x")))
+
+
+@pytest.mark.parametrize("dtype", ["Float64", "float16", "Int64", "bool", "object"])
+def test_scores_of_any_type_are_repeated(tmp_path: Path, dtype: str) -> None:
+    """The type is that of the stage, cold and warm, also where NumPy has no such type."""
+    inner = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["text"].str.len() - 1.0)).astype({"score": dtype}))
+    kept = cached(inner, tmp_path / "s", identity="length", depends="point")
+    results = frame(("1", "q", "a", "x"), ("1", "q", "b", "yy"))
+    for _ in range(2):
+        same(kept.transform(results), inner.transform(results))
+
+
+def test_a_path_may_be_relative_or_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is fixed when the stage is made."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    stages = [cached(Reader(), path) for path in ("s", Path("t"), b"u", "~/v")]
+    monkeypatch.chdir("/")
+    for kept in stages:
+        kept.transform(frame(("1", "q", "a", "x")))
+    assert {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()} == {"s", "t", "u", "home/v"}
 
 
 def test_it_travels_in_a_pickle(tmp_path: Path) -> None:

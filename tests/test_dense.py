@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import ssl
 import tracemalloc
 import unittest
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from email.message import Message
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
+from urllib.error import HTTPError, URLError
 
 import numpy as np
 import pandas as pd
@@ -20,10 +24,12 @@ import torch
 from encoder_toys import ToyEncoder, collection, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from safetensors.torch import load_file, save_file
 
 from pt_cascade import Cascade, run
-from pt_cascade.errors import FrameError, MissingError, PipelineError, StageError
-from pt_cascade.stages import engines, reranker
+from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError, StageError
+from pt_cascade.stages import engines, hub, reranker
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.dense import dense
 from pt_cascade.stages.encoders import Encoder
@@ -92,7 +98,7 @@ def by_hand(documents: np.ndarray, query: np.ndarray, count: int, similarity: st
     documents=st.integers(1, 400),
     size=st.integers(1, 40),
     count=st.integers(1, 40) | st.integers(1, 450),
-    kind=st.sampled_from(["normal", "tied", "one long", "zeros", "tiny"]),
+    kind=st.sampled_from(["normal", "tied", "one long", "zeros", "tiny", "tinier", "huge"]),
     similarity=st.sampled_from(["dot", "cos"]),
     step=st.integers(1, 4000),
 )
@@ -107,8 +113,8 @@ def test_search_equals_brute_force(seed: int, documents: int, size: int, count: 
         vectors[random.integers(documents)] *= 1e6
     elif kind == "zeros":
         vectors[random.integers(documents, size=documents // 2)] = 0
-    elif kind == "tiny":
-        vectors *= np.float32(1e-30)
+    elif kind in ("tiny", "tinier", "huge"):  # for tinier and huge ones squares are beyond float32, which cos bears
+        vectors *= np.float32({"tiny": 1e-18, "tinier": 1e-30, "huge": 1e17 if similarity == "dot" else 1e30}[kind])
     for product in products(step):
         found = Searcher(vectors, similarity, product).search(queries, count)
         for query, (rows, scores) in zip(queries, found, strict=True):
@@ -272,8 +278,9 @@ def test_unfit_topics_are_refused(folder: Path) -> None:
         stage.transform(TOPICS.assign(query=["a", None, "b", "c"]))
     with pytest.raises(FrameError, match="qid stands already in an earlier row"):
         stage.transform(TOPICS.assign(qid="1"))
-    with pytest.raises(pt.validate.InputValidationError):
-        stage.transform(TOPICS.assign(docno="d1"))
+    for rows in (TOPICS, TOPICS.iloc[:0]):
+        with pytest.raises(FrameError, match=r"dense cannot take documents: it was given rows with a docno.*Fix: bi_encoder"):
+            stage.transform(rows.assign(docno="d1"))
 
 
 def test_each_text_is_encoded_once(folder: Path) -> None:
@@ -335,6 +342,43 @@ def test_the_textbook_shape_runs(fruit: Path) -> None:
     assert len(results) == 2
 
 
+def test_what_is_no_model_or_no_vectors_is_told(folder: Path) -> None:
+    """A class, a number, an empty name, a lack of vectors: refused when the stage is made, in its own words."""
+    for stage in (dense, bi_encoder):
+        with pytest.raises(PipelineError, match=r"vectors is None \(NoneType\), expected a folder or a FlexIndex"):
+            stage(None)
+        with pytest.raises(PipelineError, match=r"model is the class ToyEncoder, expected .*Fix: model=ToyEncoder\(...\)"):
+            stage(folder, model=ToyEncoder)
+        with pytest.raises(PipelineError, match=r"model is 5 \(int\), expected a name on the hub, a folder or a pyterrier_dr"):
+            stage(folder, model=5)
+    with pytest.raises(PipelineError, match="not by ''"):
+        dense(folder, model="")
+
+
+def test_a_model_that_cannot_be_reached_is_told_at_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the hub a name that is not in its cache is refused after one attempt, not after minutes of retries."""
+    from huggingface_hub import constants
+
+    (bare := shutil.copytree(folder, tmp_path / "bare") / "encoder.json").unlink()
+    attempts = []
+
+    def fail(address: str, timeout: float) -> None:
+        attempts.append((address, timeout))
+        raise URLError(OSError("Name or service not known"))
+
+    monkeypatch.setattr(hub, "urlopen", fail)
+    with pytest.raises(MissingError) as error:
+        dense(bare.parent, model="org/name-that-nobody-has").search("x")
+    problem = (
+        "it is no folder, the local hub cache does not hold it, and the model hub cannot be reached: Name or service not known"
+    )
+    assert (error.value.what, error.value.problems) == ("encoder cannot load 'org/name-that-nobody-has'", (problem,))
+    assert [address for address, _ in attempts] == [constants.ENDPOINT]
+    for answer in (HTTPError("x", 404, "no", Message(), None), URLError(ssl.SSLError("certificate"))):  # somebody is there
+        monkeypatch.setattr(hub, "urlopen", Mock(side_effect=answer))
+        hub.check_reachable("org/name", "encoder")
+
+
 def test_impossible_arguments_are_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each in its own words, when the stage is made."""
     for wrong in (0, -1, True, 2.0, "3"):
@@ -394,8 +438,49 @@ def test_vectors_that_cannot_be_compared_are_told(folder: Path, tmp_path: Path) 
     damaged = np.memmap(bare.parent / "vecs.f4", mode="r+", dtype=np.float32).reshape(600, 8)
     damaged[7, 3] = np.nan
     damaged.flush()
-    with pytest.raises(StageError, match=r"holds a vector without a finite length: 1 of 600 document.s., first docno d7"):
+    message = r"holds a vector whose length float32 cannot square: 1 of 600 document.s., first docno d7, length nan"
+    with pytest.raises(StageError, match=message) as error:
         dense(bare.parent, model=ToyEncoder()).search("x")
+    assert error.value.fix == "make this FlexIndex again"
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-25, 1e-20, 1e20, 1e30])
+@pytest.mark.parametrize("similarity", ["dot", "cos"])
+def test_lengths_that_float32_cannot_square_are_told(folder: Path, tmp_path: Path, similarity: str, size: float) -> None:
+    """A query or document so small or large that products vanish or overflow is an error; a zero is not, nor is what fits."""
+
+    @dataclass(frozen=True)
+    class Sized(ToyEncoder):
+        by: float = 1.0
+
+        def vector(self, text: str) -> np.ndarray:
+            return super().vector(text) * np.float32(self.by)
+
+    (bare := shutil.copytree(folder, tmp_path / "bare") / "encoder.json").unlink()
+    for stage, frame in ((dense, TOPICS), (bi_encoder, TOPICS.assign(docno="d1"))):
+        with pytest.raises(StageError, match=r"made a vector of length .*, expected 0, or 1e-19 to 1e19"):
+            stage(bare.parent, model=Sized(by=size), similarity=similarity).transform(frame)
+        assert (stage(bare.parent, model=Sized(by=0.0), similarity=similarity).transform(frame)["score"] == 0).all()
+        stage(bare.parent, model=Sized(by=1e-15 if size < 1 else 1e15), similarity=similarity).transform(frame)
+    vectors = np.memmap(bare.parent / "vecs.f4", mode="r+", dtype=np.float32).reshape(600, 8)
+    vectors[7] *= np.float32(size)
+    vectors.flush()
+    with pytest.raises(StageError, match=r"length float32 cannot square: 1 of 600 document.s., first docno d7, length"):
+        dense(bare.parent, model=ToyEncoder(), similarity=similarity).search("x")
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 5), st.just(4)), elements=st.floats(-8, 8, width=32)),
+    st.sampled_from([-120, -70, 0, 60, 110]),
+    st.sampled_from([-120, -70, 0, 60, 110]),
+)
+def test_a_cosine_has_no_size(vectors: np.ndarray, power: int, other: int) -> None:
+    """Documents and a query times powers of two have the same cosine to the last bit, unless a value itself is lost."""
+    vectors = vectors.round(2)
+    scaled, query = np.ldexp(vectors, power), np.ldexp(vectors[0], other)
+    expected = similarities(vectors, vectors[0], "cos")
+    assert similarities(scaled, query, "cos").tolist() == expected.tolist()
+    assert expected[0] == (1 if vectors[0].any() else 0)
 
 
 def test_docnos_of_other_vectors_are_told(folder: Path, fruit: Path, tmp_path: Path) -> None:
@@ -443,8 +528,10 @@ def test_bi_encoders_of_pyterrier_dr_make_the_same_vectors(minilm: str, fruit: P
         dense(path)
     made_by = f"{path} was made by {upstream!r} of pyterrier_dr.sbert_models.SBertBiEncoder, which must be given itself"
     assert str(error.value) == f"the query encoder is unknown: {made_by}. Fix: dense(vectors, model=that bi-encoder)"
-    with pytest.raises(PipelineError, match=r"cannot be searched by another model: they were made by .*SBertBiEncoder"):
-        bi_encoder(path, model=minilm)
+    for others, model in ((path, minilm), (fruit, upstream)):  # the same model, whoever runs it
+        found = dense(others, model=model).transform(TOPICS).merge(ours, on=["qid", "docno"])
+        np.testing.assert_allclose(found["score_x"], found["score_y"], atol=1e-5)
+        assert build_vectors(FRUIT, model, others) == others
     with pytest.raises(PipelineError, match="the query encoder is unknown"):
         late_interaction(vectors=path)
     with pytest.raises(PipelineError, match=r"a SBertBiEncoder cannot be told this: prompt is 'q: ', expected None"):
@@ -478,6 +565,92 @@ def test_vectors_are_refused_by_another_model(tmp_path: Path) -> None:
     assert dense(path).transform(TOPICS)["score"].tolist() != scores
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("1_Pooling/config.json", '"mean"', '"cls"'),
+        ("config_sentence_transformers.json", '"query": ""', '"query": "ask: "'),
+        ("sentence_bert_config.json", None, {"max_seq_length": 7}),
+        ("config.json", '"num_attention_heads": 2', '"num_attention_heads": 4'),
+        ("modules.json", None, "Normalize"),
+        ("model.safetensors", None, None),
+    ],
+    ids=["pooling", "prompts", "limit", "heads", "normalised", "trained on"],
+)
+def test_another_model_is_more_than_other_weights(tmp_path: Path, file: str, old: str | None, new: object) -> None:
+    """What changes in a model's folder after its vectors were made is seen by search and by build_vectors; the way out works."""
+    tiny_model(tmp_path)
+    name = tmp_path / "model"
+    path = build_vectors(FRUIT, str(name), tmp_path / "v")
+    dense(path).search("lion")
+    assert build_vectors(FRUIT, str(name), path) == path
+    if old:
+        text = (name / file).read_text()
+        assert old in text
+        (name / file).write_text(text.replace(old, str(new)))
+    elif file == "model.safetensors":  # as fine-tuning does, here beyond the first four values of each
+        weights = load_file(name / file)
+        changed = {
+            key: torch.cat([value.flatten()[:4], value.flatten()[4:] + 0.01]).view(value.shape) for key, value in weights.items()
+        }
+        save_file(changed, name / file, metadata={"format": "pt"})
+    elif file == "modules.json":
+        listed = json.loads((name / file).read_text())
+        listed.append({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
+        (name / file).write_text(json.dumps(listed))
+    else:
+        (name / file).write_text(json.dumps({**json.loads((name / file).read_text()), **new}))
+    with pytest.raises(
+        StageError, match=r"the vectors were made by another model.*delete their folder \(rm -r\), and build_vectors"
+    ):
+        dense(path).search("lion")
+    with pytest.raises(CascadeError, match=r"there are other vectors already: they were made by .*Fix: rm -r .*v$"):
+        build_vectors(FRUIT, str(name), path)
+    shutil.rmtree(path)
+    dense(build_vectors(FRUIT, str(name), path)).search("lion")
+
+
+def test_a_model_has_one_name_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is known by where it lies: relative or not, with a slash or without; its vectors are searched from anywhere."""
+    tiny_model(tmp_path)
+    name = tmp_path / "model"
+    monkeypatch.chdir(tmp_path)
+    path = build_vectors(FRUIT, "model", tmp_path / "v")
+    told = json.loads((path / "encoder.json").read_text())
+    assert (told["model"], told["limit"]) == (str(name), 64)
+    for same in ("./model", "model/", name, Path("model")):
+        assert build_vectors(FRUIT, same, path) == path
+    assert build_vectors(FRUIT, name, path, max_length=64) == path  # the model's own limit
+    with pytest.raises(CascadeError, match="they were made with max_length None, not 9"):
+        build_vectors(FRUIT, name, path, max_length=9)
+    stage = dense(path, model="model")
+    monkeypatch.chdir("/")
+    assert stage.search("lion").equals(dense(path).search("lion"))
+    (path / "encoder.json").write_text(json.dumps({"model": str(name), "max_length": None}))  # as folders said before
+    monkeypatch.chdir(tmp_path)
+    assert build_vectors(FRUIT, "./model", path) == path
+    with pytest.raises(CascadeError, match="not by 'org/other'"):
+        build_vectors(FRUIT, "org/other", path)
+
+
+def test_a_model_with_prompts_is_not_anybodys(tmp_path: Path) -> None:
+    """SBertBiEncoder does not use the prompts for queries and documents, so that its vectors are not sentence-transformers'."""
+    from pyterrier_dr import SBertBiEncoder
+
+    tiny_model(tmp_path, prompts={"query": "query: ", "document": "passage: "})
+    name = str(tmp_path / "model")
+    ours, theirs = build_vectors(FRUIT, name, tmp_path / "v"), build_vectors(FRUIT, SBertBiEncoder(name), tmp_path / "w")
+    for path, model in ((ours, SBertBiEncoder(name)), (theirs, name)):
+        with pytest.raises(PipelineError, match="cannot be searched by another model"):
+            dense(path, model=model)
+
+
+def test_what_is_known_without_loading_loads_nothing(fruit: Path, minilm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is there is compared by the model's files: the same call loads no model."""
+    monkeypatch.setattr(Encoder, "_loaded", property(lambda _: pytest.fail("the model was loaded")))
+    assert build_vectors(FRUIT, minilm, fruit) == fruit
+
+
 @given(st.integers(0, 3), st.integers(0, 3))
 def test_weights_tell_models_apart(one: int, other: int) -> None:
     """The hash sees values and shapes, and not the names, which libraries change (random weights)."""
@@ -496,16 +669,22 @@ def test_weights_tell_models_apart(one: int, other: int) -> None:
     ("found", "own", "same"),
     [
         ({}, {"model": "a"}, True),
-        ({"model": "a", "weights": None}, {"model": "b", "weights": "2"}, True),
-        ({"model": "a", "weights": "1"}, {"model": "b", "weights": "1"}, True),
-        ({"model": "a", "weights": "1"}, {"model": "a", "weights": "2"}, False),
+        ({"model": "a", "weights": None}, {"model": "b", "weights": "model-2"}, True),
+        ({"model": "a", "weights": "an older hash"}, {"model": "b", "weights": "model-2"}, True),
+        ({"model": "a", "weights": "model-1"}, {"model": "b", "weights": "model-1"}, True),
+        ({"model": "a", "weights": "model-1"}, {"model": "a", "weights": "model-2"}, False),
         ({"model": "a", "class": "k", "weights": None}, {"model": "b", "class": "k", "weights": None}, False),
-        ({"model": "a", "class": "k", "weights": "1"}, {"model": "b", "class": "k", "weights": "1"}, True),
-        ({"model": "a", "class": "k", "weights": "1"}, {"model": "a", "class": "l", "weights": "1"}, False),
+        ({"model": "a", "class": "k", "probe": "2 1 0"}, {"model": "b", "class": "k", "probe": "2 1.01 0"}, True),
+        ({"model": "a", "class": "k", "probe": "2 1 0"}, {"model": "a", "class": "k", "probe": "2 1.03 0"}, False),
+        ({"model": "a", "class": "k", "probe": "2 1 0"}, {"model": "a", "class": "k", "probe": "3 1 0"}, False),
+        ({"model": "a", "class": "k", "probe": "2 1 0"}, {"model": "a", "class": "l", "probe": "2 1 0"}, False),
+        ({"model": "a", "class": "k", "weights": "network-1"}, {"model": "b", "class": "k", "weights": "network-1"}, True),
+        ({"model": "a", "class": "k", "weights": "network-1"}, {"model": "a", "class": "l", "weights": "network-1"}, False),
+        ({"model": "a", "class": "k", "weights": "model-1"}, {"model": "a", "weights": "model-1"}, True),
     ],
 )
 def test_who_may_search_whose_vectors(found: dict[str, str], own: dict[str, str], same: bool) -> None:  # noqa: FBT001
-    """Who runs a model must be the same; then weights decide, or, for pyterrier_dr's without weights, descriptions."""
+    """Weights decide, a whole model's whoever runs it; else a sentence's vector; else, for pyterrier_dr's, descriptions."""
     assert (differences(found, own) == []) == same
 
 

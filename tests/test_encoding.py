@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
-from encoder_toys import ToyEncoder, collection
+from encoder_toys import ToyEncoder, Unnamed, collection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, PipelineError, StageError
+from pt_cascade.stages import encoding
+from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.claiming import growing_folder
+from pt_cascade.stages.dense import dense
 from pt_cascade.stages.encoding import build_vectors
-from pt_cascade.stages.records import cut, hash_text, read_records
+from pt_cascade.stages.makers import PROBE, differences, sketch
+from pt_cascade.stages.records import cut, hash_docs, hash_text, read_records
 from pt_cascade.stages.vectors import open_vectors
 
 if TYPE_CHECKING:
@@ -203,11 +208,13 @@ def test_another_way_of_encoding_is_told(begun: Path, minilm: str, tmp_path: Pat
     left = growing_folder(path)
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, ToyEncoder(size=4), path)
-    problem = "model is 'ToyEncoder(size=4, levels=0)', was 'ToyEncoder(size=8, levels=0)'"
+    made, asked = (f"'ToyEncoder(size={size}, levels=0)' (class encoder_toys.ToyEncoder)" for size in (8, 4))
+    problem = f"they were made by {made}, not by {asked}: {PROBE!r} gets another vector"
     assert str(error.value) == f"{left} was begun in another way: {problem}. Fix: rm -r {left}, or go on as it was begun"
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, minilm, path, max_length=7, tokens=True)
-    assert [problem.split(" is ")[0] for problem in error.value.problems] == ["model", "max_length", "weights", "tokens"]
+    expected = [f"they were made by {made}, not by '{minilm}'", "they were made with max_length None, not 7", "tokens is True"]
+    assert all(problem.startswith(start) for problem, start in zip(error.value.problems, expected, strict=True))
     assert sum(len(record.docnos) for record in read_records(left)) == 2 * CHUNK
 
 
@@ -305,13 +312,14 @@ class Odd(ToyEncoder):
     def encode_docs(self, texts: list[str], batch_size: int | None = None) -> np.ndarray:
         """Give the third longest document a value that is no number, or, for one of many levels, everything a dimension more."""
         found = super().encode_docs(texts, batch_size)
-        found[2, 0] = np.nan
-        return found[None] if self.levels else found
+        if len(texts) > 1:
+            found[2, 0] = np.nan
+        return found[None] if self.levels and len(texts) > 1 else found
 
 
 def test_vectors_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     """A value that is not finite, or not one vector a text, is an error where it arises, with the document."""
-    with pytest.raises(StageError, match=r"made a vector with a value that is not finite: 1 of 4 document.s., first docno d2"):
+    with pytest.raises(StageError, match=r"vector that cannot be compared: 1 of 4 document.s., first docno d2, of length nan"):
         build_vectors([DOCS[n] for n in (1, 6, 4, 2)], Odd(), tmp_path / "v")
     with pytest.raises(
         StageError, match=r"one vector a text: Odd.* gave shape \(1, 4, 8\) for 4 text.s., expected \(4, dimension\)"
@@ -332,19 +340,235 @@ def test_a_finished_folder_says_what_made_it(tmp_path: Path) -> None:
     """The same call finds it and encodes nothing; another encoder is refused, and so is a file at its place."""
     path = build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
     made_by = {"model": "ToyEncoder(size=8, levels=0)", "max_length": None, "class": "encoder_toys.ToyEncoder", "weights": None}
-    assert json.loads((path / "encoder.json").read_text()) == made_by
+    read = hash_docs((doc["docno"], hash_text(doc["text"])) for doc in DOCS)
+    told = {"probe": sketch(ToyEncoder().vector(PROBE)), "documents": len(DOCS), "content": read}
+    assert json.loads((path / "encoder.json").read_text()) == {**made_by, **told}
     again = ToyEncoder()
     assert build_vectors(DOCS, again, path) == path
     assert again.encoded == []
-    with pytest.raises(CascadeError, match=r"there are other vectors already: .* was made with model 'ToyEncoder.size=8"):
+    with pytest.raises(CascadeError, match=r"there are other vectors already: they were made by 'ToyEncoder.size=8") as error:
         build_vectors(DOCS, ToyEncoder(size=4), path)
+    assert error.value.fix == f"rm -r {path}"
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, "org/model", path, tokens=True)
-    made_with = ("class 'encoder_toys.ToyEncoder', not None", "model 'ToyEncoder(size=8, levels=0)', not 'org/model'")
-    assert error.value.problems == (*(f"{path} was made with {what}" for what in made_with), f"{path} has no token vectors")
+    made = "they were made by 'ToyEncoder(size=8, levels=0)' (class encoder_toys.ToyEncoder), not by 'org/model'"
+    assert error.value.problems == (made, f"{path} has no token vectors")
     (tmp_path / "file").touch()
     with pytest.raises(CollectionError, match="it is a file, expected a folder or nothing"):
         build_vectors(DOCS, ToyEncoder(), tmp_path / "file")
+
+
+def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
+    """Other documents than were encoded are refused, with the first that differs; so is a generator that was read already."""
+    path = build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
+    assert build_vectors(iter(DOCS), ToyEncoder(), path) == path
+    changed = {"docno": "d7", "text": "other"}
+    for docs, problem in (
+        (DOCS[:600], "document 601 was 'd600' and is not there"),
+        (iter([]), "document 1 was 'd0' and is not there"),
+        ([*DOCS, {"docno": "new", "text": ""}], "document 1125 is not in it and is 'new'"),
+        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], "document 6 was 'd5' and is 'd6'"),
+        (
+            [*DOCS[:7], changed, *DOCS[8:]],
+            "the text of a document is another than was encoded, though its 1124 docnos are the same",
+        ),
+    ):
+        with pytest.raises(CascadeError) as error:
+            build_vectors(docs, ToyEncoder(), path)
+        assert str(error.value) == f"there are other vectors already: {problem}. Fix: rm -r {path}"
+    with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
+        build_vectors([*DOCS, {"docno": "bad", "text": None}], ToyEncoder(), path)
+    with pytest.raises(KeyboardInterrupt):
+        build_vectors(stopped(DOCS, 9), ToyEncoder(), path)
+    told = json.loads((path / "encoder.json").read_text())
+    (path / "encoder.json").write_text(json.dumps({key: told[key] for key in ("model", "max_length", "class", "weights")}))
+    assert build_vectors([*DOCS[:7], changed, *DOCS[8:]], ToyEncoder(), path) == path  # as folders said before: docnos only
+    with pytest.raises(CascadeError, match="document 601 was 'd600' and is not there"):
+        build_vectors(DOCS[:600], ToyEncoder(), path)
+
+
+@pytest.mark.parametrize("other", [Unnamed(4), Unnamed(8, levels=2), Unnamed(0)], ids=["another size", "other values", "no values"])
+def test_an_encoder_of_the_same_name_is_known_by_a_sentence(other: Unnamed, tmp_path: Path) -> None:
+    """Where weights are unknown and names are the same, another encoder neither goes on, nor takes the folder, nor searches it."""
+    path = tmp_path / "v"
+    with pytest.raises(KeyboardInterrupt):
+        build_vectors(stopped(DOCS, CHUNK + 50), Unnamed(), path)
+    with pytest.raises(CascadeError, match=r"was begun in another way: .* gets another vector"):
+        build_vectors(DOCS, other, path)
+    build_vectors(DOCS, Unnamed(), path)
+    with pytest.raises(CascadeError, match=r"there are other vectors already: .* gets another vector"):
+        build_vectors(DOCS, other, path)
+    for stage in (dense, bi_encoder):
+        with pytest.raises(PipelineError, match=r"cannot be searched by another model: .* gets another vector") as error:
+            stage(path, model=other)
+        assert f"rm -r {path}, and build_vectors again" in error.value.fix
+        stage(path, model=Unnamed())
+
+
+class Shifting(ToyEncoder):
+    """An encoder whose vectors have another size from its second chunk on."""
+
+    def vector(self, text: str) -> np.ndarray:
+        """Take away a value."""
+        return super().vector(text)[: self.size - bool(self.encoded)]
+
+
+def test_vectors_of_two_sizes_are_not_mixed(tmp_path: Path) -> None:
+    """A size that changes, within a run or after it was stopped, and a size of 0, are errors; whole chunks stay."""
+    path = tmp_path / "v"
+    for chunks in (1, 2):
+        with pytest.raises(StageError, match=r"made vectors of size 7: expected size 8, as before"):
+            build_vectors(DOCS, Shifting(), path)
+        assert [len(record.docnos) for record in read_records(growing_folder(path))] == [CHUNK] * chunks
+        shifted = Shifting()
+        shifted.encoded.append("as if it had begun")
+        with pytest.raises(CascadeError):
+            build_vectors(DOCS, shifted, path)
+    with pytest.raises(StageError, match=r"made vectors of size 0: expected 1 or more values"):
+        build_vectors(DOCS, ToyEncoder(0), tmp_path / "none")
+    assert not growing_folder(tmp_path / "none").exists()
+
+
+def test_a_vector_that_nobody_could_search_is_told_when_it_is_made(tmp_path: Path) -> None:
+    """A length that float32 cannot square is an error at the first chunk, not after all are encoded; a vector of zeros is none."""
+
+    class Sized(ToyEncoder):
+        def vector(self, text: str) -> np.ndarray:
+            return super().vector(text) * np.float32({"text 3 xxx": 1e25, "text 4 xxxx": 0}.get(text, 1))
+
+    with pytest.raises(StageError, match=r"cannot be compared: 1 of 9 document.s., first docno d3, of length .*e\+25"):
+        build_vectors(DOCS[:9], Sized(), tmp_path / "v")
+    build_vectors(DOCS[4:9], Sized(), tmp_path / "v")
+
+
+def test_a_probe_bears_rounding() -> None:
+    """The same encoder on another device gives almost the same sentence vector, and is the same; 5 % elsewhere is another."""
+    vector = np.random.default_rng(0).standard_normal(384).astype(np.float32)
+    own = {"model": "m", "class": "k", "probe": sketch(vector)}
+    noise = vector * (1 + np.random.default_rng(1).standard_normal(384).astype(np.float32) * 1e-3)
+    assert differences(own, {**own, "probe": sketch(noise)}) == []
+    moved = vector.copy()
+    moved[300] += 2
+    assert len(differences(own, {**own, "probe": sketch(moved)})) == 1
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", '{"chunk": 0}', None], ids=["half", "list", "no chunk", "missing"])
+def test_a_job_that_nobody_knows_is_told(damage: str | None, begun: Path, tmp_path: Path) -> None:
+    """Without job.json, or with half of it, vectors may be anybody's: they are neither used nor thrown away."""
+    path = resume_from(begun, tmp_path)
+    left = growing_folder(path)
+    (left / "job.json").write_text(damage) if damage else (left / "job.json").unlink()
+    with pytest.raises(CascadeError) as error:
+        build_vectors(DOCS, ToyEncoder(), path)
+    problem = "job.json is missing or damaged, and there are vectors"
+    assert str(error.value) == f"nobody knows what was begun in {left}: {problem}. Fix: rm -r {left}"
+    assert sum(len(record.docnos) for record in read_records(left)) == 2 * CHUNK
+
+
+def test_a_job_goes_on_in_its_own_chunks(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version with other chunks goes on with what an older one began, and loses none of it."""
+    path = resume_from(begun, tmp_path)
+    monkeypatch.setattr(encoding, "_AT_ONCE", 100)
+    encoder = ToyEncoder()
+    build_vectors(DOCS, encoder, path)
+    assert len(encoder.encoded) == 100
+    assert content(path) == whole
+    with pytest.raises(KeyboardInterrupt):
+        build_vectors(stopped(DOCS, 250), ToyEncoder(), tmp_path / "small")
+    assert [len(record.docnos) for record in read_records(growing_folder(tmp_path / "small"))] == [100, 100]
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    """What build_vectors did not make it never advises to delete: a folder with a thesis, a FlexIndex; an empty folder is used."""
+    (thesis := tmp_path / "thesis").mkdir()
+    (thesis / "thesis.tex").write_text("x")
+    flex = shutil.copytree(build_vectors(DOCS, ToyEncoder(), tmp_path / "v"), tmp_path / "flex")
+    (flex / "encoder.json").unlink()
+    for folder, holds in ((thesis, "thesis.tex"), (flex, "docnos.npids, pt_meta.json, vecs.f4")):
+        with pytest.raises(CascadeError) as error:
+            build_vectors(DOCS, ToyEncoder(), folder)
+        problem = f"{folder} holds {holds}, ..., expected encoder.json and vecs.f4, or nothing"
+        fix = "choose another path"
+        assert str(error.value) == f"this folder is not made by build_vectors: {problem}. Fix: {fix}"
+    (tmp_path / "empty").mkdir()
+    assert len(open_vectors(build_vectors(DOCS, ToyEncoder(), tmp_path / "empty")).docnos) == len(DOCS)
+
+
+def test_a_path_that_cannot_be_is_told_before_anything_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that is no new folder, a link to nothing, a place where nobody may write: told with a way out before any work."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    encoder = ToyEncoder()
+    for path, message in {
+        ".": "path is '.', expected a folder of their own",
+        "..": "path is '..', expected",
+        "a/..": "path is 'a/..', expected",
+        "/": "path is '/', expected",
+        "link": "cannot build link: it is a link to what is not there. Fix: rm link",
+        "file/v": "cannot build file/v: .*Fix: choose a path where you may write",
+        "/proc/v": "cannot build /proc/v: .*Fix: choose a path where you may write",
+    }.items():
+        with pytest.raises(CascadeError, match=message) as error:
+            build_vectors(DOCS, encoder, path)
+        assert error.value.fix
+    with pytest.raises(PipelineError, match=r"path is None \(NoneType\), expected a folder to make"):
+        build_vectors(DOCS, encoder, None)  # type: ignore[arg-type]
+    assert encoder.encoded == []
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize(
+    ("docs", "message"),
+    [
+        (pd.DataFrame(DOCS), r"docs is a DataFrame, expected dicts .*Fix: docs.to_dict\(\"records\"\)"),
+        (DOCS[0], "docs is a dict, expected dicts with docno and text, one after the other"),
+        (["a", "b"], r"document 1 is 'a' \(str\), expected a dict with docno and text"),
+        ([DOCS[0], None], r"document 2 is None \(NoneType\), expected a dict"),
+        ("docs.jsonl", "docs is a str, expected dicts"),
+        (None, "docs is a NoneType, expected dicts"),
+        ([{"docno": "\ud800a", "text": "x"}, DOCS[0]], r"docno is '\\ud800a', which UTF-8 cannot hold"),
+        ([DOCS[0], {"docno": "a", "text": "x\ud800"}], "the text of docno 'a' holds half a surrogate pair"),
+    ],
+    ids=["frame", "dict", "list of text", "list with None", "text", "None", "docno", "surrogate"],
+)
+def test_what_is_no_document_is_told(docs: object, message: str, tmp_path: Path) -> None:
+    """What is not one dict after the other, each of whole characters, is an error of ours before it is encoded."""
+    encoder = ToyEncoder()
+    with pytest.raises(FrameError, match=message):
+        build_vectors(docs, encoder, tmp_path / "v")  # type: ignore[arg-type]
+    assert encoder.encoded == []
+    assert list(tmp_path.iterdir()) == []
+
+
+class Foreign:
+    """What sentence-transformers' own models have."""
+
+    def save_pretrained(self, path: str) -> None:
+        """Save."""
+
+
+def test_what_is_no_model_is_told(tmp_path: Path) -> None:
+    """A class, a number, a loaded model of another library, and a batch of nothing, each with the line that mends it."""
+    for model, message in (
+        (ToyEncoder, r"model is the class ToyEncoder, expected an object of it. Fix: model=ToyEncoder\(...\)"),
+        (5, r"model is 5 \(int\), expected a name on the hub, a folder or a pyterrier_dr.BiEncoder"),
+        (Foreign(), r'model is .*Foreign.* Fix: model.save_pretrained\("folder"\), and model="folder"'),
+    ):
+        with pytest.raises(PipelineError, match=message):
+            build_vectors(DOCS, model, tmp_path / "v")  # type: ignore[arg-type]
+    with pytest.raises(PipelineError, match="batch_size is 0, expected 1 or more"):
+        build_vectors(DOCS, ToyEncoder(), tmp_path / "v", batch_size=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy")), max_size=4), st.data())
+def test_collections_are_told_apart_by_their_hash(docs: list[tuple[str, str]], data: st.DataObject) -> None:
+    """Another docno, text, order or number of documents is another hash, however they are read."""
+    other = data.draw(st.permutations(docs) | st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy")), max_size=4))
+    assert (hash_docs(docs) == hash_docs(iter(other))) == (docs == other)
 
 
 @given(st.text(), st.text())

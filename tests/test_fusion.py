@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from pt_cascade.analysis.fusion import Fusion, Method, Missing, fuse
 from pt_cascade.analysis.normalising import NORMALISERS, Normalise, normalise_lists
 from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.trec import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 Rows = list[tuple[str, str, float]]
 
@@ -183,6 +185,27 @@ def test_large_runs_are_those_of_ranx(how: Normalise | None) -> None:
     assert by_pair(ours) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::Warning")  # what ranx compiles
+def test_tied_runs_are_those_of_ranx_by_rank(dl19_folder: Path) -> None:
+    """Golden: ranx itself, on real runs of TREC DL 2019 with ties: by rank its scores; as they are, but for what is tied, too."""
+    ranx = pytest.importorskip("ranx", reason="pip install ranx")
+    runs = [read_run(dl19_folder / "runs" / f"colbertprf.{name}.res.gz") for name in ("ance", "bm25-terrier")]
+    untied = [run.assign(score=-run["rank"].astype(float)) for run in runs]
+    assert any(run.duplicated(["qid", "score"]).any() for run in runs)
+    tied = pd.concat(run.loc[run.duplicated(["qid", "score"], keep=False), ["qid", "docno"]] for run in runs)
+    free = set(zip(tied["qid"], tied["docno"], strict=True))
+    for some, excused in ((untied, set()), (runs, free)):
+        peers = [ranx.Run.from_df(run.astype({"qid": object, "docno": object}), "qid", "docno", "score") for run in some]
+        theirs = ranx.fuse(peers, method="rrf", params={"k": 60}).run
+        expected = {(qid, docno): score for qid, docs in theirs.items() for docno, score in docs.items()}
+        ours = by_pair(fuse(some))
+        assert ours.keys() == expected.keys()
+        differ = {pair for pair in ours if abs(ours[pair] - expected[pair]) > 1e-12}
+        assert differ <= excused
+        assert bool(differ) == bool(excused)
+
+
 @given(RUNS, st.data())
 def test_the_order_of_the_runs_does_not_matter_to_a_score(runs: list[Rows], data: st.DataObject) -> None:
     """Scores are the same to the last bit in every order of the runs and their weights; only ties are broken by it."""
@@ -284,6 +307,20 @@ def test_each_norm_is_that_of_the_books() -> None:
     assert normalise_lists(np.array([0.1, 0.1, 0.1]), np.array([3]), "z-score").tolist() == [0, 0, 0]  # their mean is not 0.1
 
 
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=9), st.sampled_from([-1000, -200, 500, 1010]))
+def test_a_z_score_has_no_size(scores: list[float], power: int) -> None:
+    """Scores times a power of two, however large or small, have the same z-scores to the last bit: no square overflows."""
+    ordered, sizes = np.sort(np.array(scores).round(3))[::-1], np.array([len(scores)])
+    expected = normalise_lists(ordered, sizes, "z-score").tolist()
+    assert normalise_lists(np.ldexp(ordered, power), sizes, "z-score").tolist() == expected
+
+
+def test_z_scores_of_huge_and_tiny_scores() -> None:
+    """Golden: by hand, 1 and -1 for two scores, as far as float64 goes."""
+    for size in (1e-320, 1e-200, 1e200, 1.7e308):
+        assert normalise_lists(np.array([size, -size]), np.array([2]), "z-score").tolist() == [1, -1]
+
+
 def test_a_missing_score_is_the_worst_of_its_list_and_not_0() -> None:
     """With log-probabilities 0 would be the best score of all: the document that a run did not find would win."""
     one = frame([("q", "found", -1.0), ("q", "last", -3.0)])
@@ -316,17 +353,15 @@ def test_ties_go_by_the_first_run_then_by_the_next() -> None:
 
 def test_the_query_is_that_of_the_topics_and_a_column_the_first_that_has_a_value() -> None:
     """A rewritten query stays within its run; text is taken where it is; where runs disagree the first wins; dtypes stay."""
-    one = frame([("1", "a", 2.0), ("1", "b", 1.0)]).assign(
-        query="rewritten", query_0="asked", text=[None, "b by one"], docid=[7, 8]
-    )
-    two = frame([("1", "b", 9.0), ("1", "a", 8.0)]).assign(text=["b by two", "a by two"], docid=[8, 7], lang="xx")
+    one = frame([("1", "a", 2.0), ("1", "b", 1.0)]).assign(query="rewritten", query_0="asked", text=[None, "b by one"], year=[7, 8])
+    two = frame([("1", "b", 9.0), ("1", "a", 8.0)]).assign(text=["b by two", "a by two"], year=[8, 7], lang="xx")
     topics = pd.DataFrame({"qid": [2, 1], "query": ["none", "asked"], "lang": ["de", "en"]})
     fused = fuse([one, two], topics=topics)
-    assert list(fused) == ["qid", "query", "lang", "docno", "score", "rank", "text", "docid"]
+    assert list(fused) == ["qid", "query", "lang", "docno", "score", "rank", "text", "year"]
     assert fused[["qid", "query", "lang"]].drop_duplicates().to_numpy().tolist() == [["1", "asked", "en"]]
     assert dict(zip(fused["docno"], fused["text"], strict=True)) == {"a": "a by two", "b": "b by one"}
-    assert fused["docid"].tolist() == [7, 8]
-    assert fused["docid"].dtype == np.int64
+    assert fused["year"].tolist() == [7, 8]
+    assert fused["year"].dtype == np.int64
     for runs in ([one, two], [two, one]):  # without topics that of the first run that has one, and what it was before
         assert fuse(runs)[["query", "query_0"]].drop_duplicates().to_numpy().tolist() == [["rewritten", "asked"]]
     assert "query_0" in fuse([one, two], topics=topics.assign(query_0="before"))
@@ -334,10 +369,31 @@ def test_the_query_is_that_of_the_topics_and_a_column_the_first_that_has_a_value
 
 def test_a_value_that_no_run_has_is_missing() -> None:
     """Only the run that did not find the document knows the column: the cell is missing, not made up."""
-    fused = fuse([frame([("q", "a", 1.0)]).assign(text="t", docid=3), frame([("q", "b", 2.0)])])
+    fused = fuse([frame([("q", "a", 1.0)]).assign(text="t", year=3), frame([("q", "b", 2.0)])])
     assert fused["docno"].tolist() == ["a", "b"]
     assert fused["text"].isna().tolist() == [False, True]
-    assert fused["docid"].isna().tolist() == [False, True]
+    assert fused["year"].isna().tolist() == [False, True]
+
+
+def test_the_row_number_of_one_index_is_not_taken_for_anothers() -> None:
+    """Docid numbers a document in one index: of several runs it is left out, so that a loader goes by docno; of one it stays."""
+    order = {"one": list("abcd"), "two": list("dcba")}  # the same documents, stored in two orders
+    one, two = (
+        frame([("q", docno, 4.0 - n) for n, docno in enumerate(found)]).assign(docid=[index.index(docno) for docno in found])
+        for found, index in (("ab", order["one"]), ("cda", order["two"]))
+    )
+
+    def load(run: pd.DataFrame) -> list[str]:  # as pt.text.get_text(TerrierIndex) does: by docid where there is one
+        return [order["one"][n] for n in run["docid"]] if "docid" in run else run["docno"].tolist()
+
+    assert load(one) == ["a", "b"]
+    assert load(two) != two["docno"].tolist()  # the trap
+    for method in get_args(Method):
+        for runs in ([one, two], [two, one], [two, one.drop(columns="docid")], [two.iloc[:0], one]):
+            fused = fuse(runs, method)
+            assert load(fused) == fused["docno"].tolist()
+            assert "docid" not in fused
+    assert fuse([one])["docid"].tolist() == [0, 1]
 
 
 def test_arrays_travel_in_a_column() -> None:
@@ -375,8 +431,8 @@ def test_nothing_at_all_is_an_empty_run(method: Method) -> None:
         assert len(fused) == 0
         assert (fused["score"].dtype, fused["rank"].dtype) == (np.float64, np.int64)
         assert fused["docno"].dtype == frame([]).dtypes["docno"]
-    fused = fuse([nothing.assign(docid=[]), frame([("1", "a", 1.0)]).assign(docid=3)], method)
-    assert (fused["docno"].tolist(), fused["docid"].dtype) == (["a"], np.int64)  # no row, no say in what a column holds
+    fused = fuse([nothing.assign(year=[]), frame([("1", "a", 1.0)]).assign(year=3)], method)
+    assert (fused["docno"].tolist(), fused["year"].dtype) == (["a"], np.int64)  # no row, no say in what a column holds
 
 
 WRONG_RUNS = {
@@ -413,6 +469,16 @@ def test_all_unusable_runs_are_named_at_once() -> None:
     assert [problem.partition(":")[0] for problem in caught.value.problems] == ["bm25", "dense"]
     with pytest.raises(FrameError, match="query is missing"):
         fuse([run], topics=pd.DataFrame({"qid": ["1"], "query": [None]}))
+    with pytest.raises(FrameError, match="topics are not usable: they are a list, expected a DataFrame"):
+        fuse([run], topics=["1"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("runs", [frame([("1", "a", 2.0)]), "runs.res", None, 3])
+def test_one_frame_is_no_list_of_runs(runs: object) -> None:
+    """A frame would be read as its columns, a name as its letters: the error says what was meant."""
+    with pytest.raises(CascadeError, match=rf"runs is one {type(runs).__name__}, expected several DataFrames") as caught:
+        fuse(runs)  # type: ignore[arg-type]
+    assert caught.value.fix == "fuse([one, two])"
 
 
 WRONG_OPTIONS = [
@@ -451,6 +517,7 @@ def test_options_of_all_kinds_of_numbers_are_accepted() -> None:
     fused = fuse([one, two], weights=np.array([1.0, 0.0]), k=np.int64(0))
     assert fused[["docno", "score"]].to_numpy().tolist() == [["a", 1.0], ["b", 0.0]]
     assert Fusion(weights=(np.float32(0.5), 1)).misfits(2) == []
+    assert fuse([one, two], weights=pd.Series([1.0, 0.0], index=[7, 3]), k=0).equals(fused)
 
 
 @pytest.mark.parametrize("make", [lambda n: f"d{n}", lambda n: f"d{n:09}"])

@@ -365,6 +365,17 @@ def test_a_retriever_that_fails_is_named(wrong: str) -> None:
         hybrid(ONE, ONE >> pt.apply.generic(lambda found: spoil(found) if len(found) else found)).transform(TOPICS)
 
 
+def test_a_branch_that_retrieves_takes_no_documents() -> None:
+    """``first % 20 >> hybrid(bm25, dense)`` hands documents to retrievers: all of these are named, and where a hybrid stands."""
+    for first in (ONE.transform(TOPICS), ONE.transform(TOPICS).iloc[:0]):
+        with pytest.raises(PipelineError, match="stage 'hybrid' cannot re-rank") as caught:
+            hybrid(ONE, ToyReranker(), TWO).transform(first)
+        assert [str(branch) in problem for branch, problem in zip((ONE, TWO), caught.value.problems, strict=True)] == [True, True]
+        assert caught.value.fix.startswith("hybrid(bm25, dense) % 20 >> ...")
+    with pytest.raises(StageError, match=r"misses column\(s\) query"):  # wants another column, and would take documents
+        hybrid(ToyReranker()).transform(pd.DataFrame({"qid": ["1"], "docno": "d", "score": 1.0, "rank": 0}))
+
+
 def test_a_missing_column_is_told() -> None:
     """Who misses a column says so, and what to put before it."""
     with pytest.raises(StageError, match=r"ToyRetriever\(.* misses column\(s\) query"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -14,16 +15,16 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 import pytest
+import torch
 from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pt_cascade.cascade.fingerprints import fingerprint
-from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.stages import loading
 from pt_cascade.stages.bi_encoder import BiEncoder
 from pt_cascade.stages.cross_encoder import cross_encoder
+from pt_cascade.stages.duo_t5 import duo_t5
 from pt_cascade.stages.encoders import Encoder
 from pt_cascade.stages.identity import hash_identity, identify, identify_any
 from pt_cascade.stages.late_interaction import LateInteraction
@@ -106,6 +107,27 @@ def test_a_model_is_another_when_what_is_loaded_of_it_is(model: Path, change: st
     write(model)
     assert (cross_encoder(model).identify() != before) is other
     assert (before["model"].split()[0], set(before) - set(cross_encoder(model).identify())) == ("files", set())
+
+
+def test_links_are_followed(model: Path, tmp_path: Path) -> None:
+    """A part of a model that lies elsewhere, behind a linked folder, counts; a link to a folder above ends nowhere."""
+    shutil.move(model / "1_Pooling", tmp_path / "elsewhere")
+    (model / "1_Pooling").symlink_to(tmp_path / "elsewhere")
+    (model / "up").symlink_to(model)
+    before = cross_encoder(model).identify()
+    (tmp_path / "elsewhere" / "config.json").write_text("[]")
+    assert cross_encoder(model).identify() != before
+
+
+def test_a_file_whose_time_was_put_back_is_read_again(model: Path) -> None:
+    """Same size, same time of content, as a copy that keeps times leaves it: the time of its state tells."""
+    weights = model / "model.safetensors"
+    state, before = weights.stat(), cross_encoder(model).identify()
+    with weights.open("r+b") as file:
+        file.write(b"\1")
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert weights.stat().st_mtime_ns == state.st_mtime_ns
+    assert cross_encoder(model).identify() != before
 
 
 def test_where_a_model_lies_does_not_matter(model: Path, tmp_path: Path) -> None:
@@ -200,15 +222,31 @@ def test_what_has_no_value_is_refused() -> None:
     assert refused.value.fix == "def identify(self): return {..., 'size': what tells it by value}"
 
 
-def test_a_foreign_stage_is_told_by_its_class_and_settings() -> None:
-    """Golden: the fingerprint of a stage of it; another constant in its function is another stage; its own word goes first."""
-    one, two = (pt.apply.doc_score(lambda _, k=k: k) for k in (1.0, 2.0))
-    told = identify_any(one)
-    assert told == {
-        "class": "pyterrier.apply_base.ApplyDocumentScoringTransformer",
-        "settings": fingerprint(Stage("any name", (one,))),
-    }
-    assert identify_any(two) != told
+def test_a_foreign_stage_is_told_by_its_user() -> None:
+    """Golden: its class and the user's words, and nothing that is guessed; its own word goes first, and the user's beside it."""
+    one = pt.apply.doc_score(lambda _: 1.0)
+    told = identify_any(one, "ones, v1")
+    assert told == {"class": "pyterrier.apply_base.ApplyDocumentScoringTransformer", "identity": "ones, v1"}
     assert identify(one) == {"class": told["class"]}
-    two.identify = lambda: {"mine": "v2"}
-    assert identify_any(two) == {"mine": "v2"}
+    with pytest.raises(PipelineError, match=r"the scores of stage .* cannot be kept: it has no method identify"):
+        identify_any(one)
+    one.identify = lambda: {"mine": "v2"}
+    assert identify_any(one) == {"mine": "v2"}
+    assert identify_any(one, "more") == {"mine": "v2", "identity": "more"}
+
+
+@pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "int8"])
+def test_below_fp32_the_device_and_the_batches_count(model: Path, make: Callable[..., Reranker], precision: str) -> None:
+    """Where they show in a score they tell it: the kind of device, and the budget, told or by default; in fp32 neither does."""
+    kind = {"bf16": "cpu", "fp16": "cuda", "int8": "cpu"}[precision]
+    before = make(model, precision=precision, device=kind).identify()
+    default = {"cpu": 2048, "cuda": 32768}[kind]
+    assert (before["device"], before["batch_tokens"]) == (kind, str(default))
+    assert make(model, precision=precision, device=kind, batch_tokens=default).identify() == before
+    assert make(model, precision=precision, device=kind, batch_tokens=100).identify() == {**before, "batch_tokens": "100"}
+    assert make(model, precision="bf16", device="cuda:1").identify() == make(model, precision="bf16", device="cuda").identify()
+    assert make(model, precision="bf16", device="cuda").identify() != make(model, precision="bf16", device="cpu").identify()
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    assert make(model, precision="bf16").identify() == make(model, precision="bf16", device=here).identify()
+    assert make(model, device="cpu", batch_tokens=9).identify() == make(model, device="cuda").identify() == make(model).identify()

@@ -9,19 +9,21 @@ from pathlib import Path
 import pandas as pd
 import pyterrier as pt
 import pytest
-from duellists import Duellist
+from duellists import Asked, Duellist
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judges import Judge, Log
+from judges import Judge as ForeignJudge
+from judges import Log
 from storing import MEMORY
 from toys import FakeClock, ToyRetriever, topics
 
 from pt_cascade import Cascade
-from pt_cascade.errors import PipelineError, StageError
+from pt_cascade.errors import CascadeWarning, PipelineError, StageError
 from pt_cascade.execution import scoring, sheets
 from pt_cascade.execution.scoring import score
 from pt_cascade.execution.timing import profile
 from pt_cascade.stages.cached import cached
+from pt_cascade.stages.identity import identify
 from pt_cascade.stages.store import ScoreStore
 
 FIRST = ToyRetriever(docs=12, levels=3)
@@ -41,6 +43,14 @@ def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sheets, "settle", lambda _, habit, __: habit)
 
 
+class Judge(ForeignJudge):
+    """A judge that says what it is: its class and settings."""
+
+    def identify(self) -> dict[str, str]:
+        """Tell it by value."""
+        return identify(self)
+
+
 @dataclass(frozen=True)
 class Company(pt.Transformer):
     """A re-ranker that takes itself for pointwise, and scores by how many rows it is given."""
@@ -49,6 +59,10 @@ class Company(pt.Transformer):
     documents = "same"
     depends = "point"
     stage_name = "company"
+
+    def identify(self) -> dict[str, str]:
+        """Tell it by its class."""
+        return identify(self)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Score by the number of rows."""
@@ -145,7 +159,9 @@ def test_a_kept_stage_and_the_stage_itself_share_a_column(tmp_path: Path) -> Non
 
 def test_what_nobody_knows_is_not_kept(tmp_path: Path) -> None:
     """A stage that does not say what its scores depend on is refused, with the line that says it; then it is kept."""
-    pipeline = FIRST % 5 >> pt.apply.doc_score(lambda row: float(len(row["docno"])))
+    length = pt.apply.doc_score(lambda row: float(len(row["docno"])))
+    length.identify = lambda: {"class": "length"}
+    pipeline = FIRST % 5 >> length
     with pytest.raises(
         PipelineError, match="nobody knows whether the scores of stage 'doc_score' depend on query and document"
     ) as refused:
@@ -154,6 +170,95 @@ def test_what_nobody_knows_is_not_kept(tmp_path: Path) -> None:
     told = Cascade.of(pipeline).with_stage("doc_score", depends="point")
     score(told, topics(2), store=tmp_path / "kept")
     assert [file.name[:10] for file in (tmp_path / "kept").iterdir()] == ["doc_score-"]
+
+
+def test_a_foreign_stage_is_run_and_not_kept(tmp_path: Path) -> None:
+    """Nobody guesses what it is: one warning names all of them, with the line that keeps them; the others are kept."""
+    pipeline = FIRST % 8 >> ForeignJudge(2) % 5 >> Judge(1) % 4 >> pt.apply.doc_score(lambda row: float(len(row["docno"])))
+    with pytest.warns(
+        CascadeWarning, match=r"stage\(s\) 'judge', 'doc_score' are not kept: .*cached\(stage, 'path', identity="
+    ) as said:
+        table = score(pipeline, topics(2), store=tmp_path / "kept")
+    assert sum("are not kept" in str(one.message) for one in said) == 1
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    pd.testing.assert_frame_equal(table.frame, score(pipeline, topics(2)).frame)
+
+
+@pytest.mark.usefixtures("_no_probes")
+def test_a_foreign_stage_that_its_user_keeps_is_kept_there(tmp_path: Path) -> None:
+    """Wrapped with words, it needs no warning, and another table asks only for what is new."""
+    judge = ForeignJudge(1, log=Log())
+    kept = cached(judge, tmp_path / "own", identity="judge v1")
+    score(FIRST % 4 >> kept % 2, topics(2), store=tmp_path / "kept")
+    score(FIRST % 8 >> kept % 2, topics(2), store=tmp_path / "kept")
+    assert len(judge.log.asked) == len({*judge.log.asked}) == 2 * 8
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+@settings(max_examples=4)
+@given(
+    st.sampled_from(["keeps", "sorts"]),
+    st.sampled_from(["rows", "rank"]),
+    st.lists(st.tuples(st.integers(2, 8), st.integers(2, 5)), min_size=2, max_size=3),
+)
+def test_a_table_of_duels_is_the_same_with_kept_ones(rows: str, ties: str, depths: list[tuple[int, int]]) -> None:
+    """Frame, duels, columns and replays, bit for bit, at other depths and when all is kept; oracle: the table without a store."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        for k1, k2 in (*depths, *depths):
+            pipeline = FIRST % k1 >> Judge(1, 2) % k2 >> Duellist("sym-sum", 1, 3, rows, ties)
+            ours, plain = score(pipeline, topics(3), store=folder), score(pipeline, topics(3))
+            pd.testing.assert_frame_equal(ours.frame, plain.frame)
+            assert (ours.columns, ours.paths, [*ours.duels]) == (plain.columns, plain.paths, ["duellist"])
+            for part in ("first", "second", "p"):
+                assert getattr(ours.duels["duellist"], part).tobytes() == getattr(plain.duels["duellist"], part).tobytes()
+            pd.testing.assert_frame_equal(ours.replay((k1, k2, None)), plain.replay((k1, k2, None)))
+
+
+@pytest.mark.usefixtures("_no_probes")
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_no_two_documents_are_compared_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deeper, over more topics, in another cascade, with another aggregation: only new comparisons; less deep: none at all."""
+    monkeypatch.setattr(scoring, "check_comparison", lambda *_: True)
+    log, counts = Asked(), []
+    for pipeline, queries in (
+        (FIRST % 4 >> Duellist(log=log) % 3, 2),
+        (FIRST % 8 >> Duellist(log=log) % 3, 2),
+        (FIRST % 8 >> Judge(2) % 5 >> Duellist("max", log=log), 4),
+        (FIRST % 3 >> Duellist("sum", log=log), 4),
+    ):
+        score(pipeline, topics(queries), store=tmp_path / "kept")
+        counts.append(len(log.duels))
+    assert len({*log.duels}) == len(log.duels) == counts[-1]
+    assert counts[0] < counts[1] < counts[2] == counts[3]
+    [file] = (tmp_path / "kept").glob("duellist-duels-*.sqlite")
+    assert ScoreStore(str(file), {}).count() == counts[-1]
+
+
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_comparisons_are_looked_after_live(tmp_path: Path) -> None:
+    """All is kept, yet the stage itself is asked again in other company, and ranks a few documents itself."""
+    log = Asked()
+    pipeline = FIRST % 8 >> Duellist(log=log) % 3
+    score(pipeline, topics(3), store=tmp_path / "kept")
+    before, live = len(log.duels), log.live
+    score(pipeline, topics(3), store=tmp_path / "kept", folder=tmp_path / "chunks")
+    assert 0 < len(log.duels) - before <= 96 * 2
+    assert log.live > live
+
+
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_a_crash_keeps_what_was_compared(tmp_path: Path) -> None:
+    """The third query fails: what was compared before is kept, and not asked for again."""
+    duellist = Duellist(log=Asked())
+    duellist.log.fail_on("q2")
+    with pytest.raises(StageError, match="out of memory"):
+        score(FIRST % 6 >> duellist, topics(4), batch_size=1, folder=tmp_path / "one", store=tmp_path / "kept")
+    [file] = (tmp_path / "kept").iterdir()
+    kept = ScoreStore(str(file), {}).count()
+    assert kept > 0
+    score(FIRST % 6 >> duellist, topics(4), folder=tmp_path / "two", store=tmp_path / "kept")
+    assert ScoreStore(str(file), {}).count() > kept
 
 
 def test_a_pipeline_from_results_keeps_its_first_stage(tmp_path: Path) -> None:

@@ -244,10 +244,10 @@ def test_a_ranking_that_does_not_follow_from_the_answers_is_found_out() -> None:
 ANSWERS = {
     "above 1": (
         lambda *given: given[-1] + 2,
-        r"\d+ of \d+ comparison\(s\) gave no probability: qid 'q0': p\('d\d+' beats 'd\d+'\) is [23]",
+        r"'duellist' gave .*: \d+ of \d+ are not between 0 and 1, e.g. qid 'q0': p\('d\d+' beats 'd\d+'\) is [23]",
     ),
-    "no number": (lambda *given: given[-1] * np.nan, r"gave no probability: .* is nan"),
-    "too few": (lambda *given: given[-1][1:], r"it gave shape \(\d+,\) for \d+ comparison\(s\)"),
+    "no number": (lambda *given: given[-1] * np.nan, r"are not between 0 and 1, e.g. .* is nan"),
+    "too few": (lambda *given: given[-1][1:], r"their shape is \(\d+,\), expected \(\d+,\)"),
     "failing": (lambda *_: 1 / 0, r"failed on \d+ comparison\(s\): .* raised ZeroDivisionError"),
 }
 

@@ -18,12 +18,15 @@ from test_pairs_replay import LASTS, WINS, make_table
 from test_sweeps import CUTOFF, FIRST, JUDGES, MEASURES
 from toys import ToyRetriever
 
+from pt_cascade.analysis import orders, surfaces
 from pt_cascade.analysis.grids import grid
 from pt_cascade.analysis.sweeps import Sweep, sweep
 from pt_cascade.errors import SweepError, TableError
 from pt_cascade.execution.executor import run
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from pt_cascade.analysis.cutoffs import Tail
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # cut-offs that cannot cut are tried, too
@@ -183,3 +186,29 @@ def test_the_default_grid_of_another_path_reaches_as_deep_as_its_duels() -> None
     lacking = replace(make_table(wins, bm25=[4, 3, 2, 1], bi=[4, 1, 2, 3]), paths=table.paths)
     assert lacking.covers((4, 2, None))
     assert sweep(lacking, qrels, ["RR"]).grid.vectors[:, :2].max(axis=0).tolist() == [2, 2]
+
+
+def test_what_a_table_works_out_it_works_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Duels are put in order once for a path and a way to evaluate, and how deep a table reaches is found once, whoever asks."""
+    calls: list[str] = []
+
+    def count(module: ModuleType, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, **options: calls.append(name) or real(*given, **options))
+
+    count(orders, "arrange")
+    count(surfaces, "reach")
+    table = make_table(WINS, bm25=[3, 2, 1])
+    qrels = pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
+    for cutoffs in ((3, None), (2, 1)):
+        assert table.covers(cutoffs)
+        assert len(table.replay(cutoffs))
+    got = sweep(table, qrels, ["RR", "Bpref"])
+    assert calls == ["arrange", "reach"]
+    got.recall("duo")
+    got.replayer.only(0).with_labels(got.replayer.labels).reach  # noqa: B018 - is it asked?
+    assert calls == ["arrange", "reach"]
+    sweep(table, qrels, ["RR"], grid=[(3, None)], by_rank=True)
+    assert calls == ["arrange", "reach", "arrange"]
+    assert replace(table, about={}).replay((3, None)).equals(table.replay((3, None)))
+    assert calls[3:] == ["arrange"]  # another table is another

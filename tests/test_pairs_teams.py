@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tabling import make_qrels
 from test_pairs_replay import HOWS, make_table
 
-from pt_cascade.analysis.bouts import arrange, find_unmet, tally
+from pt_cascade.analysis.bouts import arrange, tally
 from pt_cascade.analysis.compiling import compiled, forget_older
 from pt_cascade.analysis.cutoffs import NO_CUT
-from pt_cascade.analysis.duels import Duels
+from pt_cascade.analysis.duels import Duels, find_unmet
 from pt_cascade.analysis.preferences import aggregate
 from pt_cascade.analysis.sweeps import sweep
 from pt_cascade.analysis.teams import gather, line_up, sit_down
@@ -141,3 +141,13 @@ def test_what_numba_keeps_is_dropped_when_a_file_it_calls_is_newer(tmp_path: Pat
         os.utime(tmp_path / "other.py", (age, age))
         forget_older(add, other)
         assert len(list(Path(add.stats.cache_path).glob("test_pairs_teams.*.nbi"))) == kept
+
+
+@settings(max_examples=60)
+@given(st.sets(st.tuples(*[st.integers(0, 6)] * 2)), st.lists(st.tuples(*[st.integers(0, 9)] * 2)))
+def test_what_was_not_fought_is_found(fought: set[tuple[int, int]], asked: list[tuple[int, int]]) -> None:
+    """Oracle: a set of pairs; duels of no documents, and documents beyond all that fought, are none."""
+    known = np.array(sorted(fought), np.int64).reshape(-1, 2)
+    wanted = np.array(asked, np.int64).reshape(-1, 2)
+    unmet = find_unmet(Duels("sum", known[:, 0], known[:, 1], np.zeros(len(known))), wanted[:, 0], wanted[:, 1])
+    assert unmet.tolist() == [n for n, pair in enumerate(asked) if pair not in fought]

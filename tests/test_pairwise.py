@@ -17,7 +17,7 @@ from toys import toss
 
 from pt_cascade import Cascade
 from pt_cascade.analysis.preferences import FIXED, Aggregation, aggregate
-from pt_cascade.errors import StageError
+from pt_cascade.errors import FrameError, StageError
 from pt_cascade.stages.pairwise import PairReranker, list_pairs
 
 RESULTS = st.lists(st.tuples(st.sampled_from("pqr"), st.integers(0, 30)), unique=True, max_size=14).map(
@@ -96,6 +96,17 @@ def test_answers_that_are_kept_give_any_subset(results: pd.DataFrame, data: st.D
             assert out.loc[out["qid"] == qid, "score"].tolist() == aggregate(kept, how).tolist()
 
 
+def test_a_row_without_a_query_is_refused() -> None:
+    """It is of no query, so it cannot be compared with anything: it is counted and named."""
+    rows = frame(("q", "a"), ("q", "b"), ("q", "c")).assign(qid=["q", None, "q"])
+    with pytest.raises(FrameError) as caught:
+        ToyDuo().transform(rows)
+    assert str(caught.value) == (
+        "stage 'toy_duo' cannot tell which documents to compare: qid is missing in 1 of 3 row(s), first docno 'b'. "
+        'Fix: results.dropna(subset=["qid"])'
+    )
+
+
 @given(st.lists(st.sampled_from(["1", "2", "3"]), max_size=12))
 def test_pairs_are_the_permutations_of_each_query(qid: list[str]) -> None:
     """Golden pairs from itertools, for text and for a column."""
@@ -157,8 +168,9 @@ def test_a_copy_carries_its_arguments() -> None:
         (lambda size: np.full((size, 1), 0.5), r"their shape is \(6, 1\), expected \(6,\)"),
         (
             lambda size: np.r_[np.full(size - 2, 0.5), np.nan, -3.0],
-            r"2 of 6 are not between 0 and 1, e\.g\. qid q: p\(c beats a\) is nan; qid q: p\(c beats b\) is -3\.0",
+            r"2 of 6 are not between 0 and 1, e\.g\. qid 'q': p\('c' beats 'a'\) is nan; qid 'q': p\('c' beats 'b'\) is -3\.0",
         ),
+        (lambda size: ["likely"] * size, "they are no numbers: could not convert string to float: 'likely'"),
     ],
 )
 def test_answers_that_are_no_probabilities_are_refused(answer: Any, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:

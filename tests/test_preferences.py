@@ -203,3 +203,25 @@ def test_what_is_no_probability_is_refused(how: Aggregation, wrong: float) -> No
         said = f"some probabilities that one document beats another are none: 1 of 1, first {wrong}; expected 0 to 1"
         for p_ij, p_ji in ((wrong, 0.5), (0.5, wrong)):
             assert refused(lambda pair=(p_ij, p_ji): to_terms(*np.array(pair)[:, None], how)) == said
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_plain_lists_are_added_up_as_well(how: Aggregation) -> None:
+    """A list of lists scores as the array of it."""
+    assert aggregate([[0.5, 0.75], [0.25, 0.5]], how).tolist() == aggregate(np.array([[0.5, 0.75], [0.25, 0.5]]), how).tolist()
+
+
+@pytest.mark.parametrize(
+    ("wins", "problem"),
+    [
+        (np.ones((2, 3)), "their shape is (2, 3), expected (n, n): each document's against each"),
+        (np.ones((3, 2)), "their shape is (3, 2), expected (n, n): each document's against each"),
+        ([0.5, 0.5], "their shape is (2,), expected (n, n): each document's against each"),
+        ([["a", "b"], ["c", "d"]], "they are no numbers: could not convert string to float: 'a'"),
+    ],
+)
+def test_what_is_no_square_is_refused(wins: Any, problem: str) -> None:
+    """Said at once, not as an error of an index."""
+    with pytest.raises(PipelineError) as caught:
+        aggregate(wins, "sum")
+    assert str(caught.value) == f"these wins cannot be added up: {problem}"

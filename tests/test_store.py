@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import pickle
 import re
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 from storing import GROUPS, IDENTITY, MEMORY
 
 from pt_cascade.errors import StoreError
-from pt_cascade.stages import store_files
+from pt_cascade.stages import store_files, store_opening
 from pt_cascade.stages.store import ScoreStore
 
 SCORES = st.one_of(
@@ -77,10 +79,12 @@ def test_what_is_put_is_had_back(puts: list[dict[tuple[int, int], float]], other
 
 
 def test_the_file_is_plain_sqlite(store: ScoreStore) -> None:
-    """Golden: Python's own sqlite3 reads the three scores, the identity, and that the file is in WAL mode."""
+    """Golden: Python's own sqlite3 reads the three scores, by salted groups, the identity, and that the file is in WAL mode."""
     file = sqlite3.connect(store.path)
     rows = file.execute("SELECT key, item, score FROM scores JOIN groups ON id = owner ORDER BY score").fetchall()
-    assert rows == [(GROUPS[1], 1, -1.0), (GROUPS[0], 1, 0.25), (GROUPS[0], 2, 0.5)]
+    salt = bytes.fromhex(file.execute("SELECT value FROM about WHERE name = 'salt'").fetchone()[0])
+    first, second = (hashlib.blake2b(group, digest_size=16, salt=salt).digest() for group in GROUPS[:2])
+    assert rows == [(second, 1, -1.0), (first, 1, 0.25), (first, 2, 0.5)]
     assert file.execute("SELECT value FROM about WHERE name = 'identity'").fetchone() == ('{"class": "toy"}',)
     assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     file.close()
@@ -117,7 +121,7 @@ def _other(path: Path) -> None:
 def _newer(path: Path) -> None:
     put(ScoreStore(str(path), IDENTITY), {(0, 1): 0.5})
     file = sqlite3.connect(path)
-    file.execute("PRAGMA user_version = 2")
+    file.execute("PRAGMA user_version = 3")
     file.close()
 
 
@@ -127,7 +131,7 @@ def _newer(path: Path) -> None:
         (_garble, "it is no SQLite file"),
         (Path.touch, "it is no SQLite file"),
         (_other, "it is an SQLite file of something else"),
-        (_newer, "its format is 2, expected 1: another version of pt_cascade made it"),
+        (_newer, "its format is 3, expected 2: another version of pt_cascade made it"),
     ],
 )
 def test_what_is_not_ours_is_refused_and_not_touched(tmp_path: Path, make: object, problem: str) -> None:
@@ -151,6 +155,7 @@ def test_scores_of_another_stage_are_refused(store: ScoreStore) -> None:
     for use in (lambda: get(other, [(0, 1)]), lambda: put(other, {(0, 9): 0.5}), lambda: other.note("a", "b")):
         with pytest.raises(StoreError, match=r"are of another stage: its model is not told, expected files 12ab\. Fix: cached"):
             use()
+    assert repr(other) == f"ScoreStore('{store.path}': the scores in {store.path} are of another stage, {store.size()} bytes)"
     assert (store.count(), list(store.notes())) == (3, ["identity"])
     assert ScoreStore(store.path, {}).count() == 3
 
@@ -169,9 +174,72 @@ def test_a_damaged_file_is_told_with_the_way_out(store: ScoreStore) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:100] + bytes(255 - byte for byte in whole[100:]))
     with pytest.raises(
-        StoreError, match=r"cannot be used: DatabaseError: .*malformed. Fix: rm .*scores.sqlite, or bring back a copy"
+        StoreError, match=r"DatabaseError: .*malformed. Fix: bring back a copy, or rm -f (.*scores.sqlite) \1-wal \1-shm$"
     ):
         get(store, [(0, 1)])
+
+
+DAMAGE = {
+    "a score that is text": "UPDATE scores SET score = 'high'",
+    "a score in text": "UPDATE scores SET score = '0.5'",
+    "a whole number": "UPDATE scores SET score = 1",
+    "an infinite score": "UPDATE scores SET score = 9e999",
+    "a score in bytes": "UPDATE scores SET score = x'80'",
+    "no salt": "DELETE FROM about WHERE name = 'salt'",
+    "half a salt": "UPDATE about SET value = '00' WHERE name = 'salt'",
+    "a salt that is none": "UPDATE about SET value = 'salt' WHERE name = 'salt'",
+    "a salt in bytes": "UPDATE about SET value = x'80' WHERE name = 'salt'",
+    "an identity that is no JSON": "UPDATE about SET value = '{' WHERE name = 'identity'",
+    "an identity that is a list": "UPDATE about SET value = '[1]' WHERE name = 'identity'",
+    "an identity in bytes": "UPDATE about SET value = x'ff' WHERE name = 'identity'",
+    "an identity that is no text": "UPDATE about SET value = CAST(x'ff' AS TEXT) WHERE name = 'identity'",
+    "no table": "DROP TABLE groups",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_content_that_nobody_put_there_is_told(store: ScoreStore, damage: str) -> None:
+    """Whatever is wrong with it: an error of ours with the way out, and no score."""
+    file = sqlite3.connect(store.path)
+    file.execute(DAMAGE[damage])
+    file.commit()
+    file.close()
+    with pytest.raises(StoreError, match=r"scores.sqlite cannot be used: .*Fix: bring back a copy, or rm -f .*"):
+        get(store, [(0, 1), (1, 1)])
+
+
+def test_a_path_is_fixed_when_the_store_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to where the process is then, or to its home; bytes, too, of which some are no UTF-8."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    stores = [ScoreStore(path, IDENTITY) for path in ("here", "~/there", b"by\xff" + b"tes")]
+    monkeypatch.chdir("/")
+    for number, one in enumerate(stores):
+        put(one, {(0, 1): float(number)})
+        assert get(one, [(0, 1)]).tolist() == [number]
+    files = {os.fsencode(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    assert files == {b"here", b"home/there", b"by\xfftes"}
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Makers take turns by a lock file, of which nothing stays; a lock that is never taken away is told."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, "not here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(store_opening, "PATIENCE", 0.05)
+    store = ScoreStore(str(tmp_path / "scores"), IDENTITY)
+    lock = tmp_path / ".scores.lock"
+    lock.touch()
+    with pytest.raises(StoreError, match=r".scores.lock is never taken away: who made it was killed. Fix: rm .*lock"):
+        put(store, {(0, 1): 0.5})
+    lock.unlink()
+    with ThreadPoolExecutor(4) as pool:
+        [*pool.map(lambda n: put(store, {(n, 1): n / 7}), range(4))]
+    assert get(store, [(n, 1) for n in range(4)]).tolist() == [n / 7 for n in range(4)]
+    assert [file.name for file in tmp_path.iterdir()] == ["scores"]
 
 
 def test_a_batch_that_fails_half_way_leaves_nothing(store: ScoreStore) -> None:
@@ -188,7 +256,7 @@ def test_a_batch_that_fails_half_way_leaves_nothing(store: ScoreStore) -> None:
 
 def test_a_writer_waits_and_then_says_so(store: ScoreStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one writes for longer than anybody waits: an error that says what to do; readers are not held up."""
-    monkeypatch.setattr(store_files, "_PATIENCE", 0.01)
+    monkeypatch.setattr(store_opening, "PATIENCE", 0.01)
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match=r"database is locked\. Fix: wait until the other process is done"):
@@ -196,6 +264,49 @@ def test_a_writer_waits_and_then_says_so(store: ScoreStore, monkeypatch: pytest.
     assert get(store, [(0, 1)]).tolist() == [0.25]
     other.close()
     put(store, {(5, 6): 1.0})
+
+
+@pytest.fixture
+def left(store: ScoreStore) -> Path:
+    """A place where a file was removed, and not what lay beside it: what was written last, as a killed process leaves it."""
+    path = Path(store.path)
+    with store.hold():
+        put(store, {(0, 7): 7.0})
+        for end in ("-wal", "-shm"):
+            shutil.copy(f"{path}{end}", f"{path}{end}.copy")
+    path.unlink()
+    for end in ("-wal", "-shm"):
+        Path(f"{path}{end}.copy").rename(f"{path}{end}")
+    return path
+
+
+def test_no_file_is_made_beside_what_is_left_of_another(left: Path) -> None:
+    """SQLite would take the old log for a part of the new file: so it is refused, with the line that clears the place."""
+    for identity in (IDENTITY, {"class": "other"}):
+        store = ScoreStore(str(left), identity)
+        with pytest.raises(
+            StoreError, match=r"no scores can be kept in .*: .*scores.sqlite-wal and .*-shm is left of a file"
+        ) as refused:
+            put(store, {(0, 1): 1.0})
+        assert np.isnan(get(store, [(0, 7)])).all()
+    command = str(refused.value.fix).partition("or ")[2]
+    assert command == f"rm -f {left}-wal {left}-shm"
+    subprocess.run(command.split(), check=True)
+    put(store, {(0, 1): 1.0})
+    assert get(store, [(0, 1), (0, 7)])[:1].tolist() == [1.0]
+
+
+def test_a_log_of_another_file_answers_for_nothing(left: Path) -> None:
+    """If somebody puts a file beside it all the same, no score of the old one is taken for one of the new one."""
+    new = ScoreStore(str(left.parent / "new"), {"class": "other"})
+    put(new, {(0, 1): 1.0})
+    Path(new.path).rename(left)
+    try:
+        found = get(ScoreStore(str(left), new.identity), [(0, 1), (0, 7)])
+    except StoreError:
+        return
+    assert found[0] == 1.0 or np.isnan(found[0])
+    assert np.isnan(found[1])
 
 
 def test_notes_are_replaced(store: ScoreStore) -> None:
@@ -256,6 +367,16 @@ def test_processes_may_make_and_write_a_store_at_once(tmp_path: Path) -> None:
     assert (found == writer + np.arange(50) / 100).all()
 
 
+@pytest.mark.parametrize(("task", "batches"), [("threads", 60), ("forks", 150), ("users", 80)])
+def test_who_else_writes_does_not_matter(tmp_path: Path, task: str, batches: int) -> None:
+    """Threads beside another process, children of a process that holds the file, three users of a stage: no commit is lost.
+
+    Each failed, with lost commits or a malformed file, while the header was read by other means than SQLite's at every call, and
+    while a child took over what was held open.
+    """
+    start(task, tmp_path / "scores", batches)
+
+
 def test_a_killed_process_loses_at_most_its_last_batch(tmp_path: Path) -> None:
     """Killed 10 times while it scores and writes: what it was asked for before its last batch is there, whole and right."""
     _check_kills(start("killed", tmp_path / "scores", 10))
@@ -272,6 +393,14 @@ def _check_kills(said: str) -> None:
 def test_a_process_killed_many_times_loses_at_most_its_last_batch(tmp_path: Path) -> None:
     """The same 500 times, into one file."""
     _check_kills(start("killed", tmp_path / "scores", 500))
+
+
+def test_a_file_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails half way, here by words that SQLite does not know: neither it nor its log stays beside its place."""
+    monkeypatch.setattr(store_files, "_FIRST_GROUP", "INSERT INTO absent VALUES (1)")
+    with pytest.raises(StoreError, match=r"cannot be used: OperationalError: no such table: absent"):
+        put(ScoreStore(str(tmp_path / "scores"), IDENTITY), {(0, 1): 0.5})
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hypothesis.extra.numpy import arrays
 from pt_cascade import Cascade
 from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError, StageError
 from pt_cascade.stages import bi_encoder, build_vectors, cross_encoder, late_interaction, mono_t5
+from pt_cascade.stages.dense import dense
 from pt_cascade.stages.encoders import Encoder
 from pt_cascade.stages.late_interaction import max_sim
 from pt_cascade.stages.vectors import open_vectors
@@ -290,9 +291,7 @@ def test_other_vectors_are_not_taken_for_ours(minilm: str, folder: Path) -> None
     assert build_vectors(docs, minilm, folder, tokens=True, max_length=64) == folder
     with pytest.raises(CascadeError) as error:
         build_vectors(docs, minilm, folder, max_length=32)
-    assert str(error.value) == (
-        f"there are other vectors already: {folder} was made with max_length 64, not 32. Fix: rm -r {folder}"
-    )
+    assert str(error.value) == (f"there are other vectors already: they were made with max_length 64, not 32. Fix: rm -r {folder}")
 
 
 DAMAGE = {
@@ -311,8 +310,28 @@ def test_damaged_vectors_are_told(name: str, folder: Path, minilm: str, tmp_path
     """A file that is cut short or overwritten is an error that names the folder, not a wrong score."""
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / name).write_bytes(DAMAGE[name])
-    with pytest.raises(MissingError, match=r"these vectors are damaged: .*copy: "):
+    with pytest.raises(MissingError, match=r"these vectors are damaged: .*copy: .*Fix: rm -r .*copy, and build_vectors again"):
         (late_interaction if name.startswith("tokens") else bi_encoder)(**stage_arguments(name, copy, minilm)).transform(RESULTS)
+
+
+@pytest.mark.parametrize("told", ["[1]", "null", '"x"', "[]", "3"])
+def test_an_encoder_json_that_tells_nothing_is_damage(told: str, folder: Path, tmp_path: Path) -> None:
+    """JSON that is no table of words is damage, not a crash, and not a folder of an unknown maker."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "encoder.json").write_text(told)
+    for stage in (bi_encoder, dense):
+        with pytest.raises(MissingError, match=r"these vectors are damaged: .*copy: "):
+            stage(copy)
+
+
+def test_nobody_is_told_to_delete_a_foreign_index(folder: Path, minilm: str, tmp_path: Path) -> None:
+    """Damage in a FlexIndex that build_vectors did not make is no reason to delete it."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "encoder.json").unlink()
+    (copy / "pt_meta.json").write_text("{")
+    with pytest.raises(MissingError) as error:
+        bi_encoder(copy, model=minilm).transform(RESULTS)
+    assert error.value.fix == "make this FlexIndex again"
 
 
 def stage_arguments(name: str, folder: Path, model: str) -> dict[str, object]:

@@ -3,7 +3,9 @@
     python experiments/benchmarks/store.py [--quick] [--queries N] [--documents N] [--repeats N]
 
 Both stand before the same scorer, which only looks its scores up, so that what is timed is the keeping. ScorerCache keeps all
-that a call asked for in one commit at its end; ours commits each micro-batch, here of the default size and of a whole call.
+that a call asked for in one commit at its end; ours commits each micro-batch, here of the default size and of a whole call. Ours
+hashes each different text once, so that the same is measured where no two rows have one text: queries of a thousand documents of
+their own, and one query of all.
 """
 
 from __future__ import annotations
@@ -44,22 +46,29 @@ class Known(pt.Transformer):  # type: ignore[misc]
     depends = "point"
     stage_name = "known"
 
+    def identify(self) -> dict[str, str]:
+        """Say what it is."""
+        return {"class": "known"}
+
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Take the scores."""
         return pt.model.add_ranks(inp.assign(score=inp["true"].astype(float)))
 
 
-def candidates(queries: int, documents: int, words: int = 60) -> pd.DataFrame:
+def candidates(queries: int, documents: int, words: int = 60, *, distinct: bool = False) -> pd.DataFrame:
     """Make results: for each query some documents of a collection five times as large.
 
     Args:
         queries: How many.
         documents: Of each query.
         words: Of a document; a passage of MS MARCO has about 60.
+        distinct: Whether each query has documents of its own.
     """
     random = np.random.default_rng(0)
-    texts = np.array([f"{n} " + "passage " * words for n in range(5 * documents)], object)
-    found = np.concatenate([random.permutation(5 * documents)[:documents] for _ in range(queries)])
+    size = documents * (queries if distinct else 5)
+    texts = np.array([f"{n} " + "passage " * words for n in range(size)], object)
+    some = [np.arange(size)] if distinct else [random.permutation(size)[:documents] for _ in range(queries)]
+    found = np.concatenate(some)
     number = np.repeat(np.arange(queries), documents)
     return pd.DataFrame(
         {
@@ -95,22 +104,24 @@ def run_round(results: pd.DataFrame, folder: Path) -> dict[str, tuple[float, flo
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        small, large = cached(Known(), folder / "small"), cached(Known(), folder / "large", batch_size=len(results))
+        reads = ("text", "docno")
+        small = cached(Known(), folder / "small", reads=reads)
+        large = cached(Known(), folder / "large", reads=reads, batch_size=len(results))
         theirs = ScorerCache(str(folder / "theirs"), Known())
         stages = {"micro-batches": small, "one batch": large, "theirs": theirs}
         times = {f"write {name}": seconds(lambda stage=stage: stage.transform(results)) for name, stage in stages.items()}
         times |= {f"read {name}": seconds(lambda stage=stage: stage.transform(results)) for name, stage in stages.items()}
         theirs.close()
-    keys, store = pair_keys(results, ("text", "docno"), ""), ScoreStore(str(folder / "bare"), {"class": "known"})
+    keys, store = pair_keys(results, reads, ""), ScoreStore(str(folder / "bare"), {"class": "known"})
     bare = (keys.groups, keys.group, keys.item)
     times["put"] = seconds(lambda: store.put(*bare, results["true"].to_numpy()))
     times["get"] = seconds(lambda: store.get(*bare))
     return times
 
 
-def measure(queries: int, documents: int, repeats: int) -> None:
+def measure(queries: int, documents: int, repeats: int, *, distinct: bool = False) -> None:
     """Take turns, and print medians."""
-    results = candidates(queries, documents)
+    results = candidates(queries, documents, distinct=distinct)
     rounds, sizes = [], {}
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as name:
@@ -119,7 +130,8 @@ def measure(queries: int, documents: int, repeats: int) -> None:
             sizes = {"ours": (folder / "small").stat().st_size, "theirs": (folder / "theirs" / "db.sqlite3").stat().st_size}
     took = {name: [statistics.median(one[name][kind] for one in rounds) for kind in (0, 1)] for name in rounds[0]}
     rate = {name: [len(results) / one for one in both] for name, both in took.items()}
-    print(f"{queries} queries x {documents} documents, {len(results)} synthetic scores, medians of {repeats} rounds; a second:")
+    texts = f"{results['text'].nunique()} different texts"
+    print(f"{queries} queries x {documents} documents, {texts}, {len(results)} synthetic scores; medians of {repeats}, a second:")
     for name, (wall, cpu) in rate.items():
         print(f"  {name:20} {wall:12,.0f} by the clock {cpu:12,.0f} of processor time")
     micro = 1e6 / len(results)
@@ -128,7 +140,7 @@ def measure(queries: int, documents: int, repeats: int) -> None:
         ("keep, one commit", "write one batch", "write theirs", 0.0),
         ("answer from kept scores", "read micro-batches", "read theirs", 0.0),
     ):
-        tell(Line("store", what, PEER, micro * took[ours][0], micro * took[peer][0], "us a score", aim))
+        tell(Line("store", f"{what}, {texts}", PEER, micro * took[ours][0], micro * took[peer][0], "us a score", aim))
     tell(Line("store", "size on the disk", PEER, sizes["ours"] / len(results), sizes["theirs"] / len(results), "bytes a score"))
 
 
@@ -150,7 +162,11 @@ def show_differences() -> None:
                 try:
                     for scorer in (Known(), pt.apply.doc_score(lambda _: 7.0))[: 1 + case.startswith("another")]:
                         path = f"{folder}/kept"
-                        stage = cached(scorer, path, depends="point") if name == "ours" else ScorerCache(path, scorer)
+                        stage = (
+                            cached(scorer, path, identity=f"{scorer!r}", depends="point")
+                            if name == "ours"
+                            else ScorerCache(path, scorer)
+                        )
                         out = stage.transform(results)
                     right = (out["score"] == (7.0 if case.startswith("another") else results["true"])).all()
                     said.append(f"{name}: {'right' if right else 'WRONG scores'}")
@@ -167,7 +183,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    measure(30 if arguments.quick else arguments.queries, arguments.documents, 1 if arguments.quick else arguments.repeats)
+    queries, repeats = (30, 1) if arguments.quick else (arguments.queries, arguments.repeats)
+    measure(queries, arguments.documents, repeats)
+    measure(16, 1000, repeats, distinct=True)
+    measure(1, 100_000 // (10 if arguments.quick else 1), repeats, distinct=True)
     show_differences()
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} cores; " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)

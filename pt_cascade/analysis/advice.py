@@ -11,7 +11,6 @@ from pt_cascade.analysis.bootstrap import Estimate, estimate, queries_needed
 from pt_cascade.analysis.contests import Contest
 from pt_cascade.analysis.cutoffs import as_cutoffs
 from pt_cascade.analysis.grids import default_grid
-from pt_cascade.analysis.losses import reach
 from pt_cascade.analysis.measures import in_kernel
 from pt_cascade.analysis.noise import shake, vary_more
 from pt_cascade.analysis.surfaces import Replayer
@@ -144,7 +143,7 @@ def _rival(whole: Contest, stages: tuple[str, ...], budget: Budget) -> Contest |
     replayer = Replayer(one.table, one.table.path(stages), one.qrels, one.measures, one.tail, one.by_rank)
     last = as_cutoffs([int(whole.vectors[:, -1].max())])[0]
     try:
-        depths = reach(replayer)
+        depths = replayer.reach
     except SweepError:
         return None
     vectors = default_grid(depths, last, len(whole.fold), coarse=not in_kernel(one.measures[0])).vectors

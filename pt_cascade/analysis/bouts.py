@@ -96,23 +96,3 @@ def tally(bouts: Bouts, kept: Ints, query: Ints) -> tuple[Floats, Ints]:
     (np.add, np.minimum, np.maximum)[bouts.kind].at(total, first, terms)
     score = total * FIXED if bouts.kind == SUM else np.where(company > 0, total, 0).view(np.float64)
     return score, company - np.bincount(first, minlength=len(kept))
-
-
-def find_unmet(bouts: Bouts, first: Ints, second: Ints) -> Ints:
-    """Find the pairs of documents that have no bout.
-
-    Args:
-        bouts: Of the path.
-        first: Shape (n,). Documents.
-        second: Shape (n,). Others.
-
-    Returns:
-        Positions among the n.
-
-    Example:
-        >>> bouts = Bouts(np.array([0, 2]), np.array([0, 1]), np.array([1, 0]), np.array([1, 1]), SUM)
-        >>> find_unmet(bouts, np.array([0, 1]), np.array([1, 2])).tolist()
-        [1]
-    """
-    wide = int(max(first.max(initial=0), second.max(initial=0), bouts.first.max(initial=0))) + 1
-    return np.flatnonzero(~np.isin(first * wide + second, bouts.first * wide + bouts.second))

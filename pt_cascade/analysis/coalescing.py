@@ -1,4 +1,8 @@
-"""The columns of a fused run: what belongs to the query from the topics, everything else from the first run that has a value."""
+"""The columns of a fused run: what belongs to the query from the topics, everything else from the first run that has a value.
+
+``docid`` is an exception: it numbers a document in one index, and means another document in any other. PyTerrier's loaders look it
+up before the docno. Where more than one run is fused, nobody knows whose it would be, so it is left out.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 Columns: TypeAlias = "dict[Hashable, pd.Series[Any]]"
 
 _OWN = ("qid", "docno", "score", "rank")
+_PRIVATE = ("docid",)
 
 
 def lay_out(pool: Pool, runs: Sequence[pd.DataFrame], pairs: Ints, score: Floats, rank: Ints) -> pd.DataFrame:
@@ -33,7 +38,8 @@ def lay_out(pool: Pool, runs: Sequence[pd.DataFrame], pairs: Ints, score: Floats
     Returns:
         Frame[<topics>..., query..., docno, score, rank, ...]: the columns of the topics and those that begin with ``query``, one
         value a qid; then those of the documents, one value a (qid, docno). Where the topics have a query, ``query_0`` and the like,
-        a run's own record of what it has rewritten, are left out. Where runs disagree, the first with a value wins.
+        a run's own record of what it has rewritten, are left out; of several runs, ``docid`` is. Where runs disagree, the first
+        with a value wins.
 
     Example:
         >>> from pt_cascade.analysis.pooling import pool_runs
@@ -55,7 +61,8 @@ def _fill(pool: Pool, runs: Sequence[pd.DataFrame], pairs: Ints) -> tuple[Column
     query, asked = pool.query_of[pairs], pool.topics
     of_query: Columns = {name: _take(asked[name], query) for name in asked}
     of_pair: Columns = {}
-    for name in dict.fromkeys(name for run in runs for name in run if name not in asked and name not in _OWN):
+    spoken_for = (*asked, *_OWN, *(_PRIVATE if len(runs) > 1 else ()))
+    for name in dict.fromkeys(name for run in runs for name in run if name not in spoken_for):
         if "query" in asked and re.fullmatch(r"query_\d+", str(name)):
             continue  # how a run's query was called before it was rewritten
         if str(name).startswith("query"):

@@ -11,6 +11,7 @@ from pt_cascade.analysis.preferences import Aggregation
 from pt_cascade.errors import TableError
 
 if TYPE_CHECKING:
+    from pt_cascade.analysis.bouts import Bouts
     from pt_cascade.ranking import Floats, Ints
 
 
@@ -114,3 +115,27 @@ def join_duels(parts: list[tuple[Duels, int]], aggregation: Aggregation) -> Duel
         np.concatenate([none, *(duels.second + above for duels, above in parts)]),
         np.concatenate([none.astype(np.float64), *(duels.p for duels, _ in parts)]),
     )
+
+
+def find_unmet(known: Duels | Bouts, first: Ints, second: Ints) -> Ints:
+    """Find the pairs of documents that have no duel.
+
+    Args:
+        known: What was fought.
+        first: Shape (n,). Documents, as numbered there.
+        second: Shape (n,). Others.
+
+    Returns:
+        Positions among the n, rising.
+
+    Example:
+        >>> duels = Duels("sum", np.array([0, 1]), np.array([1, 0]), np.array([0.9, 0.2]))
+        >>> find_unmet(duels, np.array([0, 1]), np.array([1, 2])).tolist()
+        [1]
+    """
+    wide = int(max(first.max(initial=0), second.max(initial=0), known.second.max(initial=0))) + 1
+    there, wanted = known.first * wide + known.second, first * wide + second  # what is there rises
+    at = np.searchsorted(there, wanted)
+    at[at == len(there)] = 0
+    unmet: Ints = np.flatnonzero(there[at] != wanted) if len(there) else np.arange(len(wanted))
+    return unmet

@@ -79,7 +79,8 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, unit: st
     lines = np.column_stack([np.ones(len(run)), load.to_numpy(np.float64) / scale])
     fixed, slope = nnls(lines * weight[:, None], run["ms"].to_numpy(np.float64) * weight)[0]
     slope_of = "per_token_ms" if per == "token" and told else f"per_{unit}_ms"
-    return StageCost(name, **{"fixed_ms": fixed, slope_of: slope / scale, f"tokens_per_{unit}": tokens})
+    parts = {"fixed_ms": fixed, slope_of: slope / scale, f"tokens_per_{unit}": tokens}
+    return StageCost(name, compares=unit == "duel", **parts)
 
 
 def _sample(timings: Timings, stages: tuple[StageCost, ...]) -> Sample:

@@ -7,18 +7,21 @@ Who answers for what, in the fused run:
 - **ties** of fused scores: in the order of the first run; what it has not found follows, in the order of the second; and so on;
 - **query**, and every column whose name begins with ``query``: one value a qid, from the topics, else from the first run with one;
   where the topics have the query, ``query_0`` and the like, a run's own record of its rewriting, are left out;
+- **docid**, the number of a document in one index, is left out where more than one run is fused: in another index it is another
+  document's, and loaders look it up before the docno;
 - **other columns**: one value a (qid, docno), from the first run with one; where runs disagree, the first wins.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
+import pandas as pd
 
 from pt_cascade.analysis.coalescing import lay_out
 from pt_cascade.analysis.normalising import Normalise, normalise_lists
@@ -27,8 +30,6 @@ from pt_cascade.errors import CascadeError, FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pandas as pd
 
     from pt_cascade.analysis.pooling import Pool
     from pt_cascade.ranking import Floats, Ints
@@ -56,6 +57,9 @@ def fuse(
     of weight * normalised score over all runs; where a run answered the query but did not find the document, its score is worth
     what ``missing`` says. A run that found nothing for a query adds nothing to it.
 
+    ranx orders the equal scores of a run otherwise than by row, so that tied documents have other ranks there, and from ``rrf``
+    other scores; with ``run.assign(score=-run["rank"])`` nothing is tied, and the scores are ranx's.
+
     Args:
         runs: Frame[qid, docno, score, ...] each, in any order of rows; a mapping gives them names, for errors.
         method: ``rrf`` or ``weighted``.
@@ -72,7 +76,7 @@ def fuse(
         Frame[qid, (query), docno, score: float64, rank: int64, ...], queries in order, each by rank.
 
     Raises:
-        CascadeError: An option is none of these, or does not go with the method.
+        CascadeError: An option is none of these, or does not go with the method, or the runs are one frame.
         FrameError: A run is not usable (see ``canonical_results``), or has a qid that the topics have not; or scores overflow.
 
     References:
@@ -89,7 +93,7 @@ def fuse(
         >>> fuse([one, two], "weighted", weights=(0.3, 0.7))[["docno", "score"]].to_numpy().tolist()
         [['b', 0.7], ['a', 0.3], ['c', 0.0]]
     """
-    named = runs if isinstance(runs, Mapping) else {f"run {n}": run for n, run in enumerate(runs, start=1)}
+    named = _name(runs)
     fusion = Fusion(method, weights, k, normalise, missing)
     if problems := fusion.misfits(len(named)):
         raise CascadeError("the runs cannot be fused", problems, fix='fuse([one, two], "weighted", weights=(0.3, 0.7))')
@@ -159,12 +163,19 @@ class Fusion:
         return worth, worth[np.cumsum(pool.sizes) - 1] if worst else np.zeros(len(pool.sizes))
 
 
+def _name(runs: object) -> Mapping[str, pd.DataFrame]:
+    if isinstance(runs, pd.DataFrame | str) or not isinstance(runs, Iterable):
+        problem = f"runs is one {type(runs).__name__}, expected several DataFrames"
+        raise CascadeError("the runs cannot be fused", [problem], fix="fuse([one, two])")
+    return runs if isinstance(runs, Mapping) else {f"run {n}": run for n, run in enumerate(runs, start=1)}
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and 0 <= float(value) < math.inf
 
 
 def _are_weights(weights: Sequence[float], runs: int) -> bool:
-    listed = list(weights) if isinstance(weights, (list, tuple, np.ndarray)) else []
+    listed = list(weights) if isinstance(weights, (list, tuple, np.ndarray, pd.Series)) else []
     return len(listed) == runs and all(map(_is_number, listed)) and any(listed)
 
 

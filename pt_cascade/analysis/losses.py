@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.bouts import find_unmet, tally
+from pt_cascade.analysis.bouts import tally
 from pt_cascade.analysis.cutoffs import check_cutoffs, say_cutoffs
+from pt_cascade.analysis.duels import find_unmet
 from pt_cascade.analysis.needed import meetings, needed
 from pt_cascade.analysis.orders import NOT_SCORED
 from pt_cascade.analysis.replay import check_depth, look_up
@@ -103,7 +104,7 @@ def recalls(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, r
     if given and len(given) != stage:
         problem = f"{len(given)} cut-off(s) {given} for the {stage} stage(s) before {stages[stage]!r}"
         raise SweepError("recall is not given that", [problem], fix=f"recall({stages[stage]!r}, {say_cutoffs([100] * stage)})")
-    before = check_cutoffs(given, stages[:stage]) if given or not stage else reach(replayer)[:stage]
+    before = check_cutoffs(given, stages[:stage]) if given or not stage else replayer.reach[:stage]
     if before:
         check_depth(replayer.table, stages, before)
     judged, labels = replayer.judged, replayer.labels

@@ -57,6 +57,8 @@ def _min_max(score: Floats, sizes: Ints) -> Floats:
 
 
 def _z_score(score: Floats, sizes: Ints) -> Floats:
+    _, exponent = np.frexp(np.maximum(_highest(score, sizes), -_lowest(score, sizes)))
+    score = np.ldexp(score, -exponent)  # below 1, so that no square overflows; a power of two rounds nothing
     distance = score - _sums(score, sizes) / np.repeat(sizes, sizes)
     deviation = np.sqrt(_sums(distance**2, sizes) / np.repeat(sizes, sizes))
     return _divide(distance, np.where(_highest(score, sizes) > _lowest(score, sizes), deviation, 0))  # a mean may be rounded

@@ -106,6 +106,30 @@ def order(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) ->
     return Orders(offsets, rows, every, agree, None if duels is None else arrange(duels, offsets, rows))
 
 
+def recall_orders(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) -> Orders:
+    """Return what ``order`` returns, worked out once for a table, which keeps it.
+
+    Args:
+        table: The scores.
+        stages: The path.
+        by_rank: As for ``order``.
+
+    Example:
+        >>> import pandas as pd
+        >>> from pt_cascade.analysis.tables import Column, Path, ScoreTable
+        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a"], "rank": [0], "bm25": [1.0]})
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> table = ScoreTable(frame, topics, (Column("bm25"),), (Path(("bm25",), (2,)),))
+        >>> recall_orders(table, ["bm25"]) is recall_orders(table, ("bm25",))
+        True
+    """
+    kept: dict[tuple[tuple[str, ...], bool], Orders] = vars(table).setdefault("_orders", {})  # as a cached_property is kept
+    key = (tuple(stages), by_rank)
+    if key not in kept:
+        kept[key] = order(table, stages, by_rank=by_rank)
+    return kept[key]
+
+
 def place_all(offsets: Ints, rows: Ints, scores: Floats, keeps: Flags, by_rows: Flags) -> Numbers:
     """Give every document its place in every stage's order.
 

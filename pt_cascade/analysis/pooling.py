@@ -74,7 +74,7 @@ def check_runs(runs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return {name: answer for name, answer in answers.items() if isinstance(answer, pd.DataFrame)}
 
 
-def check_topics(topics: pd.DataFrame) -> pd.DataFrame:
+def check_topics(topics: object) -> pd.DataFrame:
     """Make topics canonical; they may do without a query, e.g. where they have vectors.
 
     Args:
@@ -86,6 +86,9 @@ def check_topics(topics: pd.DataFrame) -> pd.DataFrame:
     Raises:
         FrameError: They are not usable, see ``canonical_topics``.
     """
+    if not isinstance(topics, pd.DataFrame):
+        problem = f"they are a {type(topics).__name__}, expected a DataFrame of qid and query"
+        raise FrameError("topics are not usable", [problem], fix='topics = pd.DataFrame(topics, columns=["qid", "query"])')
     return canonical_topics(topics if "query" in topics else topics.assign(query="-"))[list(topics.columns)]
 
 

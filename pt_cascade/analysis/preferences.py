@@ -117,7 +117,7 @@ def aggregate(wins: Floats, how: Aggregation) -> Floats:
         that stands alone scores 0.
 
     Raises:
-        PipelineError: The aggregation is unknown.
+        PipelineError: The aggregation is unknown, or these are not each document's wins over each.
         StageError: A probability is not one.
 
     Example:
@@ -128,6 +128,7 @@ def aggregate(wins: Floats, how: Aggregation) -> Floats:
         [0.5, 0.25, 0.0]
     """
     check_aggregation(how, "aggregate")
+    wins = _as_square(wins)
     size = len(wins)
     if size < 2:  # noqa: PLR2004 - a comparison takes two
         return np.zeros(size)
@@ -139,6 +140,17 @@ def aggregate(wins: Floats, how: Aggregation) -> Floats:
     _check_wins(of_each)
     extremes: Floats = of_each.min(axis=1) if how == "min" else of_each.max(axis=1)
     return extremes
+
+
+def _as_square(wins: object) -> Floats:
+    try:
+        square = np.asarray(wins, np.float64)
+    except (TypeError, ValueError) as error:
+        raise PipelineError("these wins cannot be added up", [f"they are no numbers: {error}"]) from error
+    if square.ndim != 2 or len(square) != square.shape[1]:  # noqa: PLR2004 - who wins, against whom
+        problem = f"their shape is {square.shape}, expected (n, n): each document's against each"
+        raise PipelineError("these wins cannot be added up", [problem])
+    return square
 
 
 def _check_wins(p: Floats) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.bouts import find_unmet, tally
+from pt_cascade.analysis.bouts import tally
 from pt_cascade.analysis.cutoffs import NO_CUT, Tail, check_cutoffs, say_cutoffs
-from pt_cascade.analysis.orders import order
+from pt_cascade.analysis.duels import find_unmet
+from pt_cascade.analysis.orders import recall_orders
 from pt_cascade.errors import SweepError, TableError
 from pt_cascade.ranking import scores_below
 
@@ -30,7 +31,7 @@ def replay(
     path = table.path(stages)
     refuse_live(path, len(cutoffs))
     checked = check_cutoffs(cutoffs, path.stages)
-    return rank_by(order(table, path.stages), table, path.stages, checked, tail)
+    return rank_by(recall_orders(table, path.stages), table, path.stages, checked, tail)
 
 
 def rank_by(orders: Orders, table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int | None], tail: Tail) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def covers(table: ScoreTable, cutoffs: Sequence[Cutoff], *, stages: Sequence[str
         return False
     checked = check_cutoffs(cutoffs, path.stages)
     try:
-        _walk(table, path.stages, checked, order(table, path.stages))
+        _walk(table, path.stages, checked, recall_orders(table, path.stages))
     except TableError:
         return False
     return True

@@ -34,6 +34,8 @@ class StageCost:
         per_token_ms: Milliseconds a token that the model reads.
         tokens_per_doc: Tokens that the model reads for a (query, document) pair.
         tokens_per_duel: Tokens that it reads for a duel.
+        compares: Whether it is a pairwise stage, which holds duels and does not run on a single document; so is any that is told
+            something of its duels.
         usd_per_token: US dollars a token.
         usd_per_search: US dollars a search unit, each started 100 documents.
         usd_per_hour: US dollars an hour of the machine, for as long as the stage runs.
@@ -56,10 +58,13 @@ class StageCost:
     usd_per_hour: float = 0.0
     per_duel_ms: float = 0.0
     tokens_per_duel: float = 0.0
+    compares: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no cost, all reasons at once."""
-        values: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "stage"}
+        values: dict[str, object] = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("stage", "compares")
+        }
         problems = [] if isinstance(self.stage, str) else [f"stage is {self.stage!r}, expected its name"]
         for name, value in values.items():
             if not _is_amount(value):
@@ -70,11 +75,7 @@ class StageCost:
             problems.append("tokens_per_doc is 0, expected how many tokens the model reads for a document")
         if problems:
             raise SweepError(f"stage {self.stage!r} has no such cost", problems)
-
-    @property
-    def compares(self) -> bool:
-        """Whether anything is told of its duels."""
-        return self.per_duel_ms > 0 or self.tokens_per_duel > 0
+        object.__setattr__(self, "compares", bool(self.compares or self.per_duel_ms or self.tokens_per_duel))
 
     @property
     def least(self) -> int:

@@ -14,8 +14,9 @@ import pandas as pd
 
 from pt_cascade.analysis.cutoffs import NO_CUT, as_cutoffs
 from pt_cascade.analysis.kernels import DONE, UNJUDGED, sum_measures
+from pt_cascade.analysis.losses import reach
 from pt_cascade.analysis.measures import Judged, encode, in_kernel, judge, normalise
-from pt_cascade.analysis.orders import Orders, order
+from pt_cascade.analysis.orders import Orders, recall_orders
 from pt_cascade.analysis.pair_kernels import sum_pair_measures
 from pt_cascade.analysis.records import Ranked, Steps, Wanted
 from pt_cascade.analysis.replay import check_depth, rank_by, refuse_uncovered, refuse_unmet
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 _QRELS = {"qid": "query_id", "docno": "doc_id", "label": "relevance"}
+_SHARED = ("orders", "judged", "reach")  # whatever the labels and measures
 _BLOCKS = 8  # fixed, so that sums do not depend on the number of cores
 
 
@@ -61,12 +63,17 @@ class Replayer:
     @cached_property
     def orders(self) -> Orders:
         """Every stage's order."""
-        return order(self.table, self.path.stages, by_rank=self.by_rank)
+        return recall_orders(self.table, self.path.stages, by_rank=self.by_rank)
 
     @cached_property
     def judged(self) -> Judged:
         """The labels of the table's documents, and the queries that count."""
         return judge(self.table, self.qrels)
+
+    @cached_property
+    def reach(self) -> tuple[int, ...]:
+        """How deep each stage but the last may be cut, see ``losses.reach``."""
+        return reach(self)
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:
@@ -79,9 +86,7 @@ class Replayer:
         Args:
             labels: Shape (documents,), in the order of ``orders``.
         """
-        other = replace(self, exchanged=labels)
-        other.__dict__.update(orders=self.orders, judged=self.judged)
-        return other
+        return self._alike(replace(self, exchanged=labels))
 
     def only(self, which: int) -> Replayer:
         """Return the same with one of its measures only.
@@ -89,8 +94,11 @@ class Replayer:
         Args:
             which: The position of the measure.
         """
-        other = replace(self, measures=(self.measures[which],))
-        other.__dict__.update(orders=self.orders, judged=self.judged)
+        return self._alike(replace(self, measures=(self.measures[which],)))
+
+    def _alike(self, other: Replayer) -> Replayer:
+        """Hand over what does not depend on labels and measures."""
+        other.__dict__.update({name: known for name, known in self.__dict__.items() if name in _SHARED})
         return other
 
     def sums(self, vectors: Vectors, groups: Ints | None = None) -> Floats:

@@ -1,26 +1,38 @@
-"""Transformers that stand for others, such as a cache for the stage whose scores it keeps."""
+"""Transformers that stand for others, such as a cache for the stage whose scores it keeps, wherever in a stage they are."""
 
 from __future__ import annotations
 
 import operator
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import warnings
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import pyterrier as pt
+
+from pt_cascade.cascade.stage import Stage
+from pt_cascade.errors import CascadeWarning, PipelineError
 
 if TYPE_CHECKING:
-    from pt_cascade.cascade.stage import Stage
+    from collections.abc import Mapping
+
+_T = TypeVar("_T")
 
 
 def live(stage: Stage) -> Stage:
     """Return a stage with each transformer that answers for another exchanged for that other.
 
     A transformer says whom it stands for by an attribute ``stands_for``. Whoever wants to know what a stage itself does, or how
-    long it takes, asks the live one.
+    long it takes, asks the live one. What holds such a transformer, such as ``hybrid`` or ``2 * cached(...)``, is made anew around
+    the other.
 
     Args:
         stage: Any stage.
 
     Returns:
         The same stage, if nothing in it stands for anything else.
+
+    Raises:
+        PipelineError: What holds such a transformer cannot be made anew, so that nobody can look past it.
 
     Example:
         >>> import pyterrier as pt
@@ -29,6 +41,46 @@ def live(stage: Stage) -> Stage:
         >>> kept.stands_for = pt.RankCutoff(3)
         >>> live(Stage("s", (kept,))).transformers
         (RankCutoff(3),)
+        >>> live(Stage("s", (2 * kept,))).transformers
+        ((RankCutoff(3) >> ScalarProduct(2)),)
     """
-    parts = tuple(getattr(part, "stands_for", part) for part in stage.transformers)
+    parts = tuple(_unwrap(part, ()) for part in stage.transformers)
     return stage if all(map(operator.is_, parts, stage.transformers)) else replace(stage, transformers=parts)
+
+
+def _unwrap(value: _T, above: tuple[int, ...]) -> _T:
+    """Give a value without what stands for others; the same value where it holds no such thing."""
+    if id(value) in above:
+        return value
+    above = (*above, id(value))
+    if isinstance(value, (list, tuple)):
+        parts = [_unwrap(part, above) for part in value]
+        return value if all(map(operator.is_, parts, value)) else type(value)(parts)
+    if not isinstance(value, (pt.Transformer, Stage)):
+        return value
+    if (other := getattr(value, "stands_for", None)) is not None:
+        return _unwrap(other, above)  # type: ignore[no-any-return] # a transformer
+    names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else list(vars(value))
+    parts_by_name = {name: (part, _unwrap(part, above)) for name in names if (part := getattr(value, name, None)) is not None}
+    changed = {name: live for name, (part, live) in parts_by_name.items() if live is not part}
+    return _rebuild(value, changed) if changed else value
+
+
+def _rebuild(value: _T, changed: Mapping[str, object]) -> _T:
+    """Make something anew with other parts; look whether they did get in."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CascadeWarning)  # told when it was made
+            if is_dataclass(value):
+                made: _T = replace(value, **changed)  # type: ignore[type-var] # an instance
+            else:
+                arguments = {name.removeprefix("_"): part for name, part in changed.items()}
+                made = pt.inspect.transformer_apply_attributes(value, **arguments)
+        if _unwrap(made, ()) is made:
+            return made
+        why = "it keeps it for itself"
+    except Exception as error:  # noqa: BLE001 - whatever its constructor does
+        why = f"{type(error).__name__}: {error}"
+    problem = f"{value!r:.80} holds a stage whose scores are kept, and cannot be made without: {why}"
+    fix = "put the bare stage there instead of cached(stage, ...)"
+    raise PipelineError("nobody can look past kept scores", [problem], fix=fix)

@@ -78,20 +78,23 @@ def build_once(path: Path, build: Callable[[Path], object]) -> Path:
     return path
 
 
-def is_built(path: Path) -> bool:
+def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/may/write") -> bool:
     """Tell whether a folder is there; where it is not, make the folder that it will stand in.
 
     Args:
         path: The folder.
+        fix: What to do where no folder can be made there.
 
     Raises:
-        CollectionError: There is a file at this place, or no folder can be made there.
+        CollectionError: There is a file or a dangling link at this place, or no folder can be made there.
 
     Example:
         >>> place = getfixture("tmp_path") / "a" / "index"
         >>> is_built(place), place.parent.is_dir(), is_built(place.parent)
         (False, True, True)
     """
+    if path.is_symlink() and not path.exists():
+        raise CollectionError(f"cannot build {path}", ["it is a link to what is not there"], fix=f"rm {path}")
     if path.exists() and not path.is_dir():
         raise CollectionError(f"cannot build {path}", ["it is a file, expected a folder or nothing"], fix=f"rm {path}")
     if path.is_dir():
@@ -99,7 +102,6 @@ def is_built(path: Path) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        fix = "export PT_CASCADE_CACHE=/a/folder/you/may/write"
         raise CollectionError(f"cannot build {path}", [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
     return False
 

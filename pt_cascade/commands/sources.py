@@ -86,8 +86,9 @@ def read_cost(arguments: argparse.Namespace, stages: Sequence[str], pairwise: Co
         raise SweepError("these are no costs", problems, fix=_FIX)
     first, *later = stages
     retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
-    unit = {name: "per_duel_ms" if name in pairwise else "per_doc_ms" for name in later}
-    return Cost.of(retrieval, *(StageCost(name, **{unit[name]: float(given[name])}) for name in later))
+    ms = {name: float(given[name]) for name in later}
+    by_duel = {name: StageCost(name, per_duel_ms=ms[name], compares=True) for name in later if name in pairwise}
+    return Cost.of(retrieval, *(by_duel.get(name, StageCost(name, per_doc_ms=ms[name])) for name in later))
 
 
 def _read_judgments(arguments: argparse.Namespace) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import StageError
-from pt_cascade.execution.comparing import compare
+from pt_cascade.execution.comparing import ask_duels, pick_few
 from pt_cascade.execution.rows import locate, rerank
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ SPOT_QUERIES = 2
 SPOT_PAIRS = 4
 _FIX = (
     "if it judges the list as a whole, say so and let it stand last: cascade.with_stage({!r}, depends='list'); "
-    "if it pads batches as pyterrier_t5 does: ptc.stages.mono_t5(model), or batch_size=1"
+    "if it pads batches as pyterrier_t5 does: ptc.stages.mono_t5(model), or batch_size=1; "
+    "if it compares documents as pyterrier_t5's DuoT5 does: ptc.stages.duo_t5(model); "
+    "if it computes in bf16, fp16 or int8, so that scores move a little: score(..., tolerance=0.05)"
 )
 
 
@@ -95,7 +97,30 @@ def check_company(step: Step, tolerance: float) -> bool:
     return tested
 
 
-def retrace(plan: Plan, path: Path, topics: pd.DataFrame, sheet: Sheet, tolerance: float) -> Moved | None:
+def pick_spot(path: Path, sheet: Sheet) -> pd.DataFrame:
+    """Choose a few documents of a sheet of which every stage of a path has said something.
+
+    Args:
+        path: The stages.
+        sheet: What was scored.
+
+    Returns:
+        Rows of the sheet's frame, of up to 2 queries; where the last stage is pairwise, all of a query were compared with each
+        other. No row: the sheet tells nothing of the path.
+    """
+    done = sheet.frame.dropna(subset=[name for name in path.stages if name not in sheet.duels])
+    if (duels := sheet.duels.get(path.stages[-1])) is None:
+        return done[done["qid"].isin(done["qid"].unique()[:SPOT_QUERIES])].groupby("qid", sort=False).head(SPOT_PAIRS)
+    here = np.isin(duels.first, done.index) & np.isin(duels.second, done.index)
+    first, second, chosen = duels.first[here], duels.second[here], done.index[:0]
+    while len(first) and done.loc[chosen, "qid"].nunique() < SPOT_QUERIES:
+        chosen = chosen.append(done.index[np.isin(done.index, pick_few(first, second))])
+        later = sheet.frame["qid"].to_numpy()[first] != sheet.frame["qid"].iloc[first[0]]
+        first, second = first[later], second[later]
+    return done.loc[chosen]
+
+
+def retrace(plan: Plan, path: Path, topics: pd.DataFrame, sheet: Sheet, done: pd.DataFrame, tolerance: float) -> Moved | None:
     """Send a few documents that a table has scored through the stages of a path once more.
 
     Args:
@@ -103,18 +128,13 @@ def retrace(plan: Plan, path: Path, topics: pd.DataFrame, sheet: Sheet, toleranc
         path: Which of them.
         topics: What the first stage was given.
         sheet: What it has of these topics.
+        done: The documents, see ``pick_spot``.
         tolerance: As for ``check_company``.
 
     Returns:
         The first stage's move that is beyond the tolerance, or None.
     """
     scored, names, duels = sheet.frame, [name for name in path.stages if name not in sheet.duels], sheet.duels.get(path.stages[-1])
-    done = scored[scored[names].notna().all(axis=1)]
-    if duels is not None and len(duels):
-        done = done[np.isin(done.index, duels.first)]
-    done = done[done["qid"].isin(done["qid"].unique()[:SPOT_QUERIES])].groupby("qid", sort=False).head(SPOT_PAIRS)
-    if not len(done):
-        return None
     stages = [replace(live(plan.stage(name)), cutoff=None) for name in names]
     given = topics[topics["qid"].astype(str).isin(done["qid"])]
     for stage in stages:
@@ -133,7 +153,7 @@ def _compare_duels(stage: Stage, given: pd.DataFrame, scored: pd.DataFrame, duel
     both = np.flatnonzero((first >= 0) & (second >= 0))
     if not len(both):
         return None
-    again = compare(stage, given, first[both], second[both])
+    again = ask_duels(stage, given, first[both], second[both])
     docno = given["docno"].to_numpy(object)
     said = [f"{docno[i]} against {docno[j]}" for i, j in zip(first[both], second[both], strict=True)]
     pairs = pd.DataFrame({"qid": given["qid"].to_numpy(object)[first[both]], "docno": said})

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.preferences import FIXED, has_terms, to_terms
+from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import CascadeError, PipelineError, StageError
 from pt_cascade.execution.rows import locate
 from pt_cascade.frames import check_text
 from pt_cascade.ranking import same_pairs
-from pt_cascade.stages.pairwise import PairReranker
+from pt_cascade.stages.pairwise import PairReranker, check_wins
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pt_cascade.analysis.duels import Duels
     from pt_cascade.cascade import Stage, Step
+    from pt_cascade.cascade.stage import Depends
     from pt_cascade.ranking import Floats, Ints
 
 FEW = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Duelling:
     """What a pairwise stage said of some pairs of documents.
 
     Attributes:
@@ -67,7 +67,23 @@ def comparer(stage: Stage) -> PairReranker | None:
     return last if stage.depends in ("pair", "unknown") and isinstance(last, PairReranker) else None
 
 
-def compare(stage: Stage, given: pd.DataFrame, first: Ints, second: Ints) -> Floats:
+def find_dependence(stage: Stage) -> Depends:
+    """Tell what the scores of a stage depend on; a scorer that is known to compare documents does so behind any loader.
+
+    Args:
+        stage: Any.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> from pt_cascade import Stage
+        >>> find_dependence(Stage("ones", (pt.apply.doc_score(lambda row: 1.0),)))
+        'unknown'
+    """
+    known = look_up(live(stage).transformers[stage.scorer]).depends
+    return known if stage.depends == "unknown" and known != "point" else stage.depends
+
+
+def ask_duels(stage: Stage, given: pd.DataFrame, first: Ints, second: Ints, *, kept: bool = False) -> Floats:
     """Ask a pairwise stage about pairs of documents.
 
     Args:
@@ -75,6 +91,7 @@ def compare(stage: Stage, given: pd.DataFrame, first: Ints, second: Ints) -> Flo
         given: Frame[qid, query, docno, ...], at least one row.
         first: Shape (m,). Rows of ``given``, from 0.
         second: Shape (m,). Another row of the same query for each.
+        kept: Whether what is kept of its answers may answer for it, where the stage keeps them.
 
     Returns:
         Shape (m,). The probability that the first beats the second, 0 to 1.
@@ -96,20 +113,16 @@ def compare(stage: Stage, given: pd.DataFrame, first: Ints, second: Ints) -> Flo
     for column in scorer.needs():
         check_text(frame, column, stage.name)
     ordered = frame.iloc[locate(given, frame)].reset_index(drop=True)
+    last = stage.transformers[-1]
+    asked = last if kept and isinstance(last, PairReranker) else scorer
     try:
-        p = np.asarray(scorer.compare(ordered, first, second), np.float64)
+        answers = asked.compare(ordered, first, second)
     except CascadeError:
         raise
     except Exception as error:
         problem = f"{scorer!r} raised {type(error).__name__}: {error}"
         raise StageError(f"stage {stage.name!r} failed on {len(first)} comparison(s)", [problem]) from error
-    if p.shape != first.shape:
-        raise StageError(f"stage {stage.name!r} cannot be replayed", [f"it gave shape {p.shape} for {len(first)} comparison(s)"])
-    if (bad := np.flatnonzero(~((p >= 0) & (p <= 1)))).size:
-        n = bad[0]
-        problem = f"{bad.size} of {p.size} comparison(s) gave no probability: {say_duel(given, first[n], second[n])} is {p[n]}"
-        raise StageError(f"stage {stage.name!r} cannot be replayed", [problem], fix="compare(...) must give numbers from 0 to 1")
-    return p
+    return check_wins(answers, given, first, second, stage.name)
 
 
 def pick_few(first: Ints, second: Ints) -> Ints:
@@ -131,40 +144,3 @@ def pick_few(first: Ints, second: Ints) -> Ints:
         if len(few) < FEW and all((second[first == document] == one).any() for one in few):
             few.append(int(document))
     return np.array(few)
-
-
-def steps_of(duels: Duels) -> tuple[Ints, Ints, Floats]:
-    """List each two documents, and how much higher the second scores when nothing else is there.
-
-    Args:
-        duels: Of any documents.
-
-    Returns:
-        Shape (m,) each: the first, the second, the difference of their scores.
-
-    Example:
-        >>> from pt_cascade.analysis.duels import Duels
-        >>> steps_of(Duels("sum", np.array([0, 1]), np.array([1, 0]), np.array([0.25, 0.75])))[2].tolist()
-        [0.5, -0.5]
-    """
-    back = np.lexsort((duels.first, duels.second))  # the n-th is the other order of the n-th duel
-    how, p, q = duels.aggregation, duels.p, duels.p[back]
-    score = [to_terms(one, other, how) * FIXED if has_terms(how) else one for one, other in ((p, q), (q, p))]
-    return duels.first, duels.second, score[1] - score[0]
-
-
-def say_duel(given: pd.DataFrame, first: int, second: int) -> str:
-    """Write a comparison down.
-
-    Args:
-        given: Frame[qid, docno].
-        first: A row.
-        second: Another.
-
-    Example:
-        >>> import pandas as pd
-        >>> say_duel(pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]}), 0, 1)
-        "qid '1': p('a' beats 'b')"
-    """
-    docno = given["docno"]
-    return f"qid {given['qid'].iloc[first]!r}: p({docno.iloc[first]!r} beats {docno.iloc[second]!r})"

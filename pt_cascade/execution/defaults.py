@@ -118,6 +118,8 @@ def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
     model = default_model()
     of_model = hashlib.sha256(f"{model} {MAX_LENGTH}".encode()).hexdigest()[:8]
     folder = cache_folder("stored", collection.fingerprint[:16], f"vectors-{of_model}")
+    if folder.is_dir():
+        return folder  # named by its content: what is there need not be compared
     return build_vectors(collection.docs(), model, folder, tokens=True, max_length=MAX_LENGTH, verbose=verbose)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from contextlib import suppress
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    import pyarrow as pa
+
 _MANIFEST = "chunks.json"
 _META = b"pt_cascade"
 _FORMAT = "1"
@@ -32,7 +35,7 @@ class Partial:
 
     Attributes:
         folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step; its
-            duels, if it has any, are another one beside it, written before.
+            duels, if it has any, are another one beside it, written before, whose hash it has.
     """
 
     folder: Path
@@ -53,22 +56,16 @@ class Partial:
             sheet: The chunk.
         """
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
-        from pyarrow import parquet  # noqa: PLC0415 - likewise
 
         seen = {name: [sorted(habit.rows), sorted(habit.ties)] for name, habit in sheet.habits.items()}
         aggregations = {name: duels.aggregation for name, duels in sheet.duels.items()}
-        meta = {_META: json.dumps({"habits": seen, "cut": sheet.cut, "duels": aggregations}).encode()}
-        table = pa.Table.from_pandas(sheet.frame, preserve_index=False)
-        files = {f"{number:06d}.parquet": table.replace_schema_metadata({**(table.schema.metadata or {}), **meta})}
+        told = {"habits": seen, "cut": sheet.cut, "duels": aggregations}
         if sheet.duels:
-            files = {f"duels-{number:06d}.parquet": pa.Table.from_pandas(write_duels(sheet.duels), schema=DUELS), **files}
-        for name, rows in files.items():
-            beside = self.folder / f".{secrets.token_hex(8)}.tmp"
-            try:
-                parquet.write_table(rows, beside)
-                beside.replace(self.folder / name)
-            finally:
-                beside.unlink(missing_ok=True)
+            duels = pa.Table.from_pandas(write_duels(sheet.duels), schema=DUELS, preserve_index=False)
+            told["sha256"] = self._put(f"duels-{number:06d}.parquet", duels)
+        table = pa.Table.from_pandas(sheet.frame, preserve_index=False)
+        meta = {**(table.schema.metadata or {}), _META: json.dumps(told).encode()}
+        self._put(f"{number:06d}.parquet", table.replace_schema_metadata(meta))
 
     def remove(self) -> None:
         """Delete the chunks, and the folder if nothing else is in it."""
@@ -77,6 +74,21 @@ class Partial:
                 file.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
+
+    def _put(self, name: str, table: pa.Table) -> str:
+        """Write a file in one step; return its hash."""
+        import pyarrow as pa  # noqa: PLC0415 - loads when first needed
+        from pyarrow import parquet  # noqa: PLC0415 - likewise
+
+        sink, beside = pa.BufferOutputStream(), self.folder / f".{secrets.token_hex(8)}.tmp"
+        parquet.write_table(table, sink)
+        data = sink.getvalue().to_pybytes()
+        try:
+            beside.write_bytes(data)
+            beside.replace(self.folder / name)
+        finally:
+            beside.unlink(missing_ok=True)
+        return hashlib.sha256(data).hexdigest()
 
     def _read(self, file: Path) -> Sheet:
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
@@ -89,10 +101,13 @@ class Partial:
             frame = table.to_pandas().astype({"qid": str, "docno": str, "rank": np.int64})
             duels = {}
             if aggregations := told.get("duels", {}):
-                duels = read_duels(parquet.read_table(file.with_name(f"duels-{file.name}")).to_pandas(), aggregations)
+                data = file.with_name(f"duels-{file.name}").read_bytes()
+                if hashlib.sha256(data).hexdigest() != told["sha256"]:
+                    raise ValueError(f"duels-{file.name} is not the file that was written with it")  # noqa: TRY301 - as any damage
+                duels = read_duels(parquet.read_table(pa.BufferReader(data)).to_pandas(), aggregations)
             if problems := [problem for each in duels.values() for problem in each.find_problems(pd.factorize(frame["qid"])[0])]:
                 raise ValueError(problems[0])  # noqa: TRY301 - as any other damage
-        except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError, TableError) as error:
+        except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
             problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
             raise TableError("a finished chunk is damaged", [problem], fix=f"rm {file}, and score again") from error
         return Sheet(frame, habits, bool(told["cut"]), duels)

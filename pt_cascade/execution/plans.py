@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,8 +15,8 @@ from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.stage import unique_names
 from pt_cascade.cascade.stand_ins import live
-from pt_cascade.errors import PipelineError
-from pt_cascade.execution.comparing import comparer
+from pt_cascade.errors import CascadeWarning, PipelineError
+from pt_cascade.execution.comparing import comparer, find_dependence
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.preferences import Aggregation
@@ -25,6 +26,7 @@ Checked: TypeAlias = "tuple[int | None, ...]"
 
 _WHAT = "these cascades cannot be scored"
 _LISTS = ("pair", "list")
+_MANY = 100  # documents, which 9,900 duels compare
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,26 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
     return Plan(stages, _merge(paths), _deepest(passed))
 
 
+def warn_of_duels(plan: Plan) -> None:
+    """Warn of a pairwise stage that may be handed many documents of a query, all of which it compares with each other.
+
+    Args:
+        plan: What is to be scored.
+
+    Example:
+        >>> warn_of_duels(Plan((), (), None))
+    """
+    for path in plan.paths:
+        if path.stages[-1] not in plan.duelling:
+            continue
+        depth = min((depth for depth in path.depths if depth is not None), default=None)
+        if depth is None or depth > _MANY:
+            many = "all documents that a query finds" if depth is None else f"{depth:,} documents a query"
+            count = "n(n - 1)" if depth is None else f"{depth * (depth - 1):,}"
+            what = f"stage {path.stages[-1]!r} may compare each two of {many}, {count} duels: cut before it, e.g. % 20"
+            warnings.warn(what, CascadeWarning, stacklevel=3)
+
+
 def same(one: Stage, other: Stage) -> bool:
     """Tell whether two stages run the same, whatever they are called and wherever they cut.
 
@@ -131,7 +153,7 @@ def _iterate(cascades: object) -> Iterable[pt.Transformer]:
 def _scored(cascade: Cascade) -> tuple[Stage, ...]:
     """Return the stages whose scores, or answers about two documents, can be kept: all but a last one that depends on more."""
     last = cascade[-1]
-    live = len(cascade) > 1 and last.depends in _LISTS and comparer(last) is None
+    live = len(cascade) > 1 and find_dependence(last) in _LISTS and comparer(last) is None
     return cascade.stages[:-1] if live else cascade.stages
 
 
@@ -140,13 +162,12 @@ def _misfits(cascade: Cascade) -> list[str]:
     scored, found = _scored(cascade), f"in {cascade!r}"
     problems = []
     for n, stage in enumerate(scored[1:], start=1):
-        if comparer(stage) is not None and n == len(cascade) - 1:
-            continue
-        if comparer(stage) is not None:
+        pairwise, depends = comparer(stage) is not None, find_dependence(stage)
+        if pairwise and n < len(cascade) - 1:
             problem = "compares documents, so its scores depend on which reach it: it may only stand last"
             problems.append(f"stage {stage.name!r} {problem}, {found}")
-        elif stage.depends in _LISTS:
-            problems.append(f"stage {stage.name!r} depends on the whole list ({stage.depends}), so it may only stand last, {found}")
+        elif not pairwise and depends in _LISTS:
+            problems.append(f"stage {stage.name!r} depends on the whole list ({depends}), so it may only stand last, {found}")
         if stage.documents == "new":
             problems.append(f"stage {stage.name!r} retrieves anew, so what it returns depends on the cut-offs before it, {found}")
         if twin := next((one for one in scored[:n] if same(one, stage)), None):

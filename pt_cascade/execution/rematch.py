@@ -15,21 +15,25 @@ import pandas as pd
 from pt_cascade.analysis.preferences import aggregate
 from pt_cascade.errors import StageError
 from pt_cascade.execution.company import PAIRS, QUERIES, spread
-from pt_cascade.execution.comparing import compare, comparer, say_duel
+from pt_cascade.execution.comparing import ask_duels, comparer
 from pt_cascade.execution.rows import locate, rerank
+from pt_cascade.stages.pairwise import say_duel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pt_cascade.analysis.preferences import Aggregation
     from pt_cascade.cascade import Step
-    from pt_cascade.execution.comparing import Comparison
+    from pt_cascade.execution.comparing import Duelling
     from pt_cascade.ranking import Floats, Ints
 
-_FIX = "let it be run, not replayed: cascade.with_stage({!r}, depends='list')"
+_FIX = (
+    "let it be run, not replayed: cascade.with_stage({!r}, depends='list'); "
+    "if it computes in bf16, fp16 or int8, so that answers move a little: score(..., tolerance=0.05)"
+)
 
 
-def check_comparison(asked: Comparison, tolerance: float) -> bool:
+def check_comparison(asked: Duelling, tolerance: float) -> bool:
     """Compare some documents again in other company, and refuse a stage whose answers move, or add up to other scores than its own.
 
     Args:
@@ -47,14 +51,14 @@ def check_comparison(asked: Comparison, tolerance: float) -> bool:
         slot = np.full(len(asked.given), -1)
         slot[documents] = np.arange(len(documents))
         given = rerank(asked.given.iloc[documents])
-        again = compare(asked.stage, given, slot[asked.first[rows]], slot[asked.second[rows]])
+        again = ask_duels(asked.stage, given, slot[asked.first[rows]], slot[asked.second[rows]])
         _refuse_moved(asked, rows, again, tolerance)
     if asked.live is not None:
         _check_live(asked, asked.live, tolerance)
     return len(asked.given) > 2  # noqa: PLR2004 - two have no company
 
 
-def _choose(asked: Comparison) -> Iterator[Ints]:
+def _choose(asked: Duelling) -> Iterator[Ints]:
     """Give half of some queries' comparisons from the last to the first, the queries mixed; then the rest, a query at a time."""
     query = pd.factorize(asked.given["qid"])[0][asked.first]
     chosen = [spread(np.flatnonzero(query == n), PAIRS) for n in spread(np.unique(query), QUERIES)]
@@ -65,7 +69,7 @@ def _choose(asked: Comparison) -> Iterator[Ints]:
             yield rows[1::2]
 
 
-def _refuse_moved(asked: Comparison, rows: Ints, again: Floats, tolerance: float) -> None:
+def _refuse_moved(asked: Duelling, rows: Ints, again: Floats, tolerance: float) -> None:
     moved = np.abs(again - asked.p[rows])
     if (moved <= tolerance).all():
         return
@@ -79,7 +83,7 @@ def _refuse_moved(asked: Comparison, rows: Ints, again: Floats, tolerance: float
     raise StageError(f"stage {name!r} compares the same documents differently in other company", [problem], fix=_FIX.format(name))
 
 
-def _check_live(asked: Comparison, live: Step, tolerance: float) -> None:
+def _check_live(asked: Duelling, live: Step, tolerance: float) -> None:
     """Hold what the stage itself made of a few documents against what its answers may add up to."""
     scorer = comparer(asked.stage)
     if scorer is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,12 @@ from pt_cascade.analysis.tables import Column, ScoreTable
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.collections.cache import cache_folder
 from pt_cascade.errors import CascadeError, FrameError, PipelineError, TableError
-from pt_cascade.execution.company import check_company, retrace
-from pt_cascade.execution.comparing import Comparison
+from pt_cascade.execution.company import check_company, pick_spot, retrace
+from pt_cascade.execution.comparing import Duelling
 from pt_cascade.execution.habits import Habit, combine
 from pt_cascade.execution.keeping import keep_scores
 from pt_cascade.execution.partial import Partial, open_partial
-from pt_cascade.execution.plans import make_plan
+from pt_cascade.execution.plans import make_plan, warn_of_duels
 from pt_cascade.execution.rematch import check_comparison
 from pt_cascade.execution.sheets import fill_sheet
 from pt_cascade.execution.versions import versions
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     import pyterrier as pt
 
+    from pt_cascade.analysis.tables import Path
     from pt_cascade.cascade import Step
     from pt_cascade.execution.plans import Depths, Plan
     from pt_cascade.execution.sheets import Sheet
@@ -55,11 +57,15 @@ def score(  # noqa: PLR0913 - options, each with a default
     Each (query, document, stage) is scored once, over all cascades, and only the pairs that exactness needs: of 1000 documents with
     K_2 = 100 about 330 a query reach the third stage. A few more calls look after the truth: at most 96 pairs of each stage are
     scored again in other company (``check_company``), 4 to see how it breaks ties (``settle``), and 8 of a path when a call goes on
-    after a crash, or when cascades share stages.
+    after a crash, or when cascades share stages (16 of one with a pairwise stage, and 24 of its duels).
 
     A last stage that compares documents (a ``PairReranker``, such as ``duo_t5``) is asked once about each two documents, in both
-    orders, that some cut-offs hand it together; what it said is kept, and adds up to its scores for any of these cut-offs. Up to 96
-    of them are compared again (``check_comparison``), and up to 4 documents of a query ranked by the stage itself.
+    orders, that some cut-offs hand it together; what it said is kept, and adds up to its scores for any of these cut-offs. Of n
+    documents that a single stage hands on these are n(n - 1) duels a query: 380 of 20, 9,900 of 100, 999,000 of 1000. After several
+    stages more documents may be among the last K: at depths (1000, 100, 20) about 2,000 duels a query of BM25, ColBERT and vBERT on
+    DL19, about 10,800 of stages in random order, where the cut-offs (1000, 100, 20) alone need 380. Up to 96 of them are compared
+    again (``check_comparison``), and up to 4 documents of a query ranked by the stage itself; how it breaks ties is tried with
+    made-up answers (``rehearse``).
 
     Args:
         cascades: One pipeline or Cascade, or several that begin with an equal first stage. Equal stages share a column of scores. A
@@ -68,12 +74,14 @@ def score(  # noqa: PLR0913 - options, each with a default
         depths: How deep to be able to cut: K_1, K_2, ... for each stage but the last of the longest cascade, or such a tuple for
             each cascade; each at least the cascade's own cut-off, None for all. Without: the cascades' own cut-offs.
         batch_size: Queries that go through the stages together, 1 or more. Each finished batch is kept on the disk.
-        verbose: Show a progress bar.
+        verbose: Show a progress bar, which moves batch by batch; a stage's own, as of ``duo_t5(..., verbose=True)``, moves within.
         tolerance: How far a score a may move in other company: tolerance * max(1, abs(a)).
         folder: Where finished batches are kept until the table is complete, and found after a crash; None: in the cache, under the
             fingerprint of stages, topics, depths, batch size and versions.
-        store: A folder where the scores of each re-ranking stage are kept for good, see ``stages.cached``: another table, with
-            other depths or topics, asks only for what is new, but for the few calls that look after the truth. None: nowhere.
+        store: A folder where the scores of each re-ranking stage, and what a ``PairReranker`` says of two documents, are kept for
+            good, see ``stages.cached``: another table, with other depths or topics, asks only for what is new, but for the few
+            calls that look after the truth. A stage without a method ``identify()`` is run and not kept, which a warning says.
+            None: nowhere.
         about: What the table should say of its origin, e.g. ``{"collection": "scifact"}``; versions are told anyway.
 
     Returns:
@@ -87,6 +95,10 @@ def score(  # noqa: PLR0913 - options, each with a default
         TableError: Finished batches in the folder are not of these stages.
         FrameError: The topics, or what a stage returned, are not usable.
 
+    Warns:
+        CascadeWarning: More than 100 documents of a query may be handed to a stage that compares each two of them; or scores are to
+            be kept of a stage that does not say what it is.
+
     Example:
         >>> import pyterrier as pt
         >>> found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "bb", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})
@@ -98,13 +110,14 @@ def score(  # noqa: PLR0913 - options, each with a default
     _check_options(batch_size, tolerance)
     asked = _asked(topics)
     plan = make_plan(cascades, depths)
+    warn_of_duels(plan)
     kept = plan if store is None else keep_scores(plan, store)
     parts = _parts(plan, topics, batch_size)
     partial = open_partial(cache_folder("scores", _key(parts)) if folder is None else folder, parts)
     chunks = _chunks(topics, batch_size)
     sheets = {number: sheet for number, sheet in partial.sheets().items() if number < len(chunks)}
     seen = combine(sheet.habits for sheet in sheets.values())
-    _check_resumed(plan, chunks, sheets, partial, tolerance)
+    unseen = _check_resumed(plan, chunks, sheets, partial, tolerance)
     watch = _watch(tolerance)
     done = sum(chunks[number]["qid"].nunique() for number in sheets)
     with tqdm(total=len(asked), initial=done, desc="score", unit="query", disable=not verbose) as bar:
@@ -112,8 +125,7 @@ def score(  # noqa: PLR0913 - options, each with a default
             if number in sheets:
                 continue
             sheet = fill_sheet(kept, chunk, seen, watch)
-            if not any(len(other.frame) for other in sheets.values()):
-                _check_shared(plan, chunk, sheet, tolerance)
+            unseen = _check_shared(plan, unseen, chunk, sheet, tolerance) if len(plan.paths) > 1 else []
             partial.write(number, sheet)
             sheets[number], seen = sheet, combine([sheet.habits])
             bar.update(chunk["qid"].nunique())
@@ -167,15 +179,15 @@ def _key(parts: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _watch(tolerance: float) -> Callable[[Step | Comparison], None]:
+def _watch(tolerance: float) -> Callable[[Step | Duelling], None]:
     """Make what looks at every step, and tests each stage once, as soon as there is enough to test it with."""
     tested: set[str] = set()
 
-    def watch(step: Step | Comparison) -> None:
+    def watch(step: Step | Duelling) -> None:
         name = step.stage.name
         if name in tested:
             return
-        if isinstance(step, Comparison):
+        if isinstance(step, Duelling):
             enough = check_comparison(step, tolerance)
         else:
             enough = len(step.ranked) > 0 and check_company(step, tolerance)
@@ -187,26 +199,41 @@ def _watch(tolerance: float) -> Callable[[Step | Comparison], None]:
 
 def _check_resumed(
     plan: Plan, chunks: Sequence[pd.DataFrame], sheets: Mapping[int, Sheet], partial: Partial, tolerance: float
-) -> None:
-    """Score a few pairs of a finished chunk again: a fingerprint does not see weights that changed under their old name."""
-    number = next((number for number, sheet in sheets.items() if len(sheet.frame)), None)
-    if number is None:
-        return
-    for path in plan.paths:
-        if moved := retrace(plan, path, chunks[number], sheets[number], tolerance):
+) -> list[Path]:
+    """Score a few pairs of finished chunks again: a fingerprint does not see weights that changed under their old name.
+
+    Each path is looked at in the first chunk that tells something of it; returned are those of which none does.
+    """
+    unseen = []
+    for path in _parts_of(plan):
+        spots = ((number, pick_spot(path, sheet)) for number, sheet in sheets.items())
+        number, spot = next(((number, spot) for number, spot in spots if len(spot)), (-1, None))
+        if spot is None:
+            unseen.append(path)
+        elif moved := retrace(plan, path, chunks[number], sheets[number], spot, tolerance):
             what = f"stage {moved.stage!r} is not what it was when the finished chunks in {partial.folder} were scored"
             raise TableError(what, [str(moved)], fix=f"rm -r {partial.folder}, and score again")
+    return unseen
 
 
-def _check_shared(plan: Plan, topics: pd.DataFrame, sheet: Sheet, tolerance: float) -> None:
-    """Refuse to share the scores of a stage that scores by what the stages before it said."""
-    if len(plan.paths) == 1:
-        return
-    for path in plan.paths:
-        if moved := retrace(plan, path, topics, sheet, tolerance):
+def _parts_of(plan: Plan) -> list[Path]:
+    """Give the paths, and without their last stage those where it is pairwise: it may have nothing to compare."""
+    before = [replace(path, stages=path.stages[:-1]) for path in plan.paths if path.stages[-1] in plan.duelling]
+    return [*plan.paths, *before]
+
+
+def _check_shared(plan: Plan, paths: Sequence[Path], topics: pd.DataFrame, sheet: Sheet, tolerance: float) -> list[Path]:
+    """Refuse to share the scores of a stage that scores by what the stages before it said; return the paths not seen yet."""
+    unseen = []
+    for path in paths:
+        spot = pick_spot(path, sheet)
+        if not len(spot):
+            unseen.append(path)
+        elif moved := retrace(plan, path, topics, sheet, spot, tolerance):
             what = f"stage {moved.stage!r} scores the same pair differently after other stages"
             fix = "one table each: [score(cascade, topics) for cascade in cascades]"
             raise PipelineError(what, [f"on the path {' → '.join(path.stages)}: {moved}"], fix=fix)
+    return unseen
 
 
 def _table(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.duels import Duels
+from pt_cascade.analysis.duels import Duels, find_unmet
 from pt_cascade.analysis.needed import meetings, needed
 from pt_cascade.analysis.orders import place_all
 from pt_cascade.cascade import walk
-from pt_cascade.execution.comparing import Comparison, compare, pick_few, steps_of
+from pt_cascade.execution.comparing import Duelling, ask_duels, pick_few
 from pt_cascade.execution.habits import Habit, observe, settle
+from pt_cascade.execution.rehearsal import rehearse
 from pt_cascade.execution.rows import locate, refuse_failed, refuse_other_documents, rerank
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pt_cascade.execution.plans import Plan
     from pt_cascade.ranking import Floats, Ints
 
-    Watch: TypeAlias = Callable[[Step | Comparison], None]
+    Watch: TypeAlias = Callable[[Step | Duelling], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,7 @@ class _Draft:
         """List the documents, in both orders, that a path's pairwise last stage has not been asked about and must be."""
         upper, lower = meetings(self.offsets, self._places(path.stages[:-1]), path.depths)
         first, second = np.concatenate([upper, lower]), np.concatenate([lower, upper])
-        known, wide = self.duels[path.stages[-1]], len(self.rows)
-        new = ~np.isin(first * wide + second, known.first * wide + known.second)
+        new = find_unmet(self.duels[path.stages[-1]], first, second)
         order = np.lexsort((second[new], first[new]))
         return first[new][order], second[new][order]
 
@@ -91,18 +91,16 @@ class _Draft:
         return [self.habits.get(stage.name, Habit()).told for stage in plan.stages]
 
     def settle(self, plan: Plan) -> None:
-        """Find out how stages break ties where what they returned does not tell."""
+        """Find out how stages that score each document by itself break ties, where what they returned does not tell."""
         for stage in plan.stages:
-            if stage.name in self.habits:
+            if stage.name in self.habits and stage.name in self.scores:
                 before = {path.stages[path.stages.index(stage.name) - 1] for path in plan.paths if stage.name in path.stages[1:]}
                 sources = [source for name in sorted(before) for source in self.sources.get(name, ())]
                 find = partial(self._two, self._steps(stage.name), sources)
                 self.habits[stage.name] = settle(stage, self.habits[stage.name], find)
 
     def _steps(self, name: str) -> tuple[Ints, Ints, Floats]:
-        """List two documents of a query each, and how much higher a stage scores the second when both are there."""
-        if name in self.duels:
-            return steps_of(self.duels[name])
+        """List two documents of a query each, and how much higher a stage scores the second."""
         query, scores = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets)), self.scores[name]
         order = np.lexsort((scores, query))
         return order[:-1], order[1:], np.where(np.diff(query[order]) == 0, np.diff(scores[order]), np.nan)
@@ -140,7 +138,7 @@ class _Draft:
         source = self._gather(path.stages[-2], np.unique(first))
         slot = np.full(len(self.rows), -1)
         slot[source.place] = np.arange(len(source.place))
-        p = compare(stage, source.frame, slot[first], slot[second])
+        p = ask_duels(stage, source.frame, slot[first], slot[second], kept=True)
         known = self.duels[stage.name]
         self.duels[stage.name] = Duels.gather(
             known.aggregation,
@@ -152,8 +150,8 @@ class _Draft:
         if stage.name not in self.habits:
             few = source.frame.iloc[slot[pick_few(first, second)]]
             live = next(walk((stage,), rerank(few)))
-            self.habits[stage.name] = observe(live, Habit())
-        watch(Comparison(stage, source.frame, slot[first], slot[second], p, live))
+            self.habits[stage.name] = rehearse(stage, few, observe(live, Habit()))
+        watch(Duelling(stage, source.frame, slot[first], slot[second], p, live))
 
     def _gather(self, before: str, documents: Ints) -> Source:
         """Give the rows of some documents as a stage passed them on."""

@@ -21,7 +21,7 @@ from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
-from pt_cascade.execution.comparing import comparer
+from pt_cascade.execution.comparing import comparer, find_dependence
 from pt_cascade.frames import canonical_topics
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def profile(
                 parts.append({**run, **_account(step, qids)})
             bar.update()
     frame = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
-    pairwise = tuple(stage.name for stage in runner.cascade.stages[1:] if stage.depends == "pair" or comparer(stage) is not None)
+    pairwise = tuple(stage.name for stage in runner.cascade.stages[1:] if find_dependence(stage) == "pair" or comparer(stage))
     return Timings(frame, mode, {**machine, **_look_at_torch()}, pairwise)
 
 

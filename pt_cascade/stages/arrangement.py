@@ -1,8 +1,7 @@
-"""How a re-ranker puts its scores on a frame: which row comes first, and who wins a tie; learned by looking at its answers."""
+"""The ways in which a re-ranker may put its scores on a frame: which row comes first, and who wins a tie; told by its answers."""
 
 from __future__ import annotations
 
-import json
 from itertools import product
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -52,59 +51,9 @@ class Arrangement(NamedTuple):
 
 
 PLAIN = Arrangement()
+_WHOLE = 2**53
 _ORDERS = (("mixed", "keeps"), ("seen", "keeps"), ("seen", "sorts"), ("sorted", "keeps"), ("sorted", "sorts"))
 ALL = frozenset(Arrangement(*order, ties) for order, ties in product(_ORDERS, ("rows", "rank")))  # type: ignore[arg-type]
-
-
-class Manner(NamedTuple):
-    """What is known of how a re-ranker answers, beyond its scores.
-
-    Attributes:
-        possible: The arrangements that agree with all its answers until now.
-        dtype: The type of its scores; empty before its first answer.
-    """
-
-    possible: frozenset[Arrangement] = ALL
-    dtype: str = ""
-
-    def observe(self, given: pd.DataFrame, answer: pd.DataFrame, place: Ints, stage: str) -> Manner:
-        """Look at one more answer; see ``narrow``."""
-        dtype = str(answer["score"].dtype)
-        both = str(np.result_type(self.dtype, dtype)) if self.dtype else dtype
-        return Manner(narrow(self.possible, given, answer, place, stage), both)
-
-    def put(self, given: pd.DataFrame, score: Floats) -> pd.DataFrame:
-        """Put scores on a frame as the re-ranker would.
-
-        Args:
-            given: Frame[qid, ...], n rows.
-            score: Shape (n,). Finite.
-
-        Returns:
-            The same rows with score and rank.
-
-        Example:
-            >>> given = pd.DataFrame({"qid": ["q", "q"], "docno": ["a", "b"]})
-            >>> Manner(frozenset({Arrangement("seen", "sorts")})).put(given, np.array([1.0, 2.0]))["docno"].tolist()
-            ['b', 'a']
-        """
-        arrangement = PLAIN if PLAIN in self.possible else min(self.possible)
-        order, rank = arrangement.place(given, score)
-        out = given.assign(score=score.astype(self.dtype or np.float64), rank=rank)
-        return out if (order[1:] > order[:-1]).all() else out.iloc[order]
-
-    def write(self) -> str:
-        """Give it as JSON."""
-        return json.dumps({"possible": sorted(self.possible), "dtype": self.dtype})
-
-    @classmethod
-    def read(cls, words: str) -> Manner:
-        """Have it back."""
-        told = json.loads(words)
-        return cls(frozenset(Arrangement(*one) for one in told["possible"]), told["dtype"])
-
-
-UNKNOWN = Manner()
 
 
 def narrow(
@@ -126,7 +75,7 @@ def narrow(
         StageError: Nothing is.
     """
     score, rank = np.empty(len(given)), np.empty(len(given), np.int64)
-    score[place], rank[place] = answer["score"].to_numpy(np.float64), answer["rank"].to_numpy(np.int64)
+    score[place], rank[place] = read_scores(answer, stage), answer["rank"].to_numpy(np.int64)
     ties = {one.ties for one in possible}
     ties = {rule for rule in ties if (_rank(rule, given, score) == rank).all()}
     orders = {(one.queries, one.rows) for one in possible}
@@ -135,8 +84,38 @@ def narrow(
     if left:
         return left
     problem = "it orders its rows, or equal scores, in a way of its own, or now so, now so; scores alone cannot repeat that"
-    fix = "cached(stage >> pt.apply.generic(pt.model.add_ranks), path, depends='point')"
+    order = "found.sort_values(['qid', 'score'], ascending=[True, False])"
+    stage_fix = f"stage >> pt.apply.generic(lambda found: pt.model.add_ranks({order}))"
+    fix = f"cached({stage_fix}, path, identity='its model, version and settings', depends='point')"
     raise StageError(f"the scores of stage {stage!r} cannot be kept", [problem], fix=fix)
+
+
+def read_scores(answer: pd.DataFrame, stage: str) -> Floats:
+    """Read the scores of an answer, of whatever type they are.
+
+    Args:
+        answer: Frame[score, ...], n rows.
+        stage: Its name, for the error.
+
+    Returns:
+        Shape (n,). NaN where one is missing.
+
+    Raises:
+        StageError: They are no numbers, or whole numbers that a float64 does not tell apart.
+
+    Example:
+        >>> read_scores(pd.DataFrame({"score": pd.array([1.5, None], dtype="Float64")}), "toy").tolist()
+        [1.5, nan]
+    """
+    what = f"the scores of stage {stage!r} cannot be kept"
+    try:
+        score: Floats = answer["score"].to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise StageError(what, [f"they are no numbers: {error}"], fix="give a column score of floats") from error
+    if pd.api.types.is_integer_dtype(answer["score"].dtype) and (np.abs(score) > _WHOLE).any():
+        problem = f"they are whole numbers beyond {_WHOLE}, which float64 does not tell apart"
+        raise StageError(what, [problem], fix="give a column score of floats")
+    return score
 
 
 def settle(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pt_cascade.cascade.steps import call
-from pt_cascade.errors import StageError
-from pt_cascade.stages.arrangement import PLAIN, UNKNOWN, Manner, is_alike, locate, settle
-from pt_cascade.stages.identity import identify_any
+from pt_cascade.errors import StageError, StoreError
+from pt_cascade.stages.arrangement import PLAIN, is_alike, locate, read_scores, settle
+from pt_cascade.stages.identity import can_identify, identify_any
+from pt_cascade.stages.manner import UNKNOWN, Manner
 from pt_cascade.stages.reranker import Reranker
+from pt_cascade.stages.spending import Spending
+from pt_cascade.stages.store_files import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,13 +56,18 @@ class Asking:
     whole: bool
     batch_size: int
     manner: Manner = UNKNOWN
+    spent: Spending = field(init=False)
 
     def __post_init__(self) -> None:
         """Recall how the stage answers; a stage of ours that does not say otherwise ranks as ``rescore`` does."""
+        self.spent = Spending(self.stage, self.given)
         if type(self.stage).transform is Reranker.transform:
             self.manner = Manner(frozenset({PLAIN}), "float64")
         elif words := self.store.notes().get(_MANNER):
-            self.manner = Manner.read(words)
+            try:
+                self.manner = Manner.read(words)
+            except ValueError as error:
+                refuse(self.store.path, error)
 
     def answer(self) -> pd.DataFrame:
         """Give every row its score and rank, as the stage itself would.
@@ -70,17 +78,17 @@ class Asking:
         """
         scores = self.store.get(self.keys.groups, self.keys.group, self.keys.item)
         calls = np.full(len(scores), _KEPT)
-        failed = np.zeros(len(scores), bool)
+        failed, unsure = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
         with ExitStack() as held:
             for number, some in enumerate(self._batches(scores)):
                 if number < 2:  # noqa: PLR2004 - the first batch may make the file
                     held.enter_context(self.store.hold())
                 rows = np.sort(self.keys.row[some])
                 some = self.keys.key[rows]  # noqa: PLW2901 - the same keys, in row order
-                scores[some], failed[some] = self._ask(self.given.iloc[rows])
+                scores[some], failed[some], unsure[some] = self._ask(self.given.iloc[rows])
                 calls[some] = number
-                self._keep(some[~self._is_spoilt(some, failed)], scores)
-        key, column = self.keys.key, getattr(self.stage, "failed_column", "")
+                self._keep(some[~self._is_spoilt(some, failed | unsure)], scores)
+        key = self.keys.key
         score = scores[key]
         if failed.any():
             score, lost = _fall_back(self.given, score, failed[key], calls[key])
@@ -88,8 +96,8 @@ class Asking:
             lost = failed[key]
         possible = settle(self.manner.possible, self.given, score, self._try)
         self.manner = self.manner._replace(possible=possible)
-        given = self.given.assign(**{column: lost}) if column else self.given
-        return self.manner.put(given, score)
+        marks = {self._column("unsure_column"): unsure[key], **self.spent.columns(self.given), self._column("failed_column"): lost}
+        return self.manner.put(self.given.assign(**{name: mark for name, mark in marks.items() if name}), score)
 
     def _batches(self, scores: Floats) -> Iterator[Ints]:
         """Go through the keys without a score; where answers are whole, group by group."""
@@ -109,31 +117,38 @@ class Asking:
         if some:
             yield np.concatenate(some)
 
-    def _ask(self, given: pd.DataFrame) -> tuple[Floats, NDArray[np.bool_]]:
-        """Ask the stage for some rows, and look at its answer: the score of each row, and whether it failed."""
+    def _ask(self, given: pd.DataFrame) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Ask the stage for some rows, and look at its answer: the score of each row, whether it failed, whether it is unsure."""
         answer = call(self.stage, given, self.name)
         place = _locate_answer(self.name, given, answer)
         before, self.manner = self.manner, self.manner.observe(given, answer, place, self.name)
         if self.manner != before:
-            self.store.note(_MANNER, self.manner.write())
-        column, order = getattr(self.stage, "failed_column", ""), np.argsort(place)
-        failed = answer[column].to_numpy(bool) if column else np.zeros(len(answer), bool)
-        return answer["score"].to_numpy(np.float64)[order], failed[order]
+            with suppress(StoreError):  # it would spare a question another time
+                self.store.note(_MANNER, self.manner.write())
+        self.spent.add(answer)
+        order = np.argsort(place)
+        columns = (self._column("failed_column"), self._column("unsure_column"))
+        failed, unsure = (answer[name].to_numpy(bool) if name else np.zeros(len(answer), bool) for name in columns)
+        return read_scores(answer, self.name)[order], failed[order], unsure[order]
+
+    def _column(self, name: str) -> str:
+        """Give the column that the stage declares under a name; empty: none."""
+        return str(getattr(self.stage, name, ""))
 
     def _try(self, _: frozenset[Arrangement], given: pd.DataFrame) -> frozenset[Arrangement]:
         """Ask for a few rows only to see how they are arranged."""
         self._ask(given)
         return self.manner.possible
 
-    def _is_spoilt(self, some: Ints, failed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Mark what is not kept: what failed, with its whole list where answers are whole."""
+    def _is_spoilt(self, some: Ints, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark what is not kept: what failed or is unsure, with its whole list where answers are whole."""
         if not self.whole:
-            return failed[some]
+            return bad[some]
         group = self.keys.group[some]
-        return np.isin(group, group[failed[some]])
+        return np.isin(group, group[bad[some]])
 
     def _keep(self, some: Ints, scores: Floats) -> None:
-        if callable(getattr(self.stage, "identify", None)) and identify_any(self.stage) != self.store.identity:
+        if can_identify(self.stage) and identify_any(self.stage, self.store.identity.get("identity")) != self.store.identity:
             problem = "it is another model than before this call, so nobody knows which of them scored"
             raise StageError(f"the scores of stage {self.name!r} cannot be kept", [problem], fix="make the stage anew")
         if len(some):
@@ -147,7 +162,7 @@ def _locate_answer(name: str, given: pd.DataFrame, answer: pd.DataFrame) -> Ints
         raise StageError(what, [f"it gave no {', '.join(lacking)}"], fix=f"{name} >> pt.apply.generic(pt.model.add_ranks)")
     if not is_alike(answer, given) and given.duplicated(["qid", "docno"]).any():
         raise StageError(what, ["it was given a (qid, docno) twice"], fix='results.drop_duplicates(["qid", "docno"])')
-    place, finite = locate(answer, given), np.isfinite(answer["score"].to_numpy(np.float64))
+    place, finite = locate(answer, given), np.isfinite(read_scores(answer, name))
     if finite.all() and len(place) == len(given) and (np.sort(place) == np.arange(len(given))).all():
         return place
     raise StageError(what, list(_find_problems(given, answer, finite)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
@@ -13,12 +12,14 @@ from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
 from pt_cascade.frames import check_text
 from pt_cascade.stages.asking import Asking
-from pt_cascade.stages.identity import hash_identity, identify_any
+from pt_cascade.stages.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.keys import list_keys, pair_keys
 from pt_cascade.stages.reranker import Reranker
 from pt_cascade.stages.store import ScoreStore
+from pt_cascade.stages.store_files import find_path
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     import pandas as pd
@@ -32,35 +33,50 @@ BATCH_SIZE = 512
 
 def cached(
     stage: pt.Transformer,
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
-    depends: Depends | None = None,
+    identity: str | None = None,
     reads: Sequence[str] | None = None,
+    depends: Depends | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Cached:
     """Keep the scores of a re-ranker: what is kept is read, only the rest is asked for, and each micro-batch is kept at once.
 
-    ``cached(stage, path).transform(x)`` equals ``stage.transform(x)``: rows, order, ties and scores bit for bit, whether all, some
-    or none of them were kept. ``Cascade.of`` reads it as the stage itself, and ``profile`` times the stage itself, live.
+    What was kept is given bit for bit as it was kept, with rows, order and ties as the stage itself returns them. What is new is
+    scored in micro-batches, so it is as near to the stage's own scores of the whole frame as the stage is to itself in other
+    batches: the same bits where a score does not depend on its batch at all; within 1e-5 of the size of the scores for a model in
+    fp32; below that precision, within its rounding. ``Cascade.of`` reads it as the stage itself, and ``profile`` times the stage
+    itself, live.
 
-    A score is kept under what it depends on: the stage's identity (class, weights, prompt, precision, limits: ``identify()``), the
-    text of the query, and the text of the document; so two topics with one text share a score, and so do two documents. Where a
-    stage reads stored vectors, the docno tells the document. A score that depends on the list (``pair``, ``list``) is kept with
-    all the scores of its query, whole, under the query, the documents in order and their ranks. A stage that is not of ours is
-    told by its class and settings, see ``fingerprint``, unless it has a method ``identify()`` that gives words by name.
+    A score is kept under what it depends on: the stage's identity, the text of the query, and the text of the document; so two
+    topics with one text share a score, and so do two documents. Where a stage of ours reads stored vectors, the docno tells the
+    document. A score that depends on the list (``pair``, ``list``) is kept with all the scores of its query, whole, under the
+    documents in order, their ranks, and the query.
+
+    A stage of ours says what it is (``identify()``: class, weights, prompt, precision, limits; below fp32 also the kind of device
+    and the budget of a batch, which then show in a score), and what it reads. Any other re-ranker, or a pipeline of several, may
+    have such a method too; else you say what it is. Nothing is guessed: who trains the model on, or changes a setting, has to
+    change ``identity``. Of such a stage every given column counts but qid, and for ``point`` score and rank: a column that it does
+    not read costs a question, never a wrong score.
 
     A path holds the scores of one stage; another stage there, or another state of the model, is refused. Several processes and
     threads may use one path at once: they may score a pair twice, and the first score stays. A score that is not finite is an
-    error, and so is a lost document; nothing of that micro-batch is kept. Where the stage says that a query failed
-    (``failed_column``), its new scores are given but not kept; if others of the query were kept before, the whole query keeps its
-    order and is marked as failed. Other columns that the stage adds are dropped, always: kept answers would not have them. Columns
-    that were given stay as they were given.
+    error, and so is a lost document; nothing of that micro-batch is kept. A stage marks what failed by a column of truth values,
+    whose name it gives as ``failed_column``. A marked row is given as the stage gave it, but not kept; of a pair or list stage,
+    nothing of its query is. Where only a part of a query failed, or the rest of it was kept before or asked for in another
+    micro-batch, no scale holds for both: the whole query then keeps its order, by scores of 1/rank, and is marked. A score of
+    which the stage says that it has no ground (``unsure_column``: of ``llm_judge``, an answer that was refused, unread or cut) is
+    given but not kept either; in a list, none of its query is. Where the stage keeps accounts of calls, tokens and dollars
+    (``accounts``), they say what was asked in this call: 0 for what was read. Other columns that the stage adds are dropped,
+    always: kept answers would not have them. Columns that were given stay as they were given.
 
     Args:
         stage: A stage of ours, or any re-ranker.
-        path: The file; made when the first score is kept.
+        path: The file; made when the first score is kept. ``~`` is your home; a relative path is fixed now.
+        identity: What tells the scorer from any other, in your words: the model, its version, the settings. Needed for a stage
+            without a method ``identify()``; of any other it counts besides.
+        reads: The columns that, with the query, tell a score; without: what the stage says, else every given column as above.
         depends: What a score depends on, where the stage does not say: ``point`` (query, document), ``pair`` or ``list``.
-        reads: The columns that, with the query, tell a score; without: what the stage says, else text and docno.
         batch_size: Rows that are scored and kept together, 1 or more; of pair and list stages whole queries, until there are as
             many. A killed process loses at most these. A GPU wants more, e.g. 8192; a language model fewer, e.g. 32.
 
@@ -68,21 +84,22 @@ def cached(
         A transformer from Frame[qid, query, docno, ...] to the same rows with score and rank.
 
     Raises:
-        PipelineError: The stage is no re-ranker, or nobody knows what its scores depend on.
+        PipelineError: The stage is no re-ranker, or nobody knows what it is, or what its scores depend on.
         StoreError: The path holds something else, or scores of another stage.
 
     Example:
         >>> path = getfixture("tmp_path") / "length.sqlite"
-        >>> length = cached(pt.apply.doc_score(lambda row: len(row["text"])), path, depends="point")
+        >>> length = cached(pt.apply.doc_score(lambda row: len(row["text"])), path, identity="len(text) v1", depends="point")
         >>> import pandas as pd
         >>> found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "text": ["lion", "tiger"]})
         >>> length.transform(found)["score"].tolist(), length.store().count()
         ([4.0, 5.0], 2)
     """
     known = look_up(stage) if isinstance(stage, pt.Transformer) else None
-    _check(stage, known.documents if known else "", depends or (known.depends if known else ""), batch_size)
+    _check(stage, known.documents if known else "", depends or (known.depends if known else ""), batch_size, identity)
     told = depends or known.depends  # type: ignore[union-attr] # checked
-    kept = Cached(stage, os.fspath(path), told, None if reads is None else tuple(reads), batch_size)
+    columns = reads if reads is None else (reads,) if isinstance(reads, str) else tuple(reads)
+    kept = Cached(stage, find_path(path), told, columns, batch_size, identity)
     if Path(kept.path).exists():
         kept.store().notes()
     return kept
@@ -98,6 +115,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         depends: What a score depends on.
         reads: The columns that, with the query, tell a score; None: as in ``cached``.
         batch_size: Rows that are scored and kept together.
+        identity: What the stage is, in its user's words; None: as it says.
     """
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Kept scores", "help_url": None}
@@ -107,6 +125,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
     depends: Depends = "point"
     reads: tuple[str, ...] | None = None
     batch_size: int = BATCH_SIZE
+    identity: str | None = None
 
     @property
     def stands_for(self) -> pt.Transformer:
@@ -128,13 +147,23 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         """Where the stage marks what failed; empty: nowhere."""
         return str(getattr(self.inner, "failed_column", ""))
 
+    @property
+    def unsure_column(self) -> str:
+        """Where the stage marks scores without ground; empty: nowhere."""
+        return str(getattr(self.inner, "unsure_column", ""))
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The columns in which the stage says, on each row, what its query took."""
+        return tuple(getattr(self.inner, "accounts", ()))
+
     def store(self) -> ScoreStore:
         """Give the kept scores of the stage as it is now.
 
         Raises:
             CascadeError: What the stage is cannot be told.
         """
-        return ScoreStore(self.path, identify_any(self.inner))
+        return ScoreStore(self.path, identify_any(self.inner, self.identity))
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Give every row its score and its rank, from the kept scores as far as they go.
@@ -162,7 +191,8 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         pt.validate.result_frame(inp, extra_columns=list(needs), context=self)
         for column in dict.fromkeys(texts):
             check_text(inp, column, self.stage_name)
-        reads = self.reads or (self.inner.reads() if ours else ("text", "docno"))
+        ignored = ("qid", "query", "score", "rank") if self.depends == "point" else ("qid",)
+        reads = self.reads or (self.inner.reads() if ours else [column for column in inp.columns if column not in ignored])
         make = pair_keys if self.depends == "point" else list_keys
         return make(inp, [column for column in reads if column in inp], hash_identity(store.identity))
 
@@ -176,11 +206,13 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         return [column for column in given if self._is_given(column, input_columns)]
 
     def _is_given(self, column: str, columns: list[str]) -> bool:
-        return column in (*columns, "score", "rank", self.failed_column)
+        return column in (*columns, "score", "rank", self.failed_column, self.unsure_column, *self.accounts)
 
 
-def _check(stage: object, documents: str, depends: str, batch_size: int) -> None:
+def _check(stage: object, documents: str, depends: str, batch_size: int, identity: str | None) -> None:
     """Refuse what cannot be kept, all reasons at once."""
+    told = not isinstance(stage, pt.Transformer) or isinstance(stage, Cached) or can_identify(stage)
+    words = isinstance(identity, str) and identity.strip()
     problems = []
     if not isinstance(stage, pt.Transformer):
         problems.append(f"{stage!r} ({type(stage).__name__}) is no PyTerrier transformer")
@@ -190,8 +222,13 @@ def _check(stage: object, documents: str, depends: str, batch_size: int) -> None
         problems.append(f"{stage!r} is no re-ranker: it may return other documents than it is given")
     elif depends not in get_args(Depends):
         problems.append(f"what its scores depend on is {depends}, expected one of {', '.join(get_args(Depends))}")
+    if identity is not None and not words:
+        problems.append(f"identity is {identity!r}, expected words")
+    elif not (told or words):
+        problems.append("it has no method identify(), so nobody knows of which model, version and settings its scores are")
     if type(batch_size) is not int or batch_size < 1:
         problems.append(f"batch_size is {batch_size!r}, expected 1 or more rows")
     if problems:
-        fix = "cached(stage, path, depends='point'), if a score depends on query and document alone"
+        say = "" if told else "identity='its model, version and settings', "
+        fix = f"cached(stage, path, {say}depends='point'), if a score depends on query and document alone"
         raise PipelineError("the scores of a stage cannot be kept", problems, fix=fix)

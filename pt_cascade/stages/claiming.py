@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from pt_cascade.collections.cache import is_built
-from pt_cascade.errors import CascadeWarning
+from pt_cascade.errors import CascadeWarning, CollectionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_FIX = "choose a path where you may write"
 
 
 def growing_folder(path: Path) -> Path:
@@ -35,7 +37,8 @@ def claimed(path: Path) -> Iterator[Path | None]:
         path: The place.
 
     Yields:
-        The folder, which the block may fill and in the end renames into place or deletes; None if the place is there by now.
+        The folder, which the block may fill and in the end renames into place or deletes; None if the place is there by now, and
+        not empty.
 
     Raises:
         CollectionError: There is a file at the place, or no folder can be made there.
@@ -44,15 +47,15 @@ def claimed(path: Path) -> Iterator[Path | None]:
         CascadeWarning: Another process holds it.
     """
     folder = growing_folder(path)
-    while not is_built(path):
-        folder.mkdir(exist_ok=True)
+    while not (is_built(path, fix=_FIX) and any(path.iterdir())):
+        _make(folder, path)
         try:
             lock = (folder / "lock").open("a")
         except FileNotFoundError:  # the other one has just deleted the folder
             continue
         with lock:
             _wait(lock, path)
-            if _still_there(lock, folder / "lock") and not path.is_dir():
+            if _still_there(lock, folder / "lock") and not (path.is_dir() and any(path.iterdir())):
                 yield folder
                 return
     yield None
@@ -71,6 +74,14 @@ def deliver(folder: Path, whole: Path, path: Path) -> None:
             os.fsync(written.fileno())
     whole.replace(path)
     shutil.rmtree(folder)
+
+
+def _make(folder: Path, path: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        problem = f"{type(error).__name__}: {error.strerror}: {folder}"
+        raise CollectionError(f"cannot build {path}", [problem], fix=_FIX) from error
 
 
 def _wait(lock: IO[str], path: Path) -> None:

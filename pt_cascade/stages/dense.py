@@ -12,12 +12,12 @@ import pyterrier as pt
 from more_itertools import chunked
 from tqdm import tqdm
 
-from pt_cascade.errors import PipelineError, StageError
+from pt_cascade.errors import FrameError, PipelineError, StageError
 from pt_cascade.frames import canonical_topics
 from pt_cascade.stages.engines import check_engine, start_engine
 from pt_cascade.stages.query_encoders import query_encoder
 from pt_cascade.stages.searching import Searcher
-from pt_cascade.stages.similarity import check_similarity
+from pt_cascade.stages.similarity import are_usable, check_similarity
 from pt_cascade.stages.upstream import DualEncoder
 from pt_cascade.stages.vectors import open_vectors
 
@@ -55,7 +55,7 @@ def dense(
         vectors: A folder made by ``build_vectors``, or any FlexIndex (then ``model`` must be told).
         model: What encodes the queries: a name on the hub, a local folder, or a ``pyterrier_dr.BiEncoder``; None: what encoded the
             documents. Another than that is refused, by its weights.
-        num_results: Documents a query, at least 1; all where there are fewer.
+        num_results: Documents a query, at least 1; all where there are fewer. A cut-off behind it that asks for more gets no more.
         engine: ``torch``, ``numpy`` or ``faiss``; None: torch. It changes the time, never the results.
         similarity: ``dot`` or ``cos``; the same for models whose vectors have length 1. A FlexIndex's own ``sim_fn`` is not asked.
         prompt: Stands before each query, e.g. ``"query: "``; None: the model's own prompt for queries, if it has one.
@@ -125,9 +125,14 @@ class Dense(pt.Transformer):  # type: ignore[misc]
             Frame[qid, query, ..., docno, score, rank], queries in their order, rows in rank order.
 
         Raises:
-            FrameError: A qid or a query is missing, or a qid stands twice.
+            FrameError: A qid or a query is missing, or a qid stands twice, or there are documents already.
             StageError: The query's vectors cannot be compared with the documents'.
         """
+        if "docno" in inp:
+            problem = "it was given rows with a docno, expected topics: it retrieves, and re-ranks nothing"
+            raise FrameError(
+                "dense cannot take documents", [problem], fix="bi_encoder(vectors), or inp[['qid', 'query']].drop_duplicates()"
+            )
         pt.validate.query_frame(inp, extra_columns=["query"], context=self)
         topics = canonical_topics(inp)
         found = self._search(topics["query"].tolist()) if len(topics) else []
@@ -158,10 +163,13 @@ class Dense(pt.Transformer):  # type: ignore[misc]
     @cached_property
     def _searcher(self) -> Searcher:
         searcher = Searcher(self.store.vectors, self.similarity, start_engine(self.engine, self.device))
-        finite = np.isfinite(searcher.lengths)
-        if not finite.all():
-            problem = f"{int((~finite).sum())} of {len(finite)} document(s), first docno {self.store.docnos[np.argmin(finite)]}"
-            raise StageError(f"{self.store.path} holds a vector without a finite length", [problem], fix="build_vectors again")
+        usable = are_usable(searcher.lengths)
+        if not usable.all():
+            first = int(np.argmin(usable))
+            found = f"{int((~usable).sum())} of {len(usable)} document(s), first docno {self.store.docnos[first]}"
+            problem = f"{found}, length {searcher.lengths[first]:.1e}, expected 0, or 1e-19 to 1e19"
+            fix = f"rm -r {self.store.path}, and build_vectors again" if self.store.ours else "make this FlexIndex again"
+            raise StageError(f"{self.store.path} holds a vector whose length float32 cannot square", [problem], fix=fix)
         return searcher
 
     def __getstate__(self) -> dict[str, object]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError, StageError
+from pt_cascade.stages.hub import check_reachable, is_local
 from pt_cascade.stages.loading import find_device, find_model, loading
-from pt_cascade.stages.makers import weigh
+from pt_cascade.stages.makers import know_weights, weigh
 from pt_cascade.stages.reranker import require
+from pt_cascade.stages.weights import tell_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+
+    from pt_cascade.stages.makers import Maker
 
 Vectors: TypeAlias = "NDArray[np.float32]"
 
@@ -38,7 +43,7 @@ class Encoder:
         max_length: Tokens of a text that are read, at least 1; None: the model's own limit.
         batch_size: Documents encoded at once, at least 1.
         prompt: Stands before each query, as an instruction or a mark; None: the model's own prompt for queries, if it has one.
-        weights: The hash that its weights must have (see ``makers``); None: any.
+        weights: The hash that the loaded model must have (see ``makers``); None: any.
     """
 
     model: str
@@ -61,9 +66,9 @@ class Encoder:
         require("sentence_transformers", install="sentence-transformers>=6", why="an encoder")
         from sentence_transformers.util import load_file_path  # noqa: PLC0415 - heavy
 
-        name = find_model(self.model, _STAGE)
+        name, local = self._find()
         marks = (("config_sentence_transformers.json", "MultiVectorEncoder"), ("modules.json", "pylate"), ("artifact.metadata", ""))
-        files = ((load_file_path(name, file), word) for file, word in marks)
+        files = ((load_file_path(name, file, local_files_only=local), word) for file, word in marks)
         return any(path is not None and word in _read(path) for path, word in files)
 
     @property
@@ -72,9 +77,15 @@ class Encoder:
         return {"model": self.model, "max_length": self.max_length}
 
     @property
-    def maker(self) -> dict[str, str | int | None]:
-        """What it says of itself, for ``encoder.json``."""
-        return {**self.told, "weights": weigh(self._late if self.multi_vector else self._pooled)}
+    def maker(self) -> Maker:
+        """What it says of itself, loaded, for ``encoder.json``."""
+        _, weights, limit = self._loaded
+        return {**self.told, "limit": limit, "weights": weights, "files": self.files}
+
+    @property
+    def files(self) -> str | None:
+        """What the files of its model are told by; None where they are not here."""
+        return tell_weights(self.model, _STAGE) if is_local(self.model) else None
 
     def queries(self, texts: Sequence[str]) -> Vectors:
         """Encode queries to one vector each.
@@ -148,28 +159,43 @@ class Encoder:
         if self.multi_vector:
             fix = "late_interaction(model), or a bi-encoder such as 'sentence-transformers/all-MiniLM-L6-v2'"
             raise MissingError(f"{self.model!r} has no single vector a text", ["it is a multi-vector model"], fix=fix)
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - heavy
-
-        return self._load(SentenceTransformer)
+        return cast("SentenceTransformer", self._loaded[0])
 
     @cached_property
     def _late(self) -> MultiVectorEncoder:
-        from sentence_transformers import MultiVectorEncoder  # noqa: PLC0415 - heavy
+        return cast("MultiVectorEncoder", self._loaded[0])
 
-        return self._load(MultiVectorEncoder)
+    @cached_property
+    def _loaded(self) -> tuple[SentenceTransformer | MultiVectorEncoder, str | None, int | None]:
+        """The model, its hash and its own limit."""
+        from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: PLC0415 - heavy
 
-    def _load(self, kind: type[SentenceTransformer | MultiVectorEncoder]) -> SentenceTransformer | MultiVectorEncoder:
-        name = find_model(self.model, _STAGE)
         device = find_device(self.device, _STAGE)
+        kind = MultiVectorEncoder if self.multi_vector else SentenceTransformer
+        name, local = self._find()
         with loading(name, _STAGE):
-            network = kind(name, device=str(device)).eval()
-        if self.max_length is not None:
-            network.max_seq_length = min(self.max_length, network.max_seq_length or self.max_length)
-        if self.weights is not None and (found := weigh(network)) != self.weights:
-            problem = f"{name!r} has the weights {found}, the vectors were made with {self.weights}"
-            fix = "pass the model that made the vectors, or build_vectors again with this one"
+            try:
+                network = kind(name, device=str(device), local_files_only=local).eval()
+            except OSError:
+                if not local or Path(name).is_dir():
+                    raise
+                network = kind(name, device=str(device)).eval()  # the cache holds a part of it
+        weights, limit = weigh(network), network.max_seq_length
+        if (expected := know_weights({"weights": self.weights})) and weights != expected:
+            problem = f"{name!r} has the weights {weights}, the vectors were made with {expected}"
+            fix = "pass the model that made the vectors; or delete their folder (rm -r), and build_vectors again with this one"
             raise StageError("the vectors were made by another model", [problem], fix=fix)
-        return network
+        if self.max_length is not None:
+            network.max_seq_length = min(self.max_length, limit or self.max_length)
+        return network, weights, limit
+
+    def _find(self) -> tuple[str, bool]:
+        """Name the model, and say whether it is here; where it is not, the hub must be reachable."""
+        name = find_model(self.model, _STAGE)
+        local = is_local(name)
+        if not local:
+            check_reachable(name, _STAGE)
+        return name, local
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""

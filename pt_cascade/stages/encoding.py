@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 from operator import length_hint
 from pathlib import Path
@@ -12,22 +12,23 @@ import numpy as np
 from more_itertools import chunked
 from tqdm import tqdm
 
-from pt_cascade.errors import CascadeError, StageError
+from pt_cascade.errors import CascadeError, PipelineError, StageError
 from pt_cascade.stages.claiming import claimed, deliver
 from pt_cascade.stages.encoders import Encoder
+from pt_cascade.stages.finished import check_finished
 from pt_cascade.stages.intake import Intake
-from pt_cascade.stages.query_encoders import own_encoder
-from pt_cascade.stages.records import append, cut, hash_text, read_records, write_record
+from pt_cascade.stages.jobs import begin_job, is_worthless
+from pt_cascade.stages.makers import name_model
+from pt_cascade.stages.query_encoders import check_model, own_encoder
+from pt_cascade.stages.records import hash_text, measure, read_records, write_record
+from pt_cascade.stages.similarity import are_usable, lengths
 from pt_cascade.stages.storing import store
 from pt_cascade.stages.upstream import DualEncoder, UpstreamEncoder
-from pt_cascade.stages.vectors import open_vectors
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pt_cascade.stages.encoders import Vectors
-    from pt_cascade.stages.makers import Maker
     from pt_cascade.stages.query_encoders import AnyEncoder, Model
 
 _AT_ONCE = 512
@@ -51,10 +52,14 @@ def build_vectors(
     512 documents are encoded twice, and the folder is byte for byte what it would have been. Another process that makes the same
     folder is waited for.
 
+    A folder that is there is compared with what would be made: the model by its files or weights, its limit, and, in one pass over
+    ``docs``, every docno and a hash of every text.
+
     Args:
         docs: Documents with ``docno`` and ``text``; each docno once, in the same order every time.
         model: A name on the hub, a local folder (see ``Encoder``), or a ``pyterrier_dr.BiEncoder``, which knows limit and device.
-        path: The folder to make; nothing is done if it is there, made in the same way. It appears only when it is whole.
+        path: The folder to make; nothing is done if it is there, made in the same way, of the same documents. An empty one is
+            used. It appears only when it is whole.
         tokens: Keep token vectors too: 2 bytes x dimension a token. A multi-vector model keeps them in any case, and nothing else.
         max_length: Tokens of a text that are read; None: the model's own limit.
         device: E.g. ``cpu``, ``cuda:0``; None: cuda where there is one.
@@ -66,66 +71,77 @@ def build_vectors(
 
     Raises:
         CascadeError: There are fewer than two documents; the folder, or what is kept of it, was made by another model, from other
-            documents or without tokens.
+            documents or without tokens, or not by this function.
         FrameError: A document has no text, or a docno that is empty, has white space or stands twice.
         MissingError: The model cannot be loaded.
-        PipelineError: A ``pyterrier_dr.BiEncoder`` is told what it knows itself.
+        PipelineError: A ``pyterrier_dr.BiEncoder`` is told what it knows itself, or the model is none.
 
     Example:
         >>> import tempfile
         >>> import pandas as pd, pt_cascade as ptc
         >>> docs = [{"docno": "d1", "text": "a lion sleeps"}, {"docno": "d2", "text": "sorting numbers"}]
         >>> vectors = build_vectors(docs, ptc.default_model(), Path(tempfile.mkdtemp()) / "vectors", tokens=True)
-        >>> open_vectors(vectors).vectors.shape
-        (2, 384)
+        >>> (vectors / "vecs.f4").stat().st_size == 2 * 384 * 4
+        True
     """
+    check_model(model, "nothing can be encoded")
+    whole, intake = _check_path(path), Intake(docs)
     if isinstance(model, DualEncoder):
         options = {"max_length": max_length, "device": device, "tokens": tokens or None}
         encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)
     else:
-        encoder = Encoder(str(model), device, max_length, batch_size)
-    whole = Path(path)
+        encoder = Encoder(name_model(model), device, max_length, batch_size)
     with claimed(whole) as folder:
         if folder is not None:
-            deliver(folder, _encode(docs, encoder, folder, tokens=tokens, verbose=verbose), whole)
-    return _same_vectors(whole, encoder, tokens=tokens)
+            deliver(folder, _encode(intake, encoder, folder, tokens=tokens, verbose=verbose), whole)
+            return whole
+    check_finished(whole, intake, encoder, tokens=tokens)
+    return whole
 
 
-def _same_vectors(path: Path, encoder: AnyEncoder, *, tokens: bool) -> Path:
-    """Refuse a folder that was there and is not what was asked for."""
-    found = open_vectors(path).encoder
-    asked = encoder.maker if isinstance(encoder, UpstreamEncoder) else {"class": None, **encoder.told}
-    problems = [
-        f"{path} was made with {name} {found.get(name)!r}, not {asked[name]!r}" for name in asked if found.get(name) != asked[name]
-    ]
-    if tokens and not (path / "tokens.npy").exists():
-        problems.append(f"{path} has no token vectors")
-    if problems:
-        raise CascadeError("there are other vectors already", problems, fix=f"rm -r {path}")
-    return path
+def _check_path(path: str | os.PathLike[str]) -> Path:
+    """Refuse what cannot be the path of a new folder."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise PipelineError("nothing can be encoded", [f"path is {path!r:.60} ({type(path).__name__}), expected a folder to make"])
+    if (whole := Path(path)).name in ("", ".."):
+        problem = f"path is {str(path)!r}, expected a folder of their own"
+        raise CascadeError("vectors cannot be put there", [problem], fix='build_vectors(docs, model, "vectors")')
+    return whole
 
 
-def _encode(docs: Iterable[Mapping[str, str]], encoder: AnyEncoder, folder: Path, *, tokens: bool, verbose: bool) -> Path:
+def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, verbose: bool) -> Path:
     """Encode what is not encoded yet; where that comes to nothing, nothing is left behind."""
-    intake = Intake(docs)
     try:
         maker = encoder.maker
-        done = cut(folder, _AT_ONCE)
-        _same_job(folder, {**maker, "tokens": tokens or encoder.multi_vector}, begun=done > 0)
+        chunk, done = begin_job(folder, maker, tokens=tokens or encoder.multi_vector, chunk=_AT_ONCE)
         reading = iter(intake)
         _same_documents(reading, intake, folder)
-        with tqdm(total=length_hint(docs) or None, initial=done, desc="encode", unit="doc", disable=not verbose) as bar:
-            for some in chunked(reading, _AT_ONCE):
+        sizes = measure(folder)
+        with tqdm(total=length_hint(intake.docs) or None, initial=done, desc="encode", unit="doc", disable=not verbose) as bar:
+            for some in chunked(reading, chunk):
                 if intake.error is not None:  # the chunk is not full, and will come again
                     break
-                write_record(folder, some, *_vectors(some, encoder, tokens=tokens))
+                vectors, late = _vectors(some, encoder, tokens=tokens)
+                sizes = _check_sizes(encoder, sizes, vectors, late)
+                write_record(folder, some, vectors, late)
                 bar.update(len(some))
         _check_whole(intake)
         return store(folder, maker)
     except BaseException:
-        if not cut(folder, _AT_ONCE):
+        if is_worthless(folder):
             shutil.rmtree(folder)
         raise
+
+
+def _check_sizes(
+    encoder: AnyEncoder, sizes: tuple[int, int], vectors: Vectors | None, late: list[Vectors] | None
+) -> tuple[int, int]:
+    """Refuse vectors of size 0, or of another size than those before them; give the sizes."""
+    found = (0 if vectors is None else vectors.shape[1], 0 if late is None else late[0].shape[1])
+    if sizes not in ((0, 0), found) or not any(found):
+        expected = f"size {sizes[0] or sizes[1]}, as before" if any(sizes) else "1 or more values"
+        raise StageError(f"{encoder.model} made vectors of size {found[0] or found[1]}", [f"expected {expected}"])
+    return found
 
 
 def _check_whole(intake: Intake) -> None:
@@ -147,22 +163,13 @@ def _vectors(
     else:
         pairs = list(encoder.documents_and_tokens(texts))
         vectors, late = np.stack([vector for vector, _ in pairs]), [some for _, some in pairs]
-    if not (finite := np.isfinite(vectors).all(axis=1)).all():
-        problem = f"{int((~finite).sum())} of {len(docs)} document(s), first docno {docs[int(np.argmin(finite))]['docno']}"
-        raise StageError(f"{encoder.model} made a vector with a value that is not finite", [problem])
+    length = lengths(vectors)
+    if not (usable := are_usable(length)).all():
+        first = int(np.argmin(usable))
+        found = f"{int((~usable).sum())} of {len(docs)} document(s), first docno {docs[first]['docno']}"
+        problem = f"{found}, of length {length[first]:.1e}, expected 0, or 1e-19 to 1e19"
+        raise StageError(f"{encoder.model} made a vector that cannot be compared", [problem])
     return vectors, late
-
-
-def _same_job(folder: Path, job: Maker, *, begun: bool) -> None:
-    """Write down what is done in a folder, or refuse to go on with something else."""
-    file = folder / "job.json"
-    if not begun:
-        file.unlink(missing_ok=True)
-        append(file, json.dumps(job).encode())
-        return
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if problems := [f"{name} is {job[name]!r}, was {found.get(name)!r}" for name in job if found.get(name) != job[name]]:
-        raise CascadeError(f"{folder} was begun in another way", problems, fix=f"rm -r {folder}, or go on as it was begun")
 
 
 def _same_documents(reading: Iterator[Mapping[str, str]], intake: Intake, folder: Path) -> None:

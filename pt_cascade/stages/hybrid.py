@@ -12,7 +12,7 @@ import pyterrier as pt
 from pt_cascade.analysis.fusion import Fusion, K
 from pt_cascade.analysis.pooling import check_topics
 from pt_cascade.cascade.steps import call
-from pt_cascade.errors import PipelineError
+from pt_cascade.errors import FrameError, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,9 @@ def hybrid(
     is the one that was asked, also where a branch rewrites it.
 
     Given results instead of topics, it hands them to every retriever, so that branches that re-rank see them. A score then depends
-    on the whole list, so that such a stage is replayed nowhere but may stand last.
+    on the whole list, so that such a stage is replayed nowhere but may stand last. A branch that retrieves cannot take results.
+
+    A hybrid over PISA cannot be pickled, as PISA's retriever cannot.
 
     Args:
         *retrievers: One or more, e.g. ``bm25``, ``rewriter >> bm25 % 1000``, a Cascade, or another hybrid; each is asked once.
@@ -124,10 +126,12 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
             Frame[qid, query, ..., docno, score, rank, ...]; the columns of the topics stay.
 
         Raises:
-            CascadeError: A retriever failed, or what it returned is not usable; it is named.
+            CascadeError: A retriever failed, or what it returned is not usable, or it was given results and cannot take them; it is
+                named.
         """
         pt.validate.columns(inp, includes=["qid"], context=self)
         topics = check_topics(_topics(inp))
+        self._check_takers(inp)
         runs = {f"retriever {n}, {branch!r:.60}": self._ask(branch, inp) for n, branch in enumerate(self.retrievers, start=1)}
         fused = self.fusion.apply(runs, topics)
         return fused if self.num_results is None else fused[fused["rank"] < self.num_results].reset_index(drop=True)
@@ -141,11 +145,32 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
             enough = list({frozenset(columns): columns for columns in both}.values())
         return enough
 
+    def _check_takers(self, inp: pd.DataFrame) -> None:
+        """Refuse results where a branch can only retrieve: it answers a frame of 0 topics, but not one of 0 results."""
+        if "docno" not in inp:
+            return
+        found, topics = inp.iloc[:0], _topics(inp.iloc[:0])
+        deaf = [branch for branch in self.retrievers if not _takes(branch, found) and _takes(branch, topics)]
+        if deaf:
+            problems = [f"it hands on the documents that it is given, and {branch!r:.60} cannot take any" for branch in deaf]
+            fix = "hybrid(bm25, dense) % 20 >> ..., as the first stage"
+            raise PipelineError("stage 'hybrid' cannot re-rank", problems, fix=fix)
+
     def _ask(self, branch: pt.Transformer, inp: pd.DataFrame) -> pd.DataFrame:
         """Give a retriever a frame of its own, so that it cannot change the caller's; nobody is asked about nothing."""
         if len(inp):
             return call(branch, inp.copy(deep=False), self.stage_name)
         return pd.DataFrame(columns=pt.inspect.transformer_outputs(branch, list(inp.columns)))
+
+
+def _takes(branch: pt.Transformer, nothing: pd.DataFrame) -> bool:
+    try:
+        branch.transform(nothing.copy())
+    except (pt.validate.InputValidationError, FrameError, PipelineError):
+        return False
+    except Exception:  # noqa: BLE001 - it cannot be asked about nothing, which says nothing
+        return True
+    return True
 
 
 def _topics(inp: pd.DataFrame) -> pd.DataFrame:

@@ -6,11 +6,10 @@ import hashlib
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from pt_cascade.cascade.fingerprints import fingerprint
-from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import PipelineError
+from pt_cascade.stages.batching import find_budget
 from pt_cascade.stages.vectors import VectorStore
 from pt_cascade.stages.weights import hash_files, list_files, stamp, tell_weights
 
@@ -26,6 +25,7 @@ Identity: TypeAlias = "dict[str, str]"
 SPEED_FIELDS = frozenset(
     {"api_key_env", "batch_size", "batch_tokens", "concurrency", "device", "prices", "retries", "timeout", "verbose"}
 )
+_PRECISE = "fp32"
 WEIGHT_FIELDS = frozenset({"model", "tokenizer"})
 _VECTOR_FILES = ("encoder.json", "pt_meta.json", "docnos.npids", "vecs.f4", "tokens.f2", "tokens.npy")
 
@@ -34,7 +34,8 @@ def identify(stage: object) -> Identity:
     """Tell a dataclass of arguments by value: its class, models by their weights, vectors by their content, the rest as it is.
 
     Fields of the class's ``speed_fields`` (device, batch size, ...) are left out: they change when a score comes, not what it is.
-    So are fields that do not compare.
+    So are fields that do not compare. Below fp32 the device and the budget of a batch do show in a score, so there they count: the
+    device by its kind (``cpu``, ``cuda``), the one that would be taken where none is named.
 
     Args:
         stage: A re-ranking stage, or a part of one.
@@ -55,25 +56,50 @@ def identify(stage: object) -> Identity:
     return dict(_tell(stage, _name(stage)))
 
 
-def identify_any(transformer: pt.Transformer) -> Identity:
-    """Tell any transformer: by its own ``identify()``, else by its class and its fingerprint.
-
-    A fingerprint does not read files: a foreign stage that loads its model when first used is told by the name of the model.
+def identify_any(transformer: pt.Transformer, words: str | None = None) -> Identity:
+    """Tell any transformer: by its own ``identify()``, or by what its user says of it; what it is, is never guessed.
 
     Args:
         transformer: Any PyTerrier transformer.
+        words: What tells it from any other of its class, as of a stage that does not say so itself; more, of one that does.
 
     Returns:
         Words by name.
 
     Raises:
+        PipelineError: Neither it nor its user says what it is, or not in words.
         CascadeError: As for ``identify``.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> identify_any(pt.RankCutoff(3), "v1")
+        {'class': 'pyterrier._ops.RankCutoff', 'identity': 'v1'}
     """
-    own = getattr(transformer, "identify", None)
-    if callable(own):
-        told: Identity = own()
-        return told
-    return {"class": _class(transformer), "settings": fingerprint(Stage("stage", (transformer,)))}
+    if words is not None and not (isinstance(words, str) and words.strip()):
+        _refuse(transformer, f"identity is {words!r}, expected words")
+    told = {"class": _class(transformer)}
+    if can_identify(transformer):
+        own = transformer.identify()
+        if not (isinstance(own, dict) and own and all(isinstance(word, str) for pair in own.items() for word in pair)):
+            _refuse(transformer, f"its identify() gave {own!r:.80}, expected words by name")
+        told = dict(own)
+    elif words is None:
+        _refuse(transformer, "it has no method identify(), so nobody knows of which model, version and settings they are")
+    return told if words is None else {**told, "identity": words}
+
+
+def can_identify(transformer: pt.Transformer) -> bool:
+    """Tell whether a transformer says itself what it is.
+
+    Args:
+        transformer: Any PyTerrier transformer.
+    """
+    return callable(getattr(transformer, "identify", None))
+
+
+def _refuse(transformer: pt.Transformer, problem: str) -> NoReturn:
+    fix = "cached(stage, path, identity='its model, version and settings, in words that no other scorer has')"
+    raise PipelineError(f"the scores of stage {_name(transformer)!r} cannot be kept", [problem], fix=fix)
 
 
 def hash_identity(identity: Mapping[str, str]) -> str:
@@ -115,6 +141,16 @@ def _tell(part: object, owner: str, prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{name}", tell_weights(value, owner)
         else:
             yield f"{prefix}{name}", _write(value, owner, prefix + name)
+    if getattr(part, "precision", _PRECISE) != _PRECISE:
+        kind = _find_kind(getattr(part, "device", None), owner)
+        yield f"{prefix}device", kind
+        yield f"{prefix}batch_tokens", str(find_budget(getattr(part, "batch_tokens", None), kind))
+
+
+def _find_kind(device: str | None, owner: str) -> str:
+    from pt_cascade.stages.loading import find_device  # noqa: PLC0415 - it needs the base class of stages, which needs this
+
+    return device.partition(":")[0] if device else find_device(None, owner).type
 
 
 def _list_files(part: object) -> Iterator[Path]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import CascadeError, FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
 _LONGEST = 256
 
@@ -21,7 +22,11 @@ class Intake:
     """
 
     def __init__(self, docs: Iterable[Mapping[str, str]], longest: int = _LONGEST) -> None:
-        """Begin with none read."""
+        """Begin with none read, and refuse what is no series of documents."""
+        if hasattr(docs, "to_dict") or isinstance(docs, (str, Mapping)) or not isinstance(docs, Iterable):
+            fix = 'docs.to_dict("records")' if hasattr(docs, "to_dict") else '[{"docno": "d1", "text": "..."}, ...]'
+            problem = f"docs is a {type(docs).__name__}, expected dicts with docno and text, one after the other"
+            raise FrameError("these are no documents", [problem], fix=fix)
         self.docs, self.longest = docs, longest
         self.seen: set[str] = set()
         self.done = self.stopped = self.words = False
@@ -58,15 +63,30 @@ class Intake:
             raise CascadeError("not all documents were read", [f"it stopped after {len(self.seen)}"])
 
 
-def _check(doc: Mapping[str, str], seen: set[str], longest: int) -> tuple[str, str]:
+def _check(doc: object, seen: set[str], longest: int) -> tuple[str, str]:
+    if not isinstance(doc, Mapping):
+        problem = f"document {len(seen) + 1} is {doc!r:.60} ({type(doc).__name__}), expected a dict with docno and text"
+        raise FrameError("a document cannot be stored", [problem], fix='docs.to_dict("records"), for a DataFrame')
     docno, text = doc.get("docno"), doc.get("text")
     problems = []
     if not isinstance(docno, str) or len(docno.split()) != 1 or docno.strip() != docno or len(docno) > longest:
         problems.append(f"docno is {docno!r}, expected text without white space, 1 to {longest} characters")
+    elif not _is_utf8(docno):
+        problems.append(f"docno is {docno!r}, which UTF-8 cannot hold: it has half a surrogate pair")
     elif docno in seen:
         problems.append(f"docno {docno!r} stands more than once")
     if not isinstance(text, str):
         problems.append(f"the text of docno {docno!r} is {text!r}, expected text")
+    elif not _is_utf8(text):
+        problems.append(f"the text of docno {docno!r} holds half a surrogate pair, which UTF-8 cannot hold")
     if problems or not isinstance(docno, str) or not isinstance(text, str):
         raise FrameError("a document cannot be stored", problems)
     return docno, text
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

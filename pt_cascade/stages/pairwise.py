@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.preferences import aggregate
-from pt_cascade.errors import StageError
+from pt_cascade.errors import FrameError, StageError
 from pt_cascade.stages.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -59,11 +59,18 @@ class PairReranker(Reranker):
             Shape (n,), in row order; higher is better. The only document of a query scores 0.
 
         Raises:
+            FrameError: A row has no qid.
             StageError: A comparison did not give a probability.
         """
+        if (lost := results["qid"].isna().to_numpy(bool)).any():
+            problem = (
+                f"qid is missing in {int(lost.sum())} of {len(lost)} row(s), first docno {results['docno'].iloc[lost.argmax()]!r}"
+            )
+            fix = 'results.dropna(subset=["qid"])'
+            raise FrameError(f"stage {self.stage_name!r} cannot tell which documents to compare", [problem], fix=fix)
         first, second = list_pairs(results["qid"])
         answers = self.compare(results, first, second) if len(first) else np.zeros(0)
-        self._check(answers, results, first, second)
+        answers = check_wins(answers, results, first, second, self.stage_name)
         scores, start = np.zeros(len(results)), 0
         for rows in _group(results["qid"]):
             n = len(rows)
@@ -73,15 +80,55 @@ class PairReranker(Reranker):
             start += n * (n - 1)
         return scores
 
-    def _check(self, answers: Floats, results: pd.DataFrame, first: Ints, second: Ints) -> None:
-        what = f"stage {self.stage_name!r} gave comparisons that are not usable"
-        if answers.shape != first.shape:
-            raise StageError(what, [f"their shape is {answers.shape}, expected {first.shape}"])
-        bad = np.flatnonzero(~((answers >= 0) & (answers <= 1)))
-        if bad.size:
-            qid, docno = (results[name].to_numpy(object) for name in ("qid", "docno"))
-            shown = [f"qid {qid[first[n]]}: p({docno[first[n]]} beats {docno[second[n]]}) is {answers[n]}" for n in bad[:_SHOWN]]
-            raise StageError(what, [f"{bad.size} of {answers.size} are not between 0 and 1, e.g. {'; '.join(shown)}"])
+
+def check_wins(answers: object, results: pd.DataFrame, first: Ints, second: Ints, stage: str) -> Floats:
+    """Refuse what ``compare`` may not answer.
+
+    Args:
+        answers: What it answered, expected shape (m,).
+        results: Frame[qid, docno, ...]: what it was asked about.
+        first: Shape (m,). Rows of them.
+        second: Shape (m,). Others.
+        stage: Who was asked, for the error.
+
+    Returns:
+        Shape (m,). The answers as float64.
+
+    Raises:
+        StageError: They are no numbers, too many or too few, or not from 0 to 1.
+
+    Example:
+        >>> results = pd.DataFrame({"qid": ["q", "q"], "docno": ["a", "b"]})
+        >>> check_wins([0.5, 1], results, np.array([0, 1]), np.array([1, 0]), "duo").tolist()
+        [0.5, 1.0]
+    """
+    what = f"stage {stage!r} gave comparisons that are not usable"
+    try:
+        p = np.asarray(answers, np.float64)
+    except (TypeError, ValueError) as error:
+        raise StageError(what, [f"they are no numbers: {error}"]) from error
+    if p.shape != first.shape:
+        raise StageError(what, [f"their shape is {p.shape}, expected {first.shape}"])
+    if (bad := np.flatnonzero(~((p >= 0) & (p <= 1)))).size:
+        shown = "; ".join(f"{say_duel(results, first[n], second[n])} is {p[n]}" for n in bad[:_SHOWN])
+        raise StageError(what, [f"{bad.size} of {p.size} are not between 0 and 1, e.g. {shown}"])
+    return p
+
+
+def say_duel(results: pd.DataFrame, first: int, second: int) -> str:
+    """Write a comparison down.
+
+    Args:
+        results: Frame[qid, docno].
+        first: A row.
+        second: Another.
+
+    Example:
+        >>> say_duel(pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]}), 0, 1)
+        "qid '1': p('a' beats 'b')"
+    """
+    docno = results["docno"]
+    return f"qid {results['qid'].iloc[first]!r}: p({docno.iloc[first]!r} beats {docno.iloc[second]!r})"
 
 
 def list_pairs(qid: pd.Series[str] | Sequence[str]) -> tuple[Ints, Ints]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages.encoders import Encoder
-from pt_cascade.stages.makers import differences
+from pt_cascade.stages.makers import differences, know_weights, name_model
 from pt_cascade.stages.upstream import DualEncoder, UpstreamEncoder
 
 if TYPE_CHECKING:
-    import os
-
     from pt_cascade.stages.vectors import VectorStore
 
 AnyEncoder: TypeAlias = Encoder | UpstreamEncoder
@@ -37,19 +36,42 @@ def query_encoder(
         PipelineError: Nobody knows the model, or it is not the one that made the vectors, or it takes no such option.
     """
     found = store.encoder
+    if model is not None:
+        check_model(model, f"{stage} cannot be made")
     if isinstance(model, DualEncoder):
         upstream = own_encoder(model, device=device, prompt=prompt)
         encoder: AnyEncoder = upstream
-        problems = differences(found, upstream.maker)
+        problems = differences(found, upstream.maker if found.get("probe") else upstream.told)
     else:
-        expected = found.get("weights")
-        weights = None if expected is None else str(expected)
+        weights = know_weights(found)
         encoder = Encoder(known_model(store, model, stage), device, prompt=prompt, weights=weights)
-        problems = differences({**found, "weights": None}, encoder.told)
+        problems = differences(found, {**encoder.told, "weights": weights})  # they are compared when they are loaded
     if problems:
-        fix = f"{stage}(vectors) with the model that made them, or build_vectors again with this one"
+        anew = f"rm -r {store.path}, and " if store.ours else ""
+        fix = f"{stage}(vectors) with the model that made them, or {anew}build_vectors again with this one"
         raise PipelineError(f"{store.path} cannot be searched by another model", problems, fix=fix)
     return encoder
+
+
+def check_model(model: object, what: str) -> None:
+    """Refuse what is no model.
+
+    Args:
+        model: What was given for one.
+        what: What it was given to, for the error.
+
+    Raises:
+        PipelineError: It is neither a name, nor a folder, nor a ``pyterrier_dr.BiEncoder``.
+    """
+    if isinstance(model, (str, os.PathLike)) or (isinstance(model, DualEncoder) and not isinstance(model, type)):
+        return
+    if isinstance(model, type):
+        found, fix = f"the class {model.__name__}, expected an object of it", f"model={model.__name__}(...)"
+    else:
+        shown = f"{' '.join(repr(model).split()):.60} ({type(model).__name__})"
+        found = f"{shown}, expected a name on the hub, a folder or a pyterrier_dr.BiEncoder"
+        fix = 'model.save_pretrained("folder"), and model="folder"' if hasattr(model, "save_pretrained") else 'model="org/name"'
+    raise PipelineError(what, [f"model is {found}"], fix=fix)
 
 
 def own_encoder(model: DualEncoder, *, batch_size: int = 32, **options: str | int | None) -> UpstreamEncoder:
@@ -91,8 +113,8 @@ def known_model(store: VectorStore, model: str | os.PathLike[str] | None, stage:
     if model is None and found.get("class"):
         problem = f"{store.path} was made by {found['model']} of {found['class']}, which must be given itself"
         raise PipelineError("the query encoder is unknown", [problem], fix=f"{stage}(vectors, model=that bi-encoder)")
-    known = model or found.get("model")
-    if not known:
+    known = found.get("model") if model is None else model
+    if known is None:
         problem = f"{store.path} does not say which model made its vectors"
         raise PipelineError("the query encoder is unknown", [problem], fix=f"{stage}(vectors, model='org/name or folder')")
-    return str(known)
+    return name_model(str(known))

@@ -90,9 +90,14 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
         for column in self.needs():
             check_text(inp, column, self.stage_name)
         scores = self.score(inp) if len(inp) else np.empty(0)
-        if len(inp) and "_loaded_from" not in self.__dict__:
-            self.__dict__["_loaded_from"] = stamp_weights(self)
+        if len(inp):
+            self.note_files()
         return rescore(inp, scores)
+
+    def note_files(self) -> None:
+        """Note from which files the model was loaded, after it was first asked; ``identify`` refuses others from then on."""
+        if "_loaded_from" not in self.__dict__:
+            self.__dict__["_loaded_from"] = stamp_weights(self)
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""

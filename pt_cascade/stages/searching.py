@@ -44,7 +44,7 @@ class Searcher:
     product: Product
 
     @cached_property
-    def lengths(self) -> Vectors:
+    def lengths(self) -> Floats:
         """The length of each document's vector, shape (documents,)."""
         return np.concatenate([lengths(self.vectors[start:end]) for start, end in self._blocks()])
 
@@ -122,7 +122,8 @@ class Searcher:
         if self.similarity == "dot":
             return block
         length = self.lengths[start:end, None]
-        return (block / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+        divisor: Vectors = np.where(length > 0, length, 1).astype(np.float32)
+        return np.divide(block, divisor, dtype=np.float32)
 
     @property
     def _step(self) -> int:

@@ -9,10 +9,14 @@ import numpy as np
 from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pt_cascade.ranking import Floats
     from pt_cascade.stages.encoders import Vectors
 
 Similarity: TypeAlias = Literal["dot", "cos"]
+
+_USABLE = (1e-19, 1e19)
 
 
 def check_similarity(similarity: str) -> None:
@@ -41,16 +45,18 @@ def similarities(documents: Vectors, query: Vectors, similarity: Similarity) -> 
         >>> similarities(documents, np.array([2, 0], np.float32), "cos").tolist()
         [0.6000000238418579, 0.0]
     """
-    dot = np.einsum("ij,j->i", documents, query)
-    if similarity == "cos":
-        both = lengths(documents) * np.linalg.norm(query)
-        dot = dot / np.where(both > 0, both, 1)
+    if similarity == "cos":  # in float64, where no product of float32 vanishes or overflows
+        both = lengths(documents) * lengths(query[None])
+        dot = np.einsum("ij,j->i", documents.astype(np.float64), query.astype(np.float64)) / np.where(both > 0, both, 1)
+        dot = dot.astype(np.float32)
+    else:
+        dot = np.einsum("ij,j->i", documents, query)
     found: Floats = dot.astype(np.float64)
     return found
 
 
-def lengths(vectors: Vectors) -> Vectors:
-    """Give the length of each vector.
+def lengths(vectors: Vectors) -> Floats:
+    """Give the length of each vector, in float64: the square of a small or large value is beyond float32.
 
     Args:
         vectors: Shape (n, dimension).
@@ -62,5 +68,24 @@ def lengths(vectors: Vectors) -> Vectors:
         >>> lengths(np.array([[3, 4]], np.float32)).tolist()
         [5.0]
     """
-    found: Vectors = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    exact = vectors.astype(np.float64)
+    found: Floats = np.sqrt(np.einsum("ij,ij->i", exact, exact))
     return found
+
+
+def are_usable(length: Floats) -> NDArray[np.bool_]:
+    """Tell which lengths are 0 or between 1e-19 and 1e19: float32 holds the products of such vectors, and of no others for sure.
+
+    Args:
+        length: Shape (n,).
+
+    Returns:
+        Shape (n,).
+
+    Example:
+        >>> are_usable(np.array([0, 1, 1e-23, 1e20, np.nan])).tolist()
+        [True, True, False, False, False]
+    """
+    shortest, longest = _USABLE
+    usable: NDArray[np.bool_] = (length == 0) | ((length >= shortest) & (length <= longest))
+    return usable

@@ -8,11 +8,17 @@ a chance of n²/2⁶⁵: 3e-14 for a thousand.
 Every call opens the file, does one transaction and closes it. So nothing is shared between threads, processes or forks, and
 whoever is killed leaves what was committed, whole. Writers wait for each other. The first score written for a key stays: who comes
 second with another changes nothing.
+
+Each file has a salt, under which the keys of its groups are hashed, and its own numbers for them: what SQLite finds in a log that
+another file left behind answers for nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +27,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pt_cascade.errors import StoreError
-from pt_cascade.stages.store_files import make_file, open_file, transaction
+from pt_cascade.stages.store_files import find_path, make_file, open_file, say_removal, transaction
+from pt_cascade.stages.store_opening import hold
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats, Ints
 
-_IDENTITY = "identity"
+_IDENTITY, _SALT = "identity", "salt"
 _READ = "SELECT item, score FROM json_each(?) AS asked CROSS JOIN scores ON owner = ? AND item = asked.value"
 
 
@@ -39,7 +46,8 @@ class ScoreStore:
 
     Attributes:
         path: The file; made when the first score is kept. While somebody writes, a ``-wal`` and a ``-shm`` file lie beside it and
-            belong to it. Keep it on a local disk: SQLite's locks do not hold on network file systems.
+            belong to it: remove, copy and move all three. Keep it on a local disk: SQLite's locks do not hold on network file
+            systems. Relative to where the process is when the store is made.
         identity: What the stage is, see ``identity.identify``; empty takes the file as it is.
 
     Example:
@@ -51,6 +59,10 @@ class ScoreStore:
 
     path: str
     identity: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Fix the path."""
+        object.__setattr__(self, "path", find_path(self.path))
 
     def get(self, groups: Sequence[bytes], group: Ints, item: Ints) -> Floats:
         """Read scores in bulk.
@@ -64,7 +76,7 @@ class ScoreStore:
             Shape (n,). The scores, bit for bit as they were put; NaN where there is none.
 
         Raises:
-            StoreError: The file is of another stage or version, or cannot be read.
+            StoreError: The file is of another stage or version, cannot be read, or holds what is no finite number.
         """
         scores = np.full(len(item), np.nan)
         if not Path(self.path).exists():
@@ -72,10 +84,11 @@ class ScoreStore:
         order = np.lexsort((item, group))
         ends = np.cumsum(np.bincount(group, minlength=len(groups)))
         with self._open() as file:
-            for key, rows in zip(groups, np.split(order, ends[:-1]), strict=True):
+            for key, rows in zip(_salt(file, groups), np.split(order, ends[:-1]), strict=True):
                 if found := file.execute("SELECT id FROM groups WHERE key = ?", (key,)).fetchone():
                     asked = item[rows].tolist()
                     kept = dict(file.execute(_READ, (json.dumps(asked), *found)))
+                    _check(kept)
                     scores[rows] = [kept.get(one, np.nan) for one in asked]
         return scores
 
@@ -93,12 +106,14 @@ class ScoreStore:
         """
         if not np.isfinite(score).all():
             raise StoreError("scores cannot be kept", [f"{int((~np.isfinite(score)).sum())} of {len(score)} are not finite"])
-        make_file(self.path, {_IDENTITY: json.dumps(self.identity)})
+        order = np.lexsort((item, group))
+        owner, items, scores = group[order], item[order].tolist(), score[order].tolist()
+        self._make()
         with self._open() as file, transaction(file):
-            file.executemany("INSERT OR IGNORE INTO groups (key) VALUES (?)", [(key,) for key in groups])
-            ids = [file.execute("SELECT id FROM groups WHERE key = ?", (key,)).fetchone()[0] for key in groups]
-            order = np.lexsort((item, group))
-            rows = zip(np.array(ids, np.int64)[group[order]].tolist(), item[order].tolist(), score[order].tolist(), strict=True)
+            keys = _salt(file, groups)
+            file.executemany("INSERT OR IGNORE INTO groups (key) VALUES (?)", [(key,) for key in keys])
+            ids = [file.execute("SELECT id FROM groups WHERE key = ?", (key,)).fetchone()[0] for key in keys]
+            rows = zip(np.array(ids, np.int64)[owner].tolist(), items, scores, strict=True)
             file.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", rows)
 
     @contextmanager
@@ -115,19 +130,20 @@ class ScoreStore:
             file.execute("BEGIN IMMEDIATE")
             file.execute("UPDATE about SET value = value")
             file.execute("ROLLBACK")
+        with hold(self.path):
             yield
 
     def note(self, name: str, value: str) -> None:
         """Write down what was learned of the stage, in place of what stood there.
 
         Args:
-            name: Of what; not ``identity``.
+            name: Of what; not ``identity`` or ``salt``.
             value: What was learned.
 
         Raises:
             StoreError: As for ``put``.
         """
-        make_file(self.path, {_IDENTITY: json.dumps(self.identity)})
+        self._make()
         with self._open() as file, transaction(file):
             file.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
 
@@ -140,7 +156,7 @@ class ScoreStore:
         if not Path(self.path).exists():
             return {}
         with self._open() as file:
-            return dict(file.execute("SELECT name, value FROM about"))
+            return dict(file.execute("SELECT name, value FROM about WHERE name != ?", (_SALT,)))
 
     def count(self) -> int:
         """Count the scores; it reads the whole file.
@@ -168,18 +184,24 @@ class ScoreStore:
             file.execute("VACUUM")
 
     def __repr__(self) -> str:
-        return f"ScoreStore({self.path!r}: {self.count()} scores, {self.size()} bytes)"
+        try:
+            scores = f"{self.count()} scores"
+        except StoreError as error:
+            scores = error.what
+        return f"ScoreStore({self.path!r}: {scores}, {self.size()} bytes)"
+
+    def _make(self) -> None:
+        make_file(self.path, {_IDENTITY: json.dumps(self.identity), _SALT: secrets.token_hex(hashlib.blake2b.SALT_SIZE)})
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction, if it is of this stage."""
+        """Open the file for one transaction, if it is of this stage; what goes wrong meanwhile is laid to the file."""
         with open_file(self.path) as file:
             self._check_identity(file)
             yield file
 
     def _check_identity(self, file: sqlite3.Connection) -> None:
-        (words,) = file.execute("SELECT value FROM about WHERE name = ?", (_IDENTITY,)).fetchone() or ("{}",)
-        told = json.loads(words)
+        told = _read_identity(file)
         names = dict.fromkeys((*told, *self.identity)) if self.identity else ()
         problems = [
             f"its {name} is {told.get(name, 'not told')}, expected {self.identity.get(name, 'none')}"
@@ -187,5 +209,28 @@ class ScoreStore:
             if told.get(name) != self.identity.get(name)
         ]
         if problems:
-            fix = f"cached(stage, 'another/path'), or rm {self.path} if nobody needs its scores"
+            fix = f"cached(stage, 'another/path'), or {say_removal(self.path)} if nobody needs its scores"
             raise StoreError(f"the scores in {self.path} are of another stage", problems, fix=fix)
+
+
+def _read_identity(file: sqlite3.Connection) -> dict[str, str]:
+    (words,) = file.execute("SELECT value FROM about WHERE name = ?", (_IDENTITY,)).fetchone() or ("{}",)
+    told = json.loads(words)
+    if not isinstance(told, dict):
+        raise TypeError(f"its identity is {words!r:.80}, expected words by name")
+    return told
+
+
+def _salt(file: sqlite3.Connection, groups: Sequence[bytes]) -> list[bytes]:
+    """Give the keys under which this file keeps some groups."""
+    (salt,) = file.execute("SELECT value FROM about WHERE name = ?", (_SALT,)).fetchone() or ("",)
+    salt = bytes.fromhex(salt)
+    if len(salt) != hashlib.blake2b.SALT_SIZE:
+        raise ValueError(f"its salt has {len(salt)} bytes, expected {hashlib.blake2b.SALT_SIZE}")
+    return [hashlib.blake2b(group, digest_size=16, salt=salt).digest() for group in groups]
+
+
+def _check(kept: Mapping[int, object]) -> None:
+    """Refuse what nobody put there."""
+    if bad := [one for one in kept.values() if type(one) is not float or not math.isfinite(one)]:
+        raise ValueError(f"a score is {bad[0]!r:.80}, expected a finite number")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.stages.records import TOKENS, VECTORS, read_records
+from pt_cascade.stages.records import TOKENS, VECTORS, hash_docs, read_records
 from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def store(folder: Path, maker: Maker) -> Path:
-    """Write what belongs beside the vectors: docnos, where tokens begin, and what made them.
+    """Write what belongs beside the vectors: docnos, where tokens begin, what made them, and a hash of the documents.
 
     It can be done again after a crash: only what is encoded stays, the rest is written anew.
 
@@ -45,7 +45,9 @@ def store(folder: Path, maker: Maker) -> Path:
         np.save(whole / "tokens.npy", np.cumsum([0, *counts]))
     else:
         (whole / TOKENS).unlink()
-    (whole / "encoder.json").write_text(json.dumps(maker), encoding="utf-8")
+    content = hash_docs(doc for record in read_records(folder) for doc in zip(record.docnos, record.hashes, strict=True))
+    told = {**maker, "documents": len(counts), "content": content}
+    (whole / "encoder.json").write_text(json.dumps(told), encoding="utf-8")
     size = (whole / VECTORS).stat().st_size // np.dtype(np.float32).itemsize // len(counts)
     if size:
         meta = {"type": "dense_index", "format": "flex", "vec_size": size, "doc_count": len(counts)}

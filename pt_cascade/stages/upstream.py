@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from pt_cascade.errors import StageError
-from pt_cascade.stages.makers import weigh
+from pt_cascade.errors import PipelineError, StageError
+from pt_cascade.stages.makers import PROBE, sketch, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pt_cascade.stages.encoders import Vectors
+    from pt_cascade.stages.makers import Maker
 
 
 @runtime_checkable
@@ -40,21 +42,32 @@ class UpstreamEncoder:
     Attributes:
         encoder: A ``pyterrier_dr.BiEncoder``.
         batch_size: Documents encoded at once.
-        maker: What it says of itself, for ``encoder.json``.
+        told: What is known of it before it encodes anything.
     """
 
     multi_vector: ClassVar[bool] = False
 
     encoder: DualEncoder = field(compare=False)
     batch_size: int = 32
-    maker: dict[str, str | int | None] = field(init=False, repr=False, hash=False)
+    told: dict[str, str | int | None] = field(init=False, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        """Find out who it is."""
+        """Find out who it is, and refuse a batch that holds nothing."""
+        if self.batch_size < 1:
+            raise PipelineError("the encoder cannot be made", [f"batch_size is {self.batch_size!r}, expected 1 or more"])
         kind = type(self.encoder)
         weights = weigh(getattr(self.encoder, "model", self.encoder))
-        maker = {"model": self.model, "max_length": None, "class": f"{kind.__module__}.{kind.__qualname__}", "weights": weights}
-        object.__setattr__(self, "maker", maker)
+        told = {"model": self.model, "max_length": None, "class": f"{kind.__module__}.{kind.__qualname__}", "weights": weights}
+        object.__setattr__(self, "told", told)
+
+    @cached_property
+    def maker(self) -> Maker:
+        """What it says of itself, for ``encoder.json``; where it has no weights that can be seen, it encodes one sentence."""
+        try:
+            probe = None if self.told["weights"] else sketch(self.documents([PROBE])[0])
+        except NotImplementedError:  # it encodes queries only
+            probe = None
+        return {**self.told, "probe": probe}
 
     @property
     def model(self) -> str:

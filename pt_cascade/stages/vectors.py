@@ -9,6 +9,7 @@ A folder made here is a FlexIndex (``vecs.f4``, ``docnos.npids``, ``pt_meta.json
 from __future__ import annotations
 
 import json
+import os
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pt_cascade.errors import MissingError, StageError
+from pt_cascade.errors import MissingError, PipelineError, StageError
+from pt_cascade.stages.similarity import are_usable, lengths
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     import pandas as pd
@@ -49,8 +50,14 @@ class VectorStore:
         """What made the folder (see ``makers``); empty for a FlexIndex made elsewhere."""
         file = Path(self.path) / "encoder.json"
         with self._whole():
-            read: dict[str, str | int | None] = dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-        return read
+            read = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            told: dict[str, str | int | None] = {**read}
+        return told
+
+    @property
+    def ours(self) -> bool:
+        """Whether ``build_vectors`` made the folder, so that it may be deleted and made again."""
+        return all((Path(self.path) / name).exists() for name in ("encoder.json", "vecs.f4"))
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -87,7 +94,7 @@ class VectorStore:
             stage: Who asks, for the error.
 
         Raises:
-            StageError: It has another size, or a value that is not finite.
+            StageError: It has another size, a value that is not finite, or a length that float32 cannot square.
         """
         size = self.vectors.shape[1]
         problems = []
@@ -95,6 +102,8 @@ class VectorStore:
             problems.append(f"{model} makes vectors of size {len(query)}, {self.path} holds size {size}")
         if not np.isfinite(query).all():
             problems.append(f"{model} made a vector with a value that is not finite")
+        elif not are_usable(length := lengths(query[None]))[0]:
+            problems.append(f"{model} made a vector of length {length[0]:.1e}, expected 0, or 1e-19 to 1e19")
         if problems:
             raise StageError(f"stage {stage!r} cannot compare", problems, fix=f"{stage}(vectors), with the model that made them")
 
@@ -137,9 +146,10 @@ class VectorStore:
         """Say which folder is damaged, where a file of it cannot be read."""
         try:
             yield
-        except (ValueError, KeyError, struct.error, OSError, EOFError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, struct.error, OSError, EOFError, IndexError) as error:
             problem = f"{self.path}: {type(error).__name__}: {error}"
-            raise MissingError("these vectors are damaged", [problem], fix=f"rm -r {self.path}, and build_vectors again") from error
+            fix = f"rm -r {self.path}, and build_vectors again" if self.ours else "make this FlexIndex again"
+            raise MissingError("these vectors are damaged", [problem], fix=fix) from error
 
     def _need(self, name: str, problem: str) -> Path:
         file = Path(self.path) / name
@@ -161,7 +171,11 @@ def open_vectors(vectors: str | os.PathLike[str] | FlexIndex) -> VectorStore:
 
     Raises:
         MissingError: There is no such folder.
+        PipelineError: It is neither.
     """
+    if not isinstance(vectors, (str, os.PathLike)) and not hasattr(vectors, "index_path"):
+        problem = f"vectors is {vectors!r:.60} ({type(vectors).__name__}), expected a folder or a FlexIndex"
+        raise PipelineError("there are no vectors", [problem], fix="build_vectors(docs, model, path)")
     path = Path(getattr(vectors, "index_path", vectors))
     if not path.is_dir():
         raise MissingError("there are no vectors", [f"{path} is not a folder"], fix="build_vectors(docs, model, path)")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from pt_cascade.errors import MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-Stamp: TypeAlias = "tuple[str, int, int, int]"
+Stamp: TypeAlias = "tuple[str, int, int, int, int]"
 
 _BLOCK = 1 << 20
 _SPARE = ("checkpoint-*", "*.md", "*.csv", ".*")
@@ -53,7 +53,7 @@ def tell_weights(name: str, stage: str) -> str:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """List the files that a model's folder is told by: all but hidden ones, Markdown, CSV and a trainer's checkpoints.
+    """List the files that a model's folder is told by: links are followed; hidden files, Markdown, CSV and checkpoints left out.
 
     Args:
         folder: It is there.
@@ -61,9 +61,23 @@ def list_files(folder: Path) -> list[Path]:
     Returns:
         The files, in the order of their names.
     """
-    names = ((file, file.relative_to(folder).parts) for file in folder.rglob("*"))
-    kept = (file for file, parts in names if not any(fnmatchcase(part, glob) for part in parts for glob in _SPARE))
-    return sorted(file for file in kept if file.is_file())
+    names = ((file, file.relative_to(folder).parts) for file in _walk(folder))
+    return sorted(file for file, parts in names if not any(fnmatchcase(part, glob) for part in parts for glob in _SPARE))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Go through all files, also of folders that are linked to, each folder once a way."""
+    pending = [(folder, frozenset[tuple[int, int]]())]
+    while pending:
+        here, above = pending.pop()
+        state = here.stat()
+        if (place := (state.st_dev, state.st_ino)) in above:
+            continue
+        for file in here.iterdir():
+            if file.is_dir():
+                pending.append((file, above | {place}))
+            elif file.is_file():
+                yield file
 
 
 def hash_files(files: Iterable[Path], folder: Path) -> str:
@@ -83,13 +97,13 @@ def hash_files(files: Iterable[Path], folder: Path) -> str:
 
 
 def stamp(file: Path) -> Stamp:
-    """Give what changes when a file is written to: its path, size, time in nanoseconds and inode.
+    """Give what changes when a file is written to: its path, size, inode, and times of content and state in nanoseconds.
 
     Args:
         file: It is there.
     """
     state = file.stat()
-    return (str(file), state.st_size, state.st_mtime_ns, state.st_ino)
+    return (str(file), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
 
 
 @cache
