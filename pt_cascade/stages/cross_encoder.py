@@ -69,7 +69,7 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
         precision: ``fp32``, ``bf16``, ``fp16`` (a GPU's) or ``int8`` (a CPU's, for one that has no bfloat16). On one core of an AMD
-            EPYC with AVX-512 both take 0.6 of the time; with the weights of all-MiniLM-L6-v2 under a random last layer ``bf16``
+            EPYC with AVX-512 both take 0.65 of the time; with the weights of all-MiniLM-L6-v2 under a random last layer ``bf16``
             changes scores by up to 0.04 standard deviations, ``int8`` by 0.5, and a batch moves one by up to as much. The last
             layer is always float32.
         prompt: What the model is told beside the query; ``{name}`` stands for a column, e.g. ``{instruction}`` of the topics. It
