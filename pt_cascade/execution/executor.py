@@ -31,7 +31,7 @@ class Run:
     Attributes:
         results: Frame[qid, docno, score, rank, ...] of the last stage, queries in topic order.
         trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
-            retriever; ``docs_out`` counts what passed the cut-off; ``pairs`` counts (query, document) pairs that a scorer was given;
+            retriever; ``docs_out`` counts what passed the cut-off; ``pairs`` counts (query, document) pairs a scorer was given;
             ``ms`` is the stage's time for the chunk divided by ``shared_by``, the queries in it: sums are exact, but only rows
             with ``shared_by`` 1 time a single query. Where a transformer keeps accounts (``llm_judge``: calls, tokens, dollars,
             repairs), further columns have them, by the names in its ``accounts``; NaN for other stages.
