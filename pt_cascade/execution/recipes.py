@@ -39,7 +39,7 @@ def compose(shape: str, collection: str | Path | Collection, *, engine: Engine |
 
     The line is PyTerrier's own notation with the names of ``pt-cascade stages``. A stage takes the arguments that its function
     takes, but for the index, the vectors and the texts, which are the collection's. A retriever finds 1000 documents, or as many
-    as its own cut-off lets pass.
+    as its own cut-off, or that of its hybrid, lets pass.
 
     Args:
         shape: E.g. ``hybrid(bm25, dense) % 500 >> cross_encoder("cross-encoder/ms-marco-MiniLM-L6-v2") % 30``. ``hybrid`` alone is
@@ -171,7 +171,7 @@ class _Kitchen:
     verbose: bool
     stored: dict[str, Path] = field(default_factory=dict)
 
-    def make(self, node: ast.expr) -> pt.Transformer:
+    def make(self, node: ast.expr, deep: int = 1) -> pt.Transformer:
         match node:
             case ast.BinOp(left, ast.RShift(), right):
                 return self.make(left) >> self.make(right)
@@ -180,14 +180,14 @@ class _Kitchen:
                 return self.load_texts(self.stage(left, deep=k)) % k
             case ast.BinOp(left, ast.Mod(), right):
                 return self.make(left) % ast.literal_eval(right)
-        return self.load_texts(self.stage(node))
+        return self.load_texts(self.stage(node, deep))
 
     def stage(self, node: ast.expr, deep: int = 1) -> pt.Transformer:
         """Make one stage, without what loads its texts; a retriever finds at least so many documents."""
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
         name = ast.unparse(call.func)
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-        arguments = [ast.literal_eval(one) if _is_literal(one) else self.inner(name, one) for one in call.args]
+        arguments = [ast.literal_eval(one) if _is_literal(one) else self.inner(name, one, deep) for one in call.args]
         if name == "hybrid" and not arguments:
             arguments = [self.stage(ast.Name(branch), deep) for branch in _BRANCHES]
         if name in _BRANCHES:
@@ -198,9 +198,9 @@ class _Kitchen:
         made: pt.Transformer = CATALOGUE[name].make(*arguments, **named)
         return made
 
-    def inner(self, name: str, node: ast.expr) -> pt.Transformer:
+    def inner(self, name: str, node: ast.expr, deep: int) -> pt.Transformer:
         """Make what another stage is made of: a retriever for ``hybrid``, a bare stage for ``cached``."""
-        return self.make(node) if name == "hybrid" else self.stage(node)
+        return self.make(node, deep) if name == "hybrid" else self.stage(node)
 
     def find(self, what: str) -> Path:
         """Find or make the collection's index or vectors, once a line."""
