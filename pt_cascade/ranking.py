@@ -80,6 +80,45 @@ def pair_codes(qid: pd.Series[str], docno: pd.Series[str]) -> Ints:
     return query * np.int64(document.max(initial=0) + 1) + document
 
 
+def is_alike(frame: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Tell whether two frames have the same (qid, docno) in the same order.
+
+    Args:
+        frame: Frame[qid, docno].
+        other: Frame[qid, docno].
+
+    Example:
+        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
+        >>> is_alike(one, one), is_alike(one, one.iloc[::-1])
+        (True, False)
+    """
+    pairs = ((frame[name].to_numpy(object), other[name].to_numpy(object)) for name in ("qid", "docno"))
+    return len(frame) == len(other) and all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+
+def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
+    """Find each row's (qid, docno) in another frame.
+
+    Args:
+        frame: Frame[qid, docno], n rows.
+        among: Frame[qid, docno], each pair once.
+
+    Returns:
+        Shape (n,). The row in ``among``; -1 where it is not there.
+
+    Example:
+        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
+        >>> locate(one.iloc[::-1], one).tolist()
+        [1, 0]
+    """
+    if is_alike(frame, among):
+        return np.arange(len(frame))
+    both = pd.concat([among[["qid", "docno"]], frame[["qid", "docno"]]], ignore_index=True)
+    codes = pair_codes(both["qid"], both["docno"])
+    found: Ints = pd.Index(codes[: len(among)]).get_indexer(pd.Index(codes[len(among) :])).astype(np.int64)
+    return found
+
+
 def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
     """Tell whether two frames hold the same (qid, docno) pairs, in whatever order.
 
@@ -94,10 +133,9 @@ def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
     """
     if len(left) != len(right):
         return False
-    columns = ["qid", "docno"]
-    if all(np.array_equal(left[name].to_numpy(object), right[name].to_numpy(object)) for name in columns):
+    if is_alike(left, right):
         return True
-    both = pd.concat([left[columns], right[columns]])
+    both = pd.concat([left[["qid", "docno"]], right[["qid", "docno"]]])
     return not bool((pd.Series(pair_codes(both["qid"], both["docno"])).value_counts() != 2).any())  # noqa: PLR2004
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pt_cascade.errors import StageError
-from pt_cascade.ranking import rescore
-from pt_cascade.stages.arrangement import ALL, PLAIN, Arrangement, locate, narrow, read_scores, settle
+from pt_cascade.ranking import locate, rescore
+from pt_cascade.stages.arrangement import ALL, PLAIN, Arrangement, narrow, read_scores, settle
 from pt_cascade.stages.manner import UNKNOWN, Manner
 
 RULES = st.sampled_from(sorted(ALL))

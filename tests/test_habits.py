@@ -12,7 +12,7 @@ from pt_cascade import Stage
 from pt_cascade.cascade import Step
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.habits import Habit, combine, observe, settle
-from pt_cascade.execution.rows import locate
+from pt_cascade.ranking import locate
 
 KEEPS, ROWS = frozenset({"keeps"}), frozenset({"rows"})
 

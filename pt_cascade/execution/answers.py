@@ -14,8 +14,7 @@ from pt_cascade.cascade import Cascade, walk
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import TableError
-from pt_cascade.execution.rows import locate
-from pt_cascade.ranking import same_pairs
+from pt_cascade.ranking import locate, same_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,8 @@ from pt_cascade.cascade import walk
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import StageError
 from pt_cascade.execution.comparing import ask_duels, pick_few
-from pt_cascade.execution.rows import locate, rerank
+from pt_cascade.execution.rows import rerank
+from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,8 @@ from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import CascadeError, PipelineError, StageError
-from pt_cascade.execution.rows import locate
 from pt_cascade.frames import check_text
-from pt_cascade.ranking import same_pairs
+from pt_cascade.ranking import locate, same_pairs
 from pt_cascade.stages.pairwise import PairReranker, check_wins
 
 if TYPE_CHECKING:

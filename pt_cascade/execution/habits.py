@@ -11,7 +11,7 @@ import pandas as pd
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import PipelineError
-from pt_cascade.execution.rows import locate
+from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -18,7 +18,7 @@ from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.comparing import comparer
 from pt_cascade.execution.habits import observe
-from pt_cascade.execution.rows import locate
+from pt_cascade.ranking import locate
 from pt_cascade.stages.pairwise import PairReranker
 from pt_cascade.stages.reranker import Reranker
 

@@ -16,7 +16,8 @@ from pt_cascade.analysis.preferences import aggregate
 from pt_cascade.errors import StageError
 from pt_cascade.execution.company import PAIRS, QUERIES, spread
 from pt_cascade.execution.comparing import ask_duels, comparer
-from pt_cascade.execution.rows import locate, rerank
+from pt_cascade.execution.rows import rerank
+from pt_cascade.ranking import locate
 from pt_cascade.stages.pairwise import say_duel
 
 if TYPE_CHECKING:

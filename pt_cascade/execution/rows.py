@@ -12,31 +12,6 @@ from pt_cascade.ranking import pair_codes, same_pairs
 
 if TYPE_CHECKING:
     from pt_cascade.cascade import Step
-    from pt_cascade.ranking import Ints
-
-
-def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
-    """Find each row's (qid, docno) in another frame.
-
-    Args:
-        frame: Frame[qid, docno], n rows.
-        among: Frame[qid, docno], each pair once.
-
-    Returns:
-        Shape (n,). The position in ``among``; -1 where it is not there.
-
-    Example:
-        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
-        >>> locate(one.iloc[::-1], one).tolist()
-        [1, 0]
-    """
-    columns = ["qid", "docno"]
-    if len(frame) == len(among) and all(np.array_equal(frame[name].to_numpy(), among[name].to_numpy()) for name in columns):
-        return np.arange(len(frame))
-    both = pd.concat([among[columns], frame[columns]], ignore_index=True)
-    codes = pair_codes(both["qid"], both["docno"])
-    found: Ints = pd.Index(codes[: len(among)]).get_indexer(pd.Index(codes[len(among) :])).astype(np.int64)
-    return found
 
 
 def rerank(results: pd.DataFrame) -> pd.DataFrame:

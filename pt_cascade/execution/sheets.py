@@ -16,7 +16,8 @@ from pt_cascade.cascade import walk
 from pt_cascade.execution.comparing import Duelling, ask_duels, pick_few
 from pt_cascade.execution.habits import Habit, observe, settle
 from pt_cascade.execution.rehearsal import rehearse
-from pt_cascade.execution.rows import locate, refuse_failed, refuse_other_documents, rerank
+from pt_cascade.execution.rows import refuse_failed, refuse_other_documents, rerank
+from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import StageError
-from pt_cascade.ranking import pair_codes, ranks
+from pt_cascade.ranking import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,45 +141,6 @@ def settle(
             break
         possible = left
     return possible
-
-
-def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
-    """Find each row's (qid, docno) in another frame.
-
-    Args:
-        frame: Frame[qid, docno], n rows.
-        among: Frame[qid, docno], each pair once.
-
-    Returns:
-        Shape (n,). The row in ``among``; -1 where it is not there.
-
-    Example:
-        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
-        >>> locate(one.iloc[::-1], one).tolist()
-        [1, 0]
-    """
-    if is_alike(frame, among):
-        return np.arange(len(frame))
-    both = pd.concat([among[["qid", "docno"]], frame[["qid", "docno"]]], ignore_index=True)
-    codes = pair_codes(both["qid"], both["docno"])
-    found: Ints = pd.Index(codes[: len(among)]).get_indexer(pd.Index(codes[len(among) :])).astype(np.int64)
-    return found
-
-
-def is_alike(frame: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Tell whether two frames have the same (qid, docno) in the same order.
-
-    Args:
-        frame: Frame[qid, docno].
-        other: Frame[qid, docno].
-
-    Example:
-        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
-        >>> is_alike(one, one), is_alike(one, one.iloc[::-1])
-        (True, False)
-    """
-    pairs = ((frame[name].to_numpy(object), other[name].to_numpy(object)) for name in ("qid", "docno"))
-    return len(frame) == len(other) and all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
 def _rank(ties: Literal["rows", "rank"], given: pd.DataFrame, score: Floats) -> Ints:

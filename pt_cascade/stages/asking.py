@@ -11,7 +11,8 @@ import pandas as pd
 
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import StageError, StoreError
-from pt_cascade.stages.arrangement import PLAIN, is_alike, locate, read_scores, settle
+from pt_cascade.ranking import is_alike, locate
+from pt_cascade.stages.arrangement import PLAIN, read_scores, settle
 from pt_cascade.stages.identity import can_identify, identify_any
 from pt_cascade.stages.manner import UNKNOWN, Manner
 from pt_cascade.stages.reranker import Reranker
