@@ -14,6 +14,7 @@ from toys import toss
 
 from pt_cascade.analysis.duels import Duels
 from pt_cascade.analysis.tables import Column, Path, ScoreTable
+from pt_cascade.analysis.tie_rules import TieRule
 from pt_cascade.stages.pairwise import PairReranker, list_pairs
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class Duellist(PairReranker):
     aggregation: str = "sym-sum"
     seed: int = 1
     levels: int = 3
-    rows: str = "keeps"
-    ties: str = "rows"
+    rows: str = "given"
+    ties: str = "given"
     log: Asked = field(default_factory=Asked, compare=False)
 
     stage_name: ClassVar[str] = "duellist"
@@ -97,7 +98,7 @@ class Duellist(PairReranker):
         self.log.take_back(calls)
         if self.ties == "rank" and len(inp):
             ranked = pt.model.add_ranks(ranked.assign(rank=inp["rank"]).sort_values(["qid", "rank"])).loc[inp.index]
-        return ranked.sort_values(["qid", "rank"]).reset_index(drop=True) if self.rows == "sorts" else ranked
+        return ranked.sort_values(["qid", "rank"]).reset_index(drop=True) if self.rows == "rank" else ranked
 
 
 class FineDuellist(Duellist):
@@ -117,5 +118,5 @@ def tabulate_duels(retriever: pt.Transformer, judges: Sequence[Judge], last: Due
     first, second = list_pairs(pairs["qid"])
     duels = Duels.gather(last.aggregation, first, second, last.compare(pairs, first, second))
     path = Path((*table.stages, "duo"), (None,) * (len(table.stages) + 1), (None,) * len(table.stages))
-    column = Column("duo", last.rows, last.ties)
+    column = Column("duo", TieRule(last.rows, last.ties))
     return replace(table, columns=(*table.columns, column), paths=(path,), duels={"duo": duels})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -43,12 +44,12 @@ class Log:
 
 @dataclass(frozen=True)
 class Judge(pt.Transformer):
-    """Scores pairs by a hash with few values; ``rows`` and ``ties`` as in ``analysis.tables.Column``."""
+    """Scores pairs by a hash with few values; ``rows`` and ``ties`` as in ``analysis.tie_rules.TieRule``."""
 
     seed: int = 1
     levels: int = 3
-    rows: str = "keeps"
-    ties: str = "rows"
+    rows: str = "given"
+    ties: str = "given"
     log: Log = field(default_factory=Log, compare=False)
     documents = "same"
     depends = "point"
@@ -64,12 +65,22 @@ class Judge(pt.Transformer):
         if len(inp):
             self.log.note(list(zip(inp["qid"], inp["docno"], strict=True)))
         score = [self.judge(row.query, row.docno) for row in inp.itertuples()]
-        ordered = inp.assign(score=score).astype({"score": float})
-        if self.ties == "rank":
-            ordered = pt.model.add_ranks(ordered.sort_values(["qid", "rank"])).loc[inp.index]
-        else:
-            ordered = pt.model.add_ranks(ordered)
-        return ordered.sort_values(["qid", "rank"]).reset_index(drop=True) if self.rows == "sorts" else ordered
+        out = inp.assign(score=score).astype({"score": float})
+        out = out.assign(docid=inp["docno"].map(number)) if "docid" in (self.rows, self.ties) else out
+        ranked = pt.model.add_ranks(sort(out, self.ties)).loc[inp.index]
+        return ranked if self.rows == "given" else sort(ranked, self.rows).reset_index(drop=True)
+
+
+def number(docno: str) -> int:
+    """Give a document a docid that is in no other order."""
+    return zlib.crc32(docno.encode())
+
+
+def sort(frame: pd.DataFrame, order: str) -> pd.DataFrame:
+    """Sort the rows of each query as PyTerrier's own transformers do."""
+    if order == "given":
+        return frame
+    return frame.sort_values(["qid", order.split(maxsplit=1)[0]], ascending=[True, "descending" not in order], kind="stable")
 
 
 @cache
@@ -88,9 +99,15 @@ def simulate(
     for n, k in enumerate(cutoffs):
         if n:
             judge = judges[n - 1]
-            given = ranked if judge.ties == "rank" else rows
+            orders = {
+                "given": lambda docs: docs,
+                "docno": sorted,
+                "docno descending": lambda docs: sorted(docs, reverse=True),
+                "docid": lambda docs: sorted(docs, key=number),
+            }
+            given = ranked if judge.ties == "rank" else orders[judge.ties](rows)
             ranked = sorted(given, key=lambda doc, judge=judge: -judge.judge(query, doc))
-            rows = rows if judge.rows == "keeps" else ranked
+            rows = ranked if judge.rows == "rank" else orders[judge.rows](rows)
         ranked = ranked[:k]
         rows = [doc for doc in rows if doc in ranked]
         steps.append((rows, ranked))

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 from ir_measures import parse_measure
-from judges import Judge
+from judges import Judge, number
 from toys import topics, toss
 
 from pt_cascade.analysis.tables import Column, Path, ScoreTable
+from pt_cascade.analysis.tie_rules import TieRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,8 @@ def tabulate(retriever: pt.Transformer, judges: Sequence[Judge], asked: pd.DataF
     for n, judge in enumerate(judges, 2):
         frame[f"stage{n}"] = [judge.judge(row.query, row.docno) for row in found.itertuples()]
         frame[f"stage{n}"] = frame[f"stage{n}"].astype(float)
-    columns = (Column("first"), *(Column(f"stage{n}", judge.rows, judge.ties) for n, judge in enumerate(judges, 2)))
+    frame["docid"] = frame["docno"].map(number).astype(float)
+    columns = (Column("first"), *(Column(f"stage{n}", TieRule(judge.rows, judge.ties)) for n, judge in enumerate(judges, 2)))
     names = tuple(column.stage for column in columns)
     return ScoreTable(frame, asked, columns, (Path(names, (None,) * len(names), (None,) * (len(names) - 1)),))
 

@@ -122,10 +122,10 @@ def test_a_kept_stage_of_ours_answers_as_the_stage(given_frames: list[pd.DataFra
 
 
 RULES = [
-    pytest.param("keeps", "rows", id="keeps rows, ties by rows"),
-    pytest.param("keeps", "rank", id="keeps rows, ties by rank"),
-    pytest.param("sorts", "rows", id="sorts rows, ties by rows"),
-    pytest.param("sorts", "rank", id="sorts rows, ties by rank"),
+    pytest.param("given", "given", id="keeps rows, ties by rows"),
+    pytest.param("given", "rank", id="keeps rows, ties by rank"),
+    pytest.param("rank", "given", id="sorts rows, ties by rows"),
+    pytest.param("rank", "rank", id="sorts rows, ties by rank"),
 ]
 
 

@@ -17,6 +17,7 @@ from judges import Judge, Log
 from toys import ToyRetriever, topics
 
 from pt_cascade import Cascade
+from pt_cascade.analysis.tie_rules import TieRule
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.errors import StageError
 from pt_cascade.execution.scoring import score
@@ -147,8 +148,8 @@ def test_a_stage_is_tested_as_soon_as_there_is_company() -> None:
     asked = pd.DataFrame({"qid": list("abcdef"), "query": ["nothing", *(f"query {n}" for n in range(5))]})
     log = Log()
     score(FIRST % 6 >> Judge(log=log), asked, batch_size=1)
-    assert [{qid for qid, _ in call} for call in log.calls] == [{"b"}, {"b"}, {"b"}, {"c"}, {"d"}, {"e"}, {"f"}]
-    assert [len(call) for call in log.calls[:3]] == [6, 3, 3]
+    assert [{qid for qid, _ in call} for call in log.calls] == [*[{"b"}] * 5, {"c"}, {"d"}, {"e"}, {"f"}]
+    assert [len(call) for call in log.calls[:5]] == [5, 5, 6, 3, 3]
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def test_our_model_stages_pass(minilm: str, tmp_path: Path) -> None:
     table = score(FIRST % 12 >> stages, asked, tolerance=1e-5)
     assert [column.fingerprint for column in table.columns] == before  # a loaded model is the stage that it was
     assert table.stages == ("toy", "bi_encoder", "late_interaction", "cross_encoder")
-    assert all(column.rows == "keeps" for column in table.columns)
+    assert all(column.rule == TieRule() for column in table.columns)
 
 
 def minilm_classifier(minilm: str, folder: Path) -> str:

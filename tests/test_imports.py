@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pt_cascade.analysis.gaps import count_gaps, describe_borrowed, describe_extra, describe_foreign, describe_gaps, find_strangers
 from pt_cascade.analysis.imports import Missing, import_runs
 from pt_cascade.analysis.tables import Column, ScoreTable
+from pt_cascade.analysis.tie_rules import TieRule
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, TableError
 from pt_cascade.trec import write_run
 
@@ -68,9 +69,9 @@ def test_runs_that_fit_make_a_table() -> None:
         (None,),
     )
     assert table.about == {"made of": "runs", "missing": "refuse"}
-    assert [(column.stage, column.rows, column.ties, column.described) for column in table.columns] == [
-        ("bm25", "keeps", "rows", "run a frame, 4 row(s)"),
-        ("t5", "keeps", "rows", "run a frame, 4 row(s)"),
+    assert [(column.stage, column.rule, column.described) for column in table.columns] == [
+        ("bm25", TieRule(), "run a frame, 4 row(s)"),
+        ("t5", TieRule(), "run a frame, 4 row(s)"),
     ]
 
 
@@ -296,7 +297,7 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         None,
         "refuse",
         TableError,
-        "stage 'rank' cannot be in a table: its name is 'rank', a column of the table's own. "
+        "stage 'rank' cannot be in a table: 'rank' is a column of the table's own. "
         "Fix: give the stage another name: with_stage(0, name=...)",
     ),
     "other queries": (

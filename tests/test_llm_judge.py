@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llm_servers import Call, Reply, ScriptedServer, chat, scripted
+from pt_cascade.execution.habits import Habit, observe
 from toys import ToyReranker, ToyRetriever, topics
 
 from pt_cascade import Cascade, run
@@ -25,7 +26,6 @@ from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, PipelineError, SweepError
-from pt_cascade.execution.habits import Habit, observe
 from pt_cascade.stages.llm_accounts import ACCOUNTS
 from pt_cascade.stages.llm_cases import read_cases
 from pt_cascade.stages.llm_judge import llm_judge

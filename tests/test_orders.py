@@ -17,8 +17,9 @@ from test_sweeps import FIRST, JUDGES
 from toys import ToyRetriever
 
 from pt_cascade.analysis import orders as module
-from pt_cascade.analysis.orders import Orders, number_docnos, order, place_all
+from pt_cascade.analysis.orders import Orders, order, place_all
 from pt_cascade.analysis.tables import Column, Path, ScoreTable
+from pt_cascade.analysis.tie_rules import TieRule, number_docnos
 
 
 @settings(max_examples=25, phases=[Phase.generate])
@@ -88,12 +89,14 @@ def test_ties_follow_rows_or_ranks_of_the_stages_before() -> None:
         made = made_of(scores, s2=second, s3=last)
         return made.rows[np.argsort(made.places[2])].tolist()
 
-    rows, rank = {"ties": "rows"}, {"ties": "rank"}
-    assert third(Column("s2", "keeps", **rows), Column("s3", **rows)) == [0, 1, 2, 3]
-    assert third(Column("s2", "keeps", **rank), Column("s3", **rows)) == [0, 1, 2, 3]
-    assert third(Column("s2", "keeps", **rank), Column("s3", **rank)) == [3, 1, 2, 0]
-    assert third(Column("s2", "sorts", **rank), Column("s3", **rows)) == [3, 1, 2, 0]
-    assert third(Column("s2", "sorts", **rows), Column("s3", **rank)) == [0, 1, 2, 3]
+    kept, ranked = TieRule("given", "given"), TieRule("given", "rank")
+    assert third(Column("s2", kept), Column("s3", kept)) == [0, 1, 2, 3]
+    assert third(Column("s2", ranked), Column("s3", kept)) == [0, 1, 2, 3]
+    assert third(Column("s2", ranked), Column("s3", ranked)) == [3, 1, 2, 0]
+    assert third(Column("s2", TieRule("rank", "rank")), Column("s3", kept)) == [3, 1, 2, 0]
+    assert third(Column("s2", TieRule("rank", "given")), Column("s3", ranked)) == [0, 1, 2, 3]
+    assert third(Column("s2", TieRule("docno descending", "docno")), Column("s3", kept)) == [3, 2, 1, 0]
+    assert third(Column("s2", TieRule("given", "docno descending")), Column("s3", ranked)) == [3, 2, 1, 0]
 
 
 def test_what_was_not_scored_has_no_place_anywhere() -> None:
@@ -108,8 +111,7 @@ def test_what_was_not_scored_has_no_place_anywhere() -> None:
 def test_no_documents_at_all() -> None:
     """Queries without any have no places, and nothing to disagree about."""
     none = np.zeros(0)
-    both = np.array([True, True])
-    assert place_all(np.zeros(3, int), none.astype(int), np.zeros((2, 0)), both, both).shape == (2, 0)
+    assert place_all(np.zeros(3, int), none.astype(int), np.zeros((2, 0)), [TieRule()] * 2, {}).shape == (2, 0)
     table = ScoreTable(
         pd.DataFrame({"qid": none.astype(str), "docno": none.astype(str), "rank": none.astype(int), "s1": none}),
         TOPICS,

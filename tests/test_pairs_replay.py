@@ -34,8 +34,8 @@ LASTS = st.builds(
     st.sampled_from(HOWS),
     st.integers(1, 9),
     st.integers(1, 4),
-    st.sampled_from(["keeps", "sorts"]),
-    st.sampled_from(["rows", "rank"]),
+    st.sampled_from(["given", "rank"]),
+    st.sampled_from(["given", "rank"]),
 )
 
 

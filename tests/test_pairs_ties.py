@@ -20,8 +20,8 @@ from toys import ToyRetriever, topics, toss
 
 from pt_cascade import Cascade, Stage
 from pt_cascade.analysis.preferences import Aggregation
+from pt_cascade.analysis.tie_rules import EVERY_RULE, choose_rule
 from pt_cascade.errors import PipelineError
-from pt_cascade.execution.habits import Habit
 from pt_cascade.execution.rehearsal import rehearse
 from pt_cascade.execution.scoring import score
 from pt_cascade.stages.pairwise import PairReranker
@@ -85,12 +85,12 @@ class Load(pt.Transformer):
 @pytest.mark.parametrize(
     ("parts", "told"),
     [
-        ([Rps("binary", ties="rank")], ("keeps", "rank")),
-        ([Rps("binary", ties="rows")], ("keeps", "rows")),
-        ([Rps("binary", rows="sorts")], ("sorts", "rows")),
-        ([PlainRps()], ("keeps", "rows")),
-        ([Load(), PlainRps()], ("keeps", "rows")),
-        ([Load(), Rps("binary", rows="sorts", ties="rank")], ("sorts", "rank")),
+        ([Rps("binary", ties="rank")], ("given", "rank")),
+        ([Rps("binary", ties="given")], ("given", "given")),
+        ([Rps("binary", rows="rank")], ("rank", "given")),
+        ([PlainRps()], ("given", "given")),
+        ([Load(), PlainRps()], ("given", "given")),
+        ([Load(), Rps("binary", rows="rank", ties="rank")], ("rank", "rank")),
     ],
     ids=["by rank", "by row", "sorted", "plain", "loader", "loader, sorted by rank"],
 )
@@ -100,7 +100,7 @@ def test_ties_of_three_of_which_no_two_tie_are_replayed(parts: list[pt.Transform
     last = Stage("rps", tuple(parts), depends="pair", documents="same")
     cascade = Cascade((*Cascade.of(first % 8 >> judge % 5), last))
     table = score(cascade, topics(4))
-    assert (table.columns[-1].rows, table.columns[-1].ties) == told
+    assert table.columns[-1].rule == told
     for cutoffs in product(range(1, 9), range(1, 6)):
         live = cascade.with_cutoffs(*cutoffs, None).transform(topics(4))
         assert_same(table.replay((*cutoffs, None)), live)
@@ -112,8 +112,8 @@ def test_ties_of_three_of_which_no_two_tie_are_replayed(parts: list[pt.Transform
 @settings(max_examples=20)
 @given(
     st.sampled_from(get_args(Aggregation)),
-    st.sampled_from(["keeps", "sorts"]),
-    st.sampled_from(["rows", "rank"]),
+    st.sampled_from(["given", "rank"]),
+    st.sampled_from(["given", "rank"]),
     st.integers(2, 4),
 )
 def test_the_rules_are_found_out_of_any_few_documents(how: str, rows: str, ties: str, count: int) -> None:
@@ -121,7 +121,7 @@ def test_the_rules_are_found_out_of_any_few_documents(how: str, rows: str, ties:
     last = Duellist(how, rows=rows, ties=ties, log=Asked())
     stage = Cascade.of(pt.Transformer.from_df(FEW) % 9 >> last)[1]
     few = pd.concat([FEW, FEW.assign(docno="0")]).head(count)
-    assert rehearse(stage, few, Habit()).told == (rows, ties)
+    assert choose_rule(rehearse(stage, few, EVERY_RULE)) == (rows, ties)
     assert (last.log.duels, last.log.live) == ([], 0)
 
 
@@ -151,16 +151,18 @@ class Locked(Duellist):
     lock: object = None
 
 
+def test_a_stage_that_breaks_ties_by_docno_is_told() -> None:
+    """Its rows stay, equal scores follow the docnos."""
+    rules = rehearse(Stage("rps", (ByName(),), depends="pair"), FEW, EVERY_RULE)
+    assert choose_rule(rules) == ("given", "docno")
+
+
 @pytest.mark.parametrize(
     ("parts", "problem"),
     [
         (
             [Load(sorts=True), PlainRps()],
-            "stage 'rps' cannot be replayed: it returns its rows neither as they were given nor by rank",
-        ),
-        (
-            [ByName()],
-            "stage 'rps' cannot be replayed: it ranks equal scores neither by the order of the rows it is given nor by",
+            "stage 'rps' cannot be replayed: it orders its rows, or equal scores, by no known rule",
         ),
         ([Deaf()], "how stage 'rps' orders equal scores cannot be told: its scores do not follow from what its comparisons say"),
         (
@@ -168,12 +170,12 @@ class Locked(Duellist):
             "cannot be told: it ranks in its own way, and has no copy to try it with: cannot pickle '_thread.lock'",
         ),
     ],
-    ids=["sorting loader", "by name", "deaf", "locked"],
+    ids=["sorting loader", "deaf", "locked"],
 )
 def test_what_stays_undecided_is_refused(parts: list[pt.Transformer], problem: str) -> None:
     """A stage with rules of its own, or that cannot be tried, is not guessed at."""
     with pytest.raises(PipelineError) as caught:
-        rehearse(Stage("rps", tuple(parts), depends="pair"), FEW, Habit())
+        rehearse(Stage("rps", tuple(parts), depends="pair"), FEW, EVERY_RULE)
     assert problem in str(caught.value)
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pt_cascade.analysis.tie_rules import EVERY_RULE, TieRule
 from pt_cascade.errors import TableError
-from pt_cascade.execution.habits import Habit
 from pt_cascade.execution.partial import open_partial
 from pt_cascade.execution.sheets import Sheet
 
 PARTS = {"stages": "1a", "topics": "2b"}
 SHEET = Sheet(
     pd.DataFrame({"qid": ["1", "1"], "docno": ["NA", "007"], "rank": [1, 0], "bm25": [0.1, 1 / 3], "t5": [np.nan, -5e-324]}),
-    {"t5": Habit(frozenset({"sorts"})), "bm25": Habit()},
+    {"t5": frozenset({TieRule("rank", "rank")}), "bm25": EVERY_RULE},
     cut=True,
 )
 
@@ -30,7 +30,7 @@ def test_a_chunk_is_read_back_as_it_was(tmp_path: Path) -> None:
     sheets = open_partial(tmp_path / "a" / "b", PARTS).sheets()
     assert list(sheets) == [0, 3]
     pd.testing.assert_frame_equal(sheets[3].frame, SHEET.frame, check_exact=True)
-    assert (sheets[3].habits, sheets[3].cut, sheets[0].cut, len(sheets[0].frame)) == (SHEET.habits, True, False, 0)
+    assert (sheets[3].rules, sheets[3].cut, sheets[0].cut, len(sheets[0].frame)) == (SHEET.rules, True, False, 0)
     partial.remove()
     assert list((tmp_path / "a").iterdir()) == []
 

@@ -66,7 +66,7 @@ def test_bm25_of_a_real_collection(
     collection = open_collection(request.getfixturevalue(f"{name}_folder"))
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     first, asked = bm25(build_index(collection.docs(), tmp_path / "index", engine="pisa")), collection.judged(15)
-    judges = [Judge(1, 9), Judge(2, 4, "sorts", "rank"), Fine(3, 5)]
+    judges = [Judge(1, 9), Judge(2, 4, "rank", "rank"), Fine(3, 5)]
     table = score(chain(first, judges, (400, 60, 30, None)), asked)
     vectors = [(1, 1, 1, 1), (60, 60, 9, 9), (117, 31, 12, 5), (400, 60, 30, None)]
     got = sweep(table, collection.qrels, KERNEL, grid=vectors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from toys import Broken, ToyReranker, ToyRetriever, topics
 
 from pt_cascade import Cascade
 from pt_cascade.analysis.tables import ScoreTable
+from pt_cascade.analysis.tie_rules import Order, TieRule
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.errors import CascadeError, FrameError, PipelineError, StageError, TableError
 from pt_cascade.execution import scoring, sheets
@@ -27,8 +28,8 @@ JUDGES = st.builds(
     Judge,
     seed=st.integers(1, 3),
     levels=st.integers(1, 4),
-    rows=st.sampled_from(["keeps", "sorts"]),
-    ties=st.sampled_from(["rows", "rank"]),
+    rows=st.sampled_from(get_args(Order)),
+    ties=st.sampled_from(get_args(Order)),
 )
 
 
@@ -43,7 +44,8 @@ def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the few calls that only look after the truth."""
     monkeypatch.setattr(scoring, "check_company", lambda *_: True)
     monkeypatch.setattr(scoring, "retrace", lambda *_: None)
-    monkeypatch.setattr(sheets, "settle", lambda _, habit, __: habit)
+    monkeypatch.setattr(sheets, "probe_copies", lambda _, __, possible: possible)
+    monkeypatch.setattr(sheets, "settle", lambda _, possible, __: possible)
 
 
 def scored(table: ScoreTable, stage: str) -> set[tuple[str, str]]:
@@ -83,7 +85,7 @@ def test_how_a_stage_orders_rows_and_ties_is_seen(judge: Judge) -> None:
     """After a retriever whose rows are not in rank order, a stage with ties shows its rule, and the table says it."""
     tied = Judge(judge.seed, 2, judge.rows, judge.ties)
     column = score(ToyRetriever(docs=30) % 30 >> tied, topics(3)).columns[1]
-    assert (column.rows, column.ties) == (judge.rows, judge.ties)
+    assert column.rule == TieRule(judge.rows, judge.ties)
 
 
 @pytest.mark.usefixtures("_no_probes")
@@ -141,22 +143,22 @@ def test_a_table_of_several_cascades_replays_each(orders: list[list[int]], data:
 
 def test_ties_between_what_different_cascades_had_scored_are_settled() -> None:
     """Two tied documents, one asked for by each cascade: no call shows how the stage would rank them, so it is asked for both."""
-    tied = Judge(1, levels=1, ties="rank", rows="sorts")
+    tied = Judge(1, levels=1, ties="rank", rows="rank")
     found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [1.0, 2.0], "rank": [1, 0]})
     first = pt.Transformer.from_df(found)
     asked = pd.DataFrame({"qid": ["1"], "query": ["q"]})
     table = score([first % 1 >> tied % 1 >> Judge(2), first % 2 >> tied], asked)
     assert [len(call) for call in tied.log.calls[:2]] == [1, 1]
-    assert (table.columns[1].rows, table.columns[1].ties) == ("sorts", "rank")
+    assert table.columns[1].rule == TieRule("rank", "rank")
 
 
 def test_the_extra_calls_are_few_and_change_nothing() -> None:
-    """What is scored again to look after the truth is at most 100 pairs a stage and 8 a path, all of which are scored anyway."""
+    """What is scored again to look after the truth is at most 114 pairs a stage and 8 a path, all of which are scored anyway."""
     judge = Judge(log=Log())
     table = score([ToyRetriever(docs=200) % 100 >> judge % 5, ToyRetriever(docs=200) % 100], topics(12), batch_size=4)
     asked = judge.log.asked
     assert set(asked) == scored(table, "judge")
-    assert 0 < len(asked) - len(set(asked)) <= 3 * 32 + 2 * 2 + 8
+    assert 0 < len(asked) - len(set(asked)) <= 3 * 32 + 2 * 5 + 4 * 2 + 8
     assert [qid for qid, _ in asked[-100:]].count("q11") == 100
 
 
@@ -240,7 +242,7 @@ def test_after_a_crash_only_what_is_missing_is_scored(
     options = {"batch_size": 2, "verbose": True, "folder": where if mine else None}
     log = Log(error=error)
     pipeline = FIRST % 6 >> Judge(1) % 3 >> Judge(2, log=log)
-    log.fail_at(1 + 3 + 1 + 2 + 1)  # a chunk, three looks at company, one at ties, two more chunks; then it fails
+    log.fail_at(2 + 1 + 3 + 2 + 1)  # two looks at copies, a chunk, three looks at company, two more chunks; then it fails
     with pytest.raises((StageError, KeyboardInterrupt)):
         score(pipeline, topics(8), **options)
     assert {path.name for path in where.rglob("*.*")} == {"chunks.json", *(f"00000{n}.parquet" for n in range(3))}
@@ -260,7 +262,7 @@ def test_after_a_crash_only_what_is_missing_is_scored(
 
 def crash(pipeline: pt.Transformer, folder: Path, log: Log) -> None:
     """Leave a finished chunk behind."""
-    log.fail_at(6)
+    log.fail_at(8)
     with pytest.raises(StageError):
         score(pipeline, topics(4), batch_size=1, folder=folder)
     assert list(folder.glob("*.parquet"))

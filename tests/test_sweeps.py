@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from pt_cascade.analysis.costs import StageCost
 from pt_cascade.analysis.grids import grid
 from pt_cascade.analysis.kernels import UNJUDGED
 from pt_cascade.analysis.sweeps import sweep
+from pt_cascade.analysis.tie_rules import Order
 from pt_cascade.execution.executor import run
 from pt_cascade.execution.scoring import score
 
@@ -36,8 +37,8 @@ JUDGES = st.builds(
     st.sampled_from([Judge, Fine]),
     st.integers(1, 9),
     st.integers(1, 4),
-    st.sampled_from(["keeps", "sorts"]),
-    st.sampled_from(["rows", "rank"]),
+    st.sampled_from(get_args(Order)),
+    st.sampled_from(get_args(Order)),
 )
 FIRST = st.builds(ToyRetriever, docs=st.integers(1, 14), levels=st.integers(1, 4), seed=st.integers(0, 9))
 CUTOFF = st.one_of(st.none(), st.integers(1, 12))

@@ -99,10 +99,13 @@ def test_what_cannot_be_replayed_is_no_table(options: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"stage": "rank"}, "stage 'rank' cannot be in a table: its name is 'rank', a column of the table's own"),
-        ({"stage": ""}, "stage '' cannot be in a table: its name is '', a column of the table's own"),
-        ({"stage": "t5", "rows": "x"}, "stage 't5' cannot be in a table: rows is 'x', expected one of keeps, sorts"),
-        ({"stage": "t5", "ties": "x"}, "stage 't5' cannot be in a table: ties is 'x', expected one of rows, rank"),
+        ({"stage": "rank"}, "stage 'rank' cannot be in a table: 'rank' is a column of the table's own"),
+        ({"stage": ""}, "stage '' cannot be in a table: '' is a column of the table's own"),
+        (
+            {"stage": "t5", "rule": ("given", "x")},
+            "stage 't5' cannot be in a table: the tie rule is ('given', 'x'), expected two of given, rank, docno, "
+            "docno descending, docid",
+        ),
     ],
 )
 def test_what_is_no_column(fields: dict[str, Any], message: str) -> None:

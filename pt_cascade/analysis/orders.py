@@ -6,25 +6,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pt_cascade.analysis.bouts import arrange
+from pt_cascade.analysis.tie_rules import TieRule, number_docnos, static_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
 
     from pt_cascade.analysis.bouts import Bouts
     from pt_cascade.analysis.tables import ScoreTable
+    from pt_cascade.analysis.tie_rules import Order
     from pt_cascade.ranking import Floats, Ints
 
     Numbers = NDArray[np.int32]
     Flags = NDArray[np.bool_]
 
 NOT_SCORED = -1
+_LAST = np.iinfo(np.int64).max
 _CELLS = 1 << 20  # of a block of queries that are sorted together
 
 
@@ -42,6 +43,7 @@ class Orders:
         rows: Shape (documents,): the row of ``table.frame`` that stands there.
         every: Shape (stages + 2, documents): ``places``, then ``evaluated``.
         agree: Shape (queries,): whether all three orders of the last stage are one, as where no scores tie.
+        keys: The orders that do not depend on the candidates, for the stages that follow one: shape (documents,) each.
         bouts: What a pairwise last stage said of every two documents; None: the last stage is not one.
     """
 
@@ -49,6 +51,7 @@ class Orders:
     rows: Ints
     every: Numbers
     agree: Flags
+    keys: Mapping[Order, Ints]
     bouts: Bouts | None = None
 
     @property
@@ -87,23 +90,23 @@ def order(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) ->
         >>> orders.rows.tolist(), orders.places.tolist(), orders.evaluated.tolist()
         ([1, 0], [[0, 1], [1, 0]], [[0, 1], [1, 0]])
     """
-    columns = [column for name in stages for column in table.columns if column.stage == name]
+    rules = [column.rule for name in stages for column in table.columns if column.stage == name]
     offsets = np.r_[0, np.cumsum(table.retrieved)].astype(np.int64)
     rows = np.empty(len(table.frame), np.int64)
     rows[offsets[table.queries] + table.frame["rank"].to_numpy(np.int64)] = np.arange(len(rows))
     given = [table.frame[name].to_numpy(np.float64)[rows] for name in stages if name not in table.duels]
     duels = table.duels.get(stages[-1])
     scores = np.stack(given if duels is None else [*given, np.zeros(len(rows))])
-    keeps = np.array([column.rows == "keeps" for column in columns], np.bool_)
-    by_rows = np.array([column.ties == "rows" for column in columns], np.bool_)
-    places = place_all(offsets, rows, scores, keeps, by_rows)
+    keys = static_keys(table.frame, {order for rule in rules for order in rule})
+    keys = {order: key[rows] for order, key in keys.items()}
+    places = place_all(offsets, rows, scores, rules, keys)
     every = np.concatenate([places, places[-1:], places[-1:]])
     if not by_rank:
         _break_ties(offsets, scores[-1], table.frame["docno"], rows, every[-2:])
     agree = np.ones(len(offsets) - 1, np.bool_)
     moved = (every[-2:] != every[-3]).any(axis=0)
     agree[np.searchsorted(offsets, np.flatnonzero(moved), side="right") - 1] = False
-    return Orders(offsets, rows, every, agree, None if duels is None else arrange(duels, offsets, rows))
+    return Orders(offsets, rows, every, agree, keys, None if duels is None else arrange(duels, offsets, rows))
 
 
 def recall_orders(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) -> Orders:
@@ -130,58 +133,40 @@ def recall_orders(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = F
     return kept[key]
 
 
-def place_all(offsets: Ints, rows: Ints, scores: Floats, keeps: Flags, by_rows: Flags) -> Numbers:
+def place_all(offsets: Ints, rows: Ints, scores: Floats, rules: Sequence[TieRule], keys: Mapping[Order, Ints]) -> Numbers:
     """Give every document its place in every stage's order.
 
     Args:
         offsets: Shape (queries + 1,).
         rows: Shape (n,). Where each document stood among the rows of the first stage; documents stand in its rank order.
         scores: Shape (stages, n). NaN: not scored.
-        keeps: Shape (stages,). Whether a stage returns its rows in the order they came in; else in rank order.
-        by_rows: Shape (stages,). Whether a stage ranks equal scores in the order of its rows; else of the rank before.
+        rules: The tie rule of each stage; the first stage's does not count.
+        keys: For each order of the rules that does not depend on the candidates, an array of shape (n,), see ``static_keys``.
 
     Returns:
         Shape (stages, n). From 0 within the query; -1: not scored.
 
     Example:
-        >>> both = np.array([True, True])
-        >>> place_all(np.array([0, 3]), np.array([2, 0, 1]), np.array([[3.0, 2.0, 1.0], [1.0, 1.0, np.nan]]), both, both).tolist()
+        >>> scores, rules = np.array([[3.0, 2.0, 1.0], [1.0, 1.0, np.nan]]), (TieRule(), TieRule())
+        >>> place_all(np.array([0, 3]), np.array([2, 0, 1]), scores, rules, {}).tolist()
         [[0, 1, 2], [1, 0, -1]]
     """
     places = np.full(scores.shape, NOT_SCORED, np.int32)
     for at, real in _blocks(offsets):
-        before = np.broadcast_to(np.arange(at.shape[1]), at.shape)  # documents in the rank order of the stage before
-        as_rows = np.argsort(np.where(real, rows[at], len(rows)), axis=1, kind="stable")  # in the order of the rows handed on
-        places[0, at[real]] = before[real]
+        orders = {order: np.argsort(np.where(real, key[at], _LAST), axis=1, kind="stable") for order, key in keys.items()}
+        orders["rank"] = np.broadcast_to(np.arange(at.shape[1]), at.shape)  # of the stage before
+        orders["given"] = np.argsort(np.where(real, rows[at], _LAST), axis=1, kind="stable")  # of the rows handed on
+        places[0, at[real]] = orders["rank"][real]
         for stage in range(1, len(scores)):
-            given = as_rows if by_rows[stage] else before
+            given = orders[rules[stage].ties]
             mine = np.take_along_axis(np.where(real, scores[stage, at], np.nan), given, axis=1)
             falling = np.argsort(-mine, axis=1, kind="stable")  # NaN last
-            before = np.take_along_axis(given, falling, axis=1)
+            orders["rank"] = np.take_along_axis(given, falling, axis=1)
             scored = ~np.isnan(np.take_along_axis(mine, falling, axis=1))
-            document = np.take_along_axis(at, before, axis=1)
+            document = np.take_along_axis(at, orders["rank"], axis=1)
             places[stage, document[scored]] = np.nonzero(scored)[1]
-            if not keeps[stage]:
-                as_rows = before
+            orders["given"] = orders[rules[stage].rows]
     return places
-
-
-def number_docnos(docno: pd.Series[str]) -> Ints:
-    """Number docnos so that they compare as their bytes do, as strcmp and Python's own strings have it.
-
-    Args:
-        docno: Shape (n,).
-
-    Returns:
-        Shape (n,). Equal docnos have equal numbers.
-
-    Example:
-        >>> import pandas as pd
-        >>> number_docnos(pd.Series(["b", "a", "b", "10", "9"])).tolist()
-        [4, 3, 4, 1, 2]
-    """
-    numbers: Ints = pc.rank(pa.array(docno), sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)
-    return numbers
 
 
 def _blocks(offsets: Ints) -> Iterator[tuple[Ints, Flags]]:

@@ -189,8 +189,9 @@ def _walk(
         starts = np.r_[0, np.cumsum(np.bincount(query[kept], minlength=len(table.topics)))]
         rank = np.empty(len(kept), np.int64)
         rank[by_rank] = np.arange(len(kept)) - starts[query[kept[by_rank]]]
-        if n and columns[name].rows == "sorts":
-            kept, rank, score = kept[by_rank], rank[by_rank], score[by_rank]
+        if n and (rows := columns[name].rule.rows) != "given":
+            order = by_rank if rows == "rank" else np.lexsort((orders.keys[rows][kept], query[kept]))
+            kept, rank, score = kept[order], rank[order], score[order]
         inside = rank < (NO_CUT if cutoff is None else cutoff)
         fallen = np.flatnonzero(~inside)
         cuts.append(kept[fallen[np.argsort(rank[fallen], kind="stable")]])

@@ -32,6 +32,7 @@ from pt_cascade.analysis import tables
 from pt_cascade.analysis.duel_files import DUELS, read_duels, write_duels
 from pt_cascade.analysis.parquet import decode, encode
 from pt_cascade.analysis.tables import OWN_COLUMNS, Column, ScoreTable
+from pt_cascade.analysis.tie_rules import TieRule
 from pt_cascade.errors import CascadeError, TableError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def save_table(table: ScoreTable, path: PathLike) -> None:
     if os.path.lexists(target):
         raise TableError(f"cannot save the table to {path}", ["something is there already"], fix=f"another path, or rm -r {path}")
     problems: list[str] = []
-    frames = {_SCORES: (table.frame, _scores_schema(table.scored)), _TOPICS: (table.topics, _topics_schema())}
+    frames = {_SCORES: (table.frame, _scores_schema(table.own_columns, table.scored)), _TOPICS: (table.topics, _topics_schema())}
     if table.duels:
         frames[_DUELS] = (write_duels(table.duels), DUELS)
     files = {name: encode(*frame, name, problems) for name, frame in frames.items()}
@@ -98,7 +99,8 @@ def load_table(path: PathLike) -> ScoreTable:
     meta = _read_meta(folder)
     stages = [column.stage for column in meta.columns if column.stage not in meta.aggregations]
     problems: list[str] = []
-    frame = _read_frame(folder, _SCORES, _scores_schema(stages), meta, problems)
+    own = OWN_COLUMNS if any("docid" in column.rule for column in meta.columns) else OWN_COLUMNS[:-1]
+    frame = _read_frame(folder, _SCORES, _scores_schema(own, stages), meta, problems)
     topics = _read_frame(folder, _TOPICS, _topics_schema(), meta, problems)
     told = _read_frame(folder, _DUELS, DUELS, meta, problems) if meta.aggregations else pd.DataFrame()
     if frame is None or topics is None or told is None or problems:
@@ -147,7 +149,7 @@ def _read_meta(folder: Path) -> _Meta:
     if version not in range(1, VERSION + 1) or given.pop("sha256", None) != _digest(given):
         raise _refusal(folder, [f"{_META} is damaged: it is not what its own sha256 says"])
     try:
-        columns = tuple(Column(**entry) for entry in given["columns"])
+        columns = tuple(Column(**{**entry, "rule": TieRule(*entry["rule"])}) for entry in given["columns"])
         paths = tuple(tables.Path(**{**entry, **{name: tuple(entry[name]) for name in _VECTORS}}) for entry in given["paths"])
         aggregations = dict(given["aggregations"]) if version > 1 else {}
         files = {name: dict(given["files"][name]) for name in (_SCORES, _TOPICS, *([_DUELS] if aggregations else []))}
@@ -179,10 +181,10 @@ def _digest(meta: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _scores_schema(stages: Iterable[str]) -> pa.Schema:
-    types = (pa.string(), pa.string(), pa.int64())
-    own = [pa.field(name, kind, nullable=False) for name, kind in zip(OWN_COLUMNS, types, strict=True)]
-    return pa.schema([*own, *(pa.field(stage, pa.float64()) for stage in stages)])
+def _scores_schema(own: Iterable[str], stages: Iterable[str]) -> pa.Schema:
+    kinds = {"qid": pa.string(), "docno": pa.string(), "rank": pa.int64(), "docid": pa.float64()}
+    fields = [pa.field(name, kinds[name], nullable=name == "docid") for name in own]
+    return pa.schema([*fields, *(pa.field(stage, pa.float64()) for stage in stages)])
 
 
 def _topics_schema() -> pa.Schema:

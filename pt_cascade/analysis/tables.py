@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.checks import find_problems
+from pt_cascade.analysis.tie_rules import EVERY_RULE, PLAIN, Order, TieRule
 from pt_cascade.errors import TableError
 from pt_cascade.frames import canonical_topics
 
@@ -22,42 +23,33 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.imports import Missing
     from pt_cascade.ranking import Ints
 
-Rows: TypeAlias = Literal["keeps", "sorts"]
-Ties: TypeAlias = Literal["rows", "rank"]
-OWN_COLUMNS = ("qid", "docno", "rank")
+OWN_COLUMNS = ("qid", "docno", "rank", "docid")
 
 
 @dataclass(frozen=True)
 class Column:
-    """How one stage of a table ranks, beyond its scores: what replay needs to break ties as the live stage does.
+    """What a table knows of one stage beyond its scores.
 
     Attributes:
         stage: The stage's name, and the name of its column of scores.
-        rows: ``keeps``: it returns its rows in the order they came in; ``sorts``: in rank order. Equal scores of the next stage
-            stand in that order.
-        ties: Equal scores of its own are ranked in the order of the ``rows`` it was given, or of their ``rank`` before it.
+        rule: How it orders its rows and equal scores: what replay needs to rank as the live stage does.
         fingerprint: A hash of what the stage is, to tell two tables' stages apart; empty: not known.
         described: The stage in words, e.g. the ``repr`` of its transformers.
 
     Raises:
-        TableError: A field is none of the above.
+        TableError: The name is one of the table's own columns, or there is no such rule.
     """
 
     stage: str
-    rows: Rows = "keeps"
-    ties: Ties = "rows"
+    rule: TieRule = PLAIN
     fingerprint: str = ""
     described: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what is not a column."""
-        problems = (
-            [] if self.stage and self.stage not in OWN_COLUMNS else [f"its name is {self.stage!r}, a column of the table's own"]
-        )
-        if self.rows not in get_args(Rows):
-            problems.append(f"rows is {self.rows!r}, expected one of {', '.join(get_args(Rows))}")
-        if self.ties not in get_args(Ties):
-            problems.append(f"ties is {self.ties!r}, expected one of {', '.join(get_args(Ties))}")
+        problems = [] if self.stage and self.stage not in OWN_COLUMNS else [f"{self.stage!r} is a column of the table's own"]
+        if self.rule not in EVERY_RULE:
+            problems.append(f"the tie rule is {self.rule!r}, expected two of {', '.join(get_args(Order))}")
         if problems:
             raise TableError(
                 f"stage {self.stage!r} cannot be in a table", problems, fix="give the stage another name: with_stage(0, name=...)"
@@ -89,7 +81,8 @@ class ScoreTable:
     Attributes:
         frame: Frame[qid, docno, rank, <stage>...], a row for each document that the first stage retrieved: queries in the order of
             the topics, rows of a query in the order in which the first stage returned them; ``rank`` is the first stage's, from 0;
-            each stage without duels has a column of float64 scores under its name, NaN where the pair was not scored.
+            each stage without duels has a column of float64 scores under its name, NaN where the pair was not scored; ``docid``
+            where the tie rule of a stage needs it.
         topics: Frame[qid, query]: every query that was asked, also those that found nothing.
         columns: One entry a stage, the first stage first.
         paths: The cascades that the table was made for, at least one.
@@ -122,7 +115,7 @@ class ScoreTable:
     def __post_init__(self) -> None:
         """Refuse what cannot be replayed."""
         object.__setattr__(self, "topics", canonical_topics(self.topics))
-        wanted = [*OWN_COLUMNS, *self.scored]
+        wanted = [*self.own_columns, *self.scored]
         if lacking := [name for name in wanted if name not in self.frame]:
             found = ", ".join(map(str, self.frame.columns))
             raise TableError("this is not a score table", [f"missing column(s) {', '.join(lacking)}, found {found}"])
@@ -133,6 +126,11 @@ class ScoreTable:
     def stages(self) -> tuple[str, ...]:
         """The names of all stages, the first one first."""
         return tuple(column.stage for column in self.columns)
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The names of the columns of the frame that are not scores."""
+        return OWN_COLUMNS if any("docid" in column.rule for column in self.columns) else OWN_COLUMNS[:-1]
 
     @property
     def scored(self) -> tuple[str, ...]:

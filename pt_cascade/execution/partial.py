@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.duel_files import DUELS, read_duels, write_duels
+from pt_cascade.analysis.tie_rules import TieRule
 from pt_cascade.errors import TableError
-from pt_cascade.execution.habits import Habit
 from pt_cascade.execution.sheets import Sheet
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ class Partial:
         """
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
 
-        seen = {name: [sorted(habit.rows), sorted(habit.ties)] for name, habit in sheet.habits.items()}
+        rules = {name: sorted(possible) for name, possible in sheet.rules.items()}
         aggregations = {name: duels.aggregation for name, duels in sheet.duels.items()}
-        told = {"habits": seen, "cut": sheet.cut, "duels": aggregations}
+        told = {"rules": rules, "cut": sheet.cut, "duels": aggregations}
         if sheet.duels:
             duels = pa.Table.from_pandas(write_duels(sheet.duels), schema=DUELS, preserve_index=False)
             told["sha256"] = self._put(f"duels-{number:06d}.parquet", duels)
@@ -97,7 +97,7 @@ class Partial:
         try:
             table = parquet.read_table(file)
             told = json.loads(table.schema.metadata[_META])
-            habits = {name: Habit(frozenset(rows), frozenset(ties)) for name, (rows, ties) in told["habits"].items()}
+            rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in told["rules"].items()}
             frame = table.to_pandas().astype({"qid": str, "docno": str, "rank": np.int64})
             duels = {}
             if aggregations := told.get("duels", {}):
@@ -110,7 +110,7 @@ class Partial:
         except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
             problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
             raise TableError("a finished chunk is damaged", [problem], fix=f"rm {file}, and score again") from error
-        return Sheet(frame, habits, bool(told["cut"]), duels)
+        return Sheet(frame, rules, bool(told["cut"]), duels)
 
 
 def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Partial:

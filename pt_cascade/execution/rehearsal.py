@@ -17,7 +17,7 @@ from pt_cascade.cascade import walk
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.comparing import comparer
-from pt_cascade.execution.habits import observe
+from pt_cascade.execution.tie_probing import observe
 from pt_cascade.ranking import locate
 from pt_cascade.stages.pairwise import PairReranker
 from pt_cascade.stages.reranker import Reranker
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pt_cascade.analysis.preferences import Aggregation
+    from pt_cascade.analysis.tie_rules import TieRules
     from pt_cascade.cascade import Stage
-    from pt_cascade.execution.habits import Habit
     from pt_cascade.ranking import Floats, Ints
 
 _FIX = "let it be run, not replayed: cascade.with_stage({!r}, depends='list')"
 
 
-def rehearse(stage: Stage, few: pd.DataFrame, habit: Habit) -> Habit:
+def rehearse(stage: Stage, few: pd.DataFrame, possible: TieRules) -> TieRules:
     """Find out by which of the rules that are possible still a pairwise stage orders its rows and equal scores.
 
     Args:
         stage: One with a ``comparer``.
         few: Frame[qid, docno, ...], two or more documents of one query, as the stage before passes them on.
-        habit: What is possible.
+        possible: The rules that agree with its answers.
 
     Returns:
-        One rule.
+        The rules that agree with its made-up answers as well.
 
     Raises:
         PipelineError: None is left, or the stage does not rank by what its comparisons say.
@@ -58,8 +58,8 @@ def rehearse(stage: Stage, few: pd.DataFrame, habit: Habit) -> Habit:
             score = step.ranked["score"].to_numpy(np.float64)[locate(given, step.ranked)]
             if (np.sign(np.diff(score)) != np.sign(np.diff(strength))).any():
                 raise _refusal(stage, "its scores do not follow from what its comparisons say")
-            habit = observe(step, habit)
-    return habit
+            possible = observe(step, possible)
+    return possible
 
 
 def _exchange(stage: Stage, strengths: Mapping[str, float]) -> Stage:

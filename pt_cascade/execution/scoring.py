@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from pt_cascade.analysis.duels import join_duels
 from pt_cascade.analysis.tables import Column, ScoreTable
+from pt_cascade.analysis.tie_rules import EVERY_RULE, PLAIN, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.collections.cache import cache_folder
 from pt_cascade.errors import CascadeError, FrameError, PipelineError, TableError
 from pt_cascade.execution.company import check_company, pick_spot, retrace
 from pt_cascade.execution.comparing import Duelling
-from pt_cascade.execution.habits import Habit, combine
 from pt_cascade.execution.keeping import keep_scores
 from pt_cascade.execution.partial import Partial, open_partial
 from pt_cascade.execution.plans import make_plan, warn_of_duels
@@ -30,11 +30,12 @@ from pt_cascade.frames import canonical_topics
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pyterrier as pt
 
     from pt_cascade.analysis.tables import Path
+    from pt_cascade.analysis.tie_rules import TieRules
     from pt_cascade.cascade import Step
     from pt_cascade.execution.plans import Depths, Plan
     from pt_cascade.execution.sheets import Sheet
@@ -55,9 +56,10 @@ def score(  # noqa: PLR0913 - options, each with a default
     """Score once, and know what any cut-offs would have given.
 
     Each (query, document, stage) is scored once, over all cascades, and only the pairs that exactness needs: of 1000 documents with
-    K_2 = 100 about 330 a query reach the third stage. A few more calls look after the truth: at most 96 pairs of each stage are
-    scored again in other company (``check_company``), 4 to see how it breaks ties (``settle``), and 8 of a path when a call goes on
-    after a crash, or when cascades share stages (16 of one with a pairwise stage, and 24 of its duels).
+    K_2 = 100 about 330 a query reach the third stage. A few more calls check what replay relies on: at most 96 pairs of each stage
+    are scored again among other rows (``check_company``), about 18 show how it breaks ties (``probe_copies``, ``settle``), and 8 of
+    a path are scored again when a call goes on after a crash, or when cascades share stages (16 of one with a pairwise stage, and
+    24 of its duels).
 
     A last stage that compares documents (a ``PairReranker``, such as ``duo_t5``) is asked once about each two documents, in both
     orders, that some cut-offs hand it together; what it said is kept, and adds up to its scores for any of these cut-offs. Of n
@@ -116,7 +118,7 @@ def score(  # noqa: PLR0913 - options, each with a default
     partial = open_partial(cache_folder("scores", _key(parts)) if folder is None else folder, parts)
     chunks = _chunks(topics, batch_size)
     sheets = {number: sheet for number, sheet in partial.sheets().items() if number < len(chunks)}
-    seen = combine(sheet.habits for sheet in sheets.values())
+    rules: Mapping[str, TieRules] = _combine(sheets.values())
     unseen = _check_resumed(plan, chunks, sheets, partial, tolerance)
     watch = _watch(tolerance)
     done = sum(chunks[number]["qid"].nunique() for number in sheets)
@@ -124,12 +126,12 @@ def score(  # noqa: PLR0913 - options, each with a default
         for number, chunk in enumerate(chunks):
             if number in sheets:
                 continue
-            sheet = fill_sheet(kept, chunk, seen, watch)
+            sheet = fill_sheet(kept, chunk, rules, watch)
             unseen = _check_shared(plan, unseen, chunk, sheet, tolerance) if len(plan.paths) > 1 else []
             partial.write(number, sheet)
-            sheets[number], seen = sheet, combine([sheet.habits])
+            sheets[number], rules = sheet, sheet.rules
             bar.update(chunk["qid"].nunique())
-    table = _table(plan, asked, [sheets[number] for number in range(len(chunks))], seen, about)
+    table = _table(plan, asked, [sheets[number] for number in range(len(chunks))], rules, about)
     partial.remove()
     return table
 
@@ -236,14 +238,24 @@ def _check_shared(plan: Plan, paths: Sequence[Path], topics: pd.DataFrame, sheet
     return unseen
 
 
+def _combine(sheets: Iterable[Sheet]) -> dict[str, TieRules]:
+    """Keep the tie rules that agree with the answers in all finished chunks."""
+    rules: dict[str, TieRules] = {}
+    for sheet in sheets:
+        for name, possible in sheet.rules.items():
+            rules[name] = rules.get(name, EVERY_RULE) & possible
+    return rules
+
+
 def _table(
-    plan: Plan, asked: pd.DataFrame, sheets: Sequence[Sheet], seen: Mapping[str, Habit], about: Mapping[str, str] | None
+    plan: Plan, asked: pd.DataFrame, sheets: Sequence[Sheet], rules: Mapping[str, TieRules], about: Mapping[str, str] | None
 ) -> ScoreTable:
     columns = []
-    for n, stage in enumerate(plan.stages):
-        rows, ties = seen.get(stage.name, Habit()).told if n else ("keeps", "rows")
-        columns.append(Column(stage.name, rows, ties, fingerprint(stage), describe(stage)))
-    frames = [sheet.frame for sheet in sheets if len(sheet.frame)] or [sheets[0].frame]
+    for stage in plan.stages:
+        rule = choose_rule(rules[stage.name]) if stage.name in rules else PLAIN
+        columns.append(Column(stage.name, rule, fingerprint(stage), describe(stage)))
+    unused = [] if any("docid" in column.rule for column in columns) else ["docid"]
+    frames = [sheet.frame.drop(columns=unused) for sheet in sheets if len(sheet.frame)] or [sheets[0].frame.drop(columns=unused)]
     above = np.r_[0, np.cumsum([len(sheet.frame) for sheet in sheets])]
     return ScoreTable(
         frame=pd.concat(frames, ignore_index=True),
