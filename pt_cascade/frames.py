@@ -65,6 +65,20 @@ def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
     return topics.assign(qid=qid, query=query)
 
 
+def canonical_input(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return topics, or results to re-rank, with str ids; a query may be missing, and a rank is not checked.
+
+    Args:
+        frame: Frame[qid, query, ...] of topics, or Frame[qid, docno, ...] of results.
+    """
+    columns = getattr(frame, "columns", ("query",))
+    if "docno" not in columns:
+        return canonical_topics(frame) if "query" in columns else canonical_topics(frame.assign(query="-")).drop(columns="query")
+    bare = frame.drop(columns="rank", errors="ignore")
+    checked = canonical_results(bare if "score" in frame else bare.assign(score=0.0))
+    return frame.assign(qid=checked["qid"], docno=checked["docno"])
+
+
 def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
     """Return the judgments with str ids and int64 labels, each pair once.
 
@@ -157,6 +171,9 @@ class _Guard:
     def __init__(self, frame: pd.DataFrame, noun: str, columns: tuple[str, ...], stage: str = "") -> None:
         self.frame, self.noun = frame, noun
         self.what = f"stage {stage!r} gave {noun} that are not usable" if stage else f"{noun} are not usable"
+        if not hasattr(frame, "columns"):
+            problem = f"they are a {type(frame).__name__}, expected a DataFrame of {', '.join(columns)}"
+            raise FrameError(self.what, [problem], fix=f'{noun} = pd.DataFrame({{"{columns[0]}": ["1"], "{columns[1]}": ["..."]}})')
         self.problems: dict[str, str] = {}
         self.odd: set[str] = set()
         found = list(frame.columns)

@@ -192,5 +192,5 @@ def test_a_kept_tail_stays_below_scores_of_any_size(size: float) -> None:
 
 def test_topics_that_are_no_frame_are_refused() -> None:
     """A list of queries is told what topics are."""
-    with pytest.raises(CascadeError, match="topics are not usable: they are a list, expected a DataFrame of qid and query"):
+    with pytest.raises(CascadeError, match="topics are not usable: they are a list, expected a DataFrame of qid, query"):
         run(ToyRetriever() % 5, ["a query"])  # type: ignore[arg-type]

@@ -386,8 +386,8 @@ def test_what_cannot_be_scored_is_told_before_anything_runs(case: str) -> None:
     [
         (
             ["cats"],
-            "topics are not usable: they are a list, expected a DataFrame of qid and query. "
-            'Fix: pd.DataFrame({"qid": ["1"], "query": ["..."]})',
+            "topics are not usable: they are a list, expected a DataFrame of qid, query. "
+            'Fix: topics = pd.DataFrame({"qid": ["1"], "query": ["..."]})',
         ),
         (topics(0), 'topics are not usable: there is no query. Fix: pd.DataFrame({"qid": ["1"], "query": ["..."]})'),
         (
@@ -414,7 +414,7 @@ def test_a_stage_that_changes_the_documents_is_refused() -> None:
     assert str(error.value) == (
         "stage 'broken' cannot be replayed: it changes the documents: "
         "2 document(s) lost of 12, first qid 'q0', docno 'd0'. "
-        "Fix: score the stages before it, and run this one live: finish(table, cascade, cutoffs)"
+        "Fix: let it run last, and live: cascade.with_stage('broken', depends='list'), then finish(table, cascade)"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pandas as pd
 import pyterrier as pt
@@ -97,21 +99,60 @@ def test_a_missing_column_names_the_part_and_the_remedy() -> None:
     assert str(error.value).endswith("Fix: put what adds them before it, e.g. pt.text.get_text(index)")
 
 
+@dataclass(frozen=True)
+class Reader(pt.Transformer):
+    """Scores by the length of the text, and remembers what it read."""
+
+    read: list[str] = field(default_factory=list)
+    documents = "same"
+    depends = "point"
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Read."""
+        pt.validate.result_frame(inp, extra_columns=["text"], context=self)
+        self.read.extend(inp["text"])
+        return pt.model.add_ranks(inp.assign(score=inp["text"].astype(str).str.len().astype(float)))
+
+
 def test_a_missing_text_is_told_before_the_model_runs() -> None:
     """None as text, which pyterrier_t5 scores as the text 'None', is an error, and no pair has been scored."""
-    counting = Counting()
+    reader = Reader()
     holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
     with pytest.raises(
         FrameError, match=r"text is missing or not text in 2 of 4 row\(s\) \(qid 'q0', docno 'd1', text (nan|None); "
     ):
-        Cascade.of(RETRIEVER % 10 >> holes >> counting).transform(topics(2))
-    assert counting.asked == []
+        Cascade.of(RETRIEVER % 10 >> holes >> reader).transform(topics(2))
+    assert reader.read == []
+
+
+def test_a_missing_text_is_told_where_it_may_be_read() -> None:
+    """A function may read any column, so a warning counts the documents; a retriever that re-ranks reads none, and is silent."""
+    holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
+    told = r"stage 'doc_score' ranks 1 document\(s\) without a text, or with an empty one, e.g. docno d1"
+    with pytest.warns(CascadeWarning, match=told):
+        Cascade.of(RETRIEVER % 10 >> holes >> pt.apply.doc_score(lambda _: 1.0)).transform(topics(2))
+    ones = RETRIEVER % 10 >> holes >> (pt.apply.doc_score(lambda _: 1.0) + ToyReranker())
+    assert len(Cascade.of(ones).transform(topics(2))) == 4
+
+
+def test_a_text_that_is_loaded_later_may_be_missing_before() -> None:
+    """A union of a retriever that brings texts and one that does not: the loader after it fills them."""
+    text = {f"d{n}": f"text {n}" for n in range(20)}
+    brings = RETRIEVER >> pt.apply.text(lambda row: text[row["docno"]])
+    fills = pt.apply.text(lambda row: text[row["docno"]])
+    pipeline = (brings | ToyRetriever(docs=9, seed=5)) >> fills >> Reader() % 5
+    columns = ["qid", "docno", "score", "rank"]
+    live = pipeline.transform(topics(3))[columns].sort_values(["qid", "rank"]).reset_index(drop=True)
+    ours = Cascade.of(pipeline).transform(topics(3))[columns].sort_values(["qid", "rank"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, live)
 
 
 def test_an_empty_text_is_scored_and_said() -> None:
     """Cranfield has two documents without a word: they are ranked, and the user is told."""
     empty = pt.apply.text(lambda row: "" if row["docno"] == "d1" else "text")
-    with pytest.warns(CascadeWarning, match=r"stage 'toy_reranker' ranks 1 document\(s\) whose text is empty, e.g. docno d1"):
+    with pytest.warns(
+        CascadeWarning, match=r"stage 'toy_reranker' ranks 1 document\(s\) without a text, or with an empty one, e.g. docno d1"
+    ):
         Cascade.of(RETRIEVER % 10 >> empty >> ToyReranker()).transform(topics(2))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -31,6 +31,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
     Attributes:
         stages: The stages in order, at least one, names unique.
         ending: What runs after the last cut-off without ranking, e.g. a text loader; usually nothing.
+        cutoffs_read: The cut-offs of the pipeline that it was read from, and what each was then.
 
     Raises:
         PipelineError: There is no stage, or two have one name.
@@ -48,6 +49,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     stages: tuple[Stage, ...]
     ending: tuple[pt.Transformer, ...] = ()
+    cutoffs_read: tuple[tuple[pt.RankCutoff, int], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what is not a cascade; warn of a cut-off that cannot cut."""
@@ -84,8 +86,9 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         if not isinstance(pipeline, pt.Transformer):
             found = f"{pipeline!r} ({type(pipeline).__name__}), expected a PyTerrier transformer"
             raise PipelineError("this is not a pipeline", [found], fix="Cascade.of(retriever % 1000 >> reranker % 20)")
-        stages, ending = read(list(_flatten(pipeline)))
-        return cls(stages, ending)
+        parts = list(_flatten(pipeline))
+        stages, ending = read(parts)
+        return cls(stages, ending, tuple((part, part.k) for part in parts if isinstance(part, pt.RankCutoff)))
 
     @property
     def cutoffs(self) -> tuple[int | None, ...]:
@@ -109,7 +112,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             new[self.stages[self.position(name)].name] = cutoff
         checked = {name: check_cutoff(cutoff, name) for name, cutoff in new.items()}
         stages = (replace(stage, cutoff=checked.get(stage.name, stage.cutoff)) for stage in self.stages)
-        return replace(self, stages=tuple(stages))
+        return Cascade(tuple(stages), self.ending)
 
     def with_stage(
         self, stage: str | SupportsIndex, *, name: str = "", depends: Depends | None = None, documents: Documents | None = None
@@ -179,17 +182,10 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         raise PipelineError(f"no stage {stage!r}", [f"this cascade has {', '.join(names)}"])
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Rank as the plain pipeline does, and check every stage's frame.
-
-        Args:
-            inp: Frame[qid, query] of topics, or Frame[qid, query, docno, ...] of results to re-rank.
-
-        Returns:
-            Frame[qid, docno, score, rank, ...] of the last stage.
-
-        Raises:
-            CascadeError: A frame does not fit, or a stage failed; see ``pt_cascade.cascade.steps``.
-        """
+        """Rank Frame[qid, query] or Frame[qid, query, docno, ...] as the plain pipeline does, and check every stage's frame."""
+        if changed := [f"{cutoff!r} was {k}" for cutoff, k in self.cutoffs_read if cutoff.k != k]:
+            fix = "GridScan over pipeline, or without GridScan: ptc.sweep, cascade.with_cutoffs(50)"
+            raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)
         kept = inp
         for step in walk(self.stages, inp):
             kept = step.kept
@@ -200,6 +196,10 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         for part in self.ending:
             results = call(part, results, "the ending")
         return results
+
+    def subtransformers(self) -> dict[str, list[pt.Transformer]]:
+        """Show PyTerrier's inspection the transformers of all stages."""
+        return {"transformers": [*chain.from_iterable(stage.transformers for stage in self.stages), *self.ending]}
 
     def transform_inputs(self) -> list[list[str]]:
         """Answer PyTerrier's inspection as the plain pipeline would."""

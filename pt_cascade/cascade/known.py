@@ -9,9 +9,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    import pyterrier as pt
+import pyterrier as pt
 
+from pt_cascade.cascade.stand_ins import wrapped
+
+if TYPE_CHECKING:
     from pt_cascade.cascade.stage import Depends, Documents
 
 Role: TypeAlias = Literal["scorer", "loader", "adjuster"]
@@ -43,19 +45,23 @@ _ADAPTIVE = Known("", "scorer", "list", "any")
 _ROWS = Known(role="loader", depends="point")
 _SET = Known(role="loader", documents="any")
 _ROW_FUNCTION = Known()
+RESET = "reset_results"
+_LAZY = "pyterrier_caching.util.Lazy"
 
 KNOWN: dict[str, Known] = {
     # PyTerrier
     "pyterrier.terrier.retriever.Retriever": _RETRIEVER,
     "pyterrier.transformer.SourceTransformer": Known("run", "scorer", "point", "any"),
-    "pyterrier.transformer.UniformTransformer": Known("run", "scorer", "point", "any"),
     "pyterrier._ops.ScalarProduct": Known(role="adjuster", depends="point"),
     "pyterrier._ops.Sum": Known("sum", "scorer", "unknown", "any"),
     "pyterrier._ops.Concatenate": Known("concatenate", "scorer", "list", "any"),
     "pyterrier._ops.SetUnion": _SET,
     "pyterrier._ops.SetIntersection": _SET,
-    "pyterrier._ops.FeatureUnion": Known(),
+    "pyterrier._ops.FeatureUnion": Known(role="loader"),  # passes the score through; the learner after it ranks
+    "pyterrier.ltr.RegressionTransformer": Known(role="scorer"),
+    "pyterrier.ltr.FastRankEstimator": Known(role="scorer"),
     "pyterrier.transformer.IdentityTransformer": _ROWS,
+    "pyterrier.terrier.rewrite._ResetResults": Known(RESET, depends="point", documents="any"),
     "pyterrier.text.SlidingWindowPassager": Known(role="loader", depends="point", documents="any"),
     "pyterrier.text.DePassager": Known(role="adjuster", documents="any"),
     "pyterrier.terrier._text_loader.TerrierTextLoader": _ROWS,
@@ -93,12 +99,15 @@ KNOWN: dict[str, Known] = {
     "pyterrier_caching.scorer_cache.Sqlite3ScorerCache": Known("scorer_cache", "scorer"),
     "pyterrier_caching.scorer_cache.Hdf5ScorerCache": Known("scorer_cache", "scorer"),
     "pyterrier_caching.retriever_cache.DbmRetrieverCache": Known("retriever_cache", "scorer", "point", "any"),
+    _LAZY: Known("lazy", "scorer", documents="any"),
     "pyterrier_generative.GenerativeRanker": Known("llm", "scorer", "list"),
 }
 
 
 def look_up(transformer: pt.Transformer) -> Known:
     """Tell what is known of a transformer: by its own declaration, else by its class, else nothing.
+
+    A cache of pyterrier_caching is what it caches; ``Lazy`` is the class that it will load, if it was given a class.
 
     Args:
         transformer: Any PyTerrier transformer.
@@ -111,21 +120,58 @@ def look_up(transformer: pt.Transformer) -> Known:
         >>> look_up(pt.apply.doc_score(lambda row: 1.0)).depends
         'unknown'
     """
-    kind = type(transformer)
+    inner = wrapped(transformer)
+    if inner is not None and not hasattr(transformer, "documents"):
+        return look_up(inner)
+    loads = transformer.fn_transformer if is_lazy(transformer) else None
+    kind = loads if isinstance(loads, type) else type(transformer)
+    declared = loads if isinstance(loads, type) else transformer
     names = [f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__]
-    known = next((KNOWN[name] for name in names if name in KNOWN), Known(listed=hasattr(transformer, "documents")))
-    depends: Depends = getattr(transformer, "depends", known.depends)
+    known = next((KNOWN[name] for name in names if name in KNOWN), Known(listed=hasattr(declared, "documents")))
+    depends: Depends = getattr(declared, "depends", known.depends)
     if known.name == "mono_t5" and known.depends == "unknown" and getattr(transformer, "batch_size", 0) == 1:
         depends = "point"
-    name = getattr(transformer, "stage_name", "") or known.name or _name(transformer)
-    return replace(known, name=name, depends=depends, documents=getattr(transformer, "documents", known.documents))
+    elif reads_whole_frame(transformer):
+        depends = "list"
+    name = getattr(declared, "stage_name", "") or known.name or _name(transformer, kind)
+    return replace(known, name=name, depends=depends, documents=getattr(declared, "documents", known.documents))
 
 
-def _name(transformer: pt.Transformer) -> str:
+def reads_whole_frame(transformer: pt.Transformer) -> bool:
+    """Tell whether a transformer's scores depend on all rows of a frame, those of other queries included.
+
+    ``pt.text.scorer`` without a background index takes its collection statistics from the frame.
+
+    Args:
+        transformer: Any PyTerrier transformer; what it holds counts as well.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> reads_whole_frame(pt.apply.doc_score(lambda row: 1.0))
+        False
+    """
+    if any(base.__qualname__ == "TextIndexProcessor" for base in type(transformer).__mro__):
+        return transformer.background_indexref is None
+    inner = pt.inspect.subtransformers(transformer).values()
+    return any(reads_whole_frame(part) for parts in inner for part in (parts if isinstance(parts, list) else [parts]))
+
+
+def is_lazy(transformer: pt.Transformer) -> bool:
+    """Tell whether a transformer loads another one when it is first used.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> is_lazy(pt.RankCutoff(3))
+        False
+    """
+    return any(f"{base.__module__}.{base.__qualname__}" == _LAZY for base in type(transformer).__mro__)
+
+
+def _name(transformer: pt.Transformer, kind: type) -> str:
     """A retriever is called after its weighting model, anything else after its class."""
     if type(transformer).__name__ == "Retriever":
         return str(getattr(transformer, "controls", {}).get("wmodel", "terrier")).lower()
     if type(transformer).__name__ == "PisaRetrieve":
         return str(transformer.scorer.value)
-    words = re.sub(r"^Apply|Transformer$|ReRanker$|Reranker$", "", type(transformer).__name__)
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", words).lower() or type(transformer).__name__.lower()
+    words = re.sub(r"^Apply|Transformer$|ReRanker$|Reranker$", "", kind.__name__)
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", words).lower() or kind.__name__.lower()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from itertools import takewhile
+from typing import TYPE_CHECKING
 
 import pyterrier as pt
 
 from pt_cascade.analysis.cutoffs import check_cutoff
-from pt_cascade.cascade.known import Role, look_up
+from pt_cascade.cascade.known import RESET, look_up
+from pt_cascade.cascade.roles import RESULTS, TOPICS, read_role
 from pt_cascade.cascade.stage import Stage, unique_names
 from pt_cascade.errors import PipelineError
 
@@ -16,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pt_cascade.cascade.known import Known
+    from pt_cascade.cascade.roles import Columns
     from pt_cascade.cascade.stage import Depends, Documents
 
-Columns: TypeAlias = "list[str]"
-
-_TOPICS = ["qid", "query"]
-_RESULTS = ["qid", "query", "docno", "score", "rank"]
-_BY_HAND = 'Cascade((Stage("name", (transformer,), cutoff=100), ...))'
+_BY_HAND = (
+    'say that it re-ranks the documents that it is given: transformer.documents = "same"; '
+    'or write the stages yourself: Cascade((Stage("bm25", (bm25,), cutoff=100), Stage("name", (transformer,))))'
+)
 
 
 @dataclass
@@ -54,8 +56,8 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
     """Read a flat pipeline into its stages, and what comes after the last of them.
 
     A transformer *creates the score* if ``score`` is among its outputs when it is not among its inputs; it *adjusts* the score if
-    it works only where there is one; else it *loads* something (a text, a vector, a rewritten query) for the next scorer.
-    PyTerrier's own inspection says which, except for the classes in ``known``. Inspection calls a transformer on 0 rows.
+    it works only where there is one, and changes it; else it *loads* something (a text, a vector, a rewritten query) for the next
+    scorer. See ``roles``. What stands before a retriever in the middle, e.g. to expand its query, is part of the first stage.
 
     Args:
         pipeline: The transformers in order, each ``%`` a ``pt.RankCutoff``; a ready Stage stands for itself.
@@ -66,30 +68,55 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
     Raises:
         PipelineError: A transformer cannot be inspected, nothing creates a score, or a cut-off has nothing to cut.
     """
+    for item in pipeline:
+        if type(item).__name__ == "UniformTransformer":
+            problem = f"{item!r} returns the same rows whatever queries it is given"
+            raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix="pt.Transformer.from_df(run)")
     attempts: list[list[str]] = []
     for start in _starts(pipeline):
         problems: list[str] = []
         drafts, ending = _read_from(pipeline, start, problems)
         if not problems:
-            stages = [draft if isinstance(draft, Stage) else draft.finish() for draft in drafts]
+            stages = [draft if isinstance(draft, Stage) else draft.finish() for draft in _join_retrievers(drafts)]
             names = unique_names(stage.name for stage in stages)
             return tuple(replace(stage, name=name) for stage, name in zip(stages, names, strict=True)), tuple(ending)
         attempts.append(problems)
     fewest = min(attempts, key=len)
-    fix = "stage % 100" if all("cut-off of stage" in problem for problem in fewest) else f"write its stages yourself: {_BY_HAND}"
+    if all("cut-off of stage" in problem for problem in fewest):
+        fix = "stage % 100"
+    else:
+        fix = _BY_HAND if any("it raised" in problem for problem in fewest) else "retriever % 1000 >> reranker % 20"
     raise PipelineError("this pipeline cannot be read as a cascade", fewest, fix=fix)
+
+
+def _join_retrievers(drafts: list[_Draft | Stage]) -> list[_Draft | Stage]:
+    """Make one first stage of all up to the last retriever, which finds other documents than it is given."""
+    first = [draft for draft in takewhile(lambda draft: isinstance(draft, _Draft), drafts) if isinstance(draft, _Draft)]
+    last = max((n for n, draft in enumerate(first) if draft.retrieves), default=0)
+    if not last:
+        return drafts
+    joined = _Draft(retrieves=True)
+    for draft in first[: last + 1]:
+        if joined.cutoff is not None:
+            joined.add(pt.RankCutoff(joined.cutoff))
+        if draft.known[draft.scorer].name != RESET:  # which gives back what an earlier one scored
+            joined.scorer = len(joined.transformers) + draft.scorer
+        for part in draft.transformers:
+            joined.add(part)
+        joined.cutoff = draft.cutoff
+    return [joined, *drafts[last + 1 :]]
 
 
 def _starts(pipeline: Sequence[pt.Transformer | Stage]) -> Iterator[Columns]:
     """Topics, results, results with text, or whatever else the first transformer says it wants."""
-    yield list(_TOPICS)
+    yield list(TOPICS)
     wants: list[Columns] = []
     if pipeline and not isinstance(pipeline[0], Stage):
         wants = pt.inspect.transformer_inputs(pipeline[0], strict=False) or []
     yield from (["qid", *(column for column in wanted if column != "qid")] for wanted in wants if "docno" not in wanted)
-    yield list(_RESULTS)
-    yield [*_RESULTS, "text"]
-    yield from ([*_RESULTS, *(column for column in wanted if column not in _RESULTS)] for wanted in wants)
+    yield list(RESULTS)
+    yield [*RESULTS, "text"]
+    yield from ([*RESULTS, *(column for column in wanted if column not in RESULTS)] for wanted in wants)
 
 
 def _read_from(
@@ -104,14 +131,14 @@ def _read_from(
         if isinstance(item, Stage):
             scorer = item.scorer % len(item.transformers) + len(waiting)
             done.append(replace(item, transformers=(*waiting, *item.transformers), scorer=scorer))
-            waiting, columns = [], sorted({*columns, *_RESULTS})
+            waiting, columns = [], sorted({*columns, *RESULTS})
         elif isinstance(item, pt.RankCutoff):
             _cut(item, done, waiting, problems)
             waiting = []
         else:
-            role, after = _role(item, columns)
+            role, after, error = read_role(item, columns)
             if role is None:
-                problems.append(f"{item!r} can be inspected neither with columns {columns} nor without score: is a column missing?")
+                problems.append(f"what {item!r} does with columns {', '.join(columns)} cannot be found out: it raised {error}")
             elif role == "scorer" or (role == "adjuster" and _stands_alone(item, done)):
                 done.append(_draft(waiting, item, retrieves="docno" not in columns or "docno" not in given))
                 waiting = []
@@ -120,7 +147,7 @@ def _read_from(
                 waiting = []
             else:
                 waiting.append(item)
-            columns = after or columns
+            columns = after
     if not done and not problems:
         problems.append("no transformer in it creates a score")
     return done, waiting
@@ -172,21 +199,3 @@ def _extend(done: list[_Draft | Stage], parts: list[pt.Transformer]) -> None:
         last.add(part)
         last.trimmed = last.trimmed or isinstance(part, pt.RankCutoff)
     last.cutoff = None
-
-
-def _role(transformer: pt.Transformer, columns: Columns) -> tuple[Role | None, Columns | None]:
-    """Tell what a transformer does to frames of these columns, and the columns it gives."""
-    known = look_up(transformer)
-    if known.role == "loader" and known.documents == "any" and "docno" not in columns:  # set operations of retrievers
-        return known.role, [*columns, "docno"]
-    full = pt.inspect.transformer_outputs(transformer, columns, strict=False)
-    if known.role is not None and (full or known.documents == "any" or "docno" in columns):
-        scored = [*columns, *(name for name in ("docno", "score", "rank") if name not in columns)]
-        return known.role, full or (scored if known.role == "scorer" else columns)
-    bare = pt.inspect.transformer_outputs(transformer, [c for c in columns if c not in ("score", "rank")], strict=False)
-    if bare is not None and {"score", "docno"} <= set(bare):
-        return "scorer", full or bare
-    if (bare is None and full is None) or "score" in (bare or ()):
-        return None, None
-    adjusts = bare is None and full is not None and {"score", "docno"} <= set(full)
-    return ("adjuster" if adjusts else "loader"), full or bare

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import pyterrier as pt
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _T = TypeVar("_T")
+_CACHES = {  # class: the attribute that it answers for
+    "pyterrier_caching.scorer_cache.Sqlite3ScorerCache": "scorer",
+    "pyterrier_caching.scorer_cache.Hdf5ScorerCache": "scorer",
+    "pyterrier_caching.scorer_cache.Hdf5ScorerCacheScorer": "cache",
+    "pyterrier_caching.retriever_cache.DbmRetrieverCache": "retriever",
+    "pyterrier_caching.key_value_cache.Sqlite3KeyValueCache": "transformer",
+}
 
 
 def live(stage: Stage) -> Stage:
@@ -48,6 +55,37 @@ def live(stage: Stage) -> Stage:
     return stage if all(map(operator.is_, parts, stage.transformers)) else replace(stage, transformers=parts)
 
 
+def wrapped(value: object) -> pt.Transformer | None:
+    """Return what a transformer answers for, if it says so or is a cache of pyterrier_caching that can ask somebody.
+
+    Args:
+        value: Anything.
+    """
+    if (other := getattr(value, "stands_for", None)) is not None:
+        return other
+    return getattr(value, _cached_attribute(value), None)
+
+
+def refuse_bare_caches(stage: Stage) -> None:
+    """Refuse to time a cache that has no model to ask.
+
+    Args:
+        stage: Any stage.
+
+    Raises:
+        PipelineError: It holds such a cache.
+    """
+    for part in stage.transformers:
+        if (name := _cached_attribute(part)) and wrapped(part) is None:
+            problem = f"{part!r} has no {name}, so that a profile would time its look-ups"
+            raise PipelineError(f"stage {stage.name!r} cannot be timed", [problem], fix=f"give the cache its {name}")
+
+
+def _cached_attribute(value: object) -> str:
+    names = (f"{base.__module__}.{base.__qualname__}" for base in type(value).__mro__)
+    return next((_CACHES[name] for name in names if name in _CACHES), "")
+
+
 def _unwrap(value: _T, above: tuple[int, ...]) -> _T:
     """Give a value without what stands for others; the same value where it holds no such thing."""
     if id(value) in above:
@@ -58,8 +96,8 @@ def _unwrap(value: _T, above: tuple[int, ...]) -> _T:
         return value if all(map(operator.is_, parts, value)) else type(value)(parts)
     if not isinstance(value, (pt.Transformer, Stage)):
         return value
-    if (other := getattr(value, "stands_for", None)) is not None:
-        return _unwrap(other, above)  # type: ignore[no-any-return] # a transformer
+    if (other := wrapped(value)) is not None:
+        return cast("_T", _unwrap(other, above))
     names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else list(vars(value))
     parts_by_name = {name: (part, _unwrap(part, above)) for name in names if (part := getattr(value, name, None)) is not None}
     changed = {name: live for name, (part, live) in parts_by_name.items() if live is not part}

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.cascade.known import is_lazy, look_up
 from pt_cascade.errors import CascadeError, CascadeWarning, StageError
-from pt_cascade.frames import canonical_results, canonical_topics, check_text
+from pt_cascade.frames import canonical_input, canonical_results, check_text
 from pt_cascade.ranking import same_pairs
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], fl
         >>> [(len(step.ranked), len(step.kept)) for step in walk(Cascade.of(pt.Transformer.from_df(found) % 1), topics)]
         [(2, 1)]
     """
-    given = _canonical_start(frame)
+    given = canonical_input(frame)
     for stage in stages:
         if "docno" in given and not len(given):
             nothing = _columns_of(stage, given)
@@ -78,15 +79,6 @@ def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], fl
             step = _take(stage, given, clock)
         yield step
         given = step.kept
-
-
-def _canonical_start(frame: pd.DataFrame) -> pd.DataFrame:
-    """Check the ids, the queries and the scores, whichever are there; a rank is for the first stage to read or not."""
-    if "docno" not in frame:
-        return canonical_topics(frame) if "query" in frame else canonical_topics(frame.assign(query="-")).drop(columns="query")
-    bare = frame.drop(columns="rank", errors="ignore")
-    checked = canonical_results(bare if "score" in frame else bare.assign(score=0.0))
-    return frame.assign(qid=checked["qid"], docno=checked["docno"])
 
 
 def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
@@ -103,10 +95,9 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
     frame, ms = given, 0.0
     pairs = given["qid"].iloc[:0]
     for n, part in enumerate(stage.transformers):
-        if "docno" in frame:
-            _warn_of_empty_text(frame, stage)
-            check_text(frame, _TEXT, stage.name)
-            pairs = frame["qid"] if n == stage.scorer % len(stage.transformers) else pairs
+        if "docno" in frame and n == stage.scorer % len(stage.transformers):
+            _check_text(part, frame, stage.name)
+            pairs = frame["qid"]
         start = clock()
         frame = call(part, frame, stage.name)
         ms += 1000 * (clock() - start)
@@ -135,7 +126,7 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
         StageError: It failed, lacked a column, or returned no frame.
     """
     try:
-        out = part.transform(frame)
+        out = part.transform(frame.copy())  # which nobody can sort or change under our hands
     except CascadeError:
         raise
     except pt.validate.InputValidationError as error:
@@ -170,11 +161,16 @@ def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) ->
     raise StageError(f"stage {stage.name!r} did not return the documents it was given", problems, fix=fix)
 
 
-def _warn_of_empty_text(frame: pd.DataFrame, stage: Stage) -> None:
-    """An empty text is scored like any other, but said."""
-    if _TEXT not in frame:
+def _check_text(scorer: pt.Transformer, frame: pd.DataFrame, stage: str) -> None:
+    """Refuse a missing text where the scorer reads it; warn of an empty one, and of a missing one where it may read it."""
+    texts = frame.get(_TEXT)
+    if texts is None or not (bare := texts.isna().to_numpy(bool) | (texts.to_numpy(object) == "")).any():
         return
-    empty = frame.loc[(frame[_TEXT].to_numpy(object) == ""), "docno"].unique()
-    if len(empty):
-        message = f"stage {stage.name!r} ranks {len(empty)} document(s) whose text is empty, e.g. docno {empty[0]}"
+    wants = None if is_lazy(scorer) else pt.inspect.transformer_inputs(scorer, strict=False)
+    reads = any(_TEXT in wanted for wanted in wants or ())
+    if reads:
+        check_text(frame, _TEXT, stage)
+    if reads or not (hasattr(scorer, "needs") or look_up(scorer).role == "scorer"):  # a function, say, may read any column
+        docno = frame["docno"].to_numpy(object)[bare]
+        message = f"stage {stage!r} ranks {len(set(docno))} document(s) without a text, or with an empty one, e.g. docno {docno[0]}"
         warnings.warn(message, CascadeWarning, stacklevel=2)

@@ -35,6 +35,7 @@ PAIRS = 32
 SPOT_QUERIES = 2
 SPOT_PAIRS = 4
 _FIX = (
+    "if its scores come from a cache, which another model may have filled: a cache at another path; "
     "if it judges the list as a whole, say so and let it stand last: cascade.with_stage({!r}, depends='list'); "
     "if it pads batches as pyterrier_t5 does: ptc.stages.mono_t5(model), or batch_size=1; "
     "if it compares documents as pyterrier_t5's DuoT5 does: ptc.stages.duo_t5(model); "

@@ -13,8 +13,11 @@ from tqdm import tqdm
 
 from pt_cascade.analysis.cutoffs import Tail
 from pt_cascade.cascade import Cascade, Step, walk
-from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.cascade.known import reads_whole_frame
+from pt_cascade.errors import CascadeError
+from pt_cascade.execution.rows import split_queries
 from pt_cascade.execution.tails import append_tail
+from pt_cascade.frames import canonical_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +63,8 @@ def run(
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
         tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below what was kept, in its old
             order, the latest cut first.
-        chunk_size: Queries that go through the stages together, 1 or more; None: all.
+        chunk_size: Queries that go through the stages together, 1 or more; None: all. A stage that scores by all rows of a frame
+            (``pt.text.scorer`` without a background index) is given all queries, whatever it says.
         verbose: Show a progress bar, one tick a query.
         clock: Seconds, for the trace.
 
@@ -115,13 +119,11 @@ def run_chunks(
         [['1'], ['2']]
     """
     _check_options(tail, chunk_size)
-    if not hasattr(topics, "columns"):
-        problem = f"they are a {type(topics).__name__}, expected a DataFrame of qid and query"
-        raise FrameError("topics are not usable", [problem], fix='pd.DataFrame({"qid": ["1"], "query": ["..."]})')
-    stages = Cascade.of(cascade)
-    total = topics["qid"].nunique() if "qid" in topics else None
-    with tqdm(total=total, desc="cascade", unit="query", disable=not verbose) as bar:
-        for chunk in _chunks(topics, chunk_size):
+    stages, topics = Cascade.of(cascade), canonical_input(topics)
+    if any(reads_whole_frame(part) for stage in stages for part in stage.transformers):
+        chunk_size = None
+    with tqdm(total=topics["qid"].nunique(), desc="cascade", unit="query", disable=not verbose) as bar:
+        for chunk in split_queries(topics, chunk_size):
             done = _run_chunk(stages, chunk, tail, clock)
             bar.update(len(done.trace) // len(stages))
             yield done
@@ -175,18 +177,8 @@ def _check_options(tail: Tail, chunk_size: int | None) -> None:
         raise CascadeError("the cascade cannot be run", problems, fix='run(cascade, topics, tail="drop", chunk_size=100)')
 
 
-def _chunks(topics: pd.DataFrame, size: int | None) -> Iterator[pd.DataFrame]:
-    """Split a frame into runs of whole queries, in order of first appearance."""
-    if size is None or "qid" not in topics or not len(topics):
-        yield topics
-        return
-    query = pd.factorize(topics["qid"])[0]
-    for first in range(0, query.max() + 1, size):
-        yield topics[(query >= first) & (query < first + size)]
-
-
 def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callable[[], float]) -> Run:
-    qids = pd.Index(topics["qid"].astype(str).unique(), dtype=object)
+    qids = pd.Index(topics["qid"].unique(), dtype=object)
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
     for step in walk(cascade, topics, clock=clock):
@@ -196,7 +188,9 @@ def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     nothing = np.full(len(qids), np.nan)  # for a stage without such an account
     names = dict.fromkeys(name for part in traces for name in part)
     trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
-    return Run(cascade.end(results), trace)
+    results = cascade.end(results)
+    place = qids.get_indexer(pd.Index(results["qid"], dtype=object))
+    return Run(results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")], trace)
 
 
 def _trace(step: Step, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:

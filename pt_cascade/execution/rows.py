@@ -33,6 +33,26 @@ def rerank(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(rank=rank).reset_index(drop=True)
 
 
+def split_queries(topics: pd.DataFrame, size: int | None) -> list[pd.DataFrame]:
+    """Split a frame into runs of whole queries, in order of first appearance.
+
+    Args:
+        topics: Frame[qid, ...], qids str.
+        size: Queries in each part, 1 or more; None: all.
+
+    Returns:
+        The parts, at least one.
+
+    Example:
+        >>> [part["qid"].tolist() for part in split_queries(pd.DataFrame({"qid": ["1", "2", "1"]}), 1)]
+        [['1', '1'], ['2']]
+    """
+    if size is None or not len(topics):
+        return [topics]
+    query = pd.factorize(topics["qid"])[0]
+    return [topics[(query >= first) & (query < first + size)] for first in range(0, query.max() + 1, size)]
+
+
 def refuse_other_documents(step: Step) -> None:
     """Refuse a stage that did not return exactly the documents it was given: what is left depends on the cut-offs before it.
 
@@ -53,8 +73,9 @@ def refuse_other_documents(step: Step) -> None:
         for what, rows in (("lost", lost), ("added", added))
         if len(rows)
     ]
-    fix = "score the stages before it, and run this one live: finish(table, cascade, cutoffs)"
-    raise PipelineError(f"stage {step.stage.name!r} cannot be replayed: it changes the documents", problems, fix=fix)
+    name = step.stage.name
+    fix = f"let it run last, and live: cascade.with_stage({name!r}, depends='list'), then finish(table, cascade)"
+    raise PipelineError(f"stage {name!r} cannot be replayed: it changes the documents", problems, fix=fix)
 
 
 def refuse_failed(step: Step) -> None:

@@ -24,9 +24,10 @@ from pt_cascade.execution.keeping import keep_scores
 from pt_cascade.execution.partial import Partial, open_partial
 from pt_cascade.execution.plans import make_plan, warn_of_duels
 from pt_cascade.execution.rematch import check_comparison
+from pt_cascade.execution.rows import split_queries
 from pt_cascade.execution.sheets import fill_sheet
 from pt_cascade.execution.versions import versions
-from pt_cascade.frames import canonical_topics
+from pt_cascade.frames import canonical_input, canonical_topics
 
 if TYPE_CHECKING:
     import os
@@ -63,11 +64,9 @@ def score(  # noqa: PLR0913 - options, each with a default
 
     A last stage that compares documents (a ``PairReranker``, such as ``duo_t5``) is asked once about each two documents, in both
     orders, that some cut-offs hand it together; what it said is kept, and adds up to its scores for any of these cut-offs. Of n
-    documents that a single stage hands on these are n(n - 1) duels a query: 380 of 20, 9,900 of 100, 999,000 of 1000. After several
-    stages more documents may be among the last K: at depths (1000, 100, 20) about 2,000 duels a query of BM25, ColBERT and vBERT on
-    DL19, about 10,800 of stages in random order, where the cut-offs (1000, 100, 20) alone need 380. Up to 96 of them are compared
-    again (``check_comparison``), and up to 4 documents of a query ranked by the stage itself; how it breaks ties is tried with
-    made-up answers (``rehearse``).
+    documents that a single stage hands on these are n(n - 1) duels a query; at depths (1000, 100, 20) about 2,000 of real stages,
+    where these cut-offs alone need 380. Up to 96 are compared again (``check_comparison``), and up to 4 documents of a query ranked
+    by the stage itself; how it breaks ties is tried with made-up answers (``rehearse``).
 
     Args:
         cascades: One pipeline or Cascade, or several that begin with an equal first stage. Equal stages share a column of scores. A
@@ -110,13 +109,14 @@ def score(  # noqa: PLR0913 - options, each with a default
         [1.0, 2.0, 1.0]
     """
     _check_options(batch_size, tolerance)
+    topics = canonical_input(topics)
     asked = _asked(topics)
     plan = make_plan(cascades, depths)
     warn_of_duels(plan)
     kept = plan if store is None else keep_scores(plan, store)
     parts = _parts(plan, topics, batch_size)
     partial = open_partial(cache_folder("scores", _key(parts)) if folder is None else folder, parts)
-    chunks = _chunks(topics, batch_size)
+    chunks = split_queries(topics, batch_size)
     sheets = {number: sheet for number, sheet in partial.sheets().items() if number < len(chunks)}
     rules: Mapping[str, TieRules] = _combine(sheets.values())
     unseen = _check_resumed(plan, chunks, sheets, partial, tolerance)
@@ -147,23 +147,12 @@ def _check_options(batch_size: int, tolerance: float) -> None:
 
 
 def _asked(topics: pd.DataFrame) -> pd.DataFrame:
-    """Give the queries, each once, checked."""
-    if not hasattr(topics, "columns"):
-        problem = f"they are a {type(topics).__name__}, expected a DataFrame of qid and query"
-        raise FrameError("topics are not usable", [problem], fix='pd.DataFrame({"qid": ["1"], "query": ["..."]})')
-    named = topics if "query" in topics else topics.assign(query="")
-    if "qid" in topics and "docno" in topics:
-        named = named.drop_duplicates(["qid", "query"])
-    asked = canonical_topics(named)[["qid", "query"]].reset_index(drop=True)
+    """Give the queries, each once."""
+    asked = topics if "query" in topics else topics.assign(query="")
+    asked = asked.drop_duplicates(["qid", "query"]) if "docno" in topics else asked
     if not len(asked):
         raise FrameError("topics are not usable", ["there is no query"], fix='pd.DataFrame({"qid": ["1"], "query": ["..."]})')
-    return asked
-
-
-def _chunks(topics: pd.DataFrame, size: int) -> list[pd.DataFrame]:
-    """Split a frame into whole queries, in order of first appearance."""
-    query = pd.factorize(topics["qid"])[0]
-    return [topics[(query >= first) & (query < first + size)] for first in range(0, query.max() + 1, size)]
+    return canonical_topics(asked)[["qid", "query"]].reset_index(drop=True)
 
 
 def _parts(plan: Plan, topics: pd.DataFrame, batch_size: int) -> dict[str, str]:

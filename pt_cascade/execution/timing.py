@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pt_cascade.analysis.timings import COLUMNS, Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
-from pt_cascade.cascade.stand_ins import live
+from pt_cascade.cascade.stand_ins import live, refuse_bare_caches
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
 from pt_cascade.execution.comparing import comparer, find_dependence
@@ -126,6 +126,9 @@ class _Runner:
 
 
 def _go_live(cascade: Cascade) -> Cascade:
+    """Put the models in the place of their caches."""
+    for stage in cascade:
+        refuse_bare_caches(stage)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CascadeWarning)  # as in ``_Runner.run``
         return replace(cascade, stages=tuple(map(live, cascade.stages)))

@@ -1,0 +1,119 @@
+"""What a transformer does in a pipeline: creates the score, adjusts it, or prepares for the next scorer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+
+from pt_cascade.cascade.known import is_lazy, look_up
+from pt_cascade.cascade.stand_ins import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pt_cascade.cascade.known import Role
+
+Columns: TypeAlias = "list[str]"
+
+TOPICS = ["qid", "query"]
+RESULTS = ["qid", "query", "docno", "score", "rank"]
+_RANKED = ("score", "rank")
+_SAMPLE = 4  # made-up documents
+
+
+class Reading(NamedTuple):
+    """What a transformer was found to do.
+
+    Attributes:
+        role: None: it could not be found out.
+        columns: The columns that it returns.
+        error: What it raised, where it could not be found out.
+    """
+
+    role: Role | None
+    columns: Columns
+    error: str = ""
+
+
+def read_role(transformer: pt.Transformer, columns: Columns) -> Reading:
+    """Find out what a transformer does to frames of these columns.
+
+    In this order: what is known of its class, or declared by it; what it returns for no rows; what it returns for a few made-up
+    rows. A transformer creates the score if it returns one that it was not given; it adjusts the score if it needs one and
+    changes it. Only a transformer that is neither known nor declares anything is ever run on made-up rows. A model behind ``Lazy``
+    is not loaded, and one behind a cache of pyterrier_caching is asked without the cache.
+
+    Args:
+        transformer: Any PyTerrier transformer.
+        columns: The columns of the frame that it would be given.
+    """
+    known, bare = look_up(transformer), _without_cache(transformer)
+    if known.role == "loader" and known.documents == "any" and "docno" not in columns:  # set operations of retrievers
+        return Reading("loader", [*columns, "docno"])
+    ranked = [*columns, *(name for name in ("docno", *_RANKED) if name not in columns)]
+    if is_lazy(bare):
+        return Reading("scorer", ranked)
+    full, _ = _inspect(bare, columns)
+    if known.role is not None and (full or known.documents == "any" or "docno" in columns):
+        return Reading(known.role, full or (ranked if known.role == "scorer" else columns))
+    bare_columns = [name for name in columns if name not in _RANKED]
+    unscored, error = _inspect(bare, bare_columns)
+    if full is None and unscored is None:
+        unscored, _ = _inspect(bare, bare_columns, sample=True)
+        full, error = _inspect(bare, columns, sample=True)
+    if unscored is not None and {"score", "docno"} <= set(unscored):
+        return Reading("scorer", full or unscored)
+    if unscored is None and full is None:
+        declared = known.listed and "docno" in columns
+        return Reading("scorer", ranked) if declared else Reading(None, columns, error)
+    adjusts = unscored is None and {"score", "docno"} <= set(full or ()) and (known.listed or _changes_scores(bare, columns))
+    return Reading("adjuster" if adjusts else "loader", full or columns)
+
+
+def _without_cache(transformer: pt.Transformer) -> pt.Transformer:
+    inner = wrapped(transformer)
+    return transformer if inner is None or hasattr(transformer, "stands_for") else _without_cache(inner)
+
+
+def _inspect(transformer: pt.Transformer, columns: Columns, *, sample: bool = False) -> tuple[Columns | None, str]:
+    """Give the columns that a transformer returns for no rows, or else for made-up rows; or what it raised."""
+    found = pt.inspect.transformer_outputs(transformer, columns, strict=False)
+    if found or not sample:
+        return found or None, ""
+    try:
+        return list(transformer.transform(_make_rows(columns)).columns), ""
+    except Exception as error:  # noqa: BLE001 - whatever somebody's function does
+        cause = error.__cause__ or error
+        return None, f"{type(cause).__name__}: {cause}"
+
+
+def _changes_scores(transformer: pt.Transformer, columns: Columns) -> bool:
+    """Tell whether a transformer gives any made-up row another score; so it is taken, where it fails on them."""
+    given = _make_rows(columns)
+    try:
+        out = transformer.transform(given.copy())
+        before = given.set_index(["qid", "docno"])["score"].reindex(pd.MultiIndex.from_frame(out[["qid", "docno"]]))
+        return not np.array_equal(before.to_numpy(np.float64), out["score"].to_numpy(np.float64))
+    except Exception:  # noqa: BLE001 - likewise
+        return True
+
+
+def _make_rows(columns: Sequence[str]) -> pd.DataFrame:
+    """Make up a query, with a few documents if there is a docno; a column of unknown meaning holds text."""
+    count = _SAMPLE if "docno" in columns else 1
+    numbers = np.arange(count)
+    special: dict[str, object] = {
+        "qid": "1",
+        "query": "sample query",
+        "docid": numbers,
+        "score": 1.0 / (2 + numbers),
+        "rank": numbers,
+        "features": [np.array([1.0, float(n)]) for n in numbers],
+        "query_toks": [{"sample": 1.0}] * count,
+        "stashed_results_0": [[{"docno": "docno 0", "score": 1.0, "rank": 0}]] * count,
+    }
+    text = {name: [f"{name} {n}" for n in numbers] for name in columns}
+    return pd.DataFrame({name: special.get(name, text[name]) for name in columns}, index=range(count))
