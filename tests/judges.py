@@ -65,9 +65,9 @@ class Judge(pt.Transformer):
         if len(inp):
             self.log.note(list(zip(inp["qid"], inp["docno"], strict=True)))
         score = [self.judge(row.query, row.docno) for row in inp.itertuples()]
-        out = inp.assign(score=score).astype({"score": float})
+        out = inp.reset_index(drop=True).assign(score=score).astype({"score": float})
         out = out.assign(docid=inp["docno"].map(number)) if "docid" in (self.rows, self.ties) else out
-        ranked = pt.model.add_ranks(sort(out, self.ties)).loc[inp.index]
+        ranked = pt.model.add_ranks(sort(out, self.ties)).sort_index()
         return ranked if self.rows == "given" else sort(ranked, self.rows).reset_index(drop=True)
 
 

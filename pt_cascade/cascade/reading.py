@@ -46,10 +46,19 @@ class _Draft:
         """Make the stage; what is unknown of one part is unknown of all."""
         scorer = self.known[self.scorer]
         aside = [known for n, known in enumerate(self.known) if n != self.scorer]
-        depends: Depends = scorer.depends if all(part.depends == "point" for part in aside) else "unknown"
-        changed = self.trimmed or any(known.documents == "any" for known in self.known) or not all(part.listed for part in aside)
-        documents: Documents = "new" if self.retrieves else "any" if changed else "same"
-        return Stage(scorer.name, tuple(self.transformers), self.cutoff, depends, documents, self.scorer)
+        depends, documents = _declare(scorer.depends, "any" if self.trimmed else scorer.documents, aside)
+        return Stage(
+            scorer.name, tuple(self.transformers), self.cutoff, depends, "new" if self.retrieves else documents, self.scorer
+        )
+
+
+def _declare(depends: Depends, documents: Documents, aside: Sequence[Known]) -> tuple[Depends, Documents]:
+    """Tell what a stage depends on and does to documents, with what stands beside its scorer."""
+    changed = any(part.documents == "any" or not part.listed for part in aside)
+    return (
+        depends if depends == "list" or all(part.depends == "point" for part in aside) else "unknown",
+        "any" if changed and documents == "same" else documents,
+    )
 
 
 def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
@@ -130,7 +139,9 @@ def _read_from(
         given = given if waiting else columns
         if isinstance(item, Stage):
             scorer = item.scorer % len(item.transformers) + len(waiting)
-            done.append(replace(item, transformers=(*waiting, *item.transformers), scorer=scorer))
+            depends, documents = _declare(item.depends, item.documents, [look_up(part) for part in waiting])
+            transformers = (*waiting, *item.transformers)
+            done.append(replace(item, transformers=transformers, scorer=scorer, depends=depends, documents=documents))
             waiting, columns = [], sorted({*columns, *RESULTS})
         elif isinstance(item, pt.RankCutoff):
             _cut(item, done, waiting, problems)
@@ -162,8 +173,8 @@ def _draft(waiting: list[pt.Transformer], scorer: pt.Transformer, *, retrieves: 
 
 
 def _stands_alone(item: pt.Transformer, done: list[_Draft | Stage]) -> bool:
-    """Tell whether what needs a score is a ranker of its own: nobody says that it adjusts, and the stage before has its cut-off."""
-    return look_up(item).role is None and bool(done) and done[-1].cutoff is not None
+    """Tell whether what changes a score is a ranker of its own: it is not known to adjust, and follows a cut-off, or nothing."""
+    return look_up(item).role is None and (not done or done[-1].cutoff is not None)
 
 
 def _cut(cutoff: pt.RankCutoff, done: list[_Draft | Stage], waiting: list[pt.Transformer], problems: list[str]) -> None:

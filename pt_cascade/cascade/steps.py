@@ -49,7 +49,7 @@ class Step:
 def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[Step]:
     """Run the stages one after the other, and show each one's work.
 
-    A re-ranking stage that is given no row is not called: there is nothing to rank.
+    No transformer of a stage is called on no documents: there is nothing to rank.
 
     Args:
         stages: In order.
@@ -72,11 +72,7 @@ def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], fl
     """
     given = canonical_input(frame)
     for stage in stages:
-        if "docno" in given and not len(given):
-            nothing = _columns_of(stage, given)
-            step = Step(stage, given, nothing, nothing, given["qid"], 0.0)
-        else:
-            step = _take(stage, given, clock)
+        step = _take(stage, given, clock)
         yield step
         given = step.kept
 
@@ -95,6 +91,9 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
     frame, ms = given, 0.0
     pairs = given["qid"].iloc[:0]
     for n, part in enumerate(stage.transformers):
+        if "docno" in frame and frame.empty:  # many transformers fail on no rows
+            frame = _columns_of(stage, given.iloc[:0])
+            break
         if "docno" in frame and n == stage.scorer % len(stage.transformers):
             _check_text(part, frame, stage.name)
             pairs = frame["qid"]

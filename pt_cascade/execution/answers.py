@@ -14,6 +14,7 @@ from pt_cascade.cascade import Cascade, walk
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import TableError
+from pt_cascade.frames import canonical_input
 from pt_cascade.ranking import locate, same_pairs
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ def finish(
 
 def _columns(table: ScoreTable, cascade: Cascade) -> list[str]:
     """Find the stages in the table: by what they are, or by name where the table does not know; only the last may be missing."""
-    known = {column.fingerprint or column.stage: column.stage for column in table.columns}
-    found = [known.get(fingerprint(stage), known.get(stage.name)) for stage in cascade]
+    found: list[str | None] = []
+    for stage in cascade:
+        found.append(_find_column(table, stage, found))
     depends = cascade[-1].depends
     kept = found[-1] in table.duels if depends == "pair" else depends != "list"
     needed = found if kept and found[-1] else found[:-1]
@@ -82,13 +84,23 @@ def _columns(table: ScoreTable, cascade: Cascade) -> list[str]:
     return [name for name in needed if name is not None]
 
 
+def _find_column(table: ScoreTable, stage: Stage, taken: Sequence[str | None]) -> str | None:
+    """Find a stage by what it is, or by its name where the table does not know what it is."""
+    known = fingerprint(stage)
+    free = [column for column in table.columns if column.stage not in taken]
+    alike = [
+        column.stage for column in free if column.fingerprint == known or (not column.fingerprint and column.stage == stage.name)
+    ]
+    return stage.name if stage.name in alike else next(iter(alike), None)
+
+
 def _dress(replayed: pd.DataFrame, stages: Sequence[Stage], topics: pd.DataFrame) -> pd.DataFrame:
     """Give replayed rows the columns that came with them on the way: of the topics, and of all that loads."""
-    keys = ["qid", "docno"] if "docno" in topics else ["qid"]
-    given = topics.astype(dict.fromkeys(keys, str))
+    given = canonical_input(topics)
     first, *others = stages
     for part in first.transformers[: first.scorer % len(first.transformers)]:
         given = call(part, given, first.name)
+    keys = ["qid", "docno"] if "docno" in given else ["qid"]
     brought = given.drop(columns=["score", "rank"], errors="ignore")
     bare = replayed.drop(columns=[name for name in replayed if name in brought and name not in keys])
     frame = bare.merge(brought, on=keys, how="left", validate="many_to_one")

@@ -94,7 +94,6 @@ class _Draft:
         return place_all(self.offsets, self.rows, scores, rules, self.keys({order for rule in rules for order in rule}))
 
     def keys(self, orders: Collection[Order]) -> Mapping[Order, Ints]:
-        """The keys of all documents in some orders, see ``static_keys``."""
         return static_keys(self.first[["docno"]].iloc[self.rows].assign(docid=self.docids), orders)
 
     def chosen(self, names: Sequence[str]) -> list[TieRule]:
@@ -160,8 +159,7 @@ class _Draft:
         if len(other) and any("docid" in choose_rule(rules) for rules in self.rules.values()):
             pair = ranked.iloc[other[0]]
             problem = f"docno {pair['docno']!r} has docid {before[other[0]]:.0f} in one stage and {pair['docid']} in another"
-            fix = "drop the column after the other stage: stage >> pt.apply.docid(drop=True)"
-            raise PipelineError("equal scores cannot be ordered by docid", [problem], fix=fix)
+            raise PipelineError("equal scores cannot be ordered by docid", [problem], fix="stage >> pt.apply.docid(drop=True)")
         self.docids[place] = docids
 
     def duel(self, stage: Stage, path: Path, watch: Watch) -> None:
