@@ -28,12 +28,12 @@ ONE = {"q1": {"a": 12.5, "b": 11.0, "c": 9.25, "d": 4.0}, "q2": {"x": 3.0}}
 TWO = {"q1": {"c": -0.5, "e": -1.0, "a": -2.25}, "q2": {"y": -1.0, "x": -4.0}}
 THREE = {"q1": {"e": 0.875, "b": 0.5, "d": 0.25, "f": 0.125}, "q2": {"y": 0.75, "z": 0.5}}
 RANX = {  # ranx 0.3.21: fuse([Run(ONE), Run(TWO), Run(THREE)], norm=norm, method="wsum", params={"weights": (0.5, 0.3, 0.2)})
-    "min-max": "c 0.6088235294117648 b 0.5117647058823529 a 0.5 e 0.41428571428571426 d 0.03333333333333333 f 0; y 0.5 x 0 z 0",
+    "min-max": "c 0.6088235294117648 b 0.5117647058823529 a 0.5 e 0.41428571428571426 d 0.03333333333333333 f 0",
     "z-score": (  # norm="zmuv"
         "e 0.407409979403403 b 0.3261170659133141 c 0.31545526431787246 a 0.10862491794601897 f -0.21821789023599242 "
-        "d -0.939389337344616; y 0.5 z -0.2 x -0.3"
+        "d -0.939389337344616; y 0.5 z -0.2 x -0.3"  # z-score and rank have the same rule as ranx for q2's lone hit
     ),
-    "sum": "c 0.30150602409638555 e 0.245 b 0.2286746987951807 a 0.20481927710843373 d 0.02 f 0; y 0.5 x 0 z 0",
+    "sum": "c 0.30150602409638555 e 0.245 b 0.2286746987951807 a 0.20481927710843373 d 0.02 f 0",
     "rank": "a 0.6 c 0.55 b 0.525 e 0.4 d 0.225 f 0.05; x 0.65 y 0.5 z 0.1",
     "none": "b 5.6 a 5.575 c 4.475 d 2.05 f 0.025 e -0.125; x 0.3 z 0.1 y -0.15",  # norm=None
 }
@@ -71,15 +71,22 @@ def norm(scores: list[float], how: Normalise) -> list[float]:
     above = [score - low for score in scores]
     largest = max(map(abs, scores))
     return {
-        "min-max": lambda: [x / (high - low) if high > low else 0.0 for x in above],
+        "min-max": lambda: [x / (high - low) if high > low else 1.0 for x in above],
         "z-score": lambda: [
             (score - statistics.fmean(scores)) / statistics.pstdev(scores) if high > low else 0.0 for score in scores
         ],
         "max": lambda: [score / largest if largest else 0.0 for score in scores],
-        "sum": lambda: [x / sum(above) if high > low else 0.0 for x in above],
+        "sum": lambda: [x / sum(above) if high > low else 1 / n for x in above],
         "rank": lambda: [1 - rank / n for rank in range(n)],
         "none": lambda: scores,
     }[how]()
+
+
+def absent_worth(worth: list[float], how: Normalise) -> float:
+    """Say what a document is worth that a list lacks, in plain Python, as the table of ``normalising`` has it."""
+    if worth[0] > worth[-1]:
+        return worth[-1]
+    return {"min-max": 0.0, "sum": 0.0, "rank": 0.0, "none": min(worth[0], 0.0)}.get(how, worth[0] - 1)
 
 
 def lists(run: Rows) -> dict[str, list[tuple[str, float]]]:
@@ -101,7 +108,7 @@ def oracle(
                 continue
             docnos = [docno for docno, _ in found]
             worth = [1 / (k + r) for r in range(1, len(found) + 1)] if method == "rrf" else norm([s for _, s in found], how)
-            absent = worth[-1] if (method, missing) == ("weighted", "worst") else 0.0
+            absent = absent_worth(worth, how) if (method, missing) == ("weighted", "worst") else 0.0
             for docno, term in terms.items():
                 term.append(weight * (worth[docnos.index(docno)] if docno in docnos else absent))
         fused[qid] = [(docno, math.fsum(term)) for docno, term in terms.items()]
@@ -132,10 +139,14 @@ def test_it_is_what_plain_python_gives(runs: list[Rows], data: st.DataObject) ->
 
 @pytest.mark.parametrize("how", RANX)
 def test_a_weighted_sum_is_that_of_ranx(how: Normalise) -> None:
-    """Golden: ranx 0.3.21 on the same three runs, where a missing score is 0 (the call stands beside the numbers)."""
+    """Golden: ranx 0.3.21 on the same three runs, where a missing score is 0 (the call stands beside the numbers).
+
+    q2 has a lone hit, which is worth 0 to ranx by min-max and sum; ours is the test of lone hits below.
+    """
     runs = [flat(run) for run in (ONE, TWO, THREE)]
-    fused = fuse(runs, "weighted", weights=(0.5, 0.3, 0.2), normalise=how, missing="zero")
-    assert by_pair(fused) == pytest.approx(read(RANX[how]), abs=1e-12)
+    fused = by_pair(fuse(runs, "weighted", weights=(0.5, 0.3, 0.2), normalise=how, missing="zero"))
+    expected = read(RANX[how])
+    assert {pair: fused[pair] for pair in expected} == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_norm_max_is_that_of_ranx() -> None:
@@ -298,7 +309,7 @@ def test_each_norm_is_that_of_the_books() -> None:
         "rank": [1, 2 / 3, 1 / 3],
         "none": [6, 3, 0],
     }
-    constant = {"max": [1, -1, 0], "rank": [1, 1, 1], "none": [2, -2, 0]}
+    constant = {"min-max": [1, 1, 1], "max": [1, -1, 0], "sum": [1, 1, 1], "rank": [1, 1, 1], "none": [2, -2, 0]}
     assert set(expected) == set(NORMALISERS)
     for how, worth in expected.items():
         assert normalise_lists(np.array([6.0, 3.0, 0.0]), np.array([3]), how).tolist() == pytest.approx(worth, abs=1e-15)
@@ -319,6 +330,30 @@ def test_z_scores_of_huge_and_tiny_scores() -> None:
     """Golden: by hand, 1 and -1 for two scores, as far as float64 goes."""
     for size in (1e-320, 1e-200, 1e200, 1.7e308):
         assert normalise_lists(np.array([size, -size]), np.array([2]), "z-score").tolist() == [1, -1]
+
+
+LONE = [(how, ["d9"]) for how in get_args(Normalise)]
+EQUAL = [(how, ["d9", "new"]) for how in get_args(Normalise) if how != "rank"]  # rank tells equal scores apart by row order
+
+
+@pytest.mark.parametrize(("how", "found"), [*LONE, *EQUAL])
+def test_a_lone_hit_counts(how: Normalise, found: list[str]) -> None:
+    """BM25's hits, of one score, at weight .9: what it found stands above all that it did not find, whatever the norm."""
+    dense = frame([("q", f"d{n}", 1 - n / 100) for n in range(10)])
+    bm25 = frame([("q", docno, 7.5) for docno in found])
+    fused = fuse({"bm25": bm25, "dense": dense}, "weighted", weights=(0.9, 0.1), normalise=how)
+    assert set(fused["docno"].head(len(found))) == set(found)
+    assert fused["score"].iloc[len(found) - 1] > fused["score"].iloc[len(found)]
+
+
+def test_a_lone_hit_is_worth_what_search_engines_give_it() -> None:
+    """Golden: min-max in OpenSearch (SINGLE_RESULT_SCORE) and in Elasticsearch (minEqualsMax) gives 1 to every equal score.
+
+    .9 * 1 + .1 * 0 for the lone hit, which dense ranks last; .1 * 1 for what dense ranks first.
+    """
+    dense = frame([("q", "a", 0.5), ("q", "b", 0.25), ("q", "lone", 0.0)])
+    fused = fuse([frame([("q", "lone", 7.5)]), dense], "weighted", weights=(0.9, 0.1))
+    assert by_pair(fused) == pytest.approx({("q", "lone"): 0.9, ("q", "a"): 0.1, ("q", "b"): 0.05})
 
 
 def test_a_missing_score_is_the_worst_of_its_list_and_not_0() -> None:

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.coalescing import lay_out
-from pt_cascade.analysis.normalising import Normalise, normalise_lists
+from pt_cascade.analysis.normalising import Normalise, normalise_lists, worth_missing
 from pt_cascade.analysis.pooling import check_runs, pool_runs
 from pt_cascade.errors import CascadeError, FrameError
 
@@ -68,7 +68,8 @@ def fuse(
         normalise: For ``weighted``, list by list: ``min-max``, ``z-score``, ``max``, ``sum``, ``rank`` or ``none``; see
             ``pt_cascade.analysis.normalising``.
         missing: For ``weighted``: ``worst``: a document that a run did not find is worth that run's lowest normalised score for the
-            query; ``zero``: 0, which for log-probabilities is the best score there is.
+            query, and less than a lone hit or hits of equal scores (the rule in ``pt_cascade.analysis.normalising``); ``zero``: 0,
+            which for log-probabilities is the best score there is.
         topics: Frame[qid, query, ...]: the order of the queries, and the columns that every row is given. None: queries in the
             order in which the runs have them.
 
@@ -157,10 +158,11 @@ class Fusion:
     def _judge(self, pool: Pool, runs: int) -> tuple[Floats, Floats]:
         """Say what each row is worth, shape (n,), and in each list what is missing from it, shape (lists,)."""
         weights = np.ones(runs) if self.weights is None else np.asarray(self.weights, np.float64)
-        worth = 1 / (self.k + 1 + pool.rank) if self.method == "rrf" else normalise_lists(pool.score, pool.sizes, self.normalise)
-        worth = worth * weights[np.repeat(pool.run, pool.sizes)]
-        worst = self.method == "weighted" and self.missing == "worst"
-        return worth, worth[np.cumsum(pool.sizes) - 1] if worst else np.zeros(len(pool.sizes))
+        rrf = self.method == "rrf"
+        worth = 1 / (self.k + 1 + pool.rank) if rrf else normalise_lists(pool.score, pool.sizes, self.normalise)
+        zero = rrf or self.missing == "zero"
+        missing = np.zeros(len(pool.sizes)) if zero else worth_missing(worth, pool.sizes, self.normalise)
+        return worth * weights[np.repeat(pool.run, pool.sizes)], missing * weights[pool.run]
 
 
 def _name(runs: object) -> Mapping[str, pd.DataFrame]:

@@ -1,20 +1,26 @@
-"""Scores of several retrievers made comparable, one result list at a time.
+"""Scores of several retrievers made comparable, one result list at a time; and the worth of a document that a list lacks.
 
 A list is one run's answer to one query, best score first. What follows holds for each of them by itself, n its length:
 
-========= ============================================ ==================================================
-normalise a score becomes                              where all scores of the list are equal
-========= ============================================ ==================================================
-min-max   (s - min) / (max - min), in [0, 1]           0
-z-score   (s - mean) / deviation, population deviation 0
-max       s / largest magnitude, in [-1, 1]            1 or -1, the sign of the score; 0 where it is 0
-sum       (s - min) / sum of all (s - min)             0
-rank      1 - rank / n, ranks from 0, in [1/n, 1]      by rank all the same: ties by row order
-none      s                                            s
-========= ============================================ ==================================================
+========= ============================================ ======================================= =======================
+normalise a score becomes                              where all scores of the list are equal  a missing document there
+========= ============================================ ======================================= =======================
+min-max   (s - min) / (max - min), in [0, 1]           1                                       0
+z-score   (s - mean) / deviation, population deviation 0                                       -1
+max       s / largest magnitude, in [-1, 1]            the sign of the score: 1, 0 or -1       one less
+sum       (s - min) / sum of all (s - min)             1 / n                                   0
+rank      1 - rank / n, ranks from 0, in [1/n, 1]      as elsewhere: equal scores by row order 0, where n is 1
+none      s                                            s                                       s, but not above 0
+========= ============================================ ======================================= =======================
 
-None of them puts a lower score above a higher one. They are those of ranx, except where the scores of a list differ by less than
-1e-9, and for ``max`` where the score of the largest magnitude is below 0.
+**The rule for lone hits, equal scores and missing scores**: a document that a list lacks is worth the lowest score of the list
+(``worth_missing``). Where the scores of the list are all equal, as those of a lone hit are, the list still says which documents it
+found: a document that it lacks is worth less, as the last column says. OpenSearch (``MinMaxScoreNormalizationTechnique``) and
+Elasticsearch (``MinMaxScoreNormalizer``, since its single-document fix) give 1 to such scores, too; Vespa (``LinearNormalizer``)
+gives 0.5; ranx gives 0, so that a lone hit counts for nothing.
+
+No norm puts a lower score above a higher one. They are those of ranx, except where the scores of a list differ by less than 1e-9,
+and for ``max`` where the score of the largest magnitude is below 0.
 """
 
 from __future__ import annotations
@@ -52,8 +58,28 @@ def normalise_lists(score: Floats, sizes: Ints, how: Normalise) -> Floats:
     return NORMALISERS[how](score, sizes)
 
 
+def worth_missing(worth: Floats, sizes: Ints, how: Normalise) -> Floats:
+    """Say what a document is worth that a list lacks: the least that the list gives, or less where it gives one score only.
+
+    Args:
+        worth: Shape (n,). What ``normalise_lists`` returned.
+        sizes: Shape (lists,). The length of each list, 1 or more.
+        how: The same as there.
+
+    Returns:
+        Shape (lists,).
+
+    Example:
+        >>> worth_missing(np.array([1.0, 0.25, 0.0, 1.0]), np.array([3, 1]), "min-max").tolist()
+        [0.0, 0.0]
+    """
+    lowest = worth[np.cumsum(sizes) - 1]
+    less = {"sum": 1 / sizes, "none": np.maximum(lowest, 0)}.get(how, np.ones(len(sizes)))
+    return np.where(worth[np.cumsum(sizes) - sizes] > lowest, lowest, lowest - less)
+
+
 def _min_max(score: Floats, sizes: Ints) -> Floats:
-    return _divide(score - _lowest(score, sizes), _highest(score, sizes) - _lowest(score, sizes))
+    return _divide(score - _lowest(score, sizes), _highest(score, sizes) - _lowest(score, sizes), np.ones(len(score)))
 
 
 def _z_score(score: Floats, sizes: Ints) -> Floats:
@@ -70,7 +96,7 @@ def _max(score: Floats, sizes: Ints) -> Floats:
 
 def _sum(score: Floats, sizes: Ints) -> Floats:
     above = score - _lowest(score, sizes)
-    return _divide(above, _sums(above, sizes))
+    return _divide(above, _sums(above, sizes), 1 / np.repeat(sizes, sizes))
 
 
 def _rank(score: Floats, sizes: Ints) -> Floats:
@@ -96,9 +122,9 @@ def _sums(score: Floats, sizes: Ints) -> Floats:
     return np.repeat(np.add.reduceat(score, np.cumsum(sizes) - sizes), sizes)
 
 
-def _divide(score: Floats, by: Floats) -> Floats:
-    """Divide, and give 0 where the divisor is 0: such a list says nothing."""
-    return np.divide(score, by, out=np.zeros(len(score)), where=by > 0)
+def _divide(score: Floats, by: Floats, otherwise: Floats | None = None) -> Floats:
+    """Divide; where the divisor is 0, give the other value, or 0."""
+    return np.divide(score, by, out=np.zeros(len(score)) if otherwise is None else otherwise, where=by > 0)
 
 
 NORMALISERS: dict[Normalise, Callable[[Floats, Ints], Floats]] = {

@@ -48,7 +48,8 @@ def hybrid(
         k: For ``rrf``: how much less the top ranks count, 0 or more.
         normalise: For ``weighted``, query by query: ``min-max``, ``z-score``, ``max``, ``sum``, ``rank`` or ``none``.
         missing: For ``weighted``, what a score is worth that a retriever does not give a document: ``worst``, its lowest for that
-            query, normalised; or ``zero``. A retriever that finds nothing for a query adds nothing to it.
+            query, normalised, and less than that of a lone hit or of hits of equal scores; or ``zero``. A retriever that finds
+            nothing for a query adds nothing to it.
         num_results: Documents a query at most, 1 or more; None: all that were found.
 
     Returns:
