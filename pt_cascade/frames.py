@@ -116,8 +116,8 @@ def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
         Frame[qid: str, docno: str, score: float64, rank: int64, ...], the same rows in the same order.
 
     Raises:
-        FrameError: A column is missing; a score is not a finite number; a (qid, docno) stands twice; an id is missing or neither
-            text nor a whole number; a rank is not score descending from 0.
+        FrameError: A column is missing; a score is not a finite number, or a whole number beyond 2**53 that float64 would round;
+            a (qid, docno) stands twice; an id is missing or neither text nor a whole number; a rank is not score descending from 0.
 
     Example:
         >>> frame = pd.DataFrame({"qid": [1, 1], "docno": ["a", "b"], "score": [0.5, 2]})
@@ -218,6 +218,10 @@ class _Guard:
             number = np.array([float(value) if ok else np.nan for value, ok in zip(column, real, strict=True)], np.float64)
             fix = fix if real.any() else self.cast(name, float)
         self.find(name, f"is not {wanted}", ~(np.isfinite(number) & is_good(number)), fix)
+        if (np.abs(number) >= _EXACT).any():
+            rounded = [isinstance(whole, Integral) and int(whole) != int(real) for whole, real in zip(column, number, strict=True)]
+            mend = f'{self.noun}["{name}"] = {self.noun}.groupby("qid")["{name}"].rank()'
+            self.find(name, "is a whole number that float64 would round", np.array(rounded), mend)
         return number
 
     def once(self, columns: tuple[str, ...], fix: str) -> None:

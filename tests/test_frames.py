@@ -104,6 +104,19 @@ def test_scores_may_be_any_numbers(score: object) -> None:
     assert found["score"].dtype == np.float64
 
 
+@pytest.mark.parametrize("kind", ["int64", "uint64", "Int64", "object"])
+def test_whole_numbers_that_float64_would_round_are_refused(kind: str) -> None:
+    """2**53 + 1 and 2**53 are one float64: PyTerrier's tie rule would rank them by row order. The cure keeps their order."""
+    results = three(score=pd.Series([2**53, 2**53 + 1, 2**60], dtype=kind))  # 2**60 is a float64
+    with pytest.raises(FrameError, match="score is a whole number that float64 would round in 1 of 3 row") as error:
+        canonical_results(results)
+    names = {"results": results}
+    exec(error.value.fix, names)  # noqa: S102 - the cure, as it is printed
+    assert canonical_results(names["results"]).loc[[1, 0], "rank"].tolist() == [0, 1]
+    exact = three(score=pd.Series([2**53, 2**53 + 2, -(2**60)], dtype=kind if kind != "uint64" else "int64"))
+    assert canonical_results(exact)["score"].tolist() == [2.0**53, 2.0**53 + 2, -(2.0**60)]
+
+
 @pytest.mark.parametrize("rank", [[0, 1, 0], [0.0, 1.0, 0.0], pd.Series([0, 1, 0], dtype="Int64"), objects(0, 1, 0)])
 def test_good_ranks_may_be_any_numbers(rank: object) -> None:
     """A rank of any number type is that number, as int64."""
