@@ -11,12 +11,12 @@ import pyterrier as pt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ir_measures import RR, P, R, nDCG
+from ir_measures import ERR, RR, P, R, nDCG
 from scipy.stats import ttest_rel
 from toys import Broken, ToyReranker, ToyRetriever, topics
 
 from pt_cascade import Cascade, compare, run
-from pt_cascade.errors import CascadeError
+from pt_cascade.errors import CascadeError, CascadeWarning
 from pt_cascade.execution import comparison
 
 if TYPE_CHECKING:
@@ -174,11 +174,44 @@ def test_a_progress_bar_counts_queries(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_query_whose_labels_are_all_below_0_counts_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reaches pt.Experiment as judged and not relevant: trec_eval counts grades from 0, and may hang where all are below.
+
+    By hand: half of the value of a query, where the other counts 0.
+    """
+    experiment, labels = pt.Experiment, []
+
+    def watched(*arguments: object, **options: object) -> pd.DataFrame:
+        labels.append(arguments[2].groupby("qid")["label"].max().to_dict())
+        return experiment(*arguments, **options)
+
+    monkeypatch.setattr(pt, "Experiment", watched)
+    qrels = QRELS[QRELS["qid"].isin(["q0", "q1"])]
+    below = qrels.assign(label=qrels["label"].where(qrels["qid"] == "q0", -1))
+    expected = [per_query(pipe, topics(1), nDCG @ 10)[0] / 2 for pipe in PREFIXES]
+    compared = compare(PIPELINE, topics(2), below, [nDCG @ 10])
+    assert compared.effectiveness["nDCG@10"].tolist() == pytest.approx(expected, abs=1e-12)
+    assert labels == [{"q0": 2, "q1": 0}]
+    assert below["label"].min() == -1
+
+
+def test_qrels_without_a_relevant_document_are_told() -> None:
+    """Only the queries that are topics count: q2 has relevant documents, and nobody asked it."""
+    with pytest.warns(CascadeWarning, match="no document is relevant: the labels are 0 to 0, so that RR is 0 whatever is ranked"):
+        compare(PIPELINE, topics(2), QRELS.assign(label=QRELS["label"].where(QRELS["qid"] == "q2", 0)), [RR])
+
+
 def _fails(_: pd.DataFrame) -> pd.DataFrame:
     raise ZeroDivisionError("by nought")
 
 
 BAD = {
+    "labels": (
+        (PIPELINE, topics(2), QRELS.assign(label=QRELS["label"] * 3), [ERR @ 10]),
+        "nothing can be measured:\n  - label 6 is beyond 4 for gdeval, which computes ERR@10\n"
+        "  - a qid is no whole number for gdeval, which computes ERR@10, e.g. 'q0'\n"
+        "Fix: sweep(score(cascade, topics), qrels, measures)",
+    ),
     "topics": (
         (PIPELINE, topics(2).drop(columns="query"), QRELS, [RR]),
         "topics are not usable: missing or repeated column(s) query, expected qid, query, found qid. "

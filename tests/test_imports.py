@@ -68,7 +68,7 @@ def test_runs_that_fit_make_a_table() -> None:
         (None, None),
         (None,),
     )
-    assert table.about == {"made of": "runs", "missing": "refuse"}
+    assert table.about == {"made of": "runs", "missing": "refuse", "topics": "those of the first run"}
     assert [(column.stage, column.rule, column.described) for column in table.columns] == [
         ("bm25", TieRule(), "run a frame, 4 row(s)"),
         ("t5", TieRule(), "run a frame, 4 row(s)"),

@@ -16,7 +16,7 @@ from pt_cascade.analysis.kernels import UNJUDGED
 from pt_cascade.analysis.measures import adds_up, encode, in_kernel, judge, normalise, parse_measures
 from pt_cascade.analysis.sweeps import sweep
 from pt_cascade.analysis.tables import Column, Path, ScoreTable
-from pt_cascade.errors import SweepError
+from pt_cascade.errors import CascadeWarning, SweepError
 
 NONE = 2**31 - 1
 
@@ -55,6 +55,7 @@ def test_golden_measures_by_hand() -> None:
 LABELS = st.lists(st.sampled_from([None, -1, 0, 1, 2, 3]), min_size=1, max_size=12)
 
 
+@pytest.mark.filterwarnings("ignore:no document is relevant:pt_cascade.CascadeWarning")
 @given(LABELS.filter(lambda labels: {*labels} - {None, -1}))  # pytrec_eval never returns where all labels are below 0
 def test_they_are_what_ir_measures_computes(labels: list[int | None]) -> None:
     """Golden: ir_measures on the same ranking, at every cut-off; without labels below 0, on which pytrec_eval may hang."""
@@ -121,3 +122,67 @@ def test_labels_and_norms_by_hand() -> None:
     assert [labels.tolist() for labels in judged.relevant] == [[3, 2, 0, -1]]
     norms = normalise(encode([nDCG, nDCG @ 1, R @ 5, AP(rel=3), P @ 7, RR]), judged, 1)
     assert norms[:, 0].tolist() == pytest.approx([3 + 2 / log2(3), 3, 2, 1, 7, 1])
+
+
+NAMED = pd.DataFrame({"qid": ["trec-7", "7"], "docno": ["d0", "d1"], "label": [4, 4]})
+
+
+def two_queries() -> ScoreTable:
+    """Two queries whose qids gdeval would take for one, each with the ranking d0, d1, d2."""
+    qids = NAMED["qid"].tolist()
+    frame = pd.DataFrame({"qid": np.repeat(qids, 3), "docno": ["d0", "d1", "d2"] * 2, "rank": [0, 1, 2] * 2})
+    topics = pd.DataFrame({"qid": qids, "query": "q"})
+    return ScoreTable(frame.assign(first=-frame["rank"] * 1.0), topics, (Column("first"),), (Path(("first",), (None,)),))
+
+
+def test_err_may_have_qids_of_any_form_and_negative_labels() -> None:
+    """Golden, by hand: ERR (Chapelle et al. 2009) of one document of grade 4 at rank 1 is 15/16, at rank 2 half of that.
+
+    gdeval reads the number at the end of a qid, so that it takes trec-7 and 7 for one query, and fails for a qid such as q1.
+    """
+    below = pd.DataFrame({"qid": ["trec-7", "trec-7", "7"], "docno": ["d1", "d2", "d0"], "label": [-1, -2, -1]})
+    table, qrels = two_queries(), pd.concat([NAMED, below])
+    assert sweep(table, qrels, [ERR @ 3]).per_query([3])["ERR@3"].tolist() == pytest.approx([15 / 16, 15 / 32], abs=1e-5)
+    assert sweep(table, qrels, [ERR @ 3]).frame["ERR@3"].tolist() == pytest.approx([15 / 32, 45 / 64, 45 / 64], abs=1e-5)
+
+
+@pytest.mark.parametrize("measure", [ERR @ 10, nDCG(dcg="exp-log2") @ 10], ids=str)
+def test_labels_beyond_a_measures_own_limit_are_refused(measure: ir_measures.Measure) -> None:
+    """The script gdeval ends where a grade is above 4; the cure that is named works."""
+    table, qrels = listed([5, 0])
+    with pytest.raises(SweepError) as caught:
+        sweep(table, qrels, [measure])
+    assert str(caught.value) == (
+        f"nothing can be measured: label 5 is beyond 4 for gdeval, which computes {measure}. "
+        'Fix: qrels["label"] = qrels["label"].clip(-4, 4)'
+    )
+    exec(caught.value.fix, {"qrels": qrels})  # noqa: S102 - the cure, as it is printed
+    assert sweep(table, qrels, [measure]).frame[str(measure)].iloc[-1] > 0.9
+
+
+def test_huge_labels_are_refused_before_trec_eval_counts_up_to_them() -> None:
+    """trec_eval keeps a counter for each grade: for 2**31 - 2 it would need 16 GB for each query."""
+    table, qrels = listed([2**31 - 2, 0])
+    with pytest.raises(SweepError, match=r"label 2147483646 is beyond 1,000,000. Fix: .*clip\(-1000000, 1000000\)"):
+        sweep(table, qrels, ["P(judged_only=True)@5"])
+    assert sweep(*listed([1_000_000, 0]), ["P(judged_only=True)@5"]).frame.iloc[-1, -1] == 1 / 5
+
+
+def test_what_a_package_of_ir_measures_raises_is_told_by_measure_and_vector() -> None:
+    """Accuracy divides by the number of pairs of a relevant and another document, and there is none at cut-off 1."""
+    with pytest.raises(SweepError, match=r"^these cannot be measured: Accuracy at \(1,\): ir_measures raised ZeroDivisionError"):
+        sweep(*listed([1, 0]), ["Accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "idle"), [([0, 0], "nDCG@10, R(rel=2)@5"), ([1, 0], "R(rel=2)@5"), ([-1, 0], "nDCG@10, R(rel=2)@5")]
+)
+def test_qrels_without_a_relevant_document_are_told(labels: list[int | None], idle: str) -> None:
+    """The measures that are 0 for every ranking are named; the share of judged documents is none of them."""
+    table, qrels = listed(labels)
+    told = f"no document is relevant: the labels are {min(labels)} to {max(labels)}, so that {idle} is 0 whatever is ranked"
+    with pytest.warns(CascadeWarning) as warned:
+        values = sweep(table, qrels, ["nDCG@10", "R(rel=2)@5", "Judged@2"]).frame.iloc[-1]
+    assert [str(one.message) for one in warned] == [told]
+    assert values["R(rel=2)@5"] == 0
+    assert values["Judged@2"] == 1

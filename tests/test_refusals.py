@@ -44,7 +44,8 @@ BAD = {
     ),
     "a grade beyond int32": (
         {"qrels": make_qrels(1).assign(label=2**31)},
-        "nothing can be measured: label 2147483648 is beyond 2,147,483,646. Fix: grade with small whole numbers",
+        "nothing can be measured: label 2147483648 is beyond 1,000,000. "
+        'Fix: qrels["label"] = qrels["label"].clip(-1000000, 1000000)',
     ),
     "a pair judged twice": (
         {"qrels": pd.DataFrame({"qid": ["q0"] * 2, "docno": ["d1"] * 2, "label": [0, 1]})},

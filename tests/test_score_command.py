@@ -5,11 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
+import ir_measures
 import pandas as pd
 import pytest
 from toys import ToyReranker, ToyRetriever
 
 from pt_cascade.analysis.tables import ScoreTable
+from pt_cascade.cli import main
 from pt_cascade.collections import make_collection, write_folder
 from pt_cascade.commands import score
 from pt_cascade.errors import CascadeError, CascadeWarning
@@ -79,6 +81,33 @@ def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:
     assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "t5")
 
 
+@pytest.mark.filterwarnings("always:1 of 2 judged queries are not in the runs:pt_cascade.CascadeWarning")
+def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Golden: ir_measures on the same files, .5 where query 3 found nothing; given topics alone count, as in pt.Experiment."""
+    run, qrels, topics = tmp_path / "bm25.res", tmp_path / "qrels.txt", tmp_path / "topics.tsv"
+    write_run(BM25.head(2), run)
+    qrels.write_text("1 0 a 1\n3 0 a 1\n")
+    topics.write_text("1\tfirst\n2\tsecond\n")
+    theirs = ir_measures.calc_aggregate(
+        [ir_measures.RR], ir_measures.read_trec_qrels(str(qrels)), ir_measures.read_trec_run(str(run))
+    )
+    assert theirs == {ir_measures.RR: 0.5}
+    out = tmp_path / "all.csv"
+    words = ["--qrels", str(qrels), "--measures", "RR", "--out", str(out)]
+    told("--runs", f"bm25={run}", "--out", tmp_path / "table")
+    assert main(["sweep", str(tmp_path / "table"), *words]) == 0
+    assert pd.read_csv(out)["RR"].tolist() == [0.5, 0.5]
+    printed = capsys.readouterr()
+    assert "RR; 2 queries)" in printed.out
+    assert "1 of 2 judged queries are not in the runs, e.g. '3': each counts 0, as in ir_measures and trec_eval -c" in printed.err
+    told("--runs", f"bm25={run}", "--topics", topics, "--out", tmp_path / "asked")
+    assert main(["sweep", str(tmp_path / "asked"), *words]) == 0
+    assert pd.read_csv(out)["RR"].tolist() == [1, 1]
+    printed = capsys.readouterr()
+    assert "RR; 1 queries, 1 more judged and not asked, 1 more asked and not judged)" in printed.out
+    assert printed.err == ""
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -86,7 +115,10 @@ def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:
             ["--collection", "pydocs", "--engine", "pisa", "--runs", "a=b", "--out", "."],
             "nothing can be scored:\n  - there is already something at .\n  - --runs goes without --collection, --engine\n" + FIX,
         ),
-        (["--missing", "last", "--out", "new"], "nothing can be scored: --missing goes with --runs. " + FIX),
+        (
+            ["--missing", "last", "--topics", "t.tsv", "--out", "new"],
+            "nothing can be scored:\n  - --missing goes with --runs\n  - --topics goes with --runs\n" + FIX,
+        ),
         (
             ["--runs", "bm25.res", "t5=a", "t5=b", "=c", "--out", "new"],
             "these runs cannot be read:\n  - 'bm25.res' is not STAGE=FILE\n  - '=c' is not STAGE=FILE\n"

@@ -41,6 +41,7 @@ JUDGES = st.builds(
     st.sampled_from(get_args(Order)),
 )
 FIRST = st.builds(ToyRetriever, docs=st.integers(1, 14), levels=st.integers(1, 4), seed=st.integers(0, 9))
+QUERIES = "5 queries, 1 more judged and not asked, 1 more asked and not judged"  # of TOPICS, under make_qrels
 CUTOFF = st.one_of(st.none(), st.integers(1, 12))
 
 
@@ -168,7 +169,7 @@ def test_a_cascade_of_one_stage_is_swept_over_its_own_cutoff() -> None:
     first = ToyRetriever(docs=5)
     got = sweep(tabulate(first, [], TOPICS), make_qrels(2), ["P@3", "Judged@5"])
     assert list(got.grid) == [(k,) for k in range(1, len(got.grid) + 1)]
-    assert repr(got) == f"Sweep(Grid({len(got.grid)} vectors: all of k1 1..{len(got.grid)}) of first; P@3, Judged@5; 5 queries)"
+    assert repr(got) == f"Sweep(Grid({len(got.grid)} vectors: all of k1 1..{len(got.grid)}) of first; P@3, Judged@5; {QUERIES})"
     assert_equal(got, [first % k for k in range(1, len(got.grid) + 1)], TOPICS, make_qrels(2))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
@@ -57,7 +58,8 @@ def import_runs(runs: Runs, topics: pd.DataFrame | None = None, *, missing: Miss
         runs: Stage name → Frame[qid, docno, score, ...] or a file in the TREC format, plain or gzip. The first is taken to be all
             that its stage retrieves.
         topics: Frame[qid, query]. Those without a result stay, and count as 0; queries of the runs that are not among them are left
-            out. None: the queries of the first run, in its order; their text is that of its column ``query``, else empty.
+            out. None: the queries of the first run, in its order; their text is that of its column ``query``, else empty; whoever
+            measures the table (``sweep``) adds the judged queries that the run lacks, and counts them 0.
         missing: What becomes of a document of the first run that a later one lacks. ``refuse``: an error that counts them;
             ``leave``: it stays unscored, and the table refuses the cut-offs that would need it, e.g. all above 100 where the top
             100 were re-ranked; ``last``: it ranks below all that the run scored for the query, in the order of the first run.
@@ -106,7 +108,30 @@ def import_runs(runs: Runs, topics: pd.DataFrame | None = None, *, missing: Miss
     columns = tuple(Column(name, fingerprint=_fingerprint(run), described=_describe(runs[name], run)) for name, run in read.items())
     deep = tuple(None if depth is None else max(1, depth) for depth in depths)
     path = Path(tuple(read), (*deep, None), deep)
-    return ScoreTable(frame, asked, columns, (path,), about={"made of": "runs", "missing": missing}, missing=gaps)
+    about = {"made of": "runs", "missing": missing} | ({"topics": "those of the first run"} if topics is None else {})
+    return ScoreTable(frame, asked, columns, (path,), about=about, missing=gaps)
+
+
+def add_unanswered(table: ScoreTable, qrels: pd.DataFrame) -> ScoreTable:
+    """Add to a table of runs the judged queries that they lack, unless topics said which queries were asked.
+
+    Args:
+        table: Any.
+        qrels: Frame[qid, docno, label], canonical.
+
+    Warns:
+        CascadeWarning: Some were added.
+    """
+    judged = qrels["qid"].drop_duplicates()
+    more = judged[~judged.isin(table.topics["qid"])]
+    if "topics" not in table.about or len(more) in (0, len(judged)):
+        return table
+    told = (
+        f"{len(more)} of {len(judged)} judged queries are not in the runs, e.g. {more.iloc[0]!r}: each counts 0, as in ir_measures"
+    )
+    fix = "to leave them out, say which queries were asked: ScoreTable.from_runs(runs, topics), or --topics FILE"
+    warnings.warn(f"{told} and trec_eval -c; {fix}", CascadeWarning, stacklevel=3)
+    return replace(table, topics=pd.concat([table.topics, pd.DataFrame({"qid": more, "query": ""})], ignore_index=True))
 
 
 def _check(runs: Runs, missing: Missing) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ir_measures import Measure
 
 from pt_cascade.analysis import kernels
 from pt_cascade.analysis.cutoffs import NO_CUT
-from pt_cascade.errors import SweepError
+from pt_cascade.errors import CascadeWarning, SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,9 @@ _KINDS = {
     "Success": kernels.SUCCESS,
 }
 _COUNTS = ("NumQ", "NumRel", "NumRet", "NumRelRet")
-_LARGEST = 2**31 - 2
+_LARGEST = 1_000_000  # trec_eval counts the documents of every grade up to the highest, each time anew
+_GDEVAL = 4  # the highest grade of gdeval, which computes ERR and the exponential nDCG
+_NEEDS_NO_RELEVANT = ("Judged", "NumQ", "NumRet")
 _BY_DOCNO = 1  # RR with a cut-off and Judged are not trec_eval's: they break ties by docno, ascending, on float64
 
 
@@ -71,9 +74,6 @@ def judge(table: ScoreTable, qrels: pd.DataFrame) -> Judged:
         found = f"topics have qids such as {asked[0] if len(asked) else '(none)'}, the qrels such as {qrels['qid'].iloc[0]}"
         raise SweepError("nothing can be measured", [f"no topic has a judgment: {found}"], fix="give the qrels of these topics")
     label = known["label"].to_numpy(np.int64)
-    if (np.abs(label) > _LARGEST).any():
-        problem = f"label {label[np.abs(label).argmax()]} is beyond {_LARGEST:,}"
-        raise SweepError("nothing can be measured", [problem], fix="grade with small whole numbers")
     query = asked.get_indexer(pd.Index(known["qid"]))
     docno = pd.Index(known["docno"].unique())
     rows = np.flatnonzero(table.frame["docno"].isin(docno).to_numpy(np.bool_))
@@ -85,6 +85,47 @@ def judge(table: ScoreTable, qrels: pd.DataFrame) -> Judged:
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
     return Judged(labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
+
+
+def check_labels(qrels: pd.DataFrame, measures: Sequence[Measure], *, numbered: bool = True) -> None:
+    """Refuse labels that a measure does not take, and warn of measures to which no label is relevant.
+
+    Args:
+        qrels: Frame[qid, label: int64, ...], of the queries that count.
+        measures: What is to be measured.
+        numbered: Whether qids become numbers before gdeval sees them, which reads nothing else.
+
+    Raises:
+        SweepError: A label is beyond 1,000,000, or, where gdeval computes a measure, beyond 4, or a qid is no number.
+
+    Warns:
+        CascadeWarning: No label reaches the lowest relevant one of a measure, which is 0 then for every ranking.
+    """
+    low, high = (0, 0) if qrels.empty else (int(qrels["label"].min()), int(qrels["label"].max()))
+    gdeval = [str(measure) for measure in measures if measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2"]
+    bound, whose = (_GDEVAL, f" for gdeval, which computes {', '.join(gdeval)}") if gdeval else (_LARGEST, "")
+    fix = f'qrels["label"] = qrels["label"].clip(-{bound}, {bound})'
+    problems = [f"label {label} is beyond {bound:,}{whose}" for label in sorted({low, high}) if label > bound or label < -_LARGEST]
+    if gdeval and not numbered and not qrels["qid"].str.isdecimal().all():
+        problems.append(f"a qid is no whole number{whose}, e.g. {qrels['qid'][~qrels['qid'].str.isdecimal()].iloc[0]!r}")
+        fix = "sweep(score(cascade, topics), qrels, measures)"
+    if problems:
+        raise SweepError("nothing can be measured", problems, fix=fix)
+    idle = [str(one) for one in measures if one.NAME not in _NEEDS_NO_RELEVANT and high < one.params.get("rel", 1)]
+    if idle and len(qrels):
+        told = f"no document is relevant: the labels are {low} to {high}, so that {', '.join(idle)} is 0 whatever is ranked"
+        warnings.warn(told, CascadeWarning, stacklevel=3)
+
+
+def spare_trec_eval(qrels: pd.DataFrame) -> pd.DataFrame:
+    """Give label 0 to the documents of queries whose labels are all negative: trec_eval may never return from those.
+
+    Example:
+        >>> spare_trec_eval(pd.DataFrame({"qid": ["1", "1", "2"], "label": [-1, 2, -1]}))["label"].tolist()
+        [-1, 2, 0]
+    """
+    best = qrels.groupby("qid")["label"].transform("max")
+    return qrels.assign(label=qrels["label"].where(best >= 0, 0))
 
 
 def parse_measures(measures: Sequence[Measure | str]) -> tuple[Measure, ...]:

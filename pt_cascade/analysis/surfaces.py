@@ -15,7 +15,7 @@ import pandas as pd
 from pt_cascade.analysis.cutoffs import NO_CUT, as_cutoffs
 from pt_cascade.analysis.kernels import DONE, UNJUDGED, sum_measures
 from pt_cascade.analysis.losses import reach
-from pt_cascade.analysis.measures import Judged, encode, in_kernel, judge, normalise
+from pt_cascade.analysis.measures import Judged, encode, in_kernel, judge, normalise, spare_trec_eval
 from pt_cascade.analysis.orders import Orders, recall_orders
 from pt_cascade.analysis.pair_kernels import sum_pair_measures
 from pt_cascade.analysis.records import Ranked, Steps, Wanted
@@ -171,17 +171,25 @@ class Replayer:
     def _evaluate(self, vectors: Vectors) -> Iterator[Floats]:
         """Yield, for each vector, what ir_measures says of its ranking: shape (queries that count, measures not in the kernel)."""
         measures = [measure for measure in self.measures if not in_kernel(measure)]
+        of = {measure: n for n, measure in enumerate(measures)}
         qids = self.table.topics["qid"].to_numpy(object)[self.judged.queries]
-        qrels = self._relabelled(self.qrels[self.qrels["qid"].isin(qids)])
-        some = qrels[qrels["qid"].isin(qrels["qid"][qrels["label"] >= 0])]  # pytrec_eval never returns where all labels are below
-        evaluator = ir_measures.evaluator(measures, some.rename(columns=_QRELS)[[*_QRELS.values()]])
-        at, of = {qid: n for n, qid in enumerate(qids)}, {measure: n for n, measure in enumerate(measures)}
+        numbers = pd.Series(np.arange(len(qids)).astype(str), index=qids)  # gdeval takes whole numbers for qids only
+
+        def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+            some = frame[frame["qid"].isin(qids)]
+            return some.assign(qid=numbers.reindex(some["qid"]).to_numpy(object)).rename(columns=_QRELS)
+
+        evaluator = ir_measures.evaluator(measures, numbered(spare_trec_eval(self._relabelled(self.qrels)))[[*_QRELS.values()]])
         for vector in vectors.tolist():
             run = rank_by(self.orders, self.table, self.path.stages, as_cutoffs(vector), self.tail)
             run = run.assign(score=-run["rank"].astype(float)) if self.by_rank else run
             values = np.zeros((len(qids), len(measures)))
-            for metric in evaluator.iter_calc(run[run["qid"].isin(qids)].rename(columns=_QRELS)):
-                values[at[metric.query_id], of[metric.measure]] = metric.value
+            try:
+                for metric in evaluator.iter_calc(numbered(run)):
+                    values[int(metric.query_id), of[metric.measure]] = metric.value
+            except Exception as error:
+                problem = f"{', '.join(map(str, measures))} at {tuple(vector)}: ir_measures raised {type(error).__name__}: {error}"
+                raise SweepError("these cannot be measured", [problem]) from error
             yield values
 
     def _relabelled(self, qrels: pd.DataFrame) -> pd.DataFrame:

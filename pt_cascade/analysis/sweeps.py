@@ -13,8 +13,9 @@ from pt_cascade.analysis.cost_units import match_units
 from pt_cascade.analysis.costs import Cost, StageCost
 from pt_cascade.analysis.cutoffs import NO_CUT, Tail, as_vectors, check_cutoffs
 from pt_cascade.analysis.grids import Grid, as_grid, default_grid
+from pt_cascade.analysis.imports import add_unanswered
 from pt_cascade.analysis.losses import lose, recall_curve
-from pt_cascade.analysis.measures import adds_up, in_kernel, parse_measures
+from pt_cascade.analysis.measures import adds_up, check_labels, in_kernel, parse_measures
 from pt_cascade.analysis.replay import check_tail
 from pt_cascade.analysis.surfaces import Replayer
 from pt_cascade.errors import SweepError
@@ -156,7 +157,10 @@ class Sweep:
         raise SweepError(f"no stage {stage!r}", [f"the stages are {', '.join(self.stages)}"])
 
     def __repr__(self) -> str:
-        return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {len(self.qids):,} queries)"
+        queries, judged = len(self.qids), self.replayer.qrels["qid"].nunique()
+        left_out = {"judged and not asked": judged - queries, "asked and not judged": len(self.table.topics) - queries}
+        told = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
+        return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{told})"
 
 
 def sweep(
@@ -172,6 +176,10 @@ def sweep(
 ) -> Sweep:
     """Measure every cut-off vector of a grid, exactly as ``pt.Experiment`` would measure the pipeline at each.
 
+    The queries that count are those that were asked and have a judgment; one that found nothing counts 0. The queries that were
+    asked are the table's topics. A table of runs without topics does not know them: there every judged query counts, and one
+    that is in no run counts 0, as in ir_measures and trec_eval -c.
+
     Args:
         table: The scores.
         qrels: Frame[qid, docno, label].
@@ -186,11 +194,15 @@ def sweep(
             in float32 are ordered by docno, descending.
 
     Returns:
-        The sweep; see ``Sweep.frame``.
+        The sweep; see ``Sweep.frame``. Its ``repr`` says how many queries count, and how many were left out.
 
     Raises:
-        SweepError: The qrels are empty or share no query with the table, a measure is unknown, or the grid or cost does not fit.
+        SweepError: The qrels are empty or share no query with the table, a measure is unknown or does not take their labels, or the
+            grid or cost does not fit.
         TableError: The table does not cover the grid; the call that would is named.
+
+    Warns:
+        CascadeWarning: No label is relevant to a measure, or judged queries are in no run of a table made of runs.
 
     Example:
         >>> from pt_cascade.analysis.tables import Column, Path, ScoreTable
@@ -202,7 +214,10 @@ def sweep(
     """
     path = table.path(stages)
     check_tail(tail)
-    replayer = Replayer(table, path, canonical_qrels(qrels), parse_measures(measures), tail, by_rank)
+    known, wanted = canonical_qrels(qrels), parse_measures(measures)
+    table = add_unanswered(table, known)
+    check_labels(known[known["qid"].isin(table.topics["qid"])], wanted)
+    replayer = Replayer(table, path, known, wanted, tail, by_rank)
     n_queries = len(replayer.judged.queries)
     if grid is None:
         coarse = not all(in_kernel(measure) for measure in replayer.measures)

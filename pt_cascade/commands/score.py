@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", type=int, help="how many judged queries (default: all)")
     parser.add_argument("--runs", nargs="+", metavar="STAGE=FILE", help="TREC runs made elsewhere, the first stage's first")
     parser.add_argument(
+        "--topics",
+        metavar="FILE",
+        help="the queries that the runs were asked, qid<TAB>query (default: the first run's; judged ones that it lacks count 0)",
+    )
+    parser.add_argument(
         "--missing",
         choices=("refuse", "leave", "last"),
         help="documents that a later run lacks: refuse them (default), leave or last",
@@ -39,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Score, or read the runs, and save; yields what to print, piece by piece."""
     _check(arguments)
-    table = import_runs(arguments.runs, arguments.missing or "refuse") if arguments.runs else _score(arguments)
+    missing = arguments.missing or "refuse"
+    table = import_runs(arguments.runs, missing, arguments.topics) if arguments.runs else _score(arguments)
     yield repr(table)
     lacking = table.missing[table.missing["pairs"] > 0]
     if len(lacking):
@@ -48,18 +54,20 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     yield f"saved in {arguments.out}: pt_cascade.ScoreTable.load({arguments.out!r})"
 
 
-def import_runs(runs: Sequence[str], missing: str) -> ScoreTable:
+def import_runs(runs: Sequence[str], missing: str, topics: str | None = None) -> ScoreTable:
     """Make a table of runs.
 
     Args:
         runs: Each ``stage=file``, the first stage's first.
         missing: What becomes of documents that a later run lacks, see ``ScoreTable.from_runs``.
+        topics: A file of the queries that were asked; None: those of the first run.
 
     Raises:
         CascadeError: One is not ``stage=file``, a stage stands twice, or the runs do not fit.
     """
     from pt_cascade.analysis.tables import ScoreTable  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
+    from pt_cascade.trec import read_topics  # noqa: PLC0415 - likewise
 
     named = [(name, file) for name, _, file in (run.partition("=") for run in runs)]
     problems = [f"{run!r} is not STAGE=FILE" for run, pair in zip(runs, named, strict=True) if not all(pair)]
@@ -67,7 +75,8 @@ def import_runs(runs: Sequence[str], missing: str) -> ScoreTable:
     problems += [f"stage {name!r} stands twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     if problems:
         raise CascadeError("these runs cannot be read", problems, fix=_FIX)
-    return ScoreTable.from_runs(dict(named), missing=missing)  # type: ignore[arg-type] # argparse knows the choices
+    asked = None if topics is None else read_topics(topics)
+    return ScoreTable.from_runs(dict(named), asked, missing=missing)  # type: ignore[arg-type] # argparse knows the choices
 
 
 def _score(arguments: argparse.Namespace) -> ScoreTable:
@@ -92,7 +101,6 @@ def _check(arguments: argparse.Namespace) -> None:
     problems = [f"there is already something at {arguments.out}"] if Path(arguments.out).exists() else []
     if arguments.runs and of_collection:
         problems.append(f"--runs goes without --{', --'.join(of_collection)}")
-    if arguments.missing and not arguments.runs:
-        problems.append("--missing goes with --runs")
+    problems += [f"--{name} goes with --runs" for name in ("missing", "topics") if getattr(arguments, name) and not arguments.runs]
     if problems:
         raise CascadeError("nothing can be scored", problems, fix=_FIX)

@@ -21,7 +21,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     """Declare the options that ``sweep`` and ``choose`` share."""
     parser.add_argument("table", metavar="TABLE", help="the folder of a table: pt-cascade score --out TABLE")
     judgments = parser.add_mutually_exclusive_group(required=True)
-    judgments.add_argument("--qrels", metavar="FILE", help="judgments in the TREC format")
+    judgments.add_argument("--qrels", metavar="FILE", help="judgments in the TREC format; queries that were not asked do not count")
     judgments.add_argument(
         "--collection", help="take the judgments of a collection: pydocs, a folder, or a name pt.get_dataset knows"
     )

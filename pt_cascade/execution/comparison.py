@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyterrier as pt
+from ir_measures import Measure
 
+from pt_cascade.analysis.measures import check_labels, spare_trec_eval
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError
@@ -16,8 +18,6 @@ from pt_cascade.frames import canonical_qrels, canonical_topics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from ir_measures import Measure
 
     from pt_cascade.analysis.tables import ScoreTable
 
@@ -49,7 +49,10 @@ def compare(
     table: ScoreTable | None = None,
     verbose: bool = False,
 ) -> Comparison:
-    """Compare a cascade with its first stage and with every prefix in between.
+    """Compare a cascade with its first stage and with every prefix in between, over the topics that have a judgment.
+
+    As in ``pt.Experiment``, a topic that finds nothing counts 0; topics without a judgment, and judged queries that are no topic,
+    do not count.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads, that starts from topics.
@@ -78,7 +81,9 @@ def compare(
     topics, qrels = canonical_topics(topics), canonical_qrels(qrels)
     if problem := unjudged(topics, qrels):
         raise FrameError("nothing can be compared", [problem])
-    effectiveness = _evaluate(whole, topics, qrels, measures, table)
+    qrels = qrels[qrels["qid"].isin(topics["qid"])]
+    check_labels(qrels, [measure for measure in measures if isinstance(measure, Measure)], numbered=False)
+    effectiveness = _evaluate(whole, topics, spare_trec_eval(qrels), measures, table)
     names = list(dict.fromkeys(str(measure) for measure in measures))
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     trace = run(whole, topics.head(timed) if timed else topics, chunk_size=1, verbose=verbose).trace
