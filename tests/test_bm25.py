@@ -89,7 +89,18 @@ UNFIT = {
     "a blank in the docno": (
         [{"docno": "a b", "text": "x"}],
         FrameError,
-        "a document cannot be stored: docno is 'a b', expected text without white space, 1 to 256 characters",
+        "a document cannot be stored: docno is 'a b', expected text without white space or control characters, 1 to 256 characters",
+    ),
+    "a docno of too many bytes": (
+        [{"docno": "日" * 171, "text": "x"}],
+        FrameError,
+        f"a document cannot be stored: docno {'日' * 171!r} has 513 bytes in UTF-8, expected 512 at most",
+    ),
+    "a control character in the docno": (
+        [{"docno": "a\x01", "text": "x"}],
+        FrameError,
+        "a document cannot be stored: docno is 'a\\x01', expected text without white space or control characters, "
+        "1 to 256 characters",
     ),
     "a docno twice": (
         [{"docno": "d", "text": "x"}] * 2,
@@ -99,7 +110,8 @@ UNFIT = {
     "no word": (
         [{"docno": "d1", "text": "日本"}, {"docno": "d2", "text": ""}],
         CascadeError,
-        "there is nothing to index: no document has an ASCII letter or digit, which is all that BM25 reads",
+        "there is nothing to index: no document has a word that an index for english keeps. "
+        'Fix: build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there',
     ),
     "nothing": ([], CascadeError, "there is nothing to store: docs gave no document"),
 }
@@ -158,7 +170,8 @@ def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:
     other = {"pisa": "terrier", "terrier": "pisa"}[made_by]
     with pytest.raises(CascadeError) as error:
         build_index(DOCS, index, engine=other)
-    assert str(error.value) == f"there is another index already: {index} was made by {made_by}, not by {other}. Fix: rm -r {index}"
+    problem = f"{index} was made by {made_by} for english, not by {other} for english"
+    assert str(error.value) == f"there is another index already: {problem}. Fix: rm -r {index}"
 
 
 def test_threads_may_open_at_once_and_the_streams_come_back(index: Path) -> None:

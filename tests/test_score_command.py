@@ -99,7 +99,7 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
     assert pd.read_csv(out)["RR"].tolist() == [0.5, 0.5]
     printed = capsys.readouterr()
     assert "RR; 2 queries)" in printed.out
-    assert "1 of 2 judged queries are not in the runs, e.g. '3': each counts 0, as in ir_measures and trec_eval -c" in printed.err
+    assert "1 of 2 judged queries are not in the runs, e.g. '3', and count 0, as in ir_measures and trec_eval -c" in printed.err
     told("--runs", f"bm25={run}", "--topics", topics, "--out", tmp_path / "asked")
     assert main(["sweep", str(tmp_path / "asked"), *words]) == 0
     assert pd.read_csv(out)["RR"].tolist() == [1, 1]

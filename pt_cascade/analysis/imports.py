@@ -126,9 +126,7 @@ def add_unanswered(table: ScoreTable, qrels: pd.DataFrame) -> ScoreTable:
     more = judged[~judged.isin(table.topics["qid"])]
     if "topics" not in table.about or len(more) in (0, len(judged)):
         return table
-    told = (
-        f"{len(more)} of {len(judged)} judged queries are not in the runs, e.g. {more.iloc[0]!r}: each counts 0, as in ir_measures"
-    )
+    told = f"{len(more)} of {len(judged)} judged queries are not in the runs, e.g. {more.iloc[0]!r}, and count 0, as in ir_measures"
     fix = "to leave them out, say which queries were asked: ScoreTable.from_runs(runs, topics), or --topics FILE"
     warnings.warn(f"{told} and trec_eval -c; {fix}", CascadeWarning, stacklevel=3)
     return replace(table, topics=pd.concat([table.topics, pd.DataFrame({"qid": more, "query": ""})], ignore_index=True))

@@ -54,6 +54,7 @@ class Collection:
         topics: Frame[qid: str, query: str].
         qrels: Frame[qid: str, docno: str, label: int64]. Queries that are no topic and documents that are not here may be judged.
         documents: The source of ``docs()``.
+        language: What its index is built for, see ``stages.build_index``; ``dataclasses.replace(collection, language="french")``.
 
     Example:
         >>> import pandas as pd
@@ -68,6 +69,7 @@ class Collection:
     topics: pd.DataFrame
     qrels: pd.DataFrame
     documents: Documents
+    language: str = "english"
 
     def docs(self) -> Iterator[dict[str, str]]:
         """Give each document as a fresh dict of docno and text, as an indexer takes it; a progress bar learns how many."""

@@ -6,6 +6,7 @@ file            a line                                                       rul
 docs.jsonl[.gz] ``{"docno": "7", "title": "...", "text": "..."}``             all text; docno once, no white space; title optional
 topics.tsv      ``qid<TAB>query``                                            as ``trec.read_topics``
 qrels.txt       ``qid 0 docno label``                                        as ``trec.read_qrels``
+language.txt    ``french``                                                   optional: what ``build_index`` is told
 =============== ============================================================ =================================================
 
 A document is its title and text (``join_title``). Other keys are passed over. Every line is checked when the folder is opened;
@@ -18,7 +19,7 @@ import gzip
 import json
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pt_cascade.collections.cache import build_once
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DOCS = ("docs.jsonl.gz", "docs.jsonl")
+_LANGUAGE = "language.txt"
 _SHOWN = 5
 _WIDTH = 80
 _ID = re.compile(r"[^\s\0\ufeff]+")
@@ -102,7 +104,9 @@ def open_folder(path: Path) -> Collection:
         fix = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
         raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
     name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
-    return make_collection(name, topics, qrels, documents)
+    told = path / _LANGUAGE
+    language = told.read_text().strip() if told.is_file() else Collection.language
+    return replace(make_collection(name, topics, qrels, documents), language=language)
 
 
 def write_folder(collection: Collection, path: Path) -> None:
@@ -131,6 +135,7 @@ def write_folder(collection: Collection, path: Path) -> None:
             file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in collection.docs())
         write_topics(collection.topics, folder / "topics.tsv")
         write_qrels(collection.qrels, folder / "qrels.txt")
+        (folder / _LANGUAGE).write_text(collection.language)
 
     build_once(path, fill)
 

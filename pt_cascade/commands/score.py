@@ -25,11 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cascade(parser)
     parser.add_argument("--queries", type=int, help="how many judged queries (default: all)")
     parser.add_argument("--runs", nargs="+", metavar="STAGE=FILE", help="TREC runs made elsewhere, the first stage's first")
-    parser.add_argument(
-        "--topics",
-        metavar="FILE",
-        help="the queries that the runs were asked, qid<TAB>query (default: the first run's; judged ones that it lacks count 0)",
-    )
+    parser.add_argument("--topics", metavar="FILE", help="what the runs were asked (default: the first run's and judged queries)")
     parser.add_argument(
         "--missing",
         choices=("refuse", "leave", "last"),

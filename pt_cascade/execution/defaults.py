@@ -19,6 +19,7 @@ from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cros
 from pt_cascade.stages.bm25 import Engine, check_engine, default_engine
 from pt_cascade.stages.loading import load_config
 from pt_cascade.stages.texts import TextLoader
+from pt_cascade.stages.words import ENGLISH
 
 if TYPE_CHECKING:
     import os
@@ -93,16 +94,17 @@ def store_index(collection: Collection, *, engine: Engine | None = None, verbose
 
     Args:
         collection: What to store.
-        engine: ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        engine: ``pisa`` or ``terrier``; None: PISA where it is installed and the collection is in English, else Terrier.
         verbose: Show progress.
 
     Returns:
         The folder.
     """
-    engine = engine or default_engine()
+    english = collection.language == ENGLISH
+    engine = engine or (default_engine() if english else "terrier")
     check_engine(engine)
-    folder = cache_folder("stored", collection.fingerprint[:16], f"index-{engine}")
-    return build_index(collection.docs(), folder, engine=engine, verbose=verbose)
+    folder = cache_folder("stored", collection.fingerprint[:16], f"index-{engine}" + f"-{collection.language}" * (not english))
+    return build_index(collection.docs(), folder, engine=engine, language=collection.language, verbose=verbose)
 
 
 def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:

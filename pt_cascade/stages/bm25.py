@@ -13,6 +13,7 @@ import pyterrier as pt
 from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.stages.quiet import hushed
 from pt_cascade.stages.reranker import require
+from pt_cascade.stages.words import BagOfWords, read_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,11 @@ def bm25(
     threads: int = 1,
     verbose: bool = False,
 ) -> pt.Transformer:
-    """Retrieve with BM25 from a PISA or a Terrier index; what comes back is that engine's own retriever.
+    """Retrieve with BM25 from a PISA or a Terrier index, by that engine's own retriever; a query is the bag of its words.
+
+    Punctuation separates words, as in the documents, and means nothing else. A word that stands twice in a query counts for more.
+    With PISA it counts twice, as in Lucene (once by PISA's own retriever, unless ``query_weighted`` is True); Terrier multiplies by
+    (k3 + 1) f / (k3 + f), k3 = 8, f the word's frequency over that of the query's most frequent word.
 
     Args:
         index: A folder that holds an index of either engine, e.g. made by ``build_index``; or a PisaIndex or TerrierIndex.
@@ -67,8 +72,11 @@ def bm25(
         raise PipelineError("bm25 cannot be made", problems)
     opened = index if isinstance(index, pt.Artifact) else open_index(index)
     parameters = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
+    pisa = type(opened).__name__ == "PisaIndex"
+    counted = {"query_weighted": True} if pisa else {}
     with prepared(opened, parameters), hushed():
-        return opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters)
+        retriever = opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters, **counted)
+    return retriever if pisa else BagOfWords(retriever, read_language(Path(str(getattr(opened, "path", "")))))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,16 +11,18 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from pt_cascade.collections.cache import build_once
-from pt_cascade.errors import CascadeError
+from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.stages.bm25 import Engine, bm25, check_engine, default_engine, open_index, pisa_index, terrier_index
-from pt_cascade.stages.intake import Intake
+from pt_cascade.stages.intake import FIRST, LONGEST, Intake
 from pt_cascade.stages.quiet import hushed
+from pt_cascade.stages.words import ANY, ENGLISH, FILE, SNOWBALL, read_language, script_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
 
-_LONGEST_DOCNO = 256
+_DROPPED = 0.01
+_CURE = 'build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there'
 
 
 def build_index(
@@ -26,15 +30,21 @@ def build_index(
     path: str | os.PathLike[str],
     *,
     engine: Engine | None = None,
+    language: str | None = None,
     threads: int = 1,
     verbose: bool = False,
 ) -> Path:
-    """Index a collection for ``bm25``, with the engine's own stemming and stop words.
+    """Index a collection for ``bm25``, in English with the engine's own stemming and stop words, or in another language.
 
     Args:
-        docs: Documents with ``docno`` and ``text``; each docno once, without white space, at most 256 characters.
+        docs: Documents with ``docno`` and ``text``; each docno once, without white space and control characters, at most 256
+            characters and 512 bytes of UTF-8.
         path: The folder to make; nothing is done if it is there. It appears only when it is whole.
-        engine: ``pisa`` or ``terrier``; None: whoever made the folder, else PISA where it is installed, else Terrier.
+        engine: ``pisa`` or ``terrier``; None: whoever made the folder, else PISA where it is installed and reads the language, else
+            Terrier.
+        language: ``english``, which keeps ASCII letters and digits only; ``any``, all scripts without stemming; or one that Terrier
+            stems: danish, dutch, finnish, french, german, hungarian, italian, norwegian, portuguese, romanian, russian, spanish,
+            swedish, turkish. PISA reads English. None: that of the folder, else English.
         threads: Threads of the engine.
         verbose: Show a progress bar.
 
@@ -44,7 +54,11 @@ def build_index(
     Raises:
         FrameError: A document has no text, or a docno that cannot be kept.
         MissingError: The engine is not there.
-        CascadeError: There is no document, none with a word, or the folder was made by the other engine.
+        PipelineError: The engine or the language is unknown, or the engine does not read the language.
+        CascadeError: There is no document, none with a word, or the folder was made by the other engine or for another language.
+
+    Warns:
+        CascadeWarning: An index for English drops more than 1 % of the letters of the first 1,000 documents.
 
     Example:
         >>> import tempfile
@@ -52,23 +66,40 @@ def build_index(
         >>> build_index([{"docno": "d1", "text": "a lion"}, {"docno": "d2", "text": "a bear"}], path) == path
         True
     """
-    by = engine or default_engine()
+    spoken = language or ENGLISH
+    by = engine or (default_engine() if spoken == ENGLISH else "terrier")
     check_engine(by)
+    if spoken not in (spoken_by := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
+        raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(spoken_by)}, for {by}"], fix=_CURE)
 
     def build(folder: Path) -> None:
         with hushed() as stderr:
-            intake = Intake(tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose, file=stderr), _LONGEST_DOCNO)
+            intake = Intake(tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose, file=stderr), spoken)
             _index(by, folder, intake, threads)
         intake.verify()
         if not intake.words:
-            raise CascadeError(
-                "there is nothing to index", ["no document has an ASCII letter or digit, which is all that BM25 reads"]
-            )
+            problem = f"no document has a word that an index for {spoken} keeps"
+            raise CascadeError("there is nothing to index", [problem], fix=_CURE)
+        (folder / FILE).write_text(spoken)
+        _warn_of_dropped(by, intake)
         if by == "pisa":
             bm25(folder)  # PISA writes the scores of its default k1 and b into the folder now, not when it may be read-only
             (folder / ".lock").unlink()
 
-    return _same_engine(build_once(Path(path), build), engine)
+    return _as_asked(build_once(Path(path), build), engine, language)
+
+
+def _warn_of_dropped(engine: Engine, docs: Intake) -> None:
+    """Say which scripts an index for English drops."""
+    shares: Counter[str] = Counter()
+    for letter, number in docs.letters.items():
+        shares[script_of(letter)] += number
+    dropped = sum(shares.values()) - shares.pop("ASCII", 0)
+    if docs.language == ENGLISH and dropped > _DROPPED * docs.letters.total():
+        first = f"the letters of the first {min(len(docs.seen), FIRST):,} document(s) are not ASCII"
+        found = ", ".join(f"{script} {number / docs.letters.total():.1%}" for script, number in shares.most_common())
+        told = f"{found} of {first}, and an index for English keeps no other: such words are not found, or in pieces. Fix: {_CURE}"
+        warnings.warn(f"engine {engine}: {told}", CascadeWarning, stacklevel=5)
 
 
 def _survivable(docs: Intake) -> Iterator[dict[str, str]]:
@@ -78,20 +109,22 @@ def _survivable(docs: Intake) -> Iterator[dict[str, str]]:
         yield {"docno": "-", "text": "word"}
 
 
-def _same_engine(path: Path, engine: Engine | None) -> Path:
+def _as_asked(path: Path, engine: Engine | None, language: str | None) -> Path:
     """Refuse a folder that was there and is not what was asked for."""
-    if engine is None:
-        return path
-    found = type(open_index(path)).__name__.removesuffix("Index").lower()
-    if found != engine:
-        raise CascadeError("there is another index already", [f"{path} was made by {found}, not by {engine}"], fix=f"rm -r {path}")
+    found = type(open_index(path)).__name__.removesuffix("Index").lower(), read_language(path) or ENGLISH
+    asked = engine or found[0], language or found[1]
+    if found != asked:
+        problem = f"{path} was made by {found[0]} for {found[1]}, not by {asked[0]} for {asked[1]}"
+        raise CascadeError("there is another index already", [problem], fix=f"rm -r {path}")
     return path
 
 
 def _index(engine: Engine, folder: Path, docs: Intake, threads: int) -> None:
     """Run the engine; PISA in a thread, so that Ctrl-C stops it before it is done."""
     if engine == "terrier":
-        terrier_index(folder).indexer(meta={"docno": _LONGEST_DOCNO}, text_attrs=["text"], threads=threads).index(iter(docs))
+        stemmer = f"{docs.language.title()}SnowballStemmer" if docs.language in SNOWBALL.split() else None
+        other = {} if docs.language == ENGLISH else {"tokeniser": "whitespace", "stemmer": stemmer, "stopwords": None}
+        terrier_index(folder).indexer(meta={"docno": LONGEST}, text_attrs=["text"], threads=threads, **other).index(iter(docs))
         return
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(pisa_index(folder).indexer(text_field="text", threads=threads).index, _survivable(docs))

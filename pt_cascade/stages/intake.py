@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.stages.words import ENGLISH, plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LONGEST = 256
+LONGEST = 256
+_DOCNO = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f\ufeff]{{1,{LONGEST}}}")
+FIRST = 1000
 
 
 class Intake:
@@ -18,17 +23,18 @@ class Intake:
 
     Args:
         docs: Documents with ``docno`` and ``text``.
-        longest: Characters of a docno at most.
+        language: What the index is for, see ``words``.
     """
 
-    def __init__(self, docs: Iterable[Mapping[str, str]], longest: int = _LONGEST) -> None:
+    def __init__(self, docs: Iterable[Mapping[str, str]], language: str = ENGLISH) -> None:
         """Begin with none read, and refuse what is no series of documents."""
         if hasattr(docs, "to_dict") or isinstance(docs, (str, Mapping)) or not isinstance(docs, Iterable):
             fix = 'docs.to_dict("records")' if hasattr(docs, "to_dict") else '[{"docno": "d1", "text": "..."}, ...]'
             problem = f"docs is a {type(docs).__name__}, expected dicts with docno and text, one after the other"
             raise FrameError("these are no documents", [problem], fix=fix)
-        self.docs, self.longest = docs, longest
+        self.docs, self.language = docs, language
         self.seen: set[str] = set()
+        self.letters: Counter[str] = Counter()
         self.done = self.stopped = self.words = False
         self.error: BaseException | None = None
 
@@ -38,10 +44,12 @@ class Intake:
             for doc in self.docs:
                 if self.stopped:
                     return
-                docno, text = _check(doc, self.seen, self.longest)
+                docno, text = _check(doc, self.seen)
                 self.seen.add(docno)
-                self.words = self.words or any(letter.isalnum() and letter.isascii() for letter in text)
-                yield {"docno": docno, "text": text}
+                self.letters.update(filter(str.isalpha, text if len(self.seen) <= FIRST else ""))
+                plain = text if self.language == ENGLISH else plain_words(text, self.language)
+                self.words = self.words or bool(plain_words(plain, self.language))
+                yield {"docno": docno, "text": plain}
             self.done = True
         except BaseException as error:
             self.error = error
@@ -63,16 +71,18 @@ class Intake:
             raise CascadeError("not all documents were read", [f"it stopped after {len(self.seen)}"])
 
 
-def _check(doc: object, seen: set[str], longest: int) -> tuple[str, str]:
+def _check(doc: object, seen: set[str]) -> tuple[str, str]:
     if not isinstance(doc, Mapping):
         problem = f"document {len(seen) + 1} is {doc!r:.60} ({type(doc).__name__}), expected a dict with docno and text"
         raise FrameError("a document cannot be stored", [problem], fix='docs.to_dict("records"), for a DataFrame')
     docno, text = doc.get("docno"), doc.get("text")
     problems = []
-    if not isinstance(docno, str) or len(docno.split()) != 1 or docno.strip() != docno or len(docno) > longest:
-        problems.append(f"docno is {docno!r}, expected text without white space, 1 to {longest} characters")
+    if not isinstance(docno, str) or not _DOCNO.fullmatch(docno):
+        problems.append(f"docno is {docno!r}, expected text without white space or control characters, 1 to {LONGEST} characters")
     elif not _is_utf8(docno):
         problems.append(f"docno is {docno!r}, which UTF-8 cannot hold: it has half a surrogate pair")
+    elif len(docno.encode()) > 2 * LONGEST:  # Terrier keeps no more of a docno
+        problems.append(f"docno {docno!r} has {len(docno.encode())} bytes in UTF-8, expected {2 * LONGEST} at most")
     elif docno in seen:
         problems.append(f"docno {docno!r} stands more than once")
     if not isinstance(text, str):
