@@ -12,6 +12,7 @@ import pyterrier as pt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyterrier_dr import FlexIndex
 
 from pt_cascade import Cascade
 from pt_cascade.collections import make_collection, open_collection, write_folder
@@ -277,3 +278,32 @@ def test_long_docnos_come_back_whole(engine: str, tmp_path: Path) -> None:
     docs = [{"docno": docno, "text": f"needle word{n}"} for n, docno in enumerate(docnos)]
     fillers = [{"docno": f"f{n}", "text": f"filler{n}"} for n in range(20)]
     assert sorted(found(bm25(build_index([*docs, *fillers], tmp_path / "index", engine=engine)), "needle")) == sorted(docnos)
+
+
+@pytest.mark.java
+def test_an_index_may_be_given_as_terrier_has_it(tmp_path: Path) -> None:
+    """A folder, PyTerrier's artifact, Terrier's reference and its opened index find the same; what is none is refused."""
+    docs = [{"docno": docno, "text": text} for docno, text in TEXTS.items()]
+    index = build_index(docs, tmp_path / "index", engine="terrier")
+    artifact = pt.terrier.TerrierIndex(str(index))
+    given = {
+        "folder": index,
+        "artifact": artifact,
+        "reference": artifact.index_ref(),
+        "opened": pt.terrier.IndexFactory.of(str(index)),
+    }
+    expected = found(bm25(index), "mach number")
+    assert len(expected) > 0
+    assert {name: found(bm25(one), "mach number") for name, one in given.items()} == dict.fromkeys(given, expected)
+    with pytest.raises(
+        PipelineError, match=r"bm25 cannot be made: index is 42 \(int\), expected a folder, a PisaIndex, or an index of"
+    ):
+        bm25(42)
+
+
+def test_an_artifact_that_is_no_index_is_refused(tmp_path: Path) -> None:
+    """Vectors are an artifact, too."""
+    with pytest.raises(
+        PipelineError, match=r"bm25 cannot be made: FlexIndex.* \(FlexIndex\), expected a PisaIndex or a TerrierIndex"
+    ):
+        bm25(FlexIndex(str(tmp_path / "vectors")))

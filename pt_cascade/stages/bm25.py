@@ -22,7 +22,7 @@ Engine: TypeAlias = Literal["pisa", "terrier"]
 
 
 def bm25(
-    index: str | os.PathLike[str] | pt.Artifact,
+    index: object,
     *,
     num_results: int = 1000,
     k1: float | None = None,
@@ -37,7 +37,8 @@ def bm25(
     (k3 + 1) f / (k3 + f), k3 = 8, f the word's frequency over that of the query's most frequent word.
 
     Args:
-        index: A folder that holds an index of either engine, e.g. made by ``build_index``; or a PisaIndex or TerrierIndex.
+        index: A folder that holds an index of either engine, e.g. made by ``build_index``; a PisaIndex or
+            TerrierIndex; or Terrier's own IndexRef or Index.
         num_results: Documents a query, 1 to 1,000,000.
         k1: How fast further occurrences of a word stop counting, 0 to 1000; None: the engine's default, PISA 0.9, Terrier 1.2.
         b: How much length counts, 0 to 1; None: the engine's default, PISA 0.4, Terrier 0.75.
@@ -70,13 +71,30 @@ def bm25(
     ]
     if problems:
         raise PipelineError("bm25 cannot be made", problems)
-    opened = index if isinstance(index, pt.Artifact) else open_index(index)
+    opened = index if isinstance(index, pt.Artifact) else open_index(_find_folder(index))
+    if not callable(getattr(opened, "bm25", None)):
+        found = f"{opened!r} ({type(opened).__name__}), expected a PisaIndex or a TerrierIndex"
+        raise PipelineError("bm25 cannot be made", [found], fix="build_index(docs, path)")
     parameters = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
     pisa = type(opened).__name__ == "PisaIndex"
     counted = {"query_weighted": True} if pisa else {}
     with prepared(opened, parameters), hushed():
         retriever = opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters, **counted)
     return retriever if pisa else BagOfWords(retriever, read_language(Path(str(getattr(opened, "path", "")))))
+
+
+def _find_folder(index: object) -> str | os.PathLike[str]:
+    """Give the folder of an index that Terrier has opened, or a reference to one; a path is one already."""
+    if isinstance(index, (str, os.PathLike)):
+        return index
+    reference = index.getIndexRef() if hasattr(index, "getIndexRef") else index
+    place = Path(str(reference.toString())) if hasattr(reference, "toString") else None
+    if place is None or not place.exists():
+        problem = (
+            f"index is {index!r:.60} ({type(index).__name__}), expected a folder, a PisaIndex, or an index of Terrier on the disk"
+        )
+        raise PipelineError("bm25 cannot be made", [problem], fix="build_index(docs, path)")
+    return place if place.is_dir() else place.parent
 
 
 @contextmanager
