@@ -14,27 +14,15 @@ where they are. Nothing here changes the frame it is given; what comes back is a
 
 from __future__ import annotations
 
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import FrameError
-from pt_cascade.ranking import is_ranking, pair_codes, ranks
+from pt_cascade.guards import ADD_RANKS, EXACT, Guard, are_of, show_rows
+from pt_cascade.ranking import is_ranking, ranks
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from pt_cascade.ranking import Floats, Ints
-
-_SHOWN = 3
-_EXACT = 2**53  # float64 holds every whole number below
 _GRADE = "grade with whole numbers, and drop what was not judged"
 _NO_NUL = r'topics["query"] = topics["query"].str.replace("\x00", " ")'
-_ADD_RANKS = 'results = pt.model.add_ranks(results.drop(columns="rank"))'
 _KEEP_BEST = 'results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])'
 _MEND_SCORES = "mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
 
@@ -56,7 +44,7 @@ def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
         >>> canonical_topics(pd.DataFrame({"qid": [7], "query": ["cumulative sum"]}))["qid"].tolist()
         ['7']
     """
-    guard = _Guard(topics, "topics", ("qid", "query"))
+    guard = Guard(topics, "topics", ("qid", "query"))
     qid, query = guard.text("qid", numbers=True), guard.text("query", numbers=False)
     nul = np.array([isinstance(text, str) and "\x00" in text for text in query], bool)  # PISA dies of one
     guard.find("query", "holds a NUL character", nul, _NO_NUL)
@@ -73,7 +61,8 @@ def canonical_input(frame: pd.DataFrame) -> pd.DataFrame:
     """
     columns = getattr(frame, "columns", ("query",))
     if "docno" not in columns:
-        return canonical_topics(frame) if "query" in columns else canonical_topics(frame.assign(query="-")).drop(columns="query")
+        unnamed = "qid" in columns and "query" not in columns
+        return canonical_topics(frame.assign(query="-")).drop(columns="query") if unnamed else canonical_topics(frame)
     bare = frame.drop(columns="rank", errors="ignore")
     checked = canonical_results(bare if "score" in frame else bare.assign(score=0.0))
     return frame.assign(qid=checked["qid"], docno=checked["docno"])
@@ -96,9 +85,9 @@ def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
         >>> canonical_qrels(pd.DataFrame({"qid": [1], "docno": ["d"], "label": [2.0]}))["label"].tolist()
         [2]
     """
-    guard = _Guard(qrels, "qrels", ("qid", "docno", "label"))
+    guard = Guard(qrels, "qrels", ("qid", "docno", "label"))
     qid, docno = guard.text("qid", numbers=True), guard.text("docno", numbers=True)
-    label = guard.number("label", "a whole number", lambda x: (x == np.floor(x)) & (np.abs(x) < _EXACT), _GRADE)
+    label = guard.number("label", "a whole number", lambda x: (x == np.floor(x)) & (np.abs(x) < EXACT), _GRADE)
     guard.once(("qid", "docno"), 'qrels = qrels.drop_duplicates(["qid", "docno"])')
     guard.refuse()
     return qrels.assign(qid=qid, docno=docno, label=label.astype(np.int64))
@@ -124,10 +113,10 @@ def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
         >>> canonical_results(frame)["rank"].tolist()
         [1, 0]
     """
-    guard = _Guard(results, "results", ("qid", "docno", "score"), stage)
+    guard = Guard(results, "results", ("qid", "docno", "score"), stage)
     qid, docno = guard.text("qid", numbers=True), guard.text("docno", numbers=True)
     score = guard.number("score", "a finite number", np.isfinite, _MEND_SCORES)
-    found = guard.number("rank", "a whole number", np.isfinite, _ADD_RANKS) if "rank" in results else None
+    found = guard.number("rank", "a whole number", np.isfinite, ADD_RANKS) if "rank" in results else None
     guard.once(("qid", "docno"), _KEEP_BEST)
     guard.refuse()
     rank = ranks(qid, score)
@@ -157,108 +146,9 @@ def check_text(results: pd.DataFrame, column: str, stage: str) -> None:
         return
     texts = results[column]
     is_str = pd.api.types.infer_dtype(texts, skipna=False) == "string"
-    bad = texts.isna().to_numpy(bool) if is_str else ~_are(texts, str)
+    bad = texts.isna().to_numpy(bool) if is_str else ~are_of(texts, str)
     if bad.any():
         fix = "load the text of every document, e.g. pt.text.get_text(index), or drop those rows before this stage"
         fix = fix if column != "query" else "give every row its query"
-        problem = f"{column} is missing or not text{_where(results, bad, column)}"
+        problem = f"{column} is missing or not text{show_rows(results, bad, column)}"
         raise FrameError(f"stage {stage!r} cannot read its {'queries' if column == 'query' else 'documents'}", [problem], fix=fix)
-
-
-class _Guard:
-    """Looks at the columns of a frame, gathers what is wrong with them, and refuses it all at once."""
-
-    def __init__(self, frame: pd.DataFrame, noun: str, columns: tuple[str, ...], stage: str = "") -> None:
-        self.frame, self.noun = frame, noun
-        self.what = f"stage {stage!r} gave {noun} that are not usable" if stage else f"{noun} are not usable"
-        if not hasattr(frame, "columns"):
-            problem = f"they are a {type(frame).__name__}, expected a DataFrame of {', '.join(columns)}"
-            raise FrameError(self.what, [problem], fix=f'{noun} = pd.DataFrame({{"{columns[0]}": ["1"], "{columns[1]}": ["..."]}})')
-        self.problems: dict[str, str] = {}
-        self.odd: set[str] = set()
-        found = list(frame.columns)
-        if odd := [name for name in columns if found.count(name) != 1]:
-            problem = f"missing or repeated column(s) {', '.join(odd)}, expected {', '.join(columns)}"
-            mend = f".loc[:, ~{noun}.columns.duplicated()]" if odd[0] in found else f'.rename(columns={{"...": "{odd[0]}"}})'
-            raise FrameError(self.what, [f"{problem}, found {', '.join(map(str, found)) or 'none'}"], fix=f"{noun} = {noun}{mend}")
-
-    def find(self, column: str, problem: str, bad: NDArray[np.bool_], fix: str = "") -> None:
-        """Note a problem, if there is a bad row."""
-        if bad.any():
-            self.problems[f"{column} {problem}{_where(self.frame, bad, column)}"] = fix
-            self.odd.add(column)
-
-    def text(self, name: str, *, numbers: bool) -> pd.Series[str]:
-        """Give a column as text; where numbers are allowed, it may be of whole numbers instead."""
-        column = self.frame[name]
-        kind = pd.api.types.infer_dtype(column, skipna=False)
-        if kind == "string" and column.dtype == object:
-            return column
-        missing = column.isna().to_numpy(bool)
-        self.find(name, "is missing", missing, "look where it got lost, e.g. in a merge")
-        if kind == "string" or missing.any():
-            return column
-        if column.empty or (kind == "integer" and numbers):
-            return column.astype(str)
-        text, whole = _are(column, str), _are(column, Integral)
-        bad = ~(text | whole) if numbers else ~text
-        fix = self.cast(name, int) if kind == "floating" else f"make every {name} text"
-        self.find(name, f"is not text{' or a whole number' * numbers}", bad, fix)
-        if not bad.any() and text.any() and whole.any():
-            self.find(name, "is a number, but text elsewhere,", whole, self.cast(name, str))
-        return column.astype(object).astype(str)
-
-    def number(self, name: str, wanted: str, is_good: Callable[[Floats], NDArray[np.bool_]], fix: str = "") -> Floats:
-        """Give a column as float64; text and truth values are no numbers."""
-        column = self.frame[name]
-        if pd.api.types.is_float_dtype(column) or pd.api.types.is_integer_dtype(column):
-            number = column.to_numpy(np.float64, na_value=np.nan)
-        else:
-            real = _are(column, Real)
-            number = np.array([float(value) if ok else np.nan for value, ok in zip(column, real, strict=True)], np.float64)
-            fix = fix if real.any() else self.cast(name, float)
-        self.find(name, f"is not {wanted}", ~(np.isfinite(number) & is_good(number)), fix)
-        if (np.abs(number) >= _EXACT).any():
-            rounded = [isinstance(whole, Integral) and int(whole) != int(real) for whole, real in zip(column, number, strict=True)]
-            mend = f'{self.noun}["{name}"] = {self.noun}.groupby("qid")["{name}"].rank()'
-            self.find(name, "is a whole number that float64 would round", np.array(rounded), mend)
-        return number
-
-    def once(self, columns: tuple[str, ...], fix: str) -> None:
-        """Note the rows that repeat an earlier one."""
-        if not self.odd & set(columns):
-            keys = [self.frame[name] for name in columns]
-            again = pd.Series(pair_codes(*keys) if len(keys) > 1 else keys[0]).duplicated().to_numpy(bool)
-            self.find(
-                columns[0] if len(columns) == 1 else f"({', '.join(columns)})", "stands already in an earlier row", again, fix
-            )
-
-    def ranked(self, found: Floats, rank: Ints) -> None:
-        """Note the ranks that differ from those of the tie rule."""
-        if (found == rank + 1).all():
-            self.problems["its ranks start at 1, expected 0"] = _ADD_RANKS
-        else:
-            where = _where(self.frame.assign(expected=rank), found != rank, "rank", "expected")
-            self.problems[f"rank is not score descending, ties by row order, from 0,{where}"] = _ADD_RANKS
-
-    def cast(self, column: str, kind: type) -> str:
-        """The line that gives a column another type."""
-        return f'{self.noun} = {self.noun}.astype({{"{column}": {kind.__name__}}})'
-
-    def refuse(self) -> None:
-        """Raise all that was found."""
-        if self.problems:
-            raise FrameError(self.what, self.problems, fix="; ".join(dict.fromkeys(filter(None, self.problems.values()))))
-
-
-def _are(column: pd.Series[Any], kind: type) -> NDArray[np.bool_]:
-    """Tell which values are of a kind; a truth value is no number."""
-    return np.array([isinstance(value, kind) and not isinstance(value, bool) for value in column], bool)
-
-
-def _where(frame: pd.DataFrame, bad: NDArray[np.bool_], *columns: str) -> str:
-    """Say in how many rows, and show the first of them."""
-    names = [name for name in dict.fromkeys(("qid", "docno", *columns)) if name in frame]
-    rows = frame.loc[bad, names].head(_SHOWN).astype(object).itertuples(index=False)
-    shown = "; ".join(", ".join(f"{name} {value!r:.60}" for name, value in zip(names, row, strict=True)) for row in rows)
-    return f" in {int(bad.sum())} of {len(frame)} row(s) ({shown}{'; ...' if bad.sum() > _SHOWN else ''})"
