@@ -78,7 +78,7 @@ def _check_scores(table: ScoreTable) -> list[str]:
         problems.append(f"{int((~np.isfinite(score)).sum())} score(s) of its first stage {first!r} are not finite")
     elif not _is_ranked(table, score):
         problems.append(f"rank is not the order of {first!r}, descending from 0")
-    infinite = [name for name in table.scored[1:] if np.isinf(table.frame[name].to_numpy(np.float64)).any()]
+    infinite = [name for name in table.scored[1:] if np.isposinf(table.frame[name].to_numpy(np.float64)).any()]
     return problems + [f"stage {name!r} has infinite scores" for name in infinite]
 
 

@@ -136,7 +136,7 @@ def place_all(offsets: Ints, rows: Ints, scores: Floats, keeps: Flags, by_rows: 
     Args:
         offsets: Shape (queries + 1,).
         rows: Shape (n,). Where each document stood among the rows of the first stage; documents stand in its rank order.
-        scores: Shape (stages, n). NaN: not scored.
+        scores: Shape (stages, n). NaN: not scored; -inf: could not be scored, and ranks last, in the order of the rank before.
         keeps: Shape (stages,). Whether a stage returns its rows in the order they came in; else in rank order.
         by_rows: Shape (stages,). Whether a stage ranks equal scores in the order of its rows; else of the rank before.
 
@@ -157,6 +157,9 @@ def place_all(offsets: Ints, rows: Ints, scores: Floats, keeps: Flags, by_rows: 
             given = as_rows if by_rows[stage] else before
             mine = np.take_along_axis(np.where(real, scores[stage, at], np.nan), given, axis=1)
             falling = np.argsort(-mine, axis=1, kind="stable")  # NaN last
+            if by_rows[stage] and (failed := np.isneginf(mine)).any():
+                place = np.take_along_axis(np.argsort(before, axis=1), given, axis=1)
+                falling = np.lexsort((np.where(failed, place, 0), -mine), axis=1)
             before = np.take_along_axis(given, falling, axis=1)
             scored = ~np.isnan(np.take_along_axis(mine, falling, axis=1))
             document = np.take_along_axis(at, before, axis=1)
@@ -217,5 +220,5 @@ def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints,
 def _levels(value: NDArray[np.floating], begin: Ints) -> Ints:
     """Number runs of equal values within a query."""
     step = np.ones(len(value), np.int64)
-    step[1:] = (value[1:] != value[:-1]) | (begin[1:] != begin[:-1])
+    step[1:] = (value[1:] != value[:-1]) | np.isneginf(value[1:]) | (begin[1:] != begin[:-1])  # what failed keeps its order
     return np.cumsum(step)

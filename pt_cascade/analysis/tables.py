@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Rows: TypeAlias = Literal["keeps", "sorts"]
 Ties: TypeAlias = Literal["rows", "rank"]
 OWN_COLUMNS = ("qid", "docno", "rank")
+_PAIR = ("qid", "docno")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class ScoreTable:
     Attributes:
         frame: Frame[qid, docno, rank, <stage>...], a row for each document that the first stage retrieved: queries in the order of
             the topics, rows of a query in the order in which the first stage returned them; ``rank`` is the first stage's, from 0;
-            each stage without duels has a column of float64 scores under its name, NaN where the pair was not scored.
+            each stage without duels has a column of float64 scores under its name, NaN where the pair was not scored, -inf where
+            the stage failed on it: it then ranks below all that the stage scored for the query, in the order it had.
         topics: Frame[qid, query]: every query that was asked, also those that found nothing.
         columns: One entry a stage, the first stage first.
         paths: The cascades that the table was made for, at least one.
@@ -138,6 +140,12 @@ class ScoreTable:
     def scored(self) -> tuple[str, ...]:
         """The names of the stages that have a column of scores: all but the pairwise ones."""
         return tuple(name for name in self.stages if name not in self.duels)
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """Frame[stage, qid, docno]: the pairs that a stage was asked about and could not score."""
+        lost = [(name, self.frame[np.isneginf(self.frame[name].to_numpy(np.float64))]) for name in self.scored]
+        return pd.concat([rows[["qid", "docno"]].assign(stage=name) for name, rows in lost], ignore_index=True)[["stage", *_PAIR]]
 
     @cached_property
     def queries(self) -> Ints:
@@ -255,6 +263,6 @@ class ScoreTable:
         return import_runs(runs, topics, missing=missing)
 
     def __repr__(self) -> str:
-        scored = ", ".join(f"{name} {int(self.frame[name].notna().sum()):,}" for name in self.scored)
+        scored = ", ".join(f"{name} {int(np.isfinite(self.frame[name].to_numpy(np.float64)).sum()):,}" for name in self.scored)
         duels = "".join(f"; duels: {name} {len(duels):,}" for name, duels in self.duels.items())
         return f"ScoreTable({len(self.topics):,} queries; pairs scored: {scored}{duels})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pt_cascade.analysis.duels import join_duels
 from pt_cascade.analysis.tables import Column, ScoreTable
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.collections.cache import cache_folder
-from pt_cascade.errors import CascadeError, FrameError, PipelineError, TableError
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, PipelineError, TableError
 from pt_cascade.execution.company import check_company, pick_spot, retrace
 from pt_cascade.execution.comparing import Duelling
 from pt_cascade.execution.habits import Habit, combine
@@ -91,13 +92,14 @@ def score(  # noqa: PLR0913 - options, each with a default
         PipelineError: The cascades cannot be replayed: a list or pair stage stands before others, a stage changes the documents, or
             how it orders equal scores cannot be told; or the depths are less than the cut-offs; or scores are to be kept of which
             nobody knows what they depend on.
-        StageError: A stage failed, or its scores depend on company.
+        StageError: A stage failed, or could not score a document and has no ``on_error="keep"``, or its scores depend on company.
         TableError: Finished batches in the folder are not of these stages.
         FrameError: The topics, or what a stage returned, are not usable.
 
     Warns:
         CascadeWarning: More than 100 documents of a query may be handed to a stage that compares each two of them; or scores are to
-            be kept of a stage that does not say what it is.
+            be kept of a stage that does not say what it is; or a stage with ``on_error="keep"`` could not score some documents.
+            These are in ``table.failed``, and rank below the rest of their query in every replay, as in the live cascade.
 
     Example:
         >>> import pyterrier as pt
@@ -131,7 +133,16 @@ def score(  # noqa: PLR0913 - options, each with a default
             bar.update(chunk["qid"].nunique())
     table = _table(plan, asked, [sheets[number] for number in range(len(chunks))], seen, about)
     partial.remove()
+    _warn_of_failed(table.failed)
     return table
+
+
+def _warn_of_failed(failed: pd.DataFrame) -> None:
+    """Say what has no score, stage by stage."""
+    for name, rows in failed.groupby("stage"):
+        first = f"first qid {rows['qid'].iloc[0]!r}, docno {rows['docno'].iloc[0]!r}"
+        said = f"stage {name!r} could not score {len(rows)} document(s) of {rows['qid'].nunique()} query(ies), {first}"
+        warnings.warn(f"{said}: they rank below the rest; see table.failed", CascadeWarning, stacklevel=3)
 
 
 def _check_options(batch_size: int, tolerance: float) -> None:

@@ -16,7 +16,7 @@ from pt_cascade.cascade import walk
 from pt_cascade.execution.comparing import Duelling, ask_duels, pick_few
 from pt_cascade.execution.habits import Habit, observe, settle
 from pt_cascade.execution.rehearsal import rehearse
-from pt_cascade.execution.rows import refuse_failed, refuse_other_documents, rerank
+from pt_cascade.execution.rows import find_failed, refuse_failed, refuse_other_documents, rerank
 from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class _Draft:
 
     def _steps(self, name: str) -> tuple[Ints, Ints, Floats]:
         """List two documents of a query each, and how much higher a stage scores the second."""
-        query, scores = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets)), self.scores[name]
+        query = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        scores = np.where(np.isfinite(self.scores[name]), self.scores[name], np.nan)
         order = np.lexsort((scores, query))
         return order[:-1], order[1:], np.where(np.diff(query[order]) == 0, np.diff(scores[order]), np.nan)
 
@@ -124,11 +125,11 @@ class _Draft:
         """Let a stage score the marked rows of a source."""
         step = next(walk((stage,), rerank(source.frame[mark])))
         refuse_other_documents(step)
-        refuse_failed(step)
+        refuse_failed(step, failed := find_failed(step), keep=True)
         self.habits[stage.name] = observe(step, self.habits.get(stage.name, Habit()))
         watch(step)
         place = source.place[mark][locate(step.ranked, step.given)]
-        self.scores[stage.name][place] = step.ranked["score"].to_numpy(np.float64)
+        self.scores[stage.name][place] = np.where(failed, -np.inf, step.ranked["score"].to_numpy(np.float64))
         self.sources.setdefault(stage.name, []).append(Source(place, step.ranked))
 
     def duel(self, stage: Stage, path: Path, watch: Watch) -> None:
@@ -178,6 +179,7 @@ def fill_sheet(plan: Plan, topics: pd.DataFrame, habits: Mapping[str, Habit], wa
         CascadeError: A stage failed, lost a document, or cannot be replayed.
     """
     step = next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics))
+    refuse_failed(step, find_failed(step), keep=False)
     watch(step)
     draft = _draft(plan, topics, step.kept, habits)
     while True:

@@ -1,12 +1,14 @@
-"""A client for one OpenAI-compatible server: no redirect is followed, and nothing is sent that is not that server's business."""
+"""An OpenAI-compatible server, its key and a client for it: no redirect is followed, and nothing goes to it that is not for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import MissingError, StageError
-from pt_cascade.stages.llm_keys import OPENAI_URL
 from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
 
-    from pt_cascade.stages.llm_keys import Key
-
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_KEY = "OPENAI_API_KEY"
 _NETWORK = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
-_OPENAI_ONLY = ["openai-organization", "openai-project"]
+_OPENAI_ONLY = ("openai-organization", "openai-project")
 
 
 @dataclass(frozen=True)
@@ -28,30 +30,53 @@ class Server:
     Attributes:
         model: The model's name there.
         base_url: Up to and including ``/v1``.
-        fields: What is sent with each prompt.
+        ours: Fields that are sent with each prompt, and that a server may refuse.
+        theirs: Fields that the user wants sent; they come first, and are not changed.
         retries: How often a call is tried again.
-        timeout: Seconds a call may take.
+        timeout: Seconds without a word after which a call is given up.
+        key: The key; empty where there is none.
     """
 
     model: str
     base_url: str
-    fields: Mapping[str, object]
-    retries: int
-    timeout: float
+    ours: Mapping[str, object] = field(default_factory=dict)
+    theirs: Mapping[str, object] = field(default_factory=dict)
+    retries: int = 0
+    timeout: float = 60.0
+    key: str = field(default="", repr=False)
+
+    def hide_key(self, text: str) -> str:
+        """Take the key out of a text."""
+        spellings = (re.escape(json.dumps(self.key)[1:-1]), re.escape(self.key))
+        return re.sub("|".join(spellings), "[key]", text) if self.key else text
 
 
-def connect(server: Server, key: Key) -> AsyncOpenAI:
-    """Make a client.
+def read_key(name: str, base_url: str) -> str:
+    """Read a key from the environment variable of that name, white space around it left out; no name: no key.
 
-    It sends the key as ``Authorization``, and without a key no such header; ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` go to
-    OpenAI's own server alone. The environment's proxies are used, as by every such client.
+    OpenAI's own server wants a key; another one needs none, unless a variable other than OpenAI's was named.
 
-    Args:
-        server: Whom to ask.
-        key: The key, perhaps empty.
+    Raises:
+        MissingError: There is none though there should be, or it has characters that cannot be sent.
+    """
+    key = os.environ.get(name, "").strip() if name else ""
+    if not all("\x21" <= sign <= "\x7e" for sign in key):
+        problem = f"{name} holds white space or characters beyond ASCII, expected a key alone (its value is not shown)"
+        raise MissingError(
+            "llm_judge has no key that can be sent", [problem], fix="export it again, copied from the provider's page"
+        )
+    if not key and base_url == OPENAI_URL:
+        fix = f"export {name or OPENAI_KEY}=..., or llm_judge(..., base_url=...) for another server"
+        problem = f"the environment has no {name or OPENAI_KEY}, and {OPENAI_URL} wants one"
+        raise MissingError("llm_judge has no key", [problem], fix=fix)
+    if not key and name not in ("", OPENAI_KEY):
+        fix = "export the variable, or api_key_env=None for a server that needs no key"
+        raise MissingError("llm_judge has no key", [f"the environment has no {name}"], fix=fix)
+    return key
 
-    Returns:
-        A client, to be closed.
+
+def connect(server: Server) -> AsyncOpenAI:
+    """Make a client, to be closed; without a key it sends no ``Authorization``.
 
     Raises:
         MissingError: The package openai, or one that a proxy needs, is not installed, or the file of certificates is not there.
@@ -60,7 +85,7 @@ def connect(server: Server, key: Key) -> AsyncOpenAI:
     require("openai", why="llm_judge")
     import openai  # noqa: PLC0415 - heavy
 
-    unsent = ([] if key.value else ["authorization"]) + (_OPENAI_ONLY if server.base_url != OPENAI_URL else [])
+    unsent = (() if server.key else ("authorization",)) + (_OPENAI_ONLY if server.base_url != OPENAI_URL else ())
 
     async def leave_out(request: httpx2.Request) -> None:
         for name in unsent:
@@ -69,8 +94,8 @@ def connect(server: Server, key: Key) -> AsyncOpenAI:
     try:
         hooks: dict[str, list[Callable[..., object]]] = {"request": [leave_out], "response": [_read_as_utf8]}
         web = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks=hooks)
-        words, url, seconds = key.value or "none", server.base_url, server.timeout
-        return openai.AsyncOpenAI(api_key=words, base_url=url, timeout=seconds, max_retries=0, http_client=web)
+        key, url, seconds = server.key or "none", server.base_url, server.timeout
+        return openai.AsyncOpenAI(api_key=key, base_url=url, timeout=seconds, max_retries=server.retries, http_client=web)
     except (ImportError, FileNotFoundError) as error:  # the words of others may hold a proxy's password
         missing = f"what {_NETWORK} ask for is not there ({type(error).__name__})"
         raise MissingError("llm_judge cannot use the network", [missing], fix="pip install 'httpx2[socks]', or mend them") from None
