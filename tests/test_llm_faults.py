@@ -293,6 +293,8 @@ USELESS = {
         r"its answer was cut off at max_tokens=16 before there was anything to read: 'Okay, I have",
         "max_tokens=1024",
     ),
+    "cut off, by Gemini's name": (chat("Okay", finish="MAX_TOKENS"), "its answer was cut off at max_tokens=16", "max_tokens=1024"),
+    "refused, by Anthropic's name": (chat("2", finish="refusal"), "the model refused: 2", "on_error='keep'"),
     "reasoning cut off": (chat("<think>Is it 2?", finish="length"), "cut off at max_tokens=16", "max_tokens=1024"),
     "reasoning apart": (
         chat(None, finish="length", message={"reasoning_content": "Is it 2?"}),
@@ -766,6 +768,7 @@ def test_tokens_that_nobody_counted_are_unknown(server: ScriptedServer) -> None:
 
 ERRORS = {
     "finish_reason": chat("", finish="error"),
+    "finish_reason, by DeepSeek": chat("2", finish="insufficient_system_resource"),
     "in the choice": Reply(body=b'{"choices": [{"message": {"content": "2"}, "error": {"code": 502, "message": "upstream"}}]}'),
     "beside nothing": Reply(body=b'{"choices": [{"message": {"content": ""}}], "error": {"message": "upstream"}}'),
     "alone": Reply(body=b'{"error": "overloaded"}'),
@@ -798,18 +801,12 @@ def test_what_a_response_without_an_answer_costs_is_counted(server: ScriptedServ
     assert out.loc[0, ["llm_tokens_in", "llm_tokens_out", "llm_usd"]].tolist() == [210, 52, pytest.approx(262e-6)]
 
 
-@pytest.mark.parametrize("charset", ["zlib", "hex", "rot13", "base64", "utf-16", "idna", "undefined", "nonsense"])
-@pytest.mark.parametrize("status", [200, 401])
-def test_a_charset_that_is_none_does_no_harm(server: ScriptedServer, charset: str, status: int) -> None:
+@pytest.mark.parametrize("charset", ["zlib", "utf-16", "undefined", "nonsense"])
+def test_a_charset_that_is_none_does_no_harm(server: ScriptedServer, charset: str) -> None:
     """JSON is UTF-8, with a byte order mark or without, whatever the header says."""
     headers = {"Content-Type": f"application/json; charset={charset}"}
-    if status == 200:
-        server.do(lambda _: Reply(200, b"\xef\xbb\xbf" + chat("2").body, headers))
-        assert judge(server).transform(frame(docs=1)).loc[0, "score"] == 2.0
-    else:
-        server.do(lambda _: Reply(401, failure(401, "wrong key \u00e9").body, headers))
-        with pytest.raises(StageError, match="401: wrong key \u00e9"):
-            judge(server).transform(frame(docs=1))
+    server.do(lambda _: Reply(200, b"\xef\xbb\xbf" + chat("2").body, headers))
+    assert judge(server).transform(frame(docs=1)).loc[0, "score"] == 2.0
 
 
 def test_two_models_under_one_name_are_told(server: ScriptedServer) -> None:

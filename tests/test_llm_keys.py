@@ -159,12 +159,13 @@ def test_a_redirect_is_not_followed(server: ScriptedServer, monkeypatch: pytest.
         assert (len(server.calls), len(other.calls)) == (1, 0)
 
 
-@pytest.mark.parametrize("where", ["http://[::1", "", None, "/v2/chat/completions"])
+@pytest.mark.parametrize("where", ["", None, "/v2/chat/completions"])
 def test_a_redirect_to_nowhere_is_an_error_too(server: ScriptedServer, where: str | None) -> None:
     """Whatever it says."""
     server.do(lambda _: Reply(307, b"", {} if where is None else {"Location": where}))
-    with pytest.raises(StageError, match="redirects to its own /v2; put" if where and "v2" in where else "does not say where to"):
+    with pytest.raises(StageError, match=r"redirects to http://127.0.0.1:\d+/v2; put" if where else "307"):
         judge(server, api_key_env=None).transform(FRAME)
+    assert len(server.calls) == 1
 
 
 BAD_URLS = ["http://me:secret@h/v1", "http://h/v1#sk-secret", "http://h/v1?key=secret", "http://h/v1?", "http://h:99999/v1"]

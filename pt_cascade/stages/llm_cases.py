@@ -20,23 +20,13 @@ INSTRUCTION = "instruction"
 
 @dataclass(frozen=True)
 class Case:
-    """A query and its documents.
+    """A query and its documents, in the order of their ranks, equal ones in row order."""
 
-    Attributes:
-        number: Which query of the frame it is, from 0.
-        qid: Its qid.
-        query: Its text.
-        instruction: What to look for; empty where nobody said.
-        rows: Where its documents stand in the frame, in the order of their ranks, equal ones in row order.
-        docnos: Their docnos, in that order.
-        texts: Their texts, in that order.
-    """
-
-    number: int
+    number: int  # which query of the frame it is
     qid: str
     query: str
     instruction: str
-    rows: Ints = field(compare=False)
+    rows: Ints = field(compare=False)  # where its documents stand in the frame
     docnos: tuple[str, ...]
     texts: tuple[str, ...]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from pt_cascade.errors import StageError
-from pt_cascade.stages.llm_failures import CallError, find_changes, is_about_length, read_error, read_redirect
+from pt_cascade.stages.llm_failures import CallError, find_changes, is_about_length, read_error
 from pt_cascade.stages.llm_messages import Answer, read_answer
 
 if TYPE_CHECKING:
@@ -47,27 +47,16 @@ class Clock:
 
 @dataclass
 class Memory:
-    """What is known of a server by having asked it, from frame to frame.
+    """What is known of a server by having asked it, from frame to frame."""
 
-    Attributes:
-        asked: Whether a call has come to its end.
-        answered: Whether one was answered.
-        changes: Fields that it wants otherwise, see ``find_changes``.
-        free_at: When it may be asked again.
-        silent: How many calls in a row had no answer.
-        models: What it called the models that answered.
-        useful: Whether an answer could be used.
-        useless: The queries of all that could not, until then.
-    """
-
-    asked: bool = False
-    answered: bool = False
-    changes: dict[str, object] = field(default_factory=dict)
-    free_at: float = 0.0
-    silent: int = 0
-    models: set[str] = field(default_factory=set)
-    useful: bool = False
-    useless: list[str] = field(default_factory=list)
+    asked: bool = False  # whether a call has come to its end
+    answered: bool = False  # whether one was answered
+    changes: dict[str, object] = field(default_factory=dict)  # fields that it wants otherwise, see find_changes
+    free_at: float = 0.0  # when it may be asked again
+    silent: int = 0  # how many calls in a row had no answer
+    models: set[str] = field(default_factory=set)  # what it called the models that answered
+    useful: bool = False  # whether an answer could be used
+    useless: list[str] = field(default_factory=list)  # the queries of all that could not, until then
 
 
 class Client:
@@ -109,8 +98,8 @@ class Client:
             except CallError as error:
                 error.retries = retries = retries + error.retries
                 error.tokens = spent = _add(spent, error.tokens)
-                if changes := find_changes(ours, error.words) if error.kind in ("prompt", "empty") else {}:
-                    self.memory.changes |= changes
+                if error.changes:
+                    self.memory.changes |= error.changes
                 elif error.kind == "limited":
                     self._hold(error, waits)
                     waits += 1
@@ -146,10 +135,10 @@ class Client:
                 retries, completion = stream.retries_taken, await _collect(stream.parse())
             else:
                 raw = await create(model=model, messages=[message], extra_body=fields)
-                retries, said = raw.retries_taken, raw.text
+                retries, said = raw.retries_taken, raw.content.decode("utf-8", "replace")
                 completion = raw.parse()
         except openai.APIStatusError as error:
-            raise self._read_status(error) from None
+            raise self._read_status(error, ours) from None
         except openai.APITimeoutError as error:
             words = f"no answer within {self.server.timeout:g} s"
             raise CallError(words, retries=_count_retries(error.request), tokens=(None, None)) from None
@@ -161,17 +150,20 @@ class Client:
         except Exception as error:  # noqa: BLE001 - of the libraries that read a body, of many kinds
             raise CallError(self.shorten(f"the answer is none: not JSON: {said or error}"), "empty", retries=retries) from None
         if isinstance(completion, str) and completion.lstrip().startswith("data:"):
-            raise CallError("it must stream", "empty", retries=retries)
+            raise CallError("it streams", "empty", retries=retries, changes=find_changes(ours, "it must stream"))
         try:
             return replace(read_answer(completion, said), retries=retries)
         except CallError as error:
             error.words, error.retries = self.shorten(error.words), retries
             raise
 
-    def _read_status(self, error: openai.APIStatusError) -> CallError:
+    def _read_status(self, error: openai.APIStatusError, ours: Mapping[str, object]) -> CallError:
         failure = read_error(error.body, error.status_code, error.response.text or "no words with it")
         if error.response.is_redirect:
-            failure.words = f"{error.status_code}: {read_redirect(error.response.headers.get('location', ''))}"
+            to, secret = error.response.next_request, dict.fromkeys(("username", "password", "query", "fragment"))
+            where = str(to.url.copy_with(**secret)).removesuffix("/chat/completions") if to else "nowhere"
+            failure.words = f"{error.status_code}: the server redirects to {where}; put that into base_url"
+        failure.changes = find_changes(ours, failure.words) if failure.kind == "prompt" else {}
         failure.words, failure.retries = self.shorten(failure.words), _count_retries(error.request)
         said = error.response.headers.get("retry-after", "")
         failure.pause = float(said) if said.isascii() and said.isdigit() else 0.0

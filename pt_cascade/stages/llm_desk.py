@@ -34,23 +34,14 @@ _CONTEXT = "raise the server's context length (Ollama: num_ctx, vLLM: --max-mode
 
 @dataclass
 class Desk(Generic[T]):
-    """The state of one frame.
-
-    Attributes:
-        client: Who asks.
-        once: Asks each prompt once.
-        accounts: What it takes, query by query.
-        keep: Whether to go on where there is no judgment.
-        scores: Shape (n,), to be filled; NaN without a score.
-        failed: Shape (n,), to be set where there is no judgment.
-    """
+    """The state of one frame of n rows."""
 
     client: Client
     once: Once[T]
     accounts: Accounts
-    keep: bool
-    scores: Floats
-    failed: NDArray[np.bool_]
+    keep: bool  # whether to go on where there is no judgment
+    scores: Floats  # shape (n,), to be filled; NaN without a score
+    failed: NDArray[np.bool_]  # shape (n,), to be set where there is no judgment
 
     async def ask(self, case: Case, documents: slice, prompt: str, read: Callable[[Answer], Reading[T]]) -> Reading[T] | None:
         """Ask about documents of a case, on its account; None, and they are marked, where there is no answer to read."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Kind: TypeAlias = Literal["prompt", "filtered", "limited", "silent", "empty", "fatal"]
+"""It refuses a prompt, or its content; takes no more calls now; gives no answer; gives a response without one; answers nobody."""
 
 _FATAL = frozenset({401, 402, 403, 404})
 _SILENT = frozenset({408, 409})
@@ -28,16 +28,7 @@ _COUNT = re.compile(r"(?<![\w.-])[0-9]{1,3}(?![\w.-]*\w)")
 
 
 class CallError(Exception):
-    """A call without an answer.
-
-    Args:
-        words: What the server, or the network, said.
-        kind: ``prompt``: it refuses this prompt; ``filtered``: for its content; ``limited``: too many calls; ``silent``: no answer
-            after all retries; ``empty``: a response without an answer; ``fatal``: no other call would be answered either.
-        pause: Seconds to wait before the next, where the server said so.
-        retries: How often the call was made again.
-        tokens: Tokens of prompt and answer that were charged; None: nobody knows.
-    """
+    """A call without an answer; ``words`` are what the server, or the network, said."""
 
     def __init__(
         self,
@@ -47,10 +38,12 @@ class CallError(Exception):
         pause: float = 0.0,
         retries: int = 0,
         tokens: tuple[int | None, int | None] = (0, 0),
+        changes: dict[str, object] | None = None,
     ) -> None:
-        """Keep the parts."""
+        """Keep the parts: seconds to wait, how often it was made again, what it charged, what the server wants otherwise."""
         super().__init__(words)
         self.words, self.kind, self.pause, self.retries, self.tokens = words, kind, pause, retries, tokens
+        self.changes = changes or {}
 
 
 def read_error(error: object, status: int | None, otherwise: str) -> CallError:
@@ -76,19 +69,6 @@ def read_error(error: object, status: int | None, otherwise: str) -> CallError:
 def is_about_length(words: str) -> bool:
     """Tell whether a server refuses a prompt for its length."""
     return _ABOUT_LENGTH.search(words) is not None
-
-
-def read_redirect(location: str) -> str:
-    """Say where a redirect leads: scheme, host and path, and no more, for the rest may be a secret."""
-    try:
-        to = urlsplit(location)
-    except ValueError:
-        to = urlsplit("")
-    host = to.netloc.rpartition("@")[2]
-    if not host and not to.path:
-        return "the server redirects, and does not say where to; look at base_url"
-    start = f"{to.scheme or 'http'}://{host}" if host else "its own "
-    return f"the server redirects to {start}{to.path.removesuffix('/chat/completions')}; put that into base_url"
 
 
 def find_changes(sent: Mapping[str, object], said: str) -> dict[str, object]:

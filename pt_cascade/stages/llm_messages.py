@@ -15,31 +15,23 @@ if TYPE_CHECKING:
 _LARGEST = 2**53
 _SHOWN = 300
 _TEXTS = (None, "text", "output_text")
+_CUT = frozenset({"length", "model_length", "max_tokens", "max_output_tokens"})
+_REFUSED = frozenset({"content_filter", "safety", "refusal"})
+_BROKEN = frozenset({"error", "abort", "insufficient_system_resource"})
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered.
-
-    Attributes:
-        text: The answer; empty where there is none.
-        places: Its tokens with their log-probabilities and what else was likely; empty where the server does not say.
-        refused: Whether the server, or the model, declared that it will not answer.
-        cut: Whether the answer was cut because it was too long.
-        instead: What came in the place of a text, in words.
-        tokens: Tokens of prompt and answer, as the server counts; None where it does not.
-        retries: How often it was asked for again.
-        model: What the server calls the model that answered; empty where it does not say.
-    """
+    """What a server answered."""
 
     text: str
-    places: tuple[Listed, ...] = ()
-    refused: bool = False
-    cut: bool = False
-    instead: str = ""
-    tokens: tuple[int | None, int | None] = (None, None)
+    places: tuple[Listed, ...] = ()  # its tokens, and what else was likely, where the server says so
+    refused: bool = False  # by the model, or by a filter
+    cut: bool = False  # at max_tokens
+    instead: str = ""  # what came in the place of a text, in words
+    tokens: tuple[int | None, int | None] = (None, None)  # of prompt and answer, as the server counts
     retries: int = 0
-    model: str = ""
+    model: str = ""  # what the server calls it
 
 
 def read_answer(completion: object, said: str = "") -> Answer:
@@ -57,21 +49,21 @@ def read_answer(completion: object, said: str = "") -> Answer:
     """
     choices, usage, model = (get(completion, name) for name in ("choices", "usage", "model"))
     choice = choices[0] if isinstance(choices, list) and choices else None
-    message, reason = get(choice, "message"), get(choice, "finish_reason")
+    message, reason = get(choice, "message"), str(get(choice, "finish_reason")).casefold()
     content, refusal = get(message, "content"), get(message, "refusal")
     text = _text_of(content)
     error = get(choice, "error") or (None if text else get(completion, "error"))
     tokens = (_count(get(usage, "prompt_tokens")) or None, _count(get(usage, "completion_tokens")))  # no prompt has 0 tokens
-    if error or reason == "error" or not (isinstance(message, dict) or hasattr(message, "content")):
+    if error or reason in _BROKEN or not (isinstance(message, dict) or hasattr(message, "content")):
         failure = read_error(error, None, f"{_kind_of(completion, choice)}: {said}")
         failure.tokens = (tokens[0] or 0, tokens[1] or 0)
         raise failure
-    refused = bool(refusal) or reason == "content_filter" or _has_part(content, "refusal")
+    refused = bool(refusal) or reason in _REFUSED or _has_part(content, "refusal")
     return Answer(
         text=text,
         places=tuple(_find_places(get(choice, "logprobs"))),
         refused=refused,
-        cut=reason == "length",
+        cut=reason in _CUT,
         instead="" if text.strip() else _say_instead(message, refusal),
         tokens=tokens,
         model=model if isinstance(model, str) else "",

@@ -12,7 +12,7 @@ from pt_cascade.errors import MissingError, StageError
 from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import httpx2
     from openai import AsyncOpenAI
@@ -25,22 +25,12 @@ _OPENAI_ONLY = ("openai-organization", "openai-project")
 
 @dataclass(frozen=True)
 class Server:
-    """Whom to ask, and how patiently.
-
-    Attributes:
-        model: The model's name there.
-        base_url: Up to and including ``/v1``.
-        ours: Fields that are sent with each prompt, and that a server may refuse.
-        theirs: Fields that the user wants sent; they come first, and are not changed.
-        retries: How often a call is tried again.
-        timeout: Seconds without a word after which a call is given up.
-        key: The key; empty where there is none.
-    """
+    """Whom to ask, and how patiently."""
 
     model: str
     base_url: str
-    ours: Mapping[str, object] = field(default_factory=dict)
-    theirs: Mapping[str, object] = field(default_factory=dict)
+    ours: Mapping[str, object] = field(default_factory=dict)  # sent with each prompt; a server may refuse them
+    theirs: Mapping[str, object] = field(default_factory=dict)  # what the user wants sent; it comes first, and is not changed
     retries: int = 0
     timeout: float = 60.0
     key: str = field(default="", repr=False)
@@ -92,8 +82,7 @@ def connect(server: Server) -> AsyncOpenAI:
             request.headers.pop(name, None)
 
     try:
-        hooks: dict[str, list[Callable[..., object]]] = {"request": [leave_out], "response": [_read_as_utf8]}
-        web = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks=hooks)
+        web = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"request": [leave_out]})
         key, url, seconds = server.key or "none", server.base_url, server.timeout
         return openai.AsyncOpenAI(api_key=key, base_url=url, timeout=seconds, max_retries=server.retries, http_client=web)
     except (ImportError, FileNotFoundError) as error:  # the words of others may hold a proxy's password
@@ -102,8 +91,3 @@ def connect(server: Server) -> AsyncOpenAI:
     except Exception as error:  # noqa: BLE001 - of three libraries, of many kinds
         problem = f"its client cannot be made with these settings ({type(error).__name__}; they are not shown)"
         raise StageError("llm_judge cannot use the network", [problem], fix=f"look at {_NETWORK}") from None
-
-
-async def _read_as_utf8(response: httpx2.Response) -> None:
-    """Take a body for what JSON is, whatever charset the server declares: some name no charset at all."""
-    response.encoding = "utf-8"
