@@ -208,7 +208,8 @@ def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints,
     ordered[begin[scored] + evaluated[0, scored]] = scored
     with np.errstate(over="ignore"):
         read: list[NDArray[np.floating]] = [score.astype(np.float32), score]
-    level = [_levels(np.where(ordered < 0, np.nan, value[ordered]), begin) for value in read]
+    apart = np.where(np.isneginf(score), ~np.arange(len(score)), 0)  # what failed ties with nothing
+    level = [_levels(np.where(ordered < 0, np.nan, value[ordered]), begin, apart[ordered]) for value in read]
     tied = np.flatnonzero(np.bincount(level[0], minlength=1)[level[0]] > 1)
     documents = ordered[tied]
     name = number_docnos(docno.iloc[rows[documents]])
@@ -217,8 +218,8 @@ def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints,
         evaluated[kind, among] = tied - begin[tied]
 
 
-def _levels(value: NDArray[np.floating], begin: Ints) -> Ints:
-    """Number runs of equal values within a query."""
+def _levels(value: NDArray[np.floating], begin: Ints, apart: Ints) -> Ints:
+    """Number runs of equal values within a query; what is ``apart`` is none."""
     step = np.ones(len(value), np.int64)
-    step[1:] = (value[1:] != value[:-1]) | np.isneginf(value[1:]) | (begin[1:] != begin[:-1])  # what failed keeps its order
+    step[1:] = (value[1:] != value[:-1]) | (apart[1:] != apart[:-1]) | (begin[1:] != begin[:-1])
     return np.cumsum(step)

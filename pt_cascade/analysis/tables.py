@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.checks import find_problems
+from pt_cascade.analysis.checks import find_failed, find_problems
 from pt_cascade.errors import TableError
 from pt_cascade.frames import canonical_topics
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Rows: TypeAlias = Literal["keeps", "sorts"]
 Ties: TypeAlias = Literal["rows", "rank"]
 OWN_COLUMNS = ("qid", "docno", "rank")
-_PAIR = ("qid", "docno")
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,8 @@ class Column:
         if self.ties not in get_args(Ties):
             problems.append(f"ties is {self.ties!r}, expected one of {', '.join(get_args(Ties))}")
         if problems:
-            raise TableError(
-                f"stage {self.stage!r} cannot be in a table", problems, fix="give the stage another name: with_stage(0, name=...)"
-            )
+            fix = "give the stage another name: with_stage(0, name=...)"
+            raise TableError(f"stage {self.stage!r} cannot be in a table", problems, fix=fix)
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,7 @@ class ScoreTable:
     Attributes:
         frame: Frame[qid, docno, rank, <stage>...], a row for each document that the first stage retrieved: queries in the order of
             the topics, rows of a query in the order in which the first stage returned them; ``rank`` is the first stage's, from 0;
-            each stage without duels has a column of float64 scores under its name, NaN where the pair was not scored, -inf where
-            the stage failed on it: it then ranks below all that the stage scored for the query, in the order it had.
+            each stage without duels has a column of float64 scores under its name: NaN was not scored, -inf is in ``failed``.
         topics: Frame[qid, query]: every query that was asked, also those that found nothing.
         columns: One entry a stage, the first stage first.
         paths: The cascades that the table was made for, at least one.
@@ -124,10 +121,6 @@ class ScoreTable:
     def __post_init__(self) -> None:
         """Refuse what cannot be replayed."""
         object.__setattr__(self, "topics", canonical_topics(self.topics))
-        wanted = [*OWN_COLUMNS, *self.scored]
-        if lacking := [name for name in wanted if name not in self.frame]:
-            found = ", ".join(map(str, self.frame.columns))
-            raise TableError("this is not a score table", [f"missing column(s) {', '.join(lacking)}, found {found}"])
         if problems := find_problems(self):
             raise TableError("this is not a score table", problems)
 
@@ -143,9 +136,8 @@ class ScoreTable:
 
     @property
     def failed(self) -> pd.DataFrame:
-        """Frame[stage, qid, docno]: the pairs that a stage was asked about and could not score."""
-        lost = [(name, self.frame[np.isneginf(self.frame[name].to_numpy(np.float64))]) for name in self.scored]
-        return pd.concat([rows[["qid", "docno"]].assign(stage=name) for name, rows in lost], ignore_index=True)[["stage", *_PAIR]]
+        """Frame[stage, qid, docno]: what a stage could not score; it ranks below the rest of its query, in the order it had."""
+        return find_failed(self)
 
     @cached_property
     def queries(self) -> Ints:
@@ -263,6 +255,6 @@ class ScoreTable:
         return import_runs(runs, topics, missing=missing)
 
     def __repr__(self) -> str:
-        scored = ", ".join(f"{name} {int(np.isfinite(self.frame[name].to_numpy(np.float64)).sum()):,}" for name in self.scored)
+        scored = ", ".join(f"{name} {int(np.isfinite(self.frame[name]).sum()):,}" for name in self.scored)
         duels = "".join(f"; duels: {name} {len(duels):,}" for name, duels in self.duels.items())
         return f"ScoreTable({len(self.topics):,} queries; pairs scored: {scored}{duels})"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import PipelineError, StageError
+from pt_cascade.errors import CascadeWarning, PipelineError, StageError
 from pt_cascade.ranking import locate, pair_codes, same_pairs, score_below
 
 if TYPE_CHECKING:
@@ -101,3 +102,11 @@ def refuse_failed(step: Step, failed: NDArray[np.bool_], *, keep: bool) -> None:
     if not np.array_equal(score, score_below(query, np.where(failed, -np.inf, score), place)):
         what = f"stage {step.stage.name!r} does not rank what it could not score below the rest"
         raise StageError(what, [problem], fix="give such rows the scores of pt_cascade.ranking.score_below")
+
+
+def warn_of_failed(failed: pd.DataFrame) -> None:
+    """Say which pairs of a table have no score, stage by stage: Frame[stage, qid, docno]."""
+    for name, rows in failed.groupby("stage"):
+        first = f"first qid {rows['qid'].iloc[0]!r}, docno {rows['docno'].iloc[0]!r}"
+        said = f"stage {name!r} could not score {len(rows)} document(s) of {rows['qid'].nunique()} query(ies), {first}"
+        warnings.warn(f"{said}: they rank below the rest; see table.failed", CascadeWarning, stacklevel=3)

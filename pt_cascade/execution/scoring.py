@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from pt_cascade.analysis.duels import join_duels
 from pt_cascade.analysis.tables import Column, ScoreTable
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.collections.cache import cache_folder
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, PipelineError, TableError
+from pt_cascade.errors import CascadeError, FrameError, PipelineError, TableError
 from pt_cascade.execution.company import check_company, pick_spot, retrace
 from pt_cascade.execution.comparing import Duelling
 from pt_cascade.execution.habits import Habit, combine
@@ -25,6 +24,7 @@ from pt_cascade.execution.keeping import keep_scores
 from pt_cascade.execution.partial import Partial, open_partial
 from pt_cascade.execution.plans import make_plan, warn_of_duels
 from pt_cascade.execution.rematch import check_comparison
+from pt_cascade.execution.rows import warn_of_failed
 from pt_cascade.execution.sheets import fill_sheet
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
@@ -133,16 +133,8 @@ def score(  # noqa: PLR0913 - options, each with a default
             bar.update(chunk["qid"].nunique())
     table = _table(plan, asked, [sheets[number] for number in range(len(chunks))], seen, about)
     partial.remove()
-    _warn_of_failed(table.failed)
+    warn_of_failed(table.failed)
     return table
-
-
-def _warn_of_failed(failed: pd.DataFrame) -> None:
-    """Say what has no score, stage by stage."""
-    for name, rows in failed.groupby("stage"):
-        first = f"first qid {rows['qid'].iloc[0]!r}, docno {rows['docno'].iloc[0]!r}"
-        said = f"stage {name!r} could not score {len(rows)} document(s) of {rows['qid'].nunique()} query(ies), {first}"
-        warnings.warn(f"{said}: they rank below the rest; see table.failed", CascadeWarning, stacklevel=3)
 
 
 def _check_options(batch_size: int, tolerance: float) -> None:
