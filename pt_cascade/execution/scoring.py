@@ -65,8 +65,7 @@ def score(  # noqa: PLR0913 - options, each with a default
     documents that a single stage hands on these are n(n - 1) duels a query: 380 of 20, 9,900 of 100, 999,000 of 1000. After several
     stages more documents may be among the last K: at depths (1000, 100, 20) about 2,000 duels a query of BM25, ColBERT and vBERT on
     DL19, about 10,800 of stages in random order, where the cut-offs (1000, 100, 20) alone need 380. Up to 96 of them are compared
-    again (``check_comparison``), and up to 4 documents of a query ranked by the stage itself; how it breaks ties is tried with
-    made-up answers (``rehearse``).
+    again (``check_comparison``), up to 4 of a query are ranked by the stage itself, and its ties tried with made-up answers.
 
     Args:
         cascades: One pipeline or Cascade, or several that begin with an equal first stage. Equal stages share a column of scores. A
@@ -98,8 +97,7 @@ def score(  # noqa: PLR0913 - options, each with a default
 
     Warns:
         CascadeWarning: More than 100 documents of a query may be handed to a stage that compares each two of them; or scores are to
-            be kept of a stage that does not say what it is; or a stage with ``on_error="keep"`` could not score some documents.
-            These are in ``table.failed``, and rank below the rest of their query in every replay, as in the live cascade.
+            be kept of a stage that does not say what it is; or a stage with ``on_error="keep"`` failed on what ``table.failed`` lists.
 
     Example:
         >>> import pyterrier as pt
