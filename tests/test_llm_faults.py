@@ -569,6 +569,27 @@ def test_a_server_that_only_streams_is_read(server: ScriptedServer, case: str) -
     assert [call.body.get("stream", False) for call in server.calls] == [False, True, True, True]
 
 
+BROKEN = {
+    "an error in its middle": stream(["1"]).body.split(b"\n\n")[0] + b'\n\ndata: {"error": {"message": "out of memory"}}\n\n',
+    "no end": stream(["1", "2"]).body.split(b"\n\n")[0] + b"\n\n",
+    "half a piece": stream(["1"]).body[:100],
+    "nothing": b"data: [DONE]\n\n",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_stream_that_breaks_is_no_answer(server: ScriptedServer, case: str) -> None:
+    """An error, half a piece, or no piece: asked for again, and never read as far as it goes."""
+    broken = Reply(body=BROKEN[case], headers={"Content-Type": "text/event-stream"})
+    server.do(lambda call: broken if call.number == 1 else stream(["3"]))
+    with pytest.warns(CascadeWarning, match="stream=True"):
+        out = judge(server, retries=1, on_error="raise").transform(frame(docs=1))
+    assert out.loc[0, ["score", "llm_retries"]].tolist() == [3.0, 2]
+    server.do(lambda _: broken)
+    with pytest.raises(StageError, match="the answer is none: not JSON, or broken off"):
+        judge(server, retries=0, on_error="raise").transform(frame(docs=1))
+
+
 def test_what_the_user_sets_is_not_changed(server: ScriptedServer) -> None:
     """A temperature in ``request`` that the server refuses is an error, not dropped."""
     server.do(lambda call: failure(400, "temperature is not supported") if "temperature" in call.body else chat("2"))
@@ -739,7 +760,7 @@ def test_without_a_key_openai_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingError) as error:
         llm_judge("gpt-5").transform(frame())
     assert str(error.value) == (
-        "llm_judge has no key: the environment has no OPENAI_API_KEY, and https://api.openai.com/v1 wants one."
+        "llm_judge has no key to send: the environment has no OPENAI_API_KEY, and https://api.openai.com/v1 wants one."
         " Fix: export OPENAI_API_KEY=..., or llm_judge(..., base_url=...) for another server"
     )
 

@@ -97,7 +97,7 @@ def score(  # noqa: PLR0913 - options, each with a default
 
     Warns:
         CascadeWarning: More than 100 documents of a query may be handed to a stage that compares each two of them; or scores are to
-            be kept of a stage that does not say what it is; or a stage with ``on_error="keep"`` failed on what ``table.failed`` lists.
+            be kept of a stage that does not say what it is; or a stage that may go on failed on what ``table.failed`` lists.
 
     Example:
         >>> import pyterrier as pt

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -22,31 +20,14 @@ T = TypeVar("T")
 
 def drive(work: Callable[[], Coroutine[object, object, T]]) -> T:
     """Run asynchronous work in a thread of its own, as a notebook has an event loop already; Ctrl-C cancels it and waits."""
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
-    done: Future[T] = Future()
+    from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - it comes with openai
 
-    async def main() -> T:
-        task = asyncio.ensure_future(work())
-        started.set_result((asyncio.get_running_loop(), task))
-        return await task
-
-    def run() -> None:
+    with start_blocking_portal() as portal:
+        running = portal.start_task_soon(work)
         try:
-            done.set_result(asyncio.run(main()))
-        except BaseException as error:  # noqa: BLE001 - handed over whole
-            done.set_exception(error)
-
-    thread = threading.Thread(target=run, name="llm_judge", daemon=True)
-    thread.start()
-    try:
-        return done.result()
-    except BaseException:
-        if not done.done():
-            loop, task = started.result()
-            loop.call_soon_threadsafe(task.cancel)
-        raise
-    finally:
-        thread.join()
+            return running.result()
+        finally:
+            running.cancel()
 
 
 async def run_all(jobs: Collection[Callable[[], Awaitable[None]]], limit: int) -> None:

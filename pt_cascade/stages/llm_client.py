@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     import httpx2
     import openai
-    from openai.types.chat import ChatCompletionChunk, ChatCompletionUserMessageParam
+    from openai._legacy_response import LegacyAPIResponse
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionUserMessageParam
 
     from pt_cascade.stages.llm_server import Server
 
@@ -126,17 +128,15 @@ class Client:
         while (wait := self.memory.free_at - self.clock.now()) > 0:
             await self.clock.sleep(wait)
         fields = {name: value for name, value in {**ours, **self.server.theirs}.items() if value is not None and name != "stream"}
-        create, model, retries = self.connection.chat.completions.with_raw_response.create, self.server.model, 0
+        create, model = self.connection.chat.completions.with_raw_response.create, self.server.model
         message: ChatCompletionUserMessageParam = {"role": "user", "content": prompt}
-        completion, said = None, ""
         try:
             if "stream" in ours:
-                stream = await create(model=model, messages=[message], extra_body=fields, stream=True)
-                retries, completion = stream.retries_taken, await _collect(stream.parse())
+                streamed = await create(model=model, messages=[message], extra_body=fields, stream=True)
+                completion, said, retries = await _collect(streamed.parse()), "", streamed.retries_taken
             else:
                 raw = await create(model=model, messages=[message], extra_body=fields)
-                retries, said = raw.retries_taken, raw.content.decode("utf-8", "replace")
-                completion = raw.parse()
+                completion, said, retries = _parse(raw), raw.content.decode("utf-8", "replace"), raw.retries_taken
         except openai.APIStatusError as error:
             raise self._read_status(error, ours) from None
         except openai.APITimeoutError as error:
@@ -147,11 +147,9 @@ class Client:
             gone = type(why).__name__ == "ConnectError" and not self.memory.answered
             words = self.shorten(f"the connection failed: {why}")
             raise CallError(words, "fatal" if gone else "silent", retries=_count_retries(error.request)) from None
-        except Exception as error:  # noqa: BLE001 - of the libraries that read a body, of many kinds
-            raise CallError(self.shorten(f"the answer is none: not JSON: {said or error}"), "empty", retries=retries) from None
-        if isinstance(completion, str) and completion.lstrip().startswith("data:"):
-            raise CallError("it streams", "empty", retries=retries, changes=find_changes(ours, "it must stream"))
         try:
+            if isinstance(completion, str) and completion.lstrip().startswith("data:"):
+                raise CallError("it streams", "empty", changes=find_changes(ours, "it must stream"))  # noqa: TRY301 - as any other
             return replace(read_answer(completion, said), retries=retries)
         except CallError as error:
             error.words, error.retries = self.shorten(error.words), retries
@@ -209,14 +207,24 @@ class Client:
         return text if len(text) <= _WORDS else f"{text[: _WORDS - 3]}..."
 
 
+def _parse(raw: LegacyAPIResponse[ChatCompletion]) -> object:
+    """Read a body; None where it is no JSON."""
+    with suppress(ValueError, RecursionError):
+        return raw.parse()
+    return None
+
+
 async def _collect(stream: openai.AsyncStream[ChatCompletionChunk]) -> object:
-    """Put a streamed answer together."""
+    """Put a streamed answer together; None where it breaks off."""
     from openai.lib.streaming.chat import ChatCompletionStreamState  # noqa: PLC0415 - heavy
 
     state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
-    async for chunk in stream:
-        state.handle_chunk(chunk)
-    return state.current_completion_snapshot
+    with suppress(Exception):  # of the libraries that read a stream, of many kinds
+        async for chunk in stream:
+            state.handle_chunk(chunk)
+        whole = state.current_completion_snapshot
+        return whole if whole.choices[0].finish_reason else None
+    return None
 
 
 def _count_retries(request: httpx2.Request) -> int:

@@ -72,7 +72,9 @@ def read_answer(completion: object, said: str = "") -> Answer:
 
 def _kind_of(completion: object, choice: object) -> str:
     """Say what is no answer."""
-    return "not JSON" if isinstance(completion, str) else "no choices" if choice is None else "an error"
+    if completion is None or isinstance(completion, str):
+        return "not JSON, or broken off"
+    return "no choices" if choice is None else "an error"
 
 
 def _say_instead(message: object, refusal: object) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import MissingError, StageError
-from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,19 +48,16 @@ def read_key(name: str, base_url: str) -> str:
     Raises:
         MissingError: There is none though there should be, or it has characters that cannot be sent.
     """
-    key = os.environ.get(name, "").strip() if name else ""
+    key, problem, fix = os.environ.get(name, "").strip() if name else "", "", "export it again, copied from the provider's page"
     if not all("\x21" <= sign <= "\x7e" for sign in key):
         problem = f"{name} holds white space or characters beyond ASCII, expected a key alone (its value is not shown)"
-        raise MissingError(
-            "llm_judge has no key that can be sent", [problem], fix="export it again, copied from the provider's page"
-        )
-    if not key and base_url == OPENAI_URL:
-        fix = f"export {name or OPENAI_KEY}=..., or llm_judge(..., base_url=...) for another server"
+    elif not key and base_url == OPENAI_URL:
         problem = f"the environment has no {name or OPENAI_KEY}, and {OPENAI_URL} wants one"
-        raise MissingError("llm_judge has no key", [problem], fix=fix)
-    if not key and name not in ("", OPENAI_KEY):
-        fix = "export the variable, or api_key_env=None for a server that needs no key"
-        raise MissingError("llm_judge has no key", [f"the environment has no {name}"], fix=fix)
+        fix = f"export {name or OPENAI_KEY}=..., or llm_judge(..., base_url=...) for another server"
+    elif not key and name not in ("", OPENAI_KEY):
+        problem, fix = f"the environment has no {name}", "export it, or api_key_env=None for a server that needs no key"
+    if problem:
+        raise MissingError("llm_judge has no key to send", [problem], fix=fix)
     return key
 
 
@@ -69,10 +65,9 @@ def connect(server: Server) -> AsyncOpenAI:
     """Make a client, to be closed; without a key it sends no ``Authorization``.
 
     Raises:
-        MissingError: The package openai, or one that a proxy needs, is not installed, or the file of certificates is not there.
+        MissingError: A package that a proxy needs is not installed, or the file of certificates is not there.
         StageError: The environment's proxies, or its certificates, cannot be used.
     """
-    require("openai", why="llm_judge")
     import openai  # noqa: PLC0415 - heavy
 
     unsent = (() if server.key else ("authorization",)) + (_OPENAI_ONLY if server.base_url != OPENAI_URL else ())

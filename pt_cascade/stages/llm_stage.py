@@ -25,7 +25,7 @@ from pt_cascade.stages.llm_desk import Desk
 from pt_cascade.stages.llm_options import find_option_faults
 from pt_cascade.stages.llm_prompts import Prompt, find_faults
 from pt_cascade.stages.llm_server import OPENAI_KEY, Server, connect, read_key
-from pt_cascade.stages.reranker import Reranker
+from pt_cascade.stages.reranker import Reranker, require
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -126,6 +126,7 @@ class LlmJudge(Reranker, Generic[T]):
         asked = next((case.instruction for case in cases if case.instruction), "")
         if problems := list(find_faults(self.prompt, self.how, asked)):
             raise PipelineError("llm_judge cannot pass on the column instruction", problems)
+        require("openai", why="llm_judge")
         desk = drive(lambda: self._ask(cases, len(results)))
         if np.isnan(desk.scores).any():
             place = np.empty(len(results), np.int64)
