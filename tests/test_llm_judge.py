@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import re
@@ -140,7 +141,7 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
         "timeout is 0, expected seconds, more than 0",
         "on_error is 'skip', expected one of raise, keep",
         "prices is (-1, 2), expected US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)",
-        "model is empty, expected its name on the server",
+        "model is '', expected its name on the server",
         "base_url is not like http://localhost:8000/v1, without password, query or fragment (not shown: it may hold a key)",
         "api_key_env is not the name of an environment variable (it is not shown: it may be a key)",
         "request has stream, which are set here",
@@ -374,6 +375,26 @@ def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
     with pytest.warns(CascadeWarning, match=said):
         out = judge(server, how="yes_no").transform(results(["a", "b"]))
     assert out[["score", "llm_bare", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
+
+
+FORMS = {
+    "older": {"tokens": ["Yes"], "token_logprobs": [-0.25], "top_logprobs": [{"Yes": -0.25, "No": -1.5}]},
+    "older, raw": {
+        "tokens": ["\u2581Yes", "</s>"],
+        "token_logprobs": [-0.25, 0.0],
+        "top_logprobs": [{"\u2581No": -1.5, "\u2581Yes": -0.25}, None],
+    },
+    "raw": {"content": [{"token": "\u0120Yes", "logprob": -0.25, "top_logprobs": [{"token": "\u0120No", "logprob": -1.5}]}]},
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_log_probabilities_are_read_in_older_forms_and_as_raw_tokens(server: ScriptedServer, case: str) -> None:
+    """By hand: -0.25 + 1.5, whatever the form; none of these counts as an answer without them, nor as repaired."""
+    body = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "length", "logprobs": FORMS[case]}]}
+    server.do(lambda _: Reply(body=json.dumps(body).encode()))
+    out = judge(server, how="yes_no", max_tokens=1, on_error="raise").transform(results(["a"]))
+    assert out.loc[0, ["score", "llm_bare", "llm_repaired", "llm_overlong"]].tolist() == [1.25, 0, 0, 0]
 
 
 @given(st.integers(0, 200), st.integers(2, 30), st.data())

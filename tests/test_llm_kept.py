@@ -86,6 +86,15 @@ def test_a_malformed_answer_that_was_read_is_kept(server: ScriptedServer, tmp_pa
     assert kept.store().count() == 6
 
 
+def test_a_yes_with_its_log_odds_is_kept_though_it_was_cut_off(server: ScriptedServer, tmp_path: Path) -> None:
+    """With max_tokens=1 every answer ends by its length: none is asked for again."""
+    kept = cached(judge(server, how="yes_no", max_tokens=1), tmp_path / "s")
+    server.do(lambda _: chat("Yes", finish="length", places=[{"Yes": -0.5, "No": -1.0}]))
+    for _ in range(2):
+        assert kept.transform(frame())["score"].tolist() == [0.5] * 6
+    assert (kept.store().count(), len(server.calls)) == (6, 6)
+
+
 def test_the_accounts_say_what_was_asked_in_this_call(server: ScriptedServer, tmp_path: Path) -> None:
     """Golden by hand, in micro-batches of 2: all of it, summed; then what is new; then 0 of everything, with the same types."""
     kept, results = cached(judge(server), tmp_path / "s", batch_size=2), frame()

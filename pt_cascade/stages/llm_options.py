@@ -6,14 +6,13 @@ import json
 import math
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _OURS = frozenset({"messages", "model", "n", "stream"})
-_COUNTS = (("max_words", 1), ("max_tokens", 1), ("concurrency", 1), ("retries", 0))
-_TEXTS = (("model", 1, "its name on the server"), ("instruction", 0, "a text, perhaps empty"), ("text_field", 1, "a column's name"))
 ON_ERROR = ("raise", "keep")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _HOST = r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
@@ -28,25 +27,9 @@ _SECRET = re.compile(
 
 def find_option_faults(options: Mapping[str, object]) -> Iterator[str]:
     """Say what is wrong with the options that all ways of judging share; nothing that may be a key is repeated."""
-    for name, least in _COUNTS:
-        value = options[name]
-        if type(value) is not int or value < least:
-            yield f"{name} is {value!r}, expected a whole number, {least} or more"
-    prices = options["prices"]
-    wanted = {
-        "timeout": (_is_number(options["timeout"]) and options["timeout"] != 0, "seconds, more than 0"),
-        "seed": (options["seed"] is None or type(options["seed"]) is int, "a whole number, or None"),
-        "on_error": (options["on_error"] in ON_ERROR, f"one of {', '.join(ON_ERROR)}"),
-        "prices": (
-            prices is None or (isinstance(prices, tuple) and len(prices) == 2 and all(map(_is_number, prices))),  # noqa: PLR2004
-            "US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)",
-        ),
-    }
-    yield from (f"{name} is {options[name]!r}, expected {words}" for name, (good, words) in wanted.items() if not good)
-    for name, least, form in _TEXTS:
-        text = options[name]
-        if not isinstance(text, str) or len(text) < least:
-            yield f"{name} is {repr(text) if text or text is None else 'empty'}, expected {form}"
+    for name, (is_good, form) in _FORMS.items():
+        if not is_good(options[name]):
+            yield f"{name} is {options[name]!r}, expected {form}"
     url, variable = options["base_url"], options["api_key_env"]
     found = _URL.fullmatch(url) if isinstance(url, str) else None
     if found is None or (found[1] and int(found[1]) not in _PORTS):
@@ -71,3 +54,23 @@ def _find_request_faults(request: object) -> Iterator[str]:
 def _is_number(value: object) -> bool:
     """Tell whether it is a number, 0 or more, and finite."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+_FORMS: dict[str, tuple[Callable[[object], bool], str]] = {
+    **dict.fromkeys(("max_words", "max_tokens", "concurrency"), (partial(_is_whole, least=1), "a whole number, 1 or more")),
+    "retries": (partial(_is_whole, least=0), "a whole number, 0 or more"),
+    "timeout": (lambda value: _is_number(value) and value != 0, "seconds, more than 0"),
+    "seed": (lambda value: value is None or type(value) is int, "a whole number, or None"),
+    "on_error": (lambda value: value in ON_ERROR, f"one of {', '.join(ON_ERROR)}"),
+    "prices": (
+        lambda value: value is None or (isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))),  # noqa: PLR2004
+        "US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)",
+    ),
+    "model": (lambda value: isinstance(value, str) and value != "", "its name on the server"),
+    "instruction": (lambda value: isinstance(value, str), "a text, perhaps empty"),
+    "text_field": (lambda value: isinstance(value, str) and value != "", "a column's name"),
+}
