@@ -29,11 +29,13 @@ Listed: TypeAlias = "tuple[tuple[str, float], ...]"
 
 SURE = 100.0  # log-odds of a yes that no log-probability comes with, and the limit of those that have one
 _GRADE = re.compile(r"\s*[0-9]+\s*")
+_FIRST_LINE = re.compile(r"\A[^\w\n.,-]{0,9}([0-9]+)[^\w\n]{0,9}\n")
 _DASH = r"\s{0,3}(?:[-\u2013\u2014]|\bto\b|\.\.)\s{0,3}"
 _NUMBER = rf"(?<![^\W_])(?<!\.)(?>-?[0-9]+(?:[.,][0-9]+)*(?:{_DASH}[0-9]+)*)(?![^\W_])"  # atomic: it is read whole, or not at all
 _NAME = "(?:score|grade|rating|relevance)"
-_NAMED_GRADE = re.compile(rf"{_NAME}[^\w-]{{0,20}}({_NUMBER})", re.IGNORECASE)
+_NAMED_GRADE = re.compile(rf"{_NAME}[^\w-]{{0,20}}(?:\b(?:is|of)\b[^\w-]{{1,9}})?({_NUMBER})", re.IGNORECASE)
 _FINAL_GRADE = re.compile(rf"\b(?:final|overall)\W{{1,3}}{_NAMED_GRADE.pattern}", re.IGNORECASE)
+_ANY_NUMBER = re.compile(_NUMBER)
 _SPECIAL = re.compile(r"<[^<>\s]*>")
 _VERDICT = re.compile(r"\W*(?:yes|no)\W*", re.IGNORECASE)
 _LEADING = re.compile(r"\A\W*(yes|no)\b", re.IGNORECASE)
@@ -63,7 +65,7 @@ def take_answer(text: str) -> str | None:
 
 
 def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Reading[float]:
-    """Read a grade: the final or overall score or grade, else what is called a score or grade, else the only number there is.
+    """Read a grade: the final or overall score, else the first line, else what is called a score, else the only number there is.
 
     The scale itself is passed over, as in "score (0-3): 2" and "2/3". Where two numbers of the same standing differ, nothing is
     read, and neither is a range, or a number with a comma, outside the scale, or between two grades. An answer that was cut off
@@ -76,7 +78,8 @@ def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Re
     whole = take_answer(text) or ""
     scale = rf"[(\[]?\b{lowest}{_DASH}{highest}\b[)\]]?|\bbetween {lowest} and {highest}\b|(?:/|\bout of) {{0,3}}{highest}\b"
     said = re.sub(scale, " ", whole, flags=re.IGNORECASE)
-    found = set(_FINAL_GRADE.findall(said) or _NAMED_GRADE.findall(said) or re.findall(_NUMBER, said))
+    ways = (_FINAL_GRADE, _FIRST_LINE, _NAMED_GRADE, _ANY_NUMBER)
+    found = next((numbers for way in ways if (numbers := set(way.findall(said)))), set())
     grades = {_to_number(number) for number in found}
     number, alone = grades.pop() if len(grades) == 1 else math.nan, _GRADE.fullmatch(whole) is not None
     unread = not (lowest <= number <= highest and number.is_integer()) or (cut and not alone)

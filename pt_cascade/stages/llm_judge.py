@@ -62,8 +62,8 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
     **Answers are read by rule**, and what is not in the form asked for is counted. Reasoning is left out in the formats of
     DeepSeek, Qwen, Magistral, gpt-oss, Command A, Granite and others. Of an order the numbers count in the order they stand in,
     each the first time, and what is missing follows in its old order; numbers of lines and numbers in words around the list do
-    not count. Of a grade: the final score or grade, else what is called a score or a grade, else the only number there is, the
-    scale itself passed over. Of a yes or no: the first word, else the last, or the one that is a clause of its own.
+    not count. Of a grade: the final score or grade, else the first line, else what is called a score or a grade, else the only
+    number there is, the scale itself passed over. Of a yes or no: the first word, else the last, or one that is its own clause.
 
     **There is no judgment** where nothing can be read in an answer, where reasoning does not end, or an answer was cut off before
     its end; where the model or a filter refuses; where a call fails after all retries, or the server refuses the prompt; and where

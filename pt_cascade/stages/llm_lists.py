@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DIGITS = 9  # a longer number names no document
 _RANKING = re.compile(r"\s*\[[0-9]+\](?:\s*>\s*\[[0-9]+\])*\s*")
-_ITEM = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-9]+(?![0-9]|\.[0-9])")
+_ITEM = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-9]+(?![0-9A-Za-z]|\.[0-9])")
 _CHAIN = re.compile(r"(?<![0-9])[0-9]{1,9}\]?(?:[ \t>,;=\"'*]{1,9}\[?[0-9]{1,9}\]?)+")
 _BRACKETED = re.compile(r"\[[0-9]|[0-9]\]")
 _LINE = re.compile(r"[^\w\n\[]{0,9}(?:\b(?:rank|position|no)\W{0,3})?([0-9]{1,9})\W{0,3}?[.):\]-]", re.IGNORECASE)
@@ -95,7 +95,7 @@ def _find_numbers(said: str) -> Iterator[int]:
 
 def _is_in_words(said: str, item: re.Match[str]) -> bool:
     """Tell whether a number without brackets stands next to a word, as in "the top 3 documents"."""
-    before, after = said[max(item.start() - 3, 0) : item.start()].rstrip(" \t("), said[item.end() : item.end() + 3].lstrip(" \t")
+    before, after = said[max(item.start() - 3, 0) : item.start()].rstrip(" \t(-"), said[item.end() : item.end() + 3].lstrip(" \t")
     return before[-1:] != "[" and after[:1] != "]" and (before[-1:].isalpha() or after[:1].isalpha())
 
 
