@@ -160,6 +160,33 @@ def scores_below(lowest: Floats, place: Floats, longest: Floats) -> Floats:
     return below
 
 
+def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:
+    """Give what has no score one below all scores of its query, in the order it had; ``scores_below`` says in which steps.
+
+    This is how a document ranks that a stage was asked about and could not score; a query without any score keeps its order.
+
+    Args:
+        query: Shape (n,). The number of each row's query.
+        score: Shape (n,). NaN or -inf where there is none.
+        place: Shape (n,). The order that the rows of a query had.
+
+    Returns:
+        Shape (n,), finite.
+
+    Example:
+        >>> score_below(np.zeros(3, np.int64), np.array([np.nan, 2.0, np.nan]), np.array([2, 1, 0])).tolist()
+        [0.0, 2.0, 1.0]
+    """
+    lost = np.flatnonzero(~np.isfinite(score))
+    lost = lost[np.lexsort((place[lost], query[lost]))]
+    group = pd.Series(query[lost]).groupby(query[lost])
+    lowest = pd.Series(np.where(np.isfinite(score), score, np.nan)).groupby(query).min().reindex(query[lost]).fillna(0.0)
+    below: list[Floats] = [one.to_numpy().astype(np.float64) for one in (lowest, group.cumcount(), group.transform("size"))]
+    made = score.copy()
+    made[lost] = scores_below(*below)
+    return made
+
+
 def _is_ranked(query: Ints, score: Floats) -> bool:
     if len(query) < 2:  # noqa: PLR2004 - one row is in order
         return True

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 _LONG = 30.0
 
@@ -46,19 +47,36 @@ def chat(
     text: str | None,
     *,
     finish: str = "stop",
-    usage: tuple[int, int] | None = (10, 2),
+    usage: tuple[int, int] | None = (1000, 2),
     places: Any = None,
     refusal: str | None = None,
+    message: dict[str, Any] | None = None,
 ) -> Reply:
-    """An answer in OpenAI's form."""
+    """An answer in OpenAI's form; ``message`` has further fields of it."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, "refusal": refusal}}
     if places is not None:
         listed = [[{"token": token, "logprob": value} for token, value in place.items()] for place in places]
         choice["logprobs"] = {"content": [{**place[0], "top_logprobs": place} for place in listed]}
+    choice["message"].update(message or {})
     body: dict[str, Any] = {"id": "1", "object": "chat.completion", "created": 0, "model": "toy", "choices": [choice]}
     if usage is not None:
         body["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
     return Reply(body=json.dumps(body).encode())
+
+
+def stream(texts: list[str], *, finish: str = "stop", usage: tuple[int, int] | None = (1000, 2)) -> Reply:
+    """The same in OpenAI's form of a stream, a piece a text."""
+    frame = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "toy"}
+    pieces: list[dict[str, Any]] = [
+        {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None} for text in texts
+    ]
+    pieces.append({"index": 0, "delta": {}, "finish_reason": finish})
+    chunks: list[dict[str, Any]] = [{**frame, "choices": [piece]} for piece in pieces]
+    if usage is not None:
+        counted = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
+        chunks.append({**frame, "choices": [], "usage": counted})
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    return Reply(body=body.encode(), headers={"Content-Type": "text/event-stream"})
 
 
 def failure(status: int, words: str = "not now", **headers: str) -> Reply:
@@ -171,13 +189,14 @@ class ScriptedServer:
 
 @contextmanager
 def scripted() -> Iterator[ScriptedServer]:
-    """Run a scripted server."""
+    """Run a scripted server; meanwhile the openai package pauses for a millisecond before it tries again."""
     server = ScriptedServer()
     server.http.handle_error = lambda *_: None  # a client that went away is no news
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield server
+        with mock.patch.multiple("openai._base_client", INITIAL_RETRY_DELAY=1e-3, MAX_RETRY_DELAY=1e-3):
+            yield server
     finally:
         server.session.over.set()
         server.http.shutdown()

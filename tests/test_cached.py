@@ -24,6 +24,7 @@ from toys import Broken, ToyRetriever, topics, toss
 from pt_cascade import Cascade
 from pt_cascade.cascade.fingerprints import describe, fingerprint
 from pt_cascade.errors import FrameError, PipelineError, StageError, StoreError
+from pt_cascade.ranking import score_below
 from pt_cascade.stages.cached import Cached, Depends, cached
 from pt_cascade.stages.reranker import Reranker
 from pt_cascade.stages.store import ScoreStore
@@ -63,12 +64,13 @@ class Lister(Reranker):
 
 @dataclass(frozen=True)
 class Failing(Reranker):
-    """A stage that cannot score some texts: then it gives the whole query its old order, and says so."""
+    """A stage that cannot score some texts: it ranks them below the rest, and says so."""
 
     fails: set[str] = field(default_factory=set, compare=False)
     log: Log = field(default_factory=Log, compare=False)
     stage_name: ClassVar[str] = "failing"
     failed_column: ClassVar[str] = "llm_failed"
+    on_error: ClassVar[str] = "keep"
 
     def score(self, results: pd.DataFrame) -> np.ndarray:
         """Score by length."""
@@ -76,10 +78,10 @@ class Failing(Reranker):
         return results["text"].str.len().to_numpy(np.float64)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Score, then let the queries with such a text fall back."""
+        """Score, then put such texts below."""
         out = super().transform(inp).assign(calls=len(inp))
-        failed = out["text"].isin(self.fails).groupby(out["qid"]).transform("any")
-        score = out["score"].where(~failed, 100.0 - inp["rank"])
+        failed, query = out["text"].isin(self.fails), pd.factorize(out["qid"])[0]
+        score = score_below(query, out["score"].where(~failed).to_numpy(), inp["rank"].to_numpy())
         return pt.model.add_ranks(out.assign(score=score, llm_failed=failed.astype(bool)))
 
 
@@ -427,30 +429,33 @@ def test_a_shorter_or_reordered_list_is_another_list(tmp_path: Path) -> None:
 
 
 def test_what_failed_is_given_but_not_kept(tmp_path: Path) -> None:
-    """A failed query stands as the stage gave it, marked; others are kept; the next call asks for the failed one again."""
+    """A failed document ranks below the rest, marked; the others are kept; the next call asks for the failed one again."""
     inner = Failing({"bad"})
     kept = cached(inner, tmp_path / "s")
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "bad"), ("2", "r", "a", "x"), ("2", "r", "b", "longer"))
     out = kept.transform(results)
     assert_frame_equal(out[["score", "rank", "llm_failed"]], inner.transform(results)[["score", "rank", "llm_failed"]])
+    assert out["score"].tolist() == [1.0, 0.0, 1.0, 6.0]
     assert "calls" not in out
-    assert kept.store().count() == 2
+    assert kept.store().count() == 3
     inner.fails.clear()
     out = kept.transform(results)
-    assert inner.log.calls[-1] == [("1", "a"), ("1", "b")]
+    assert inner.log.calls[-1] == [("1", "b")]
     assert (out["score"].tolist(), out["llm_failed"].any()) == ([1.0, 3.0, 1.0, 6.0], False)
     same(kept.transform(results), inner.transform(results).drop(columns="calls"))
 
 
-def test_a_query_of_which_a_part_failed_keeps_its_order(tmp_path: Path) -> None:
-    """Some of its scores were kept, the rest failed: no scale holds for both, so the query keeps its order, by 1/rank, marked."""
-    inner = Failing({"bad"})
-    kept = cached(inner, tmp_path / "s")
-    kept.transform(frame(("1", "q", "a", "long enough")))
-    out = kept.transform(frame(("1", "q", "b", "bad"), ("1", "q", "a", "long enough"), ("2", "q", "a", "long enough")))
-    assert out["rank"].tolist() == [0, 1, 0]
-    assert out["score"].tolist() == [1.0, 0.5, 11.0]
-    assert out["llm_failed"].tolist() == [True, True, False]
+@pytest.mark.parametrize("batch_size", [1, 2, 9])
+def test_what_failed_ranks_below_all_of_its_query(tmp_path: Path, batch_size: int) -> None:
+    """Also below what was kept before, or is asked for in another micro-batch: as the stage itself has it, in the order it had."""
+    inner = Failing({"bad", "worse"})
+    kept = cached(inner, tmp_path / "s", batch_size=batch_size)
+    kept.transform(frame(("1", "q", "a", "x")))
+    results = frame(("1", "q", "b", "bad"), ("1", "q", "a", "x"), ("1", "q", "d", "worse"), ("1", "q", "c", "long enough"))
+    out = kept.transform(results)
+    same(out, inner.transform(results).drop(columns="calls"))
+    assert out["score"].tolist() == [0.0, 1.0, -1.0, 11.0]
+    assert out["llm_failed"].tolist() == [True, False, True, False]
 
 
 def test_a_list_that_failed_is_not_kept(tmp_path: Path) -> None:

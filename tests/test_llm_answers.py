@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import time
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from hypothesis import strategies as st
 from llm_servers import chat, scripted
 
 from pt_cascade.errors import CascadeWarning
-from pt_cascade.stages.llm_answers import SURE, read_grade, read_list, read_ranking, read_verdict
+from pt_cascade.stages.llm_answers import SURE, read_grade, read_verdict
 from pt_cascade.stages.llm_judge import llm_judge
+from pt_cascade.stages.llm_lists import read_list, read_ranking
+from pt_cascade.stages.llm_reasoning import strip_reasoning
 from pt_cascade.trec import read_run
 
 BITS = [*"[]0123²٣.\n", " > ", "[1]", "[2]", "[3]", "20", "-1", "2.0", "2.5", "9" * 5000, "\ud800", "<think>", "</think>"]
+BITS += ["[THINK]", "[/THINK]", "analysis", "assistantfinal", "1. ", "documents", "{", "}", '"id": ']
 BITS += ["score: ", "grade", "relevance is ", "/3", "out of 3", "yes", "No", "no.", "not"]
 ANSWERS = st.one_of(st.text(), st.lists(st.sampled_from(BITS), max_size=12).map("".join))
 
@@ -63,12 +67,12 @@ def test_the_stage_itself_makes_the_published_runs(llm_windows: list[dict[str, o
     first = runs["rankllm.bm25-pyserini"]
     with scripted() as server:
         server.do(lambda call: chat(answers[call.prompt.split("Query: ")[1].split()[0]].pop(0)))
-        stage = llm_judge("vicuna", how="listwise", base_url=server.url, api_key_env=None)
-        with pytest.warns(CascadeWarning, match=r"381 answer\(s\) were repaired"):
+        stage = llm_judge("vicuna", how="listwise", base_url=server.url, api_key_env=None, on_error="keep")
+        with pytest.warns(CascadeWarning, match=r"3 document\(s\) or window\(s\) have no .* 378 answer\(s\) were repaired"):
             out = stage.transform(first.assign(query=first["qid"], text=first["docno"]))
     wanted = runs[name].set_index(["qid", "docno"])["rank"]
     assert out.set_index(["qid", "docno"])["rank"].loc[wanted.index].tolist() == wanted.tolist()
-    assert out.drop_duplicates("qid")[["llm_calls", "llm_repaired", "llm_unread"]].sum().tolist() == [387, 381, 3]
+    assert out.drop_duplicates("qid")[["llm_calls", "llm_repaired", "llm_unread"]].sum().tolist() == [387, 378, 3]
 
 
 def test_real_answers_are_repaired_so_often(llm_windows: list[dict[str, object]]) -> None:
@@ -86,8 +90,7 @@ def test_any_answer_is_an_order(text: str, n: int) -> None:
     reading = read_ranking(text, n)
     assert sorted(reading.value) == list(range(n))
     assert reading.faults <= {"malformed", "unread", "partial", "repeated"}
-    said = text.rsplit("</think>", maxsplit=1)[-1].split("<think>", maxsplit=1)[0]
-    words = "".join(letter if letter in "0123456789" else " " for letter in said).split()
+    words = "".join(str(unicodedata.decimal(letter, " ")) for letter in strip_reasoning(text) or "").split()
     slow: list[int] = []
     for word in words:
         place = int(word) - 1 if len(word) < 6 else -1
@@ -129,13 +132,36 @@ def test_each_rule_of_an_order(case: str) -> None:
 
 LISTS = {
     "behind words": ("Here are the 3 documents: [2] > [1] > [3]", False, (1, 0, 2), {"malformed"}),
+    "behind words, partial": ("Here are the 3 documents: [2] > [1]", False, (1, 0, 2), {"malformed", "partial"}),
     "behind words with numbers": ("The top 2 of 3: [3]>[1] > [2]\n(3 first)", False, (2, 0, 1), {"malformed"}),
+    "behind words, without brackets": ("The top 3 documents are 2, 1, 3", False, (1, 0, 2), {"malformed"}),
     "alone": ("[2] > [1] > [3]", False, (1, 0, 2), set()),
-    "not whole": ("Of 3 documents: [2] > [1]", False, (2, 1, 0), {"malformed"}),
     "behind a number, as published": ("1. [3] > [1] > [2]", False, (0, 2, 1), {"malformed", "repeated"}),
-    "cut in a number": ("[3] > [1", True, (2, 0, 1), {"malformed", "partial"}),
-    "cut at a number": ("[3] > 2", True, (2, 0, 1), {"malformed", "partial"}),
-    "cut behind a number": ("[2] > [1]", True, (1, 0, 2), {"partial"}),
+    "a numbered list": ("1. [3]\n2. [1]\n3. [2]", False, (2, 0, 1), {"malformed"}),
+    "a numbered list of two": ("1. [3]\n2. [1]", False, (2, 0, 1), {"malformed", "partial"}),
+    "a numbered list with words": (
+        "Ranking:\n\n1) Document 3: 2 reasons\n2) Document 1",
+        False,
+        (2, 0, 1),
+        {"malformed", "partial"},
+    ),
+    "a numbered list in bold": ("**1.** [3]\n**2.** [2]\n**3.** [1]", False, (2, 1, 0), {"malformed"}),
+    "ordinals": ("1st: [3], 2nd: [1], 3rd: [2]", False, (2, 0, 1), {"malformed"}),
+    "a headline": ("Top-3: [2] > [3] > [1]", False, (1, 2, 0), {"malformed"}),
+    "ranks": ("Rank 1: [3]\nRank 2: [1]", False, (2, 0, 1), {"malformed", "partial"}),
+    "a numbered list of texts": ("1. the flow\n2. the heat\n3. a body", False, (0, 1, 2), {"malformed", "unread"}),
+    "in bold": ("**[2]** > **[1]** > **[3]**", False, (1, 0, 2), {"malformed"}),
+    "with scores": ("[2] (0.93), [1] (0.3), [3] (0.1)", False, (1, 0, 2), {"malformed"}),
+    "by name": ("Document 3 > Document 1 > Document 2", False, (2, 0, 1), {"malformed"}),
+    "JSON": ('```json\n{"ranking": [2, 1, 3]}\n```', False, (1, 0, 2), {"malformed"}),
+    "JSON with scores": ('[{"id": 2, "score": 3}, {"id": "[1]", "score": 3}]', False, (1, 0, 2), {"malformed", "partial"}),
+    "JSON of which nobody knows the sense": ('{"1": 3, "2": 1, "3": 2}', False, (0, 1, 2), {"malformed", "unread"}),
+    "Arabic and wide digits": ("[\u0663] > \uff3b\uff11\uff3d > [2]", False, (2, 0, 1), set()),
+    "no list": ("The 3 documents are all relevant.", False, (2, 0, 1), {"malformed", "unread", "partial"}),
+    "a refusal": ("I cannot rank these 3 documents.", False, (2, 0, 1), {"malformed", "unread", "partial"}),
+    "cut in a number": ("[3] > [1", True, (2, 0, 1), {"malformed", "unread", "partial", "overlong"}),
+    "cut at a number": ("[3] > 2", True, (2, 0, 1), {"malformed", "unread", "partial", "overlong"}),
+    "cut behind the list": ("[2] > [1] > [3]\n\nThe first", True, (1, 0, 2), {"malformed", "overlong"}),
     "not cut": ("[3] > [2", False, (2, 1, 0), {"malformed", "partial"}),
 }
 
@@ -148,12 +174,27 @@ def test_numbers_around_a_list_are_not_the_list(case: str) -> None:
     assert (reading.value, reading.faults) == (value, faults)
 
 
-def test_no_published_answer_is_read_otherwise(llm_windows: list[dict[str, object]]) -> None:
-    """Golden: all 1,161 give the published order by the stage's own rule too, and the same faults."""
+def test_no_published_answer_is_ordered_otherwise(llm_windows: list[dict[str, object]]) -> None:
+    """Golden: all 1,161 give the published order by the stage's own rule too; 383 of them, such as this one, name one number only.
+
+    "20 passages are provided." is what Vicuna 13B mostly said; RankLLM puts the 20th document on top, and so does the rule, but it
+    is unread.
+    """
     assert len(llm_windows) == 1161
+    unread = Counter()
     for row in llm_windows:
         n = row["end"] - row["start"]
-        assert read_list(row["response"], n) == read_ranking(row["response"], n)
+        published, ours = read_ranking(row["response"], n), read_list(row["response"], n)
+        assert ours.value == published.value
+        assert ours.faults - published.faults <= {"unread"}
+        unread["unread" in ours.faults, row["run"].split(".")[2]] += 1
+    assert unread == {
+        (False, "rankvicuna-ckpt800"): 387,
+        (False, "vicuna7b-zs"): 384,
+        (True, "vicuna7b-zs"): 3,
+        (False, "vicuna13b-zs"): 3,
+        (True, "vicuna13b-zs"): 384,
+    }
 
 
 @given(ANSWERS, st.integers(1, 25), st.booleans())
@@ -171,6 +212,10 @@ LONG = {
     "spaces": "score" + " " * 400_000 + "x",
     "brackets": "[1] > " * 100_000,
     "finals": "final score " * 50_000,
+    "clauses": ", yes, no, Yes or" * 30_000,
+    "lines": "1. [2]\n" * 50_000,
+    "marks": "<think>" * 30_000 + "<|channel|>" * 30_000 + "assistant " * 30_000,
+    "analysis": " " * 100_000 + "analysis",
 }
 
 
@@ -185,13 +230,12 @@ def test_a_long_answer_is_read_in_a_time_that_grows_with_its_length(case: str) -
 
 @given(ANSWERS, st.integers(0, 3), st.integers(1, 9))
 def test_any_answer_is_a_grade_of_the_scale(text: str, lowest: int, more: int) -> None:
-    """Never outside; unread means the lowest; in the form asked for means that the number stands there, and no other."""
+    """Never outside; unread is no number; in the form asked for means that the number stands there, and no other."""
     reading = read_grade(text, lowest, lowest + more)
-    assert lowest <= reading.value <= lowest + more
-    if "unread" in reading.faults:
-        assert reading.value == lowest
+    assert math.isnan(reading.value) == ("unread" in reading.faults)
+    assert math.isnan(reading.value) or (lowest <= reading.value <= lowest + more and reading.value.is_integer())
     if not reading.faults:
-        assert int(text.rsplit("</think>", maxsplit=1)[-1].split("<think>", maxsplit=1)[0]) == reading.value
+        assert int(strip_reasoning(text) or "") == reading.value
 
 
 @given(
@@ -210,27 +254,38 @@ GRADES = {
     "the one that is called final": ("score: 1? No. Final score: 2", 2, {"malformed"}),
     "the only number": ("I would say 2.", 2, {"malformed"}),
     "whole": ("2.0", 2, {"malformed"}),
-    "between two": ("2.5", 0, {"malformed", "unread"}),
-    "outside": ("7", 0, {"malformed", "unread"}),
-    "below": ("score: -2", 0, {"malformed", "unread"}),
+    "between two": ("2.5", None, {"malformed", "unread"}),
+    "outside": ("7", None, {"malformed", "unread"}),
+    "below": ("score: -2", None, {"malformed", "unread"}),
     "the scale in brackets": ("Relevance score (0-3): 2", 2, {"malformed"}),
     "the scale with a dash": ("Grade (0\u20133): 3", 3, {"malformed"}),
     "the scale in words": ("On a relevance scale of 0 to 3: 2", 2, {"malformed"}),
     "the scale behind": ("Score: 2 (scale 0 - 3)", 2, {"malformed"}),
     "between": ("a score between 0 and 3: 1", 1, {"malformed"}),
-    "the scale alone": ("Score (0-3):", 0, {"malformed", "unread"}),
-    "a range": ("relevance: 2-3", 0, {"malformed", "unread"}),
-    "a range in words": ("1 to 2", 0, {"malformed", "unread"}),
-    "a comma": ("score: 1,5", 0, {"malformed", "unread"}),
-    "a float": ("score: 1e0", 0, {"malformed", "unread"}),
-    "half a number": ("score: .5", 0, {"malformed", "unread"}),
-    "scores that differ": ("Score: 2\nTrustworthiness score: 3", 0, {"malformed", "unread"}),
+    "the scale alone": ("Score (0-3):", None, {"malformed", "unread"}),
+    "a range": ("relevance: 2-3", None, {"malformed", "unread"}),
+    "a range in words": ("1 to 2", None, {"malformed", "unread"}),
+    "a comma": ("score: 1,5", None, {"malformed", "unread"}),
+    "a float": ("score: 1e0", None, {"malformed", "unread"}),
+    "half a number": ("score: .5", None, {"malformed", "unread"}),
+    "scores that differ": ("Score: 2\nTrustworthiness score: 3", None, {"malformed", "unread"}),
     "scores that agree": ("Score: 2\nTrustworthiness score: 2.0", 2, {"malformed"}),
     "final goes before": ("##final score: 2\nRelevance: 0 means irrelevant", 2, {"malformed"}),
-    "finals that differ": ("final score: 2, overall grade: 3", 0, {"malformed", "unread"}),
-    "two numbers": ("1 or 2", 0, {"malformed", "unread"}),
-    "none": ("relevant", 0, {"malformed", "unread"}),
+    "finals that differ": ("final score: 2, overall grade: 3", None, {"malformed", "unread"}),
+    "two numbers": ("1 or 2", None, {"malformed", "unread"}),
+    "none": ("relevant", None, {"malformed", "unread"}),
     "after a thought": ("<think>3? 2?</think>1", 1, set()),
+    "in a thought": ("<think>3? 2?", None, {"malformed", "unread"}),
+    "in bold": ("**Score: 2**", 2, {"malformed"}),
+    "the first line": ("2\n\nThe document has 3 parts, of 1998.", 2, {"malformed"}),
+    "the first line, in bold": ("**2**\nscore: 1 would be too low", 2, {"malformed"}),
+    "in a sentence": ("The relevance grade is 2. It is of 1998.", 2, {"malformed"}),
+    "a bold number": ("Score: **2**", 2, {"malformed"}),
+    "JSON": ('```json\n{"score": 2, "confidence": 0.9}\n```', 2, {"malformed"}),
+    "in a box": (r"\boxed{2}", 2, {"malformed"}),
+    "Arabic": ("\u0662", 2, set()),
+    "wide": ("Score\uff1a\uff12", 2, {"malformed"}),
+    "a refusal": ("I cannot grade this.", None, {"malformed", "unread"}),
 }
 
 
@@ -239,7 +294,17 @@ def test_each_rule_of_a_grade(case: str) -> None:
     """By hand: nothing is guessed from several numbers, and none is bent to fit the scale."""
     text, value, faults = GRADES[case]
     reading = read_grade(text, 0, 3)
-    assert (reading.value, reading.faults) == (value, faults)
+    assert (None if math.isnan(reading.value) else reading.value, reading.faults) == (value, faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("2", 2.0), ("I say: 2", None), ("Score: 2\nReason: it", None), ("The scale is 0 to 3, so 3", None)]
+)
+def test_a_grade_that_was_cut_off_counts_only_alone(text: str, value: float | None) -> None:
+    """Behind words it may be half a number, or not the last one."""
+    reading = read_grade(text, 0, 3, cut=True)
+    assert (None if math.isnan(reading.value) else reading.value) == value
+    assert "overlong" in reading.faults
 
 
 TOKENS = st.sampled_from(["Yes", " yes", "No", "NO", "The", "", "</think>"])
@@ -247,12 +312,16 @@ ODDS = st.floats(allow_nan=False, allow_infinity=False)
 PLACES = st.lists(st.lists(st.tuples(TOKENS, ODDS), max_size=4).map(tuple), max_size=4)
 
 
-@given(ANSWERS, PLACES)
-def test_any_answer_has_finite_log_odds(text: str, places: list[tuple[tuple[str, float], ...]]) -> None:
-    """Whatever the text and the log-probabilities, and within the limits."""
-    reading = read_verdict(text, places)
-    assert -SURE <= reading.value <= SURE
-    assert not math.isnan(reading.value)
+@given(ANSWERS, PLACES, st.booleans())
+def test_any_answer_has_finite_log_odds_or_none(
+    text: str,
+    places: list[tuple[tuple[str, float], ...]],
+    cut: bool,  # noqa: FBT001 - hypothesis gives it
+) -> None:
+    """Whatever the text and the log-probabilities: within the limits, or unread."""
+    reading = read_verdict(text, places, cut=cut)
+    assert math.isnan(reading.value) == ("unread" in reading.faults)
+    assert math.isnan(reading.value) or -SURE <= reading.value <= SURE
 
 
 @given(st.floats(-30, 0), st.floats(-30, 0))
@@ -264,22 +333,43 @@ def test_log_odds_are_those_of_the_two_probabilities(yes: float, no: float) -> N
     assert read_verdict("Yes", [(("Yes", no), ("No", yes))]).value == pytest.approx(-value)
 
 
+LEFT = math.log(0.25)
 VERDICTS = {
     "a bare yes": ("Yes", [], SURE, {"bare"}),
     "a bare no": (" no.", [], -SURE, {"bare"}),
-    "the first of both": ("No, yes", [], -SURE, {"malformed", "bare"}),
-    "neither": ("Perhaps", [], -SURE, {"malformed", "unread", "bare"}),
-    "another word": ("Nothing, yesterday", [], -SURE, {"malformed", "unread", "bare"}),
-    "spellings add up": ("Yes", [[("Yes", math.log(0.25)), (" yes", math.log(0.25)), ("No", math.log(0.125))]], math.log(4), set()),
+    "in bold": ("**Yes**", [], SURE, {"bare"}),
+    "the first word": ("No, yes", [], -SURE, {"malformed", "bare"}),
+    "the last word": ("The answer is yes.", [], SURE, {"malformed", "bare"}),
+    "named": ("Answer: No\nThe document is about yeast.", [], -SURE, {"malformed", "bare"}),
+    "a clause": ("Based on the text, yes, it is.", [], SURE, {"malformed", "bare"}),
+    "JSON": ('{"answer": "Yes", "reason": "there is no doubt"}', [], SURE, {"malformed", "bare"}),
+    "both, each its own clause": ("Maybe: yes. Or: no.", [], None, {"malformed", "unread"}),
+    "the question again": ("Yes or No: No", [], -SURE, {"malformed", "bare"}),
+    "no as another word": ("There is no information on it in the text", [], None, {"malformed", "unread"}),
+    "a refusal": ("I'm sorry, but there is no way to say that here", [], None, {"malformed", "unread"}),
+    "neither": ("Perhaps", [], None, {"malformed", "unread"}),
+    "another word": ("Nothing, yesterday", [], None, {"malformed", "unread"}),
+    "spellings add up": ("Yes", [[("Yes", LEFT), (" yes", LEFT), ("No", math.log(0.125))]], math.log(4), set()),
+    "tokens of SentencePiece": ("Yes", [[("\u2581Yes", LEFT), ("\u2581No", math.log(0.125))]], math.log(2), set()),
+    "tokens of byte-level BPE": ("Yes", [[("\u010a", 0.0)], [("\u0120Yes", LEFT), ("No", math.log(0.125))]], math.log(2), set()),
     "not listed": ("Yes", [[("Yes", -0.5), ("The", -3.0), ("A", -4.0)]], 3.5, set()),
-    "the first place where it stands": (
+    "the place where it stands": (
         "It is no",
         [[("It", -0.1), ("Yes", -2.0)], [(" is", -0.1)], [(" no", -0.5), (" yes", -1.5)]],
         -1.0,
         {"malformed"},
     ),
+    "the same, raw": (
+        "It is no",
+        [[("\u2581It", -0.1), ("\u2581Yes", -2.0)], [("\u2581is", -0.1)], [("\u2581no", -0.5), ("\u2581yes", -1.5)]],
+        -1.0,
+        {"malformed"},
+    ),
+    "behind a mark": ("**Yes**", [[("**", 0.0)], [("Yes", -0.5), ("No", -1.0)], [("**", 0.0)]], 0.5, set()),
     "else where it might": ("It is", [[("It", -0.1), ("Yes", -2.0), ("No", -5.0)], [(" is", -0.1)]], 3.0, {"malformed"}),
+    "not where it could not": ("It is", [[("It", -0.1)], [(" is", -0.1), (" no", -3.0)]], None, {"malformed", "unread"}),
     "after a thought": ("<think>no</think>Yes", [[("no", -0.1)], [("</think>", 0.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
+    "a thought without end": ("<think>Yes", [[("<think>", 0.0)], [("Yes", -0.5), ("No", -1.0)]], None, {"malformed", "unread"}),
     "a stripped thought": ("Yes", [[("Hm", -0.1)], [(" no", -0.1), (" yes", -4.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
     "a thought whose end is stripped": ("Yes", [[(" no", -0.1)], [("</think>", 0.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
     "the end of the answer": ("Yes", [[("Yes", -0.5), ("No", -1.0)], [("<|im_end|>", 0.0)], [("", 0.0)]], 0.5, set()),
@@ -287,7 +377,7 @@ VERDICTS = {
     "half of the tokens": ("No, I think", [[("No", -0.1), ("Yes", -4.0)], [(",", -0.1)]], -SURE, {"malformed", "bare"}),
     "only a yes": ("Yes", [[("Yes", math.log(0.75))]], math.log(3), set()),
     "only a no": ("No", [[("No", math.log(0.75))]], -math.log(3), set()),
-    "only spellings of yes": ("Yes", [[("Yes", math.log(0.5)), ("yes", math.log(0.25))]], math.log(3), set()),
+    "only spellings of yes": ("Yes", [[("Yes", math.log(0.5)), ("yes", LEFT)]], math.log(3), set()),
     "little left beside a list": ("Yes", [[("Yes", math.log(0.5)), ("The", math.log(0.49))]], math.log(50), set()),
     "nothing left": ("No", [[("No", 0.0)]], -SURE, set()),
     "a limit": ("Yes", [[("Yes", 0.0), ("No", -9999.0)]], SURE, set()),
@@ -299,5 +389,52 @@ def test_each_rule_of_a_verdict(case: str) -> None:
     """By hand: where it is read, what counts as yes, and what is said about it."""
     text, places, value, faults = VERDICTS[case]
     reading = read_verdict(text, [tuple(place) for place in places])
-    assert reading.value == pytest.approx(value)
+    assert reading.value == pytest.approx(math.nan if value is None else value, nan_ok=True)
     assert reading.faults == faults
+
+
+def test_a_verdict_that_was_cut_off_counts_by_its_log_probabilities_or_alone() -> None:
+    """With max_tokens=1 every answer is cut off: log-odds are no less sure for that; a word in prose is not the last one."""
+    assert read_verdict("Yes", [(("Yes", -0.5), ("No", -1.0))], cut=True) == read_verdict("Yes", [(("Yes", -0.5), ("No", -1.0))])
+    assert (read_verdict("No", cut=True).value, read_verdict("No", cut=True).faults) == (-SURE, {"bare", "overlong"})
+    assert read_verdict("Let me see: no", cut=True).faults == {"malformed", "unread", "overlong"}
+
+
+REASONING = {
+    "DeepSeek, Qwen": "<think>1? No, 3.</think>\n\n{}",
+    "its start in the prompt": "1? No, 3.</think>\n{}",
+    "thinking": "<thinking>1? 3.</thinking>\n{}",
+    "Seed-OSS": "<seed:think>1? 3.</seed:think>{}",
+    "Magistral": "[THINK]1? 3.[/THINK]{}",
+    "Command A": "<|START_THINKING|>1? 3.<|END_THINKING|><|START_RESPONSE|>{}<|END_RESPONSE|>",
+    "gpt-oss": "<|channel|>analysis<|message|>1? 3.<|end|><|start|>assistant<|channel|>final<|message|>{}<|return|>",
+    "gpt-oss, its marks stripped": "analysis1? We need 3.assistantfinal{}",
+    "gpt-oss, with comments": "analysisWe need 3.assistantcommentary1?assistantfinal{}",
+    "Kimi": "\u25c1think\u25b71? 3.\u25c1/think\u25b7{}",
+    "OpenThinker": "<|begin_of_thought|>1? 3.<|end_of_thought|><|begin_of_solution|>{}<|end_of_solution|>",
+    "GLM": "<think>1? 3.</think><answer><|begin_of_box|>{}<|end_of_box|></answer>",
+    "Granite": "Here is my thought process: 1? 3. Here is my response: {}",
+    "Apriel": "Here are my reasoning steps: 1? 3.\n[BEGIN FINAL RESPONSE]{}[END FINAL RESPONSE]",
+    "Gemma": "<|channel>thought\n1? 3.<channel|>{}",
+}
+
+
+@pytest.mark.parametrize("case", REASONING)
+def test_reasoning_is_no_answer(case: str) -> None:
+    """The formats of the models that write it, as their documentation and templates have them: only what follows is read."""
+    form = REASONING[case]
+    assert read_grade(form.format(2), 0, 3).value == 2
+    assert read_verdict(form.format("No")).value == -SURE
+    assert read_list(form.format("[2] > [1] > [3]"), 3).value == (1, 0, 2)
+    assert read_list(form.format("[2] > [1] > [3]"), 3).faults == frozenset()
+
+
+@pytest.mark.parametrize("case", [case for case in REASONING if case not in ("its start in the prompt", "Apriel")])
+def test_reasoning_without_an_end_is_unread(case: str) -> None:
+    """Cut in the middle of it, also where no finish reason says so: no number of it counts."""
+    form = REASONING[case]
+    text = form[: form.index("3.") + 1]
+    assert math.isnan(read_grade(text, 0, 3).value)
+    assert math.isnan(read_verdict(text + ": yes").value)
+    assert "unread" in read_list(text + " > [2] > [1]", 3).faults
+    assert read_list(text + " > [2] > [1]", 3).value == (0, 1, 2)

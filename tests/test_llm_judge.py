@@ -17,10 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llm_servers import Call, Reply, ScriptedServer, chat, scripted
-from pt_cascade.execution.habits import Habit, observe
+from openai.types.chat import ChatCompletion
 from toys import ToyReranker, ToyRetriever, topics
 
 from pt_cascade import Cascade, run
+from pt_cascade.analysis.tie_rules import EVERY_RULE, TieRule, narrow_rules
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import look_up
@@ -28,11 +29,12 @@ from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, PipelineError, SweepError
 from pt_cascade.stages.llm_accounts import ACCOUNTS
 from pt_cascade.stages.llm_cases import read_cases
+from pt_cascade.stages.llm_failures import CallError
 from pt_cascade.stages.llm_judge import llm_judge
 from pt_cascade.stages.llm_messages import read_answer
 from pt_cascade.stages.llm_prompts import Prompt, cut_text, find_faults, load_prompt, number_documents
 from pt_cascade.stages.llm_stage import LlmJudge
-from pt_cascade.stages.llm_windows import slide
+from pt_cascade.stages.llm_ways import slide
 
 WAYS = ("graded", "yes_no", "listwise")
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -46,8 +48,9 @@ def server() -> Iterator[ScriptedServer]:
 
 
 def judge(server: ScriptedServer | None = None, **options: object) -> LlmJudge:
-    """A stage that asks the server, without a key."""
-    return llm_judge("toy", **{"base_url": server.url if server else NOWHERE, "api_key_env": None, **options})
+    """A stage that asks the server, without a key, and goes on where there is no judgment."""
+    given = {"base_url": server.url if server else NOWHERE, "api_key_env": None, "on_error": "keep", **options}
+    return llm_judge("toy", **given)
 
 
 def results(texts: list[str], ranks: list[int] | None = None, query: str = "heat flow", qid: str = "q") -> pd.DataFrame:
@@ -123,6 +126,7 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
             retries=-1,
             timeout=0,
             prices=(-1, 2),
+            on_error="skip",
             request={"stream": True},
         )
     assert error.value.what == "llm_judge cannot be made"
@@ -135,10 +139,11 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
         "concurrency is 0, expected a whole number, 1 or more",
         "retries is -1, expected a whole number, 0 or more",
         "timeout is 0, expected seconds, more than 0",
-        "model is empty, expected its name on the server",
+        "on_error is 'skip', expected one of raise, keep",
+        "prices is (-1, 2), expected US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)",
+        "model is '', expected its name on the server",
         "base_url is not like http://localhost:8000/v1, without password, query or fragment (not shown: it may hold a key)",
         "api_key_env is not the name of an environment variable (it is not shown: it may be a key)",
-        "prices is (-1, 2), expected US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)",
         "request has stream, which are set here",
         "scale is (3, 0), expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)",
     )
@@ -185,6 +190,7 @@ def test_types_are_looked_at_all_at_once() -> None:
         "base_url": 5,
         "api_key_env": 5,
         "prices": 5,
+        "on_error": 5,
         "prompt": 5,
         "scale": 3,
     }
@@ -323,8 +329,8 @@ def test_replay_is_told_how_ties_are_broken(server: ScriptedServer, ranks: list[
     server.do(lambda call: chat(call.prompt.split("Document: ")[1][0]))
     frame = results([f"{grade} {n}" for n, grade in enumerate(grades)], ranks=list(ranks))
     stage = Stage("s", (judge(server),), documents="same")
-    habit = observe(next(walk((stage,), frame)), Habit())
-    assert ("keeps" in habit.rows, "rank" in habit.ties) == (True, True)
+    step = next(walk((stage,), frame))
+    assert TieRule("given", "rank") in narrow_rules(EVERY_RULE, step.given, step.ranked)
 
 
 PARTS = {
@@ -346,9 +352,9 @@ def test_of_an_answer_in_parts_only_text_is_read(server: ScriptedServer, case: s
 
 def test_usage_may_be_whole_floats_and_no_truth_values() -> None:
     """Golden by hand: 12.0 is 12, True is nothing, and neither is 1.5."""
-    for sent, read in ((12.0, 12), (True, None), (1.5, None), (-1, None), ("3", None)):
+    for sent, read in ((12.0, 12), (True, None), (1.5, None), (-1, None), ("3", None), (0, None)):
         body = {"choices": [{"message": {"content": "2"}}], "usage": {"prompt_tokens": sent}}
-        assert read_answer(json.dumps(body)).tokens_in == read
+        assert read_answer(ChatCompletion.construct(**body)).tokens[0] == read
 
 
 def _say(odds: dict[str, float]) -> Reply:
@@ -369,6 +375,26 @@ def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
     with pytest.warns(CascadeWarning, match=said):
         out = judge(server, how="yes_no").transform(results(["a", "b"]))
     assert out[["score", "llm_bare", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
+
+
+FORMS = {
+    "older": {"tokens": ["Yes"], "token_logprobs": [-0.25], "top_logprobs": [{"Yes": -0.25, "No": -1.5}]},
+    "older, raw": {
+        "tokens": ["\u2581Yes", "</s>"],
+        "token_logprobs": [-0.25, 0.0],
+        "top_logprobs": [{"\u2581No": -1.5, "\u2581Yes": -0.25}, None],
+    },
+    "raw": {"content": [{"token": "\u0120Yes", "logprob": -0.25, "top_logprobs": [{"token": "\u0120No", "logprob": -1.5}]}]},
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_log_probabilities_are_read_in_older_forms_and_as_raw_tokens(server: ScriptedServer, case: str) -> None:
+    """By hand: -0.25 + 1.5, whatever the form; none of these counts as an answer without them, nor as repaired."""
+    body = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "length", "logprobs": FORMS[case]}]}
+    server.do(lambda _: Reply(body=json.dumps(body).encode()))
+    out = judge(server, how="yes_no", max_tokens=1, on_error="raise").transform(results(["a"]))
+    assert out.loc[0, ["score", "llm_bare", "llm_repaired", "llm_overlong"]].tolist() == [1.25, 0, 0, 0]
 
 
 @given(st.integers(0, 200), st.integers(2, 30), st.data())
@@ -422,20 +448,10 @@ def test_one_document_needs_no_judge_to_order_it(server: ScriptedServer) -> None
 # accounts
 
 
-FILTERED = Reply(400, b'{"error": {"code": "content_filter"}}')
 REPAIRS = {
     "malformed": ("graded", chat("Grade: 2"), 2.0, {"llm_malformed"}),
-    "unread": ("graded", chat("Who knows"), 0.0, {"llm_malformed", "llm_unread"}),
-    "refused": ("graded", chat(None, refusal="I will not"), 0.0, {"llm_malformed", "llm_unread", "llm_refused"}),
-    "refused in parts": (
-        "graded",
-        chat([{"type": "refusal", "refusal": "no"}]),
-        0.0,
-        {"llm_malformed", "llm_unread", "llm_refused"},
-    ),
-    "filtered": ("graded", chat("", finish="content_filter"), 0.0, {"llm_malformed", "llm_unread", "llm_refused"}),
-    "filtered with 400": ("graded", FILTERED, 0.0, {"llm_malformed", "llm_unread", "llm_refused"}),
     "overlong": ("graded", chat("2", finish="length"), 2.0, {"llm_overlong"}),
+    "overlong, with a cut": ("listwise", chat("[2] > [1] > [", finish="length"), 0.5, {"llm_overlong", "llm_malformed"}),
     "partial": ("listwise", chat("[2]"), 0.5, {"llm_partial"}),
     "repeated": ("listwise", chat("[2] > [2] > [1]"), 0.5, {"llm_repeated"}),
 }
@@ -450,31 +466,31 @@ def test_each_repair_is_counted_and_said(server: ScriptedServer, case: str) -> N
     texts = ["bad"] if how == "graded" else ["bad", "x"]
     frame = pd.concat([results(texts, qid="1"), results(["good", "y"], qid="2")], ignore_index=True)
     with pytest.warns(CascadeWarning, match=r"^llm_judge: 1 answer\(s\) were repaired \(.*; see the columns llm_") as told:
-        out = judge(server, how=how).transform(frame)
+        out = judge(server, how=how, on_error="raise").transform(frame)
     assert all(column.removeprefix("llm_") in str(told[0].message) for column in columns)
     assert out.loc[0, "score"] == score
-    counted = {name for name in ACCOUNTS[5:12] if (out.loc[out["qid"] == "1", name] == 1).all()}
+    counted = {name for name in ACCOUNTS[5:] if (out.loc[out["qid"] == "1", name] == 1).all()}
     assert counted == {"llm_repaired", *columns}
     assert (out.loc[out["qid"] == "2", list(ACCOUNTS[5:])] == 0).all(axis=None)
     assert not out["llm_failed"].any()
 
 
 def test_tokens_and_dollars_are_the_servers_count(server: ScriptedServer) -> None:
-    """Golden by hand: 3 + 2 documents at 10 and 2 tokens, 0.5 and 4 dollars a million; a price of the file counts for both."""
-    server.do(lambda _: chat("1", usage=(10, 2)))
+    """Golden by hand: 3 + 2 documents at 1000 and 2 tokens, 0.5 and 4 dollars a million; a price of the file counts for both."""
+    server.do(lambda _: chat("1", usage=(1000, 2)))
     frame = pd.concat([results(["a", "b", "c"], qid="1"), results(["d", "e"], qid="2")], ignore_index=True)
     out = judge(server, prices=(0.5, 4)).transform(frame)
     assert out["llm_calls"].tolist() == [3, 3, 3, 2, 2]
-    assert out["llm_tokens_in"].tolist() == [30.0] * 3 + [20.0] * 2
+    assert out["llm_tokens_in"].tolist() == [3000.0] * 3 + [2000.0] * 2
     assert out["llm_tokens_out"].tolist() == [6.0] * 3 + [4.0] * 2
-    assert out["llm_usd"].tolist() == pytest.approx([39e-6] * 3 + [26e-6] * 2)
+    assert out["llm_usd"].tolist() == pytest.approx([1524e-6] * 3 + [1016e-6] * 2)
     assert judge(prices="voyage-rerank-2.5").prices == pytest.approx((0.05, 0.05))
     assert judge(server).transform(frame)["llm_usd"].isna().all()
 
 
 def test_the_trace_has_the_accounts(server: ScriptedServer) -> None:
     """A row a stage and query: sums are the server's, stages without accounts have NaN, queries without documents 0."""
-    server.do(lambda _: chat("1", usage=(10, 2)))
+    server.do(lambda _: chat("1", usage=(1000, 2)))
     asked = pd.concat([topics(3), pd.DataFrame({"qid": ["none"], "query": ["nothing"]})])
     pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["qid"] + row["docno"]) >> judge(server, prices=(1, 1)) % 2
     trace = run(pipeline >> ToyReranker(), asked, chunk_size=2).trace
@@ -482,9 +498,9 @@ def test_the_trace_has_the_accounts(server: ScriptedServer) -> None:
     assert list(trace.columns[7:]) == list(ACCOUNTS)
     own = trace[trace["stage"] == "llm_judge"]
     assert own["llm_calls"].tolist() == own["pairs"].tolist() == [3, 3, 3, 0]
-    assert own["llm_usd"].sum() == pytest.approx(len(server.calls) * 12e-6)
+    assert own["llm_usd"].sum() == pytest.approx(len(server.calls) * 1002e-6)
     assert trace.loc[trace["stage"] != "llm_judge", list(ACCOUNTS)].isna().all(axis=None)
-    assert (own["llm_failed"] == 0).all()
+    assert (own["llm_failures"] == 0).all()
 
 
 def test_a_trace_without_such_stages_is_as_before() -> None:
@@ -500,10 +516,10 @@ def test_no_rows_need_no_server(how: str) -> None:
     """An empty frame gives an empty frame with all columns and their types, as PyTerrier's inspection asks."""
     stage = judge(how=how, text_field="body")
     out = stage.transform(pd.DataFrame({"qid": [], "query": [], "docno": [], "body": [], "url": []}, dtype=str))
-    assert list(out.columns) == ["qid", "query", "docno", "body", "url", "score", "rank", "llm_unsure", *ACCOUNTS]
+    assert list(out.columns) == ["qid", "query", "docno", "body", "url", "score", "rank", "llm_failed", *ACCOUNTS]
     assert (out["score"].dtype, out["rank"].dtype, out["llm_calls"].dtype, out["llm_failed"].dtype) == (float, int, int, bool)
     assert pt.inspect.transformer_inputs(stage) == [["qid", "docno", "query", "body"]]
-    assert pt.inspect.transformer_outputs(stage, ["qid", "docno", "query", "body"])[-1] == "llm_failed"
+    assert pt.inspect.transformer_outputs(stage, ["qid", "docno", "query", "body"])[-1] == "llm_failures"
     assert pt.inspect.transformer_apply_attributes(stage, max_words=9) == judge(how=how, text_field="body", max_words=9)
     assert pt.schematic.transformer_schematic(stage)["label"] == "LLM judge"
 
@@ -586,16 +602,18 @@ JSON = st.recursive(
 
 @given(value=JSON, framed=st.booleans())
 def test_any_body_is_an_answer_or_none(value: object, *, framed: bool) -> None:
-    """Whatever JSON a server sends, and what is no JSON: an answer of the right types, or a ValueError that shows it."""
-    body = {"choices": [{"message": {"content": value}, "logprobs": {"content": value}}], "usage": value} if framed else value
+    """Whatever JSON a server sends: an answer of the right types, or an error of the call."""
+    logprobs = {"content": value, "tokens": value, "token_logprobs": value, "top_logprobs": value}
+    choice = {"message": {"content": value, "refusal": value}, "finish_reason": value, "logprobs": logprobs}
+    body = {"choices": [choice], "usage": value} if framed else {"choices": value, "error": value}
     try:
-        answer = read_answer(json.dumps(body))
-    except ValueError:
+        answer = read_answer(ChatCompletion.construct(**body))
+    except CallError:
         assert not framed
         return
     assert isinstance(answer.text, str)
     assert all(isinstance(token, str) and math.isfinite(odds) for place in answer.places for token, odds in place)
-    assert all(count is None or 0 <= count < 2**53 for count in (answer.tokens_in, answer.tokens_out))
+    assert all(count is None or 0 <= count < 2**53 for count in answer.tokens)
 
 
 def test_an_error_of_a_judge_is_one_of_ours(server: ScriptedServer) -> None:

@@ -31,9 +31,9 @@ def server() -> Iterator[ScriptedServer]:
 
 
 def judge(server: ScriptedServer, **options: object) -> LlmJudge:
-    """A stage with prices, that asks once."""
-    options = {"base_url": server.url, "api_key_env": None, "retries": 0, "prices": (1.0, 2.0), "concurrency": 1, **options}
-    return llm_judge("toy", **options)
+    """A stage with prices, that asks once, and goes on where there is no judgment."""
+    given = {"base_url": server.url, "api_key_env": None, "retries": 0, "prices": (1.0, 2.0), "concurrency": 1}
+    return llm_judge("toy", **{**given, "on_error": "keep", **options})
 
 
 def frame(queries: int = 2, docs: int = 3) -> pd.DataFrame:
@@ -47,7 +47,7 @@ BAD = {
     "refused": chat(None, refusal="I will not"),
     "refused in parts": chat([{"type": "refusal", "refusal": "no"}]),
     "filtered": Reply(400, b'{"error": {"code": "content_filter"}}'),
-    "overlong": chat("3", finish="length"),
+    "cut off": chat("I say: 3", finish="length"),
 }
 
 
@@ -57,13 +57,15 @@ def test_what_is_no_answer_is_given_but_not_kept(server: ScriptedServer, tmp_pat
     kept, results = cached(judge(server), tmp_path / "s", batch_size=2), frame()
     server.do(lambda call: BAD[case] if "text 0 1" in call.prompt else chat("2"))
     out = kept.transform(results)
-    assert out["llm_unsure"].tolist() == [False, True, False, False, False, False]
+    assert out["llm_failed"].tolist() == [False, True, False, False, False, False]
+    assert out["score"].tolist() == [2.0, 1.0, 2.0, 2.0, 2.0, 2.0]
+    assert out["rank"].tolist() == [0, 2, 1, 0, 1, 2]
     assert kept.store().count() == 5
     server.do(lambda _: chat("1"))
     out = kept.transform(results)
     assert [call.prompt.split("Document: ")[1].split("\n")[0] for call in server.calls] == ["text 0 1"]
     assert out["score"].tolist() == [2.0, 1.0, 2.0, 2.0, 2.0, 2.0]
-    assert not out["llm_unsure"].any()
+    assert not out["llm_failed"].any()
     assert kept.store().count() == 6
 
 
@@ -72,7 +74,7 @@ def test_a_list_with_a_bad_answer_is_not_kept(server: ScriptedServer, tmp_path: 
     kept = cached(judge(server, how="listwise"), tmp_path / "s")
     server.do(lambda call: chat("sorry" if "query 0" in call.prompt else "[3] > [2] > [1]"))
     out = kept.transform(frame())
-    assert out["llm_unsure"].tolist() == [True] * 3 + [False] * 3
+    assert out["llm_failed"].tolist() == [True] * 3 + [False] * 3
     assert kept.store().count() == 3
 
 
@@ -84,17 +86,26 @@ def test_a_malformed_answer_that_was_read_is_kept(server: ScriptedServer, tmp_pa
     assert kept.store().count() == 6
 
 
+def test_a_yes_with_its_log_odds_is_kept_though_it_was_cut_off(server: ScriptedServer, tmp_path: Path) -> None:
+    """With max_tokens=1 every answer ends by its length: none is asked for again."""
+    kept = cached(judge(server, how="yes_no", max_tokens=1), tmp_path / "s")
+    server.do(lambda _: chat("Yes", finish="length", places=[{"Yes": -0.5, "No": -1.0}]))
+    for _ in range(2):
+        assert kept.transform(frame())["score"].tolist() == [0.5] * 6
+    assert (kept.store().count(), len(server.calls)) == (6, 6)
+
+
 def test_the_accounts_say_what_was_asked_in_this_call(server: ScriptedServer, tmp_path: Path) -> None:
     """Golden by hand, in micro-batches of 2: all of it, summed; then what is new; then 0 of everything, with the same types."""
     kept, results = cached(judge(server), tmp_path / "s", batch_size=2), frame()
-    server.do(lambda _: chat("2", usage=(10, 1)))
+    server.do(lambda _: chat("2", usage=(1000, 1)))
     half, whole, again = (kept.transform(some) for some in (results.head(4), results, results))
     columns = ["llm_calls", "llm_tokens_in", "llm_usd"]
     assert half.drop_duplicates("qid")[columns].to_numpy().tolist() == [
-        [3, 30, pytest.approx(36e-6)],
-        [1, 10, pytest.approx(12e-6)],
+        [3, 3000, pytest.approx(3006e-6)],
+        [1, 1000, pytest.approx(1002e-6)],
     ]
-    assert whole.drop_duplicates("qid")[columns].to_numpy().tolist() == [[0, 0, 0], [2, 20, pytest.approx(24e-6)]]
+    assert whole.drop_duplicates("qid")[columns].to_numpy().tolist() == [[0, 0, 0], [2, 2000, pytest.approx(2004e-6)]]
     assert (again[list(ACCOUNTS)] == 0).all(axis=None)
     alone = judge(server).transform(results)
     assert again[list(ACCOUNTS)].dtypes.tolist() == alone[list(ACCOUNTS)].dtypes.tolist()
@@ -105,22 +116,22 @@ def test_the_accounts_say_what_was_asked_in_this_call(server: ScriptedServer, tm
 def test_tokens_that_nobody_counted_stay_unknown(server: ScriptedServer, tmp_path: Path) -> None:
     """NaN in one micro-batch is NaN in the sum."""
     kept = cached(judge(server), tmp_path / "s", batch_size=1)
-    server.do(lambda call: chat("2", usage=None if call.number == 1 else (10, 1)))
+    server.do(lambda call: chat("2", usage=None if call.number == 1 else (1000, 1)))
     out = kept.transform(frame()).drop_duplicates("qid")
     assert np.isnan(out["llm_usd"].iloc[0])
-    assert out["llm_tokens_in"].iloc[1] == 30
+    assert out["llm_tokens_in"].iloc[1] == 3000
 
 
 def test_the_trace_of_a_kept_judge_is_not_silent(server: ScriptedServer, tmp_path: Path) -> None:
     """In a cascade: the first run has the tokens and dollars of the judge, the second one none."""
     results = frame()
     pipeline = pt.Transformer.from_df(results) % 3 >> cached(judge(server), tmp_path / "s") % 2
-    server.do(lambda _: chat("2", usage=(10, 1)))
-    for spent in (60, 0):
+    server.do(lambda _: chat("2", usage=(1000, 1)))
+    for spent in (6000, 0):
         trace = run(pipeline, results[["qid", "query"]].drop_duplicates()).trace
         own = trace[trace["stage"] == "llm_judge"]
         assert own["llm_tokens_in"].sum() == spent
-        assert own["llm_usd"].sum() == pytest.approx(spent * 1.2e-6)
+        assert own["llm_usd"].sum() == pytest.approx(spent * 1.002e-6)
 
 
 def test_inspection_and_no_rows_show_all_columns(server: ScriptedServer, tmp_path: Path) -> None:
@@ -131,7 +142,13 @@ def test_inspection_and_no_rows_show_all_columns(server: ScriptedServer, tmp_pat
     columns = ["qid", "query", "docno", "text", "rank", "score"]
     assert set(pt.inspect.transformer_outputs(kept, columns)) == set(pt.inspect.transformer_outputs(inner, columns))
     pd.testing.assert_frame_equal(kept.transform(frame().head(0)), inner.transform(frame().head(0)))
-    assert (kept.accounts, kept.unsure_column, server.calls, [*tmp_path.iterdir()]) == (ACCOUNTS, "llm_unsure", [], [])
+    assert (kept.accounts, kept.failed_column, kept.on_error, server.calls, [*tmp_path.iterdir()]) == (
+        ACCOUNTS,
+        "llm_failed",
+        "keep",
+        [],
+        [],
+    )
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), max_size=6), max_size=4))

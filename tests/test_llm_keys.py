@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pandas as pd
 import pytest
@@ -15,8 +16,7 @@ from llm_servers import Call, Reply, ScriptedServer, chat, failure, scripted
 
 from pt_cascade.errors import CascadeError, MissingError, PipelineError, StageError
 from pt_cascade.stages.llm_judge import llm_judge
-from pt_cascade.stages.llm_keys import OPENAI_URL, find_name_faults, find_request_faults, find_url_faults, read_key
-from pt_cascade.stages.llm_server import Server, connect
+from pt_cascade.stages.llm_server import OPENAI_URL, Server, connect, read_key
 from pt_cascade.stages.llm_stage import LlmJudge
 
 KEY = "sk-secret0123456789"
@@ -90,7 +90,8 @@ def test_any_key_is_sent_whole_or_refused(raw: str) -> None:
         value = raw.strip()
         if value and all("\x21" <= letter <= "\x7e" for letter in value):
             key = read_key("TOY_KEY", "http://h/v1")
-            assert (key.value, key.hide(f"\n{raw}\n")) == (value, "\n[key]\n")
+            server = Server("m", "http://h/v1", key=key)
+            assert (key, server.hide_key(f"\n{value}\n{json.dumps(value)}")) == (value, '\n[key]\n"[key]"')
         else:
             with pytest.raises(MissingError) as error:
                 read_key("TOY_KEY", "http://h/v1")
@@ -122,15 +123,13 @@ def test_a_variable_that_is_gone_is_missed_and_shown_only_if_it_looks_like_one(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Named, it must be there; a name in small letters may be a key, and stays out of the error and of the repr."""
-    with pytest.raises(MissingError, match=r"llm_judge has no key: the environment has no TOY_KEY\. Fix: export"):
+    with pytest.raises(MissingError, match=r"llm_judge has no key to send: the environment has no TOY_KEY\. Fix: export"):
         judge(server).transform(FRAME)
+    with pytest.raises(PipelineError, match="api_key_env is not the name of an environment variable") as refused:
+        judge(server, api_key_env="gsk_small")
+    assert "gsk_small" not in str(refused.value)
     monkeypatch.setenv("gsk_small", "x")
-    stage = judge(server, api_key_env="gsk_small")
-    monkeypatch.delenv("gsk_small")
-    with pytest.raises(MissingError, match="the variable that api_key_env names") as error:
-        stage.transform(FRAME)
-    assert "gsk_small" not in f"{error.value} {stage!r}"
-    assert list(find_name_faults("gsk_small")) != []
+    assert "gsk_small" not in repr(judge(server, api_key_env="gsk_small"))
 
 
 def test_without_a_key_none_is_sent(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +141,7 @@ def test_without_a_key_none_is_sent(server: ScriptedServer, monkeypatch: pytest.
     sent = server.calls[0].headers
     assert "authorization" not in sent
     assert not any("mine-" in value for value in sent.values())
-    client = connect(Server("m", OPENAI_URL, {}, 0, 1.0), read_key("OPENAI_API_KEY", OPENAI_URL))
+    client = connect(Server("m", OPENAI_URL, key=read_key("OPENAI_API_KEY", OPENAI_URL)))
     assert (client.organization, client.api_key) == ("mine-OPENAI_ORG_ID", "mine-OPENAI_API_KEY")
 
 
@@ -160,12 +159,13 @@ def test_a_redirect_is_not_followed(server: ScriptedServer, monkeypatch: pytest.
         assert (len(server.calls), len(other.calls)) == (1, 0)
 
 
-@pytest.mark.parametrize("where", ["http://[::1", "", None, "/v2/chat/completions"])
+@pytest.mark.parametrize("where", ["", None, "/v2/chat/completions"])
 def test_a_redirect_to_nowhere_is_an_error_too(server: ScriptedServer, where: str | None) -> None:
     """Whatever it says."""
     server.do(lambda _: Reply(307, b"", {} if where is None else {"Location": where}))
-    with pytest.raises(StageError, match="redirects to its own /v2; put" if where and "v2" in where else "does not say where to"):
+    with pytest.raises(StageError, match=r"redirects to http://127.0.0.1:\d+/v2; put" if where else "307"):
         judge(server, api_key_env=None).transform(FRAME)
+    assert len(server.calls) == 1
 
 
 BAD_URLS = ["http://me:secret@h/v1", "http://h/v1#sk-secret", "http://h/v1?key=secret", "http://h/v1?", "http://h:99999/v1"]
@@ -187,27 +187,28 @@ def test_an_address_with_more_than_an_address_is_refused_unseen(url: object) -> 
     with pytest.raises(PipelineError, match="base_url is not like") as error:
         llm_judge("toy", base_url=url)
     assert "secret" not in str(error.value)
-    assert not any(list(find_url_faults(good)) for good in ("https://a-b.c_d:8443/x/v1", "http://[::1]:80", OPENAI_URL))
+    for good in ("https://a-b.c_d:8443/x/v1", "http://[::1]:80", OPENAI_URL):
+        assert llm_judge("toy", base_url=good).base_url == good
 
 
 REQUESTS = {
-    "a field": ({"api_key": KEY}, "request has api_key, which looks like a key"),
-    "a header": ({"extra_headers": {"Authorization": "Bearer x"}}, "request has Authorization, which looks like a key"),
-    "a value": ({"user": KEY}, "request has user, which looks like a key"),
-    "in a list": ({"tools": [{"headers": [{"x": f"Bearer {KEY}"}]}]}, "request has x, which looks like a key"),
-    "a name": ({KEY: 1}, "request has a name that, which looks like a key"),
+    "a field": {"api_key": KEY},
+    "a field that does not look so": {"api_key": "0123"},
+    "a header": {"extra_headers": {"Authorization": "Basic x"}},
+    "a value": {"user": KEY},
+    "in a list": {"tools": [{"headers": [{"x": f"Bearer {KEY}"}]}]},
+    "a name": {KEY: 1},
 }
 
 
 @pytest.mark.parametrize("case", REQUESTS)
 def test_a_key_in_the_request_is_refused_unseen(server: ScriptedServer, case: str) -> None:
     """It would be shown with the stage and kept with its scores."""
-    request, said = REQUESTS[case]
-    with pytest.raises(PipelineError, match=said) as error:
-        judge(server, request=request)
+    with pytest.raises(PipelineError, match=r"request seems to hold a key \(it is not shown\), expected api_key_env") as error:
+        judge(server, request=REQUESTS[case])
     assert KEY not in str(error.value)
     allowed = {"max_completion_tokens": 9, "logit_bias": {"50256": -100}, "stop": ["sk-"], "reasoning": {"effort": "low"}}
-    assert list(find_request_faults(json.dumps(allowed), frozenset())) == []
+    assert judge(server, request={**allowed, "api_key": None})
 
 
 PROXIES = {
@@ -237,6 +238,6 @@ def test_a_network_that_cannot_be_used_is_one_of_our_errors(
 def test_any_address_is_refused_or_can_be_parsed(text: str) -> None:
     """What passes is an address to the library that splits them, with host and, if any, a port."""
     for url in (text, f"http://{text}", f"http://h/{text}"):
-        if not list(find_url_faults(url)):
-            connect(Server("m", url, {}, 0, 1.0), read_key("", url))
+        with suppress(PipelineError):
+            connect(Server("m", llm_judge("toy", base_url=url or "-").base_url))
             assert not {"@", "?", "#"} & set(url.split("/")[2])

@@ -38,8 +38,8 @@ def results() -> pd.DataFrame:
 
 
 def judge(served: tuple[str, str], **options: object) -> LlmJudge:
-    """A stage that asks the real server."""
-    return llm_judge(served[0], **{"base_url": served[1], "api_key_env": None, "max_tokens": 6, "concurrency": 4, **options})
+    """A stage that asks the real server, and goes on: noise is no judgment."""
+    return llm_judge(served[0], **{"base_url": served[1], "api_key_env": None, "max_tokens": 6, "on_error": "keep", **options})
 
 
 def _transform(stage: LlmJudge, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -64,26 +64,26 @@ def test_tokens_are_those_of_the_models_own_tokenizer(served: tuple[str, str], r
     pd.testing.assert_frame_equal(again, out)
 
 
-def test_noise_is_repaired_and_counted(served: tuple[str, str], results: pd.DataFrame) -> None:
-    """Every way of judging gives a whole ranking, and says how many answers it had to repair; none failed."""
+def test_noise_is_no_judgment(served: tuple[str, str], results: pd.DataFrame) -> None:
+    """Every way of judging gives a whole ranking, the old one, marks it, and names max_tokens; by default it stops."""
     for how in ("graded", "yes_no", "listwise"):
         out, told = _transform(judge(served, how=how, window=3, step=1), results)
-        assert out.groupby("qid")["rank"].apply(sorted).tolist() == [[0, 1, 2, 3, 4]] * 2
+        assert out["rank"].tolist() == results["rank"].tolist()
+        assert out["llm_failed"].all()
         one = out.drop_duplicates("qid")
-        assert (one["llm_repaired"] == one["llm_overlong"]).all()  # noise does not end by itself
-        assert one["llm_repaired"].tolist() == one["llm_calls"].tolist() == ([3, 3] if how == "listwise" else [5, 5])
-        assert f"{one['llm_calls'].sum()} answer(s) were repaired" in told
-        assert not out["llm_failed"].any()
-        assert ("without log-probabilities" in told) == (how == "yes_no")  # this server lists none
+        assert one["llm_failures"].tolist() == one["llm_overlong"].tolist() == ([3, 3] if how == "listwise" else [5, 5])
+        assert "its answer was cut off at max_tokens=6" in told
+        with pytest.raises(StageError, match="its answer was cut off at max_tokens=6"):
+            judge(served, how=how, on_error="raise").transform(results)
 
 
 def test_the_trace_adds_up(served: tuple[str, str]) -> None:
     """In a cascade, what the stage cost is in the trace."""
     pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["docno"]) >> judge(served) % 2
-    with pytest.warns(CascadeWarning, match="6 answer"):
+    with pytest.warns(CascadeWarning, match=r"6 document\(s\)"):
         done = run(pipeline, topics(2))
     own = done.trace[done.trace["stage"] == "llm_judge"]
-    assert own["llm_calls"].tolist() == own["pairs"].tolist() == [3, 3]
+    assert own["llm_calls"].tolist() == own["pairs"].tolist() == own["llm_failures"].tolist() == [3, 3]
     assert (own["llm_tokens_in"] > 3 * 100).all()
 
 

@@ -68,7 +68,7 @@ BAD = {
         {"frame": FRAME.assign(bm25=[2.0, np.nan, 3.0, np.inf, 3.0])},
         f"{SAYS}2 score(s) of its first stage 'bm25' are not finite",
     ),
-    "infinite scores": ({"frame": FRAME.assign(t5=-np.inf)}, f"{SAYS}stage 't5' has infinite scores"),
+    "infinite scores": ({"frame": FRAME.assign(t5=np.inf)}, f"{SAYS}stage 't5' has infinite scores"),
     "a stage twice": ({"columns": (*COLUMNS, COLUMNS[1])}, f"{SAYS}stage 't5' stands twice"),
     "no path": ({"paths": ()}, f"{SAYS}it has no path"),
     "odd paths": (

@@ -1,4 +1,4 @@
-"""What would make a replay of a score table wrong."""
+"""What would make a replay of a score table wrong, and what a stage could not score."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def find_problems(table: ScoreTable) -> list[str]:
-    """Say what is wrong with a table whose frame has all its columns.
+    """Say what is wrong with a table.
 
     Args:
         table: Any.
@@ -20,6 +20,8 @@ def find_problems(table: ScoreTable) -> list[str]:
     Returns:
         One sentence each; empty: nothing.
     """
+    if lacking := [name for name in ("qid", "docno", "rank", *table.scored) if name not in table.frame]:
+        return [f"missing column(s) {', '.join(lacking)}, found {', '.join(map(str, table.frame.columns))}"]
     problems = _check_columns(table)
     problems += [problem for path in table.paths for problem in _check_path(path, table)]
     problems += [] if table.paths else ["it has no path"]
@@ -31,6 +33,12 @@ def find_problems(table: ScoreTable) -> list[str]:
     if (np.diff(query) < 0).any():
         return ["its queries do not stand in the order of the topics, rows of a query together"]
     return _check_pairs(table) + _check_scores(table) + _check_duels(table)
+
+
+def find_failed(table: ScoreTable) -> pd.DataFrame:
+    """Find the pairs that a stage was asked about and could not score: Frame[stage, qid, docno]."""
+    lost = [(name, table.frame[np.isneginf(table.frame[name])]) for name in table.scored]
+    return pd.concat([rows[["qid", "docno"]].assign(stage=name) for name, rows in lost])[["stage", "qid", "docno"]]
 
 
 def _check_columns(table: ScoreTable) -> list[str]:
@@ -78,7 +86,7 @@ def _check_scores(table: ScoreTable) -> list[str]:
         problems.append(f"{int((~np.isfinite(score)).sum())} score(s) of its first stage {first!r} are not finite")
     elif not _is_ranked(table, score):
         problems.append(f"rank is not the order of {first!r}, descending from 0")
-    infinite = [name for name in table.scored[1:] if np.isinf(table.frame[name].to_numpy(np.float64)).any()]
+    infinite = [name for name in table.scored[1:] if np.isposinf(table.frame[name].to_numpy(np.float64)).any()]
     return problems + [f"stage {name!r} has infinite scores" for name in infinite]
 
 

@@ -139,7 +139,7 @@ def place_all(offsets: Ints, rows: Ints, scores: Floats, rules: Sequence[TieRule
     Args:
         offsets: Shape (queries + 1,).
         rows: Shape (n,). Where each document stood among the rows of the first stage; documents stand in its rank order.
-        scores: Shape (stages, n). NaN: not scored.
+        scores: Shape (stages, n). NaN: not scored; -inf: could not be scored, and ranks last, in the order of the rank before.
         rules: The tie rule of each stage; the first stage's does not count.
         keys: For each order of the rules that does not depend on the candidates, an array of shape (n,), see ``static_keys``.
 
@@ -161,6 +161,9 @@ def place_all(offsets: Ints, rows: Ints, scores: Floats, rules: Sequence[TieRule
             given = orders[rules[stage].ties]
             mine = np.take_along_axis(np.where(real, scores[stage, at], np.nan), given, axis=1)
             falling = np.argsort(-mine, axis=1, kind="stable")  # NaN last
+            if rules[stage].ties != "rank" and (failed := np.isneginf(mine)).any():
+                place = np.take_along_axis(np.argsort(orders["rank"], axis=1), given, axis=1)
+                falling = np.lexsort((np.where(failed, place, 0), -mine), axis=1)
             orders["rank"] = np.take_along_axis(given, falling, axis=1)
             scored = ~np.isnan(np.take_along_axis(mine, falling, axis=1))
             document = np.take_along_axis(at, orders["rank"], axis=1)
@@ -190,7 +193,8 @@ def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints,
     ordered[begin[scored] + evaluated[0, scored]] = scored
     with np.errstate(over="ignore"):
         read: list[NDArray[np.floating]] = [score.astype(np.float32), score]
-    level = [_levels(np.where(ordered < 0, np.nan, value[ordered]), begin) for value in read]
+    apart = np.where(np.isneginf(score), ~np.arange(len(score)), 0)  # what failed ties with nothing
+    level = [_levels(np.where(ordered < 0, np.nan, value[ordered]), begin, apart[ordered]) for value in read]
     tied = np.flatnonzero(np.bincount(level[0], minlength=1)[level[0]] > 1)
     documents = ordered[tied]
     name = number_docnos(docno.iloc[rows[documents]])
@@ -199,8 +203,8 @@ def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints,
         evaluated[kind, among] = tied - begin[tied]
 
 
-def _levels(value: NDArray[np.floating], begin: Ints) -> Ints:
-    """Number runs of equal values within a query."""
+def _levels(value: NDArray[np.floating], begin: Ints, apart: Ints) -> Ints:
+    """Number runs of equal values within a query; what is ``apart`` is none."""
     step = np.ones(len(value), np.int64)
-    step[1:] = (value[1:] != value[:-1]) | (begin[1:] != begin[:-1])
+    step[1:] = (value[1:] != value[:-1]) | (apart[1:] != apart[:-1]) | (begin[1:] != begin[:-1])
     return np.cumsum(step)

@@ -12,7 +12,7 @@ from pt_cascade.analysis.cutoffs import NO_CUT, Tail, check_cutoffs, say_cutoffs
 from pt_cascade.analysis.duels import find_unmet
 from pt_cascade.analysis.orders import recall_orders
 from pt_cascade.errors import SweepError, TableError
-from pt_cascade.ranking import scores_below
+from pt_cascade.ranking import score_below, scores_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +165,8 @@ def look_up(
         where = one if len(missing) == 1 else f"{len(missing)} pair(s), e.g. {one},"
         raise refuse_uncovered(table, stages, cutoffs, stages[n], where)
     if stages[n] not in table.duels or orders.bouts is None:
-        return np.lexsort((place, query)), table.frame[stages[n]].to_numpy(np.float64)[orders.rows[kept]]
+        score = table.frame[stages[n]].to_numpy(np.float64)[orders.rows[kept]]
+        return np.lexsort((place, query)), score_below(query, score, place) if np.isneginf(score).any() else score
     score, lacking = tally(orders.bouts, kept, query)
     if lacking.any():
         at = int(lacking.argmax())

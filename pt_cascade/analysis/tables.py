@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.checks import find_problems
+from pt_cascade.analysis.checks import find_failed, find_problems
 from pt_cascade.analysis.tie_rules import EVERY_RULE, PLAIN, Order, TieRule
 from pt_cascade.errors import TableError
 from pt_cascade.frames import canonical_topics
@@ -51,9 +51,8 @@ class Column:
         if self.rule not in EVERY_RULE:
             problems.append(f"the tie rule is {self.rule!r}, expected two of {', '.join(get_args(Order))}")
         if problems:
-            raise TableError(
-                f"stage {self.stage!r} cannot be in a table", problems, fix="give the stage another name: with_stage(0, name=...)"
-            )
+            fix = "give the stage another name: with_stage(0, name=...)"
+            raise TableError(f"stage {self.stage!r} cannot be in a table", problems, fix=fix)
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ class ScoreTable:
     Attributes:
         frame: Frame[qid, docno, rank, <stage>...], a row for each document that the first stage retrieved: queries in the order of
             the topics, rows of a query in the order in which the first stage returned them; ``rank`` is the first stage's, from 0;
-            each stage without duels has a column of float64 scores under its name, NaN where the pair was not scored; ``docid``
-            where the tie rule of a stage needs it.
+            each stage without duels has a column of float64 scores under its name: NaN was not scored, -inf is in ``failed``;
+            ``docid`` where the tie rule of a stage needs it.
         topics: Frame[qid, query]: every query that was asked, also those that found nothing.
         columns: One entry a stage, the first stage first.
         paths: The cascades that the table was made for, at least one.
@@ -115,10 +114,6 @@ class ScoreTable:
     def __post_init__(self) -> None:
         """Refuse what cannot be replayed."""
         object.__setattr__(self, "topics", canonical_topics(self.topics))
-        wanted = [*self.own_columns, *self.scored]
-        if lacking := [name for name in wanted if name not in self.frame]:
-            found = ", ".join(map(str, self.frame.columns))
-            raise TableError("this is not a score table", [f"missing column(s) {', '.join(lacking)}, found {found}"])
         if problems := find_problems(self):
             raise TableError("this is not a score table", problems)
 
@@ -136,6 +131,11 @@ class ScoreTable:
     def scored(self) -> tuple[str, ...]:
         """The names of the stages that have a column of scores: all but the pairwise ones."""
         return tuple(name for name in self.stages if name not in self.duels)
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """Frame[stage, qid, docno]: what a stage could not score; it ranks below the rest of its query, in the order it had."""
+        return find_failed(self)
 
     @cached_property
     def queries(self) -> Ints:
@@ -253,6 +253,6 @@ class ScoreTable:
         return import_runs(runs, topics, missing=missing)
 
     def __repr__(self) -> str:
-        scored = ", ".join(f"{name} {int(self.frame[name].notna().sum()):,}" for name in self.scored)
+        scored = ", ".join(f"{name} {int(np.isfinite(self.frame[name]).sum()):,}" for name in self.scored)
         duels = "".join(f"; duels: {name} {len(duels):,}" for name, duels in self.duels.items())
         return f"ScoreTable({len(self.topics):,} queries; pairs scored: {scored}{duels})"

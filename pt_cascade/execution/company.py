@@ -17,7 +17,7 @@ from pt_cascade.cascade import walk
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import StageError
 from pt_cascade.execution.comparing import ask_duels, pick_few
-from pt_cascade.execution.rows import rerank
+from pt_cascade.execution.rows import drop_failed, rerank
 from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
@@ -90,8 +90,10 @@ def check_company(step: Step, tolerance: float) -> bool:
     tested = False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
         tested = True
-        again = next(walk((stage,), frame)).ranked
-        moved = _compare(stage.name, step.ranked, again, tolerance) or (_compare_lists(step, again, tolerance) if whole else None)
+        again = drop_failed(next(walk((stage,), frame)))
+        moved = _compare(stage.name, drop_failed(step), again, tolerance) or (
+            _compare_lists(step, again, tolerance) if whole else None
+        )
         if moved:
             fix = "retrieve each query by itself" if "docno" not in step.given else _FIX.format(stage.name)
             what = f"stage {stage.name!r} scores the same pair differently in other company"
@@ -110,7 +112,8 @@ def pick_spot(path: Path, sheet: Sheet) -> pd.DataFrame:
         Rows of the sheet's frame, of up to 2 queries; where the last stage is pairwise, all of a query were compared with each
         other. No row: the sheet tells nothing of the path.
     """
-    done = sheet.frame.dropna(subset=[name for name in path.stages if name not in sheet.duels])
+    finite = np.isfinite(sheet.frame[[name for name in path.stages if name not in sheet.duels]].to_numpy(np.float64)).all(axis=1)
+    done: pd.DataFrame = sheet.frame[finite]
     if (duels := sheet.duels.get(path.stages[-1])) is None:
         return done[done["qid"].isin(done["qid"].unique()[:SPOT_QUERIES])].groupby("qid", sort=False).head(SPOT_PAIRS)
     here = np.isin(duels.first, done.index) & np.isin(duels.second, done.index)
@@ -140,9 +143,9 @@ def retrace(plan: Plan, path: Path, topics: pd.DataFrame, sheet: Sheet, done: pd
     stages = [replace(live(plan.stage(name)), cutoff=None) for name in names]
     given = topics[topics["qid"].astype(str).isin(done["qid"])]
     for stage in stages:
-        ranked = next(walk((stage,), given)).ranked
-        expected = done.rename(columns={"rank": "_", stage.name: "score"})
-        if moved := _compare(stage.name, expected, ranked, tolerance) or _missing(stage.name, done, ranked):
+        step = next(walk((stage,), given))
+        ranked, expected = step.ranked, done.rename(columns={"rank": "_", stage.name: "score"})
+        if moved := _compare(stage.name, expected, drop_failed(step), tolerance) or _missing(stage.name, done, ranked):
             return moved
         given = rerank(ranked[locate(ranked, done) >= 0])
     return _compare_duels(plan.stage(path.stages[-1]), given, scored, duels, tolerance) if duels is not None else None

@@ -24,7 +24,7 @@ from pt_cascade.execution.keeping import keep_scores
 from pt_cascade.execution.partial import Partial, open_partial
 from pt_cascade.execution.plans import make_plan, warn_of_duels
 from pt_cascade.execution.rematch import check_comparison
-from pt_cascade.execution.rows import split_queries
+from pt_cascade.execution.rows import split_queries, warn_of_failed
 from pt_cascade.execution.sheets import fill_sheet
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_input, canonical_topics
@@ -65,8 +65,8 @@ def score(  # noqa: PLR0913 - options, each with a default
     A last stage that compares documents (a ``PairReranker``, such as ``duo_t5``) is asked once about each two documents, in both
     orders, that some cut-offs hand it together; what it said is kept, and adds up to its scores for any of these cut-offs. Of n
     documents that a single stage hands on these are n(n - 1) duels a query; at depths (1000, 100, 20) about 2,000 of real stages,
-    where these cut-offs alone need 380. Up to 96 are compared again (``check_comparison``), and up to 4 documents of a query ranked
-    by the stage itself; how it breaks ties is tried with made-up answers (``rehearse``).
+    where these cut-offs alone need 380. Up to 96 are compared again (``check_comparison``), up to 4 documents of a query are ranked
+    by the stage itself, and its ties are tried with made-up answers.
 
     Args:
         cascades: One pipeline or Cascade, or several that begin with an equal first stage. Equal stages share a column of scores. A
@@ -75,15 +75,14 @@ def score(  # noqa: PLR0913 - options, each with a default
         depths: How deep to be able to cut: K_1, K_2, ... for each stage but the last of the longest cascade, or such a tuple for
             each cascade; each at least the cascade's own cut-off, None for all. Without: the cascades' own cut-offs.
         batch_size: Queries that go through the stages together, 1 or more. Each finished batch is kept on the disk.
-        verbose: Show a progress bar, which moves batch by batch; a stage's own, as of ``duo_t5(..., verbose=True)``, moves within.
+        verbose: Show a progress bar, which moves batch by batch.
         tolerance: How far a score a may move in other company: tolerance * max(1, abs(a)).
         folder: Where finished batches are kept until the table is complete, and found after a crash; None: in the cache, under the
             fingerprint of stages, topics, depths, batch size and versions.
         store: A folder where the scores of each re-ranking stage, and what a ``PairReranker`` says of two documents, are kept for
-            good, see ``stages.cached``: another table, with other depths or topics, asks only for what is new, but for the few
-            calls that look after the truth. A stage without a method ``identify()`` is run and not kept, which a warning says.
+            good, see ``stages.cached``: another table, with other depths or topics, asks only for what is new. A stage without a method ``identify()`` is run and not kept, which a warning says.
             None: nowhere.
-        about: What the table should say of its origin, e.g. ``{"collection": "scifact"}``; versions are told anyway.
+        about: What the table should say of its origin, e.g. ``{"collection": "scifact"}``.
 
     Returns:
         The table. Stages of one name that differ are numbered.
@@ -92,13 +91,13 @@ def score(  # noqa: PLR0913 - options, each with a default
         PipelineError: The cascades cannot be replayed: a list or pair stage stands before others, a stage changes the documents, or
             how it orders equal scores cannot be told; or the depths are less than the cut-offs; or scores are to be kept of which
             nobody knows what they depend on.
-        StageError: A stage failed, or its scores depend on company.
+        StageError: A stage failed, or could not score a document and has no ``on_error="keep"``, or its scores depend on company.
         TableError: Finished batches in the folder are not of these stages.
         FrameError: The topics, or what a stage returned, are not usable.
 
     Warns:
         CascadeWarning: More than 100 documents of a query may be handed to a stage that compares each two of them; or scores are to
-            be kept of a stage that does not say what it is.
+            be kept of a stage that does not say what it is; or a stage that may go on failed on what ``table.failed`` lists.
 
     Example:
         >>> import pyterrier as pt
@@ -133,6 +132,7 @@ def score(  # noqa: PLR0913 - options, each with a default
             bar.update(chunk["qid"].nunique())
     table = _table(plan, asked, [sheets[number] for number in range(len(chunks))], rules, about)
     partial.remove()
+    warn_of_failed(table.failed)
     return table
 
 

@@ -18,7 +18,7 @@ from pt_cascade.cascade import walk
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.comparing import Duelling, ask_duels, pick_few
 from pt_cascade.execution.rehearsal import rehearse
-from pt_cascade.execution.rows import refuse_failed, refuse_other_documents, rerank
+from pt_cascade.execution.rows import find_failed, refuse_failed, refuse_other_documents, rerank
 from pt_cascade.execution.tie_probing import observe, probe_copies, settle
 from pt_cascade.ranking import locate
 
@@ -115,6 +115,7 @@ class _Draft:
         """Give two documents of a query, of equal scores for ``ties``, which two of the orders rank otherwise, or any such two."""
         if len(orders) == 1:
             return None
+        score = np.where(np.isfinite(score), score, np.nan)
         query = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
         level = score if dimension == "ties" else np.where(np.isnan(score), np.nan, 0.0)
         keys: dict[Order, Floats | Ints] = dict(self.keys(orders))
@@ -142,12 +143,12 @@ class _Draft:
             self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
         step = next(walk((stage,), given))
         refuse_other_documents(step)
-        refuse_failed(step)
+        refuse_failed(step, failed := find_failed(step), keep=True)
         self.rules[stage.name] = observe(step, self.rules[stage.name])
         watch(step)
         place = source.place[mark][locate(step.ranked, step.given)]
         self._keep_docids(place, step.ranked)
-        self.scores[stage.name][place] = step.ranked["score"].to_numpy(np.float64)
+        self.scores[stage.name][place] = np.where(failed, -np.inf, step.ranked["score"].to_numpy(np.float64))
         self.sources.setdefault(stage.name, []).append(Source(place, step.ranked))
 
     def _keep_docids(self, place: Ints, ranked: pd.DataFrame) -> None:
@@ -209,6 +210,7 @@ def fill_sheet(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules], 
         CascadeError: A stage failed, lost a document, or cannot be replayed.
     """
     step = next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics))
+    refuse_failed(step, find_failed(step), keep=False)
     watch(step)
     draft, names = _draft(plan, topics, step.kept, rules), [stage.name for stage in plan.stages]
     chosen: list[TieRule] = []

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import StageError, StoreError
-from pt_cascade.ranking import is_alike, locate
+from pt_cascade.ranking import is_alike, locate, score_below
 from pt_cascade.stages.arrangement import PLAIN, read_scores, settle
 from pt_cascade.stages.identity import can_identify, identify_any
 from pt_cascade.stages.manner import UNKNOWN, Manner
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pt_cascade.stages.store import ScoreStore
 
 _MANNER = "manner"
-_KEPT = -1
 
 
 @dataclass(eq=False)
@@ -78,27 +77,24 @@ class Asking:
                 the scores cannot be read or kept.
         """
         scores = self.store.get(self.keys.groups, self.keys.group, self.keys.item)
-        calls = np.full(len(scores), _KEPT)
-        failed, unsure = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
+        failed = np.zeros(len(scores), bool)
         with ExitStack() as held:
             for number, some in enumerate(self._batches(scores)):
                 if number < 2:  # noqa: PLR2004 - the first batch may make the file
                     held.enter_context(self.store.hold())
                 rows = np.sort(self.keys.row[some])
                 some = self.keys.key[rows]  # noqa: PLW2901 - the same keys, in row order
-                scores[some], failed[some], unsure[some] = self._ask(self.given.iloc[rows])
-                calls[some] = number
-                self._keep(some[~self._is_spoilt(some, failed | unsure)], scores)
-        key = self.keys.key
-        score = scores[key]
-        if failed.any():
-            score, lost = _fall_back(self.given, score, failed[key], calls[key])
-        else:
-            lost = failed[key]
+                scores[some], failed[some] = self._ask(self.given.iloc[rows])
+                self._keep(some[~self._is_spoilt(some, failed)], scores)
+        score, lost = scores[self.keys.key], failed[self.keys.key]
+        if lost.any() and not self.whole:
+            place = self.given["rank"].to_numpy() if "rank" in self.given else np.arange(len(self.given))
+            query = pd.factorize(self.given["qid"])[0].astype(np.int64)
+            score = score_below(query, np.where(lost, -np.inf, score), place)
         possible = settle(self.manner.possible, self.given, score, self._try)
         self.manner = self.manner._replace(possible=possible)
-        marks = {self._column("unsure_column"): unsure[key], **self.spent.columns(self.given), self._column("failed_column"): lost}
-        return self.manner.put(self.given.assign(**{name: mark for name, mark in marks.items() if name}), score)
+        marks = {**self.spent.columns(self.given), **({self._failed_column: lost} if self._failed_column else {})}
+        return self.manner.put(self.given.assign(**marks), score)
 
     def _batches(self, scores: Floats) -> Iterator[Ints]:
         """Go through the keys without a score; where answers are whole, group by group."""
@@ -118,8 +114,8 @@ class Asking:
         if some:
             yield np.concatenate(some)
 
-    def _ask(self, given: pd.DataFrame) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Ask the stage for some rows, and look at its answer: the score of each row, whether it failed, whether it is unsure."""
+    def _ask(self, given: pd.DataFrame) -> tuple[Floats, NDArray[np.bool_]]:
+        """Ask the stage for some rows, and look at its answer: the score of each row, and whether it failed."""
         answer = call(self.stage, given, self.name)
         place = _locate_answer(self.name, given, answer)
         before, self.manner = self.manner, self.manner.observe(given, answer, place, self.name)
@@ -128,13 +124,13 @@ class Asking:
                 self.store.note(_MANNER, self.manner.write())
         self.spent.add(answer)
         order = np.argsort(place)
-        columns = (self._column("failed_column"), self._column("unsure_column"))
-        failed, unsure = (answer[name].to_numpy(bool) if name else np.zeros(len(answer), bool) for name in columns)
-        return read_scores(answer, self.name)[order], failed[order], unsure[order]
+        failed = answer[self._failed_column].to_numpy(bool) if self._failed_column else np.zeros(len(answer), bool)
+        return read_scores(answer, self.name)[order], failed[order]
 
-    def _column(self, name: str) -> str:
-        """Give the column that the stage declares under a name; empty: none."""
-        return str(getattr(self.stage, name, ""))
+    @property
+    def _failed_column(self) -> str:
+        """Where the stage marks what failed; empty: nowhere."""
+        return str(getattr(self.stage, "failed_column", ""))
 
     def _try(self, _: frozenset[Arrangement], given: pd.DataFrame) -> frozenset[Arrangement]:
         """Ask for a few rows only to see how they are arranged."""
@@ -142,7 +138,7 @@ class Asking:
         return self.manner.possible
 
     def _is_spoilt(self, some: Ints, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Mark what is not kept: what failed or is unsure, with its whole list where answers are whole."""
+        """Mark what is not kept: what failed, with its whole list where answers are whole."""
         if not self.whole:
             return bad[some]
         group = self.keys.group[some]
@@ -180,13 +176,3 @@ def _find_problems(given: pd.DataFrame, answer: pd.DataFrame, finite: NDArray[np
         )
         if len(rows)
     )
-
-
-def _fall_back(given: pd.DataFrame, score: Floats, failed: NDArray[np.bool_], call: Ints) -> tuple[Floats, NDArray[np.bool_]]:
-    """Let a query keep its order, by scores of 1/rank, and mark it, if part of it failed: nothing else goes with kept scores."""
-    query = pd.factorize(given["qid"])[0]
-    frame = pd.DataFrame({"query": query, "failed": failed, "call": call}).groupby("query")
-    some, every = frame["failed"].transform("any").to_numpy(), frame["failed"].transform("all").to_numpy()
-    mixed = some & ~(every & (frame["call"].transform("nunique") == 1).to_numpy())
-    place = given["rank"].to_numpy(np.float64) if "rank" in given else frame.cumcount().to_numpy(np.float64)
-    return np.where(mixed, 1 / (1 + place), score), some

@@ -62,13 +62,10 @@ def cached(
     A path holds the scores of one stage; another stage there, or another state of the model, is refused. Several processes and
     threads may use one path at once: they may score a pair twice, and the first score stays. A score that is not finite is an
     error, and so is a lost document; nothing of that micro-batch is kept. A stage marks what failed by a column of truth values,
-    whose name it gives as ``failed_column``. A marked row is given as the stage gave it, but not kept; of a pair or list stage,
-    nothing of its query is. Where only a part of a query failed, or the rest of it was kept before or asked for in another
-    micro-batch, no scale holds for both: the whole query then keeps its order, by scores of 1/rank, and is marked. A score of
-    which the stage says that it has no ground (``unsure_column``: of ``llm_judge``, an answer that was refused, unread or cut) is
-    given but not kept either; in a list, none of its query is. Where the stage keeps accounts of calls, tokens and dollars
-    (``accounts``), they say what was asked in this call: 0 for what was read. Other columns that the stage adds are dropped,
-    always: kept answers would not have them. Columns that were given stay as they were given.
+    whose name it gives as ``failed_column``. A marked row is not kept, and ranks below the rest of its query in the order it had;
+    of a pair or list stage, nothing of its query is kept, and all is given as the stage gave it. Where the stage keeps accounts of
+    calls, tokens and dollars (``accounts``), they say what was asked in this call: 0 for what was read. Other columns that the
+    stage adds are dropped, always: kept answers would not have them. Columns that were given stay as they were given.
 
     Args:
         stage: A stage of ours, or any re-ranker.
@@ -148,9 +145,9 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         return str(getattr(self.inner, "failed_column", ""))
 
     @property
-    def unsure_column(self) -> str:
-        """Where the stage marks scores without ground; empty: nowhere."""
-        return str(getattr(self.inner, "unsure_column", ""))
+    def on_error(self) -> str:
+        """What the stage does where it cannot score; empty: it does not say."""
+        return str(getattr(self.inner, "on_error", ""))
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -206,7 +203,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         return [column for column in given if self._is_given(column, input_columns)]
 
     def _is_given(self, column: str, columns: list[str]) -> bool:
-        return column in (*columns, "score", "rank", self.failed_column, self.unsure_column, *self.accounts)
+        return column in (*columns, "score", "rank", self.failed_column, *self.accounts)
 
 
 def _check(stage: object, documents: str, depends: str, batch_size: int, identity: str | None) -> None:

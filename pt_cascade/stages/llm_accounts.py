@@ -1,4 +1,4 @@
-"""What judging a query took, and what had to be repaired, counted query by query."""
+"""What judging a query took, what had to be repaired, and what failed, counted query by query."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from pt_cascade.errors import CascadeWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -20,98 +20,70 @@ if TYPE_CHECKING:
 
 _COUNTED = ("calls", "retries")
 _TOKENS = ("tokens_in", "tokens_out")
-REPAIRS = ("malformed", "unread", "partial", "repeated", "refused", "overlong")
-ACCOUNTS = tuple(f"llm_{name}" for name in (*_COUNTED, *_TOKENS, "usd", "repaired", *REPAIRS, "bare", "failed"))
+REPAIRS = ("malformed", "partial", "repeated", "overlong")
+_FAILURES = ("unread", "refused")
+FAULTS = (*REPAIRS, *_FAILURES, "bare", "failures")
+ACCOUNTS = tuple(f"llm_{name}" for name in (*_COUNTED, *_TOKENS, "usd", "repaired", *FAULTS))
 """The columns, in order."""
 _MILLION = 1e6
-UNSURE = frozenset({"unread", "refused", "overlong"})
-"""Repairs that leave a score without ground: nobody keeps it."""
 _SHOWN = 3
 
 
 class Accounts:
-    """The account of each query of a frame.
-
-    Args:
-        queries: How many there are.
-        prices: US dollars a million tokens, of prompts and of answers; None: nobody said.
-    """
+    """The account of each query of a frame; prices are US dollars a million tokens, of prompts and of answers."""
 
     def __init__(self, queries: int, prices: tuple[float, float] | None) -> None:
         """Begin at 0."""
         self.prices = prices
-        self.counts = {name: np.zeros(queries, np.int64) for name in (*_COUNTED, "repaired", *REPAIRS, "bare")}
+        self.counts = {name: np.zeros(queries, np.int64) for name in (*_COUNTED, "repaired", *FAULTS)}
         self.tokens = {name: np.zeros(queries) for name in _TOKENS}
-        self.failures: dict[int, str] = {}
+        self.reasons: list[str] = []
 
     def add_call(self, query: int, call: Answer | CallError) -> None:
-        """Count a call that was made for a query, whether it was answered or not.
-
-        Args:
-            query: Its number.
-            call: What became of it.
-        """
+        """Count a call that was made for a query, whether it was answered or not."""
         self.counts["calls"][query] += 1
         self.counts["retries"][query] += call.retries
-        for name, spent in zip(_TOKENS, (call.tokens_in, call.tokens_out), strict=True):
+        for name, spent in zip(_TOKENS, call.tokens, strict=True):
             self.tokens[name][query] += np.nan if spent is None else spent
 
     def add_faults(self, query: int, faults: Iterable[str]) -> None:
-        """Count an answer, and what it lacked.
-
-        Args:
-            query: The query's number.
-            faults: Names among ``REPAIRS``, or ``bare``; none for an answer that was as asked for.
-        """
+        """Count what an answer lacked: it was repaired, or it is of no use."""
         names = set(faults)
-        self.counts["repaired"][query] += not names.isdisjoint(REPAIRS)
-        for name in names:
+        lost = not names.isdisjoint(_FAILURES)
+        self.counts["repaired"][query] += not lost and not names.isdisjoint(REPAIRS)
+        for name in names & {*_FAILURES, "overlong"} if lost else names:
             self.counts[name][query] += 1
 
     def fail(self, query: int, words: str) -> None:
-        """Mark a query that could not be judged.
-
-        Args:
-            query: Its number.
-            words: Why; the first reason is kept.
-        """
-        self.failures.setdefault(query, words)
+        """Count a document, or a window, without a judgment, and keep the first reasons."""
+        self.counts["failures"][query] += 1
+        self.reasons += [words][: _SHOWN - len(self.reasons)]
 
     def columns(self, query: Ints) -> dict[str, NDArray[np.generic]]:
-        """Give each row its query's account.
+        """Give each row its query's account: the columns named in ``ACCOUNTS``, each of shape (n,).
 
-        Args:
-            query: Shape (n,). The number of each row's query.
-
-        Returns:
-            The columns named in ``ACCOUNTS``, each of shape (n,). ``llm_usd`` is NaN without prices, tokens where a server did not
-            count them, or did not answer in time.
+        ``llm_usd`` is NaN without prices, tokens where a server did not count them, or did not answer in time.
         """
-        if self.prices is None:
-            usd = np.full(len(self.tokens["tokens_in"]), np.nan)
-        else:
-            usd = (self.tokens["tokens_in"] * self.prices[0] + self.tokens["tokens_out"] * self.prices[1]) / _MILLION
-        failed = np.isin(np.arange(len(usd)), list(self.failures))
-        every = {**self.counts, **self.tokens, "usd": usd, "failed": failed}
+        prices = self.prices or (np.nan, np.nan)
+        usd = (self.tokens["tokens_in"] * prices[0] + self.tokens["tokens_out"] * prices[1]) / _MILLION
+        every = {**self.counts, **self.tokens, "usd": usd}
         return {name: every[name.removeprefix("llm_")][query] for name in ACCOUNTS}
 
-    def warn(self, stage: str, qids: Sequence[str], models: Collection[str]) -> None:
-        """Say in one warning what was repaired and what failed, and whether it was one model; nothing where nothing was.
-
-        Args:
-            stage: Who judged.
-            qids: The qid of each query.
-            models: What the server called the models that have answered until now.
-        """
+    def warn(self, stage: str, models: Collection[str], changes: Mapping[str, object]) -> None:
+        """Say in one warning what failed, what was repaired, and what the server was or wanted; nothing where nothing was."""
+        total = {name: int(counts.sum()) for name, counts in self.counts.items()}
         said = []
-        if repaired := int(self.counts["repaired"].sum()):
-            kinds = ", ".join(f"{self.counts[name].sum()} {name}" for name in REPAIRS if self.counts[name].any())
+        if failures := total["failures"]:
+            kinds = "".join(f", {total[name]} {name}" for name in _FAILURES if total[name])
+            said.append(f"{failures} document(s) or window(s) have no judgment{kinds} ({'; '.join(self.reasons)})")
+        if repaired := total["repaired"]:
+            kinds = ", ".join(f"{total[name]} {name}" for name in REPAIRS if total[name])
             said.append(f"{repaired} answer(s) were repaired ({kinds})")
-        if bare := int(self.counts["bare"].sum()):
+        if bare := total["bare"]:
             said.append(f"{bare} answer(s) came without log-probabilities, so that yes and no are all they tell")
-        if self.failures:
-            first = "; ".join(f"qid {qids[query]}: {self.failures[query]}" for query in sorted(self.failures)[:_SHOWN])
-            said.append(f"{len(self.failures)} of {len(qids)} query(ies) failed and keep their old order ({first})")
+        if changes:
+            wants = ", ".join(f"no {name}" if value is None else f"{name}={value}" for name, value in sorted(changes.items()))
+            said.append(f"the server refuses what is sent by default and is asked with {wants}")
         if len(models) > 1:
             said.append(f"{len(models)} models answered under one name ({', '.join(sorted(models)[:_SHOWN])})")
         if said:

@@ -20,70 +20,44 @@ INSTRUCTION = "instruction"
 
 @dataclass(frozen=True)
 class Case:
-    """A query and its documents.
+    """A query and its documents, in the order of their ranks, equal ones in row order."""
 
-    Attributes:
-        number: Which query of the frame it is, from 0.
-        qid: Its qid.
-        query: Its text.
-        instruction: What to look for; empty where nobody said.
-        rows: Where its documents stand in the frame, in the order of their ranks, equal ones in row order.
-        texts: Their texts, in that order.
-    """
-
-    number: int
+    number: int  # which query of the frame it is
     qid: str
     query: str
     instruction: str
-    rows: Ints = field(compare=False)
+    rows: Ints = field(compare=False)  # where its documents stand in the frame
+    docnos: tuple[str, ...]
     texts: tuple[str, ...]
 
 
 def read_cases(results: pd.DataFrame, text_field: str, instruction: str) -> list[Case]:
-    """Take a frame apart, query by query.
+    """Take a frame apart, a case a query, in order of first appearance; without a rank, the rows are taken as ranked.
 
-    Args:
-        results: Frame[qid, query, docno, text, ...]; where it has no rank, the rows are taken as ranked. A column ``instruction``
-            adds to what is asked of each query; None, NaN and an empty text add nothing.
-        text_field: The column with the documents' texts.
-        instruction: What is asked of every query; it comes first.
-
-    Returns:
-        A case a query, in order of first appearance; every row in one.
+    A column ``instruction`` adds to what is asked of every query; None, NaN and an empty text add nothing.
 
     Raises:
         FrameError: The rows of a query differ in its text or instruction, or an instruction is no text.
-
-    Example:
-        >>> frame = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "text": ["x", "y"], "rank": [1, 0]})
-        >>> [case.texts for case in read_cases(frame, "text", "")]
-        [('y', 'x')]
     """
     own = _read_instructions(results)
     _check_alike(results, own)
     query, qids = pd.factorize(results["qid"])
     rank = pd.to_numeric(results["rank"]).to_numpy(np.float64) if "rank" in results else np.zeros(len(results))
     order = np.lexsort((rank, query))
-    texts, words = results[text_field].to_numpy(object), results["query"].to_numpy(object)
+    docnos, texts, words = (results[name].to_numpy(object) for name in ("docno", text_field, "query"))
     cases = []
     for number, rows in enumerate(np.split(order, np.flatnonzero(np.diff(query[order])) + 1)):
         wanted = "\n".join(filter(None, (instruction.strip(), own[rows[0]])))
-        cases.append(Case(number, str(qids[number]), str(words[rows[0]]), wanted, rows, tuple(texts[rows])))
+        said = (tuple(docnos[rows]), tuple(texts[rows]))
+        cases.append(Case(number, str(qids[number]), str(words[rows[0]]), wanted, rows, *said))
     return cases
 
 
 def check_frame(results: pd.DataFrame, columns: Sequence[str]) -> None:
     """Refuse a frame of which nobody could tell the queries, the order or the texts.
 
-    Args:
-        results: Frame[qid, docno, ...].
-        columns: What is read of it, where it is there.
-
     Raises:
         FrameError: A column stands twice, a qid is missing, or a rank is no number.
-
-    Example:
-        >>> check_frame(pd.DataFrame({"qid": ["1"], "docno": ["a"], "rank": [0]}), ["query"])
     """
     names = list(results.columns)
     read = dict.fromkeys(("qid", "docno", "rank", INSTRUCTION, *columns))

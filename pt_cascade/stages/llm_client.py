@@ -1,228 +1,237 @@
-"""Asking an OpenAI-compatible server: one call at a time, tried again where that may help (see ``llm_failures``).
+"""Asking an OpenAI-compatible server: the openai package tries again what may pass, this module does what it does not.
 
-- Pauses double and vary. All calls honour a ``Retry-After``; a server that wants longer than ``LONGEST_PAUSE`` is not waited for.
-- Once no call can succeed, all stop: what is fatal at any time; before the first answer whatever trying again does not help, or
-  nobody listening; and ``SILENCE`` calls in a row without an answer.
-- A call that nobody wants any more is not tried again.
-- ``content_filter`` is an answer, a refusal, whatever its status.
-- A server that refuses ``seed``, ``logprobs`` or ``max_tokens`` by name is asked without, or by ``max_completion_tokens``.
+- Where the package has tried 429 in vain, all calls wait, twice as long each time, up to ``LONGEST_WAIT`` in all.
+- A 200 without an answer is asked for again.
+- A server that refuses a field that is ours is asked otherwise (``find_changes``), also in later calls.
+- Once no call can succeed, all stop: what is fatal; before the first answer a refusal; ``SILENCE`` calls in a row without one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pt_cascade.errors import StageError
-from pt_cascade.stages.llm_failures import FILTERED, SPENT, TOO_MANY, CallError, read_status
-from pt_cascade.stages.llm_messages import Answer, NoAnswerError, choose_fields, read_answer, read_failure
+from pt_cascade.stages.llm_failures import CallError, find_changes, is_about_length, read_error
+from pt_cascade.stages.llm_messages import Answer, read_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from openai import AsyncOpenAI
+    import httpx2
+    import openai
+    from openai._legacy_response import LegacyAPIResponse
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionUserMessageParam
 
-    from pt_cascade.stages.llm_keys import Key
-    from pt_cascade.stages.llm_messages import Failure
     from pt_cascade.stages.llm_server import Server
 
-LONGEST_PAUSE = 300.0
+    Tokens: TypeAlias = tuple[int | None, int | None]
+
+LONGEST_WAIT = 600.0
 SILENCE = 20
-LARGEST = 8 << 20
-_FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0
-_SPREAD = 0.1
-_TICK = 1e-3
+_FIRST_WAIT, _LAST_WAIT, _PAUSE = 15.0, 60.0, 0.5
 _WORDS = 300
+_KEPT = "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
+_LIMITS = ("max_completion_tokens", "max_tokens")
 _FIX = "look at base_url, model, the key in the environment, and the fields of request"
 
 
 @dataclass(frozen=True)
-class Patience:
+class Clock:
     """How time passes; a test has its own."""
 
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    clock: Callable[[], float] = time.monotonic
-    toss: Callable[[], float] = random.random
+    now: Callable[[], float] = time.monotonic
 
 
 @dataclass
 class Memory:
-    """What is known of a server by having asked it.
+    """What is known of a server by having asked it, from frame to frame."""
 
-    Attributes:
-        asked: Whether a call has come to its end.
-        answered: Whether one was answered.
-        refused: Fields that it refuses.
-        free_at: When it may be asked again.
-        silent: How many calls in a row had no answer.
-        models: What it called the models that answered.
-    """
-
-    asked: bool = False
-    answered: bool = False
-    refused: set[str] = field(default_factory=set)
-    free_at: float = 0.0
-    silent: int = 0
-    models: set[str] = field(default_factory=set)
+    asked: bool = False  # whether a call has come to its end
+    answered: bool = False  # whether one was answered
+    changes: dict[str, object] = field(default_factory=dict)  # fields that it wants otherwise, see find_changes
+    free_at: float = 0.0  # when it may be asked again
+    silent: int = 0  # how many calls in a row had no answer
+    models: set[str] = field(default_factory=set)  # what it called the models that answered
+    useful: bool = False  # whether an answer could be used
+    useless: list[str] = field(default_factory=list)  # the queries of all that could not, until then
 
 
-class Line:
-    """A line to a server, for one event loop.
+class Client:
+    """Asks one server, in one event loop."""
 
-    Args:
-        server: Whom to ask.
-        key: The key that its client sends, to take it out of what is said.
-        client: Its client, open.
-        memory: What is known of it; kept from line to line.
-        patience: How time passes.
-    """
-
-    def __init__(self, server: Server, key: Key, client: AsyncOpenAI, memory: Memory, patience: Patience) -> None:
+    def __init__(self, server: Server, connection: openai.AsyncOpenAI, memory: Memory, clock: Clock) -> None:
         """Have nothing asked yet."""
-        self.server, self.key, self.client, self.memory, self.patience = server, key, client, memory, patience
+        self.server, self.connection, self.memory, self.clock = server, connection, memory, clock
         self.first = asyncio.Lock()
         self.answers = 0
-        self.hopeless: StageError | None = None
+        self.error: StageError | None = None
 
-    async def ask(self, prompt: str, wanted: Callable[[], bool] = lambda: True) -> Answer:
+    @property
+    def max_tokens(self) -> int:
+        """How long an answer may be."""
+        fields = {**self.server.ours, **self.server.theirs}
+        return next((value for name in _LIMITS if isinstance(value := fields.get(name), int)), 0)
+
+    async def ask(self, prompt: str) -> Answer:
         """Ask until there is an answer or no use in asking; the first call ever goes alone, to learn what the server refuses.
 
-        Args:
-            prompt: The user's message.
-            wanted: Whether anybody still wants the answer; asked before each further try.
-
-        Returns:
-            The answer, with how often it was asked for again, and the tokens of all tries.
-
         Raises:
-            CallError: There is none; ``left`` where nobody wanted it any more.
-            StageError: No call can succeed.
+            CallError: There is none.
+            StageError: There will be none for any other prompt either.
         """
-        if not self.memory.asked:
-            async with self.first:
-                if not self.memory.asked:
-                    return await self._insist(prompt, wanted)
-        return await self._insist(prompt, wanted)
+        async with self.first:
+            if not self.memory.asked:
+                return await self._insist(prompt)
+        return await self._insist(prompt)
 
-    async def _insist(self, prompt: str, wanted: Callable[[], bool]) -> Answer:
-        retries = tried = 0
-        spent: tuple[int | None, int | None] = (0, 0)
+    async def _insist(self, prompt: str) -> Answer:
+        spent: Tokens = (0, 0)
+        retries = tries = waits = 0
         while True:
-            if self.hopeless:
-                raise self.hopeless
-            call = await self._try(prompt)
-            spent = (_add(spent[0], call.tokens_in), _add(spent[1], call.tokens_out))
-            if isinstance(call, Answer):
-                return self._hear(replace(call, retries=retries, tokens_in=spent[0], tokens_out=spent[1]))
-            call.retries, (call.tokens_in, call.tokens_out) = retries, spent
-            retries += 1
-            if call.names:  # they were sent, so another call may have learnt it meanwhile
-                self.memory.refused |= call.names
+            ours = {name: value for name, value in self._ours().items() if value is not None}
+            try:
+                answer = await self._send(prompt, ours)
+                return self._hear(replace(answer, retries=retries + answer.retries, tokens=_add(spent, answer.tokens)))
+            except CallError as error:
+                error.retries = retries = retries + error.retries
+                error.tokens = spent = _add(spent, error.tokens)
+                if error.changes:
+                    self.memory.changes |= error.changes
+                elif error.kind == "limited":
+                    self._hold(error, waits)
+                    waits += 1
+                elif error.kind == "empty" and tries < self.server.retries:
+                    await self.clock.sleep(_PAUSE * 2**tries)
+                    tries += 1
+                elif error.kind == "filtered":
+                    return self._hear(Answer("", refused=True, instead=error.words, tokens=spent, retries=retries))
+                else:
+                    self._give_up(error)
+                retries += 1
+
+    def _ours(self) -> dict[str, object]:
+        """Give the fields that a server may refuse, as it wants them; what the user set is not among them."""
+        fields = {**self.server.ours, **self.memory.changes}
+        return {name: value for name, value in fields.items() if name not in self.server.theirs}
+
+    async def _send(self, prompt: str, ours: Mapping[str, object]) -> Answer:
+        """Ask once, as the package does."""
+        import openai  # noqa: PLC0415 - heavy
+
+        if self.error:
+            raise self.error
+        while (wait := self.memory.free_at - self.clock.now()) > 0:
+            await self.clock.sleep(wait)
+        fields = {name: value for name, value in {**ours, **self.server.theirs}.items() if value is not None and name != "stream"}
+        create, model = self.connection.chat.completions.with_raw_response.create, self.server.model
+        message: ChatCompletionUserMessageParam = {"role": "user", "content": prompt}
+        try:
+            if "stream" in ours:
+                streamed = await create(model=model, messages=[message], extra_body=fields, stream=True)
+                completion, said, retries = await _collect(streamed.parse()), "", streamed.retries_taken
             else:
-                self._check(call, tried)
-                await self._pause(tried, call.pause)
-                tried += 1
-            if not wanted():
-                call.left = True
-                self._give_up(call)
+                raw = await create(model=model, messages=[message], extra_body=fields)
+                completion, said, retries = _parse(raw), raw.content.decode("utf-8", "replace"), raw.retries_taken
+        except openai.APIStatusError as error:
+            raise self._read_status(error, ours) from None
+        except openai.APITimeoutError as error:
+            words = f"no answer within {self.server.timeout:g} s"
+            raise CallError(words, retries=_count_retries(error.request), tokens=(None, None)) from None
+        except openai.APIConnectionError as error:
+            why = error.__cause__ or error
+            gone = type(why).__name__ == "ConnectError" and not self.memory.answered
+            words = self.shorten(f"the connection failed: {why}")
+            raise CallError(words, "fatal" if gone else "silent", retries=_count_retries(error.request)) from None
+        try:
+            if isinstance(completion, str) and completion.lstrip().startswith("data:"):
+                raise CallError("it streams", "empty", changes=find_changes(ours, "it must stream"))  # noqa: TRY301 - as any other
+            return replace(read_answer(completion, said), retries=retries)
+        except CallError as error:
+            error.words, error.retries = self.shorten(error.words), retries
+            raise
+
+    def _read_status(self, error: openai.APIStatusError, ours: Mapping[str, object]) -> CallError:
+        failure = read_error(error.body, error.status_code, error.response.text or "no words with it")
+        if error.response.is_redirect:
+            to, secret = error.response.next_request, dict.fromkeys(("username", "password", "query", "fragment"))
+            where = str(to.url.copy_with(**secret)).removesuffix("/chat/completions") if to else "nowhere"
+            failure.words = f"{error.status_code}: the server redirects to {where}; put that into base_url"
+        failure.changes = find_changes(ours, failure.words) if failure.kind == "prompt" else {}
+        failure.words, failure.retries = self.shorten(failure.words), _count_retries(error.request)
+        said = error.response.headers.get("retry-after", "")
+        failure.pause = float(said) if said.isascii() and said.isdigit() else 0.0
+        return failure
+
+    def _hold(self, error: CallError, waits: int) -> None:
+        """Let all calls wait for a rate limit to pass; give up where that is no use."""
+        pause = max(error.pause, min(_FIRST_WAIT * 2**waits, _LAST_WAIT))
+        if waits * _LAST_WAIT + pause > LONGEST_WAIT:
+            self._give_up(error)
+        self.memory.free_at = max(self.memory.free_at, self.clock.now() + pause)
 
     def _hear(self, answer: Answer) -> Answer:
         self.memory.asked = self.memory.answered = True
         self.memory.silent = 0
-        self.memory.models |= {self.words(answer.model)} if answer.model else set()
+        self.memory.models |= {self.shorten(answer.model)} if answer.model else set()
         self.answers += 1
-        return answer
-
-    def _check(self, error: CallError, tried: int) -> None:
-        """Give up where trying again would not help."""
-        if error.fatal or not error.again or tried >= self.server.retries or (error.pause or 0) > LONGEST_PAUSE:
-            self._give_up(error)
+        return replace(answer, instead=self.shorten(answer.instead))
 
     def _give_up(self, error: CallError) -> None:
         """End a call without an answer; and all others, where they would end likewise."""
         self.memory.asked = True
-        self.memory.silent += 1
-        early = not self.memory.answered and (not error.again or error.nobody)
-        if not error.fatal and not early and self.memory.silent < SILENCE:
-            raise error
-        problems = [error.words]
-        if not error.fatal and not early:
-            problems = [f"{self.memory.silent} calls in a row had no answer, the last one for this: {error.words}"]
-        if self.answers:
-            kept = "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
-            problems.append(f"the {self.answers} answer(s) before, of this call to the stage, are lost with it; {kept}")
-        self.memory.silent = 0
-        self.hopeless = StageError(f"llm_judge cannot ask {self.server.model!r} at {self.server.base_url}", problems, fix=_FIX)
-        raise self.hopeless
+        self.memory.silent += error.kind != "prompt"
+        early = not self.memory.answered and error.kind == "prompt" and not is_about_length(error.words)
+        if error.kind in ("fatal", "limited") or early:
+            raise self.stop([error.words]) from None
+        if self.memory.silent >= SILENCE:
+            said = f"{self.memory.silent} calls in a row had no answer, the last one for this: {error.words}"
+            self.memory.silent = 0
+            raise self.stop([said]) from None
+        raise error
 
-    async def _pause(self, tried: int, wanted: float | None) -> None:
-        """Wait twice as long as before, less up to a half; and note how long the server wants all calls to wait."""
-        self.memory.free_at = max(self.memory.free_at, self.patience.clock() + (wanted or 0.0))
-        await self.patience.sleep(min(_FIRST_PAUSE * 2**tried, _LAST_PAUSE) * (1 + self.patience.toss()) / 2)
+    def stop(self, problems: Sequence[str], what: str = "", fix: str = _FIX) -> StageError:
+        """Make the error that ends all calls; it says how many answers are lost with it."""
+        lost = f"the {self.answers} answer(s) before, of this call to the stage, are lost with it; {_KEPT}"
+        what = what or f"llm_judge cannot ask {self.server.model!r} at {self.server.base_url}"
+        self.error = StageError(what, [*problems, *([lost] if self.memory.useful and self.answers else [])], fix=fix)
+        return self.error
 
-    async def _await_turn(self) -> None:
-        """Wait as long as the server said, also what it says meanwhile, and up to a tenth longer, so that not all come at once."""
-        while (wait := self.memory.free_at - self.patience.clock()) > _TICK:
-            await self.patience.sleep(wait * (1 + _SPREAD * (1 - self.patience.toss())))
-
-    async def _try(self, prompt: str) -> Answer | CallError:
-        """Ask once."""
-        import openai  # noqa: PLC0415 - heavy
-
-        await self._await_turn()
-        if self.hopeless:
-            raise self.hopeless
-        sent = choose_fields(self.server.fields, self.memory.refused)
-        try:
-            body = await asyncio.wait_for(self._send(prompt, sent), self.server.timeout)
-        except (asyncio.TimeoutError, openai.APITimeoutError):
-            return CallError(f"no answer within {self.server.timeout:g} s", tokens_in=None, tokens_out=None)
-        except openai.APIStatusError as error:
-            failure = read_failure(error.response.text)
-            return self._fail(error.status_code, error.response.headers, failure, sent)
-        except Exception as error:  # noqa: BLE001 - of four libraries, of many kinds
-            why = error.__cause__ or error
-            return CallError(self.words(f"the connection failed: {why}"), nobody=type(why).__name__ == "ConnectError")
-        try:
-            return read_answer(body)
-        except NoAnswerError as error:
-            return self._fail(error.failure.code, {}, error.failure, sent)
-
-    async def _send(self, prompt: str, sent: Mapping[str, object]) -> str:
-        """Give the body of the response; one that is larger than any answer is not read to its end, and so none."""
-        create = self.client.chat.completions.with_streaming_response.create
-        message = {"role": "user", "content": prompt}
-        body = bytearray()
-        async with create(model=self.server.model, messages=[message], extra_body=sent) as response:  # type: ignore[list-item]
-            async for part in response.iter_bytes():
-                body += part
-                if len(body) > LARGEST:
-                    return f"more than {LARGEST >> 20} MiB"
-        return body.decode("utf-8-sig", "replace")
-
-    def _fail(
-        self, code: int | None, headers: Mapping[str, str], failure: Failure, sent: Mapping[str, object]
-    ) -> Answer | CallError:
-        if FILTERED in failure.kinds:
-            return Answer("", refused=True, tokens_in=failure.tokens_in, tokens_out=failure.tokens_out)
-        if code is None and SPENT not in failure.kinds:
-            words = self.words(f"the answer is none: {failure.message}")
-            return CallError(words, tokens_in=failure.tokens_in or 0, tokens_out=failure.tokens_out or 0)
-        failure = replace(failure, message=self.words(failure.message))
-        return read_status(code or TOO_MANY, {name: self.key.hide(value) for name, value in headers.items()}, failure, sent)
-
-    def words(self, text: str) -> str:
-        """Shorten what the server said, and take the key out of it.
-
-        Args:
-            text: Its words.
-        """
-        text = " ".join(self.key.hide(text).encode("utf-8", "replace").decode("utf-8").split())
+    def shorten(self, text: str) -> str:
+        """Shorten what the server said, and take the key out of it."""
+        text = " ".join(self.server.hide_key(text).encode("utf-8", "replace").decode("utf-8").split())
         return text if len(text) <= _WORDS else f"{text[: _WORDS - 3]}..."
 
 
-def _add(spent: int | None, more: int | None) -> int | None:
-    return None if spent is None or more is None else spent + more
+def _parse(raw: LegacyAPIResponse[ChatCompletion]) -> object:
+    """Read a body; None where it is no JSON."""
+    with suppress(ValueError, RecursionError):
+        return raw.parse()
+    return None
+
+
+async def _collect(stream: openai.AsyncStream[ChatCompletionChunk]) -> object:
+    """Put a streamed answer together; None where it breaks off."""
+    from openai.lib.streaming.chat import ChatCompletionStreamState  # noqa: PLC0415 - heavy
+
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    with suppress(Exception):  # of the libraries that read a stream, of many kinds
+        async for chunk in stream:
+            state.handle_chunk(chunk)
+        whole = state.current_completion_snapshot
+        return whole if whole.choices[0].finish_reason else None
+    return None
+
+
+def _count_retries(request: httpx2.Request) -> int:
+    """Read how often the package has made a call again."""
+    return int(request.headers.get("x-stainless-retry-count", "0"))
+
+
+def _add(spent: Tokens, more: Tokens) -> Tokens:
+    first, second = (None if one is None or other is None else one + other for one, other in zip(spent, more, strict=True))
+    return first, second

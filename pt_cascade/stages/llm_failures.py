@@ -1,143 +1,100 @@
-"""What became of a call that failed, and whether trying again may help.
-
-- Tried again: 429, 408, 409, 5xx, time-outs, lost connections, and a 200 that holds no answer.
-- Not tried again: any other 4xx, or what the server itself says not to.
-- Fatal for all calls: 401, 402, 403, a spent quota, a redirect.
-
-A 200 whose body is an error with such a code counts as that code.
-"""
+"""What became of a call that gave no answer, and what a server that refuses a field is asked for instead."""
 
 from __future__ import annotations
 
-import math
 import re
-import time
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pt_cascade.stages.llm_messages import Failure
+Kind: TypeAlias = Literal["prompt", "filtered", "limited", "silent", "empty", "fatal"]
+"""It refuses a prompt, or its content; takes no more calls now; gives no answer; gives a response without one; answers nobody."""
 
-FILTERED = "content_filter"
-SPENT = "insufficient_quota"
-TOO_MANY = 429
-_TRY_AGAIN = frozenset({408, 409, TOO_MANY})
-_FATAL = frozenset({401, 402, 403})
-_REDIRECTS = range(300, 400)
-_REFUSED = frozenset({400, 422})
-_SERVER_ERROR = 500
-_SPARE = ("logprobs", "seed", "max_tokens")
-_UNKNOWN = re.compile(r"un(?:supported|expected|known|recognized)|(?:not|n't) (?:support|permit|allow|available)", re.IGNORECASE)
+_FATAL = frozenset({401, 402, 403, 404})
+_SILENT = frozenset({408, 409})
+_TOO_MANY, _SERVER_ERROR = 429, 500
+_REDIRECTS, _STATUSES = range(300, 400), range(400, 600)
+_FILTERED = re.compile(r"content[ _-]?(?:filter|policy)|moderation|\bflagged\b", re.IGNORECASE)
+_ABOUT_LENGTH = re.compile(r"too (?:long|large|many)|context|length|exceed", re.IGNORECASE)
+_SPARE = ("logprobs", "top_logprobs", "seed", "temperature", "max_tokens", "stream_options")
+_UNKNOWN = re.compile(
+    r"un(?:supported|expected|known|recognized)|forbidden|(?:not|n't) (?:support|permit|allow|available)", re.IGNORECASE
+)
+_STREAM = re.compile(
+    r"\b(?:only|must|requires?|enable)\b[^.]{0,40}\bstream|\bstream\w*\b[^.]{0,40}\b(?:only|must|required)", re.IGNORECASE
+)
+_COUNT = re.compile(r"(?<![\w.-])[0-9]{1,3}(?![\w.-]*\w)")
 
 
 class CallError(Exception):
-    """A call that failed.
-
-    Args:
-        words: What the server, or the network, said.
-        again: Whether trying again may help.
-        pause: Seconds to wait before, where the server said so.
-        names: Fields that the server refuses.
-        nobody: Whether nothing listens there.
-        fatal: Whether every other call would fail likewise.
-        tokens_in: Tokens of the prompt that were charged, as far as the server counts; None: nobody knows.
-        tokens_out: Tokens of an answer, likewise.
-    """
+    """A call without an answer; ``words`` are what the server, or the network, said."""
 
     def __init__(
         self,
         words: str,
+        kind: Kind = "silent",
         *,
-        again: bool = True,
-        pause: float | None = None,
-        names: frozenset[str] = frozenset(),
-        nobody: bool = False,
-        fatal: bool = False,
-        tokens_in: int | None = 0,
-        tokens_out: int | None = 0,
+        pause: float = 0.0,
+        retries: int = 0,
+        tokens: tuple[int | None, int | None] = (0, 0),
+        changes: dict[str, object] | None = None,
     ) -> None:
-        """Keep the parts; it was not tried again, nor left alone, yet."""
+        """Keep the parts: seconds to wait, how often it was made again, what it charged, what the server wants otherwise."""
         super().__init__(words)
-        self.words, self.again, self.pause, self.names, self.nobody, self.fatal = words, again, pause, names, nobody, fatal
-        self.tokens_in, self.tokens_out = tokens_in, tokens_out
-        self.retries = 0
-        self.left = False
+        self.words, self.kind, self.pause, self.retries, self.tokens = words, kind, pause, retries, tokens
+        self.changes = changes or {}
 
 
-def read_status(code: int, headers: Mapping[str, str], failure: Failure, sent: Mapping[str, object]) -> CallError:
-    """Read an error that has a status.
-
-    Args:
-        code: The status.
-        headers: Of the response, by name in lower case.
-        failure: Its body.
-        sent: The fields that were sent.
-
-    Returns:
-        The failed call.
-    """
-    if code in _REDIRECTS:
-        return CallError(_read_redirect(code, headers), again=False, fatal=True)
-    spent = SPENT in failure.kinds
-    again = (code in _TRY_AGAIN or code >= _SERVER_ERROR) and not spent and headers.get("x-should-retry") != "false"
-    said = failure.message or "no words with it"
-    names = [name for name in _SPARE if code in _REFUSED and name in sent and name in said and _UNKNOWN.search(said)]
-    return CallError(
-        f"{code}: {said}",
-        again=again,
-        pause=read_pause(headers),
-        names=frozenset(names),
-        fatal=spent or code in _FATAL,
-        tokens_in=failure.tokens_in or 0,
-        tokens_out=failure.tokens_out or 0,
-    )
+def read_error(error: object, status: int | None, otherwise: str) -> CallError:
+    """Read what a server says instead of an answer, in OpenAI's form or any; ``otherwise`` where it has no words of its own."""
+    message, code = (error, None) if isinstance(error, str) else (get(error, "message"), get(error, "code"))
+    words = message if isinstance(message, str) and message else otherwise
+    said = f"{code} {get(error, 'type')} {message}"
+    inside = status is None
+    if inside and str(code).isascii() and str(code).isdigit() and int(str(code)) in _STATUSES:
+        status = int(str(code))
+    kind: Kind = "empty" if status is None else "prompt"
+    if _FILTERED.search(said) and status not in _REDIRECTS:
+        kind = "filtered"
+    elif "insufficient_quota" in said or status in _FATAL or status in _REDIRECTS:
+        kind = "fatal"
+    elif status == _TOO_MANY:
+        kind = "limited"
+    elif status is not None and (status in _SILENT or status >= _SERVER_ERROR):
+        kind = "empty" if inside else "silent"
+    return CallError(f"the answer is none: {words}" if status is None else f"{status}: {words}", kind)
 
 
-def _read_redirect(code: int, headers: Mapping[str, str]) -> str:
-    """Say where to: scheme, host and path, and no more, for the rest may be a secret."""
-    try:
-        to = urlsplit(headers.get("location", ""))
-    except ValueError:
-        to = urlsplit("")
-    host = to.netloc.rpartition("@")[2]
-    if not host and not to.path:
-        return f"{code}: the server redirects, and does not say where to; look at base_url"
-    start = f"{to.scheme or 'http'}://{host}" if host else "its own "
-    return f"{code}: the server redirects to {start}{to.path.removesuffix('/chat/completions')}; put that into base_url"
+def is_about_length(words: str) -> bool:
+    """Tell whether a server refuses a prompt for its length."""
+    return _ABOUT_LENGTH.search(words) is not None
 
 
-def read_pause(headers: Mapping[str, str]) -> float | None:
-    """Read how many seconds a server wants: ``retry-after-ms``, else ``Retry-After`` as seconds or as a date.
-
-    Args:
-        headers: By name in lower case.
-
-    Returns:
-        Seconds, 0 or more, perhaps infinite; None where it does not say, or nobody can read it.
+def find_changes(sent: Mapping[str, object], said: str) -> dict[str, object]:
+    """Find what a server that refused a call wants otherwise: a value a field, None to leave it out; empty: nothing.
 
     Example:
-        >>> read_pause({"retry-after-ms": "soon", "retry-after": "7"}), read_pause({"retry-after": "nan"})
-        (7.0, None)
+        >>> find_changes({"max_tokens": 4}, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        {'max_tokens': None, 'max_completion_tokens': 4}
+        >>> find_changes({"top_logprobs": 20}, "Invalid value for 'top_logprobs': expected 0 to 5, got 20")
+        {'top_logprobs': 5}
     """
-    milliseconds = _read_number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    said = headers.get("retry-after", "")
-    seconds = _read_number(said)
-    if seconds is not None:
-        return seconds
-    try:
-        return max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
+    if "stream" not in sent and _STREAM.search(said):
+        return {"stream": True, "stream_options": {"include_usage": True}}
+    most = sent.get("top_logprobs")
+    fewer = [int(number) for number in _COUNT.findall(said) if isinstance(most, int) and 0 < int(number) < most]
+    if "logprobs" in said and fewer:
+        return {"top_logprobs": max(fewer)}
+    named = [name for name in _SPARE if name in sent and re.search(rf"\b{name}\b", said)] if _UNKNOWN.search(said) else []
+    changes: dict[str, object] = dict.fromkeys(named)
+    if {"logprobs", "top_logprobs"} & set(named):
+        changes |= {"logprobs": None, "top_logprobs": None}
+    if "max_tokens" in named:
+        changes["max_completion_tokens"] = sent["max_tokens"]
+    return changes
 
 
-def _read_number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return None if math.isnan(number) else max(number, 0.0)
+def get(value: object, name: str) -> object:
+    """Get a field of an object or a dict; None where there is none."""
+    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pt_cascade.analysis.prices import price_of
 from pt_cascade.errors import PipelineError
-from pt_cascade.stages.llm_keys import OPENAI_URL
 from pt_cascade.stages.llm_prompts import load_prompt
+from pt_cascade.stages.llm_server import OPENAI_URL
 from pt_cascade.stages.llm_ways import GradedJudge, ListwiseJudge, YesNoJudge
 
 if TYPE_CHECKING:
@@ -46,40 +46,49 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
     retries: int = 5,
     timeout: float = 60.0,
     prices: tuple[float, float] | str | None = None,
+    on_error: Literal["raise", "keep"] = "raise",
     verbose: bool = False,
 ) -> AnyJudge:
-    """Re-rank by what a language model answers, through any OpenAI-compatible server; nothing that went wrong goes unsaid.
+    """Re-rank by what a language model answers, through any OpenAI-compatible server; what is no judgment never looks like one.
 
     - ``graded``: each document gets a grade, 0 to 3, and that is its score.
-    - ``yes_no``: each document is relevant or not, and its score is the log-odds of yes, log p(yes) - log p(no), as the first
-      place of the answer has it, where a word that is not listed gets the most that is left for it; from a server that lists no
+    - ``yes_no``: each document is relevant or not, and its score is the log-odds of yes, log p(yes) - log p(no), at the token of
+      the answer's yes or no, where a word that is not listed gets the most that is left for it; from a server that lists no
       log-probabilities of the very answer 100 for yes and -100 for no.
     - ``listwise``: a window of documents is put in order, from the bottom of the list up; the score is 1/rank.
 
     **Ties** stay in the order of the ranks that came in. (``pt.Experiment`` breaks them by docno, as trec_eval does.)
 
-    **Answers are repaired by rule**, and each repair is counted. Of an order: the numbers count in the order they stand in, each
-    the first time; one that names no document is passed over; what is missing follows in its old order; numbers in words before a
-    whole list, and half a number at a cut, do not count. Of a grade: the final score or grade, else what is called a score or a
-    grade, else the only number there is, the scale itself passed over; where two such differ, none. Of a yes or no: the first. An
-    answer in which nothing is found counts as the lowest grade, as a no, or as the old order. Thoughts before ``</think>`` are
-    passed over.
+    **Answers are read by rule**, and what is not in the form asked for is counted. Reasoning is left out in the formats of
+    DeepSeek, Qwen, Magistral, gpt-oss, Command A, Granite and others. Of an order the numbers count in the order they stand in,
+    each the first time, and what is missing follows in its old order; numbers of lines and numbers in words around the list do
+    not count. Of a grade: the final score or grade, else the first line, else what is called a score or a grade, else the only
+    number there is, the scale itself passed over. Of a yes or no: the first word, else the last, or one that is its own clause.
 
-    **A query fails** when one of its calls does, after all retries: it keeps its old order, its scores are 1/rank,
-    ``llm_failed`` is True, and no more is asked or tried again for it. Tried again are 429, 408, 409, 5xx, time-outs, lost
-    connections and what is no chat completion, after pauses that double and vary, or as ``Retry-After`` says. Any other 4xx fails
-    at once; before the first answer it is an error, with the server's words. At any time 401, 402, 403, a spent quota, a redirect
-    (none is followed) and 20 calls in a row without an answer are an error, and the answers of that call to the stage are lost:
-    ``cached(llm_judge(...), path, batch_size=32)`` keeps them batch by batch.
+    **There is no judgment** where nothing can be read in an answer, where reasoning does not end, or an answer was cut off before
+    its end; where the model or a filter refuses; where a call fails after all retries, or the server refuses the prompt; and where
+    it counts fewer tokens than the prompt has words, so that it cannot have read all of it. With ``on_error="raise"`` the first of
+    these is an error. With ``"keep"`` it is counted, warned of, and marked by ``llm_failed``, and such a document ranks below the
+    judged ones of its query, in the order it had; so a query without any judgment keeps its order. In ``listwise`` a window that
+    cannot be read is ordered as far as it can be, and all rows of its query are marked; a query of which a call fails keeps its
+    order. ``score`` keeps such documents apart from scores (``ScoreTable.failed``), and replays them as they rank here; ``cached``
+    does not keep them. Where none of the first 20 answers is of use, that is an error in any case.
+
+    **Calls** are made by the package openai, which tries 408, 409, 429, 5xx, time-outs and lost connections again, and honours
+    ``Retry-After``. A rate limit that lasts longer is waited out by all calls, up to ten minutes; a 200 without an answer is asked
+    for again. A server that refuses temperature, seed, max_tokens, log-probabilities or so many of them, or answers only in a
+    stream, is asked otherwise from then on, which the warning says; not what ``request`` sets. At any time 401, 402, 403, 404, a
+    spent quota, a redirect and 20 calls in a row without an answer are an error, as is any other 4xx before the first answer.
+    With an error the answers of that call to the stage are lost: ``cached(llm_judge(...), path, batch_size=32)`` keeps them
+    batch by batch.
 
     **Each row has its query's account**: ``llm_calls``, ``llm_retries``, ``llm_tokens_in``, ``llm_tokens_out``, ``llm_usd`` (NaN
-    where unknown: not counted by the server, or a call that was given up after ``timeout``, for which it may charge),
-    ``llm_repaired`` (answers), and why: ``llm_malformed`` (not in the form asked for), ``llm_unread`` (nothing found),
-    ``llm_partial``, ``llm_repeated``, ``llm_refused``, ``llm_overlong`` (cut at ``max_tokens``); ``llm_bare`` (without
-    log-probabilities) and ``llm_failed``. The trace of ``run`` has them too, and a warning sums them up; Python shows a warning
-    that says the same again only once, the columns have all. ``llm_unsure`` marks the rows whose own answer was unread, refused or
-    overlong: ``cached`` does not keep their scores. A prompt is asked once a frame, however many rows it stands for, on the
-    account of the query that came first; ``score`` and ``profile`` ask anew, to look after the truth and the time.
+    where a server does not count, or did not answer in time), ``llm_repaired`` (answers), and why: ``llm_malformed`` (not in the
+    form asked for), ``llm_partial``, ``llm_repeated``, ``llm_overlong`` (cut at ``max_tokens``); ``llm_unread``, ``llm_refused``,
+    ``llm_bare`` (without log-probabilities) and ``llm_failures`` (documents or windows without a judgment). The trace of ``run``
+    has them too, and a warning sums them up; Python shows a warning that says the same again only once, the columns have all. A
+    prompt is asked once a frame, however many rows it stands for, on the account of the query that came first; ``score`` and
+    ``profile`` ask anew, to look after the truth and the time.
 
     **Nobody can tell which model answers** behind a name: kept scores are told apart by ``base_url``, ``model`` and what is sent.
     A server that names different models in its answers is warned of. A model whose scores vary from call to call, also at
@@ -91,34 +100,35 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         base_url: E.g. ``http://localhost:8000/v1``; None takes the environment's OPENAI_BASE_URL, else OpenAI's own.
         api_key_env: The environment variable with the key, which is read at each use, sent to ``base_url`` (through the proxies of
             the environment, if any), and never kept, shown or logged here; None sends none. OpenAI's own may be missing where
-            another server is asked, any other must be there. What a server sends back is not ours to hide from others: the HTTP
-            library's log shows its headers at DEBUG, and so a key that it echoes there.
+            another server is asked, any other must be there.
         prompt: A text file with ``{query}`` and ``{document}``, listwise ``{documents}`` and perhaps ``{count}``; with
             ``{instruction}`` where there is one. None: the built-in one. Another text is another stage: its hash is shown.
         instruction: What to look for, said with every query. A topics column ``instruction`` adds to it, on a line below.
         text_field: The column with the document's text.
         max_words: Words of a document that are sent, at most; and ten times as many characters.
-        max_tokens: Tokens of an answer, at most; None: 16, or 8 a document of a window. A model that thinks aloud needs more.
+        max_tokens: Tokens of an answer, at most; None: 16, or 8 a document of a window. A model that reasons needs more.
         scale: The lowest and the highest grade; another one needs a ``prompt`` that says what it means.
         window: Documents ordered at once.
         step: How far up the next window begins, below ``window``.
-        seed: Sent with each prompt beside temperature 0; None, or a server that refuses it: not sent.
+        seed: Sent with each prompt beside temperature 0; None: not sent.
         request: Further fields to send, e.g. ``{"chat_template_kwargs": {"enable_thinking": False}}``; one that is None is not
-            sent, e.g. ``{"temperature": None}`` for a model that refuses it.
+            sent, e.g. ``{"temperature": None}``.
         concurrency: Calls at once, at most; ``listwise`` makes one a query at a time.
         retries: How often a call is tried again.
-        timeout: Seconds a call may take.
+        timeout: Seconds that a server may say nothing.
         prices: US dollars a million tokens, of prompts and of answers; or a name in the price file, one price for both.
+        on_error: ``raise`` or ``keep``, see above.
         verbose: Show a progress bar.
 
     Returns:
-        A transformer from Frame[qid, query, docno, text] to the same rows with score, rank and the account.
+        A transformer from Frame[qid, query, docno, text] to the same rows with score, rank, ``llm_failed`` and the account.
 
     Raises:
         PipelineError: An option is out of range, or the prompt lacks a place.
         MissingError: There is no such prompt. When used: openai, the key, or what the network's settings name is missing.
         SweepError: There is no such price.
-        StageError: When used: the server refuses every call, redirects, falls silent, or is not there.
+        StageError: When used: there is no judgment of a document, and ``on_error`` is ``raise``; or of none of the first 20; or the
+            server refuses every call, redirects, falls silent, or is not there.
 
     References:
         Upadhyay et al., "UMBRELA: UMbrela is the (Open-Source Reproduction of the) Bing RELevance Assessor", arXiv:2406.06519,
@@ -153,6 +163,7 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         retries=retries,
         timeout=timeout,
         prices=_find_prices(prices),
+        on_error=on_error,
         verbose=verbose,
     )
 

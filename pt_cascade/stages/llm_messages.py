@@ -1,202 +1,128 @@
-"""What is sent to a chat server and what comes back, as JSON: composed from few parts, read from anything."""
+"""What a chat server answered, read from openai's ChatCompletion: the package fills it with whatever the server sent."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pt_cascade.stages.llm_failures import get, read_error
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Iterator
 
     from pt_cascade.stages.llm_answers import Listed
 
 _LARGEST = 2**53
-_STATUSES = range(400, 600)
+_SHOWN = 300
 _TEXTS = (None, "text", "output_text")
+_CUT = frozenset({"length", "model_length", "max_tokens", "max_output_tokens"})
+_REFUSED = frozenset({"content_filter", "safety", "refusal"})
+_BROKEN = frozenset({"error", "abort", "insufficient_system_resource"})
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered.
-
-    Attributes:
-        text: The answer; empty where there is none.
-        places: Its tokens with their log-probabilities and what else was likely; empty where the server does not say.
-        refused: Whether the server, or the model, declared that it will not answer.
-        cut: Whether the answer was cut because it was too long.
-        tokens_in: Tokens of the prompt, as the server counts; None where it does not.
-        tokens_out: Tokens of the answer, likewise.
-        retries: How often it was asked for again.
-        model: What the server calls the model that answered; empty where it does not say.
-    """
+    """What a server answered."""
 
     text: str
-    places: tuple[Listed, ...] = ()
-    refused: bool = False
-    cut: bool = False
-    tokens_in: int | None = None
-    tokens_out: int | None = None
+    places: tuple[Listed, ...] = ()  # its tokens, and what else was likely, where the server says so
+    refused: bool = False  # by the model, or by a filter
+    cut: bool = False  # at max_tokens
+    instead: str = ""  # what came in the place of a text, in words
+    tokens: tuple[int | None, int | None] = (None, None)  # of prompt and answer, as the server counts
     retries: int = 0
-    model: str = ""
+    model: str = ""  # what the server calls it
 
 
-@dataclass(frozen=True)
-class Failure:
-    """What a server says instead of an answer.
-
-    Attributes:
-        message: Its words; where it has none of its own, the whole body.
-        code: The HTTP status that it names in the body; None: none.
-        kinds: What it calls the error, e.g. ``insufficient_quota``.
-        tokens_in: Tokens of the prompt that it charges all the same, as it counts; None where it does not.
-        tokens_out: Tokens of an answer, likewise.
-    """
-
-    message: str
-    code: int | None = None
-    kinds: frozenset[str] = frozenset()
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-
-
-class NoAnswerError(ValueError):
-    """A response that holds no answer.
-
-    Args:
-        failure: What it says instead.
-    """
-
-    def __init__(self, failure: Failure) -> None:
-        """Keep it."""
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-def choose_fields(fields: Mapping[str, object], refused: Collection[str]) -> dict[str, object]:
-    """Choose what is sent beside the prompt: without the fields that the server is known to refuse.
-
-    Args:
-        fields: By name; one that is None is left out.
-        refused: Names among ``fields``; ``max_tokens`` goes by ``max_completion_tokens`` then.
-
-    Example:
-        >>> choose_fields({"max_tokens": 4, "seed": 0, "temperature": None}, {"max_tokens"})
-        {'seed': 0, 'max_completion_tokens': 4}
-    """
-    renamed = {"max_completion_tokens": fields.get("max_tokens")} if "max_tokens" in refused else {}
-    gone = {*refused, *(["top_logprobs"] if "logprobs" in refused else [])}
-    return {name: value for name, value in {**fields, **renamed}.items() if value is not None and name not in gone}
-
-
-def read_answer(text: str) -> Answer:
-    """Read a chat completion.
-
-    Args:
-        text: The body of the response.
-
-    Returns:
-        The answer; what the server left out is left out.
+def read_answer(completion: object, said: str = "") -> Answer:
+    """Read a chat completion; what the server left out is left out; ``said`` is the body of its response.
 
     Raises:
-        NoAnswerError: It is no chat completion, or one that says that it failed; a ValueError.
+        CallError: It is none, or one that says that it failed.
 
     Example:
+        >>> from openai.types.chat import ChatCompletion
         >>> body = {"choices": [{"message": {"content": "2"}, "finish_reason": "length"}], "usage": {"prompt_tokens": 9}}
-        >>> answer = read_answer(json.dumps(body))
-        >>> answer.text, answer.cut, answer.tokens_in, answer.tokens_out
-        ('2', True, 9, None)
+        >>> answer = read_answer(ChatCompletion.construct(**body))
+        >>> answer.text, answer.cut, answer.tokens
+        ('2', True, (9, None))
     """
-    body = _load(text)
-    choice = _first_choice(body)
-    message = _get(choice, "message")
-    if not isinstance(message, dict):
-        raise NoAnswerError(read_failure(text, "not JSON" if body is None else "no choices"))
-    said, reason = _text_of(_get(message, "content")), _get(choice, "finish_reason")
-    if reason == "error" or _get(choice, "error") or (_get(body, "error") and not said):
-        raise NoAnswerError(read_failure(text, "an error"))
-    usage, model = _get(body, "usage"), _get(body, "model")
+    choices, usage, model = (get(completion, name) for name in ("choices", "usage", "model"))
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message, reason = get(choice, "message"), str(get(choice, "finish_reason")).casefold()
+    content, refusal = get(message, "content"), get(message, "refusal")
+    text = _text_of(content)
+    error = get(choice, "error") or (None if text else get(completion, "error"))
+    tokens = (_count(get(usage, "prompt_tokens")) or None, _count(get(usage, "completion_tokens")))  # no prompt has 0 tokens
+    if error or reason in _BROKEN or not (isinstance(message, dict) or hasattr(message, "content")):
+        failure = read_error(error, None, f"{_kind_of(completion, choice)}: {said}")
+        failure.tokens = (tokens[0] or 0, tokens[1] or 0)
+        raise failure
+    refused = bool(refusal) or reason in _REFUSED or _has_part(content, "refusal")
     return Answer(
-        text=said,
-        places=_places_of(_get(_get(choice, "logprobs"), "content")),
-        refused=bool(_get(message, "refusal")) or reason == "content_filter" or _is_refusal(_get(message, "content")),
-        cut=reason == "length",
-        tokens_in=_count(_get(usage, "prompt_tokens")),
-        tokens_out=_count(_get(usage, "completion_tokens")),
+        text=text,
+        places=tuple(_find_places(get(choice, "logprobs"))),
+        refused=refused,
+        cut=reason in _CUT,
+        instead="" if text.strip() else _say_instead(message, refusal),
+        tokens=tokens,
         model=model if isinstance(model, str) else "",
     )
 
 
-def read_failure(text: str, kind: str = "") -> Failure:
-    """Read what a server says of an error, in OpenAI's form, another JSON, or any text.
-
-    Args:
-        text: The body of the response.
-        kind: What to call it where the server has no words for it.
-
-    Example:
-        >>> read_failure('{"error": {"message": "wrong key", "code": 401}}')
-        Failure(message='wrong key', code=401, kinds=frozenset(), tokens_in=None, tokens_out=None)
-    """
-    body = _load(text)
-    error = _get(body, "error") or _get(_first_choice(body), "error") or body
-    words = error if isinstance(error, str) else _get(error, "message")
-    code, usage = _get(error, "code"), _get(body, "usage")
-    status = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == len("401") else _count(code)
-    return Failure(
-        message=words if isinstance(words, str) and words else f"{kind}: {text}" if kind else text,
-        code=status if status in _STATUSES else None,
-        kinds=frozenset(name for name in (code, _get(error, "type")) if isinstance(name, str)),
-        tokens_in=_count(_get(usage, "prompt_tokens")),
-        tokens_out=_count(_get(usage, "completion_tokens")),
-    )
+def _kind_of(completion: object, choice: object) -> str:
+    """Say what is no answer."""
+    if completion is None or isinstance(completion, str):
+        return "not JSON, or broken off"
+    return "no choices" if choice is None else "an error"
 
 
-def _load(text: str) -> object:
-    """Read JSON; None for what is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _first_choice(body: object) -> object:
-    choices = _get(body, "choices")
-    return choices[0] if isinstance(choices, list) and choices else None
-
-
-def _get(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, dict) else None
+def _say_instead(message: object, refusal: object) -> str:
+    if refusal:
+        return f"a refusal: {refusal!r:.{_SHOWN}}"
+    if get(message, "tool_calls") or get(message, "function_call"):
+        return "a tool call"
+    if any(get(message, name) for name in ("reasoning_content", "reasoning")):
+        return "reasoning alone"
+    return "an empty text"
 
 
 def _text_of(content: object) -> str:
     """A server may send text, or parts of which some are text, and others thoughts, calls or refusals."""
     if isinstance(content, list):
-        texts = (_get(part, "text") for part in content if _get(part, "type") in _TEXTS)
+        texts = (get(part, "text") for part in content if get(part, "type") in _TEXTS)
         return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
 
 
-def _is_refusal(content: object) -> bool:
-    return isinstance(content, list) and any(_get(part, "type") == "refusal" for part in content)
+def _has_part(content: object, kind: str) -> bool:
+    return isinstance(content, list) and any(get(part, "type") == kind for part in content)
 
 
-def _places_of(content: object) -> tuple[Listed, ...]:
-    places = []
+def _find_places(logprobs: object) -> Iterator[Listed]:
+    """Read what is listed token by token: OpenAI's form, or its older one of completions (vLLM, llama.cpp and others)."""
+    content, tokens = get(logprobs, "content"), get(logprobs, "tokens")
     for place in content if isinstance(content, list) else ():
-        others = _get(place, "top_logprobs")
-        chosen = _pair(place)
-        listed = [_pair(other) for other in (others if isinstance(others, list) else ())]
-        rest = [pair for pair in listed if pair is not None and (chosen is None or pair[0] != chosen[0])]
-        places.append((*([] if chosen is None else [chosen]), *rest))
-    return tuple(places)
+        others = get(place, "top_logprobs")
+        pairs = [(get(one, "token"), get(one, "logprob")) for one in (place, *(others if isinstance(others, list) else ()))]
+        yield _choose(pairs)
+    if content is None and isinstance(tokens, list):
+        values, tops = (_list_of(get(logprobs, name), len(tokens)) for name in ("token_logprobs", "top_logprobs"))
+        for token, value, top in zip(tokens, values, tops, strict=True):
+            yield _choose([(token, value), *(top.items() if isinstance(top, dict) else ())])
 
 
-def _pair(place: object) -> tuple[str, float] | None:
-    token, value = _get(place, "token"), _get(place, "logprob")
-    if isinstance(token, str) and isinstance(value, (int, float)) and abs(value) < _LARGEST:  # not for NaN, nor for infinity
-        return token, float(value)
-    return None
+def _list_of(value: object, n: int) -> list[object]:
+    return value if isinstance(value, list) and len(value) == n else [None] * n
+
+
+def _choose(pairs: list[tuple[object, object]]) -> Listed:
+    """Keep what is a token with a finite log-probability, each once, the chosen one first."""
+    listed: dict[str, float] = {}
+    for token, value in pairs:
+        if isinstance(token, str) and isinstance(value, (int, float)) and abs(value) < _LARGEST:  # not for NaN, nor for infinity
+            listed.setdefault(token, float(value))
+    return tuple(listed.items())
 
 
 def _count(value: object) -> int | None:

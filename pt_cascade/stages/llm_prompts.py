@@ -25,18 +25,13 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 _MAY: dict[str, tuple[str, ...]] = {"graded": ("instruction",), "yes_no": ("instruction",), "listwise": ("instruction", "count")}
 _PLACE = re.compile(r"\{([A-Za-z_]+)\}")
 _EMPTY_LINE = re.compile(r"^\{instruction\}\n", re.MULTILINE)
+_LEAST_TOKEN = re.compile(r"[^\s\u0e00-\u0eff\u2e80-\U0003ffff]+|[\u0e00-\u0eff\u2e80-\U0003ffff]{1,4}")
 _LONGEST_WORD = 10  # characters a word on average at most; text without white space is one word
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt with places in braces.
-
-    Attributes:
-        name: What it is called: a built-in name, or the file's.
-        text: With ``{query}``, and ``{document}`` or, listwise, ``{documents}``; it may have ``{instruction}``, and listwise
-            ``{count}``. Any other brace stands for itself.
-    """
+    """A prompt with places in braces (``_NEEDS``, ``_MAY``); any other brace stands for itself."""
 
     name: str = field(compare=False)
     text: str
@@ -47,10 +42,7 @@ class Prompt:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def render(self, values: Mapping[str, str]) -> str:
-        """Put values in their places, all at once: what a document says in braces is text.
-
-        Args:
-            values: One for each place. A line that is ``{instruction}`` alone goes where there is none.
+        """Put values in their places, all at once; a line that is ``{instruction}`` alone goes where there is none.
 
         Example:
             >>> Prompt("p", "{query}? {document}").render({"query": "{document}", "document": "{0}"})
@@ -65,21 +57,10 @@ class Prompt:
 
 
 def load_prompt(prompt: str | os.PathLike[str] | None, how: How) -> Prompt:
-    """Read a prompt from its file.
-
-    Args:
-        prompt: A file in UTF-8; None: the built-in one.
-        how: The way to judge that it is for.
-
-    Returns:
-        The prompt; ``find_faults`` says whether it can be used.
+    """Read a prompt from its file in UTF-8; None: the built-in one; ``find_faults`` says whether it can be used.
 
     Raises:
         MissingError: There is no such file, or it is not UTF-8.
-
-    Example:
-        >>> load_prompt(None, "yes_no").text.splitlines()[0]
-        'Is the document relevant to the query?'
     """
     file = _OWN / f"{how}.txt" if prompt is None else Path(prompt)
     try:
@@ -94,15 +75,7 @@ def load_prompt(prompt: str | os.PathLike[str] | None, how: How) -> Prompt:
 
 
 def find_faults(prompt: Prompt, how: How, instruction: str) -> Iterator[str]:
-    """Say what keeps a prompt from being used.
-
-    Args:
-        prompt: The prompt.
-        how: The way to judge that it is for.
-        instruction: What it must have a place for, unless empty.
-
-    Yields:
-        A sentence a fault.
+    """Say what keeps a prompt from being used; it must have a place for an instruction, unless that is empty.
 
     Example:
         >>> list(find_faults(Prompt("mine.txt", "{query} {passage}"), "graded", ""))
@@ -117,12 +90,18 @@ def find_faults(prompt: Prompt, how: How, instruction: str) -> Iterator[str]:
         yield f"prompt {prompt.name} has {', '.join(unknown)}, expected {', '.join(most)} or {last}"
 
 
-def cut_text(text: str, words: int) -> str:
-    """Cut a text after so many words, and in any case after ten times as many characters.
+def count_least(text: str) -> int:
+    """Count the tokens that a text has at least: its words; in scripts without spaces a fourth of the letters.
 
-    Args:
-        text: Any; its white space stays as it is.
-        words: How many, 1 or more.
+    Example:
+        >>> count_least("the flow  of heat"), count_least("\u71b1\u306e\u6d41\u308c\u306b\u3064\u3044\u3066")
+        (4, 2)
+    """
+    return len(_LEAST_TOKEN.findall(text))
+
+
+def cut_text(text: str, words: int) -> str:
+    """Cut a text after so many words, and in any case after ten times as many characters; its white space stays as it is.
 
     Example:
         >>> cut_text("the flow  of heat", 3), cut_text("x" * 99, 3)
@@ -135,9 +114,6 @@ def cut_text(text: str, words: int) -> str:
 
 def number_documents(texts: Sequence[str]) -> str:
     r"""Put each document on a line of its own behind its number; what looks like such a number in a text loses its brackets.
-
-    Args:
-        texts: The documents, in the order they are numbered.
 
     Example:
         >>> number_documents(["heat", "see [1] for\nmore"])

@@ -1,84 +1,88 @@
-"""A client for one OpenAI-compatible server: no redirect is followed, and nothing is sent that is not that server's business."""
+"""An OpenAI-compatible server, its key and a client for it: no redirect is followed, and nothing goes to it that is not for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import MissingError, StageError
-from pt_cascade.stages.llm_keys import OPENAI_URL
-from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import httpx2
     from openai import AsyncOpenAI
 
-    from pt_cascade.stages.llm_keys import Key
-
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_KEY = "OPENAI_API_KEY"
 _NETWORK = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
-_OPENAI_ONLY = ["openai-organization", "openai-project"]
+_OPENAI_ONLY = ("openai-organization", "openai-project")
 
 
 @dataclass(frozen=True)
 class Server:
-    """Whom to ask, and how patiently.
-
-    Attributes:
-        model: The model's name there.
-        base_url: Up to and including ``/v1``.
-        fields: What is sent with each prompt.
-        retries: How often a call is tried again.
-        timeout: Seconds a call may take.
-    """
+    """Whom to ask, and how patiently."""
 
     model: str
     base_url: str
-    fields: Mapping[str, object]
-    retries: int
-    timeout: float
+    ours: Mapping[str, object] = field(default_factory=dict)  # sent with each prompt; a server may refuse them
+    theirs: Mapping[str, object] = field(default_factory=dict)  # what the user wants sent; it comes first, and is not changed
+    retries: int = 0
+    timeout: float = 60.0
+    key: str = field(default="", repr=False)
+
+    def hide_key(self, text: str) -> str:
+        """Take the key out of a text."""
+        spellings = (re.escape(json.dumps(self.key)[1:-1]), re.escape(self.key))
+        return re.sub("|".join(spellings), "[key]", text) if self.key else text
 
 
-def connect(server: Server, key: Key) -> AsyncOpenAI:
-    """Make a client.
+def read_key(name: str, base_url: str) -> str:
+    """Read a key from the environment variable of that name, white space around it left out; no name: no key.
 
-    It sends the key as ``Authorization``, and without a key no such header; ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` go to
-    OpenAI's own server alone. The environment's proxies are used, as by every such client.
-
-    Args:
-        server: Whom to ask.
-        key: The key, perhaps empty.
-
-    Returns:
-        A client, to be closed.
+    OpenAI's own server wants a key; another one needs none, unless a variable other than OpenAI's was named.
 
     Raises:
-        MissingError: The package openai, or one that a proxy needs, is not installed, or the file of certificates is not there.
+        MissingError: There is none though there should be, or it has characters that cannot be sent.
+    """
+    key, problem, fix = os.environ.get(name, "").strip() if name else "", "", "export it again, copied from the provider's page"
+    if not all("\x21" <= sign <= "\x7e" for sign in key):
+        problem = f"{name} holds white space or characters beyond ASCII, expected a key alone (its value is not shown)"
+    elif not key and base_url == OPENAI_URL:
+        problem = f"the environment has no {name or OPENAI_KEY}, and {OPENAI_URL} wants one"
+        fix = f"export {name or OPENAI_KEY}=..., or llm_judge(..., base_url=...) for another server"
+    elif not key and name not in ("", OPENAI_KEY):
+        problem, fix = f"the environment has no {name}", "export it, or api_key_env=None for a server that needs no key"
+    if problem:
+        raise MissingError("llm_judge has no key to send", [problem], fix=fix)
+    return key
+
+
+def connect(server: Server) -> AsyncOpenAI:
+    """Make a client, to be closed; without a key it sends no ``Authorization``.
+
+    Raises:
+        MissingError: A package that a proxy needs is not installed, or the file of certificates is not there.
         StageError: The environment's proxies, or its certificates, cannot be used.
     """
-    require("openai", why="llm_judge")
     import openai  # noqa: PLC0415 - heavy
 
-    unsent = ([] if key.value else ["authorization"]) + (_OPENAI_ONLY if server.base_url != OPENAI_URL else [])
+    unsent = (() if server.key else ("authorization",)) + (_OPENAI_ONLY if server.base_url != OPENAI_URL else ())
 
     async def leave_out(request: httpx2.Request) -> None:
         for name in unsent:
             request.headers.pop(name, None)
 
     try:
-        hooks: dict[str, list[Callable[..., object]]] = {"request": [leave_out], "response": [_read_as_utf8]}
-        web = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks=hooks)
-        words, url, seconds = key.value or "none", server.base_url, server.timeout
-        return openai.AsyncOpenAI(api_key=words, base_url=url, timeout=seconds, max_retries=0, http_client=web)
+        web = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"request": [leave_out]})
+        key, url, seconds = server.key or "none", server.base_url, server.timeout
+        return openai.AsyncOpenAI(api_key=key, base_url=url, timeout=seconds, max_retries=server.retries, http_client=web)
     except (ImportError, FileNotFoundError) as error:  # the words of others may hold a proxy's password
         missing = f"what {_NETWORK} ask for is not there ({type(error).__name__})"
         raise MissingError("llm_judge cannot use the network", [missing], fix="pip install 'httpx2[socks]', or mend them") from None
     except Exception as error:  # noqa: BLE001 - of three libraries, of many kinds
         problem = f"its client cannot be made with these settings ({type(error).__name__}; they are not shown)"
         raise StageError("llm_judge cannot use the network", [problem], fix=f"look at {_NETWORK}") from None
-
-
-async def _read_as_utf8(response: httpx2.Response) -> None:
-    """Take a body for what JSON is, whatever charset the server declares: some name no charset at all."""
-    response.encoding = "utf-8"

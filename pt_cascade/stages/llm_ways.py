@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from pt_cascade.stages.llm_answers import Reading, read_grade, read_list, read_verdict
+from pt_cascade.stages.llm_answers import Reading, read_grade, read_verdict
+from pt_cascade.stages.llm_lists import read_list
 from pt_cascade.stages.llm_prompts import cut_text, load_prompt, number_documents
-from pt_cascade.stages.llm_stage import Desk, LlmJudge, by_place
-from pt_cascade.stages.llm_windows import slide
+from pt_cascade.stages.llm_stage import LlmJudge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from pt_cascade.stages.llm_cases import Case
+    from pt_cascade.stages.llm_desk import Desk
     from pt_cascade.stages.llm_messages import Answer
     from pt_cascade.stages.llm_prompts import How
 
@@ -32,19 +33,16 @@ class PointJudge(LlmJudge[float]):
         """Read a document's score in an answer."""
 
     def jobs(self, case: Case, desk: Desk[float]) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Give a job a document; once one has failed, and the query with it, the rest is not asked for."""
+        """Give a job a document."""
         for place in range(len(case.rows)):
             yield partial(self._judge_one, case, place, desk)
 
     async def _judge_one(self, case: Case, place: int, desk: Desk[float]) -> None:
-        if case.number in desk.accounts.failures:
-            return
         document = cut_text(case.texts[place], self.max_words)
-        values = {"query": case.query, "document": document, "instruction": case.instruction}
-        row = case.rows[place : place + 1]
-        score = await desk.ask(case, row, self.prompt.render(values), self.read)
-        if score is not None:
-            desk.scores[row] = score
+        prompt = self.prompt.render({"query": case.query, "document": document, "instruction": case.instruction})
+        reading = await desk.ask(case, slice(place, place + 1), prompt, self.read)
+        if reading is not None:
+            desk.scores[case.rows[place]] = reading.value
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,7 @@ class GradedJudge(PointJudge):
 
     def read(self, answer: Answer) -> Reading[float]:
         """Read a grade."""
-        reading = read_grade(answer.text, *self.scale)
-        return Reading(float(reading.value), reading.faults)
+        return read_grade(answer.text, *self.scale, cut=answer.cut)
 
     def _problems(self) -> Iterator[str]:
         yield from super()._problems()
@@ -77,7 +74,7 @@ class YesNoJudge(PointJudge):
 
     def read(self, answer: Answer) -> Reading[float]:
         """Read log-odds."""
-        return read_verdict(answer.text, answer.places)
+        return read_verdict(answer.text, answer.places, cut=answer.cut)
 
     def extra_fields(self) -> Mapping[str, object]:
         """Ask for log-probabilities."""
@@ -105,17 +102,38 @@ class ListwiseJudge(LlmJudge[tuple[int, ...]]):
             texts = [cut_text(case.texts[place], self.max_words) for place in places]
             values = {"query": case.query, "documents": number_documents(texts), "instruction": case.instruction}
             prompt = self.prompt.render({**values, "count": str(len(texts))})
-            new = await desk.ask(case, case.rows, prompt, partial(_read_order, n=len(texts)))
-            if new is None:
+            reading = await desk.ask(case, slice(None), prompt, partial(_read_order, n=len(texts)))
+            if reading is None:
                 return
-            order[window] = [places[n] for n in new]
-        desk.scores[case.rows[order]] = by_place(len(order))
+            order[window] = [places[n] for n in reading.value]
+        desk.scores[case.rows[order]] = [1 / rank for rank in range(1, len(order) + 1)]
 
     def _problems(self) -> Iterator[str]:
         yield from super()._problems()
         sizes = (self.window, self.step)
         if not all(type(size) is int for size in sizes) or not 1 <= self.step < self.window:
             yield f"window is {self.window!r} and step {self.step!r}, expected whole numbers, 1 or more, the step below the window"
+
+
+def slide(n: int, window: int, step: int) -> Iterator[slice]:
+    """Give the windows over a list of n as it then stands, lowest first; the last one begins at its top and may hold fewer.
+
+    A judge that orders each of them rightly brings the best ``window - step`` documents to the top, in order.
+
+    References:
+        Sun et al., "Is ChatGPT Good at Search? Investigating Large Language Models as Re-Ranking Agents", EMNLP 2023, section 3.2.
+
+    Example:
+        >>> [(part.start, part.stop) for part in slide(45, window=20, step=10)]
+        [(25, 45), (15, 35), (5, 25), (0, 15)]
+    """
+    end = n
+    while end > 1:
+        start = max(end - window, 0)
+        yield slice(start, end)
+        if start == 0:
+            return
+        end -= step
 
 
 def _read_order(answer: Answer, n: int) -> Reading[tuple[int, ...]]:
