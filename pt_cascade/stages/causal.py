@@ -126,7 +126,7 @@ def load_causal(
         reader.preprocess([["query", "document"]])  # refuses a chat template that has no place for them
     find_limit(config, reader.tokenizer, max_length)
     _keep_answers(reader, name)
-    quicken(reader.transformers_model, precision, {reader.transformers_model.get_output_embeddings()})
+    quicken(reader.transformers_model, {reader.transformers_model.get_output_embeddings()})
     return Causal(reader, str(where))
 
 

@@ -68,10 +68,9 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
         batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
-        precision: ``fp32``, ``bf16``, ``fp16`` (a GPU's) or ``int8`` (a CPU's, for one that has no bfloat16). On one core of an AMD
-            EPYC with AVX-512 both take 0.65 of the time; with the weights of all-MiniLM-L6-v2 under a random last layer ``bf16``
-            changes scores by up to 0.04 standard deviations, ``int8`` by 0.5, and a batch moves one by up to as much. The last
-            layer is always float32.
+        precision: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. On one core
+            of an AMD EPYC it takes 0.6 of the time; with the weights of all-MiniLM-L6-v2 under a random last layer it changes
+            scores by up to 0.04 standard deviations, and a batch moves one by up to as much. The last layer is always float32.
         prompt: What the model is told beside the query; ``{name}`` stands for a column, e.g. ``{instruction}`` of the topics. It
             stands before the query, as sentence-transformers' own ``prompt`` does, and is the system message of a chat; with
             ``{query}`` in it, it is all that is read as the query. None is what the model was saved with; empty is none.

@@ -125,11 +125,11 @@ def load_model(
         plain: How the names of layers end that are left as they are, as in ``precision.quicken``.
 
     Returns:
-        The model, on its device, ready to score, its linear layers the fastest there are for that precision.
+        The model, on its device, ready to score, its linear layers the fastest there are on this processor.
 
     Raises:
         MissingError: The model, a part of it, or the device is not there.
-        PipelineError: The device cannot compute in that precision.
+        PipelineError: The device is slower in that precision.
     """
     where = find_device(device, stage)
     dtype = find_dtype(precision, where, stage)
@@ -139,7 +139,7 @@ def load_model(
         shown = ", ".join(lacking[:_SHOWN]) + (", ..." if len(lacking) > _SHOWN else "")
         _refuse(name, stage, f"it has no weights for {shown}, so it was not trained for this")
     model = model.to(where).eval()
-    quicken(model, precision, _find_heads(model), plain)
+    quicken(model, _find_heads(model), plain)
     return model
 
 

@@ -85,7 +85,7 @@ def load_t5(
 
     Raises:
         MissingError: The model, its tokenizer or the device is not there, or it is another kind of model.
-        PipelineError: The vocabulary lacks an answer, or the device cannot compute in that precision.
+        PipelineError: The vocabulary lacks an answer, or the device is slower in that precision.
     """
     config = load_config(name, stage, verbose=verbose)
     pieces = tokens or find_answers(config, name, stage)
