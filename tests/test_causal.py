@@ -187,6 +187,18 @@ def test_a_chat_template_that_has_no_place_for_a_pair_is_refused(
         cross_encoder(folder).transform(pairs)
 
 
+def test_one_answer_is_enough(model: Callable[[str], str], pairs: pd.DataFrame, tmp_path: Path) -> None:
+    """Golden values from sentence-transformers: the logit of yes alone, where it was saved so."""
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.cross_encoder.modules import LogitScore
+
+    transformer = Transformer(model("plain"), transformer_task="text-generation")
+    score = LogitScore(true_token_id=transformer.tokenizer.convert_tokens_to_ids("yes"))
+    sentence_transformers.CrossEncoder(modules=[transformer, score], device="cpu").save_pretrained(str(tmp_path))
+    golden = _predict(str(tmp_path), pairs, [None] * len(pairs))
+    assert _scores(cross_encoder(tmp_path), pairs) == pytest.approx(golden, abs=CLOSE, rel=1e-5)
+
+
 def test_a_vocabulary_without_the_answers_is_refused(pairs: pd.DataFrame, tmp_path: Path) -> None:
     """What sentence-transformers says of it is repeated."""
     folder = _save("plain", tmp_path, words=("oui", "non"))

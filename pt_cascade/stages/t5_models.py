@@ -165,8 +165,8 @@ def ask(asked: AskedT5, prompts: Sequence[NDArray[np.int32]]) -> Floats:
 
     from pt_cascade.stages.t5_step import first_logits  # noqa: PLC0415 - heavy
 
-    tokenizer, model, _ = asked
-    padded = pad({"input_ids": prompts}, np.arange(len(prompts)), {"input_ids": tokenizer.pad_token_id})
+    model = asked.model
+    padded = pad({"input_ids": prompts}, np.arange(len(prompts)), {})
     ids, mask = (torch.from_numpy(padded[name]).to(model.device) for name in ("input_ids", "attention_mask"))
     with torch.inference_mode():
         yes, no = first_logits(model, ids, mask).double().cpu().numpy().T
