@@ -389,7 +389,7 @@ COMPAT = ' Fix: mono_t5(model, compat="pyterrier_t5", batch_size=4)'
             "mono_t5 cannot be made: tokens is ('▁true', '▁true'), expected two different pieces, relevant and not relevant",
         ),
         (
-            {"compat": "pyterrier_t5", "precision": "bf16"},
+            {"compat": "pyterrier_t5", "precision": "bf16", "device": "cuda"},
             "mono_t5 cannot be made: the stock re-ranker has no precision." + COMPAT,
         ),
         ({"compat": "pygaggle"}, "mono_t5 cannot be made: compat is 'pygaggle', expected 'pyterrier_t5' or None." + COMPAT),

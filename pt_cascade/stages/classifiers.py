@@ -10,7 +10,7 @@ import numpy as np
 from pt_cascade.errors import CascadeWarning, PipelineError, StageError
 from pt_cascade.stages.causal import keep_answers
 from pt_cascade.stages.labels import check_activation, find_label, to_log_odds
-from pt_cascade.stages.loading import load_reader
+from pt_cascade.stages.loading import first_line, load_reader
 from pt_cascade.stages.precision import quicken
 from pt_cascade.stages.token_ids import pad
 
@@ -92,8 +92,8 @@ class Classifier(NamedTuple):
     def forward(self, inputs: Ids, rows: Ints) -> Floats:
         """Give the log-odds of some rows.
 
-        Padding stands after a row. Before the row of a language model, whose last token is looked at; its positions are counted
-        without padding. What is filled in is the model's own padding, by which some models find a row's end.
+        Padding stands after a row; for a language model, whose last token gives the answer, before it, and positions are counted
+        without it. The token is that of the model's configuration, by which some models find the end of a row.
 
         Args:
             inputs: What ``encode`` gave.
@@ -124,7 +124,7 @@ class Classifier(NamedTuple):
             alone = len(rows) > 1 and not isinstance(error, IndexError)  # such is a number that the model has no token for
             fix = _ALONE if alone else "a model and a tokenizer that were saved together"
             size = f"{len(rows)} pair(s) of up to {padded['input_ids'].shape[1]} tokens"
-            raise StageError(f"{_STAGE} cannot read {size}", [str(error).splitlines()[0].rstrip(".")], fix=fix) from error
+            raise StageError(f"{_STAGE} cannot read {size}", [first_line(error)], fix=fix) from error
         return to_log_odds(logits, self.label, reader)
 
 

@@ -80,7 +80,7 @@ def find_device(device: str | None, stage: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own for a name, a build, a backend
         fix = "device=None takes cuda where there is one, else cpu"
-        raise MissingError(f"{stage} cannot use the device {name!r}", [_first_line(error)], fix=fix) from error
+        raise MissingError(f"{stage} cannot use the device {name!r}", [first_line(error)], fix=fix) from error
 
 
 def load_config(name: str, stage: str, *, verbose: bool = False) -> PretrainedConfig:
@@ -219,7 +219,7 @@ def loading(name: str, stage: str, *, verbose: bool = False, fix: str = "") -> I
         yield
     except Exception as error:  # noqa: BLE001 - a damaged folder raises whatever its first reader stumbles over
         where = "" if Path(name).is_dir() else "there is no such folder, and the model hub gave: "
-        _refuse(name, stage, where + _first_line(error), error, fix=fix)
+        _refuse(name, stage, where + first_line(error), error, fix=fix)
     finally:
         logging.set_verbosity(level)
         if bars and not verbose:
@@ -242,5 +242,6 @@ def _refuse(name: str, stage: str, problem: str, cause: Exception | None = None,
     raise MissingError(f"{stage} cannot load {name!r}", [problem], fix=fix or _FIX) from cause
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Give the first line of what an error says, or its name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
