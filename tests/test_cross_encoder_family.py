@@ -165,6 +165,17 @@ def test_a_folder_of_sentence_transformers_is_read_with_prompt_length_and_activa
     assert _scores(folder, pairs, prompt="", max_length=LIMIT) == pytest.approx(_predict(saved(kind), pairs), **CLOSE)
 
 
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_two_labels_of_a_folder_of_sentence_transformers_are_log_odds(
+    kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Golden values: SciPy's logit of what predict gives with apply_softmax, a pair at a time, in double precision."""
+    told = {"prompts": {"web": "body of "}, "default_prompt_name": "web"}
+    folder = _save_settings(saved(kind, 2), tmp_path, {"max_seq_length": 40}, **told)
+    golden = logit(softmax(_predict(folder, pairs), axis=1))[:, 1]
+    assert _scores(folder, pairs) == pytest.approx(golden, **CLOSE)
+
+
 def test_lower_case_is_that_of_the_folder(pairs: pd.DataFrame, tmp_path: Path) -> None:
     """A tokenizer that knows small letters only, and a setting that makes them small."""
     plain, tokenizer = tmp_path / "plain", make_tokenizer("cls")

@@ -152,15 +152,14 @@ def load_reader(
     require("sentence_transformers", install="sentence-transformers", why=stage)
     from sentence_transformers import CrossEncoder  # noqa: PLC0415 - heavy
 
+    pair, plain = [["query", "document"]], {"text": {"padding": False}}
     with loading(name, stage, verbose=verbose):
-        reader = CrossEncoder(name, device=str(where), model_kwargs={"dtype": dtype}).eval()
-        reader.preprocess(
-            [["query", "document"]], processing_kwargs={"text": {"padding": False}}
-        )  # some chat templates refuse a pair
-    weights = reader.transformers_model.named_parameters()
+        reader = CrossEncoder(name, device="cpu", model_kwargs={"dtype": dtype}).eval()
+        reader.preprocess(pair, processing_kwargs=plain)  # some chat templates have no place for a pair
+    weights = reader.transformers_model.named_parameters()  # marked where a file held them, until they are moved
     _refuse_random(sorted(key for key, weight in weights if not getattr(weight, "_is_hf_initialized", False)), name, stage)
     _check_words(reader.tokenizer, reader.config, name, stage)
-    return reader
+    return reader.to(where)
 
 
 def _find_heads(model: PreTrainedModel) -> set[torch.nn.Module]:
