@@ -46,6 +46,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs instructions that this processor lacks, or that the environment masks."""
+    if item.get_closest_marker("avx512"):
+        from pt_cascade.stages.linears import is_bf16_faster
+
+        if not is_bf16_faster():
+            pytest.skip("this processor has no AVX-512 BF16, or the environment masks it")
+
+
 def shared(variable: str, folder: str, part: str) -> Path:
     """Give a folder of the shared material, or skip the test with the reason."""
     path = Path(os.environ.get(variable, ROOT.parent / "shared" / folder)) / part

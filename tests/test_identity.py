@@ -236,17 +236,21 @@ def test_a_foreign_stage_is_told_by_its_user() -> None:
 
 
 @pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
-@pytest.mark.parametrize("precision", ["bf16", "fp16", "int8"])
-def test_below_fp32_the_device_and_the_batches_count(model: Path, make: Callable[..., Reranker], precision: str) -> None:
+@pytest.mark.parametrize(("kind", "default"), [("cuda", 32768), pytest.param("cpu", 2048, marks=pytest.mark.avx512)])
+def test_below_fp32_the_device_and_the_batches_count(model: Path, make: Callable[..., Reranker], kind: str, default: int) -> None:
     """Where they show in a score they tell it: the kind of device, and the budget, told or by default; in fp32 neither does."""
-    kind = {"bf16": "cpu", "fp16": "cuda", "int8": "cpu"}[precision]
-    before = make(model, precision=precision, device=kind).identify()
-    default = {"cpu": 2048, "cuda": 32768}[kind]
+    before = make(model, precision="bf16", device=kind).identify()
     assert (before["device"], before["batch_tokens"]) == (kind, str(default))
-    assert make(model, precision=precision, device=kind, batch_tokens=default).identify() == before
-    assert make(model, precision=precision, device=kind, batch_tokens=100).identify() == {**before, "batch_tokens": "100"}
+    assert make(model, precision="bf16", device=kind, batch_tokens=default).identify() == before
+    assert make(model, precision="bf16", device=kind, batch_tokens=100).identify() == {**before, "batch_tokens": "100"}
     assert make(model, precision="bf16", device="cuda:1").identify() == make(model, precision="bf16", device="cuda").identify()
+    assert make(model, device="cpu", batch_tokens=9).identify() == make(model, device="cuda").identify() == make(model).identify()
+
+
+@pytest.mark.avx512
+@pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
+def test_below_fp32_the_device_that_would_be_taken_counts(model: Path, make: Callable[..., Reranker]) -> None:
+    """Without a name it is the one that is there."""
     assert make(model, precision="bf16", device="cuda").identify() != make(model, precision="bf16", device="cpu").identify()
     here = "cuda" if torch.cuda.is_available() else "cpu"
     assert make(model, precision="bf16").identify() == make(model, precision="bf16", device=here).identify()
-    assert make(model, device="cpu", batch_tokens=9).identify() == make(model, device="cuda").identify() == make(model).identify()

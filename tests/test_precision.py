@@ -1,24 +1,31 @@
-"""Precisions: what is refused, what each layer computes, and that a score still depends on query and document alone.
-
-The models are tiny and their weights random: what they prove is the mechanism, not how well it ranks.
-"""
+"""Precisions: what each layer computes, what is refused on which processor, and that scores are the same on all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import string
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import GELU, Linear, Sequential
 
 from pt_cascade.errors import PipelineError
-from pt_cascade.stages.cross_encoder import cross_encoder
-from pt_cascade.stages.linears import Float32Linear, Int8Linear, PackedLinear, can_pack, choose
+from pt_cascade.stages.cross_encoder import CrossEncoder, cross_encoder
+from pt_cascade.stages.duo_t5 import duo_t5
+from pt_cascade.stages.linears import Float32Linear, PackedLinear, choose, is_packing_faster
 from pt_cascade.stages.mono_t5 import mono_t5
-from pt_cascade.stages.precision import check_precision, find_dtype, quicken
+from pt_cascade.stages.precision import check_precision, quicken
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 70), st.integers(1, 50), st.booleans(), st.integers(0, 10**6))
 
@@ -58,66 +65,21 @@ def test_a_packed_layer_reads_what_is_not_contiguous() -> None:
         assert torch.allclose(packed(tokens.transpose(0, 1)), layer(tokens.transpose(0, 1)), atol=1e-6)
 
 
-@given(SIZES)
-def test_whole_numbers_are_rounded_within_half_a_step(size: tuple[int, int, int, bool, int]) -> None:
-    """The error of a product is at most what half a step of each number of its row and its column can make."""
-    layer, rows = _layer(size)
-    with torch.inference_mode():
-        apart = (Int8Linear(layer)(rows) - layer(rows)).abs()
-    step, weight_step = rows.abs().amax(1, keepdim=True) / 127, layer.weight.detach().abs().amax(1) / 127
-    most = 0.5 * (step * (layer.weight.detach().abs().sum(1)) + rows.abs().sum(1, keepdim=True) * weight_step)
-    most += 0.25 * rows.shape[1] * step * weight_step
-    assert (apart <= most * 1.001 + 1e-5).all()
-
-
-@given(SIZES)
-def test_a_row_in_whole_numbers_does_not_depend_on_its_company(size: tuple[int, int, int, bool, int]) -> None:
-    """Each row has its own scale: bit for bit what it gives alone, also beside a row that is a million times as large."""
-    layer, rows = _layer(size)
-    layer = Int8Linear(layer)
-    with torch.inference_mode():
-        together = layer(torch.cat([rows, rows[:1] * 1e6]))[:-1]
-        alone = torch.cat([layer(row[None]) for row in rows])
-    assert torch.equal(together, alone)
-
-
-def test_torchs_own_quantization_fails_that_test() -> None:
-    """One scale for the whole batch, as there, moves a row when its neighbour is large: the test above can fail."""
-    layer, rows = Linear(16, 16), torch.randn(4, 16)
-    with torch.inference_mode():
-
-        def quantize(batch: torch.Tensor) -> torch.Tensor:
-            step = batch.abs().max() / 127
-            return layer((batch / step).round() * step)
-
-        assert (quantize(torch.cat([rows, rows[:1] * 1e3]))[:-1] - quantize(rows)).abs().max() > 0.1
-
-
-def test_a_row_of_zeros_is_the_bias() -> None:
-    """A scale of nothing divides nothing by nothing."""
-    layer = Linear(8, 4)
-    with torch.inference_mode():
-        assert torch.equal(Int8Linear(layer)(torch.zeros(2, 8)), layer.bias.expand(2, 4))
-
-
 @pytest.mark.parametrize(
     ("precision", "device", "problem"),
     [
         ("fp32", None, None),
-        ("bf16", "cpu", None),
-        ("int8", None, None),
-        ("int8", "cpu", None),
-        ("fp16", "cuda:1", None),
-        ("int8", "cuda", "precision int8 runs on cpu only, found device cuda"),
-        ("fp16", "cpu", "precision fp16 runs on cuda only, found device cpu"),
-        ("half", "cpu", "precision is 'half', expected one of fp32, bf16, fp16, int8"),
+        ("fp32", "cpu", None),
+        ("bf16", "cuda:1", None),
+        ("fp16", "cuda", "precision is 'fp16', expected one of fp32, bf16"),
+        ("int8", "cpu", "precision is 'int8', expected one of fp32, bf16"),
     ],
 )
-@pytest.mark.parametrize("make", [cross_encoder, mono_t5])
-def test_what_a_device_cannot_do_is_refused_before_a_model_is_loaded(
-    make: object, precision: str, device: str | None, problem: str | None
+@pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
+def test_a_precision_that_is_none_is_refused_before_a_model_is_loaded(
+    make: Callable[..., CrossEncoder], precision: str, device: str | None, problem: str | None
 ) -> None:
-    """Both stages refuse alike, and at once; what may work is left for the device to say."""
+    """All stages refuse alike, and at once."""
     assert check_precision(precision, device) == ([problem] if problem else [])
     if problem is None:
         assert make("owner/absent", precision=precision, device=device).precision == precision
@@ -127,34 +89,111 @@ def test_what_a_device_cannot_do_is_refused_before_a_model_is_loaded(
     assert error.value.problems == (problem,)
 
 
-def test_a_device_that_was_not_named_is_refused_when_it_is_known() -> None:
-    """No device means cuda where there is one; the error then says what to write."""
-    with pytest.raises(PipelineError) as error:
-        find_dtype("fp16", torch.device("cpu"), "mono_t5")
-    problem = "precision fp16 runs on cuda only, found device cpu"
-    assert str(error.value) == f'mono_t5 cannot compute so: {problem}. Fix: device="cuda", or precision="bf16"'
+# What hides AVX-512 from torch and from oneDNN. On a processor without it they change nothing.
+MASK = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+SLOW = "precision is 'bf16', slower than fp32 on a processor without AVX-512 BF16 as this one; expected 'fp32', or device='cuda'"
+REFUSED = """
+import json, sys
+import torch
+from pt_cascade.errors import PipelineError
+from pt_cascade.stages import cross_encoder, duo_t5, mono_t5
+from pt_cascade.stages.precision import find_dtype
+
+def refuse(make):
+    try:
+        make()
+    except PipelineError as error:
+        return [error.what, *error.problems]
+
+print(json.dumps([
+    *(refuse(lambda: make("owner/absent", precision="bf16", device="cpu")) for make in (cross_encoder, mono_t5, duo_t5)),
+    refuse(lambda: find_dtype("bf16", torch.device("cpu"), "mono_t5")),
+    cross_encoder("owner/absent", precision="bf16", device="cuda").precision,
+    cross_encoder("owner/absent", precision="fp32", device="cpu").precision,
+]))
+"""
+SCORED = """
+import json, sys
+import pandas as pd
+from pt_cascade.stages import cross_encoder
+
+stage = cross_encoder(sys.argv[1], device="cpu")
+scores = stage.transform(pd.read_json(sys.argv[2], dtype=False))["score"].tolist()
+layers = {type(layer).__name__ for layer in next(v for v in stage._loaded if hasattr(v, "modules")).modules()}
+print(json.dumps([scores, sorted(name for name in layers if name.endswith("Linear"))]))
+"""
 
 
-@pytest.mark.parametrize(("precision", "kind"), [("fp32", PackedLinear), ("bf16", PackedLinear), ("int8", Int8Linear)])
-def test_layers_are_replaced_but_for_heads_and_those_named(precision: str, kind: type) -> None:
-    """A head computes in float32 in any precision; a layer whose name is given stays as it is."""
-    if not can_pack():
-        pytest.skip("this build of torch has no oneDNN")
+def _run_masked(script: str, *arguments: str) -> list[Any]:
+    """Run some Python where AVX-512 is hidden, and read what it printed."""
+    environment = {**os.environ, **MASK}
+    ran = subprocess.run([sys.executable, "-c", script, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found: list[Any] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def test_without_its_instructions_bf16_is_refused_when_a_stage_is_made() -> None:
+    """The error names the cures, and both are taken; a stage that came in a pickle is refused when its model is loaded."""
+    made, loaded = [f"{name} cannot be made" for name in ("cross_encoder", "mono_t5", "duo_t5")], "mono_t5 cannot compute on cpu"
+    assert _run_masked(REFUSED) == [*([what, SLOW] for what in (*made, loaded)), "bf16", "fp32"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A cross-encoder of random weights that knows letters."""
+    folder = tmp_path_factory.mktemp("tiny")
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *string.ascii_lowercase,
+        *(f"##{x}" for x in string.ascii_lowercase),
+    ]
     torch.manual_seed(0)
-    model = Sequential(Linear(8, 8), GELU(), Linear(8, 8), Linear(8, 1)).to(find_dtype(precision, torch.device("cpu"), "s"))
-    named, head = model[2], model[3]
-    quicken(model, precision, {head}, plain=("2",))
-    assert type(model[0]) is kind
-    assert model[2] is named
-    assert type(model[3]) is (Float32Linear if precision == "bf16" else Linear)
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "num_labels": 1}
+    config = transformers.BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, initializer_range=0.3, **size)
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "model_max_length": 64}))
+    return str(folder)
+
+
+def test_scores_are_the_same_on_every_processor(tiny: str, tmp_path: Path) -> None:
+    """Golden values from transformers on this processor; where AVX-512 is hidden the layers are torch's own."""
+    texts = ["a blunt body", "", "heat flow " * 20]
+    frame = pd.DataFrame({"qid": "1", "query": "heat", "docno": list("abc"), "text": texts})
+    frame.to_json(tmp_path / "pairs.json")
+    scores, layers = _run_masked(SCORED, tiny, str(tmp_path / "pairs.json"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny).eval()
     with torch.inference_mode():
-        assert model(torch.randn(3, 8).to(named.weight.dtype)).dtype == torch.float32
+        golden = [model(**tokenizer(["heat"], [text], truncation=True, return_tensors="pt")).logits.item() for text in texts]
+    assert scores == pytest.approx(golden, abs=1e-5)
+    assert layers == ["Linear"]
+
+
+@pytest.mark.avx512
+def test_layers_are_replaced_but_for_heads_and_those_named() -> None:
+    """A head computes in float32 in any precision; a layer whose name is given stays; others are packed where that is faster."""
+    torch.manual_seed(0)
+    for dtype in (torch.float32, torch.bfloat16):
+        model = Sequential(Linear(8, 8), GELU(), Linear(8, 8), Linear(8, 1)).to(dtype)
+        named, head = model[2], model[3]
+        quicken(model, {head}, plain=("2",))
+        assert type(model[0]) is (PackedLinear if is_packing_faster() else Linear)
+        assert model[2] is named
+        assert type(model[3]) is (Float32Linear if dtype == torch.bfloat16 else Linear)
+        with torch.inference_mode():
+            assert model(torch.randn(3, 8).to(dtype)).dtype == torch.float32
 
 
 def test_on_another_device_layers_stay() -> None:
     """Only a CPU's layers have something faster; the meta device stands for a GPU."""
     layer = Linear(4, 4, device="meta")
-    assert choose(layer, "fp32", last=False) is layer
+    assert choose(layer, last=False) is layer
 
 
 def test_a_last_layer_in_bfloat16_would_tie() -> None:

@@ -1,17 +1,13 @@
-"""Prompts: filled from columns, safe with braces, and the model's own where none is given."""
+"""Prompts: filled from columns, safe with braces."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pt_cascade.errors import MissingError
-from pt_cascade.stages.prompts import check_prompt, fill, find_columns, find_saved
+from pt_cascade.stages.prompts import check_prompt, fill, find_columns
 
 TEXT = st.text(max_size=20)
 BRACES = st.lists(st.sampled_from(["{", "}", "{query}", "{instruction}", "{0}", "{{", "\\1", "\\g<0>", "a"]), max_size=6).map(
@@ -64,31 +60,3 @@ def test_the_columns_of_a_prompt(prompt: str | None, columns: list[str]) -> None
 def test_a_document_in_a_prompt_is_refused(prompt: str, problems: list[str]) -> None:
     """It would be read twice."""
     assert check_prompt(prompt, ["docno", "body"]) == problems
-
-
-@pytest.mark.parametrize(
-    ("saved", "prompt"),
-    [
-        ({"prompts": {"web": "Query: "}, "default_prompt_name": "web"}, "Query: "),
-        ({"prompts": {"web": "Query: "}, "default_prompt_name": None}, ""),
-        ({"prompts": {"web": "Query: "}}, ""),
-        ({"prompts": {"web": None}, "default_prompt_name": "web"}, ""),
-        ({"prompts": {}, "default_prompt_name": "other"}, ""),
-        ({}, ""),
-        (None, ""),
-    ],
-)
-def test_a_saved_prompt_is_the_default_one(saved: dict[str, object] | None, prompt: str, tmp_path: Path) -> None:
-    """Of the prompts that sentence-transformers saved, the one that is used unless told otherwise; often there is none."""
-    (tmp_path / "config.json").write_text("{}")
-    if saved is not None:
-        (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(saved))
-    assert find_saved(str(tmp_path), "cross_encoder") == prompt
-
-
-@pytest.mark.parametrize("text", ["{", "[]"])
-def test_a_damaged_file_of_prompts_is_told(text: str, tmp_path: Path) -> None:
-    """A prompt that cannot be read is not taken for none."""
-    (tmp_path / "config_sentence_transformers.json").write_text(text)
-    with pytest.raises(MissingError, match="config_sentence_transformers"):
-        find_saved(str(tmp_path), "cross_encoder")

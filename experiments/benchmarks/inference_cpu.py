@@ -1,7 +1,8 @@
 """Cross-encoder and MonoT5 on a CPU beside sentence-transformers and pyterrier_t5: 320 passages of TREC DL 2019, random weights.
 
-    python experiments/benchmarks/inference_cpu.py [--data FOLDER] [--models FOLDER] [--rounds N] [--quick]
+    python experiments/benchmarks/inference_cpu.py [--data FOLDER] [--models FOLDER] [--rounds N] [--threads N] [--quick]
 
+``ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2`` before it hides AVX-512, ``ONEDNN_MAX_CPU_ISA=AVX512_CORE`` its bfloat16.
 Shapes of MiniLM-L6 and t5-small: costs and mechanics are real, scores mean nothing, but for one table of the real weights of
 all-MiniLM-L6-v2 under a random last layer. All ways take turns, in a new order each round; ratios are of the medians, those of
 CPU time beside them, as the machine may be shared. Peaks are of one large product, on the same threads, in the same run.
@@ -26,11 +27,13 @@ import torch
 import transformers
 from inference_shapes import SHAPES, clock, count_flops, make_model, measure_peak, pad_lengths, read_pairs
 from report import Line, tell
+from torch.nn import Linear, Module
 
 from pt_cascade.stages.batching import find_budget, plan
 from pt_cascade.stages.cross_encoder import cross_encoder
-from pt_cascade.stages.linears import PackedLinear, can_pack
+from pt_cascade.stages.linears import Float32Linear, PackedLinear, is_bf16_faster, is_packing_faster
 from pt_cascade.stages.mono_t5 import mono_t5
+from pt_cascade.stages.t5_step import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +45,7 @@ SHARED = Path(__file__).parents[3] / "shared"
 DATA = Path(os.environ.get("PT_CASCADE_DATA", SHARED / "data")) / "dl19"
 MODELS = Path(os.environ.get("PT_CASCADE_MODELS", SHARED / "models")) / "t5-tokenizer"
 PACKAGES = ("torch", "transformers", "sentence-transformers", "pyterrier-t5", "tokenizers", "numpy")
-LOW = ("bf16", "int8")
+LOW = ("bf16",) if is_bf16_faster() else ()
 Ways = dict[str, "Callable[[], object]"]
 
 
@@ -68,10 +71,9 @@ def take_turns(ways: Ways, rounds: int) -> dict[str, tuple[float, float]]:
 def peaks(size: int) -> float:
     """Print the machine's products, and give the fastest in float32, in operations a second."""
     found = {"torch.mm fp32": measure_peak("cpu", torch.float32, size)}
-    if can_pack():
-        layer, rows = PackedLinear(torch.nn.Linear(size, size, bias=False)), torch.randn(size, size)
-        with torch.inference_mode():
-            found["oneDNN fp32, weights laid out"] = 2 * size**3 / min(clock(lambda: layer(rows))[0] for _ in range(6))
+    layer, rows = PackedLinear(Linear(size, size, bias=False)), torch.randn(size, size)
+    with torch.inference_mode():
+        found["oneDNN fp32, weights laid out"] = 2 * size**3 / min(clock(lambda: layer(rows))[0] for _ in range(6))
     best = max(found.values())
     found["torch.mm bf16"] = measure_peak("cpu", torch.bfloat16, size)
     for name, speed in found.items():
@@ -166,6 +168,46 @@ def measure_mono_t5(folder: Path, tokenizer: Path, pairs: pd.DataFrame, rounds: 
     tell_change("random weights", stages, pairs)
 
 
+def measure_layers(folder: Path, pairs: pd.DataFrame, rounds: int) -> None:
+    """Print what each type and each kind of layer takes, beside torch's own layers in float32, also what the stages refuse here."""
+    here = f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"
+    for shape, make in (("MiniLM-L6", cross_encoder), ("t5-small", mono_t5)):
+        ways: Ways = {}
+        for dtype in (torch.float32, torch.bfloat16, torch.float16):
+            for packed in (False, True):
+                name, stage = f"{dtype}, {'packed' if packed else 'torch'}", make(folder / shape, device="cpu")
+                try:
+                    convert(next(part for part in stage._loaded if isinstance(part, Module)), folder / shape, dtype, packed=packed)  # noqa: SLF001
+                    stage.transform(pairs.head(2))
+                except RuntimeError as error:
+                    print(f"  {here}, {shape}, {name}: {str(error).splitlines()[0]:.80}")
+                    continue
+                ways[name] = lambda stage=stage: stage.transform(pairs)
+        times = take_turns(ways, rounds)
+        wall, cpu = times["torch.float32, torch"]
+        for name, (seconds, of_cpu) in times.items():
+            print(f"  {here}, {shape}, {name}: × {wall / seconds:.2f} of its speed, in CPU time × {cpu / of_cpu:.2f}")
+    print(f"  the stages use packed layers: {is_packing_faster()}; they take bf16: {is_bf16_faster()}")
+
+
+def convert(model: Module, saved: Path, dtype: torch.dtype, *, packed: bool) -> None:
+    """Put a stage's model into a type, with torch's own linear layers or packed ones; the last layer stays in float32."""
+    config = transformers.AutoConfig.from_pretrained(saved)
+    kind = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForSequenceClassification
+    layers = (layer for layer in kind.from_pretrained(saved).modules() if type(layer) is Linear)
+    ours = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Linear | PackedLinear | Float32Linear)]
+    heads = {name for name, layer in ours if isinstance(layer, Float32Linear) or getattr(layer, "out_features", 0) == 1}
+    for (name, layer), given in zip(ours, layers, strict=False):  # a T5's own last layer knows more words than ours
+        model.set_submodule(name, layer if isinstance(layer, Float32Linear) else given)
+    model.to(dtype)
+    for name, _ in ours:
+        layer = model.get_submodule(name)
+        if name in heads:
+            model.set_submodule(name, Float32Linear(layer))
+        elif packed and not name.endswith(PLAIN):
+            model.set_submodule(name, PackedLinear(layer))
+
+
 def main() -> int:
     """Measure and print, with the versions."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -173,11 +215,13 @@ def main() -> int:
     parser.add_argument("--models", type=Path, default=MODELS, help="the T5 tokenizer")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pairs", type=int, default=320)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="32 pairs, one round")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DeprecationWarning)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(arguments.threads)
     count, rounds = (32, 1) if arguments.quick else (arguments.pairs, arguments.rounds)
     pairs = read_pairs(arguments.data, count)
     print(f"{len(pairs)} pairs of {pairs['qid'].nunique()} queries, {rounds} round(s)")
@@ -185,6 +229,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         measure_cross_encoder(Path(folder), pairs, rounds, peak)
         measure_mono_t5(Path(folder), arguments.models, pairs, rounds, peak)
+        measure_layers(Path(folder), pairs.head(96), rounds)
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} cores; " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     )

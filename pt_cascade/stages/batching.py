@@ -205,7 +205,5 @@ def _free() -> None:
 def _finite(scores: Floats) -> Floats:
     if (lost := int((~np.isfinite(scores)).sum())) == 0:
         return scores
-    problem = (
-        f"{lost} of {len(scores)} score(s) are not finite: the model's numbers are too large for this precision, or it is damaged"
-    )
-    raise StageError("a model gave no score", [problem], fix='precision="bf16" or "fp32"')
+    problem = f"{lost} of {len(scores)} score(s) are not finite: the model's weights are damaged"
+    raise StageError("a model gave no score", [problem], fix="load the model from an undamaged copy")

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pt_cascade.stages.batching import CHUNK, check_limits, find_budget, score_in_chunks
-from pt_cascade.stages.causal import load_causal
 from pt_cascade.stages.classifiers import load_classifier
-from pt_cascade.stages.loading import find_model, load_config
+from pt_cascade.stages.loading import find_model
 from pt_cascade.stages.precision import check_precision
-from pt_cascade.stages.prompts import check_prompt, fill, find_columns, find_saved
+from pt_cascade.stages.prompts import check_prompt, fill, find_columns
 from pt_cascade.stages.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.causal import Causal
     from pt_cascade.stages.classifiers import Classifier
     from pt_cascade.stages.precision import Precision
     from pt_cascade.stages.token_ids import Ids
@@ -45,33 +43,35 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
 ) -> CrossEncoder:
     """Re-rank with a cross-encoder: each document's score is the log-odds that it is relevant.
 
-    With one logit that is the logit itself, what ``sentence_transformers.CrossEncoder.predict`` gives with
-    ``activation_fn=torch.nn.Identity()``. Its usual sigmoid keeps the order but not in float32: above a logit of 17 every
-    score is 1.0, and a tie. Several labels give log p/(1-p) of the label that means relevant, with p their softmax: the order
-    of monoBERT. For a probability: ``stage >> pt.apply.doc_score(lambda row: scipy.special.expit(row["score"]))``.
+    A model is read as ``sentence_transformers.CrossEncoder`` reads it, with the length, prompt, chat template, modules and other
+    settings that it was saved with. Where both texts are too long the longer one is cut, as there.
 
-    A language model that answers yes or no, e.g. Qwen3-Reranker, is read as sentence-transformers reads it, chat template and
-    all; its score is the log-odds of yes against no as the next word.
+    With one logit the score is the logit itself, what ``predict`` gives with ``activation_fn=torch.nn.Identity()``. Its usual
+    sigmoid keeps the order but not in float32: above a logit of 17 every score is 1.0, and a tie. Several labels give log p/(1-p)
+    of the label that means relevant, with p their softmax, the order of monoBERT; or with p the sigmoid of its own logit, if the
+    model was saved with a sigmoid or as a multi-label one. A language model that answers yes or no, e.g. Qwen3-Reranker, gives the
+    log-odds of yes against no as the next word. For a probability:
+    ``stage >> pt.apply.doc_score(lambda row: scipy.special.expit(row["score"]))``.
 
-    The query is kept and the document cut where both are too long. In ``fp32`` a score depends on query and document alone, to
-    1e-5, whatever else is in the batch. A lower precision rounds more than that, and so may a batch: then ``ptc.score`` refuses the
-    stage, unless its ``tolerance`` allows it.
+    In ``fp32`` a score depends on query and document alone, to 1e-5, whatever else is in the batch; a model of which that is not so
+    is refused. A lower precision rounds more than that, and so may a batch: then ``ptc.score`` refuses the stage, unless its
+    ``tolerance`` allows it.
 
     An instruction in ``prompt`` reaches this stage only: earlier ones are asked the query as it is.
 
     Args:
         model: A name on the model hub, or a local folder, of a sentence-transformers cross-encoder or any transformers
             model for sequence classification, e.g. ``cross-encoder/ms-marco-MiniLM-L6-v2``, or of a causal language model.
-        label: Which label means relevant, its number or name; needed above two labels. Of two it is the second.
+        label: Which label means relevant, its number or name; needed above two labels. Of two it is the one that is called
+            relevant, positive, true, yes or 1, or ``LABEL_1``; needed where neither is, or both.
         text_field: The column with the document's text.
-        max_length: Tokens of query and document together, 16 or more; None is what the model was made for.
-        batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
+        max_length: Tokens of query and document together, 16 or more; None is what the model was saved with.
+        batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere; 1 reads each pair alone.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
-        precision: ``fp32``, ``bf16``, ``fp16`` (a GPU's) or ``int8`` (a CPU's, for one that has no bfloat16). On one core of an AMD
-            EPYC with AVX-512 both take 0.65 of the time; with the weights of all-MiniLM-L6-v2 under a random last layer ``bf16``
-            changes scores by up to 0.04 standard deviations, ``int8`` by 0.5, and a batch moves one by up to as much. The last
-            layer is always float32.
+        precision: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. On one core
+            of an AMD EPYC it takes 0.6 of the time; with the weights of all-MiniLM-L6-v2 under a random last layer it changes
+            scores by up to 0.04 standard deviations, and a batch moves one by up to as much. The last layer is always float32.
         prompt: What the model is told beside the query; ``{name}`` stands for a column, e.g. ``{instruction}`` of the topics. It
             stands before the query, as sentence-transformers' own ``prompt`` does, and is the system message of a chat; with
             ``{query}`` in it, it is all that is read as the query. None is what the model was saved with; empty is none.
@@ -82,7 +82,9 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
 
     Raises:
         MissingError: The folder is not there or holds no model. When first used: the model cannot be loaded.
-        PipelineError: An option is out of range. When first used: the model has more labels, or fewer positions.
+        PipelineError: An option is out of range. When first used: which label means relevant is not said, the model has fewer
+            positions, an activation that loses the order of its outputs, or scores that move with padding.
+        StageError: When used: the model fails on some pairs, e.g. as it knows no padding.
 
     References:
         Nogueira & Cho, "Passage Re-ranking with BERT", arXiv:1901.04085, 2019.
@@ -155,30 +157,23 @@ class CrossEncoder(Reranker):
         model = self._loaded
         prefixes, queries = fill(self.prompt, results)
         if self.prompt is None:
-            prefixes = [self._saved_prompt] * len(queries)
+            prefixes = [model.prompt] * len(queries)
+        model.warn_of_long(prefixes, queries)
         texts = results[self.text_field].tolist()
-        full = model.find_long([prefix + query for prefix, query in zip(prefixes, queries, strict=True)])
-        return lambda rows: model.encode(prefixes[rows], queries[rows], texts[rows], full)
+        return lambda rows: model.encode(prefixes[rows], queries[rows], texts[rows])
 
     def _open(self, inputs: Ids) -> tuple[Ints, Callable[[Ints], Floats]]:
         lengths = np.array([len(ids) for ids in inputs["input_ids"]])
         return lengths, lambda rows: self._loaded.forward(inputs, rows)
 
     @cached_property
-    def _loaded(self) -> Classifier | Causal:
-        config = load_config(self.model, self.stage_name, verbose=self.verbose)
-        answers = (config.architectures or [""])[0].endswith("ForCausalLM")
-        load = load_causal if answers else load_classifier
-        return load(
+    def _loaded(self) -> Classifier:
+        return load_classifier(
             self.model,
-            config,
             label=self.label,
             max_length=self.max_length,
             device=self.device,
             verbose=self.verbose,
             precision=self.precision,
+            padded=self.batch_tokens != 1,
         )
-
-    @cached_property
-    def _saved_prompt(self) -> str:
-        return find_saved(self.model, self.stage_name)

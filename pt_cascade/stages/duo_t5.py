@@ -71,9 +71,9 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
         batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
-        precision: ``fp32``, ``bf16``, ``fp16`` (a GPU's; a T5 easily leaves its range) or ``int8`` (a CPU's). Below ``fp32`` a
-            probability still depends on its query and two documents alone, but only to about the precision's own error, so that a
-            score table needs e.g. ``score(..., tolerance=0.05)``.
+        precision: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. Below
+            ``fp32`` a probability still depends on its query and two documents alone, but only to about the precision's own error,
+            so that a score table needs e.g. ``score(..., tolerance=0.05)``.
         compat: ``"pyterrier_t5"`` gives the stock re-ranker, its sum and its neighbours and all, to repeat what was measured
             with it. It loads the model at once.
         batch_size: Pairs a batch, for the stock re-ranker only; 4 unless told.

@@ -1,8 +1,7 @@
-"""Linear layers in the place of torch's own: the same product, laid out for the processor, or in whole numbers."""
+"""Linear layers in the place of torch's own: scores in float32, and products in the layout that is fastest on this processor."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,31 +13,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pt_cascade.stages.precision import Precision
-
 _ROWS = 1024  # tokens of a typical batch, for which oneDNN lays the weights out
-_LEVELS = 127
-_CLOSE = 1e-4
 
 
-def choose(layer: Linear, precision: Precision, *, last: bool) -> Module:
-    """Choose what computes a linear layer.
-
-    Args:
-        layer: The layer, on its device.
-        precision: As in ``precision.check_precision``.
-        last: Whether it gives the scores: then it is computed in float32.
-
-    Returns:
-        The layer that takes its place; itself where nothing is faster.
-    """
+def choose(layer: Linear, *, last: bool) -> Module:
+    """Choose what computes a linear layer; the last one, which gives the scores, computes in float32."""
     if last:
         return layer if layer.weight.dtype == torch.float32 else Float32Linear(layer)
-    if layer.weight.device.type != "cpu":
-        return layer
-    if precision == "int8":
-        return Int8Linear(layer)
-    return PackedLinear(layer) if can_pack() else layer
+    return PackedLinear(layer) if layer.weight.device.type == "cpu" and is_packing_faster() else layer
 
 
 class Float32Linear(Module):
@@ -61,8 +43,8 @@ class Float32Linear(Module):
 class PackedLinear(Module):
     """A linear layer whose weights are laid out once for oneDNN.
 
-    torch hands float32 products to MKL, which on a processor that is not Intel's leaves half of its vector width unused. This is
-    the operator that ``torch.compile`` puts in their place when it freezes a model: 2.2 times as fast on an AMD EPYC with AVX-512.
+    torch hands float32 products to MKL, which on an AMD processor leaves half of the width of AVX-512 unused. This is the operator
+    that ``torch.compile`` puts in their place when it freezes a model.
     """
 
     weight: Tensor
@@ -80,47 +62,17 @@ class PackedLinear(Module):
         return product
 
 
-class Int8Linear(Module):
-    """A linear layer in whole numbers of 8 bits: weights scaled by output, inputs by row, sums exact.
-
-    A scale for each row, where torch's own dynamic quantization has one for the batch, so that a score does not depend on
-    what else is in the batch.
-    """
-
-    weight: Tensor
-    scale: Tensor
-    bias: Tensor | None
-
-    def __init__(self, layer: Linear) -> None:
-        """Round a layer's weights."""
-        super().__init__()
-        whole, scale = _round(layer.weight.detach().float())
-        self.register_buffer("weight", whole.t().contiguous())
-        self.register_buffer("scale", scale.squeeze(-1))
-        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
-
-    def forward(self, given: Tensor) -> Tensor:
-        """Compute it."""
-        rows = given.reshape(-1, given.shape[-1])
-        whole, scale = _round(rows)
-        product = torch._int_mm(whole, self.weight).float().mul_(scale).mul_(self.scale)  # noqa: SLF001
-        if self.bias is not None:
-            product += self.bias
-        return product.reshape(*given.shape[:-1], -1)
+def is_packing_faster() -> bool:
+    """Tell whether packed layers beat torch's own here: on AMD with AVX-512 they do, with AVX2 only on some."""
+    amd = str(torch.cpu.get_capabilities().get("cpu_name", "")).startswith("AMD")
+    return amd and torch.backends.cpu.get_cpu_capability() == "AVX512" and _has_onednn()
 
 
-def _round(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale each row so that its largest number is 127, and round."""
-    scale = rows.abs().amax(-1, keepdim=True).div_(_LEVELS).clamp_(min=torch.finfo(torch.float32).tiny)
-    return (rows / scale).round_().to(torch.int8), scale
+def is_bf16_faster() -> bool:
+    """Tell whether bfloat16 beats float32 on this processor: on x86 only where it has instructions for it."""
+    instructions = torch.cpu.get_capabilities().get("avx512_bf16", True)  # no such key: not x86, where oneDNN's word is all we have
+    return bool(instructions and _has_onednn() and torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 
-@cache
-def can_pack() -> bool:
-    """Tell whether this build of torch has oneDNN's linear layer, by computing one."""
-    layer, given = Linear(8, 8), torch.ones(4, 8)
-    try:
-        with torch.inference_mode():
-            return bool((PackedLinear(layer)(given) - layer(given)).abs().max() < _CLOSE)
-    except (AttributeError, RuntimeError, NotImplementedError):
-        return False
+def _has_onednn() -> bool:
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]

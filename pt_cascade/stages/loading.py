@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+    from sentence_transformers import CrossEncoder
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from pt_cascade.stages.precision import Precision
@@ -79,7 +80,7 @@ def find_device(device: str | None, stage: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own for a name, a build, a backend
         fix = "device=None takes cuda where there is one, else cpu"
-        raise MissingError(f"{stage} cannot use the device {name!r}", [_first_line(error)], fix=fix) from error
+        raise MissingError(f"{stage} cannot use the device {name!r}", [first_line(error)], fix=fix) from error
 
 
 def load_config(name: str, stage: str, *, verbose: bool = False) -> PretrainedConfig:
@@ -125,22 +126,40 @@ def load_model(
         plain: How the names of layers end that are left as they are, as in ``precision.quicken``.
 
     Returns:
-        The model, on its device, ready to score, its linear layers the fastest there are for that precision.
+        The model, on its device, ready to score, its linear layers the fastest there are on this processor.
 
     Raises:
         MissingError: The model, a part of it, or the device is not there.
-        PipelineError: The device cannot compute in that precision.
+        PipelineError: The device is slower in that precision.
     """
     where = find_device(device, stage)
     dtype = find_dtype(precision, where, stage)
     with loading(name, stage, verbose=verbose):
         model, report = kind.from_pretrained(name, dtype=dtype, output_loading_info=True)
-    if lacking := sorted(report["missing_keys"]):
-        shown = ", ".join(lacking[:_SHOWN]) + (", ..." if len(lacking) > _SHOWN else "")
-        _refuse(name, stage, f"it has no weights for {shown}, so it was not trained for this")
+    _refuse_random(sorted(report["missing_keys"]), name, stage)
     model = model.to(where).eval()
-    quicken(model, precision, _find_heads(model), plain)
+    quicken(model, _find_heads(model), plain)
     return model
+
+
+def load_reader(
+    name: str, stage: str, *, device: str | None = None, verbose: bool = False, precision: Precision = "fp32"
+) -> CrossEncoder:
+    """Load a cross-encoder as sentence-transformers does, with all that it was saved with; errors as of ``load_model``."""
+    where = find_device(device, stage)
+    dtype = find_dtype(precision, where, stage)
+    load_config(name, stage, verbose=verbose)  # a hub that cannot be reached is told in half the time
+    require("sentence_transformers", install="sentence-transformers", why=stage)
+    from sentence_transformers import CrossEncoder  # noqa: PLC0415 - heavy
+
+    pair, plain = [["query", "document"]], {"text": {"padding": False}}
+    with loading(name, stage, verbose=verbose):
+        reader = CrossEncoder(name, device="cpu", model_kwargs={"dtype": dtype}).eval()
+        reader.preprocess(pair, processing_kwargs=plain)  # some chat templates have no place for a pair
+    weights = reader.transformers_model.named_parameters()  # marked where a file held them, until they are moved
+    _refuse_random(sorted(key for key, weight in weights if not getattr(weight, "_is_hf_initialized", False)), name, stage)
+    _check_words(reader.tokenizer, reader.config, name, stage)
+    return reader.to(where)
 
 
 def _find_heads(model: PreTrainedModel) -> set[torch.nn.Module]:
@@ -172,9 +191,7 @@ def load_tokenizer(
 
     with loading(name, stage, verbose=verbose, fix=fix):
         tokenizer = AutoTokenizer.from_pretrained(name)
-    if len(tokenizer) * 2 < config.vocab_size:
-        problem = f"its tokenizer knows {len(tokenizer)} of the {config.vocab_size} words of the model"
-        _refuse(name, stage, problem, fix=fix)
+    _check_words(tokenizer, config, name, stage, fix=fix)
     return tokenizer
 
 
@@ -191,7 +208,6 @@ def loading(name: str, stage: str, *, verbose: bool = False, fix: str = "") -> I
     Raises:
         MissingError: The block found no model, or none that can be read.
     """
-    from safetensors import SafetensorError  # noqa: PLC0415 - heavy
     from transformers.utils import logging  # noqa: PLC0415 - heavy
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -200,18 +216,31 @@ def loading(name: str, stage: str, *, verbose: bool = False, fix: str = "") -> I
         logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
+    except Exception as error:  # noqa: BLE001 - a damaged folder raises whatever its first reader stumbles over
         where = "" if Path(name).is_dir() else "there is no such folder, and the model hub gave: "
-        _refuse(name, stage, where + _first_line(error), error, fix=fix)
+        _refuse(name, stage, where + first_line(error), error, fix=fix)
     finally:
         logging.set_verbosity(level)
         if bars and not verbose:
             logging.enable_progress_bar()
 
 
+def _refuse_random(lacking: list[str], name: str, stage: str) -> None:
+    if lacking:
+        shown = ", ".join(lacking[:_SHOWN]) + (", ..." if len(lacking) > _SHOWN else "")
+        _refuse(name, stage, f"it has no weights for {shown}, so it was not trained for this")
+
+
+def _check_words(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str, stage: str, *, fix: str = "") -> None:
+    words = config.get_text_config().vocab_size
+    if len(tokenizer) * 2 < words:
+        _refuse(name, stage, f"its tokenizer knows {len(tokenizer)} of the {words} words of the model", fix=fix)
+
+
 def _refuse(name: str, stage: str, problem: str, cause: Exception | None = None, *, fix: str = "") -> NoReturn:
     raise MissingError(f"{stage} cannot load {name!r}", [problem], fix=fix or _FIX) from cause
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Give the first line of what an error says, or its name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -64,10 +64,10 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
         batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
-        precision: ``fp32``, ``bf16``, ``fp16`` (a GPU's; a T5 easily leaves its range, and is refused) or ``int8`` (a CPU's). On
-            one core of an AMD EPYC with AVX-512 ``bf16`` and ``int8`` take 0.65 of the time; they change the scores of a t5-small
-            of random weights by up to 0.2 and 0.3 standard deviations, and a batch moves one by up to as much: then ``ptc.score``
-            refuses the stage, unless its ``tolerance`` allows it.
+        precision: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. On one core
+            of an AMD EPYC it takes 0.63 of the time; it changes the scores of a t5-small of random weights by up to 0.2 standard
+            deviations, and a batch moves one by up to as much: then ``ptc.score`` refuses the stage, unless its ``tolerance``
+            allows it.
         compat: ``"pyterrier_t5"`` gives the stock re-ranker, neighbours and all, to repeat what was measured with it. It
             loads the model at once.
         batch_size: Documents a batch, for the stock re-ranker only; 4 unless told.

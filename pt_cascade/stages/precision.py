@@ -1,4 +1,4 @@
-"""How precisely a model computes: float32, or less precise and faster, where the device can do it."""
+"""How precisely a model computes: float32, or bfloat16 where the device is faster with it."""
 
 from __future__ import annotations
 
@@ -9,34 +9,42 @@ from pt_cascade.errors import PipelineError
 if TYPE_CHECKING:
     import torch
 
-Precision: TypeAlias = Literal["fp32", "bf16", "fp16", "int8"]
+Precision: TypeAlias = Literal["fp32", "bf16"]
 
-_ONLY = {"fp16": "cuda", "int8": "cpu"}
+_SLOW = "precision is 'bf16', slower than fp32 on a processor without AVX-512 BF16 as this one; expected 'fp32', or device='cuda'"
 
 
 def check_precision(precision: str, device: str | None) -> list[str]:
     """Say what is wrong with a precision, before any model is loaded.
 
     Args:
-        precision: One of ``fp32``, ``bf16``, ``fp16`` (a GPU's) and ``int8`` (a CPU's).
-        device: Where the model is to run; None: not known yet.
+        precision: ``fp32`` or ``bf16``.
+        device: Where the model is to run; None: cuda where there is one, else cpu.
 
     Returns:
         The problem, or nothing.
 
     Example:
-        >>> check_precision("int8", "cuda:1")
-        ['precision int8 runs on cpu only, found device cuda:1']
+        >>> check_precision("fp16", "cuda")
+        ["precision is 'fp16', expected one of fp32, bf16"]
         >>> check_precision("bf16", "cuda:1")
         []
     """
     known = get_args(Precision)
     if precision not in known:
         return [f"precision is {precision!r}, expected one of {', '.join(known)}"]
-    only = _ONLY.get(precision)
-    if only and device is not None and device.partition(":")[0] != only:
-        return [f"precision {precision} runs on {only} only, found device {device}"]
-    return []
+    return [_SLOW] if precision == "bf16" and _is_slow(device) else []
+
+
+def _is_slow(device: str | None) -> bool:
+    """Tell whether bfloat16 would run on a processor that is slower with it."""
+    if device is not None and not device.startswith("cpu"):
+        return False
+    import torch  # noqa: PLC0415 - heavy
+
+    from pt_cascade.stages.linears import is_bf16_faster  # noqa: PLC0415 - heavy
+
+    return (device is not None or not torch.cuda.is_available()) and not is_bf16_faster()
 
 
 def find_dtype(precision: Precision, device: torch.device, stage: str) -> torch.dtype:
@@ -44,37 +52,31 @@ def find_dtype(precision: Precision, device: torch.device, stage: str) -> torch.
 
     Args:
         precision: As in ``check_precision``.
-        device: Where the model will run.
+        device: Where the model will run; not where the stage was made, if it came in a pickle.
         stage: Who asks, for the error.
 
-    Returns:
-        float32 for ``int8`` too: its whole numbers are made of them.
-
     Raises:
-        PipelineError: The device cannot compute so.
+        PipelineError: The device is slower with it.
 
     Example:
         >>> import torch
-        >>> find_dtype("bf16", torch.device("cpu"), "mono_t5")
-        torch.bfloat16
+        >>> find_dtype("fp32", torch.device("cpu"), "mono_t5")
+        torch.float32
     """
     import torch  # noqa: PLC0415 - heavy
 
     if problems := check_precision(precision, str(device)):
-        fix = f'device="{_ONLY[precision]}", or precision="bf16"' if precision in _ONLY else 'precision="fp32"'
-        raise PipelineError(f"{stage} cannot compute so", problems, fix=fix)
-    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+        raise PipelineError(f"{stage} cannot compute on {device}", problems)
+    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def quicken(model: torch.nn.Module, precision: Precision, heads: set[torch.nn.Module], plain: tuple[str, ...] = ()) -> None:
-    """Put faster layers in the place of a model's linear ones, and keep its last layer in float32.
+def quicken(model: torch.nn.Module, heads: set[torch.nn.Module], plain: tuple[str, ...] = ()) -> None:
+    """Put faster layers in the place of a model's linear ones where there are some, and keep its last layer in float32.
 
-    On a CPU the weights are laid out once for oneDNN, or made whole numbers. The last layer stays in float32 in any precision:
-    in bfloat16 scores near 8 would be 1/16 apart, and many of them tie.
+    The last layer stays in float32 in any precision: in bfloat16 scores near 8 would be 1/16 apart, and many of them tie.
 
     Args:
         model: A model in evaluation, on its device; it is changed.
-        precision: As in ``check_precision``.
         heads: The linear layers that give its scores.
         plain: How the names of layers end that are left as they are.
     """
@@ -84,4 +86,4 @@ def quicken(model: torch.nn.Module, precision: Precision, heads: set[torch.nn.Mo
 
     for name, layer in list(model.named_modules()):
         if type(layer) is Linear and not name.endswith(plain):
-            model.set_submodule(name, choose(layer, precision, last=layer in heads))
+            model.set_submodule(name, choose(layer, last=layer in heads))

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pt_cascade.errors import MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +12,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"\{(\w+)\}")
 _QUERY = "query"
-_SAVED = "config_sentence_transformers.json"
 
 
 def find_columns(prompt: str | None) -> list[str]:
@@ -73,32 +68,3 @@ def fill(prompt: str | None, results: pd.DataFrame) -> tuple[list[str], list[str
     columns = [results[part].tolist() if n % 2 else [part] * len(queries) for n, part in enumerate(parts)]
     filled = ["".join(row) for row in zip(*columns, strict=True)]
     return ([""] * len(queries), filled) if _QUERY in parts[1::2] else (filled, queries)
-
-
-def find_saved(model: str, stage: str) -> str:
-    """Return the prompt that a sentence-transformers model was saved with and uses unless told otherwise.
-
-    Args:
-        model: A folder, or a name on the model hub.
-        stage: Who asks, for the error.
-
-    Returns:
-        The prompt, which stands before the query; empty where there is none.
-
-    Raises:
-        MissingError: The file that says so cannot be read.
-    """
-    from sentence_transformers.util import load_file_path  # noqa: PLC0415 - heavy
-
-    path = load_file_path(model, _SAVED)
-    if path is None:
-        return ""
-    try:
-        saved = json.loads(Path(path).read_text(encoding="utf-8"))
-        prompts, default = saved.get("prompts") or {}, saved.get("default_prompt_name")
-    except (OSError, ValueError, AttributeError) as error:
-        problem = f"{_SAVED}: {error}"
-        raise MissingError(
-            f"{stage} cannot read {model!r}", [problem], fix="save the model again, or take the file away"
-        ) from error
-    return str(prompts.get(default) or "") if default is not None else ""

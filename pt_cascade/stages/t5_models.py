@@ -85,7 +85,7 @@ def load_t5(
 
     Raises:
         MissingError: The model, its tokenizer or the device is not there, or it is another kind of model.
-        PipelineError: The vocabulary lacks an answer, or the device cannot compute in that precision.
+        PipelineError: The vocabulary lacks an answer, or the device is slower in that precision.
     """
     config = load_config(name, stage, verbose=verbose)
     pieces = tokens or find_answers(config, name, stage)
@@ -165,8 +165,8 @@ def ask(asked: AskedT5, prompts: Sequence[NDArray[np.int32]]) -> Floats:
 
     from pt_cascade.stages.t5_step import first_logits  # noqa: PLC0415 - heavy
 
-    tokenizer, model, _ = asked
-    padded = pad({"input_ids": prompts}, np.arange(len(prompts)), {"input_ids": tokenizer.pad_token_id})
+    model = asked.model
+    padded = pad({"input_ids": prompts}, np.arange(len(prompts)), {})
     ids, mask = (torch.from_numpy(padded[name]).to(model.device) for name in ("input_ids", "attention_mask"))
     with torch.inference_mode():
         yes, no = first_logits(model, ids, mask).double().cpu().numpy().T
