@@ -149,11 +149,11 @@ def _known_hash(told: Stamp) -> str:
     if told[1] < _LARGE:
         return _read_hash(told[0])
     known = cache_folder("checksums", hashlib.sha256(repr(told).encode()).hexdigest())
-    checksum = next((one.name for one in known.iterdir()), "") if known.is_dir() else ""
-    if not checksum:
-        checksum = _read_hash(told[0])
-        with suppress(OSError):
-            (known / checksum).mkdir(parents=True)
+    for remembered in known.glob("*"):
+        return remembered.name
+    checksum = _read_hash(told[0])
+    with suppress(OSError):
+        (known / checksum).mkdir(parents=True)
     return checksum
 
 

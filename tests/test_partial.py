@@ -38,6 +38,19 @@ def test_a_chunk_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert list((tmp_path / "a").iterdir()) == []
 
 
+def test_who_comes_second_keeps_chunks_too(tmp_path: Path) -> None:
+    """Another call with the same table is done and has removed the folder: it is made again, with what it is of."""
+    one, other = (open_partial(tmp_path / "c", PARTS) for _ in range(2))
+    one.write(0, SHEET)
+    other.remove()
+    one.write(1, SHEET)
+    assert list(open_partial(tmp_path / "c", PARTS).sheets()) == [1]
+    other.remove()
+    (tmp_path / "c").write_text("in the way")
+    with pytest.raises(TableError, match=r"chunks cannot be kept in .*: FileExistsError: File exists"):
+        one.write(2, SHEET)
+
+
 def test_what_is_left_of_a_killed_write_is_no_chunk(tmp_path: Path) -> None:
     """A temporary file is neither read nor in the way, and goes with the rest; a stranger's file stays."""
     (tmp_path / "c").mkdir()
@@ -82,7 +95,7 @@ def test_a_damaged_chunk_is_told(tmp_path: Path) -> None:
             b"",
             "its chunks.json is damaged: Expecting value: line 1 column 1 (char 0). Fix: rm -r {}",
         ),
-        ("chunks.json", b"[]", "it holds something else: {file}, chunks.json. Fix: score(..., folder='a/new/folder')"),
+        ("chunks.json", b"[]", "it holds something else: {file}. Fix: score(..., folder='a/new/folder')"),
         (
             "chunks.json",
             json.dumps({"format": "2", "stages": "1a", "topics": "3c"}).encode(),

@@ -41,21 +41,18 @@ class _Reading:
         return self
 
     def __next__(self) -> dict[str, str]:
-        if (document := next(self.documents, None)) is None:
-            self._compare()
-            raise StopIteration
-        self.digest.update(_line(document["docno"], document["text"]))
-        return {"docno": document["docno"], "text": document["text"]}
-
-    def __length_hint__(self) -> int:
-        return len(self.collection)
-
-    def _compare(self) -> None:
+        if (document := next(self.documents, None)) is not None:
+            self.digest.update(_line(document["docno"], document["text"]))
+            return {"docno": document["docno"], "text": document["text"]}
         found, name = self.digest.hexdigest(), self.collection.name
         if (first := self.collection.read_before.setdefault("documents", found)) != found:
             problem = f"the SHA-256 of docnos and texts is {found[:16]}..., was {first[:16]}... when they were first read"
             fix = f"open_collection({name!r}) once more, when nothing writes to it"
             raise CollectionError(f"the documents of collection {name!r} have changed while it is used", [problem], fix=fix)
+        raise StopIteration
+
+    def __length_hint__(self) -> int:
+        return len(self.collection)
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,8 +138,7 @@ def _place(package: Package) -> Path:
     """Give the folder for what depends on this package and its files, this Python and the rules of what is public."""
     spec = importlib.util.find_spec(package.name.partition(".")[0])
     places = [Path(place) for place in (spec.submodule_search_locations or [spec.origin or ""] if spec else [])]
-    found = sorted(file for place in places for file in (place, *place.rglob("*.*")) if file.suffix in (".py", ".so"))
-    files = [stamp(file) for file in found if file.is_file()]
+    files = sorted(stamp(file) for place in places for file in (place, *place.rglob("*.*")) if file.suffix in (".py", ".so"))
     rules = [files, platform.python_version(), sys.platform, platform.machine(), Path(members.__file__).read_text(encoding="utf-8")]
     return cache_folder("pydocs", str(package), hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16])
 

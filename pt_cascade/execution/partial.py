@@ -14,7 +14,7 @@ import pandas as pd
 from pt_cascade.analysis.duel_files import DUELS, read_duels, write_duels
 from pt_cascade.analysis.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
-from pt_cascade.errors import TableError
+from pt_cascade.errors import MissingError, TableError
 from pt_cascade.execution.sheets import Sheet
 from pt_cascade.files import rm_command, write_file
 
@@ -36,9 +36,11 @@ class Partial:
     Attributes:
         folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step, with
             its SHA-256 in its name; its duels, if it has any, are another one beside it, written before, which it names.
+        parts: What the table is made of, by name.
     """
 
     folder: Path
+    parts: Mapping[str, str]
 
     def sheets(self) -> dict[int, Sheet]:
         """Read the finished chunks by their number.
@@ -58,8 +60,7 @@ class Partial:
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
 
         rules = {name: sorted(possible) for name, possible in sheet.rules.items()}
-        aggregations = {name: duels.aggregation for name, duels in sheet.duels.items()}
-        told = {"rules": rules, "cut": sheet.cut, "duels": aggregations, "beside": ""}
+        told = {"rules": rules, "cut": sheet.cut, "duels": {name: duels.aggregation for name, duels in sheet.duels.items()}}
         if sheet.duels:
             duels = pa.Table.from_pandas(write_duels(sheet.duels), schema=DUELS, preserve_index=False)
             told["beside"] = self._put(f"duels-{number:06d}", duels)
@@ -69,10 +70,10 @@ class Partial:
 
     def remove(self) -> None:
         """Delete the chunks, and the folder if nothing else is in it."""
-        for pattern in ("[0-9]*.parquet", "duels-*.parquet", ".*.tmp", _MANIFEST):
-            for file in self.folder.glob(pattern):
-                file.unlink(missing_ok=True)
-        with suppress(OSError):
+        with suppress(OSError):  # another call with the same table removes them too; what is left is found by the next one
+            for pattern in ("[0-9]*.parquet", "duels-*.parquet", ".*.tmp", _MANIFEST):
+                for file in self.folder.glob(pattern):
+                    file.unlink(missing_ok=True)
             self.folder.rmdir()
 
     def _put(self, stem: str, table: pa.Table) -> str:
@@ -82,7 +83,11 @@ class Partial:
 
         sink = pa.BufferOutputStream()
         parquet.write_table(table, sink)
-        return write_hashed(self.folder, stem, ".parquet", sink.getvalue().to_pybytes())
+        try:
+            return write_hashed(self.folder, stem, ".parquet", sink.getvalue().to_pybytes())
+        except (MissingError, FileNotFoundError):  # another call was first with this table, and has removed the folder
+            open_partial(self.folder, self.parts)
+            return self._put(stem, table)
 
     def _read(self, file: Path) -> Sheet:
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
@@ -128,10 +133,10 @@ def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Pa
     try:
         path.mkdir(parents=True, exist_ok=True)
         manifest = path / _MANIFEST
-        found = sorted(file.name for file in path.iterdir() if not file.name.endswith(".tmp"))
+        found = sorted(file.name for file in path.iterdir() if not file.name.endswith(".tmp") and file != manifest)
         if not manifest.exists() and not found:
             write_file(manifest, json.dumps({"format": _FORMAT, **parts}, indent=1).encode())
-            return Partial(path)
+            return Partial(path, parts)
         told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
     except OSError as error:
         raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
@@ -142,4 +147,4 @@ def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Pa
     if others := [name for name, value in {"format": _FORMAT, **parts}.items() if told.get(name) != value]:
         problem = f"it holds finished chunks of another table: other {', '.join(others)}"
         raise TableError(what, [problem], fix=f"{fix}, or {rm_command(path)} if nobody needs them")
-    return Partial(path)
+    return Partial(path, parts)

@@ -56,8 +56,7 @@ class UpstreamEncoder:
         if self.batch_size < 1:
             raise PipelineError("the encoder cannot be made", [f"batch_size is {self.batch_size!r}, expected 1 or more"])
         kind = type(self.encoder)
-        network = getattr(self.encoder, "model", self.encoder)
-        weights = weigh(network, getattr(network, "tokenizer", None) or getattr(self.encoder, "tokenizer", None))
+        weights = weigh(getattr(self.encoder, "model", self.encoder), getattr(self.encoder, "tokenizer", None))
         told = {"model": self.model, "max_length": None, "class": f"{kind.__module__}.{kind.__qualname__}", "weights": weights}
         object.__setattr__(self, "told", told)
 
