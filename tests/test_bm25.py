@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,13 +76,60 @@ def test_an_index_object_is_taken_as_it_is(index: Path) -> None:
 
 
 def test_an_index_is_built_once(index: Path) -> None:
-    """A folder that is there is left alone, and its documents are not even read."""
+    """A folder that is there is left alone, also where the documents come one by one."""
+    before = {file: file.stat().st_mtime_ns for file in index.rglob("*")}
+    assert build_index(iter(DOCS), index) == index
+    assert {file: file.stat().st_mtime_ns for file in index.rglob("*")} == before
 
-    def unread() -> Iterator[dict[str, str]]:
-        pytest.fail("the documents were read")
-        yield {}
 
-    assert build_index(unread(), index) == index
+@pytest.mark.parametrize(
+    "docs",
+    [DOCS[:-1], [*DOCS[:2], {"docno": "d3", "text": "lions sleep in water"}, *DOCS[3:]], DOCS[::-1]],
+    ids=["fewer", "another text", "another order"],
+)
+def test_an_index_of_other_documents_is_refused(docs: list[dict[str, str]], index: Path, tmp_path: Path) -> None:
+    """It knows of what it was made; the line that removes it is for a shell, and makes way for the other one."""
+    mine = shutil.copytree(index, tmp_path / "my index")
+    made_by = json.loads((mine / "index.json").read_text())["engine"]
+    with pytest.raises(CascadeError) as error:
+        build_index(docs, mine)
+    assert error.value.what == "there is another index already"
+    assert error.value.problems[:-1] == ((f"{mine} has documents 12, asked for is 11",) if len(docs) < 12 else ())
+    assert re.fullmatch(rf"{mine} has content [0-9a-f]{{32}}, asked for is [0-9a-f]{{32}}", error.value.problems[-1])
+    assert error.value.fix == f"rm -r '{mine}'"
+    subprocess.run(shlex.split(error.value.fix), check=True)
+    assert build_index(docs, mine, engine=made_by) == mine
+    assert set(bm25(mine).search("grass")["docno"]) == {doc["docno"] for doc in docs if "grass" in doc["text"]}
+
+
+def test_what_build_index_did_not_make_is_refused(index: Path, tmp_path: Path) -> None:
+    """An index that does not say of what it was made is searched, and not taken for one of these documents; nor is a thesis."""
+    foreign = shutil.copytree(index, tmp_path / "foreign")
+    for name in ("index.json", "SHA256SUMS"):
+        (foreign / name).unlink()
+    assert set(bm25(foreign).search("lions")["docno"]) == {"d3"}
+    (thesis := tmp_path / "thesis").mkdir()
+    (thesis / "thesis.tex").touch()
+    for folder in (foreign, thesis):
+        with pytest.raises(CascadeError, match=r"this folder is not made by build_index: .* holds .* expected index.json") as error:
+            build_index(DOCS, folder)
+        assert error.value.fix == "choose another path, or bm25(path) as it is"
+
+
+def test_new_parameters_are_sealed_too(tmp_path: Path) -> None:
+    """What PISA writes for other k1 and b stands in SHA256SUMS as soon as it is there; sha256sum of coreutils confirms all."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    index = build_index(DOCS, tmp_path / "index", engine="pisa")
+    bm25(index, k1=1.5)
+    written = {file.name for file in index.glob("bm25.k1-1.5*")}
+    sums = (index / "SHA256SUMS").read_text()
+    assert written
+    assert all(name in sums for name in written)
+    subprocess.run([shutil.which("sha256sum"), "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=index, check=True)
+    damaged = index / min(written)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(MissingError, match=rf"is damaged: {min(written)} is not the file that SHA256SUMS has the SHA-256 of"):
+        bm25(index, k1=1.5)
 
 
 UNFIT = {
@@ -170,7 +222,7 @@ def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:
     other = {"pisa": "terrier", "terrier": "pisa"}[made_by]
     with pytest.raises(CascadeError) as error:
         build_index(DOCS, index, engine=other)
-    problem = f"{index} was made by {made_by} for english, not by {other} for english"
+    problem = f"{index} has engine {made_by}, asked for is {other}"
     assert str(error.value) == f"there is another index already: {problem}. Fix: rm -r {index}"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shlex
+import subprocess
 import threading
 from operator import length_hint
 from pathlib import Path
@@ -315,13 +317,17 @@ def test_folder_that_changes_while_open_is_refused(tmp_path: Path) -> None:
 
 
 def test_write_folder_overwrites_nothing(tmp_path: Path) -> None:
-    """A folder that is there stays as it is; a collection that cannot be written leaves nothing."""
+    """A folder that is there stays as it is; a collection that cannot be written leaves nothing. The cure is for a shell."""
+    (mine := tmp_path / "my folder").mkdir()
+    (mine / "thesis.tex").touch()
     with pytest.raises(CollectionError) as caught:
-        write_folder(toy(), tmp_path)
-    assert str(caught.value) == f"cannot write the collection {tmp_path}: something is there already. Fix: rm -r {tmp_path}"
+        write_folder(toy(), mine)
+    assert str(caught.value) == f"cannot write the collection {mine}: something is there already. Fix: rm -r '{mine}'"
     with pytest.raises(FrameError):
         write_folder(toy(query=["two\nlines"]), tmp_path / "new")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [mine, mine / "thesis.tex"]
+    subprocess.run(shlex.split(caught.value.fix), check=True)
+    write_folder(toy(), mine)
 
 
 @pytest.mark.parametrize(
@@ -667,11 +673,11 @@ def test_cache_folder_refuses_an_empty_part() -> None:
 
 
 def test_build_once_builds_once(tmp_path: Path) -> None:
-    """What is there is not built again."""
-    built: list[Path] = []
-    for _ in range(2):
-        place = build_once(tmp_path / "a" / "b", built.append)
-    assert (place, len(built), list(place.iterdir())) == (tmp_path / "a" / "b", 1, [])
+    """What is there is not built again; an empty folder is not taken for what was built."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for words in ("one", "two"):
+        place = build_once(tmp_path / "a" / "b", lambda folder, words=words: (folder / "words").write_text(words))
+    assert (place, (place / "words").read_text()) == (tmp_path / "a" / "b", "one")
 
 
 def test_build_once_leaves_nothing_of_a_crash(tmp_path: Path) -> None:
@@ -719,7 +725,8 @@ def test_build_once_says_why_it_cannot(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CollectionError) as caught:
         build_once(tmp_path / "file", lambda _: None)
-    assert str(caught.value) == f"cannot build {tmp_path}/file: it is a file, expected a folder or nothing. Fix: rm {tmp_path}/file"
+    told = f"cannot build {tmp_path}/file: it is a file, expected a folder or nothing"
+    assert str(caught.value) == f"{told}. Fix: rm -r {tmp_path}/file"
     with pytest.raises(CollectionError) as caught:
         build_once(tmp_path / "file" / "index", lambda _: None)
     fix = "export PT_CASCADE_CACHE=/a/folder/you/may/write"

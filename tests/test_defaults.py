@@ -115,18 +115,21 @@ def test_folders_are_named_by_content(one: dict[str, str], other: dict[str, str]
     assert (stored[0].vectors == stored[1].vectors) == same
 
 
-def test_folders_are_named_by_engine_and_model(unbuilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another engine is another index and the same vectors; another model or token limit is other vectors and the same index."""
+def test_folders_are_named_by_engine_and_model(unbuilt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another engine is another index and the same vectors; another model, under whatever name, or token limit is other vectors."""
     of = {engine: store_collection(collection(), engine=engine) for engine in ("pisa", "terrier")}
     assert of["pisa"].vectors == of["terrier"].vectors
     assert of["pisa"].index != of["terrier"].index
     assert unbuilt in of["pisa"].index.parents
     monkeypatch.setattr(defaults, "MAX_LENGTH", 7)
     shorter = store_collection(collection(), engine="pisa")
-    monkeypatch.setattr(defaults, "default_model", lambda: "other/model")
+    monkeypatch.setattr(defaults, "default_model", lambda: str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{}")
     other = store_collection(collection(), engine="pisa")
-    assert len({of["pisa"].vectors, shorter.vectors, other.vectors}) == 3
-    assert {shorter.index, other.index} == {of["pisa"].index}
+    (tmp_path / "tokenizer.json").write_text("[]")
+    trained_on = store_collection(collection(), engine="pisa")
+    assert len({of["pisa"].vectors, shorter.vectors, other.vectors, trained_on.vectors}) == 4
+    assert {shorter.index, other.index, trained_on.index} == {of["pisa"].index}
 
 
 @pytest.mark.parametrize("engine", ["pisa", "terrier"])

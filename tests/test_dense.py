@@ -435,6 +435,7 @@ def test_vectors_that_cannot_be_compared_are_told(folder: Path, tmp_path: Path) 
     for stage in (dense, bi_encoder):
         with pytest.raises(StageError, match="made a vector with a value that is not finite"):
             stage(bare.parent, model=Infinite()).transform(TOPICS.assign(**({"docno": "d1"} if stage is bi_encoder else {})))
+    (bare.parent / "SHA256SUMS").unlink()
     damaged = np.memmap(bare.parent / "vecs.f4", mode="r+", dtype=np.float32).reshape(600, 8)
     damaged[7, 3] = np.nan
     damaged.flush()
@@ -462,6 +463,7 @@ def test_lengths_that_float32_cannot_square_are_told(folder: Path, tmp_path: Pat
             stage(bare.parent, model=Sized(by=size), similarity=similarity).transform(frame)
         assert (stage(bare.parent, model=Sized(by=0.0), similarity=similarity).transform(frame)["score"] == 0).all()
         stage(bare.parent, model=Sized(by=1e-15 if size < 1 else 1e15), similarity=similarity).transform(frame)
+    (bare.parent / "SHA256SUMS").unlink()
     vectors = np.memmap(bare.parent / "vecs.f4", mode="r+", dtype=np.float32).reshape(600, 8)
     vectors[7] *= np.float32(size)
     vectors.flush()
@@ -484,9 +486,12 @@ def test_a_cosine_has_no_size(vectors: np.ndarray, power: int, other: int) -> No
 
 
 def test_docnos_of_other_vectors_are_told(folder: Path, fruit: Path, tmp_path: Path) -> None:
-    """A list of docnos that is not these vectors' is damage, not a ranking of other documents."""
+    """A list of docnos that is not these vectors' is damage, not a ranking of other documents; so without checksums."""
     mixed = shutil.copytree(folder, tmp_path / "mixed")
     shutil.copy(fruit / "docnos.npids", mixed)
+    with pytest.raises(MissingError, match=r"mixed is damaged: docnos.npids is not the file that SHA256SUMS has the SHA-256 of"):
+        dense(mixed, model=ToyEncoder()).search("x")
+    (mixed / "SHA256SUMS").unlink()
     with pytest.raises(MissingError, match="ValueError: there are vectors of 600 documents, and 4 docnos"):
         dense(mixed, model=ToyEncoder()).search("x")
 
@@ -561,6 +566,7 @@ def test_vectors_are_refused_by_another_model(tmp_path: Path) -> None:
     shutil.copytree(other, name)
     with pytest.raises(StageError, match="the vectors were made by another model"):
         dense(path).transform(TOPICS)
+    (path / "SHA256SUMS").unlink()
     (path / "encoder.json").write_text(json.dumps({"model": name, "max_length": None}))  # as folders said before
     assert dense(path).transform(TOPICS)["score"].tolist() != scores
 
@@ -574,8 +580,11 @@ def test_vectors_are_refused_by_another_model(tmp_path: Path) -> None:
         ("config.json", '"num_attention_heads": 2', '"num_attention_heads": 4'),
         ("modules.json", None, "Normalize"),
         ("model.safetensors", None, None),
+        ("tokenizer_config.json", None, {"do_lower_case": False}),
+        ("tokenizer.json", '"i": 13,\n      "j": 14,', '"i": 14,\n      "j": 13,'),
+        ("tokenizer_config.json", None, {"truncation_side": "left"}),
     ],
-    ids=["pooling", "prompts", "limit", "heads", "normalised", "trained on"],
+    ids=["pooling", "prompts", "limit", "heads", "normalised", "trained on", "normaliser", "vocabulary", "truncation"],
 )
 def test_another_model_is_more_than_other_weights(tmp_path: Path, file: str, old: str | None, new: object) -> None:
     """What changes in a model's folder after its vectors were made is seen by search and by build_vectors; the way out works."""
@@ -626,6 +635,7 @@ def test_a_model_has_one_name_wherever_one_stands(tmp_path: Path, monkeypatch: p
     stage = dense(path, model="model")
     monkeypatch.chdir("/")
     assert stage.search("lion").equals(dense(path).search("lion"))
+    (path / "SHA256SUMS").unlink()
     (path / "encoder.json").write_text(json.dumps({"model": str(name), "max_length": None}))  # as folders said before
     monkeypatch.chdir(tmp_path)
     assert build_vectors(FRUIT, "./model", path) == path

@@ -20,8 +20,9 @@ from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pt_cascade import checksums
 from pt_cascade.errors import MissingError, PipelineError
-from pt_cascade.stages import loading
+from pt_cascade.stages import loading, weights
 from pt_cascade.stages.bi_encoder import BiEncoder
 from pt_cascade.stages.cross_encoder import cross_encoder
 from pt_cascade.stages.duo_t5 import duo_t5
@@ -137,7 +138,8 @@ def test_where_a_model_lies_does_not_matter(model: Path, tmp_path: Path) -> None
 
 
 def test_weights_are_read_once_a_process(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing was written, no file is opened again."""
+    """Where nothing was written, no file is opened again, once the file system's clock has gone on since it was written."""
+    monkeypatch.setattr(checksums, "_TICK", 0)
     before = tell_weights(str(model), "toy")
 
     def refuse(*_: object, **__: object) -> None:
@@ -180,6 +182,7 @@ def test_an_unknown_revision_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     """Neither the cache nor the hub knows it: no score may be kept of it, or read for it."""
     with pytest.raises(MissingError, match="cross_encoder cannot load 'owner/absent'"):
         cross_encoder("owner/absent").identify()
+    monkeypatch.setattr(weights, "check_reachable", lambda *_: None)
     monkeypatch.setattr(loading, "load_config", lambda *_: None)  # the hub gives it, and the cache does not keep it
     with pytest.raises(MissingError, match="cross_encoder cannot tell the revision of 'owner/absent'") as refused:
         cross_encoder("owner/absent").identify()

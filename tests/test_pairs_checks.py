@@ -102,14 +102,14 @@ def test_duels_of_another_chunk_are_refused(tmp_path: Path) -> None:
     first, asked = found(0, 8)
     with pytest.raises(StageError, match="out of memory"):
         score(first % 6 >> last, asked, batch_size=1, folder=folder)
-    one, other = folder / "duels-000003.parquet", folder / "duels-000004.parquet"
+    one, other = (next(folder.glob(f"duels-00000{n}-*.parquet")) for n in (3, 4))
     held = one.read_bytes()
     one.write_bytes(other.read_bytes())
     with pytest.raises(TableError) as caught:
         score(first % 6 >> last, asked, batch_size=1, folder=folder)
-    assert "000003.parquet: ValueError: duels-000003.parquet is not the file that was written with it. Fix: rm " in str(
-        caught.value
-    )
+    chunk = next(folder.glob("000003-*.parquet"))
+    problem = f"{one.name} has {len(other.read_bytes()):,} bytes, not those of the SHA-256 in its name"
+    assert str(caught.value) == f"a finished chunk is damaged: {chunk}: ValueError: {problem}. Fix: rm -r {chunk}, and score again"
     one.write_bytes(held)
     assert score(first % 6 >> last, asked, batch_size=1, folder=folder).covers((6, None))
 
@@ -122,21 +122,22 @@ def test_any_damage_of_a_chunk_is_told(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="out of memory"):
         score(FIRST % 5 >> last, topics(4), batch_size=2, folder=folder)
     partial = open_partial(tmp_path / "other", parts)
-    data, random = (folder / "duels-000000.parquet").read_bytes(), np.random.default_rng(0)
-    (partial.folder / "000000.parquet").write_bytes((folder / "000000.parquet").read_bytes())
+    (chunk,), (duels,) = (list(folder.glob(f"{stem}000000-*.parquet")) for stem in ("", "duels-"))
+    data, random = duels.read_bytes(), np.random.default_rng(0)
+    (partial.folder / chunk.name).write_bytes(chunk.read_bytes())
     for at in random.integers(0, len(data), 50):
         spoilt = bytearray(data)
         spoilt[at] ^= 1 << int(random.integers(8))
-        (partial.folder / "duels-000000.parquet").write_bytes(bytes(spoilt))
-        with pytest.raises(TableError, match=r"duels-000000\.parquet is not the file that was written with it"):
+        (partial.folder / duels.name).write_bytes(bytes(spoilt))
+        with pytest.raises(TableError, match=r"duels-000000-.* bytes, not those of the SHA-256 in its name"):
             partial.sheets()
-    (partial.folder / "duels-000000.parquet").write_bytes(data)
+    (partial.folder / duels.name).write_bytes(data)
     assert len(partial.sheets()) == 1
-    data, refused = (folder / "000000.parquet").read_bytes(), 0
+    data, refused = chunk.read_bytes(), 0
     for at in random.integers(0, len(data), 150):
         spoilt = bytearray(data)
         spoilt[at] ^= 1 << int(random.integers(8))
-        (partial.folder / "000000.parquet").write_bytes(bytes(spoilt))
+        (partial.folder / chunk.name).write_bytes(bytes(spoilt))
         try:
             partial.sheets()
         except TableError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,19 @@ def test_a_chunk_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert list((tmp_path / "a").iterdir()) == []
 
 
+def test_who_comes_second_keeps_chunks_too(tmp_path: Path) -> None:
+    """Another call with the same table is done and has removed the folder: it is made again, with what it is of."""
+    one, other = (open_partial(tmp_path / "c", PARTS) for _ in range(2))
+    one.write(0, SHEET)
+    other.remove()
+    one.write(1, SHEET)
+    assert list(open_partial(tmp_path / "c", PARTS).sheets()) == [1]
+    other.remove()
+    (tmp_path / "c").write_text("in the way")
+    with pytest.raises(TableError, match=r"chunks cannot be kept in .*: FileExistsError: File exists"):
+        one.write(2, SHEET)
+
+
 def test_what_is_left_of_a_killed_write_is_no_chunk(tmp_path: Path) -> None:
     """A temporary file is neither read nor in the way, and goes with the rest; a stranger's file stays."""
     (tmp_path / "c").mkdir()
@@ -46,23 +62,28 @@ def test_what_is_left_of_a_killed_write_is_no_chunk(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["notes.txt"]
 
 
-def damage(folder: Path, name: str, text: bytes) -> None:
-    """Put something else in place of a file."""
+def damage(folder: Path, name: str, text: bytes) -> Path:
+    """Put something else in place of a file, and give it."""
     open_partial(folder, PARTS).write(0, SHEET)
-    (folder / name).write_bytes(text)
+    (file,) = folder.glob(name)
+    file.write_bytes(text)
+    return file
 
 
 def test_a_damaged_chunk_is_told(tmp_path: Path) -> None:
     """A truncated file names itself and how to go on; a Parquet file that is no chunk as well."""
     folder = tmp_path / "c"
-    damage(folder, "000000.parquet", b"PAR1 and no more")
+    file = damage(folder, "000000-*.parquet", b"PAR1 and no more")
     with pytest.raises(TableError) as error:
         open_partial(folder, PARTS).sheets()
-    assert ".. Fix" not in str(error.value)
-    assert str(error.value).startswith(f"a finished chunk is damaged: {folder}/000000.parquet: ArrowInvalid: ")
-    assert str(error.value).endswith(f". Fix: rm {folder}/000000.parquet, and score again")
-    pd.DataFrame({"x": [1]}).to_parquet(folder / "000000.parquet")
-    with pytest.raises(TableError, match=r"000000.parquet: KeyError: b'pt_cascade'"):
+    problem = f"{file}: ValueError: {file.name} has 16 bytes, not those of the SHA-256 in its name"
+    fix = f"rm -r {file}"
+    assert str(error.value) == f"a finished chunk is damaged: {problem}. Fix: {fix}, and score again"
+    subprocess.run(shlex.split(fix), check=True)
+    assert open_partial(folder, PARTS).sheets() == {}
+    foreign = pd.DataFrame({"x": [1]}).to_parquet()
+    (folder / f"000000-{hashlib.sha256(foreign).hexdigest()}.parquet").write_bytes(foreign)
+    with pytest.raises(TableError, match=r"000000-.*.parquet: KeyError: b'pt_cascade'"):
         open_partial(folder, PARTS).sheets()
 
 
@@ -74,10 +95,10 @@ def test_a_damaged_chunk_is_told(tmp_path: Path) -> None:
             b"",
             "its chunks.json is damaged: Expecting value: line 1 column 1 (char 0). Fix: rm -r {}",
         ),
-        ("chunks.json", b"[]", "it holds something else: 000000.parquet, chunks.json. Fix: score(..., folder='a/new/folder')"),
+        ("chunks.json", b"[]", "it holds something else: {file}. Fix: score(..., folder='a/new/folder')"),
         (
             "chunks.json",
-            json.dumps({"format": "1", "stages": "1a", "topics": "3c"}).encode(),
+            json.dumps({"format": "2", "stages": "1a", "topics": "3c"}).encode(),
             "it holds finished chunks of another table: other topics. "
             "Fix: score(..., folder='a/new/folder'), or rm -r {} if nobody needs them",
         ),
@@ -92,9 +113,10 @@ def test_a_damaged_chunk_is_told(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_refused(name: str, text: bytes, message: str, tmp_path: Path) -> None:
     """Damaged, foreign, of another table, of another format: said before anything runs."""
     damage(tmp_path / "c", name, text)
+    file = min(file.name for file in (tmp_path / "c").iterdir())
     with pytest.raises(TableError) as error:
         open_partial(tmp_path / "c", PARTS)
-    assert str(error.value) == f"chunks cannot be kept in {tmp_path / 'c'}: {message.format(tmp_path / 'c')}"
+    assert str(error.value) == f"chunks cannot be kept in {tmp_path / 'c'}: {message.format(tmp_path / 'c', file=file)}"
 
 
 def test_a_place_that_cannot_hold_chunks_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from pt_cascade.analysis import timing_files
+from pt_cascade import files
 from pt_cascade.analysis.latency import take_percentiles
 from pt_cascade.analysis.timings import COLUMNS, Timings
 from pt_cascade.errors import CascadeError, SweepError, TableError
@@ -278,7 +279,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(timing_files.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="No space"):
         planted(9).save(path)
     assert Timings.load(path).queries == 3
@@ -318,17 +319,22 @@ def test_a_foreign_file_is_told(tmp_path: Path) -> None:
     fix = "Fix: profile again, or copy the file again"
     path = tmp_path / "foreign.parquet"
     table = pa.Table.from_pandas(GOOD, preserve_index=False)
-    about = {"format": 3, "mode": "interactive", "machine": {}}
+    about = {"format": 3, "pairwise": [], "mode": "interactive", "machine": {}}
+    older, sealed = (json.dumps({**about, **more}) for more in ({"format": 2}, {"sha256": "0" * 64}))
     cases = {
         "it is a parquet file, but not one that Timings.save wrote": table,
-        "its format is 3, expected 1 or 2": table.replace_schema_metadata({"pt_cascade.timings": json.dumps(about)}),
+        "its format is 2, expected 3": table.replace_schema_metadata({"pt_cascade.timings": older}),
+        "it is damaged: it does not hold what its checksum was made of": table.replace_schema_metadata(
+            {"pt_cascade.timings": sealed}
+        ),
     }
     for problem, foreign in cases.items():
         parquet.write_table(foreign, path)
         with pytest.raises(TableError) as error:
             Timings.load(path)
         assert str(error.value) == f"cannot read the timings of {path}: {problem}. {fix}"
-    told = json.dumps({**about, "format": 1})
+    text = f"{json.dumps(about, sort_keys=True)}\n{GOOD.iloc[1:].to_csv(index=False)}"
+    told = json.dumps({**about, "sha256": hashlib.sha256(text.encode()).hexdigest()})
     parquet.write_table(table.slice(1).replace_schema_metadata({"pt_cascade.timings": told}), path)
     with pytest.raises(TableError) as error:
         Timings.load(path)

@@ -235,7 +235,8 @@ def test_long_texts_are_cut_at_the_limit(minilm: str, folder: Path) -> None:
 def test_without_tokens_none_are_kept(minilm: str, tmp_path: Path) -> None:
     """build_vectors keeps token vectors only where they are asked for."""
     plain = build_vectors([{"docno": docno, "text": "x"} for docno in "ab"], minilm, tmp_path / "plain")
-    assert sorted(file.name for file in plain.iterdir()) == ["docnos.npids", "encoder.json", "pt_meta.json", "vecs.f4"]
+    names = {file.name for file in plain.iterdir()}
+    assert names == {"SHA256SUMS", "docnos.npids", "encoder.json", "pt_meta.json", "vecs.f4"}
 
 
 @pytest.fixture(scope="module")
@@ -307,11 +308,17 @@ DAMAGE = {
 @pytest.mark.parametrize("name", DAMAGE)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # npids leaves an empty file open
 def test_damaged_vectors_are_told(name: str, folder: Path, minilm: str, tmp_path: Path) -> None:
-    """A file that is cut short or overwritten is an error that names the folder, not a wrong score."""
+    """A file that is cut short or overwritten is an error that names the folder, not a wrong score; so without checksums."""
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / name).write_bytes(DAMAGE[name])
+    make = late_interaction if name.startswith("tokens") else bi_encoder
+    with pytest.raises(MissingError) as error:
+        make(**stage_arguments(name, copy, minilm)).transform(RESULTS)
+    problem, fix = f"{name} is not the file that SHA256SUMS has the SHA-256 of", f"rm -r {copy}, and build_vectors again"
+    assert str(error.value) == f"{copy} is damaged: {problem}. Fix: {fix}"
+    (copy / "SHA256SUMS").unlink()
     with pytest.raises(MissingError, match=r"these vectors are damaged: .*copy: .*Fix: rm -r .*copy, and build_vectors again"):
-        (late_interaction if name.startswith("tokens") else bi_encoder)(**stage_arguments(name, copy, minilm)).transform(RESULTS)
+        make(**stage_arguments(name, copy, minilm)).transform(RESULTS)
 
 
 @pytest.mark.parametrize("told", ["[1]", "null", '"x"', "[]", "3"])
@@ -319,6 +326,7 @@ def test_an_encoder_json_that_tells_nothing_is_damage(told: str, folder: Path, t
     """JSON that is no table of words is damage, not a crash, and not a folder of an unknown maker."""
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "encoder.json").write_text(told)
+    (copy / "SHA256SUMS").unlink()
     for stage in (bi_encoder, dense):
         with pytest.raises(MissingError, match=r"these vectors are damaged: .*copy: "):
             stage(copy)

@@ -20,10 +20,9 @@ import hashlib
 import json
 import operator
 import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
@@ -34,13 +33,13 @@ from pt_cascade.analysis.parquet import decode, encode
 from pt_cascade.analysis.tables import OWN_COLUMNS, Column, ScoreTable
 from pt_cascade.analysis.tie_rules import TieRule
 from pt_cascade.errors import CascadeError, TableError
+from pt_cascade.files import PathLike, new_folder, rm_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pt_cascade.analysis.preferences import Aggregation
 
-PathLike: TypeAlias = "str | os.PathLike[str]"
 VERSION = 2  # 1 knew no duels; a table without any is still written as 1, so that older readers have it
 _KIND = {"type": "score_table", "format": "pt_cascade", "package_hint": "pt_cascade"}
 _SCORES, _TOPICS, _DUELS, _META = "scores.parquet", "topics.parquet", "duels.parquet", "pt_meta.json"
@@ -70,7 +69,8 @@ def save_table(table: ScoreTable, path: PathLike) -> None:
     """
     target = Path(path)
     if os.path.lexists(target):
-        raise TableError(f"cannot save the table to {path}", ["something is there already"], fix=f"another path, or rm -r {path}")
+        fix = f"another path, or {rm_command(path)}"
+        raise TableError(f"cannot save the table to {path}", ["something is there already"], fix=fix)
     problems: list[str] = []
     frames = {_SCORES: (table.frame, _scores_schema(table.own_columns, table.scored)), _TOPICS: (table.topics, _topics_schema())}
     if table.duels:
@@ -220,15 +220,9 @@ def _write_whole(target: Path, files: Mapping[str, bytes]) -> None:
     """Write the files to a folder beside, then rename it."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name[:100]}.", suffix=".saving", dir=target.parent) as beside:
-            whole = Path(beside) / "whole"
-            whole.mkdir()
+        with new_folder(target) as whole:
             for name, data in files.items():
-                with (whole / name).open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-            whole.rename(target)
+                (whole / name).write_bytes(data)
     except OSError as error:
         found = f"{type(error).__name__}: {error.strerror}"
         raise TableError(f"cannot save the table to {target}", [found], fix="another path") from error

@@ -1,8 +1,9 @@
 """What a stage is, as a hash: the same for the same settings in another process, another for other settings.
 
 It sees what can be told by value: classes, settings, functions by their code, arrays and frames by content, models by name and the
-beginning of each weight. It does not read files, so a model that was trained on in place under its old name looks the same; who
-relies on a fingerprint scores some pairs again.
+beginning of each weight; of a stage that has a method ``identify()`` also what that says, as the content of the files of its model,
+and of an index or vectors that were sealed their checksums. Other files it does not read; who relies on a fingerprint scores some
+pairs again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from contextlib import suppress
 from enum import Enum
 from functools import cached_property, partial
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.stand_ins import live
+from pt_cascade.checksums import SUMS
+from pt_cascade.errors import MissingError, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,7 +165,13 @@ def _of_function(function: FunctionType, inner: Callable[[object], str]) -> Iter
 
 
 def _of_object(value: object, inner: Callable[[object], str]) -> Iterator[str]:
-    """The attributes that its constructor set, and the public ones that are settings; models by name and weights."""
+    """What it says itself; attributes that its constructor set, and public ones that are settings; models by name and weights."""
+    if isinstance(value, pt.Transformer) and callable(identify := getattr(value, "identify", None)):
+        with suppress(MissingError, PipelineError):  # what is nowhere cannot be scored; what has no value is walked through
+            yield repr(sorted(identify().items()))
+    if isinstance(value, pt.Artifact) or hasattr(value, "indexref"):  # the latter is Terrier's retriever
+        folder = Path(str(value.path if isinstance(value, pt.Artifact) else Path(value.indexref.toString()).parent))
+        yield f"{folder} {(folder / SUMS).read_text() if (folder / SUMS).exists() else ''}"
     model = getattr(value, "name_or_path", None)
     if isinstance(model, str):
         yield model

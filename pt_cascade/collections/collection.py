@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,22 +28,31 @@ class Documents(Protocol):
         """Count them."""
 
 
-@dataclass(frozen=True)
 class _Reading:
-    """Documents being read, of which the number is known."""
+    """Documents being read, of which the number is known; the end is an error if they are not those of the first reading."""
 
-    documents: Iterator[dict[str, str]]
-    number: int
+    def __init__(self, collection: Collection) -> None:
+        """Begin with none read."""
+        self.collection = collection
+        self.documents = iter(collection.documents)
+        self.digest = hashlib.sha256()
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         return self
 
     def __next__(self) -> dict[str, str]:
-        document = next(self.documents)
-        return {"docno": document["docno"], "text": document["text"]}
+        if (document := next(self.documents, None)) is not None:
+            self.digest.update(_line(document["docno"], document["text"]))
+            return {"docno": document["docno"], "text": document["text"]}
+        found, name = self.digest.hexdigest(), self.collection.name
+        if (first := self.collection.read_before.setdefault("documents", found)) != found:
+            problem = f"the SHA-256 of docnos and texts is {found[:16]}..., was {first[:16]}... when they were first read"
+            fix = f"open_collection({name!r}) once more, when nothing writes to it"
+            raise CollectionError(f"the documents of collection {name!r} have changed while it is used", [problem], fix=fix)
+        raise StopIteration
 
     def __length_hint__(self) -> int:
-        return self.number
+        return len(self.collection)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +65,7 @@ class Collection:
         qrels: Frame[qid: str, docno: str, label: int64]. Queries that are no topic and documents that are not here may be judged.
         documents: The source of ``docs()``.
         language: What its index is built for, see ``stages.build_index``; ``dataclasses.replace(collection, language="french")``.
+        read_before: The SHA-256 of the ``documents`` that were read; none before they were read to the end.
 
     Example:
         >>> import pandas as pd
@@ -70,10 +81,15 @@ class Collection:
     qrels: pd.DataFrame
     documents: Documents
     language: str = "english"
+    read_before: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def docs(self) -> Iterator[dict[str, str]]:
-        """Give each document as a fresh dict of docno and text, as an indexer takes it; a progress bar learns how many."""
-        return _Reading(iter(self.documents), len(self.documents))
+        """Give each document as a fresh dict of docno and text, as an indexer takes it; a progress bar learns how many.
+
+        Raises:
+            CollectionError: After the last one: they are not the documents that were read, or fingerprinted, before.
+        """
+        return _Reading(self)
 
     def __len__(self) -> int:
         """Count the documents."""
@@ -102,9 +118,8 @@ class Collection:
 
         The first call reads every document. The name, the place and how files are packed do not count.
         """
-        digest = hashlib.sha256()
-        for document in self.docs():
-            digest.update(_line(document["docno"], document["text"]))
+        deque(reading := _Reading(self), 0)
+        digest = reading.digest
         for frame, columns in ((self.topics, ["qid", "query"]), (self.qrels, ["qid", "docno", "label"])):
             digest.update(_line(*columns))
             for row in zip(*(frame[column].tolist() for column in columns), strict=True):

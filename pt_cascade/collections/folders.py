@@ -22,9 +22,9 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pt_cascade.collections.cache import build_once
 from pt_cascade.collections.collection import Collection, join_title, make_collection, unjudged
 from pt_cascade.errors import CascadeError, CollectionError, MissingError, RecordError
+from pt_cascade.files import new_folder, rm_command
 from pt_cascade.trec import read_qrels, read_topics, write_qrels, write_topics
 
 if TYPE_CHECKING:
@@ -128,16 +128,13 @@ def write_folder(collection: Collection, path: Path) -> None:
         True
     """
     if path.exists():
-        raise CollectionError(f"cannot write the collection {path}", ["something is there already"], fix=f"rm -r {path}")
-
-    def fill(folder: Path) -> None:
+        raise CollectionError(f"cannot write the collection {path}", ["something is there already"], fix=rm_command(path))
+    with new_folder(path) as folder:
         with gzip.open(folder / _DOCS[0], "wt", encoding="utf-8", compresslevel=6) as file:
             file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in collection.docs())
         write_topics(collection.topics, folder / "topics.tsv")
         write_qrels(collection.qrels, folder / "qrels.txt")
         (folder / _LANGUAGE).write_text(collection.language)
-
-    build_once(path, fill)
 
 
 def _frame(path: Path, read: Callable[[Path], pd.DataFrame], problems: list[str]) -> pd.DataFrame | None:

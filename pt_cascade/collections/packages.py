@@ -2,7 +2,7 @@
 
 In this process a docstring may no longer be what the package wrote: SciPy, once imported, adds to that of ``numpy.sinc``, and draws
 new random numbers for some of its own; tqdm adds methods to pandas. So members are listed once in an interpreter of their own, with
-a fixed hash seed, and kept in the cache by package version. A package that you edit needs another version, or an emptied cache.
+a fixed hash seed, and kept in the cache by package version and by the stamps of the package's files.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pt_cascade.checksums import build_once, check_sealed, stamp
 from pt_cascade.collections import members
-from pt_cascade.collections.cache import build_once, cache_folder
 from pt_cascade.collections.members import Member
 from pt_cascade.errors import MissingError
+from pt_cascade.files import cache_folder, rm_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,10 +108,12 @@ def package_members(package: Package) -> list[Member]:
         'base64.a85decode'
     """
     if package.version:
-        return _read(build_once(_place(package), lambda folder: _list(package, folder / _FILE)) / _FILE)
-    with tempfile.TemporaryDirectory() as folder:
-        _list(package, Path(folder) / _FILE)
-        return _read(Path(folder) / _FILE)
+        folder = build_once(_place(package), lambda new: _list(package, new / _FILE))
+        check_sealed(folder, fix=rm_command(folder))
+        return _read(folder / _FILE)
+    with tempfile.TemporaryDirectory() as place:
+        _list(package, Path(place) / _FILE)
+        return _read(Path(place) / _FILE)
 
 
 def _is_there(name: str) -> bool:
@@ -132,8 +135,11 @@ def _version(name: str) -> str:
 
 
 def _place(package: Package) -> Path:
-    """Give the folder for what depends on this package, this Python and the rules of what is public."""
-    rules = [platform.python_version(), sys.platform, platform.machine(), Path(members.__file__).read_text(encoding="utf-8")]
+    """Give the folder for what depends on this package and its files, this Python and the rules of what is public."""
+    spec = importlib.util.find_spec(package.name.partition(".")[0])
+    places = [Path(place) for place in (spec.submodule_search_locations or [spec.origin or ""] if spec else [])]
+    files = sorted(stamp(file) for place in places for file in (place, *place.rglob("*.*")) if file.suffix in (".py", ".so"))
+    rules = [files, platform.python_version(), sys.platform, platform.machine(), Path(members.__file__).read_text(encoding="utf-8")]
     return cache_folder("pydocs", str(package), hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16])
 
 

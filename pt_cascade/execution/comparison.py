@@ -13,6 +13,7 @@ from pt_cascade.analysis.measures import check_labels, spare_trec_eval
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.execution.answers import finish
 from pt_cascade.execution.executor import run
 from pt_cascade.frames import canonical_qrels, canonical_topics
 
@@ -60,7 +61,8 @@ def compare(
         qrels: Frame[qid, docno, label].
         measures: Of ir_measures, e.g. ``[nDCG@10, R@100]``.
         timed: How many queries to time, the first ones; None: all.
-        table: The cascade's scores, of ``score``: effectiveness follows from them, and no model runs for it; None: the systems run.
+        table: The cascade's scores, of ``score``: effectiveness follows from them, and no model runs for it, but for a last stage
+            that is not in the table; None: the systems run.
         verbose: Show progress bars.
 
     Returns:
@@ -98,7 +100,7 @@ def _evaluate(
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
         effectiveness: pd.DataFrame = pt.Experiment(
-            [system.pipeline() if table is None else _replay(table, system) for system in systems],
+            [system.pipeline() if table is None else finish(table, system) for system in systems],
             topics,
             qrels,
             list(measures),
@@ -114,11 +116,6 @@ def _evaluate(
         whole.transform(topics)  # once more with guards, which say whose error it is
         raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {error}"]) from error
     return effectiveness
-
-
-def _replay(table: ScoreTable, system: Cascade) -> pd.DataFrame:
-    """Give a prefix's ranking from the scores of the whole."""
-    return table.replay(system.cutoffs, stages=table.stages[: len(system)])
 
 
 def _uncut(cascade: Cascade) -> Cascade:

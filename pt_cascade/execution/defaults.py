@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from pt_cascade.analysis.tables import ScoreTable
 from pt_cascade.cascade import Cascade
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
+from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections import Collection, open_collection
-from pt_cascade.collections.cache import build_once, cache_folder
 from pt_cascade.execution.scoring import score
 from pt_cascade.execution.versions import versions
+from pt_cascade.files import cache_folder, is_built, rm_command
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
 from pt_cascade.stages.bm25 import Engine, check_engine, default_engine
 from pt_cascade.stages.loading import load_config
 from pt_cascade.stages.texts import TextLoader
+from pt_cascade.stages.weights import tell_weights
 from pt_cascade.stages.words import ENGLISH
 
 if TYPE_CHECKING:
@@ -104,6 +106,8 @@ def store_index(collection: Collection, *, engine: Engine | None = None, verbose
     engine = engine or (default_engine() if english else "terrier")
     check_engine(engine)
     folder = cache_folder("stored", collection.fingerprint[:16], f"index-{engine}" + f"-{collection.language}" * (not english))
+    if is_built(folder):
+        return folder  # named by its content: what is there need not be compared
     return build_index(collection.docs(), folder, engine=engine, language=collection.language, verbose=verbose)
 
 
@@ -118,9 +122,9 @@ def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
         The folder.
     """
     model = default_model()
-    of_model = hashlib.sha256(f"{model} {MAX_LENGTH}".encode()).hexdigest()[:8]
+    of_model = hashlib.sha256(f"{tell_weights(model, 'the default cascade')} {MAX_LENGTH}".encode()).hexdigest()[:8]
     folder = cache_folder("stored", collection.fingerprint[:16], f"vectors-{of_model}")
-    if folder.is_dir():
+    if is_built(folder):
         return folder  # named by its content: what is there need not be compared
     return build_vectors(collection.docs(), model, folder, tokens=True, max_length=MAX_LENGTH, verbose=verbose)
 
@@ -142,6 +146,7 @@ def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFr
     folder = cache_folder("stored", collection.fingerprint[:16], f"scores-{key}")
     about = {"collection": collection.name}
     build_once(folder, lambda new: score(cascade, topics, verbose=verbose, about=about).save(new / "table"))
+    check_sealed(folder, fix=rm_command(folder))
     return ScoreTable.load(folder / "table")
 
 

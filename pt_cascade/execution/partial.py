@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,10 @@ import pandas as pd
 
 from pt_cascade.analysis.duel_files import DUELS, read_duels, write_duels
 from pt_cascade.analysis.tie_rules import TieRule
-from pt_cascade.errors import TableError
+from pt_cascade.checksums import read_hashed, write_hashed
+from pt_cascade.errors import MissingError, TableError
 from pt_cascade.execution.sheets import Sheet
+from pt_cascade.files import rm_command, write_file
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MANIFEST = "chunks.json"
 _META = b"pt_cascade"
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Partial:
     """A folder of finished chunks.
 
     Attributes:
-        folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step; its
-            duels, if it has any, are another one beside it, written before, whose hash it has.
+        folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step, with
+            its SHA-256 in its name; its duels, if it has any, are another one beside it, written before, which it names.
+        parts: What the table is made of, by name.
     """
 
     folder: Path
+    parts: Mapping[str, str]
 
     def sheets(self) -> dict[int, Sheet]:
         """Read the finished chunks by their number.
@@ -46,7 +48,7 @@ class Partial:
         Raises:
             TableError: A file is damaged.
         """
-        return {int(file.stem): self._read(file) for file in sorted(self.folder.glob("[0-9]*.parquet"))}
+        return {int(file.name.partition("-")[0]): self._read(file) for file in sorted(self.folder.glob("[0-9]*.parquet"))}
 
     def write(self, number: int, sheet: Sheet) -> None:
         """Keep a finished chunk.
@@ -58,58 +60,53 @@ class Partial:
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
 
         rules = {name: sorted(possible) for name, possible in sheet.rules.items()}
-        aggregations = {name: duels.aggregation for name, duels in sheet.duels.items()}
-        told = {"rules": rules, "cut": sheet.cut, "duels": aggregations}
+        told = {"rules": rules, "cut": sheet.cut, "duels": {name: duels.aggregation for name, duels in sheet.duels.items()}}
         if sheet.duels:
             duels = pa.Table.from_pandas(write_duels(sheet.duels), schema=DUELS, preserve_index=False)
-            told["sha256"] = self._put(f"duels-{number:06d}.parquet", duels)
+            told["beside"] = self._put(f"duels-{number:06d}", duels)
         table = pa.Table.from_pandas(sheet.frame, preserve_index=False)
         meta = {**(table.schema.metadata or {}), _META: json.dumps(told).encode()}
-        self._put(f"{number:06d}.parquet", table.replace_schema_metadata(meta))
+        self._put(f"{number:06d}", table.replace_schema_metadata(meta))
 
     def remove(self) -> None:
         """Delete the chunks, and the folder if nothing else is in it."""
-        for pattern in ("[0-9]*.parquet", "duels-*.parquet", ".*.tmp", _MANIFEST):
-            for file in self.folder.glob(pattern):
-                file.unlink(missing_ok=True)
-        with suppress(OSError):
+        with suppress(OSError):  # another call with the same table removes them too; what is left is found by the next one
+            for pattern in ("[0-9]*.parquet", "duels-*.parquet", ".*.tmp", _MANIFEST):
+                for file in self.folder.glob(pattern):
+                    file.unlink(missing_ok=True)
             self.folder.rmdir()
 
-    def _put(self, name: str, table: pa.Table) -> str:
-        """Write a file in one step; return its hash."""
+    def _put(self, stem: str, table: pa.Table) -> str:
+        """Write a file in one step; return its name."""
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
         from pyarrow import parquet  # noqa: PLC0415 - likewise
 
-        sink, beside = pa.BufferOutputStream(), self.folder / f".{secrets.token_hex(8)}.tmp"
+        sink = pa.BufferOutputStream()
         parquet.write_table(table, sink)
-        data = sink.getvalue().to_pybytes()
         try:
-            beside.write_bytes(data)
-            beside.replace(self.folder / name)
-        finally:
-            beside.unlink(missing_ok=True)
-        return hashlib.sha256(data).hexdigest()
+            return write_hashed(self.folder, stem, ".parquet", sink.getvalue().to_pybytes())
+        except (MissingError, FileNotFoundError):  # another call was first with this table, and has removed the folder
+            open_partial(self.folder, self.parts)
+            return self._put(stem, table)
 
     def _read(self, file: Path) -> Sheet:
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
         from pyarrow import parquet  # noqa: PLC0415 - likewise
 
         try:
-            table = parquet.read_table(file)
+            table = parquet.read_table(pa.BufferReader(read_hashed(file)))
             told = json.loads(table.schema.metadata[_META])
             rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in told["rules"].items()}
             frame = table.to_pandas().astype({"qid": str, "docno": str, "rank": np.int64})
             duels = {}
-            if aggregations := told.get("duels", {}):
-                data = file.with_name(f"duels-{file.name}").read_bytes()
-                if hashlib.sha256(data).hexdigest() != told["sha256"]:
-                    raise ValueError(f"duels-{file.name} is not the file that was written with it")  # noqa: TRY301 - as any damage
-                duels = read_duels(parquet.read_table(pa.BufferReader(data)).to_pandas(), aggregations)
+            if told["duels"]:
+                beside = file.with_name(told["beside"])
+                duels = read_duels(parquet.read_table(pa.BufferReader(read_hashed(beside))).to_pandas(), told["duels"])
             if problems := [problem for each in duels.values() for problem in each.find_problems(pd.factorize(frame["qid"])[0])]:
                 raise ValueError(problems[0])  # noqa: TRY301 - as any other damage
         except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
             problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
-            raise TableError("a finished chunk is damaged", [problem], fix=f"rm {file}, and score again") from error
+            raise TableError("a finished chunk is damaged", [problem], fix=f"{rm_command(file)}, and score again") from error
         return Sheet(frame, rules, bool(told["cut"]), duels)
 
 
@@ -136,20 +133,18 @@ def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Pa
     try:
         path.mkdir(parents=True, exist_ok=True)
         manifest = path / _MANIFEST
-        found = sorted(file.name for file in path.iterdir() if not file.name.endswith(".tmp"))
+        found = sorted(file.name for file in path.iterdir() if not file.name.endswith(".tmp") and file != manifest)
         if not manifest.exists() and not found:
-            beside = path / f".{secrets.token_hex(8)}.tmp"
-            beside.write_text(json.dumps({"format": _FORMAT, **parts}, indent=1), encoding="utf-8")
-            beside.replace(manifest)
-            return Partial(path)
+            write_file(manifest, json.dumps({"format": _FORMAT, **parts}, indent=1).encode())
+            return Partial(path, parts)
         told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
     except OSError as error:
         raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
     except ValueError as error:
-        raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=f"rm -r {path}") from error
+        raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
     if not isinstance(told, dict):
         raise TableError(what, [f"it holds something else: {', '.join(found[:4])}"], fix=fix)
     if others := [name for name, value in {"format": _FORMAT, **parts}.items() if told.get(name) != value]:
         problem = f"it holds finished chunks of another table: other {', '.join(others)}"
-        raise TableError(what, [problem], fix=f"{fix}, or rm -r {path} if nobody needs them")
-    return Partial(path)
+        raise TableError(what, [problem], fix=f"{fix}, or {rm_command(path)} if nobody needs them")
+    return Partial(path, parts)

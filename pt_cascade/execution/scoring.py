@@ -16,7 +16,6 @@ from pt_cascade.analysis.duels import join_duels
 from pt_cascade.analysis.tables import Column, ScoreTable
 from pt_cascade.analysis.tie_rules import EVERY_RULE, PLAIN, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
-from pt_cascade.collections.cache import cache_folder
 from pt_cascade.errors import CascadeError, FrameError, PipelineError, TableError
 from pt_cascade.execution.company import check_company, pick_spot, retrace
 from pt_cascade.execution.comparing import Duelling
@@ -27,6 +26,7 @@ from pt_cascade.execution.rematch import check_comparison
 from pt_cascade.execution.rows import split_queries, warn_of_failed
 from pt_cascade.execution.sheets import fill_sheet
 from pt_cascade.execution.versions import versions
+from pt_cascade.files import cache_folder, rm_command
 from pt_cascade.frames import canonical_input, canonical_topics
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _check_resumed(
             unseen.append(path)
         elif moved := retrace(plan, path, chunks[number], sheets[number], spot, tolerance):
             what = f"stage {moved.stage!r} is not what it was when the finished chunks in {partial.folder} were scored"
-            raise TableError(what, [str(moved)], fix=f"rm -r {partial.folder}, and score again")
+            raise TableError(what, [str(moved)], fix=f"{rm_command(partial.folder)}, and score again")
     return unseen
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pyterrier as pt
 
+from pt_cascade.checksums import SUMS, check_sealed, seal, unsealed_files
 from pt_cascade.errors import MissingError, PipelineError
+from pt_cascade.files import rm_command
 from pt_cascade.stages.quiet import hushed
 from pt_cascade.stages.reranker import require
 from pt_cascade.stages.words import BagOfWords, read_language
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Engine: TypeAlias = Literal["pisa", "terrier"]
+
+_SCORES = "bm25.*"  # what PISA writes for new parameters
 
 
 def bm25(
@@ -49,7 +53,7 @@ def bm25(
         A transformer: Frame[qid, query] to Frame[qid, query, docno, score, rank], rows in rank order.
 
     Raises:
-        MissingError: The folder, the engine's package or Java is not there.
+        MissingError: The folder, the engine's package or Java is not there, or the index is damaged.
         PipelineError: An argument is out of its range, or the folder holds neither engine's index.
 
     References:
@@ -71,7 +75,10 @@ def bm25(
     ]
     if problems:
         raise PipelineError("bm25 cannot be made", problems)
-    opened = index if isinstance(index, pt.Artifact) else open_index(_find_folder(index))
+    source = index if isinstance(index, pt.Artifact) else _find_folder(index)
+    folder = Path(str(getattr(source, "path", source)))
+    check_sealed(folder, fix=f"{rm_command(folder)}, and build_index again")
+    opened = source if isinstance(source, pt.Artifact) else open_index(source)
     if not callable(getattr(opened, "bm25", None)):
         found = f"{opened!r} ({type(opened).__name__}), expected a PisaIndex or a TerrierIndex"
         raise PipelineError("bm25 cannot be made", [found], fix="build_index(docs, path)")
@@ -123,7 +130,12 @@ def prepared(index: pt.Artifact, parameters: dict[str, float]) -> Iterator[None]
 
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if sealed := (folder / SUMS).exists():
+            for file in unsealed_files(folder, _SCORES):  # half written by a process that was killed
+                file.unlink()
         yield
+        if sealed:
+            seal(folder, _SCORES)
 
 
 def default_engine() -> Engine:

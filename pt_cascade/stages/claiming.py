@@ -8,8 +8,8 @@ import warnings
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from pt_cascade.collections.cache import is_built
 from pt_cascade.errors import CascadeWarning, CollectionError
+from pt_cascade.files import is_built, publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def claimed(path: Path) -> Iterator[Path | None]:
         CascadeWarning: Another process holds it.
     """
     folder = growing_folder(path)
-    while not (is_built(path, fix=_FIX) and any(path.iterdir())):
+    while not is_built(path, fix=_FIX):
         _make(folder, path)
         try:
             lock = (folder / "lock").open("a")
@@ -55,7 +55,7 @@ def claimed(path: Path) -> Iterator[Path | None]:
             continue
         with lock:
             _wait(lock, path)
-            if _still_there(lock, folder / "lock") and not (path.is_dir() and any(path.iterdir())):
+            if _still_there(lock, folder / "lock") and not is_built(path, fix=_FIX):
                 yield folder
                 return
     yield None
@@ -69,10 +69,7 @@ def deliver(folder: Path, whole: Path, path: Path) -> None:
         whole: What is in it and goes to the place.
         path: The place.
     """
-    for file in whole.iterdir():
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-    whole.replace(path)
+    publish(whole, path)
     shutil.rmtree(folder)
 
 

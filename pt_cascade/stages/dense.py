@@ -15,6 +15,7 @@ from tqdm import tqdm
 from pt_cascade.errors import FrameError, PipelineError, StageError
 from pt_cascade.frames import canonical_topics
 from pt_cascade.stages.engines import check_engine, start_engine
+from pt_cascade.stages.identity import identify
 from pt_cascade.stages.query_encoders import query_encoder
 from pt_cascade.stages.searching import Searcher
 from pt_cascade.stages.similarity import are_usable, check_similarity
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats, Ints
     from pt_cascade.stages.engines import Engine
+    from pt_cascade.stages.identity import Identity
     from pt_cascade.stages.query_encoders import AnyEncoder, Model
     from pt_cascade.stages.similarity import Similarity
     from pt_cascade.stages.vectors import VectorStore
@@ -168,9 +170,13 @@ class Dense(pt.Transformer):  # type: ignore[misc]
             first = int(np.argmin(usable))
             found = f"{int((~usable).sum())} of {len(usable)} document(s), first docno {self.store.docnos[first]}"
             problem = f"{found}, length {searcher.lengths[first]:.1e}, expected 0, or 1e-19 to 1e19"
-            fix = f"rm -r {self.store.path}, and build_vectors again" if self.store.ours else "make this FlexIndex again"
-            raise StageError(f"{self.store.path} holds a vector whose length float32 cannot square", [problem], fix=fix)
+            what = f"{self.store.path} holds a vector whose length float32 cannot square"
+            raise StageError(what, [problem], fix=self.store.rebuild)
         return searcher
+
+    def identify(self) -> Identity:
+        """Tell all that its results depend on beside the query, see ``identity.identify``."""
+        return identify(self)
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""

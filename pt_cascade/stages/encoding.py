@@ -13,6 +13,7 @@ from more_itertools import chunked
 from tqdm import tqdm
 
 from pt_cascade.errors import CascadeError, PipelineError, StageError
+from pt_cascade.files import rm_command
 from pt_cascade.stages.claiming import claimed, deliver
 from pt_cascade.stages.encoders import Encoder
 from pt_cascade.stages.finished import check_finished
@@ -126,7 +127,7 @@ def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, 
                 write_record(folder, some, vectors, late)
                 bar.update(len(some))
         _check_whole(intake)
-        return store(folder, maker)
+        return store(folder, maker, intake.content)
     except BaseException:
         if is_worthless(folder):
             shutil.rmtree(folder)
@@ -187,5 +188,5 @@ def _same_documents(reading: Iterator[Mapping[str, str]], intake: Intake, folder
             is_now = "has another text"
         else:
             continue
-        fix = f"rm -r {folder}, or give the same documents in the same order"
+        fix = f"{rm_command(folder)}, or give the same documents in the same order"
         raise CascadeError(f"{folder} was begun with other documents", [f"document {place} was {docno!r} and {is_now}"], fix=fix)

@@ -6,13 +6,12 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import CascadeError
+from pt_cascade.files import rm_command
 from pt_cascade.stages.makers import differences, know_weights, other_limits
-from pt_cascade.stages.records import hash_docs, hash_text
 from pt_cascade.stages.upstream import UpstreamEncoder
 from pt_cascade.stages.vectors import open_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pt_cascade.stages.intake import Intake
@@ -49,7 +48,7 @@ def check_finished(path: Path, intake: Intake, encoder: AnyEncoder, *, tokens: b
     if tokens and not (path / "tokens.npy").exists():
         problems.append(f"{path} has no token vectors")
     if problems := problems or _compare_documents(store, intake):
-        raise CascadeError("there are other vectors already", problems, fix=f"rm -r {path}")
+        raise CascadeError("there are other vectors already", problems, fix=rm_command(path))
 
 
 def _ask(found: Maker, encoder: AnyEncoder) -> Maker:
@@ -65,23 +64,14 @@ def _ask(found: Maker, encoder: AnyEncoder) -> Maker:
 
 def _compare_documents(store: VectorStore, intake: Intake) -> list[str]:
     """Say where documents differ from those that were encoded, if they do."""
-    differ: list[str] = []
     known = store.docnos
-
-    def read() -> Iterator[tuple[str, str]]:
-        for place, (doc, docno) in enumerate(zip_longest(intake, known), 1):
-            if doc is None and intake.error is not None:
-                raise intake.error
-            if doc is None or doc["docno"] != docno:
-                was = "is not in it" if docno is None else f"was {docno!r}"
-                differ.append(f"document {place} {was} and is {'not there' if doc is None else repr(doc['docno'])}")
-                return
-            yield docno, hash_text(doc["text"])
-
-    content = hash_docs(read())
-    if differ:
-        return differ
+    for place, (doc, docno) in enumerate(zip_longest(intake, known), 1):
+        if doc is None and intake.error is not None:
+            raise intake.error
+        if doc is None or doc["docno"] != docno:
+            was = "is not in it" if docno is None else f"was {docno!r}"
+            return [f"document {place} {was} and is {'not there' if doc is None else repr(doc['docno'])}"]
     intake.verify()
-    if content != store.encoder.get("content", content):
-        differ.append(f"the text of a document is another than was encoded, though its {len(known)} docnos are the same")
-    return differ
+    if intake.content != store.encoder.get("content", intake.content):
+        return [f"the text of a document is another than was encoded, though its {len(known)} docnos are the same"]
+    return []

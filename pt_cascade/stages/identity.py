@@ -8,17 +8,18 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
+from pt_cascade.checksums import stamp
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages.batching import find_budget
 from pt_cascade.stages.vectors import VectorStore
-from pt_cascade.stages.weights import hash_files, list_files, stamp, tell_weights
+from pt_cascade.stages.weights import hash_files, list_files, tell_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pyterrier as pt
 
-    from pt_cascade.stages.weights import Stamp
+    from pt_cascade.checksums import Stamp
 
 Identity: TypeAlias = "dict[str, str]"
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pt_cascade.collections.cache import build_once
+from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
-from pt_cascade.stages.bm25 import Engine, bm25, check_engine, default_engine, open_index, pisa_index, terrier_index
+from pt_cascade.files import rm_command
+from pt_cascade.stages.bm25 import Engine, bm25, check_engine, default_engine, pisa_index, terrier_index
 from pt_cascade.stages.intake import FIRST, LONGEST, Intake
 from pt_cascade.stages.quiet import hushed
-from pt_cascade.stages.words import ANY, ENGLISH, FILE, SNOWBALL, read_language, script_of
+from pt_cascade.stages.words import ANY, ENGLISH, FILE, SNOWBALL, script_of
 
 if TYPE_CHECKING:
     import os
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _DROPPED = 0.01
 _CURE = 'build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there'
+_MADE_OF = "index.json"
 
 
 def build_index(
@@ -39,7 +42,8 @@ def build_index(
     Args:
         docs: Documents with ``docno`` and ``text``; each docno once, without white space and control characters, at most 256
             characters and 512 bytes of UTF-8.
-        path: The folder to make; nothing is done if it is there. It appears only when it is whole.
+        path: The folder to make; nothing is done if it is there, made of the same documents, which are read to see that. It appears
+            only when it is whole.
         engine: ``pisa`` or ``terrier``; None: whoever made the folder, else PISA where it is installed and reads the language, else
             Terrier.
         language: ``english``, which keeps ASCII letters and digits only; ``any``, all scripts without stemming; or one that Terrier
@@ -53,9 +57,10 @@ def build_index(
 
     Raises:
         FrameError: A document has no text, or a docno that cannot be kept.
-        MissingError: The engine is not there.
+        MissingError: The engine is not there, or the folder is damaged.
         PipelineError: The engine or the language is unknown, or the engine does not read the language.
-        CascadeError: There is no document, none with a word, or the folder was made by the other engine or for another language.
+        CascadeError: There is no document, none with a word, or the folder was made by the other engine, for another language, of
+            other documents, or not by this function.
 
     Warns:
         CascadeWarning: An index for English drops more than 1 % of the letters of the first 1,000 documents.
@@ -67,14 +72,14 @@ def build_index(
         True
     """
     spoken = language or ENGLISH
-    by = engine or (default_engine() if spoken == ENGLISH else "terrier")
+    by, intake = engine or (default_engine() if spoken == ENGLISH else "terrier"), Intake(docs, spoken)
     check_engine(by)
     if spoken not in (spoken_by := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
         raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(spoken_by)}, for {by}"], fix=_CURE)
 
     def build(folder: Path) -> None:
         with hushed() as stderr:
-            intake = Intake(tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose, file=stderr), spoken)
+            intake.docs = tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose, file=stderr)
             _index(by, folder, intake, threads)
         intake.verify()
         if not intake.words:
@@ -85,8 +90,11 @@ def build_index(
         if by == "pisa":
             bm25(folder)  # PISA writes the scores of its default k1 and b into the folder now, not when it may be read-only
             (folder / ".lock").unlink()
+        made_of = {"engine": by, "language": spoken, "documents": len(intake.seen), "content": intake.content}
+        (folder / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
 
-    return _as_asked(build_once(Path(path), build), engine, language)
+    _check_made_of(build_once(Path(path), build), intake, engine, language)
+    return Path(path)
 
 
 def _warn_of_dropped(engine: Engine, docs: Intake) -> None:
@@ -109,14 +117,21 @@ def _survivable(docs: Intake) -> Iterator[dict[str, str]]:
         yield {"docno": "-", "text": "word"}
 
 
-def _as_asked(path: Path, engine: Engine | None, language: str | None) -> Path:
-    """Refuse a folder that was there and is not what was asked for."""
-    found = type(open_index(path)).__name__.removesuffix("Index").lower(), read_language(path) or ENGLISH
-    asked = engine or found[0], language or found[1]
-    if found != asked:
-        problem = f"{path} was made by {found[0]} for {found[1]}, not by {asked[0]} for {asked[1]}"
-        raise CascadeError("there is another index already", [problem], fix=f"rm -r {path}")
-    return path
+def _check_made_of(path: Path, intake: Intake, engine: Engine | None, language: str | None) -> None:
+    """Refuse a folder that was there and was made in another way or, which is seen when all are read, of other documents."""
+    check_sealed(path, fix=rm_command(path))
+    if not (path / _MADE_OF).exists():
+        there = ", ".join(sorted(file.name for file in path.iterdir())[:3])
+        problem = f"{path} holds {there}, ..., expected {_MADE_OF}, which says of what it was made"
+        raise CascadeError("this folder is not made by build_index", [problem], fix="choose another path, or bm25(path) as it is")
+    found = json.loads((path / _MADE_OF).read_text(encoding="utf-8"))
+    asked = {"engine": engine or found["engine"], "language": language or found["language"]}
+    if asked.items() <= found.items():
+        deque(() if intake.done else intake, 0)
+        intake.verify()
+        asked |= {"documents": len(intake.seen), "content": intake.content}
+    if problems := [f"{path} has {name} {found[name]}, asked for is {asked[name]}" for name in asked if found[name] != asked[name]]:
+        raise CascadeError("there is another index already", problems, fix=rm_command(path))
 
 
 def _index(engine: Engine, folder: Path, docs: Intake, threads: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.stages.records import hash_text
 from pt_cascade.stages.words import ENGLISH, plain_words
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Intake:
         self.letters: Counter[str] = Counter()
         self.done = self.stopped = self.words = False
         self.error: BaseException | None = None
+        self._hasher = hashlib.blake2b(digest_size=16)
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         """Read them, and stop at the first that is unfit."""
@@ -46,6 +49,7 @@ class Intake:
                     return
                 docno, text = _check(doc, self.seen)
                 self.seen.add(docno)
+                self._hasher.update(f"{docno} {hash_text(text)}\n".encode())
                 self.letters.update(filter(str.isalpha, text if len(self.seen) <= FIRST else ""))
                 plain = text if self.language == ENGLISH else plain_words(text, self.language)
                 self.words = self.words or bool(plain_words(plain, self.language))
@@ -55,6 +59,11 @@ class Intake:
             self.error = error
             if isinstance(error, GeneratorExit):
                 raise
+
+    @property
+    def content(self) -> str:
+        """The hash of the documents that were read: docnos and hashes of texts, in their order."""
+        return self._hasher.hexdigest()
 
     def verify(self) -> None:
         """Refuse what did not come in whole.

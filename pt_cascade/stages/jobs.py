@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import CascadeError
+from pt_cascade.files import rm_command, write_file
 from pt_cascade.stages.makers import differences, other_limits
-from pt_cascade.stages.records import append, cut, read_records
+from pt_cascade.stages.records import cut, read_records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,16 +37,16 @@ def begin_job(folder: Path, maker: Maker, *, tokens: bool, chunk: int) -> tuple[
     found = _read(folder)
     if not found and any(read_records(folder)):
         problem = f"{_FILE} is missing or damaged, and there are vectors"
-        raise CascadeError(f"nobody knows what was begun in {folder}", [problem], fix=f"rm -r {folder}")
+        raise CascadeError(f"nobody knows what was begun in {folder}", [problem], fix=rm_command(folder))
     if found and (done := cut(folder, _chunk(found))):
         problems = [*differences(found, maker, by_name=True), *other_limits(found, maker)]
         if bool(found.get("tokens")) != tokens:
             problems.append(f"tokens is {tokens}, was {found.get('tokens')}")
         if problems:
-            raise CascadeError(f"{folder} was begun in another way", problems, fix=f"rm -r {folder}, or go on as it was begun")
+            fix = f"{rm_command(folder)}, or go on as it was begun"
+            raise CascadeError(f"{folder} was begun in another way", problems, fix=fix)
         return _chunk(found), done
-    (folder / _FILE).unlink(missing_ok=True)
-    append(folder / _FILE, json.dumps({**maker, "tokens": tokens, "chunk": chunk}).encode())
+    write_file(folder / _FILE, json.dumps({**maker, "tokens": tokens, "chunk": chunk}).encode())
     return chunk, cut(folder, chunk)
 
 

@@ -3,8 +3,10 @@
 ``model`` is its name, or where its folder lies; ``max_length`` the tokens of a text that were asked for, and ``limit`` the model's
 own; ``class``, for a bi-encoder of pyterrier_dr, who ran it. Three things say whether two are the same, the first that both know:
 
-- ``weights``: a hash of the loaded model: its weights, and what else it computes with (configuration, pooling, prompts, limit);
-- ``probe``, where there are no weights to be seen: the vector of one sentence in short, the same up to 2 %;
+- ``weights``: a hash of the loaded model: its weights, and what else it computes with (tokenizer, configuration, pooling, prompts,
+  limit);
+- ``probe``, for a bi-encoder of pyterrier_dr: the vector of one sentence in short, the same up to 2 %, also where its
+  weights are known;
 - the name, which changes when a folder moves, and does not when a model is trained on.
 
 ``files`` tells a model's files (see ``weights``): where it is the same, nothing need be loaded to know.
@@ -30,10 +32,10 @@ if TYPE_CHECKING:
 Maker: TypeAlias = "Mapping[str, str | int | None]"
 
 PROBE = "The quick brown fox jumps over the lazy dog."
-_SAMPLE = 1 << 16
 _SUMS = 16
 _NEAR = 0.02
 _WHOLE, _PART = "model-", "network-"
+_OF_A_CALL = frozenset({"padding", "truncation", "version"})
 _OF_A_VERSION = frozenset({"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"})
 
 
@@ -56,13 +58,12 @@ def name_model(model: str | os.PathLike[str]) -> str:
     return str(folder.resolve()) if str(model) and folder.is_dir() else str(model)
 
 
-def weigh(model: object) -> str | None:
-    """Hash what a loaded model computes with: its weights, whatever they are called, as libraries rename them, and its settings.
-
-    Of a weight with more than 65536 values, evenly spread ones are read, from its first to its last.
+def weigh(model: object, tokenizer: object = None) -> str | None:
+    """Hash what a loaded model computes with: its weights (by whatever names, libraries rename them), tokenizer, settings.
 
     Args:
         model: A torch module.
+        tokenizer: What cuts its texts into tokens; None: its own, if it has one.
 
     Returns:
         ``model-`` or ``network-`` and 16 hexadecimal digits; None for what has no weights. ``model-`` is a sentence-transformers
@@ -74,14 +75,14 @@ def weigh(model: object) -> str | None:
     """
     if not isinstance(model, Weighted):
         return None
-    parts = set()
+    parts = []
     for weight in model.state_dict().values():
         with suppress(AttributeError, NotImplementedError, RuntimeError, TypeError):  # what is no tensor, or has no plain numbers
-            parts.add(f"{tuple(weight.shape)} {_hash_sample(weight)}")
+            parts.append(f"{tuple(weight.shape)} {_hash_values(weight)}")
     if not parts:
         return None
     whole = hasattr(model, "max_seq_length") and not any(getattr(model, "prompts", {}).values())
-    told = "\n".join([*sorted(parts), *_settings(model)])
+    told = "\n".join([*parts, *_settings(model), *_tell_tokenizer(tokenizer or getattr(model, "tokenizer", None))])
     return f"{_WHOLE if whole else _PART}{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
@@ -122,17 +123,15 @@ def differences(found: Maker, own: Maker, *, by_name: bool = False) -> list[str]
         []
     """
     weights, own_weights = know_weights(found), know_weights(own)
-    same_class, more = found.get("class") == own.get("class"), ""
-    if not found:
-        same = True
-    elif weights and own_weights:
+    same_class, same, more = found.get("class") == own.get("class"), True, ""
+    probed = same_class and found.get("probe") and own.get("probe")
+    if weights and own_weights:
         same = weights == own_weights and (same_class or weights.startswith(_WHOLE))
-    elif same_class and found.get("probe") and own.get("probe"):
-        same = _are_near(str(found["probe"]), str(own["probe"]))
-        more = f": {PROBE!r} gets another vector"
-    else:
+    elif found and not probed:
         named = by_name or found.get("class")
         same = same_class and (not named or _name(found) == _name(own))
+    if same and probed and not _are_near(str(found["probe"]), str(own["probe"])):
+        same, more = False, f": {PROBE!r} gets another vector"
     return [] if same else [f"they were made by {_say(found)}, not by {_say(own)}{more}"]
 
 
@@ -161,9 +160,18 @@ def _are_near(one: str, other: str) -> bool:
     return size == other_size and bool(np.abs(first - second).max() <= _NEAR * np.abs(first).max())
 
 
-def _hash_sample(weight: torch.Tensor) -> str:
-    values = weight.detach().flatten()
-    return hashlib.sha256(values[:: max(1, len(values) // _SAMPLE)].float().cpu().numpy().tobytes()).hexdigest()
+def _hash_values(weight: torch.Tensor) -> str:
+    return hashlib.sha256(weight.detach().flatten().float().cpu().numpy().data).hexdigest()
+
+
+def _tell_tokenizer(tokenizer: object) -> Iterator[str]:
+    """Tell how texts become tokens; how many are cut off or filled in is told anew by each call, and left out."""
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if callable(tell := getattr(backend, "to_str", None)):
+        yield _write({key: value for key, value in json.loads(tell()).items() if key not in _OF_A_CALL})
+    elif callable(tell := getattr(backend, "get_vocab", None)):
+        yield _write(tell())
+    yield _write({name: getattr(tokenizer, name, None) for name in ("model_max_length", "padding_side", "truncation_side")})
 
 
 def _settings(model: object) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from pt_cascade.errors import PipelineError
+from pt_cascade.files import rm_command
 from pt_cascade.stages.encoders import Encoder
 from pt_cascade.stages.makers import differences, know_weights, name_model
 from pt_cascade.stages.upstream import DualEncoder, UpstreamEncoder
@@ -47,7 +48,7 @@ def query_encoder(
         encoder = Encoder(known_model(store, model, stage), device, prompt=prompt, weights=weights)
         problems = differences(found, {**encoder.told, "weights": weights})  # they are compared when they are loaded
     if problems:
-        anew = f"rm -r {store.path}, and " if store.ours else ""
+        anew = f"{rm_command(store.path)}, and " if store.ours else ""
         fix = f"{stage}(vectors) with the model that made them, or {anew}build_vectors again with this one"
         raise PipelineError(f"{store.path} cannot be searched by another model", problems, fix=fix)
     return encoder

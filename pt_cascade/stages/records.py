@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pt_cascade.stages.encoders import Vectors
@@ -51,19 +51,6 @@ def hash_text(text: str) -> str:
         (16, False)
     """
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-
-
-def hash_docs(docs: Iterable[tuple[str, str]]) -> str:
-    """Hash a collection: docnos and hashes of texts, in their order.
-
-    Example:
-        >>> hash_docs([("d1", hash_text("a"))]) == hash_docs([("d1", hash_text("b"))])
-        False
-    """
-    hasher = hashlib.blake2b(digest_size=16)
-    for docno, text in docs:
-        hasher.update(f"{docno} {text}\n".encode(errors="surrogatepass"))
-    return hasher.hexdigest()
 
 
 def measure(folder: Path) -> tuple[int, int]:

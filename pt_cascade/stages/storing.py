@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.stages.records import TOKENS, VECTORS, hash_docs, read_records
+from pt_cascade.checksums import seal
+from pt_cascade.stages.records import TOKENS, VECTORS, read_records
 from pt_cascade.stages.reranker import require
 
 if TYPE_CHECKING:
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
     from pt_cascade.stages.makers import Maker
 
 
-def store(folder: Path, maker: Maker) -> Path:
-    """Write what belongs beside the vectors: docnos, where tokens begin, what made them, and a hash of the documents.
+def store(folder: Path, maker: Maker, content: str) -> Path:
+    """Write what belongs beside the vectors: docnos, where tokens begin, what made them, a hash of the documents, and checksums.
 
     It can be done again after a crash: only what is encoded stays, the rest is written anew.
 
     Args:
         folder: Where it grew.
         maker: What made it.
+        content: The hash of the documents.
 
     Returns:
         The folder within, which is whole.
@@ -45,11 +47,11 @@ def store(folder: Path, maker: Maker) -> Path:
         np.save(whole / "tokens.npy", np.cumsum([0, *counts]))
     else:
         (whole / TOKENS).unlink()
-    content = hash_docs(doc for record in read_records(folder) for doc in zip(record.docnos, record.hashes, strict=True))
     told = {**maker, "documents": len(counts), "content": content}
     (whole / "encoder.json").write_text(json.dumps(told), encoding="utf-8")
     size = (whole / VECTORS).stat().st_size // np.dtype(np.float32).itemsize // len(counts)
     if size:
         meta = {"type": "dense_index", "format": "flex", "vec_size": size, "doc_count": len(counts)}
         (whole / "pt_meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    seal(whole)
     return whole

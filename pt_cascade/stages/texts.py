@@ -56,5 +56,9 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
     def _texts(self) -> dict[str, str]:
         return {doc["docno"]: doc["text"] for doc in self.collection.docs()}
 
+    def identify(self) -> dict[str, str]:
+        """Tell the texts that it adds by their collection's content, which is read for that."""
+        return {"class": type(self).__name__, "collection": self.collection.fingerprint}
+
     def __getstate__(self) -> dict[str, object]:
         return {"collection": self.collection}

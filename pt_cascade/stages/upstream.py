@@ -56,15 +56,15 @@ class UpstreamEncoder:
         if self.batch_size < 1:
             raise PipelineError("the encoder cannot be made", [f"batch_size is {self.batch_size!r}, expected 1 or more"])
         kind = type(self.encoder)
-        weights = weigh(getattr(self.encoder, "model", self.encoder))
+        weights = weigh(getattr(self.encoder, "model", self.encoder), getattr(self.encoder, "tokenizer", None))
         told = {"model": self.model, "max_length": None, "class": f"{kind.__module__}.{kind.__qualname__}", "weights": weights}
         object.__setattr__(self, "told", told)
 
     @cached_property
     def maker(self) -> Maker:
-        """What it says of itself, for ``encoder.json``; where it has no weights that can be seen, it encodes one sentence."""
+        """What it says of itself, for ``encoder.json``: it encodes one sentence, which tells what its weights do not."""
         try:
-            probe = None if self.told["weights"] else sketch(self.documents([PROBE])[0])
+            probe = sketch(self.documents([PROBE])[0])
         except NotImplementedError:  # it encodes queries only
             probe = None
         return {**self.told, "probe": probe}

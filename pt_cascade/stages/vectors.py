@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from pt_cascade.checksums import check_sealed
 from pt_cascade.errors import MissingError, PipelineError, StageError
+from pt_cascade.files import rm_command
 from pt_cascade.stages.similarity import are_usable, lengths
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class VectorStore:
         """What made the folder (see ``makers``); empty for a FlexIndex made elsewhere."""
         file = Path(self.path) / "encoder.json"
         with self._whole():
-            read = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            read = json.loads(self._need(file.name, "").read_text(encoding="utf-8")) if file.exists() else {}
             told: dict[str, str | int | None] = {**read}
         return told
 
@@ -59,6 +61,11 @@ class VectorStore:
         """Whether ``build_vectors`` made the folder, so that it may be deleted and made again."""
         return all((Path(self.path) / name).exists() for name in ("encoder.json", "vecs.f4"))
 
+    @property
+    def rebuild(self) -> str:
+        """What to do where it is damaged."""
+        return f"{rm_command(self.path)}, and build_vectors again" if self.ours else "make this FlexIndex again"
+
     @cached_property
     def vectors(self) -> Vectors:
         """One vector a document, shape (documents, dimension), mapped from disk."""
@@ -66,7 +73,7 @@ class VectorStore:
         with self._whole():
             size = json.loads(meta.read_text(encoding="utf-8"))
             shape = (int(size["doc_count"]), int(size["vec_size"]))
-            vectors = np.memmap(Path(self.path) / "vecs.f4", mode="r", dtype=np.float32).reshape(shape)
+            vectors = np.memmap(self._need("vecs.f4", "the folder is no FlexIndex"), mode="r", dtype=np.float32).reshape(shape)
             self._check_count(len(vectors))
         return vectors
 
@@ -76,7 +83,7 @@ class VectorStore:
         file = self._need("tokens.npy", "no token vectors were kept")
         with self._whole():
             starts: Ints = np.load(file)
-            flat = np.memmap(Path(self.path) / "tokens.f2", mode="r", dtype=np.float16)
+            flat = np.memmap(self._need("tokens.f2", "no token vectors were kept"), mode="r", dtype=np.float16)
             self._check_count(len(starts) - 1)
             return flat.reshape(int(starts[-1]), -1), starts
 
@@ -148,14 +155,14 @@ class VectorStore:
             yield
         except (ValueError, TypeError, KeyError, struct.error, OSError, EOFError, IndexError) as error:
             problem = f"{self.path}: {type(error).__name__}: {error}"
-            fix = f"rm -r {self.path}, and build_vectors again" if self.ours else "make this FlexIndex again"
-            raise MissingError("these vectors are damaged", [problem], fix=fix) from error
+            raise MissingError("these vectors are damaged", [problem], fix=self.rebuild) from error
 
     def _need(self, name: str, problem: str) -> Path:
         file = Path(self.path) / name
         if not file.exists():
             found = f"{problem}: {self.path} has no {name}"
             raise MissingError("these vectors cannot be used", [found], fix="build_vectors(docs, model, path, tokens=True)")
+        check_sealed(Path(self.path), [name], fix=self.rebuild)
         return file
 
     def __getstate__(self) -> dict[str, str]:

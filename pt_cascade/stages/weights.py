@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from pt_cascade.checksums import hash_file
 from pt_cascade.errors import MissingError
+from pt_cascade.stages.hub import check_reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Stamp: TypeAlias = "tuple[str, int, int, int, int]"
-
-_BLOCK = 1 << 20
 _SPARE = ("checkpoint-*", "*.md", "*.csv", ".*")
 _FILES = ("config.json", "tokenizer_config.json", "modules.json")
 
@@ -90,29 +88,8 @@ def hash_files(files: Iterable[Path], folder: Path) -> str:
     Returns:
         20 hexadecimal digits.
     """
-    hasher = hashlib.sha256()
-    for file in files:
-        hasher.update(f"{file.relative_to(folder).as_posix()}\0{_hash_file(stamp(file))}\n".encode())
-    return hasher.hexdigest()[:20]
-
-
-def stamp(file: Path) -> Stamp:
-    """Give what changes when a file is written to: its path, size, inode, and times of content and state in nanoseconds.
-
-    Args:
-        file: It is there.
-    """
-    state = file.stat()
-    return (str(file), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
-
-
-@cache
-def _hash_file(told: Stamp) -> str:
-    hasher, block = hashlib.sha256(), bytearray(_BLOCK)
-    with open(told[0], "rb", buffering=0) as file:  # noqa: PTH123 - a stamp holds text
-        while size := file.readinto(block):
-            hasher.update(memoryview(block)[:size])
-    return hasher.hexdigest()
+    told = "".join(f"{file.relative_to(folder).as_posix()}\0{hash_file(file)}\n" for file in files)
+    return hashlib.sha256(told.encode()).hexdigest()[:20]
 
 
 def _find_commit(name: str) -> str:
@@ -128,5 +105,6 @@ def _ask_hub(name: str, stage: str) -> str:
     """Have the configuration downloaded, as loading the model would, and look again."""
     from pt_cascade.stages.loading import load_config  # noqa: PLC0415 - it needs the base class of stages, which needs this
 
+    check_reachable(name, stage)
     load_config(name, stage)
     return _find_commit(name)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import os
-import secrets
-import shutil
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from pt_cascade.errors import MissingError, RecordError
+from pt_cascade.files import PathLike, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 def read_text(path: PathLike) -> str:
@@ -62,17 +58,4 @@ def write_text(lines: Iterable[str], path: PathLike) -> None:
     """
     data = "".join(lines).encode()
     data = gzip.compress(data, compresslevel=6, mtime=0) if str(path).endswith(".gz") else data
-    target = Path(path).resolve()
-    if not target.parent.is_dir():
-        raise MissingError(f"cannot write {path}", ["its folder is not there"], fix=f"mkdir -p {Path(path).parent}")
-    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, beside)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_file(path, data)

@@ -16,7 +16,7 @@ from pt_cascade.trec.files import read_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pt_cascade.trec.files import PathLike
+    from pt_cascade.files import PathLike
 
 _SHOWN = 5
 _WIDTH = 80

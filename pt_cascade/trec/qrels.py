@@ -11,7 +11,7 @@ from pt_cascade.trec.lines import ID, WHOLE, Form, read_lines, refuse_unwritable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pt_cascade.trec.files import PathLike
+    from pt_cascade.files import PathLike
 
 _QRELS = Form({"qid": ID, "0": ID, "docno": ID, "label": WHOLE}, once=("qid", "docno"), dropped=frozenset({"0"}))
 

@@ -14,8 +14,8 @@ from pt_cascade.trec.files import write_text
 from pt_cascade.trec.lines import ID, NUMBER, WHOLE, Form, read_lines, refuse_unwritable
 
 if TYPE_CHECKING:
+    from pt_cascade.files import PathLike
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.trec.files import PathLike
 
 _RUN = Form(
     {"qid": ID, "Q0": ID, "docno": ID, "rank": WHOLE, "score": NUMBER, "tag": ID},

@@ -11,7 +11,7 @@ from pt_cascade.trec.lines import ID, QUERY, QUERY_WITHOUT_TAB, Form, read_lines
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pt_cascade.trec.files import PathLike
+    from pt_cascade.files import PathLike
 
 _TOPICS = Form({"qid": ID, "query": QUERY}, once=("qid",), gap="\t")
 
