@@ -80,8 +80,8 @@ def score(  # noqa: PLR0913 - options, each with a default
         folder: Where finished batches are kept until the table is complete, and found after a crash; None: in the cache, under the
             fingerprint of stages, topics, depths, batch size and versions.
         store: A folder where the scores of each re-ranking stage, and what a ``PairReranker`` says of two documents, are kept for
-            good, see ``stages.cached``: another table, with other depths or topics, asks only for what is new. A stage without a method ``identify()`` is run and not kept, which a warning says.
-            None: nowhere.
+            good, see ``stages.cached``: another table, with other depths or topics, asks only for what is new. A stage without a
+            method ``identify()`` is run and not kept, which a warning says. None: nowhere.
         about: What the table should say of its origin, e.g. ``{"collection": "scifact"}``.
 
     Returns:

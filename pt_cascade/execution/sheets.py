@@ -109,19 +109,17 @@ class _Draft:
                 find = partial(self._find, self.scores[stage.name], sources)
                 self.rules[stage.name] = settle(stage, self.rules[stage.name], find)
 
-    def _find(
-        self, score: Floats, sources: Sequence[Source], dimension: Dimension, orders: Collection[Order]
-    ) -> pd.DataFrame | None:
+    def _find(self, score: Floats, sources: Sequence[Source], what: Dimension, orders: Collection[Order]) -> pd.DataFrame | None:
         """Give two documents of a query, of equal scores for ``ties``, which two of the orders rank otherwise, or any such two."""
         if len(orders) == 1:
             return None
         score = np.where(np.isfinite(score), score, np.nan)
         query = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
-        level = score if dimension == "ties" else np.where(np.isnan(score), np.nan, 0.0)
+        level = score if what == "ties" else np.where(np.isnan(score), np.nan, 0.0)
         keys: dict[Order, Floats | Ints] = dict(self.keys(orders))
-        if dimension == "rows" and "rank" in orders:
+        if what == "rows" and "rank" in orders:
             keys["rank"] = -score
-        for one, other in [*combinations(keys.values(), 2), (score, -score if dimension == "rows" else None)]:
+        for one, other in [*combinations(keys.values(), 2), (score, -score if what == "rows" else None)]:
             order = np.lexsort((one, level, query))
             same = (np.diff(query[order]) == 0) & (np.diff(level[order]) == 0)
             found = np.flatnonzero(same if other is None else same & (np.diff(other[order]) < 0))
