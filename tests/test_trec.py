@@ -469,7 +469,8 @@ UNWRITABLE = [
     ),
     pytest.param(
         lambda: write_topics(pd.DataFrame({"qid": ["1"], "query": pd.Series(["\ud800"], dtype=object)}), "out"),
-        "cannot write out: 1 query(s) are not UTF-8 text on one line, without tabs, that is not blank, e.g. '\\ud800'",
+        "topics are not usable: query is not UTF-8 text: it holds half of a surrogate pair, in 1 of 1 row(s) "
+        "(qid '1', query '\\ud800'). Fix: make every query text",
         id="half a character",
     ),
 ]

@@ -74,7 +74,7 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, unit: st
     tokens = float(run["tokens"].sum() / run["work"].sum()) if told else 0.0
     load = run["tokens"] if per == "token" and told else run["work"]
     usual = run.groupby("share")["ms"].transform("mean").to_numpy(np.float64)
-    weight = 1 / np.where(usual > 0, usual, 1.0)
+    weight = 1 / np.where(usual > np.finfo(np.float64).tiny, usual, 1.0)
     scale = float(load.max()) or 1.0  # so that both columns are of one size
     lines = np.column_stack([np.ones(len(run)), load.to_numpy(np.float64) / scale])
     fixed, slope = nnls(lines * weight[:, None], run["ms"].to_numpy(np.float64) * weight)[0]

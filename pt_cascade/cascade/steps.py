@@ -104,9 +104,9 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
     _check_documents(stage, given, ranked)
     if frame["score"].dtype == np.float32:  # goes on as it is, so that what is computed from it is what the plain pipeline computes
         ranked = ranked.assign(score=frame["score"])
-    start = clock()
+    start = clock() if len(ranked) else 0.0
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
-    ms += 1000 * (clock() - start)
+    ms += 1000 * (clock() - start) if len(ranked) else 0.0
     return Step(stage, given, ranked, kept, pairs, ms)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -11,7 +12,7 @@ import pandas as pd
 from pt_cascade.analysis.tie_rules import narrow_rules
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.stand_ins import live
-from pt_cascade.errors import FrameError, PipelineError, StageError
+from pt_cascade.errors import CascadeWarning, FrameError, PipelineError, StageError
 from pt_cascade.ranking import ranks
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def _probe(stage: Stage, few: pd.DataFrame, possible: TieRules) -> TieRules:
     for turn in (few, few.iloc[::-1]):
         if len(possible) > 1:
             given = turn.assign(rank=np.arange(len(turn))[::-1]).reset_index(drop=True)
-            possible = observe(next(walk((live(stage),), given)), possible)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CascadeWarning)  # the stage's own run tells
+                step = next(walk((live(stage),), given))
+            possible = observe(step, possible)
     return possible
 
 
