@@ -135,7 +135,7 @@ def test_plain_cascade_run_and_replay_rank_alike(pipeline: pt.Transformer, chunk
         warnings.simplefilter("ignore", CascadeWarning)  # of cut-offs that cannot cut
         try:
             plain = rows(pipeline.transform(TOPICS))
-        except (AssertionError, IndexError):  # a threshold left nothing: the next function looks at its first row, or returns no rank
+        except (AssertionError, IndexError):  # a threshold left nothing, which the next function cannot rank
             reject()
         cascade = Cascade.of(pipeline)
         if len({(qid, docno) for qid, docno, *_ in plain}) < len(plain):  # | with apply.query: PyTerrier repeats documents
