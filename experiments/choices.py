@@ -72,7 +72,7 @@ def tabulate(table: ptc.ScoreTable, qrels: pd.DataFrame) -> Iterator[str]:
     start = time.perf_counter()
     for costs in ((0.05, 2.0), (2.0, 50.0)):
         first, second, third = table.stages
-        cost = [ptc.StageCost(first), ptc.StageCost(second, per_doc_ms=costs[0]), ptc.StageCost(third, per_doc_ms=costs[1])]
+        cost = [ptc.StageCost(first), ptc.StageCost(second, per_pair_ms=costs[0]), ptc.StageCost(third, per_pair_ms=costs[1])]
         sweep = ptc.sweep(table, qrels, [nDCG @ 10, R @ 100], cost, grid)
         for budget in BUDGETS:
             choice = ptc.choose(sweep, nDCG @ 10, budget_ms=budget)

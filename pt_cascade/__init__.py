@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.grids import Grid, grid
     from pt_cascade.analysis.latency import Latency
     from pt_cascade.analysis.pareto import pareto_front
-    from pt_cascade.analysis.prices import read_prices
     from pt_cascade.analysis.stage_costs import StageCost
     from pt_cascade.analysis.sweeps import Sweep, sweep
     from pt_cascade.analysis.tables import ScoreTable
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from pt_cascade.execution.defaults import default_cascade, default_model, store_collection
     from pt_cascade.execution.executor import Run, Runner, run, run_chunks
     from pt_cascade.execution.recipes import compose
-    from pt_cascade.execution.scoring import score
+    from pt_cascade.execution.scoring.score import score
     from pt_cascade.execution.timing import profile
     from pt_cascade.stages.catalogue import catalogue
 
@@ -66,10 +65,9 @@ _HOME = {
     "open_collection": "pt_cascade.collections",
     "pareto_front": "pt_cascade.analysis.pareto",
     "profile": "pt_cascade.execution.timing",
-    "read_prices": "pt_cascade.analysis.prices",
     "run": "pt_cascade.execution.executor",
     "run_chunks": "pt_cascade.execution.executor",
-    "score": "pt_cascade.execution.scoring",
+    "score": "pt_cascade.execution.scoring.score",
     "store_collection": "pt_cascade.execution.defaults",
     "sweep": "pt_cascade.analysis.sweeps",
 }
@@ -106,7 +104,6 @@ __all__ = [
     "open_collection",
     "pareto_front",
     "profile",
-    "read_prices",
     "run",
     "run_chunks",
     "score",

@@ -126,7 +126,7 @@ def test_both_cascades_keep_to_the_budget() -> None:
     labels = np.zeros((40, 8), int)
     labels[np.arange(40), np.arange(40) % 8] = 1
     scores = {"a": np.tile(-np.arange(8.0), (40, 1)), "b": labels * 1.0, "c": labels * 1.0}
-    swept = make_sweep(scores, labels, ("RR",), cost=[StageCost(), StageCost(per_doc_ms=1), StageCost(per_doc_ms=6)])
+    swept = make_sweep(scores, labels, ("RR",), cost=[StageCost(), StageCost(per_pair_ms=1), StageCost(per_pair_ms=6)])
     with pytest.warns(UserWarning, match="40 queries are too few"):
         found = choose(swept, "RR", budget_ms=20, percentile=None).advice
     assert found.longer == "a → 8 · b → 1 · c (14 ms a query)"

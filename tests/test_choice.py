@@ -26,7 +26,7 @@ from pt_cascade.analysis.sweeps import Sweep
 from pt_cascade.errors import SweepError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*queries are too few.*:pt_cascade.errors.CascadeWarning")
-COSTS = (StageCost("s1"), StageCost("s2", per_doc_ms=1), StageCost("s3", per_doc_ms=10), StageCost("s4", per_doc_ms=30))
+COSTS = (StageCost("s1"), StageCost("s2", per_pair_ms=1), StageCost("s3", per_pair_ms=10), StageCost("s4", per_pair_ms=30))
 
 
 def swept(queries: int = 40, documents: int = 8, stages: int = 3, *, seed: int = 0, **options: object) -> Sweep:
@@ -38,7 +38,7 @@ def swept(queries: int = 40, documents: int = 8, stages: int = 3, *, seed: int =
 def by_hand() -> Sweep:
     """Three queries, RR at k = 1 and 2: 1 and 0.5, 1 and 0.5, 0 and 1; stage a alone as deep as 2: 1, 1, 0.5."""
     scores = {"a": np.tile([2.0, 1.0], (3, 1)), "b": np.tile([0.0, 1.0], (3, 1))}
-    return make_sweep(scores, np.array([[1, 0], [1, 0], [0, 1]]), ("RR",), cost=[StageCost(), StageCost(per_doc_ms=1)])
+    return make_sweep(scores, np.array([[1, 0], [1, 0], [0, 1]]), ("RR",), cost=[StageCost(), StageCost(per_pair_ms=1)])
 
 
 def bits(choice: Choice) -> list[object]:
@@ -158,7 +158,7 @@ def test_the_tail_and_the_order_of_the_sweep_hold_for_all_that_is_compared(optio
     """In-sample, against the deepest and against stage 1: by the sweep's own numbers, a fold a query and one vector to choose."""
     scores, labels = make_scores(20, 8, 2)
     scores["s2"] = scores["s2"].round()  # ties
-    table = make_sweep(scores, labels, ("AP",), grid=[(4, 2), (8, 8)], cost=[StageCost(), StageCost(per_doc_ms=1)], **options)
+    table = make_sweep(scores, labels, ("AP",), grid=[(4, 2), (8, 8)], cost=[StageCost(), StageCost(per_pair_ms=1)], **options)
     choice = choose(table, "AP", budget_ms=4)
     chosen, deepest = table.per_query((4, 2))["AP"], table.per_query((8, 8))["AP"]
     alone = make_sweep({"s1": scores["s1"]}, labels, ("AP",), grid=[(8,)], **options).per_query((8,))["AP"]
@@ -206,13 +206,13 @@ def test_without_costs_the_documents_scored_are_the_cost() -> None:
 
 def test_costs_by_position_serve_the_shorter_cascades_too() -> None:
     """Costs without names are those of the sweep's stages, in order; without s2, s3 costs what it does."""
-    named, unnamed = swept(), swept(cost=[StageCost(), StageCost(per_doc_ms=1), StageCost(per_doc_ms=10)])
+    named, unnamed = swept(), swept(cost=[StageCost(), StageCost(per_pair_ms=1), StageCost(per_pair_ms=10)])
     assert bits(choose(unnamed, "nDCG@10", budget_ms=40)) == bits(choose(named, "nDCG@10", budget_ms=40))
 
 
 def test_money_is_a_budget_too() -> None:
     """Alone, or beside time: the best row of the frame within both."""
-    cost = [StageCost("s1"), StageCost("s2", per_doc_ms=1, usd_per_hour=1), StageCost("s3", per_doc_ms=10, usd_per_search=0.001)]
+    cost = [StageCost("s1"), StageCost("s2", per_pair_ms=1, usd_per_hour=1), StageCost("s3", per_pair_ms=10, usd_per_search=0.001)]
     table = swept(cost=cost)
     limit = table.frame["usd"].quantile(0.3)
     inside = table.frame[(table.frame["usd"] <= limit) & (table.frame["ms"] <= 60)]
@@ -414,7 +414,7 @@ def test_what_makes_no_sense_is_refused_with_all_reasons(case: str) -> None:
 
 def test_two_budgets_that_cannot_both_be_met_name_the_cheapest_within_the_other() -> None:
     """Each could be met alone: the dear stage takes little time, the slow one costs nothing."""
-    cost = [StageCost("s1"), StageCost("s2", per_doc_ms=100), StageCost("s3", per_doc_ms=1, usd_per_search=1.0)]
+    cost = [StageCost("s1"), StageCost("s2", per_pair_ms=100), StageCost("s3", per_pair_ms=1, usd_per_search=1.0)]
     table = swept(4, cost=cost, grid=[(1, 1, None), (8, 8, None)])
     with pytest.raises(SweepError) as caught:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=2)

@@ -24,9 +24,9 @@ AMOUNTS = st.integers(0, 40).map(lambda quarters: quarters / 4)
 STAGES = st.builds(
     StageCost,
     fixed_ms=AMOUNTS,
-    per_doc_ms=AMOUNTS,
+    per_pair_ms=AMOUNTS,
     per_token_ms=AMOUNTS,
-    tokens_per_doc=st.integers(1, 9),
+    tokens_per_pair=st.integers(1, 9),
     usd_per_token=AMOUNTS,
     usd_per_search=AMOUNTS,
     usd_per_hour=AMOUNTS,
@@ -51,10 +51,10 @@ def loop(cost: Cost, vector: list[int], docs: list[int]) -> dict[str, list[float
             if n:
                 reach = min(reach, vector[n - 1])
             given = reach if n else 0
-            ms = stage.fixed_ms + given * (stage.per_doc_ms + stage.per_token_ms * stage.tokens_per_doc)
+            ms = stage.fixed_ms + given * (stage.per_pair_ms + stage.per_token_ms * stage.tokens_per_pair)
             ms = 0.0 if n and not given else ms
             total, pairs = total + ms, pairs + given
-            usd += stage.usd_per_token * stage.tokens_per_doc * given + stage.usd_per_search * math.ceil(given / 100)
+            usd += stage.usd_per_token * stage.tokens_per_pair * given + stage.usd_per_search * math.ceil(given / 100)
             usd += stage.usd_per_hour * ms / 1000 / 3600
         for name, value in (("ms", total), ("pairs", pairs), ("usd", usd)):
             every[name].append(value)
@@ -96,7 +96,7 @@ def test_a_deeper_cut_off_never_costs_less(case: tuple[Cost, list[list[int]], li
 
 def test_without_docs_every_query_retrieves_enough() -> None:
     """The mean alone: no percentile column, no percentile; and no warning, as nothing is claimed."""
-    cost = Cost.of(StageCost(fixed_ms=2), StageCost(per_doc_ms=0.5), StageCost(fixed_ms=1, per_doc_ms=10))
+    cost = Cost.of(StageCost(fixed_ms=2), StageCost(per_pair_ms=0.5), StageCost(fixed_ms=1, per_pair_ms=10))
     frame = cost.frame(np.array([[100, 10, 5], [30, 50, 5]]))
     assert frame.to_dict("list") == {"ms": [153.0, 318.0], "pairs": [110.0, 60.0]}
     late = cost.latency((100, 10, 5))
@@ -112,10 +112,10 @@ def test_a_stage_that_is_given_nothing_is_not_run() -> None:
 def test_money_comes_in_its_three_units() -> None:
     """By hand: 250 documents are 3 search units; 250 x 200 tokens at 0.05 $ a million; 250 x 20 ms of a 3.6 $ hour."""
     vector = np.array([[250, 10]])
-    priced = {"usd_per_search": 0.002}, {"usd_per_token": 5e-8, "tokens_per_doc": 200}, {"usd_per_hour": 3.6, "per_doc_ms": 20}
+    priced = {"usd_per_search": 0.002}, {"usd_per_token": 5e-8, "tokens_per_pair": 200}, {"usd_per_hour": 3.6, "per_pair_ms": 20}
     usd = [Cost.of(StageCost(), StageCost(**fields)).frame(vector)["usd"].item() for fields in priced]
     assert usd == pytest.approx([0.006, 0.0025, 0.005])
-    assert "usd" not in Cost.of(StageCost(), StageCost(per_doc_ms=20)).frame(vector)
+    assert "usd" not in Cost.of(StageCost(), StageCost(per_pair_ms=20)).frame(vector)
 
 
 def sampled(rows: int, seed: int = 0, *, queries: int = 200) -> Cost:
@@ -178,13 +178,13 @@ def test_another_path_takes_its_stages_by_name() -> None:
     assert [one.stage for one in two.stages] == ["bm25", "t5"]
     assert two.sample.residuals == (cost.sample.residuals[0], cost.sample.residuals[2])
     assert cost.select(["bm25", "bi", "t5"]).latency((50, 9, 5)) == cost.latency((50, 9, 5))
-    hand = Cost.of(StageCost("bm25", 1), StageCost("bi", per_doc_ms=1), StageCost("t5", per_doc_ms=9))
+    hand = Cost.of(StageCost("bm25", 1), StageCost("bi", per_pair_ms=1), StageCost("t5", per_pair_ms=9))
     assert hand.select(["bm25", "t5", "bi"]).latency((10, 5, 5)).ms == 1 + 90 + 5
 
 
 def test_costs_without_names_are_taken_by_position() -> None:
     """As many as the path has stages."""
-    cost = Cost.of(StageCost(fixed_ms=1), StageCost(per_doc_ms=2))
+    cost = Cost.of(StageCost(fixed_ms=1), StageCost(per_pair_ms=2))
     assert cost.select(["bm25", "t5"]) is cost
 
 
@@ -199,18 +199,18 @@ def test_prices_go_to_the_stages_named() -> None:
     assert cost.sample is not None
 
 
-TWO = Cost.of(StageCost("bm25"), StageCost("t5", per_doc_ms=50))
-TOKENS = "tokens_per_doc is 0, expected how many tokens the model reads for a document"
+TWO = Cost.of(StageCost("bm25"), StageCost("t5", per_pair_ms=50))
+TOKENS = "tokens_per_pair is 0, expected how many tokens the model reads for a document"
 AMOUNT = "expected a number from 0"
 VECTORS = "these are no vectors of cut-offs:"
-HAND = "Fix: Cost.of(StageCost('bm25'), StageCost('t5', per_doc_ms=50))"
+HAND = "Fix: Cost.of(StageCost('bm25'), StageCost('t5', per_pair_ms=50))"
 TOGETHER = "its queries were timed together (throughput): that tells no single query's time, only the mean"
 MEANS = Cost(TWO.stages, Sample(np.array([5]), 1, percentiles=False))
 BAD: dict[str, tuple[Any, str]] = {
-    "negative": (lambda: StageCost("t5", per_doc_ms=-1), f"stage 't5' has no such cost: per_doc_ms is -1, {AMOUNT}"),
+    "negative": (lambda: StageCost("t5", per_pair_ms=-1), f"stage 't5' has no such cost: per_pair_ms is -1, {AMOUNT}"),
     "all": (
         lambda: StageCost("t5", math.nan, math.inf, "2", usd_per_hour=True),
-        f"stage 't5' has no such cost:\n  - fixed_ms is nan, {AMOUNT}\n  - per_doc_ms is inf, {AMOUNT}\n"
+        f"stage 't5' has no such cost:\n  - fixed_ms is nan, {AMOUNT}\n  - per_pair_ms is inf, {AMOUNT}\n"
         f"  - per_token_ms is '2', {AMOUNT}\n  - usd_per_hour is True, {AMOUNT}",
     ),
     "name": (lambda: StageCost(5), "stage 5 has no such cost: stage is 5, expected its name"),
@@ -221,16 +221,16 @@ BAD: dict[str, tuple[Any, str]] = {
     "twice": (lambda: Cost.of(StageCost("a"), StageCost("a")), f"this is no cost: stage 'a' has 2 costs. {HAND}"),
     "unknown": (
         lambda: TWO.select(["bm25", "duo", "llm"]),
-        "the cost does not cover the stages: no cost for duo, llm; there is bm25, t5. Fix: StageCost('duo', per_doc_ms=...)",
+        "the cost does not cover the stages: no cost for duo, llm; there is bm25, t5. Fix: StageCost('duo', per_pair_ms=...)",
     ),
     "too few": (
         lambda: Cost.of(StageCost()).select(["bm25", "t5"]),
         "the cost does not cover the stages: no cost for bm25, t5; there is one without a name. "
-        "Fix: StageCost('bm25', per_doc_ms=...)",
+        "Fix: StageCost('bm25', per_pair_ms=...)",
     ),
     "unknown price": (
         lambda: TWO.priced({"bi": "zerank-2"}),
-        "the cost does not cover the stages: no cost for bi; there is bm25, t5. Fix: StageCost('bi', per_doc_ms=...)",
+        "the cost does not cover the stages: no cost for bi; there is bm25, t5. Fix: StageCost('bi', per_pair_ms=...)",
     ),
     "too many cut-offs": (
         lambda: TWO.latency((9, 9, 9)),

@@ -52,7 +52,7 @@ def test_the_front_rises_and_survives_any_stretching(points: list[tuple[int, int
 def test_the_front_of_a_sweep_by_each_cost() -> None:
     """Rows of the frame, by time, percentile, pairs and money."""
     scores, labels = make_scores(30, 8, 3)
-    cost = [StageCost("s1"), StageCost("s2", per_doc_ms=1), StageCost("s3", per_doc_ms=9, usd_per_search=0.01)]
+    cost = [StageCost("s1"), StageCost("s2", per_pair_ms=1), StageCost("s3", per_pair_ms=9, usd_per_search=0.01)]
     swept = make_sweep(scores, labels, ("nDCG@10", "RR"), cost=cost)
     with pytest.warns(CascadeWarning, match="30 queries are too few: p99 needs 100"):
         front = pareto_front(swept, "nDCG@10")
@@ -75,7 +75,7 @@ def test_what_is_not_swept_has_no_front() -> None:
         "Fix: sweep(table, qrels, [measure], cost=timings.cost())"
     )
     with pytest.warns(CascadeWarning, match="20 queries are too few"), pytest.raises(SweepError) as caught:
-        pareto_front(make_sweep(scores, labels, ("RR",), cost=[StageCost(), StageCost(per_doc_ms=1)]), "RR", "usd")
+        pareto_front(make_sweep(scores, labels, ("RR",), cost=[StageCost(), StageCost(per_pair_ms=1)]), "RR", "usd")
     assert str(caught.value) == (
         "there is no front: cost 'usd' is not known, but ms, p50_ms, p95_ms, p99_ms, pairs. "
         "Fix: sweep(table, qrels, [measure], cost=timings.cost())"

@@ -92,7 +92,7 @@ BAD = {
     "no cost": (
         {"cost": 3},
         "this is no cost: it is a int, expected a Cost or a StageCost for each stage. "
-        "Fix: cost=timings.cost(), or [StageCost(), StageCost(per_doc_ms=2)]",
+        "Fix: cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]",
     ),
 }
 

@@ -48,7 +48,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[File, File]:
 def sweep() -> ptc.Sweep:
     """The sweep that the commands make of it, with costs by hand."""
     table, qrels = make_table()
-    cost = [ptc.StageCost("bm25", fixed_ms=1), ptc.StageCost("bi", per_doc_ms=0.5), ptc.StageCost("t5", per_doc_ms=5)]
+    cost = [ptc.StageCost("bm25", fixed_ms=1), ptc.StageCost("bi", per_pair_ms=0.5), ptc.StageCost("t5", per_pair_ms=5)]
     return ptc.sweep(table, qrels, ["nDCG@10", "R@100"], cost)
 
 
@@ -156,4 +156,4 @@ def test_costs_of_a_pairwise_stage_are_of_a_comparison() -> None:
     arguments = Namespace(timings=None, costs=["t5=2", "duo=10"])
     cost = read_cost(arguments, ("bm25", "t5", "duo"), pairwise={"duo"})
     assert cost is not None
-    assert [(stage.per_doc_ms, stage.per_duel_ms) for stage in cost.stages] == [(0, 0), (2, 0), (0, 10)]
+    assert [(stage.per_pair_ms, stage.per_duel_ms) for stage in cost.stages] == [(0, 0), (2, 0), (0, 10)]

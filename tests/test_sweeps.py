@@ -185,7 +185,7 @@ def test_the_default_grid_is_coarse_for_what_ir_measures_computes() -> None:
 def test_the_frame_has_a_row_a_vector_and_says_where_nothing_is_cut() -> None:
     """Cut-offs, then measures under the names that ir_measures prints, then what it costs."""
     table = tabulate(ToyRetriever(docs=5), [Judge(1)], TOPICS)
-    got = sweep(table, make_qrels(2), ["P(rel=2)@3", "RR"], [StageCost(), StageCost(per_doc_ms=2)], [(None, 2), (3, 2)])
+    got = sweep(table, make_qrels(2), ["P(rel=2)@3", "RR"], [StageCost(), StageCost(per_pair_ms=2)], [(None, 2), (3, 2)])
     assert [*got.frame][:4] == ["k1", "k2", "P(rel=2)@3", "RR"]
     assert got.frame["k1"].tolist() == [3, pd.NA]
     assert got.frame["k2"].dtype == np.int64

@@ -172,7 +172,7 @@ def test_costs_of_a_profile_are_those_of_the_toys() -> None:
     slow = 1 + np.mean([extra(f"query {n}") for n in range(8)])
     expected = {"finder": (2 + slow, 0), "cheap": (5 * slow, 2 * slow), "dear": (slow, 10 * slow)}
     for one in cost.stages:
-        assert (one.fixed_ms, one.per_doc_ms) == (
+        assert (one.fixed_ms, one.per_pair_ms) == (
             pytest.approx(expected[one.stage][0], rel=0.05),
             pytest.approx(expected[one.stage][1], rel=0.05),
         )
@@ -230,7 +230,7 @@ def test_tokens_are_counted_after_the_loader() -> None:
     assert (scorer["tokens"] > 2 * 2 * scorer["docs_in"] - 1).all()
     assert scorer[scorer["repeat"] == 0]["tokens"].tolist() == scorer[scorer["repeat"] == 1]["tokens"].tolist()
     cost = Timings(frame).cost("token")
-    assert cost.stages[1].tokens_per_doc == pytest.approx(scorer["tokens"].sum() / scorer["docs_in"].sum())
+    assert cost.stages[1].tokens_per_pair == pytest.approx(scorer["tokens"].sum() / scorer["docs_in"].sum())
 
 
 def test_shares_are_of_what_there_is() -> None:

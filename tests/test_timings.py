@@ -76,15 +76,15 @@ def test_planted_costs_are_found_again(planted_costs: list[tuple[float, float]],
     assert [one.stage for one in fitted] == list(stages)
     for one, (fixed, slope) in zip(fitted, stages.values(), strict=True):
         assert one.fixed_ms == pytest.approx(fixed, rel=1e-6, abs=1e-6)
-        assert (one.per_token_ms if per_token else one.per_doc_ms) == pytest.approx(slope, rel=1e-6, abs=1e-6)
-        assert (one.per_doc_ms if per_token else one.per_token_ms) == 0
+        assert (one.per_token_ms if per_token else one.per_pair_ms) == pytest.approx(slope, rel=1e-6, abs=1e-6)
+        assert (one.per_pair_ms if per_token else one.per_token_ms) == 0
 
 
 def test_noise_is_averaged_out() -> None:
     """100 queries whose times vary by 20 % give each planted number within 10 %."""
     for one, (fixed, slope) in zip(planted(100, noise=0.2).cost().stages, PLANTED.values(), strict=True):
         assert one.fixed_ms == pytest.approx(fixed * np.exp(0.02), rel=0.1)
-        assert one.per_doc_ms == pytest.approx(slope * np.exp(0.02), rel=0.1)
+        assert one.per_pair_ms == pytest.approx(slope * np.exp(0.02), rel=0.1)
 
 
 @FEW
@@ -148,9 +148,9 @@ def test_tokens_are_kept_for_prices() -> None:
     timings = planted(30)
     t5 = timings.frame[timings.frame["stage"] == "t5"]
     cost = timings.cost().priced({"t5": "voyage-rerank-2.5"})
-    assert cost.stages[2].tokens_per_doc == pytest.approx(t5["tokens"].sum() / t5["docs_in"].sum())
+    assert cost.stages[2].tokens_per_pair == pytest.approx(t5["tokens"].sum() / t5["docs_in"].sum())
     untold = Timings(timings.frame.assign(tokens=timings.frame["tokens"].where(timings.frame["stage"] != "t5")))
-    assert [one.tokens_per_doc > 0 for one in untold.cost("token").stages] == [False, True, False]
+    assert [one.tokens_per_pair > 0 for one in untold.cost("token").stages] == [False, True, False]
     assert untold.cost("token").stages[2] == untold.cost("doc").stages[2]
 
 
@@ -165,7 +165,7 @@ def test_a_summary_has_each_stage_and_the_sum() -> None:
     assert last["p95_ms"] == pytest.approx(np.sort(sums)[37])
     assert table["ms"].iloc[:3].sum() == pytest.approx(last["ms"])
     assert table["fixed_ms"].iloc[:3].tolist() == [one.fixed_ms for one in timings.cost().stages]
-    assert list(planted(20, mode="throughput").summary()) == ["stage", "docs_in", "fixed_ms", "per_doc_ms", "ms"]
+    assert list(planted(20, mode="throughput").summary()) == ["stage", "docs_in", "fixed_ms", "per_pair_ms", "ms"]
 
 
 def test_timings_say_what_they_are() -> None:

@@ -20,7 +20,7 @@ def find_problems(table: ScoreTable) -> list[str]:
     Returns:
         One sentence each; empty: nothing.
     """
-    if lacking := [name for name in ("qid", "docno", "rank", *table.scored) if name not in table.frame]:
+    if lacking := [name for name in ("qid", "docno", "rank", *table.stages) if name not in table.frame]:
         return [f"missing column(s) {', '.join(lacking)}, found {', '.join(map(str, table.frame.columns))}"]
     problems = _check_columns(table)
     problems += [problem for path in table.paths for problem in _check_path(path, table)]
@@ -32,12 +32,12 @@ def find_problems(table: ScoreTable) -> list[str]:
         return [f"qid {table.frame['qid'].iloc[int((query < 0).argmax())]!r} is not among its topics"]
     if (np.diff(query) < 0).any():
         return ["its queries do not stand in the order of the topics, rows of a query together"]
-    return _check_pairs(table) + _check_scores(table) + _check_duels(table)
+    return _check_pairs(table) + _check_scores(table)
 
 
 def find_failed(table: ScoreTable) -> pd.DataFrame:
     """Find the pairs that a stage was asked about and could not score: Frame[stage, qid, docno]."""
-    lost = [(name, table.frame[np.isneginf(table.frame[name])]) for name in table.scored]
+    lost = [(name, table.frame[np.isneginf(table.frame[name])]) for name in table.stages]
     return pd.concat([rows[["qid", "docno"]].assign(stage=name) for name, rows in lost])[["stage", "qid", "docno"]]
 
 
@@ -46,7 +46,7 @@ def _check_columns(table: ScoreTable) -> list[str]:
     problems = [f"stage {name!r} stands twice" for name in sorted({*table.stages}) if table.stages.count(name) > 1]
     if problems:
         return problems
-    for name, kinds, wanted in (("rank", "iu", "whole numbers"), *((stage, "fiu", "numbers") for stage in table.scored)):
+    for name, kinds, wanted in (("rank", "iu", "whole numbers"), *((stage, "fiu", "numbers") for stage in table.stages)):
         kind = table.frame[name].dtype
         if not isinstance(kind, np.dtype) or kind.kind not in kinds:
             problems.append(f"column {name!r} holds {kind}, expected {wanted}")
@@ -63,8 +63,7 @@ def _check_path(path: Path, table: ScoreTable) -> list[str]:
     problems = [f"path {shown} has {len(path.cutoffs)} cut-offs, expected {count}"] if len(path.cutoffs) != count else []
     if path.depths and len(path.depths) != len(path.stages) - 1:
         problems.append(f"path {shown} has {len(path.depths)} depths, expected {len(path.stages) - 1}")
-    early = [name for name in path.stages[: -1 if count > 1 else None] if name in table.duels]
-    return problems + [f"stage {name!r} has duels, so it may only stand last, after others, not as in {shown}" for name in early]
+    return problems
 
 
 def _check_pairs(table: ScoreTable) -> list[str]:
@@ -86,16 +85,8 @@ def _check_scores(table: ScoreTable) -> list[str]:
         problems.append(f"{int((~np.isfinite(score)).sum())} score(s) of its first stage {first!r} are not finite")
     elif not _is_ranked(table, score):
         problems.append(f"rank is not the order of {first!r}, descending from 0")
-    infinite = [name for name in table.scored[1:] if np.isposinf(table.frame[name].to_numpy(np.float64)).any()]
+    infinite = [name for name in table.stages[1:] if np.isposinf(table.frame[name].to_numpy(np.float64)).any()]
     return problems + [f"stage {name!r} has infinite scores" for name in infinite]
-
-
-def _check_duels(table: ScoreTable) -> list[str]:
-    """Look at what pairwise stages said."""
-    strangers = [f"it has duels of {name!r}, which is no stage of it" for name in table.duels if name not in table.stages]
-    return strangers + [
-        f"stage {name!r}: {problem}" for name, duels in table.duels.items() for problem in duels.find_problems(table.queries)
-    ]
 
 
 def _is_ranked(table: ScoreTable, score: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:

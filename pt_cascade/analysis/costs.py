@@ -11,12 +11,11 @@ import pandas as pd
 from pt_cascade.analysis.cutoffs import NO_CUT, as_vectors, check_cutoffs
 from pt_cascade.analysis.latency import PERCENTILES, Latency, check_percentiles, compose, take_percentiles, warn_of_few
 from pt_cascade.analysis.samples import Sample, sample_of
-from pt_cascade.analysis.stage_costs import StageCost, count_duels
+from pt_cascade.analysis.stage_costs import StageCost
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -45,12 +44,12 @@ class Cost:
         The textbook: 1000 → 100 → 20 → 5 at 0.05, 2 and 50 ms a pair is 1.25 s; 500 pairs at 50 ms are 25 s; 500 at 1 ms, then
         50 at 50 ms, are 3 s.
 
-        >>> free, bi, small, large = StageCost("bm25"), *(StageCost(per_doc_ms=ms) for ms in (0.05, 2, 50))
+        >>> free, bi, small, large = StageCost("bm25"), *(StageCost(per_pair_ms=ms) for ms in (0.05, 2, 50))
         >>> Cost.of(free, bi, small, large).latency((1000, 100, 20, 5)).ms
         1250.0
         >>> Cost.of(free, large).latency((500, 10)).ms
         25000.0
-        >>> Cost.of(free, StageCost(per_doc_ms=1), large).latency((500, 50, 10)).ms
+        >>> Cost.of(free, StageCost(per_pair_ms=1), large).latency((500, 50, 10)).ms
         3000.0
     """
 
@@ -65,7 +64,7 @@ class Cost:
         problems += [f"stage {name!r} has {names.count(name)} costs" for name in dict.fromkeys(names) if names.count(name) > 1]
         problems += [] if self.stages else ["it has no stage"]
         if problems:
-            raise SweepError("this is no cost", problems, fix="Cost.of(StageCost('bm25'), StageCost('t5', per_doc_ms=50))")
+            raise SweepError("this is no cost", problems, fix="Cost.of(StageCost('bm25'), StageCost('t5', per_pair_ms=50))")
 
     @classmethod
     def of(cls, *stages: StageCost) -> Cost:
@@ -82,7 +81,7 @@ class Cost:
             SweepError: A stage has no cost.
 
         Example:
-            >>> cost = Cost.of(StageCost("bm25"), StageCost("bi", per_doc_ms=0.05), StageCost("t5", per_doc_ms=50))
+            >>> cost = Cost.of(StageCost("bm25"), StageCost("bi", per_pair_ms=0.05), StageCost("t5", per_pair_ms=50))
             >>> cost.select(["bm25", "t5"]).latency((10, 5)).ms
             500.0
         """
@@ -93,23 +92,6 @@ class Cost:
         if sample is not None and sample.residuals:
             sample = replace(sample, residuals=tuple(sample.residuals[place] for place in places))
         return Cost(tuple(self.stages[place] for place in places), sample)
-
-    def priced(self, names: Mapping[str, str], path: str | os.PathLike[str] | None = None) -> Cost:
-        """Return the cost with prices of the price file.
-
-        Args:
-            names: Stage name → name of a price.
-            path: Your own price file; None: the built-in one.
-
-        Raises:
-            SweepError: A stage or price is unknown, or a price is per token and the stage's tokens are not known.
-
-        Example:
-            >>> Cost.of(StageCost("bm25"), StageCost("api")).priced({"api": "cohere-rerank-3.5"}).stages[1].usd_per_search
-            0.002
-        """
-        self._find([*names])
-        return replace(self, stages=tuple(one.priced(names[one.stage], path) if one.stage in names else one for one in self.stages))
 
     def latency(
         self,
@@ -129,7 +111,7 @@ class Cost:
             SweepError: An argument is out of range, nothing bounds the documents, or the queries were timed together.
 
         Example:
-            >>> late = Cost.of(StageCost(fixed_ms=1), StageCost(per_doc_ms=2)).latency((10, 5), (50,), docs=[4, 50])
+            >>> late = Cost.of(StageCost(fixed_ms=1), StageCost(per_pair_ms=2)).latency((10, 5), (50,), docs=[4, 50])
             >>> late.ms, late.joint_ms
             (15.0, (9.0,))
         """
@@ -159,15 +141,15 @@ class Cost:
             percentiles: As for ``latency``.
 
         Returns:
-            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, duels, usd], one row a vector: mean milliseconds, percentiles where single
-            queries' times are known, mean documents that stages after the first score, mean duels where a stage has them, mean US
-            dollars where there is a price.
+            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, usd], one row a vector: mean milliseconds, percentiles where single
+            queries' times are known, mean pairs that stages after the first score, mean US dollars where there is a
+            price.
 
         Raises:
             SweepError: The vectors or docs are not what they should be, or nothing bounds the documents.
 
         Example:
-            >>> Cost.of(StageCost(), StageCost(per_doc_ms=2, usd_per_search=0.002)).frame(np.array([[150, 5]])).to_dict("records")
+            >>> Cost.of(StageCost(), StageCost(per_pair_ms=2, usd_per_search=0.002)).frame(np.array([[150, 5]])).to_dict("records")
             [{'ms': 300.0, 'pairs': 150.0, 'usd': 0.004}]
         """
         sample, levels = self._prepare(percentiles, docs)
@@ -183,7 +165,7 @@ class Cost:
         own = [one.stage for one in self.stages]
         if missing := [str(name) for name in names if not name or name not in own]:
             problem = f"no cost for {', '.join(missing)}; there is {', '.join(name or 'one without a name' for name in own)}"
-            raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_doc_ms=...)")
+            raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
         return [own.index(name) for name in names]
 
     def _prepare(
@@ -205,22 +187,20 @@ class Cost:
 
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:
         """Add the stages up, each worked out once for each of its depths."""
-        ms, pairs, duels, usd = (np.zeros(len(depths)) for _ in range(4))
+        ms, pairs, usd = (np.zeros(len(depths)) for _ in range(3))
         sums = np.zeros((len(depths), len(sample.retrieved) if levels else 0))
         for n, stage in enumerate(self.stages):
             depth, code = np.unique(depths[:, n], return_inverse=True)
             given, fitted = self._work(n, depth, sample)
             means = sample.times(n, fitted, given, means=True)
             ms += means.mean(axis=1)[code]
-            pairs += given.mean(axis=1)[code]
-            duels += count_duels(given).mean(axis=1)[code] if stage.compares else 0
+            pairs += stage.pairs(given).mean(axis=1)[code]
             usd += stage.usd(given, means).mean(axis=1)[code]
             if levels:
                 sums += sample.times(n, fitted, given, means=False)[code]
         named = {f"p{level:g}_ms": column for level, column in zip(levels, take_percentiles(sums, levels).T, strict=True)}
-        fought = {"duels": duels} if any(one.compares for one in self.stages) else {}
         priced = any(one.usd_per_token or one.usd_per_search or one.usd_per_hour for one in self.stages)
-        return {"ms": ms, **named, "pairs": pairs, **fought, **({"usd": usd} if priced else {})}
+        return {"ms": ms, **named, "pairs": pairs, **({"usd": usd} if priced else {})}
 
 
 def _check_vectors(vectors: NDArray[np.generic], stages: int) -> Ints:

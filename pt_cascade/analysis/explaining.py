@@ -64,7 +64,6 @@ def _say_cost(choice: Choice) -> str:
     late = [name for name in cost.index if name.startswith("p") and name.endswith("_ms")]
     times += [f"p{name[1:-3]} {cost[name]:.4g} ms" for name in late]
     times += [f"{cost['pairs']:.4g} model pairs"] if "pairs" in cost else []
-    times += [f"{cost['duels']:.4g} duels"] if "duels" in cost else []
     times += [f"{1000 * cost['usd']:.3g} usd per 1,000 queries"] if "usd" in cost else []
     hand = "; by costs given by hand, whose percentiles know no slow query" if choice.budget.by_hand and late else ""
     return ", ".join(times) + hand

@@ -1,4 +1,4 @@
-"""Timings fitted: a fixed part and a part a document, duel or token for each stage, and how each query's own times differ."""
+"""Timings fitted: a fixed part and a part a pair or token for each stage, and how each query's own times differ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from pt_cascade.analysis.costs import Cost
 from pt_cascade.analysis.samples import Residuals, Sample
-from pt_cascade.analysis.stage_costs import StageCost, count_duels
+from pt_cascade.analysis.stage_costs import StageCost
 from pt_cascade.analysis.timings import Per
 from pt_cascade.errors import SweepError
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
 
 
-def fit_cost(timings: Timings, per: Per = "doc") -> Cost:
+def fit_cost(timings: Timings, per: Per = "pair") -> Cost:
     """Fit each stage's cost; see ``Timings.cost``.
 
     Args:
         timings: What was measured.
-        per: ``doc`` or ``token``.
+        per: ``pair`` or ``token``.
 
     Returns:
         The cost.
@@ -36,14 +36,14 @@ def fit_cost(timings: Timings, per: Per = "doc") -> Cost:
     if per not in get_args(Per):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
     documents = timings.frame["docs_in"].to_numpy(np.float64)
-    work = np.where(timings.frame["stage"].isin(timings.pairwise), count_duels(documents), documents)
+    work = np.where(timings.frame["stage"].isin(timings.pairwise), documents * documents - documents, documents)
     frame = timings.frame.assign(work=work)
     parts = [frame[frame["stage"] == stage] for stage in timings.stages]
     _check(parts, per)
     if timings.mode == "throughput":
         parts = [part.groupby(["stage", "repeat", "share"], as_index=False, sort=False).mean(numeric_only=True) for part in parts]
     stages = tuple(
-        _fit_stage(name, part, per, first=n == 0, unit="duel" if name in timings.pairwise else "doc")
+        _fit_stage(name, part, per, first=n == 0, compares=name in timings.pairwise)
         for n, (name, part) in enumerate(zip(timings.stages, parts, strict=True))
     )
     return Cost(stages, _sample(timings, stages))
@@ -65,7 +65,7 @@ def _check(parts: list[pd.DataFrame], per: Per) -> None:
         raise SweepError("the timings cannot be fitted", problems, fix=fix)
 
 
-def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, unit: str) -> StageCost:
+def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares: bool) -> StageCost:
     """Fit one stage; a retriever's time is all fixed, and a stage that had nothing to do was not run."""
     if first:
         return StageCost(name, fixed_ms=float(part["ms"].mean()))
@@ -78,9 +78,8 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, unit: st
     scale = float(load.max()) or 1.0  # so that both columns are of one size
     lines = np.column_stack([np.ones(len(run)), load.to_numpy(np.float64) / scale])
     fixed, slope = nnls(lines * weight[:, None], run["ms"].to_numpy(np.float64) * weight)[0]
-    slope_of = "per_token_ms" if per == "token" and told else f"per_{unit}_ms"
-    parts = {"fixed_ms": fixed, slope_of: slope / scale, f"tokens_per_{unit}": tokens}
-    return StageCost(name, compares=unit == "duel", **parts)
+    slope_of = "per_token_ms" if per == "token" and told else "per_pair_ms"
+    return StageCost(name, compares=compares, **{"fixed_ms": fixed, slope_of: slope / scale, "tokens_per_pair": tokens})
 
 
 def _sample(timings: Timings, stages: tuple[StageCost, ...]) -> Sample:

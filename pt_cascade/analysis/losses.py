@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.bouts import tally
 from pt_cascade.analysis.cutoffs import check_cutoffs, say_cutoffs
-from pt_cascade.analysis.duels import find_unmet
-from pt_cascade.analysis.needed import meetings, needed
+from pt_cascade.analysis.needed import needed
 from pt_cascade.analysis.orders import NOT_SCORED
 from pt_cascade.analysis.replay import check_depth, look_up
-from pt_cascade.errors import SweepError, TableError
+from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +66,7 @@ def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: 
         ideal = _dcg(np.sort(grades)[::-1], depth)
         if ideal > 0:
             found += [_dcg(np.sort(grade)[::-1], depth) / ideal for grade in kept]
-            final += _dcg(labels[_as_evaluated(replayer, lists[-2], lists[-1], query)], depth) / ideal
+            final += _dcg(labels[lists[-1][np.argsort(replayer.orders.evaluated[0, lists[-1]])]], depth) / ideal
     n = len(judged.queries)
     recall, ndcg = np.r_[share, share[-1]] / n, np.r_[found, final] / n
     left = np.r_[left, left[-1]]
@@ -138,11 +136,10 @@ def reach(replayer: Replayer) -> tuple[int, ...]:
     counts = np.zeros(len(table.topics), np.bool_)
     counts[replayer.judged.queries] = True
     lacking = counts[table.queries[orders.rows]] & (orders.places == NOT_SCORED)
-    doubtful = _lacks_duel(replayer, counts, own)
 
     def lacks(first: int) -> bool:
         depths = [first, *(min(first, depth) for depth in own[1:])]
-        return (doubtful and _lacks_duel(replayer, counts, depths)) or any(
+        return any(
             bool((needed(orders.offsets, orders.places[:stage], depths[:stage]) & lacking[stage]).any())
             for stage in range(1, len(path.stages))
             if lacking[stage].any()
@@ -153,30 +150,6 @@ def reach(replayer: Replayer) -> tuple[int, ...]:
         problem = "a stage did not score the document at the top of some query's list"
         raise SweepError(f"no cut-offs of {' → '.join(path.stages)} are covered", [problem])
     return (first, *(min(first, depth) for depth in own[1:]))
-
-
-def _lacks_duel(replayer: Replayer, counts: NDArray[np.bool_], depths: Sequence[int]) -> bool:
-    """Tell whether a pairwise last stage was not asked about two documents of a query that counts, and may be handed both."""
-    orders = replayer.orders
-    if orders.bouts is None:
-        return False
-    try:
-        for query in replayer.judged.queries:
-            cut(replayer, [*depths, None], query)  # which shows most of what lacks, before all that meet are listed
-    except TableError:
-        return True
-    upper, lower = meetings(orders.offsets, orders.places[: len(depths)], depths)
-    mine = counts[replayer.table.queries[orders.rows[upper]]]
-    return len(find_unmet(orders.bouts, upper[mine], lower[mine])) > 0
-
-
-def _as_evaluated(replayer: Replayer, ranked: Ints, kept: Ints, query: int) -> Ints:
-    """Order what the last stage keeps of what it ranks as trec_eval does."""
-    place, bouts = replayer.orders.evaluated[0, kept], replayer.orders.bouts
-    if bouts is None:
-        return kept[np.argsort(place)]
-    score = tally(bouts, ranked, np.full(len(ranked), query))[0][: len(kept)]
-    return kept[np.lexsort((place, -score if replayer.by_rank else -score.astype(np.float32)))]
 
 
 def _dcg(grades: NDArray[np.integer], depth: int) -> float:

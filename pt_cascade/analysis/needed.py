@@ -1,4 +1,4 @@
-"""What makes a table exact: every document, and every two, that some cut-offs within the depths would hand to the next stage."""
+"""What makes a table exact: every document that some cut-offs within the depths would hand to the next stage."""
 
 from __future__ import annotations
 
@@ -47,79 +47,6 @@ def needed(offsets: Ints, places: NDArray[np.int32], depths: Sequence[int | None
         if depth is not None:
             marks = _keep_leaders(offsets, places[:stage], marks, depth)
     return marks
-
-
-def meetings(offsets: Ints, places: NDArray[np.int32], depths: Sequence[int | None]) -> tuple[Ints, Ints]:
-    """List every two documents that some cut-offs up to the depths would hand to the next stage together.
-
-    Cutting as tightly after each stage as keeps both leaves them the least company: after stage s those that every stage up to s
-    places no lower than the lower one of the two. They meet if these are at most K_s, after each stage s. Only documents that are
-    ``needed`` themselves can be among K_s, and the first K_s of any that come through are; so only they are counted.
-
-    Args:
-        offsets: Shape (queries + 1,): where each query's documents begin; they stand in the first stage's rank order.
-        places: Shape (j, documents): as for ``needed``.
-        depths: K_1 to K_j, as for ``needed``.
-
-    Returns:
-        Two arrays of shape (m,), positions of documents: every two of one query once, the upper one in the first stage's order
-        first; sorted by query, then by the lower one.
-
-    Example:
-        >>> places = np.stack([np.arange(4), np.array([0, 3, 2, 1])]).astype(np.int32)
-        >>> upper, lower = meetings(np.array([0, 4]), places, (4, 2))
-        >>> upper.tolist(), lower.tolist()
-        ([0, 0, 0], [1, 2, 3])
-    """
-    marks = np.stack([needed(offsets, places[:stage], depths[:stage]) for stage in range(1, len(places) + 1)])
-    most = np.array([len(marks[0]) if depth is None else depth for depth in depths], np.int64)
-    counts = np.diff(np.r_[0, np.cumsum(marks[-1])][offsets])
-    room = int((counts * (counts - 1) // 2).sum())
-    upper, lower = np.empty(room, np.int64), np.empty(room, np.int64)
-    found = _list_meetings(offsets, places, marks, most, upper, lower)
-    return upper[:found].copy(), lower[:found].copy()
-
-
-@compiled
-def _list_meetings(offsets: Ints, places: NDArray[np.int32], marks: Marks, most: Ints, upper: Ints, lower: Ints) -> int:
-    """Write down who meets; return how many do."""
-    found = 0
-    for query in range(len(offsets) - 1):
-        begin, end = offsets[query], offsets[query + 1]
-        mine = np.flatnonzero(marks[-1, begin:end]) + begin
-        along = np.empty((len(places), end - begin), np.int64)  # what each stage may hand on
-        for stage in range(1, len(places)):
-            handed = np.flatnonzero(marks[stage, begin:end])
-            along[stage, : len(handed)] = handed + begin
-        for n, low in enumerate(mine):
-            for top in mine[:n]:
-                meet = True
-                for stage in range(1, len(places)):
-                    if not _may_pass(places, along[stage], most[stage], stage, top, low):
-                        meet = False
-                        break
-                if meet:
-                    upper[found], lower[found] = top, low
-                    found += 1
-    return found
-
-
-@compiled
-def _may_pass(places: NDArray[np.int32], along: Ints, most: int, stage: int, top: int, low: int) -> bool:
-    """Tell whether two documents that reach a stage in the least company may both pass it; ``along`` rises to the lower one."""
-    company = 0
-    for other in along:
-        through = True
-        for before in range(1, stage + 1):
-            if places[before, other] > max(places[before, top], places[before, low]):
-                through = False
-                break
-        company += through
-        if company > most:
-            return False
-        if other == low:
-            break
-    return True
 
 
 @compiled

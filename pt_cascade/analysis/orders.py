@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.bouts import arrange
 from pt_cascade.analysis.tie_rules import TieRule, number_docnos, static_keys
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from pt_cascade.analysis.bouts import Bouts
     from pt_cascade.analysis.tables import ScoreTable
     from pt_cascade.analysis.tie_rules import Order
     from pt_cascade.ranking import Floats, Ints
@@ -35,8 +33,7 @@ class Orders:
 
     A cut-off never changes which of two documents a stage prefers, nor how it breaks a tie: a tie is broken by the order of the
     rows, which is the first stage's or that of a stage before, and so on down. So each stage has one fixed order for each query,
-    and ranking under any cut-offs is comparing places in it. A pairwise last stage has no such order: its scores depend on which
-    documents reach it. Here it stands as if all its scores were equal: its places are how it breaks ties.
+    and ranking under any cut-offs is comparing places in it.
 
     Attributes:
         offsets: Shape (queries + 1,): where each query's documents begin.
@@ -44,7 +41,6 @@ class Orders:
         every: Shape (stages + 2, documents): ``places``, then ``evaluated``.
         agree: Shape (queries,): whether all three orders of the last stage are one, as where no scores tie.
         keys: The orders that do not depend on the candidates, for the stages that follow one: shape (documents,) each.
-        bouts: What a pairwise last stage said of every two documents; None: the last stage is not one.
     """
 
     offsets: Ints
@@ -52,7 +48,6 @@ class Orders:
     every: Numbers
     agree: Flags
     keys: Mapping[Order, Ints]
-    bouts: Bouts | None = None
 
     @property
     def places(self) -> Numbers:
@@ -94,9 +89,7 @@ def order(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) ->
     offsets = np.r_[0, np.cumsum(table.retrieved)].astype(np.int64)
     rows = np.empty(len(table.frame), np.int64)
     rows[offsets[table.queries] + table.frame["rank"].to_numpy(np.int64)] = np.arange(len(rows))
-    given = [table.frame[name].to_numpy(np.float64)[rows] for name in stages if name not in table.duels]
-    duels = table.duels.get(stages[-1])
-    scores = np.stack(given if duels is None else [*given, np.zeros(len(rows))])
+    scores = np.stack([table.frame[name].to_numpy(np.float64)[rows] for name in stages])
     keys = static_keys(table.frame, {order for rule in rules for order in rule})
     keys = {order: key[rows] for order, key in keys.items()}
     places = place_all(offsets, rows, scores, rules, keys)
@@ -106,7 +99,7 @@ def order(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) ->
     agree = np.ones(len(offsets) - 1, np.bool_)
     moved = (every[-2:] != every[-3]).any(axis=0)
     agree[np.searchsorted(offsets, np.flatnonzero(moved), side="right") - 1] = False
-    return Orders(offsets, rows, every, agree, keys, None if duels is None else arrange(duels, offsets, rows))
+    return Orders(offsets, rows, every, agree, keys)
 
 
 def recall_orders(table: ScoreTable, stages: Sequence[str], *, by_rank: bool = False) -> Orders:

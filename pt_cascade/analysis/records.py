@@ -56,14 +56,11 @@ class Wanted(NamedTuple):
         codes: Shape (measures, 4): kind, cut-off, lowest label that is relevant, which order of evaluation.
         norms: Shape (measures, queries). What the sum is divided by; 0 where the query has nothing relevant.
         most: The largest of the cut-offs.
-        exact: Whether the scores of a pairwise last stage are evaluated as float64 in any case; else as float32 by trec_eval's
-            measures. Other stages' orders of evaluation are worked out before.
     """
 
     codes: Numbers
     norms: Floats
     most: int
-    exact: bool = False
 
 
 class Desk(NamedTuple):
@@ -87,26 +84,6 @@ class Desk(NamedTuple):
     values: Floats
     sound: Ints
     discounts: Floats
-
-
-class Ring(NamedTuple):
-    """What is written on while the set that reaches a pairwise stage changes.
-
-    Attributes:
-        seats: Shape (longest + 1,). The number of each document among those of its query that have duels; -1: it has none.
-        gains: Shape (most seats, most seats). What a duel adds to the one in the row's seat, against the one in the column's.
-        team: Shape (longest + 1,). The set, in the stage's order.
-        stamps: Shape (longest + 2,). Who is in the set, and who is to be; last the latest stamp.
-        totals: Shape (longest + 1,). What each document of the set has gained.
-        scores: Shape (longest + 1,). The same as scores.
-    """
-
-    seats: Numbers
-    gains: Ints
-    team: Numbers
-    stamps: Ints
-    totals: Ints
-    scores: Floats
 
 
 class Terms(NamedTuple):

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.bouts import tally
 from pt_cascade.analysis.cutoffs import NO_CUT, Tail, check_cutoffs, say_cutoffs
-from pt_cascade.analysis.duels import find_unmet
 from pt_cascade.analysis.orders import recall_orders
 from pt_cascade.errors import SweepError, TableError
-from pt_cascade.ranking import score_below, scores_below
+from pt_cascade.ranking import scores_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,27 +115,6 @@ def check_depth(table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int 
         raise refuse_uncovered(table, stages, cutoffs, stages[0], f"documents beyond the {table.depth} that it has of each query")
 
 
-def refuse_unmet(
-    table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int | None], orders: Orders, pair: Sequence[int], count: int = 1
-) -> TableError:
-    """Say which duel is not covered.
-
-    Args:
-        table: The scores.
-        stages: The path.
-        cutoffs: That were asked for.
-        orders: Of the path.
-        pair: Two documents, by their position in ``orders``.
-        count: How many duels are lacking.
-
-    Returns:
-        The error, to be raised.
-    """
-    one, other = (table.frame.iloc[orders.rows[document]] for document in pair)
-    where = f"{count} duel(s), e.g. qid {one['qid']}, docno {one['docno']} against {other['docno']},"
-    return refuse_uncovered(table, stages, cutoffs, stages[-1], where)
-
-
 def look_up(
     table: ScoreTable, stages: Sequence[str], cutoffs: Sequence[int | None], orders: Orders, n: int, kept: Ints
 ) -> tuple[Ints, Floats]:
@@ -155,7 +132,7 @@ def look_up(
         Shape (documents,) each: positions among ``kept``, query by query in the order of the stage; and each one's score.
 
     Raises:
-        TableError: It did not score a document, or was not asked about two of them.
+        TableError: It did not score a document.
     """
     place, query = orders.places[n, kept], table.queries[orders.rows[kept]]
     if (place < 0).any():
@@ -164,16 +141,7 @@ def look_up(
         one = f"qid {row['qid']}, docno {row['docno']}"
         where = one if len(missing) == 1 else f"{len(missing)} pair(s), e.g. {one},"
         raise refuse_uncovered(table, stages, cutoffs, stages[n], where)
-    if stages[n] not in table.duels or orders.bouts is None:
-        score = table.frame[stages[n]].to_numpy(np.float64)[orders.rows[kept]]
-        return np.lexsort((place, query)), score_below(query, score, place) if np.isneginf(score).any() else score
-    score, lacking = tally(orders.bouts, kept, query)
-    if lacking.any():
-        at = int(lacking.argmax())
-        others = kept[(query == query[at]) & (kept != kept[at])]
-        unmet = find_unmet(orders.bouts, np.full(len(others), kept[at]), others)
-        raise refuse_unmet(table, stages, cutoffs, orders, (kept[at], others[unmet[0]]), int(lacking.sum()))
-    return np.lexsort((place, -score, query)), score
+    return np.lexsort((place, query)), table.frame[stages[n]].to_numpy(np.float64)[orders.rows[kept]]
 
 
 def _walk(

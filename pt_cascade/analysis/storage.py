@@ -5,7 +5,6 @@ file            what is in it
 =============== ==================================================================================================================
 scores.parquet  qid, docno: string; rank: int64; a double for each stage, null where the pair was not scored
 topics.parquet  qid, query: string
-duels.parquet   only where a stage is pairwise; stage: string; first, second: int64, rows of scores.parquet, from 0; p: double
 pt_meta.json    type, format, package_hint (PyTerrier's own); version, columns, paths, depth, about, missing (the table's);
                 aggregations of pairwise stages, from version 2; files: rows and sha256 of each Parquet file;
                 sha256: of all the rest of this file, see ``_digest``
@@ -28,7 +27,6 @@ import pandas as pd
 import pyarrow as pa
 
 from pt_cascade.analysis import tables
-from pt_cascade.analysis.duel_files import DUELS, read_duels, write_duels
 from pt_cascade.analysis.parquet import decode, encode
 from pt_cascade.analysis.tables import OWN_COLUMNS, Column, ScoreTable
 from pt_cascade.analysis.tie_rules import TieRule
@@ -38,11 +36,10 @@ from pt_cascade.files import PathLike, new_folder, rm_command
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pt_cascade.analysis.preferences import Aggregation
 
-VERSION = 2  # 1 knew no duels; a table without any is still written as 1, so that older readers have it
+VERSION = 1
 _KIND = {"type": "score_table", "format": "pt_cascade", "package_hint": "pt_cascade"}
-_SCORES, _TOPICS, _DUELS, _META = "scores.parquet", "topics.parquet", "duels.parquet", "pt_meta.json"
+_SCORES, _TOPICS, _META = "scores.parquet", "topics.parquet", "pt_meta.json"
 _AGAIN = "fetch the folder again, or make the table again"
 _OURS = "ScoreTable.load of a folder that table.save wrote"
 _VECTORS = ("stages", "cutoffs", "depths")
@@ -72,9 +69,7 @@ def save_table(table: ScoreTable, path: PathLike) -> None:
         fix = f"another path, or {rm_command(path)}"
         raise TableError(f"cannot save the table to {path}", ["something is there already"], fix=fix)
     problems: list[str] = []
-    frames = {_SCORES: (table.frame, _scores_schema(table.own_columns, table.scored)), _TOPICS: (table.topics, _topics_schema())}
-    if table.duels:
-        frames[_DUELS] = (write_duels(table.duels), DUELS)
+    frames = {_SCORES: (table.frame, _scores_schema(table.own_columns, table.stages)), _TOPICS: (table.topics, _topics_schema())}
     files = {name: encode(*frame, name, problems) for name, frame in frames.items()}
     if problems:
         raise TableError(f"cannot save the table to {path}", problems, fix="make every docno and query UTF-8 text")
@@ -97,17 +92,15 @@ def load_table(path: PathLike) -> ScoreTable:
     """
     folder = Path(path)
     meta = _read_meta(folder)
-    stages = [column.stage for column in meta.columns if column.stage not in meta.aggregations]
+    stages = [column.stage for column in meta.columns]
     problems: list[str] = []
     own = OWN_COLUMNS if any("docid" in column.rule for column in meta.columns) else OWN_COLUMNS[:-1]
     frame = _read_frame(folder, _SCORES, _scores_schema(own, stages), meta, problems)
     topics = _read_frame(folder, _TOPICS, _topics_schema(), meta, problems)
-    told = _read_frame(folder, _DUELS, DUELS, meta, problems) if meta.aggregations else pd.DataFrame()
-    if frame is None or topics is None or told is None or problems:
+    if frame is None or topics is None or problems:
         raise _refusal(folder, problems)
     try:
-        duels = read_duels(told, meta.aggregations) if meta.aggregations else {}
-        return ScoreTable(frame, topics, meta.columns, meta.paths, meta.depth, meta.about, meta.missing, duels)
+        return ScoreTable(frame, topics, meta.columns, meta.paths, meta.depth, meta.about, meta.missing)
     except CascadeError as error:
         raise _refusal(folder, [f"its files do not fit: {problem}" for problem in error.problems]) from error
 
@@ -121,7 +114,6 @@ class _Meta:
     depth: int | None
     about: Mapping[str, str]
     missing: pd.DataFrame
-    aggregations: Mapping[str, Aggregation]
     files: Mapping[str, Mapping[str, object]]
 
 
@@ -151,20 +143,18 @@ def _read_meta(folder: Path) -> _Meta:
     try:
         columns = tuple(Column(**{**entry, "rule": TieRule(*entry["rule"])}) for entry in given["columns"])
         paths = tuple(tables.Path(**{**entry, **{name: tuple(entry[name]) for name in _VECTORS}}) for entry in given["paths"])
-        aggregations = dict(given["aggregations"]) if version > 1 else {}
-        files = {name: dict(given["files"][name]) for name in (_SCORES, _TOPICS, *([_DUELS] if aggregations else []))}
-        return _Meta(columns, paths, given["depth"], given["about"], pd.DataFrame(given["missing"]), aggregations, files)
+        files = {name: dict(given["files"][name]) for name in (_SCORES, _TOPICS)}
+        return _Meta(columns, paths, given["depth"], given["about"], pd.DataFrame(given["missing"]), files)
     except (LookupError, TypeError, ValueError, AttributeError, CascadeError) as error:
         raise _refusal(folder, [f"{_META} does not describe a score table ({type(error).__name__}: {error})"]) from error
 
 
 def _describe(table: ScoreTable, files: Mapping[str, bytes]) -> bytes:
     """Say all that the Parquet files do not, sealed with a hash of its own."""
-    rows = {_SCORES: len(table.frame), _TOPICS: len(table.topics), _DUELS: sum(map(len, table.duels.values()))}
-    aggregations = {name: duels.aggregation for name, duels in table.duels.items()}
+    rows = {_SCORES: len(table.frame), _TOPICS: len(table.topics)}
     meta = {
         **_KIND,
-        **({"version": VERSION, "aggregations": aggregations} if aggregations else {"version": 1}),
+        "version": VERSION,
         "columns": [asdict(column) for column in table.columns],
         "paths": [asdict(path) for path in table.paths],
         "depth": table.depth,

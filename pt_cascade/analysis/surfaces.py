@@ -17,9 +17,8 @@ from pt_cascade.analysis.kernels import DONE, UNJUDGED, sum_measures
 from pt_cascade.analysis.losses import reach
 from pt_cascade.analysis.measures import Judged, encode, in_kernel, judge, normalise, spare_trec_eval
 from pt_cascade.analysis.orders import Orders, recall_orders
-from pt_cascade.analysis.pair_kernels import sum_pair_measures
 from pt_cascade.analysis.records import Ranked, Steps, Wanted
-from pt_cascade.analysis.replay import check_depth, rank_by, refuse_uncovered, refuse_unmet
+from pt_cascade.analysis.replay import check_depth, rank_by, refuse_uncovered
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -149,14 +148,12 @@ class Replayer:
         orders = self.orders
         ranked = Ranked(orders.offsets, orders.every, orders.agree, self.labels)
 
-        wanted = Wanted(codes, norms, int(codes[:, 1].max()), self.by_rank)
+        wanted = Wanted(codes, norms, int(codes[:, 1].max()))
 
         def add(queries: Ints) -> tuple[int, Floats]:
             first = int(groups[queries].min())
             sums = np.zeros((int(groups[queries].max()) + 1 - first, len(vectors), len(codes)))
-            if orders.bouts is None:
-                return sum_measures(queries, ranked, steps, wanted, groups - first, sums), sums
-            return sum_pair_measures(queries, ranked, orders.bouts, steps, wanted, groups - first, sums), sums
+            return sum_measures(queries, ranked, steps, wanted, groups - first, sums), sums
 
         total = np.zeros((n_groups, len(vectors), len(codes)))
         blocks = np.array_split(self.judged.queries, min(_BLOCKS, len(self.judged.queries)))
@@ -212,11 +209,9 @@ class Replayer:
             raise SweepError("these cannot be measured", [problem], fix=fix)
 
     def _uncovered(self, vectors: Vectors, done: int) -> Exception:
-        """Name the pair, or duel, that a vector would need."""
+        """Name the pair that a vector would need."""
         stage, document = divmod(done, len(self.orders.rows))
         deepest = [None if k == NO_CUT else int(k) for k in vectors.max(axis=0)]
-        if (one := stage - len(self.path.stages) + 1) >= 0 and self.orders.bouts is not None:
-            return refuse_unmet(self.table, self.path.stages, deepest, self.orders, (one, document))
         row = self.table.frame.iloc[self.orders.rows[document]]
         where = f"qid {row['qid']}, docno {row['docno']}"
         return refuse_uncovered(self.table, self.path.stages, deepest, self.path.stages[stage], where)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pt_cascade.analysis.cost_units import match_units
 from pt_cascade.analysis.costs import Cost, StageCost
 from pt_cascade.analysis.cutoffs import NO_CUT, Tail, as_vectors, check_cutoffs
 from pt_cascade.analysis.grids import Grid, as_grid, default_grid
@@ -70,10 +69,10 @@ class Sweep:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """Frame[k1, k2, ..., <measure>..., and with a cost: ms, p50_ms, p95_ms, p99_ms, pairs, duels, usd]: a row for each vector.
+        """Frame[k1, k2, ..., <measure>..., and with a cost: ms, p50_ms, p95_ms, p99_ms, pairs, usd]: a row for each vector.
 
         A cut-off that does not cut is <NA>. Costs are means and percentiles over queries, see ``Cost.frame``;
-        ``duels`` are there only where a stage is pairwise, ``usd`` only where there is a price.
+        ``usd`` is there only where there is a price.
         """
         columns = {}
         for n, values in enumerate(self.grid.vectors.T, 1):
@@ -185,7 +184,7 @@ def sweep(
         qrels: Frame[qid, docno, label].
         measures: Of ir_measures, or their names. nDCG, RR, R, P, AP, Judged and Success are computed in the kernel; any other goes
             through ir_measures, a replay a vector.
-        cost: What the stages cost: ``timings.cost()``, or a StageCost for each, of a pairwise stage by the duel; None: no costs.
+        cost: What the stages cost: ``timings.cost()``, or a StageCost for each; None: no costs.
         grid: A Grid, or vectors of cut-offs; None: every vector up to the depths of the table where that is affordable, else a
             logarithmic grid (``sweep.grid`` says which); the last stage keeps its own cut-off.
         tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below.
@@ -228,8 +227,7 @@ def sweep(
         vectors = as_grid(grid, path.stages)
     counts = [1 if adds_up(measure) else n_queries for measure in replayer.measures]
     costs = _read_cost(cost)
-    costs = costs and match_units(costs.select(path.stages), table, path.stages)
-    return Sweep(replayer, vectors, replayer.sums(vectors.vectors)[0] / counts, costs)
+    return Sweep(replayer, vectors, replayer.sums(vectors.vectors)[0] / counts, costs and costs.select(path.stages))
 
 
 def _read_cost(cost: Cost | Sequence[StageCost] | None) -> Cost | None:
@@ -240,7 +238,7 @@ def _read_cost(cost: Cost | Sequence[StageCost] | None) -> Cost | None:
         return Cost.of(*cost)
     given: object = cost
     problem = f"it is a {type(given).__name__}, expected a Cost or a StageCost for each stage"
-    raise SweepError("this is no cost", [problem], fix="cost=timings.cost(), or [StageCost(), StageCost(per_doc_ms=2)]")
+    raise SweepError("this is no cost", [problem], fix="cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]")
 
 
 def _check_positive(**numbers: int) -> None:

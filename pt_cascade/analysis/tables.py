@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pt_cascade.analysis.cutoffs import Cutoff, Tail
-    from pt_cascade.analysis.duels import Duels
     from pt_cascade.analysis.imports import Missing
     from pt_cascade.ranking import Ints
 
@@ -60,7 +59,7 @@ class Path:
     """One cascade of a table: which stages, in which order.
 
     Attributes:
-        stages: Names of columns, the table's first one first; one that has duels may only stand last.
+        stages: Names of columns, the table's first one first.
         cutoffs: The cascade's own cut-offs, one a stage.
         depths: How deep each stage but the last was scored on from, one fewer than stages; None: all there was.
         live: The name of a last stage that depends on the whole list: it is not in the table and is run, never replayed; usually
@@ -80,7 +79,7 @@ class ScoreTable:
     Attributes:
         frame: Frame[qid, docno, rank, <stage>...], a row for each document that the first stage retrieved: queries in the order of
             the topics, rows of a query in the order in which the first stage returned them; ``rank`` is the first stage's, from 0;
-            each stage without duels has a column of float64 scores under its name: NaN was not scored, -inf is in ``failed``;
+            each stage has a column of float64 scores under its name: NaN was not scored, -inf is in ``failed``;
             ``docid`` where the tie rule of a stage needs it.
         topics: Frame[qid, query]: every query that was asked, also those that found nothing.
         columns: One entry a stage, the first stage first.
@@ -88,7 +87,6 @@ class ScoreTable:
         depth: How many documents of each query the first stage passed on at most; None: all that it retrieves.
         about: Where it comes from: collection, versions of packages, and the like.
         missing: For a table made of runs: what they lacked, see ``from_runs``.
-        duels: For each pairwise stage, by its name, what it said of every two documents; its scores follow for any set of them.
 
     Raises:
         TableError: The frame does not fit the rest, all reasons at once.
@@ -109,7 +107,6 @@ class ScoreTable:
     depth: int | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     missing: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"stage": [], "queries": [], "pairs": [], "extra": []}))
-    duels: Mapping[str, Duels] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be replayed."""
@@ -126,11 +123,6 @@ class ScoreTable:
     def own_columns(self) -> tuple[str, ...]:
         """The names of the columns of the frame that are not scores."""
         return OWN_COLUMNS if any("docid" in column.rule for column in self.columns) else OWN_COLUMNS[:-1]
-
-    @property
-    def scored(self) -> tuple[str, ...]:
-        """The names of the stages that have a column of scores: all but the pairwise ones."""
-        return tuple(name for name in self.stages if name not in self.duels)
 
     @property
     def failed(self) -> pd.DataFrame:
@@ -167,9 +159,6 @@ class ScoreTable:
         if not set(names) <= set(self.stages) or names[:1] != self.stages[:1] or len(set(names)) < len(names):
             problem = f"its stages are {', '.join(self.stages)}; every path begins with {self.stages[0]!r}"
             raise TableError(f"the table has no path {' → '.join(map(str, names))}", [problem])
-        if early := [name for name in names[:-1] if name in self.duels]:
-            problem = f"stage {early[0]!r} compares documents, so its scores depend on which reach it: it may only stand last"
-            raise TableError(f"the table has no path {' → '.join(names)}", [problem])
         return Path(names, (None,) * len(names), (None,) * (len(names) - 1))
 
     def replay(self, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", stages: Sequence[str] | None = None) -> pd.DataFrame:
@@ -253,6 +242,5 @@ class ScoreTable:
         return import_runs(runs, topics, missing=missing)
 
     def __repr__(self) -> str:
-        scored = ", ".join(f"{name} {int(np.isfinite(self.frame[name]).sum()):,}" for name in self.scored)
-        duels = "".join(f"; duels: {name} {len(duels):,}" for name, duels in self.duels.items())
-        return f"ScoreTable({len(self.topics):,} queries; pairs scored: {scored}{duels})"
+        scored = ", ".join(f"{name} {int(np.isfinite(self.frame[name]).sum()):,}" for name in self.stages)
+        return f"ScoreTable({len(self.topics):,} queries; pairs scored: {scored})"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.costs import Cost
 
 Mode: TypeAlias = Literal["interactive", "throughput"]
-Per: TypeAlias = Literal["doc", "token"]
+Per: TypeAlias = Literal["pair", "token"]
 COLUMNS = ("stage", "qid", "repeat", "share", "docs_in", "docs_ranked", "docs_out", "tokens", "ms")
 COUNTS = ("repeat", "docs_in", "docs_ranked", "docs_out")
 KEYS = ("stage", "qid", "repeat", "share")
@@ -36,7 +36,7 @@ class Timings:
         mode: ``interactive``: each row timed one query; ``throughput``: all queries were timed together, and ``ms`` is the stage's
             time divided by their number, which gives means and no percentiles.
         machine: On what, e.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
-        pairwise: The names of the stages that compare each two documents: of n they hold n(n - 1) duels.
+        pairwise: The names of the stages that compare each two documents: of n documents they score n(n - 1) pairs.
 
     Raises:
         TableError: The frame is not that, all reasons at once.
@@ -46,7 +46,7 @@ class Timings:
         ...         ("bm25", "1", 0, 0.5, 0, 10, 5, np.nan, 3.0), ("t5", "1", 0, 0.5, 5, 5, 2, np.nan, 25.0)]
         >>> timings = Timings(pd.DataFrame(rows, columns=list(COLUMNS)))
         >>> cost = timings.cost()
-        >>> round(cost.stages[1].fixed_ms, 6), round(cost.stages[1].per_doc_ms, 6), round(cost.latency((8, 5), ()).ms, 6)
+        >>> round(cost.stages[1].fixed_ms, 6), round(cost.stages[1].per_pair_ms, 6), round(cost.latency((8, 5), ()).ms, 6)
         (5.0, 4.0, 40.0)
     """
 
@@ -96,15 +96,14 @@ class Timings:
         """How many different queries were timed."""
         return int(self.frame["qid"].nunique())
 
-    def cost(self, per: Per = "doc") -> Cost:
-        """Fit each stage's fixed time and its time a document, or duel, and keep how the queries' own times differ from that.
+    def cost(self, per: Per = "pair") -> Cost:
+        """Fit each stage's fixed time and its time a pair, and keep how the queries' own times differ from that.
 
         Non-negative least squares, each depth's error relative to its mean time. At the depths that were profiled the cost's means
         are the measured ones, and its percentiles those of the measured sums.
 
         Args:
-            per: ``doc``, for a pairwise stage a duel; or ``token``: stages that tell their tokens get a time a token instead, and
-                ``tokens_per_doc`` or ``tokens_per_duel``.
+            per: ``pair``, or ``token``: stages that tell their tokens get a time a token instead, and ``tokens_per_pair``.
 
         Returns:
             The cost; from ``throughput`` timings one that gives means only.
@@ -127,9 +126,8 @@ class Timings:
             percentiles: Which, for ``interactive`` timings.
 
         Returns:
-            Frame[stage, docs_in, fixed_ms, per_doc_ms, per_duel_ms, ms, p50_ms, p95_ms], a row a stage and one, ``cascade``, for
-            the sum: documents and milliseconds are means a query; ``per_duel_ms`` only where a stage is pairwise; the percentiles
-            of the sum are not the sums of the percentiles.
+            Frame[stage, docs_in, fixed_ms, per_pair_ms, ms, p50_ms, p95_ms], a row a stage and one, ``cascade``, for the sum:
+            documents and milliseconds are means a query; the percentiles of the sum are not the sums of the percentiles.
         """
         cost = self.cost()
         rows = self.frame[self.frame["share"] == self.shares[0]]
@@ -141,12 +139,10 @@ class Timings:
                 "stage": [*self.stages, "cascade"],
                 "docs_in": [*given[list(self.stages)], np.nan],
                 "fixed_ms": [*(one.fixed_ms for one in cost.stages), np.nan],
-                "per_doc_ms": [np.nan, *(one.per_doc_ms for one in cost.stages[1:]), np.nan],
-                "per_duel_ms": [np.nan, *(one.per_duel_ms for one in cost.stages[1:]), np.nan],
+                "per_pair_ms": [np.nan, *(one.per_pair_ms for one in cost.stages[1:]), np.nan],
                 "ms": times.mean().to_numpy(),
             }
         )
-        table = table if self.pairwise else table.drop(columns="per_duel_ms")
         if self.mode == "interactive":
             for level, column in zip(percentiles, take_percentiles(times.to_numpy().T, percentiles).T, strict=True):
                 table[f"p{level:g}_ms"] = column

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pyterrier as pt
 
-from pt_cascade.cascade.stand_ins import wrapped
+from pt_cascade.cascade.stand_ins import live, wrapped
 
 if TYPE_CHECKING:
-    from pt_cascade.cascade.stage import Depends, Documents
+    from pt_cascade.cascade.stage import Depends, Documents, Stage
 
 Role: TypeAlias = Literal["scorer", "loader", "adjuster"]
 
@@ -135,6 +135,22 @@ def look_up(transformer: pt.Transformer) -> Known:
         depends = "list"
     name = getattr(declared, "stage_name", "") or known.name or _name(transformer, kind)
     return replace(known, name=name, depends=depends, documents=getattr(declared, "documents", known.documents))
+
+
+def find_dependence(stage: Stage) -> Depends:
+    """Tell what the scores of a stage depend on; a scorer that is known to compare documents does so behind any loader.
+
+    Args:
+        stage: Any.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> from pt_cascade import Stage
+        >>> find_dependence(Stage("ones", (pt.apply.doc_score(lambda row: 1.0),)))
+        'unknown'
+    """
+    known = look_up(live(stage).transformers[stage.scorer]).depends
+    return known if stage.depends == "unknown" and known != "point" else stage.depends
 
 
 def reads_whole_frame(transformer: pt.Transformer) -> bool:

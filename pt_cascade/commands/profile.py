@@ -106,15 +106,12 @@ def _table(timings: Timings) -> str:
     names = {
         "docs_in": "docs in",
         "fixed_ms": "fixed ms",
-        "per_doc_ms": "ms a document",
-        "per_duel_ms": "ms a duel",
+        "per_pair_ms": "ms a pair",
         "ms": "ms a query",
     }
     table = timings.summary().rename(columns={**names, "p50_ms": "p50 ms", "p95_ms": "p95 ms"})
     formats = dict.fromkeys(table.columns[1:], "{:,.2f}".format)
-    return lay_out(
-        table, {**formats, "docs in": "{:,.1f}".format, "ms a document": "{:,.4f}".format, "ms a duel": "{:,.4f}".format}
-    )
+    return lay_out(table, {**formats, "docs in": "{:,.1f}".format, "ms a pair": "{:,.4f}".format})
 
 
 def _explain(timings: Timings, options: Options, cutoffs: tuple[int | None, ...]) -> str:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="documents that a later run lacks: refuse them (default), leave or last",
     )
     parser.add_argument(
-        "--store", metavar="FOLDER", help="keep each stage's scores there for good; other depths or topics reuse them"
+        "--score-cache", metavar="FOLDER", help="keep each stage's scores there for good; other depths or topics reuse them"
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the table")
 
@@ -77,12 +77,12 @@ def import_runs(runs: Sequence[str], missing: str, topics: str | None = None) ->
 
 def _score(arguments: argparse.Namespace) -> ScoreTable:
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.execution.scoring import score  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.scoring.score import score  # noqa: PLC0415 - likewise
 
     collection = open_collection(arguments.collection or _DEFAULT)
     topics = collection.judged(arguments.queries)
     cascade = build_cascade(collection, line=arguments.cascade, engine=arguments.engine, precision=arguments.precision)
-    return score(cascade, topics, verbose=True, store=arguments.store, about={"collection": collection.name})
+    return score(cascade, topics, verbose=True, score_cache=arguments.score_cache, about={"collection": collection.name})
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -91,7 +91,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
     of_collection = [
         name
-        for name in ("collection", "cascade", "engine", "queries", "precision", "store")
+        for name in ("collection", "cascade", "engine", "queries", "precision", "score_cache")
         if getattr(arguments, name) is not None
     ]
     problems = [f"there is already something at {arguments.out}"] if Path(arguments.out).exists() else []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Container, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -55,17 +55,16 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
 
     table = ScoreTable.load(arguments.table)
     stages = table.path(arguments.stages).stages
-    cost = read_cost(arguments, stages, pairwise=table.duels)
+    cost = read_cost(arguments, stages)
     return sweep(table, _read_judgments(arguments), measures, cost, tail=arguments.tail, stages=stages)
 
 
-def read_cost(arguments: argparse.Namespace, stages: Sequence[str], pairwise: Container[str] = ()) -> Cost | None:
+def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | None:
     """Read what the stages cost; None where nothing is said of it.
 
     Args:
         arguments: Of ``add_sources``.
         stages: The names of the stages.
-        pairwise: Which of them compare two documents at a time: theirs are milliseconds a comparison.
 
     Raises:
         SweepError: A cost is not STAGE=MS, a stage has none, or it has one and is not there.
@@ -86,9 +85,7 @@ def read_cost(arguments: argparse.Namespace, stages: Sequence[str], pairwise: Co
         raise SweepError("these are no costs", problems, fix=_FIX)
     first, *later = stages
     retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
-    ms = {name: float(given[name]) for name in later}
-    by_duel = {name: StageCost(name, per_duel_ms=ms[name], compares=True) for name in later if name in pairwise}
-    return Cost.of(retrieval, *(by_duel.get(name, StageCost(name, per_doc_ms=ms[name])) for name in later))
+    return Cost.of(retrieval, *(StageCost(name, per_pair_ms=float(given[name])) for name in later))
 
 
 def _read_judgments(arguments: argparse.Namespace) -> pd.DataFrame:

@@ -1,7 +1,4 @@
-"""The answer of a cascade whose last stage depends on the whole list: everything before it is replayed, only it is run.
-
-A pairwise last stage whose duels are in the table is replayed like the others.
-"""
+"""The answer of a cascade whose last stage depends on the whole list: everything before it is replayed, only it is run."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ import pyterrier as pt
 from pt_cascade.analysis.cutoffs import check_cutoffs
 from pt_cascade.cascade import Cascade, walk
 from pt_cascade.cascade.fingerprints import fingerprint
+from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import TableError
 from pt_cascade.frames import canonical_input
@@ -51,7 +49,7 @@ def finish(
 
     Example:
         >>> import pandas as pd
-        >>> from pt_cascade.execution.scoring import score
+        >>> from pt_cascade.execution.scoring.score import score
         >>> asked = pd.DataFrame({"qid": ["1"], "query": ["q"]})
         >>> found = asked.merge(pd.DataFrame({"qid": "1", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]}))
         >>> backwards = pt.apply.doc_score(lambda row: row["rank"])
@@ -74,8 +72,7 @@ def _columns(table: ScoreTable, cascade: Cascade) -> list[str]:
     found: list[str | None] = []
     for stage in cascade:
         found.append(_find_column(table, stage, found))
-    depends = cascade[-1].depends
-    kept = found[-1] in table.duels if depends == "pair" else depends != "list"
+    kept = find_dependence(cascade[-1]) not in ("pair", "list")
     needed = found if kept and found[-1] else found[:-1]
     if None in needed or not needed:
         lacking = ", ".join(repr(stage.name) for stage, name in zip(cascade, found, strict=True) if name is None)

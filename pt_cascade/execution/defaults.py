@@ -13,8 +13,8 @@ from pt_cascade.cascade import Cascade
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections import Collection, open_collection
-from pt_cascade.execution.scoring import score
-from pt_cascade.execution.versions import versions
+from pt_cascade.execution.scoring.score import score
+from pt_cascade.execution.scoring.versions import versions
 from pt_cascade.files import cache_folder, is_built, rm_command
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
 from pt_cascade.stages.bm25 import Engine, check_engine, default_engine

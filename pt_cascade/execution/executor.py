@@ -15,7 +15,7 @@ from pt_cascade.analysis.cutoffs import Tail
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import reads_whole_frame
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution.rows import split_queries
+from pt_cascade.execution.scoring.rows import split_queries
 from pt_cascade.execution.tails import append_tail
 from pt_cascade.frames import canonical_input
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from pt_cascade.analysis.timings import COLUMNS, Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
+from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.stand_ins import live, refuse_bare_caches
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
-from pt_cascade.execution.comparing import comparer, find_dependence
 from pt_cascade.frames import canonical_topics
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def profile(
                 parts.append({**run, **_account(step, qids)})
             bar.update()
     frame = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
-    pairwise = tuple(stage.name for stage in runner.cascade.stages[1:] if find_dependence(stage) == "pair" or comparer(stage))
+    pairwise = tuple(stage.name for stage in runner.cascade.stages[1:] if find_dependence(stage) == "pair")
     return Timings(frame, mode, {**machine, **_look_at_torch()}, pairwise)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pt_cascade.analysis.prices import price_of
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages.llm_prompts import load_prompt
 from pt_cascade.stages.llm_server import OPENAI_URL
@@ -45,7 +44,7 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
     concurrency: int = 8,
     retries: int = 5,
     timeout: float = 60.0,
-    prices: tuple[float, float] | str | None = None,
+    prices: tuple[float, float] | None = None,
     on_error: Literal["raise", "keep"] = "raise",
     verbose: bool = False,
 ) -> AnyJudge:
@@ -116,7 +115,7 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         concurrency: Calls at once, at most; ``listwise`` makes one a query at a time.
         retries: How often a call is tried again.
         timeout: Seconds that a server may say nothing.
-        prices: US dollars a million tokens, of prompts and of answers; or a name in the price file, one price for both.
+        prices: US dollars a million tokens, of prompts and of answers.
         on_error: ``raise`` or ``keep``, see above.
         verbose: Show a progress bar.
 
@@ -162,7 +161,7 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         concurrency=concurrency,
         retries=retries,
         timeout=timeout,
-        prices=_find_prices(prices),
+        prices=tuple(prices) if isinstance(prices, list) else prices,
         on_error=on_error,
         verbose=verbose,
     )
@@ -174,13 +173,3 @@ def _to_json(request: object) -> str:
         return json.dumps(request if isinstance(request, Mapping) else None, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         return "null"
-
-
-def _find_prices(prices: object) -> object:
-    """Look up a name; anything else is looked at with the other options."""
-    if isinstance(prices, str):
-        price = price_of(prices)
-        if price.unit != "token":
-            raise PipelineError("llm_judge cannot be made", [f"the price {prices!r} is a {price.unit}'s, expected a token's"])
-        return (price.usd * _MILLION, price.usd * _MILLION)
-    return tuple(prices) if isinstance(prices, list) else prices

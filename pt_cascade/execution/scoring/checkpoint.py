@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from pt_cascade.analysis.duel_files import DUELS, read_duels, write_duels
 from pt_cascade.analysis.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
 from pt_cascade.errors import MissingError, TableError
-from pt_cascade.execution.sheets import Sheet
+from pt_cascade.execution.scoring.chunk import ChunkScores
 from pt_cascade.files import rm_command, write_file
 
 if TYPE_CHECKING:
@@ -30,19 +28,19 @@ _FORMAT = "2"
 
 
 @dataclass(frozen=True)
-class Partial:
+class Checkpoint:
     """A folder of finished chunks.
 
     Attributes:
         folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step, with
-            its SHA-256 in its name; its duels, if it has any, are another one beside it, written before, which it names.
+            its SHA-256 in its name.
         parts: What the table is made of, by name.
     """
 
     folder: Path
     parts: Mapping[str, str]
 
-    def sheets(self) -> dict[int, Sheet]:
+    def read(self) -> dict[int, ChunkScores]:
         """Read the finished chunks by their number.
 
         Raises:
@@ -50,46 +48,42 @@ class Partial:
         """
         return {int(file.name.partition("-")[0]): self._read(file) for file in sorted(self.folder.glob("[0-9]*.parquet"))}
 
-    def write(self, number: int, sheet: Sheet) -> None:
+    def write(self, number: int, scores: ChunkScores) -> None:
         """Keep a finished chunk.
 
         Args:
             number: Which one, from 0.
-            sheet: The chunk.
+            scores: Its scores.
         """
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
 
-        rules = {name: sorted(possible) for name, possible in sheet.rules.items()}
-        told = {"rules": rules, "cut": sheet.cut, "duels": {name: duels.aggregation for name, duels in sheet.duels.items()}}
-        if sheet.duels:
-            duels = pa.Table.from_pandas(write_duels(sheet.duels), schema=DUELS, preserve_index=False)
-            told["beside"] = self._put(f"duels-{number:06d}", duels)
-        table = pa.Table.from_pandas(sheet.frame, preserve_index=False)
-        meta = {**(table.schema.metadata or {}), _META: json.dumps(told).encode()}
+        rules = {name: sorted(possible) for name, possible in scores.rules.items()}
+        table = pa.Table.from_pandas(scores.frame, preserve_index=False)
+        meta = {**(table.schema.metadata or {}), _META: json.dumps({"rules": rules, "cut": scores.cut}).encode()}
         self._put(f"{number:06d}", table.replace_schema_metadata(meta))
 
     def remove(self) -> None:
         """Delete the chunks, and the folder if nothing else is in it."""
         with suppress(OSError):  # another call with the same table removes them too; what is left is found by the next one
-            for pattern in ("[0-9]*.parquet", "duels-*.parquet", ".*.tmp", _MANIFEST):
+            for pattern in ("[0-9]*.parquet", ".*.tmp", _MANIFEST):
                 for file in self.folder.glob(pattern):
                     file.unlink(missing_ok=True)
             self.folder.rmdir()
 
-    def _put(self, stem: str, table: pa.Table) -> str:
-        """Write a file in one step; return its name."""
+    def _put(self, stem: str, table: pa.Table) -> None:
+        """Write a file in one step."""
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
         from pyarrow import parquet  # noqa: PLC0415 - likewise
 
         sink = pa.BufferOutputStream()
         parquet.write_table(table, sink)
         try:
-            return write_hashed(self.folder, stem, ".parquet", sink.getvalue().to_pybytes())
+            write_hashed(self.folder, stem, ".parquet", sink.getvalue().to_pybytes())
         except (MissingError, FileNotFoundError):  # another call was first with this table, and has removed the folder
-            open_partial(self.folder, self.parts)
-            return self._put(stem, table)
+            open_checkpoint(self.folder, self.parts)
+            self._put(stem, table)
 
-    def _read(self, file: Path) -> Sheet:
+    def _read(self, file: Path) -> ChunkScores:
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
         from pyarrow import parquet  # noqa: PLC0415 - likewise
 
@@ -98,19 +92,13 @@ class Partial:
             told = json.loads(table.schema.metadata[_META])
             rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in told["rules"].items()}
             frame = table.to_pandas().astype({"qid": str, "docno": str, "rank": np.int64})
-            duels = {}
-            if told["duels"]:
-                beside = file.with_name(told["beside"])
-                duels = read_duels(parquet.read_table(pa.BufferReader(read_hashed(beside))).to_pandas(), told["duels"])
-            if problems := [problem for each in duels.values() for problem in each.find_problems(pd.factorize(frame["qid"])[0])]:
-                raise ValueError(problems[0])  # noqa: TRY301 - as any other damage
         except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
             problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
             raise TableError("a finished chunk is damaged", [problem], fix=f"{rm_command(file)}, and score again") from error
-        return Sheet(frame, rules, bool(told["cut"]), duels)
+        return ChunkScores(frame, rules, bool(told["cut"]))
 
 
-def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Partial:
+def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Checkpoint:
     """Open the folder of a table in the making, or make it.
 
     Args:
@@ -125,7 +113,7 @@ def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Pa
 
     Example:
         >>> where = getfixture("tmp_path") / "chunks"
-        >>> open_partial(where, {"topics": "12ab"}).sheets()
+        >>> open_checkpoint(where, {"topics": "12ab"}).read()
         {}
     """
     path = Path(folder)
@@ -136,7 +124,7 @@ def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Pa
         found = sorted(file.name for file in path.iterdir() if not file.name.endswith(".tmp") and file != manifest)
         if not manifest.exists() and not found:
             write_file(manifest, json.dumps({"format": _FORMAT, **parts}, indent=1).encode())
-            return Partial(path, parts)
+            return Checkpoint(path, parts)
         told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
     except OSError as error:
         raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
@@ -147,4 +135,4 @@ def open_partial(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Pa
     if others := [name for name, value in {"format": _FORMAT, **parts}.items() if told.get(name) != value]:
         problem = f"it holds finished chunks of another table: other {', '.join(others)}"
         raise TableError(what, [problem], fix=f"{fix}, or {rm_command(path)} if nobody needs them")
-    return Partial(path, parts)
+    return Checkpoint(path, parts)

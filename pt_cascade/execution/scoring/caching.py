@@ -10,11 +10,8 @@ from urllib.parse import quote
 
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import CascadeWarning, PipelineError
-from pt_cascade.execution.comparing import comparer
 from pt_cascade.stages.cached import Cached, cached
 from pt_cascade.stages.identity import can_identify, hash_identity, identify_any
-from pt_cascade.stages.kept_duels import KeptDuels, identify_duels
-from pt_cascade.stages.pairwise import PairReranker
 
 if TYPE_CHECKING:
     import os
@@ -22,13 +19,13 @@ if TYPE_CHECKING:
     import pyterrier as pt
 
     from pt_cascade.cascade import Stage
-    from pt_cascade.execution.plans import Plan
+    from pt_cascade.execution.scoring.plan import Plan
     from pt_cascade.stages.identity import Identity
 
-What: TypeAlias = Literal["nothing", "scores", "duels", "untold", "unknown"]
+What: TypeAlias = Literal["nothing", "scores", "untold", "unknown"]
 
 
-def keep_scores(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
+def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
     """Return a plan whose re-ranking stages answer from kept scores as far as they go.
 
     A store is named after its stage and the hash of its identity, so that another state of a model has another store. Of a last
@@ -52,12 +49,12 @@ def keep_scores(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
     Example:
         >>> import pandas as pd, pyterrier as pt
         >>> from pt_cascade import Cascade
-        >>> from pt_cascade.execution.plans import make_plan
+        >>> from pt_cascade.execution.scoring.plan import make_plan
         >>> found = pd.DataFrame({"qid": ["1"], "query": ["q"], "docno": ["d"], "score": [1.0], "rank": [0]})
         >>> ones = pt.apply.doc_score(lambda row: 1.0)
         >>> ones.identify = lambda: {"class": "ones"}
         >>> told = Cascade.of(pt.Transformer.from_df(found) >> ones).with_stage("doc_score", depends="point")
-        >>> plan = keep_scores(make_plan(told), "kept")
+        >>> plan = add_caches(make_plan(told), "kept")
         >>> [type(stage.transformers[0]).__name__ for stage in plan.stages]
         ['SourceTransformer', 'Cached']
     """
@@ -79,27 +76,23 @@ def keep_scores(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
 
 
 def _keep(stage: Stage, what: What, folder: Path) -> Stage:
-    parts, at = list(stage.transformers), stage.scorer if what == "scores" else -1
+    parts, at = list(stage.transformers), stage.scorer
     scorer = parts[at]
     if what == "scores":
-        parts[at] = cached(scorer, folder / _name(scorer, "", identify_any(scorer)), depends="point")
-    elif what == "duels":
-        parts[at] = KeptDuels(scorer, str(folder / _name(scorer, "-duels", identify_duels(scorer))))
+        parts[at] = cached(scorer, folder / _name(scorer, identify_any(scorer)), depends="point")
     return replace(stage, transformers=tuple(parts))
 
 
-def _name(scorer: pt.Transformer, kind: str, identity: Identity) -> str:
-    return f"{quote(look_up(scorer).name, safe='')}{kind}-{hash_identity(identity)[:16]}.sqlite"
+def _name(scorer: pt.Transformer, identity: Identity) -> str:
+    return f"{quote(look_up(scorer).name, safe='')}-{hash_identity(identity)[:16]}.sqlite"
 
 
 def _find_out(stage: Stage) -> What:
     """Tell what of a stage can be kept, if anything."""
     scorer = stage.transformers[stage.scorer]
     known = look_up(scorer)
-    if stage.documents == "new" or known.documents != "same" or isinstance(scorer, (Cached, KeptDuels)):
+    if stage.documents == "new" or known.documents != "same" or isinstance(scorer, Cached):
         return "nothing"
-    if comparer(stage) is not None:
-        return "duels" if isinstance(stage.transformers[-1], PairReranker) else "nothing"
     depends = known.depends if known.depends != "unknown" else stage.depends
     if depends in ("pair", "list"):
         return "nothing"

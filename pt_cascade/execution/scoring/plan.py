@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import pyterrier as pt
 
@@ -13,20 +12,16 @@ from pt_cascade.analysis.cutoffs import Cutoff, check_cutoff
 from pt_cascade.analysis.tables import OWN_COLUMNS, Path
 from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
+from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.stage import unique_names
 from pt_cascade.cascade.stand_ins import live
-from pt_cascade.errors import CascadeWarning, PipelineError
-from pt_cascade.execution.comparing import comparer, find_dependence
-
-if TYPE_CHECKING:
-    from pt_cascade.analysis.preferences import Aggregation
+from pt_cascade.errors import PipelineError
 
 Depths: TypeAlias = "Sequence[Cutoff] | Sequence[Sequence[Cutoff]]"
 Checked: TypeAlias = "tuple[int | None, ...]"
 
 _WHAT = "these cascades cannot be scored"
-_LISTS = ("pair", "list")
-_MANY = 100  # documents, which 9,900 duels compare
+_NOT_POINTWISE = ("pair", "list")
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Plan:
     """Which stages to run, on what.
 
     Attributes:
-        stages: One a column of the table, or with duels there, the shared first one first; names unique, no cut-offs.
+        stages: One a column of the table, the shared first one first; names unique, no cut-offs.
         paths: One for each cascade that differs from the others by more than its cut-offs.
         depth: How many documents of a query the first stage passes on; None: all.
     """
@@ -46,12 +41,6 @@ class Plan:
     def stage(self, name: str) -> Stage:
         """Return a stage by the name of its column."""
         return next(stage for stage in self.stages if stage.name == name)
-
-    @property
-    def duelling(self) -> dict[str, Aggregation]:
-        """The names of the stages whose answers about two documents are kept, and how each adds them up."""
-        found = {stage.name: comparer(stage) for stage in self.stages[1:]}
-        return {name: scorer.aggregation for name, scorer in found.items() if scorer is not None}
 
 
 def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depths | None = None) -> Plan:
@@ -104,26 +93,6 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
     return Plan(stages, _merge(paths), _deepest(passed))
 
 
-def warn_of_duels(plan: Plan) -> None:
-    """Warn of a pairwise stage that may be handed many documents of a query, all of which it compares with each other.
-
-    Args:
-        plan: What is to be scored.
-
-    Example:
-        >>> warn_of_duels(Plan((), (), None))
-    """
-    for path in plan.paths:
-        if path.stages[-1] not in plan.duelling:
-            continue
-        depth = min((depth for depth in path.depths if depth is not None), default=None)
-        if depth is None or depth > _MANY:
-            many = "all documents that a query finds" if depth is None else f"{depth:,} documents a query"
-            count = "n(n - 1)" if depth is None else f"{depth * (depth - 1):,}"
-            what = f"stage {path.stages[-1]!r} may compare each two of {many}, {count} duels: cut before it, e.g. % 20"
-            warnings.warn(what, CascadeWarning, stacklevel=3)
-
-
 def same(one: Stage, other: Stage) -> bool:
     """Tell whether two stages run the same, whatever they are called and wherever they cut.
 
@@ -151,9 +120,8 @@ def _iterate(cascades: object) -> Iterable[pt.Transformer]:
 
 
 def _scored(cascade: Cascade) -> tuple[Stage, ...]:
-    """Return the stages whose scores, or answers about two documents, can be kept: all but a last one that depends on more."""
-    last = cascade[-1]
-    live = len(cascade) > 1 and find_dependence(last) in _LISTS and comparer(last) is None
+    """Return the stages whose scores can be kept: all but a last one that depends on other documents as well."""
+    live = len(cascade) > 1 and find_dependence(cascade[-1]) in _NOT_POINTWISE
     return cascade.stages[:-1] if live else cascade.stages
 
 
@@ -162,12 +130,9 @@ def _misfits(cascade: Cascade) -> list[str]:
     scored, found = _scored(cascade), f"in {cascade!r}"
     problems = []
     for n, stage in enumerate(scored[1:], start=1):
-        pairwise, depends = comparer(stage) is not None, find_dependence(stage)
-        if pairwise and n < len(cascade) - 1:
-            problem = "compares documents, so its scores depend on which reach it: it may only stand last"
-            problems.append(f"stage {stage.name!r} {problem}, {found}")
-        elif not pairwise and depends in _LISTS:
-            problems.append(f"stage {stage.name!r} depends on the whole list ({depends}), so it may only stand last, {found}")
+        if (depends := find_dependence(stage)) in _NOT_POINTWISE:
+            problem = f"the scores of stage {stage.name!r} depend on other documents ({depends}), so it may only stand last"
+            problems.append(f"{problem}, {found}")
         if stage.documents == "new":
             problems.append(f"stage {stage.name!r} retrieves anew, so what it returns depends on the cut-offs before it, {found}")
         if twin := next((one for one in scored[:n] if same(one, stage)), None):

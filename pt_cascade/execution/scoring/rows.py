@@ -36,12 +36,13 @@ def rerank(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(rank=rank).reset_index(drop=True)
 
 
-def split_queries(topics: pd.DataFrame, size: int | None) -> list[pd.DataFrame]:
+def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = None) -> list[pd.DataFrame]:
     """Split a frame into runs of whole queries, in order of first appearance.
 
     Args:
         topics: Frame[qid, ...], qids str.
         size: Queries in each part, 1 or more; None: all.
+        first: Queries in the first part; None: as in the others.
 
     Returns:
         The parts, at least one.
@@ -53,7 +54,8 @@ def split_queries(topics: pd.DataFrame, size: int | None) -> list[pd.DataFrame]:
     if size is None or not len(topics):
         return [topics]
     query = pd.factorize(topics["qid"])[0]
-    return [topics[(query >= first) & (query < first + size)] for first in range(0, query.max() + 1, size)]
+    starts = [0, *range(first or size, query.max() + 1, size)]
+    return [topics[(query >= start) & (query < end)] for start, end in zip(starts, [*starts[1:], len(query)], strict=True)]
 
 
 def refuse_other_documents(step: Step) -> None:

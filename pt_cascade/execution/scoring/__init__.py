@@ -1,0 +1,1 @@
+"""Every (query, document, stage) scored once, checked, and resumed after a crash; what follows from them is in ``analysis``."""

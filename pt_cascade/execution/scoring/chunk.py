@@ -1,0 +1,201 @@
+"""One chunk of queries, scored stage by stage: each (query, document, stage) once, whichever cascades need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.analysis.needed import needed
+from pt_cascade.analysis.orders import place_all
+from pt_cascade.analysis.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
+from pt_cascade.cascade import walk
+from pt_cascade.errors import PipelineError
+from pt_cascade.execution.scoring.rows import find_failed, refuse_failed, refuse_other_documents, rerank
+from pt_cascade.execution.scoring.tie_rules import observe, probe_copies, settle
+from pt_cascade.ranking import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.analysis.tables import Path
+    from pt_cascade.analysis.tie_rules import Order, TieRules
+    from pt_cascade.cascade import Stage, Step
+    from pt_cascade.execution.scoring.plan import Plan
+    from pt_cascade.execution.scoring.tie_rules import Dimension
+    from pt_cascade.ranking import Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkScores:
+    """The scores of one chunk of queries.
+
+    Attributes:
+        frame: Frame[qid, docno, rank, docid, <stage>...], rows of a query together, in the order in which the first stage returned
+            them; ``docid`` is that of the re-rankers' answers, NaN where they have none.
+        rules: The tie rules that agree with the answers of each re-ranking stage, by its name.
+        cut: Whether the first stage had found more for some query than was passed on.
+    """
+
+    frame: pd.DataFrame
+    rules: Mapping[str, TieRules]
+    cut: bool
+
+
+class _Output(NamedTuple):
+    """Rows that a stage returned, with all their columns, and the position of each row's document."""
+
+    position: Ints
+    frame: pd.DataFrame
+
+
+@dataclass(eq=False)
+class _Chunk:
+    """A chunk being scored; the documents of a query stand in the first stage's rank order."""
+
+    first: pd.DataFrame
+    offsets: Ints
+    rows: Ints  # of each document in ``first``
+    rules: dict[str, TieRules]
+    docids: Floats
+    scores: dict[str, Floats] = field(default_factory=dict)
+    outputs: dict[str, list[_Output]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+
+    def required(self, path: Path, stages: int) -> NDArray[np.bool_]:
+        """Mark what the stage after the first so many of a path must score."""
+        names = path.stages[:stages]
+        rules = self.chosen_rules(names)
+        keys = self.keys({order for rule in rules for order in rule})
+        places = place_all(self.offsets, self.rows, np.stack([self.scores[name] for name in names]), rules, keys)
+        return needed(self.offsets, places, path.depths[:stages])
+
+    def keys(self, orders: Collection[Order]) -> Mapping[Order, Ints]:
+        return static_keys(self.first[["docno"]].iloc[self.rows].assign(docid=self.docids), orders)
+
+    def chosen_rules(self, names: Sequence[str]) -> list[TieRule]:
+        """The tie rule that each stage is taken to follow."""
+        return [choose_rule(self.rules[name]) if name in self.rules else PLAIN for name in names]
+
+    def score_required(self, plan: Plan) -> None:
+        """Let every stage of every path score what it must and has not scored yet."""
+        for path in plan.paths:
+            for n, name in enumerate(path.stages[1:], start=1):
+                todo = self.required(path, n) & np.isnan(self.scores[name])
+                for output in tuple(self.outputs.get(path.stages[n - 1], ())):
+                    mark = todo[output.position]
+                    if mark.any():
+                        self.score(plan.stage(name), output, mark)
+
+    def score(self, stage: Stage, output: _Output, mark: NDArray[np.bool_]) -> None:
+        """Let a stage score the marked rows of another one's output."""
+        given = rerank(output.frame[mark])
+        if stage.name not in self.rules:
+            self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
+        step = next(walk((stage,), given))
+        refuse_other_documents(step)
+        refuse_failed(step, failed := find_failed(step), keep=True)
+        self.rules[stage.name] = observe(step, self.rules[stage.name])
+        self.steps.append(step)
+        position = output.position[mark][locate(step.ranked, step.given)]
+        self.keep_docids(position, step.ranked)
+        self.scores[stage.name][position] = np.where(failed, -np.inf, step.ranked["score"].to_numpy(np.float64))
+        self.outputs.setdefault(stage.name, []).append(_Output(position, step.ranked))
+
+    def keep_docids(self, position: Ints, ranked: pd.DataFrame) -> None:
+        """Keep the docids that a stage returned; refuse those of two indexes where ties are broken by them."""
+        if "docid" not in ranked:
+            return
+        docids, before = ranked["docid"].to_numpy(np.float64), self.docids[position]
+        other = np.flatnonzero((docids != before) & ~np.isnan(before))
+        if len(other) and any("docid" in choose_rule(rules) for rules in self.rules.values()):
+            pair = ranked.iloc[other[0]]
+            problem = f"docno {pair['docno']!r} has docid {before[other[0]]:.0f} in one stage and {pair['docid']} in another"
+            raise PipelineError("equal scores cannot be ordered by docid", [problem], fix="stage >> pt.apply.docid(drop=True)")
+        self.docids[position] = docids
+
+    def settle_rules(self, plan: Plan) -> None:
+        """Find out how stages break ties, where what they returned does not tell."""
+        for stage in plan.stages:
+            if stage.name in self.rules:
+                before = {path.stages[path.stages.index(stage.name) - 1] for path in plan.paths if stage.name in path.stages[1:]}
+                outputs = [output for name in sorted(before) for output in self.outputs.get(name, ())]
+                find = partial(self.find_pair, self.scores[stage.name], outputs)
+                self.rules[stage.name] = settle(stage, self.rules[stage.name], find)
+
+    def find_pair(
+        self, score: Floats, outputs: Sequence[_Output], dimension: Dimension, orders: Collection[Order]
+    ) -> pd.DataFrame | None:
+        """Give two documents of a query, of equal scores for ``ties``, which two of the orders rank otherwise, or any such two."""
+        if len(orders) == 1:
+            return None
+        score = np.where(np.isfinite(score), score, np.nan)
+        query = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        level = score if dimension == "ties" else np.where(np.isnan(score), np.nan, 0.0)
+        keys: dict[Order, Floats | Ints] = dict(self.keys(orders))
+        if dimension == "rows" and "rank" in orders:
+            keys["rank"] = -score
+        for one, other in [*combinations(keys.values(), 2), (score, -score if dimension == "rows" else None)]:
+            order = np.lexsort((one, level, query))
+            same = (np.diff(query[order]) == 0) & (np.diff(level[order]) == 0)
+            found = np.flatnonzero(same if other is None else same & (np.diff(other[order]) < 0))
+            if len(found):
+                documents = order[found[0] : found[0] + 2]
+                rows = [next(each.frame[each.position == one] for each in outputs if one in each.position) for one in documents]
+                pair: pd.DataFrame = pd.concat(rows, ignore_index=True, join="inner")
+                return pair
+        return None
+
+    def result(self, plan: Plan, *, cut: bool) -> ChunkScores:
+        """Give the scores in the row order of the first stage."""
+        columns = {"docid": self.docids, **{stage.name: self.scores[stage.name] for stage in plan.stages}}
+        columns = {name: values[self.rows.argsort()] for name, values in columns.items()}
+        frame = self.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64})
+        return ChunkScores(frame.assign(**columns), self.rules, cut)
+
+
+def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules]) -> tuple[ChunkScores, list[Step]]:
+    """Score one chunk of queries.
+
+    Args:
+        plan: What to score.
+        topics: Frame[qid, query, ...] of the chunk, or Frame[qid, docno, ...] of results to re-rank.
+        rules: The tie rules that agree with the answers in earlier chunks.
+
+    Returns:
+        The scores, and each call of a stage.
+
+    Raises:
+        CascadeError: A stage failed, lost a document, or cannot be replayed.
+    """
+    step = next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics))
+    refuse_failed(step, find_failed(step), keep=False)
+    chunk, names = _begin(plan, topics, step, rules), [stage.name for stage in plan.stages]
+    chosen: list[TieRule] = []
+    while chunk.chosen_rules(names) != chosen:  # by another rule other documents may be required
+        chosen = chunk.chosen_rules(names)
+        chunk.score_required(plan)
+        chunk.settle_rules(plan)
+    return chunk.result(plan, cut=len(step.kept) < len(step.ranked)), chunk.steps
+
+
+def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, TieRules]) -> _Chunk:
+    """Begin with what the first stage passed on, queries in topic order, rows of a query together and in their order."""
+    query = pd.Index(topics["qid"].unique()).get_indexer(pd.Index(step.kept["qid"]))
+    order = np.argsort(query, kind="stable")
+    first = step.kept.take(order).reset_index(drop=True)
+    offsets = np.r_[0, np.cumsum(np.bincount(query, minlength=topics["qid"].nunique()))].astype(np.int64)
+    position = offsets[query[order]] + first["rank"].to_numpy(np.int64)
+    rows = np.empty(len(first), np.int64)
+    rows[position] = np.arange(len(first))
+    scores = {stage.name: np.full(len(first), np.nan) for stage in plan.stages}
+    name = plan.stages[0].name
+    scores[name][position] = first["score"].to_numpy(np.float64)
+    outputs = {name: [_Output(position, first)] if len(first) else []}
+    return _Chunk(first, offsets, rows, dict(rules), np.full(len(first), np.nan), scores, outputs, [step])
