@@ -95,10 +95,14 @@ def results() -> pd.DataFrame:
     return pd.DataFrame(rows, index=random.permutation(11)).sort_index().assign(rank=7, score=0.0, url="u")
 
 
+def _stock(folder: str, batch_size: int, words: str | None = None) -> pt.Transformer:
+    return pyterrier_t5.DuoT5ReRanker(words or folder, folder, batch_size=batch_size, verbose=False)
+
+
 @pytest.fixture(scope="module")
 def stock(duo: str) -> pt.Transformer:
     """The stock re-ranker, one pair at a time."""
-    return duo_t5(duo, compat="pyterrier_t5", batch_size=1)
+    return _stock(duo, 1)
 
 
 _STAGES: dict[str, DuoT5] = {}
@@ -221,7 +225,7 @@ def test_an_answer_does_not_change_with_what_else_is_compared(duo: str, texts: l
 
 def test_the_stock_re_ranker_fails_that_test(duo: str, stock: pt.Transformer, results: pd.DataFrame) -> None:
     """Its scores move by far more than the tolerance when the batch changes: the test above can fail."""
-    four = duo_t5(duo, compat="pyterrier_t5")
+    four = _stock(duo, 4)
     alone, together = (stage.transform(results)["score"].to_numpy() for stage in (stock, four))
     assert np.abs(alone - together).max() > 0.01
 
@@ -255,7 +259,7 @@ def test_the_stock_score_has_no_bound(duo: str, tmp_path: Path) -> None:
         model.shared.weight[[TRUE, FALSE]] = 20 * model.shared.weight[[FALSE, TRUE]]  # sure that the first one loses
     folder = _save(model, tmp_path, None)
     frame = _frame("flow", *("heat " * n for n in range(10)))
-    stages = duo_t5(folder, tokenizer=duo, compat="pyterrier_t5", batch_size=1), duo_t5(folder, tokenizer=duo)
+    stages = _stock(folder, 1, duo), duo_t5(folder, tokenizer=duo)
     theirs, ours = (stage.transform(frame)["score"] for stage in stages)
     assert ours.between(0, 18).all()
     assert (theirs.max() > 18, theirs.min() < 0) == (True, True)
@@ -405,9 +409,6 @@ def test_a_pickle_carries_the_arguments_and_not_the_model(duo: str) -> None:
     assert (copy, copy.aggregation, "_loaded" in vars(copy)) == (stage, "min", False)
 
 
-COMPAT = ' Fix: duo_t5(model, compat="pyterrier_t5", batch_size=4)'
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -422,14 +423,6 @@ COMPAT = ' Fix: duo_t5(model, compat="pyterrier_t5", batch_size=4)'
             "duo_t5 cannot aggregate: aggregation is 'mean', expected one of sum, sym-sum, binary, sum-log, sym-sum-log, min, max."
             ' Fix: aggregation="sym-sum"',
         ),
-        (
-            {"batch_size": 8},
-            "duo_t5 cannot be made: batch_size is 8, but its batches are measured in tokens, batch_tokens." + COMPAT,
-        ),
-        (
-            {"compat": "pyterrier_t5", "max_length": 99, "aggregation": "sum"},
-            "duo_t5 cannot be made: the stock re-ranker has no aggregation, max_length." + COMPAT,
-        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, Any], message: str) -> None:
@@ -437,17 +430,6 @@ def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, Any],
     with pytest.raises(PipelineError) as error:
         duo_t5(ABSENT, **options)
     assert str(error.value) == message
-
-
-def test_compat_gives_the_stock_re_ranker(duo: str, mt5: str) -> None:
-    """Same class, same arguments; for mT5 there is none."""
-    stage = duo_t5(duo, compat="pyterrier_t5", text_field="body")
-    assert type(stage) is pyterrier_t5.DuoT5ReRanker
-    assert (stage.batch_size, stage.text_field, stage.verbose, stage.agg) == (4, "body", False, "sum")
-    with pytest.raises(MissingError) as error:
-        duo_t5(mt5, compat="pyterrier_t5")
-    said = "its package has no such re-ranker for mt5 models. Fix: duo_t5(model), without compat"
-    assert str(error.value) == f'duo_t5(compat="pyterrier_t5") cannot read {mt5!r}: {said}'
 
 
 def test_a_tokenizer_may_stand_elsewhere(duo: str, t5_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

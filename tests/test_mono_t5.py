@@ -107,6 +107,10 @@ def _scores(stage: pt.Transformer, results: pd.DataFrame) -> np.ndarray:
     return stage.transform(results)["score"].to_numpy()
 
 
+def _stock(folder: str, batch_size: int) -> pt.Transformer:
+    return pyterrier_t5.MonoT5ReRanker(folder, folder, batch_size=batch_size, verbose=False)
+
+
 @pytest.mark.parametrize("kind", ["t5", "mt5"])
 def test_scores_are_those_of_pyterrier_t5_one_document_at_a_time(kind: str, pairs: pd.DataFrame, request: Any) -> None:
     """Golden values from pyterrier_t5 at batch size 1: short, empty, odd and cut documents alike."""
@@ -133,7 +137,7 @@ def test_a_query_that_fills_the_prompt_is_cut_as_there_and_told(t5: str) -> None
     said = r"^mono_t5: 1 query\(ies\) fill all 512 tokens, so none of their documents are read$"
     with pytest.warns(CascadeWarning, match=said):
         scores = _scores(mono_t5(t5), results)
-    assert scores == pytest.approx(_scores(mono_t5(t5, compat="pyterrier_t5", batch_size=1), results), abs=CLOSE, rel=0)
+    assert scores == pytest.approx(_scores(_stock(t5, 1), results), abs=CLOSE, rel=0)
     assert scores[0] == pytest.approx(scores[1], abs=CLOSE)
 
 
@@ -177,7 +181,7 @@ def _cached(folder: str) -> MonoT5:
 
 def test_the_stock_re_ranker_fails_that_test(t5: str, pairs: pd.DataFrame) -> None:
     """Its scores move by far more than the tolerance when the batch changes: the tests above can fail."""
-    alone, four = (_scores(mono_t5(t5, compat="pyterrier_t5", batch_size=size), pairs) for size in (1, 4))
+    alone, four = (_scores(_stock(t5, size), pairs) for size in (1, 4))
     assert np.abs(alone - four).max() > 0.01
 
 
@@ -196,7 +200,7 @@ def test_a_shorter_prompt_is_cut_as_pyterrier_t5_cuts_it(t5: str, pairs: pd.Data
     config = transformers.T5Config.from_pretrained(folder)
     config.n_positions = 32
     config.save_pretrained(folder)
-    stock = mono_t5(folder, compat="pyterrier_t5", batch_size=1)
+    stock = _stock(folder, 1)
     assert _scores(mono_t5(folder, max_length=32), pairs) == pytest.approx(_scores(stock, pairs), abs=CLOSE, rel=0)
 
 
@@ -216,7 +220,7 @@ def test_sure_answers_do_not_tie(mt5: str, pairs: pd.DataFrame, tmp_path: Path) 
     folder = _save(model, tmp_path, None)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(f"{mt5}/{file}", folder)
-    stock, ours = _scores(mono_t5(folder, compat="pyterrier_t5", batch_size=1), pairs), _scores(mono_t5(folder), pairs)
+    stock, ours = _scores(_stock(folder, 1), pairs), _scores(mono_t5(folder), pairs)
     sure = stock == 0.0
     assert sure.sum() > 1
     assert len(set(ours[sure])) == sure.sum()
@@ -368,9 +372,6 @@ def test_answers_that_the_vocabulary_lacks_are_refused(t5: str, pairs: pd.DataFr
     )
 
 
-COMPAT = ' Fix: mono_t5(model, compat="pyterrier_t5", batch_size=4)'
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -381,22 +382,8 @@ COMPAT = ' Fix: mono_t5(model, compat="pyterrier_t5", batch_size=4)'
             "mono_t5 cannot be made:\n  - max_length is 4, expected 16 or more tokens\n  - batch_tokens is 0, expected 1 or more",
         ),
         (
-            {"batch_size": 8},
-            "mono_t5 cannot be made: batch_size is 8, but its batches are measured in tokens, batch_tokens." + COMPAT,
-        ),
-        (
             {"tokens": ["▁true", "▁true"]},
             "mono_t5 cannot be made: tokens is ('▁true', '▁true'), expected two different pieces, relevant and not relevant",
-        ),
-        (
-            {"compat": "pyterrier_t5", "precision": "bf16", "device": "cuda"},
-            "mono_t5 cannot be made: the stock re-ranker has no precision." + COMPAT,
-        ),
-        ({"compat": "pygaggle"}, "mono_t5 cannot be made: compat is 'pygaggle', expected 'pyterrier_t5' or None." + COMPAT),
-        (
-            {"compat": "pyterrier_t5", "batch_size": 0, "max_length": 99, "tokens": ("▁ja", "▁nein")},
-            "mono_t5 cannot be made:\n  - batch_size is 0, expected 1 or more\n  - the stock re-ranker has no tokens, max_length\n"
-            + COMPAT[1:],
         ),
     ],
 )
@@ -421,31 +408,6 @@ def test_a_missing_text_is_refused(missing: float | None, pairs: pd.DataFrame) -
     texts.iloc[3] = missing
     with pytest.raises(FrameError, match="text is missing or not text"):
         mono_t5(ABSENT).transform(pairs.assign(text=texts))
-
-
-@pytest.mark.parametrize("kind", ["t5", "mt5"])
-def test_compat_gives_the_stock_re_ranker(kind: str, pairs: pd.DataFrame, request: Any) -> None:
-    """Same class, same batch size, same scores as pyterrier_t5 called directly."""
-    folder = request.getfixturevalue(kind)
-    stock = {"t5": pyterrier_t5.MonoT5ReRanker, "mt5": pyterrier_t5.mT5ReRanker}[kind]
-    stage = mono_t5(folder, compat="pyterrier_t5")
-    assert type(stage) is stock
-    assert (stage.batch_size, stage.text_field, stage.verbose) == (4, "text", False)
-    assert _scores(stage, pairs) == pytest.approx(_scores(stock(folder, folder, verbose=False), pairs), abs=CLOSE, rel=0)
-
-
-def test_compat_refuses_what_the_stock_re_ranker_would_stumble_over(t5: str, mt5: str, tmp_path: Path) -> None:
-    """A length that is not said, and a device that would be ignored."""
-    folder = shutil.copytree(t5, tmp_path / "bare")
-    transformers.T5Config(**SIZE).save_pretrained(folder)
-    what = 'mono_t5(compat="pyterrier_t5") cannot '
-    with pytest.raises(MissingError) as missing:
-        mono_t5(folder, compat="pyterrier_t5")
-    fix = 'add "n_positions": 512 to its config.json'
-    assert str(missing.value) == f"{what}read {str(folder)!r}: its configuration has no n_positions. Fix: {fix}"
-    with pytest.raises(PipelineError) as ignored:
-        mono_t5(mt5, compat="pyterrier_t5", device="cpu")
-    assert str(ignored.value) == f"{what}be made: mT5ReRanker chooses its device itself, found 'cpu'. Fix: device=None"
 
 
 def test_a_progress_bar_is_shown_only_when_asked_for(t5: str, pairs: pd.DataFrame, capfd: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from inference_shapes import SHAPES, clock, count_flops, make_model, measure_peak, pad_lengths, read_pairs
+from pyterrier_t5 import MonoT5ReRanker
 
 from pt_cascade.errors import CascadeWarning
 from pt_cascade.stages.batching import plan
@@ -167,7 +168,8 @@ def sentence_transformers_predict(bench: Bench, precision: str, count: int) -> N
 
 def pyterrier_t5_transform(bench: Bench, shape: str, count: int) -> None:
     """Time pyterrier_t5 at batch sizes 4, its default, 16 and 64; it computes in the precision that the weights are saved in."""
-    stock = mono_t5(bench.model(shape), device=bench.device, compat="pyterrier_t5", batch_size=4)
+    name = str(bench.model(shape))
+    stock = MonoT5ReRanker(name, name, batch_size=4, verbose=False)
     pairs = bench.pairs.head(count)
     precision = next(name for name, kind in DTYPES.items() if kind == stock.model.dtype)
     for size in (4, 16, 64):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,11 +13,10 @@ from pt_cascade.analysis.preferences import Aggregation, check_aggregation
 from pt_cascade.errors import CascadeWarning, FrameError
 from pt_cascade.stages.batching import check_limits, find_budget, score_in_batches
 from pt_cascade.stages.duo_prompts import DuoPrompts
-from pt_cascade.stages.loading import find_model, load_config
+from pt_cascade.stages.loading import find_model
 from pt_cascade.stages.pairwise import PairReranker, list_pairs
 from pt_cascade.stages.precision import check_precision
-from pt_cascade.stages.stock_t5 import check_options, load_stock
-from pt_cascade.stages.t5_models import AskedT5, ask, check_answers, find_answers, load_t5, load_words
+from pt_cascade.stages.t5_models import AskedT5, ask, check_answers, load_t5
 
 if TYPE_CHECKING:
     import os
@@ -45,8 +44,6 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
     device: str | None = None,
     verbose: bool = False,
     precision: Precision = "fp32",
-    compat: Literal["pyterrier_t5"] | None = None,
-    batch_size: int | None = None,
 ) -> pt.Transformer:
     """Re-rank with DuoT5: each document's score adds up the probabilities that it beats each other document of its query.
 
@@ -74,9 +71,6 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
         precision: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. Below
             ``fp32`` a probability still depends on its query and two documents alone, but only to about the precision's own error,
             so that a score table needs e.g. ``score(..., tolerance=0.05)``.
-        compat: ``"pyterrier_t5"`` gives the stock re-ranker, its sum and its neighbours and all, to repeat what was measured
-            with it. It loads the model at once.
-        batch_size: Pairs a batch, for the stock re-ranker only; 4 unless told.
 
     Returns:
         A transformer from Frame[qid, query, docno, text] to the same rows with score and rank. It loads the model when
@@ -84,7 +78,7 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
 
     Raises:
         MissingError: The folder is not there or holds no model. When first used: the model cannot be loaded.
-        PipelineError: An option is out of range, or does not go with ``compat``.
+        PipelineError: An option is out of range.
 
     References:
         Pradeep, Nogueira & Lin, "The Expando-Mono-Duo Design Pattern for Text Ranking with Pretrained Sequence-to-Sequence
@@ -97,18 +91,7 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
     name = find_model(model, DuoT5.stage_name)
     words = None if tokenizer is None else str(tokenizer)
     answers = None if tokens is None else tuple(tokens)  # a list would have no hash
-    stage = DuoT5(name, aggregation, words, answers, text_field, max_length, batch_tokens, device, verbose, precision)
-    if compat is None and batch_size is None:
-        return stage
-    lacking = ("aggregation", "tokens", "max_length", "batch_tokens", "precision")
-    changed = [field for field in lacking if getattr(stage, field) != getattr(DuoT5, field)]
-    check_options(compat, batch_size, changed, stage=DuoT5.stage_name)
-    config = load_config(name, DuoT5.stage_name, verbose=verbose)
-    find_answers(config, name, DuoT5.stage_name)
-    words = load_words(words, name, config, DuoT5.stage_name, verbose=verbose).name_or_path
-    return load_stock(
-        config, name, words, batch_size, text_field=text_field, device=device, verbose=verbose, stage=DuoT5.stage_name
-    )
+    return DuoT5(name, aggregation, words, answers, text_field, max_length, batch_tokens, device, verbose, precision)
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning
 from pt_cascade.stages.batching import CHUNK, check_limits, find_budget, score_in_chunks
-from pt_cascade.stages.loading import find_model, load_config
+from pt_cascade.stages.loading import find_model
 from pt_cascade.stages.precision import check_precision
 from pt_cascade.stages.reranker import Reranker
-from pt_cascade.stages.stock_t5 import check_options, load_stock
-from pt_cascade.stages.t5_models import AskedT5, ask, check_answers, find_answers, load_t5, load_words
+from pt_cascade.stages.t5_models import AskedT5, ask, check_answers, load_t5
 from pt_cascade.stages.token_ids import tokenize
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
     device: str | None = None,
     verbose: bool = False,
     precision: Precision = "fp32",
-    compat: Literal["pyterrier_t5"] | None = None,
-    batch_size: int | None = None,
 ) -> pt.Transformer:
     """Re-rank with MonoT5: each document's score is the log-probability that the model answers true, not false.
 
@@ -68,9 +65,6 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
             of an AMD EPYC it takes 0.63 of the time; it changes the scores of a t5-small of random weights by up to 0.2 standard
             deviations, and a batch moves one by up to as much: then ``ptc.score`` refuses the stage, unless its ``tolerance``
             allows it.
-        compat: ``"pyterrier_t5"`` gives the stock re-ranker, neighbours and all, to repeat what was measured with it. It
-            loads the model at once.
-        batch_size: Documents a batch, for the stock re-ranker only; 4 unless told.
 
     Returns:
         A transformer from Frame[qid, query, docno, text] to the same rows with score and rank. It loads the model when
@@ -78,7 +72,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
 
     Raises:
         MissingError: The folder is not there or holds no model. When first used: the model cannot be loaded.
-        PipelineError: An option is out of range, or does not go with ``compat``.
+        PipelineError: An option is out of range.
 
     References:
         Nogueira, Jiang, Pradeep & Lin, "Document Ranking with a Pretrained Sequence-to-Sequence Model", Findings of EMNLP
@@ -91,16 +85,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
     name = find_model(model, MonoT5.stage_name)
     words = None if tokenizer is None else str(tokenizer)
     answers = None if tokens is None else tuple(tokens)  # a list would have no hash
-    stage = MonoT5(name, words, answers, text_field, max_length, batch_tokens, device, verbose, precision)
-    if compat is None and batch_size is None:
-        return stage
-    lacks = ("tokens", "max_length", "batch_tokens", "precision")
-    changed = [field for field in lacks if getattr(stage, field) != getattr(MonoT5, field)]
-    check_options(compat, batch_size, changed)
-    config = load_config(name, MonoT5.stage_name, verbose=verbose)
-    find_answers(config, name, MonoT5.stage_name)
-    words = load_words(words, name, config, MonoT5.stage_name, verbose=verbose).name_or_path
-    return load_stock(config, name, words, batch_size, text_field=text_field, device=device, verbose=verbose)
+    return MonoT5(name, words, answers, text_field, max_length, batch_tokens, device, verbose, precision)
 
 
 @dataclass(frozen=True)
