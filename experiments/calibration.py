@@ -19,20 +19,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import simulated
 
-from pt_cascade.analysis.advice import compare, judge
-from pt_cascade.analysis.bootstrap import Estimate, bounds_above, estimate
-from pt_cascade.analysis.contests import Contest
-from pt_cascade.analysis.grids import grid
-from pt_cascade.analysis.heldout import cross_validate
-from pt_cascade.analysis.noise import shake, vary_more
-from pt_cascade.analysis.plateaus import find_plateaus
-from pt_cascade.analysis.selection import Rules, pick
-from pt_cascade.analysis.shapes import name_shape
+from pt_cascade.analysis.choice.candidates import Contest
+from pt_cascade.analysis.choice.cross_validation import cross_validate
+from pt_cascade.analysis.choice.curve_shape import name_shape
+from pt_cascade.analysis.choice.intervals import Estimate, bounds_above, estimate
+from pt_cascade.analysis.choice.plateaus import find_plateaus
+from pt_cascade.analysis.choice.selection import Rules, pick
+from pt_cascade.analysis.choice.selection_noise import shake, vary_more
+from pt_cascade.analysis.choice.stage_advice import compare, judge
+from pt_cascade.analysis.grid.grids import grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pt_cascade.analysis.cutoffs import Vectors
+    from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.ranking import Floats, Ints
 
 FOLDS = 5

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ir_measures import R, nDCG
 
 import pt_cascade as ptc
-from pt_cascade.analysis.advice import name_cascade
+from pt_cascade.analysis.choice.stage_advice import name_cascade
 from pt_cascade.execution.defaults import score_collection
 
 if TYPE_CHECKING:

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.cutoffs import as_cutoffs
-from pt_cascade.analysis.grids import grid
-from pt_cascade.analysis.losses import recalls
-from pt_cascade.analysis.sweeps import sweep
-from pt_cascade.analysis.tables import Column, Path, ScoreTable
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs
+from pt_cascade.analysis.grid.grids import grid
+from pt_cascade.analysis.sweep.losses import recalls
+from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.analysis.table.data import Column, Path
+from pt_cascade.execution.score_table import ScoreTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pt_cascade.analysis.cutoffs import Vectors
-    from pt_cascade.analysis.surfaces import Replayer
+    from pt_cascade.analysis.grid.cutoffs import Vectors
+    from pt_cascade.analysis.replay.replayer import Replayer
     from pt_cascade.ranking import Floats, Ints
 
 STAGES = ("bm25", "bi", "ce")

@@ -119,7 +119,7 @@ def main() -> None:
         print(f"{collection.name}: {len(collection):,} documents, {len(topics)} judged queries. {', '.join(made_up)}")
         for shape in SHAPES:
             line = shape.format(ce=repr(model), llm=llm)
-            cascade = ptc.compose(line, collection, verbose=True)
+            cascade = ptc.parse_cascade(line, collection, verbose=True)
             print(f"\n{shape.format(ce='...', llm='...')}\n{measure(cascade, topics, collection.qrels)}", flush=True)
 
 

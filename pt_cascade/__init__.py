@@ -10,66 +10,59 @@ Every arrow is a function without side effects on what it was given. Names load 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pt_cascade import errors, frames, stages, trec
-    from pt_cascade.analysis.choice import Choice, choose
-    from pt_cascade.analysis.costs import Cost
-    from pt_cascade.analysis.fusion import fuse
-    from pt_cascade.analysis.grids import Grid, grid
-    from pt_cascade.analysis.latency import Latency
-    from pt_cascade.analysis.pareto import pareto_front
-    from pt_cascade.analysis.stage_costs import StageCost
-    from pt_cascade.analysis.sweeps import Sweep, sweep
-    from pt_cascade.analysis.tables import ScoreTable
-    from pt_cascade.analysis.timings import Timings
+    from pt_cascade.analysis.choice.choose import choose
+    from pt_cascade.analysis.choice.result import Choice
+    from pt_cascade.analysis.cost.cost import Cost
+    from pt_cascade.analysis.cost.stage_cost import StageCost
+    from pt_cascade.analysis.cost.timings import Timings
+    from pt_cascade.analysis.fusion.fuse import fuse
+    from pt_cascade.analysis.grid.grids import grid
+    from pt_cascade.analysis.sweep.result import Sweep
+    from pt_cascade.analysis.sweep.sweep import sweep
     from pt_cascade.cascade import Cascade, Stage
     from pt_cascade.collections import Collection, open_collection
     from pt_cascade.errors import CascadeError, CascadeWarning
-    from pt_cascade.execution.answers import finish
-    from pt_cascade.execution.comparison import Comparison, compare
+    from pt_cascade.execution.comparison import compare
+    from pt_cascade.execution.composing import parse_cascade
     from pt_cascade.execution.defaults import default_cascade, default_model, store_collection
-    from pt_cascade.execution.executor import Run, Runner, run, run_chunks
-    from pt_cascade.execution.recipes import compose
+    from pt_cascade.execution.finishing import finish
+    from pt_cascade.execution.profiling import profile
+    from pt_cascade.execution.runner import Runner, run
+    from pt_cascade.execution.score_table import ScoreTable
     from pt_cascade.execution.scoring.score import score
-    from pt_cascade.execution.timing import profile
-    from pt_cascade.stages.catalogue import catalogue
 
 _HOME = {
     "Cascade": "pt_cascade.cascade",
     "CascadeError": "pt_cascade.errors",
     "CascadeWarning": "pt_cascade.errors",
-    "Choice": "pt_cascade.analysis.choice",
+    "Choice": "pt_cascade.analysis.choice.result",
     "Collection": "pt_cascade.collections",
-    "Comparison": "pt_cascade.execution.comparison",
-    "Cost": "pt_cascade.analysis.costs",
-    "Grid": "pt_cascade.analysis.grids",
-    "Latency": "pt_cascade.analysis.latency",
-    "Run": "pt_cascade.execution.executor",
-    "Runner": "pt_cascade.execution.executor",
-    "ScoreTable": "pt_cascade.analysis.tables",
+    "Cost": "pt_cascade.analysis.cost.cost",
+    "Runner": "pt_cascade.execution.runner",
+    "ScoreTable": "pt_cascade.execution.score_table",
     "Stage": "pt_cascade.cascade",
-    "StageCost": "pt_cascade.analysis.stage_costs",
-    "Sweep": "pt_cascade.analysis.sweeps",
-    "Timings": "pt_cascade.analysis.timings",
-    "catalogue": "pt_cascade.stages.catalogue",
-    "choose": "pt_cascade.analysis.choice",
+    "StageCost": "pt_cascade.analysis.cost.stage_cost",
+    "Sweep": "pt_cascade.analysis.sweep.result",
+    "Timings": "pt_cascade.analysis.cost.timings",
+    "choose": "pt_cascade.analysis.choice.choose",
     "compare": "pt_cascade.execution.comparison",
-    "compose": "pt_cascade.execution.recipes",
+    "parse_cascade": "pt_cascade.execution.composing",
     "default_cascade": "pt_cascade.execution.defaults",
     "default_model": "pt_cascade.execution.defaults",
-    "finish": "pt_cascade.execution.answers",
-    "fuse": "pt_cascade.analysis.fusion",
-    "grid": "pt_cascade.analysis.grids",
+    "finish": "pt_cascade.execution.finishing",
+    "fuse": "pt_cascade.analysis.fusion.fuse",
+    "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
-    "pareto_front": "pt_cascade.analysis.pareto",
-    "profile": "pt_cascade.execution.timing",
-    "run": "pt_cascade.execution.executor",
-    "run_chunks": "pt_cascade.execution.executor",
+    "profile": "pt_cascade.execution.profiling",
+    "run": "pt_cascade.execution.runner",
     "score": "pt_cascade.execution.scoring.score",
     "store_collection": "pt_cascade.execution.defaults",
-    "sweep": "pt_cascade.analysis.sweeps",
+    "sweep": "pt_cascade.analysis.sweep.sweep",
 }
 _MODULES = ("errors", "frames", "stages", "trec")
 
@@ -79,21 +72,15 @@ __all__ = [
     "CascadeWarning",
     "Choice",
     "Collection",
-    "Comparison",
     "Cost",
-    "Grid",
-    "Latency",
-    "Run",
     "Runner",
     "ScoreTable",
     "Stage",
     "StageCost",
     "Sweep",
     "Timings",
-    "catalogue",
     "choose",
     "compare",
-    "compose",
     "default_cascade",
     "default_model",
     "errors",
@@ -102,21 +89,21 @@ __all__ = [
     "fuse",
     "grid",
     "open_collection",
-    "pareto_front",
+    "parse_cascade",
     "profile",
     "run",
-    "run_chunks",
     "score",
     "stages",
     "store_collection",
     "sweep",
     "trec",
 ]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
     """Load a public name from the module that defines it."""
+    if name == "__version__":
+        return version(__name__)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     if name in _HOME:

@@ -15,6 +15,7 @@ CascadeWarning              nothing is wrong yet, but you would want to know
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,3 +88,18 @@ class MissingError(CascadeError):
 
 class CascadeWarning(UserWarning):
     """Nothing is wrong yet, but you would want to know."""
+
+
+def require(package: str, *, install: str = "", why: str) -> None:
+    """Say which package is missing, and the line that installs it.
+
+    Args:
+        package: The module to import.
+        install: What pip calls it, where that differs.
+        why: Who needs it.
+
+    Raises:
+        MissingError: The package is not installed.
+    """
+    if find_spec(package) is None:
+        raise MissingError(f"{why} needs the package {package}", fix=f"pip install {install or package}")

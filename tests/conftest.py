@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs instructions that this processor lacks, or that the environment masks."""
     if item.get_closest_marker("avx512"):
-        from pt_cascade.stages.linears import is_bf16_faster
+        from pt_cascade.stages.inference.linears import is_bf16_faster
 
         if not is_bf16_faster():
             pytest.skip("this processor has no AVX-512 BF16, or the environment masks it")

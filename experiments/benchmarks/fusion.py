@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from report import Line, tell
 
-from pt_cascade.analysis.fusion import fuse
+from pt_cascade.analysis.fusion.fuse import fuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,11 +29,11 @@ from inference_shapes import SHAPES, clock, count_flops, make_model, measure_pea
 from report import Line, tell
 from torch.nn import Linear, Module
 
-from pt_cascade.stages.batching import find_budget, plan
 from pt_cascade.stages.cross_encoder import cross_encoder
-from pt_cascade.stages.linears import Float32Linear, PackedLinear, is_bf16_faster, is_packing_faster
+from pt_cascade.stages.inference.batching import find_budget, plan
+from pt_cascade.stages.inference.linears import Float32Linear, PackedLinear, is_bf16_faster, is_packing_faster
+from pt_cascade.stages.inference.t5_step import PLAIN
 from pt_cascade.stages.mono_t5 import mono_t5
-from pt_cascade.stages.t5_step import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ def measure_cross_encoder(folder: Path, pairs: pd.DataFrame, rounds: int, peak: 
     model = make_model("MiniLM-L6", wordpiece, folder)
     there = sentence_transformers.CrossEncoder(str(model), device="cpu")
     asked = {"activation_fn": torch.nn.Identity(), "show_progress_bar": False}
-    stages = {"ours": cross_encoder(model), **{name: cross_encoder(model, precision=name) for name in LOW}}
+    stages = {"ours": cross_encoder(model), **{name: cross_encoder(model, dtype=name) for name in LOW}}
     texts = list(zip(pairs["query"], pairs["text"], strict=True))
     lists = [list(zip(group["query"], group["text"], strict=True)) for _, group in pairs.groupby("qid", sort=False)]
     ways: Ways = {name: lambda stage=stage: stage.transform(pairs) for name, stage in stages.items()}
@@ -145,7 +145,7 @@ def measure_cross_encoder(folder: Path, pairs: pd.DataFrame, rounds: int, peak: 
     transformers.AutoTokenizer.from_pretrained(wordpiece).save_pretrained(trained)
     tell_change(
         "all-MiniLM-L6-v2 under a random last layer",
-        {n: cross_encoder(trained, precision=s.precision) for n, s in stages.items()},
+        {n: cross_encoder(trained, dtype=s.dtype) for n, s in stages.items()},
         pairs,
     )
 
@@ -153,7 +153,7 @@ def measure_cross_encoder(folder: Path, pairs: pd.DataFrame, rounds: int, peak: 
 def measure_mono_t5(folder: Path, tokenizer: Path, pairs: pd.DataFrame, rounds: int, peak: float) -> None:
     """Measure MonoT5 against pyterrier_t5 at batch sizes 4, its default, and 16."""
     model = make_model("t5-small", tokenizer, folder)
-    stages = {"ours": mono_t5(model), **{name: mono_t5(model, precision=name) for name in LOW}}
+    stages = {"ours": mono_t5(model), **{name: mono_t5(model, dtype=name) for name in LOW}}
     ways: Ways = {name: lambda stage=stage: stage.transform(pairs) for name, stage in stages.items()}
     for size in (4, 16):
         stock = mono_t5(model, compat="pyterrier_t5", batch_size=size)

@@ -1,4 +1,4 @@
-"""Cross-encoder and MonoT5 on a GPU: pairs a second at each budget and precision, beside the peers, and out of memory for real.
+"""Cross-encoder and MonoT5 on a GPU: pairs a second at each budget and dtype, beside the peers, and out of memory for real.
 
     python experiments/benchmarks/inference_gpu.py --data FOLDER --tokenizer FOLDER --wordpiece FOLDER [--quick] [--seconds 280]
 
@@ -30,8 +30,8 @@ from inference_shapes import SHAPES, clock, count_flops, make_model, measure_pea
 from pyterrier_t5 import MonoT5ReRanker
 
 from pt_cascade.errors import CascadeWarning
-from pt_cascade.stages.batching import plan
 from pt_cascade.stages.cross_encoder import cross_encoder
+from pt_cascade.stages.inference.batching import plan
 from pt_cascade.stages.mono_t5 import mono_t5
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Bench:
         folder: Where models are made.
         tokenizers: The tokenizer of each kind of model.
         until: When to begin nothing more.
-        peaks: Operations a second, by precision.
+        peaks: Operations a second, by dtype.
         rows: What was found.
     """
 
@@ -106,22 +106,22 @@ def peaks(bench: Bench) -> None:
     size = 8192 if bench.device == "cuda" else 1024
     for name, dtype in DTYPES.items():
         bench.peaks[name] = measure_peak(bench.device, dtype, size)
-        bench.tell("peak", precision=name, tflops=bench.peaks[name] / 1e12, size=size)
+        bench.tell("peak", dtype=name, tflops=bench.peaks[name] / 1e12, size=size)
 
 
-def ours(bench: Bench, shape: str, precision: str, count: int) -> None:
+def ours(bench: Bench, shape: str, dtype: str, count: int) -> None:
     """Time our stage at each budget: the whole of it, tokenizing included."""
     pairs, first = bench.pairs.head(count), None
-    stage = bench.stage(shape, precision=precision)
+    stage = bench.stage(shape, dtype=dtype)
     seconds, _ = clock(lambda: stage.transform(pairs.head(64)), bench.device)
-    bench.tell("load", shape=shape, precision=precision, seconds=seconds)
+    bench.tell("load", shape=shape, dtype=dtype, seconds=seconds)
     lengths = np.array(stage.count_tokens(pairs))
     reading = clock(lambda: stage.count_tokens(pairs))[0]
     bench.tell("tokenize", shape=shape, pairs=count, tokens=int(lengths.sum()), pairs_per_s=count / reading)
     for budget in bench.budgets:
         if time.monotonic() > bench.until:
             break
-        again = bench.stage(shape, precision=precision, batch_tokens=budget)
+        again = bench.stage(shape, dtype=dtype, batch_tokens=budget)
         again.__dict__["_loaded"] = stage.__dict__["_loaded"]
         if bench.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -133,63 +133,63 @@ def ours(bench: Bench, shape: str, precision: str, count: int) -> None:
         bench.tell(
             "ours",
             shape=shape,
-            precision=precision,
+            dtype=dtype,
             budget=budget,
             batches=len(batches),
             pairs_per_s=count / min(times),
             seconds=min(times),
             first_seconds=times[0],
-            share_of_peak=work / min(times) / bench.peaks.get(precision, np.nan),
-            share_padded=padded / min(times) / bench.peaks.get(precision, np.nan),
+            share_of_peak=work / min(times) / bench.peaks.get(dtype, np.nan),
+            share_padded=padded / min(times) / bench.peaks.get(dtype, np.nan),
             gib=torch.cuda.max_memory_allocated() / 2**30 if bench.device == "cuda" else 0.0,
             moved=float(np.abs(scores - first).max()),
             spread=float(scores.std()),
         )
 
 
-def sentence_transformers_predict(bench: Bench, precision: str, count: int) -> None:
+def sentence_transformers_predict(bench: Bench, dtype: str, count: int) -> None:
     """Time sentence-transformers' predict, pooled over queries, at several batch sizes."""
     import sentence_transformers  # noqa: PLC0415 - heavy
 
     pairs = bench.pairs.head(count)
     texts = list(zip(pairs["query"], pairs["text"], strict=True))
-    options = {"model_kwargs": {"dtype": DTYPES[precision]}, "device": bench.device}
+    options = {"model_kwargs": {"dtype": DTYPES[dtype]}, "device": bench.device}
     model = sentence_transformers.CrossEncoder(str(bench.model("MiniLM-L6")), **options)
-    ours_scores = bench.stage("MiniLM-L6", precision=precision).transform(pairs)["score"].to_numpy()
+    ours_scores = bench.stage("MiniLM-L6", dtype=dtype).transform(pairs)["score"].to_numpy()
     for size in (32, 128, 512):
         asked = {"batch_size": size, "show_progress_bar": False, "activation_fn": torch.nn.Identity()}
         model.predict(texts[:size], **asked)
         scores: list[np.ndarray] = []
         seconds, _ = clock(lambda asked=asked, scores=scores: scores.append(model.predict(texts, **asked)), bench.device)
         apart = float(np.abs(scores[0].astype(float) - ours_scores).max())
-        found = {"precision": precision, "batch_size": size, "pairs_per_s": count / seconds, "apart_from_ours": apart}
+        found = {"dtype": dtype, "batch_size": size, "pairs_per_s": count / seconds, "apart_from_ours": apart}
         bench.tell("sentence-tr.", shape="MiniLM-L6", **found)
 
 
 def pyterrier_t5_transform(bench: Bench, shape: str, count: int) -> None:
-    """Time pyterrier_t5 at batch sizes 4, its default, 16 and 64; it computes in the precision that the weights are saved in."""
+    """Time pyterrier_t5 at batch sizes 4, its default, 16 and 64; it computes in the dtype that the weights are saved in."""
     name = str(bench.model(shape))
     stock = MonoT5ReRanker(name, name, batch_size=4, verbose=False)
     pairs = bench.pairs.head(count)
-    precision = next(name for name, kind in DTYPES.items() if kind == stock.model.dtype)
+    dtype = next(name for name, kind in DTYPES.items() if kind == stock.model.dtype)
     for size in (4, 16, 64):
         stock.batch_size = size
         stock.transform(pairs.head(size))
         seconds, _ = clock(lambda: stock.transform(pairs), bench.device)
-        bench.tell("pyterrier_t5", shape=shape, precision=precision, batch_size=size, pairs=count, pairs_per_s=count / seconds)
+        bench.tell("pyterrier_t5", shape=shape, dtype=dtype, batch_size=size, pairs=count, pairs_per_s=count / seconds)
 
 
-def compare(bench: Bench, shape: str, precision: str, count: int) -> None:
-    """Compare a precision's scores with float32's, and with its own in other batches. Random weights."""
+def compare(bench: Bench, shape: str, dtype: str, count: int) -> None:
+    """Compare a dtype's scores with float32's, and with its own in other batches. Random weights."""
     pairs = bench.pairs.head(count)
     exact, small, large = (
-        bench.stage(shape, precision=name, batch_tokens=tokens).transform(pairs)["score"]
-        for name, tokens in (("fp32", 16384), (precision, 1024), (precision, 65536))
+        bench.stage(shape, dtype=name, batch_tokens=tokens).transform(pairs)["score"]
+        for name, tokens in (("fp32", 16384), (dtype, 1024), (dtype, 65536))
     )
     bench.tell(
-        "precision",
+        "dtype",
         shape=shape,
-        precision=precision,
+        dtype=dtype,
         spread=float(exact.std()),
         apart_from_fp32=float((small - exact).abs().max()),
         kendall_tau=float(small.corr(exact, method="kendall")),
@@ -201,8 +201,8 @@ def compare(bench: Bench, shape: str, precision: str, count: int) -> None:
 def out_of_memory(bench: Bench, shape: str) -> None:
     """Give the process a few GiB, and double the budget until a batch does not fit: the rest, and so all, is scored at half."""
     pairs = bench.pairs
-    expected = bench.stage(shape, precision="bf16").transform(pairs)["score"].to_numpy()
-    stage = bench.stage(shape, precision="bf16")
+    expected = bench.stage(shape, dtype="bf16").transform(pairs)["score"].to_numpy()
+    stage = bench.stage(shape, dtype="bf16")
     stage.transform(pairs.head(8))
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
@@ -210,7 +210,7 @@ def out_of_memory(bench: Bench, shape: str) -> None:
     torch.cuda.set_per_process_memory_fraction(allowed / total)
     try:
         for budget in (2**power for power in range(14, 24)):
-            again = bench.stage(shape, precision="bf16", batch_tokens=budget)
+            again = bench.stage(shape, dtype="bf16", batch_tokens=budget)
             again.__dict__["_loaded"] = stage.__dict__["_loaded"]
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
@@ -239,9 +239,9 @@ def run(bench: Bench, *, quick: bool) -> None:
     bench.attempt(pyterrier_t5_transform, base, few)
     if bench.device == "cuda":
         bench.attempt(out_of_memory, base)
-    for precision in ("fp32", "bf16"):
-        bench.attempt(compare, "MiniLM-L6", precision, few)
-        bench.attempt(compare, base, precision, few)
+    for dtype in ("fp32", "bf16"):
+        bench.attempt(compare, "MiniLM-L6", dtype, few)
+        bench.attempt(compare, base, dtype, few)
     bench.attempt(ours, large, "bf16", many // 2)
     bench.attempt(ours, large, "fp32", few // 2)
     bench.attempt(pyterrier_t5_transform, large, few // 4)

@@ -23,14 +23,14 @@ import pandas as pd
 import torch
 
 import pt_cascade as ptc
-from pt_cascade.analysis.latency import take_percentiles
-from pt_cascade.analysis.timings import Timings
-from pt_cascade.execution.timing import profile
+from pt_cascade.analysis.cost.latency import take_percentiles
+from pt_cascade.analysis.cost.timings import Timings
+from pt_cascade.execution.profiling import profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pt_cascade.analysis.costs import Cost
+    from pt_cascade.analysis.cost.cost import Cost
 
 VECTORS = ((1000, 50, 20), (700, 70, 20), (500, 20, 10), (200, 50, 10), (60, 6, 5))
 PACKAGES = ("pyterrier", "pyterrier_pisa", "pandas", "numpy", "torch", "sentence-transformers")

@@ -23,16 +23,17 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 from ir_measures import AP, R, nDCG
-from report import Line, tell
-
 from pt_cascade.analysis.bouts import arrange
 from pt_cascade.analysis.duels import Duels
-from pt_cascade.analysis.grids import grid
-from pt_cascade.analysis.needed import meetings, needed
-from pt_cascade.analysis.orders import order
-from pt_cascade.analysis.preferences import FIXED
-from pt_cascade.analysis.sweeps import sweep
-from pt_cascade.analysis.tables import Column, Path, ScoreTable
+from report import Line, tell
+
+from pt_cascade.analysis.fusion.pair_aggregation import FIXED
+from pt_cascade.analysis.grid.grids import grid
+from pt_cascade.analysis.replay.rankings import order
+from pt_cascade.analysis.replay.required_documents import meetings, needed
+from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.analysis.table.data import Column, Path
+from pt_cascade.execution.score_table import ScoreTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -28,8 +28,8 @@ import pyterrier as pt
 from report import Line, tell
 
 from pt_cascade.stages.cached import BATCH_SIZE, cached
-from pt_cascade.stages.keys import pair_keys
-from pt_cascade.stages.store import ScoreStore
+from pt_cascade.stages.scorecache.keys import pair_keys
+from pt_cascade.stages.scorecache.store import ScoreStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +42,8 @@ PEER = "pyterrier_caching ScorerCache"
 class Known(pt.Transformer):  # type: ignore[misc]
     """A re-ranker whose scores stand in a column of what it is given."""
 
-    documents = "same"
-    depends = "point"
+    documents = "reranks"
+    depends = "pointwise"
     stage_name = "known"
 
     def identify(self) -> dict[str, str]:
@@ -163,7 +163,7 @@ def show_differences() -> None:
                     for scorer in (Known(), pt.apply.doc_score(lambda _: 7.0))[: 1 + case.startswith("another")]:
                         path = f"{folder}/kept"
                         stage = (
-                            cached(scorer, path, identity=f"{scorer!r}", depends="point")
+                            cached(scorer, path, identity=f"{scorer!r}", depends="pointwise")
                             if name == "ours"
                             else ScorerCache(path, scorer)
                         )

@@ -32,15 +32,16 @@ import pyterrier as pt
 from ir_measures import R, nDCG
 from report import Line, tell
 
-from pt_cascade.analysis.grids import default_grid
-from pt_cascade.analysis.sweeps import sweep
-from pt_cascade.analysis.tables import Column, Path, ScoreTable
+from pt_cascade.analysis.grid.grids import default_grid
+from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.analysis.table.data import Column, Path
+from pt_cascade.execution.score_table import ScoreTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pt_cascade.analysis.cutoffs import Tail
-    from pt_cascade.analysis.grids import Grid
+    from pt_cascade.analysis.grid.cutoffs import Tail
+    from pt_cascade.analysis.grid.grids import Grid
 
 PACKAGES = ("pyterrier", "ir_measures", "pytrec_eval-terrier", "numba", "numpy", "pandas", "pyarrow")
 STAGES = ("first", "second", "third")

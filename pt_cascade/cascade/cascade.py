@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.analysis.cutoffs import check_cutoff
+from pt_cascade.analysis.grid.cutoffs import check_cutoff
 from pt_cascade.cascade.reading import read
 from pt_cascade.cascade.steps import call, walk
 from pt_cascade.errors import CascadeWarning, PipelineError
@@ -61,7 +61,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise PipelineError("stage names stand more than once", [", ".join(twice)], fix="give each Stage its own name")
         for before, after in pairwise(self.stages):
-            if after.documents == "same" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
+            if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
                 message = f"{after!r} cannot cut: {before!r} before it passes on at most {before.cutoff} documents"
                 warnings.warn(message, CascadeWarning, stacklevel=3)
 
@@ -122,8 +122,8 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Args:
             stage: Its name or position.
             name: Its new name; empty: as it was.
-            depends: ``point``, ``pair``, ``list`` or ``unknown``; None: as it was.
-            documents: ``new``, ``same`` or ``any``; None: as it was.
+            depends: ``pointwise``, ``pairwise``, ``listwise`` or ``unknown``; None: as it was.
+            documents: ``retrieves``, ``reranks`` or ``any``; None: as it was.
 
         Raises:
             PipelineError: There is no such stage, or a value is none of these.

@@ -26,7 +26,7 @@ class Known:
     Attributes:
         name: The stage's name; empty: made of the class's name.
         role: Whether it creates the score, prepares for the next scorer, or changes the last one's score; None: by inspection.
-        depends: What its scores depend on; for a loader or adjuster, ``point`` means that it treats each row by itself.
+        depends: What its scores depend on; for a loader or adjuster, ``pointwise`` means that it treats each row by itself.
         documents: What it does to the documents when it is given some.
         listed: Whether anybody said so, the class itself or the table below.
     """
@@ -34,15 +34,15 @@ class Known:
     name: str = ""
     role: Role | None = None
     depends: Depends = "unknown"
-    documents: Documents = "same"
+    documents: Documents = "reranks"
     listed: bool = True
 
 
-_RETRIEVER = Known(role="scorer", depends="point", documents="any")
-_VECTOR_RETRIEVER = Known("dense", "scorer", "point", "any")
-_VECTOR_SCORER = Known("bi_encoder", "scorer", "point")
-_ADAPTIVE = Known("", "scorer", "list", "any")
-_ROWS = Known(role="loader", depends="point")
+_RETRIEVER = Known(role="scorer", depends="pointwise", documents="any")
+_VECTOR_RETRIEVER = Known("dense", "scorer", "pointwise", "any")
+_VECTOR_SCORER = Known("bi_encoder", "scorer", "pointwise")
+_ADAPTIVE = Known("", "scorer", "listwise", "any")
+_ROWS = Known(role="loader", depends="pointwise")
 _SET = Known(role="loader", documents="any")
 _ROW_FUNCTION = Known()
 RESET = "reset_results"
@@ -51,18 +51,18 @@ _LAZY = "pyterrier_caching.util.Lazy"
 KNOWN: dict[str, Known] = {
     # PyTerrier
     "pyterrier.terrier.retriever.Retriever": _RETRIEVER,
-    "pyterrier.transformer.SourceTransformer": Known("run", "scorer", "point", "any"),
-    "pyterrier._ops.ScalarProduct": Known(role="adjuster", depends="point"),
+    "pyterrier.transformer.SourceTransformer": Known("run", "scorer", "pointwise", "any"),
+    "pyterrier._ops.ScalarProduct": Known(role="adjuster", depends="pointwise"),
     "pyterrier._ops.Sum": Known("sum", "scorer", "unknown", "any"),
-    "pyterrier._ops.Concatenate": Known("concatenate", "scorer", "list", "any"),
+    "pyterrier._ops.Concatenate": Known("concatenate", "scorer", "listwise", "any"),
     "pyterrier._ops.SetUnion": _SET,
     "pyterrier._ops.SetIntersection": _SET,
     "pyterrier._ops.FeatureUnion": Known(role="loader"),  # passes the score through; the learner after it ranks
     "pyterrier.ltr.RegressionTransformer": Known(role="scorer"),
     "pyterrier.ltr.FastRankEstimator": Known(role="scorer"),
     "pyterrier.transformer.IdentityTransformer": _ROWS,
-    "pyterrier.terrier.rewrite._ResetResults": Known(RESET, depends="point", documents="any"),
-    "pyterrier.text.SlidingWindowPassager": Known(role="loader", depends="point", documents="any"),
+    "pyterrier.terrier.rewrite._ResetResults": Known(RESET, depends="pointwise", documents="any"),
+    "pyterrier.text.SlidingWindowPassager": Known(role="loader", depends="pointwise", documents="any"),
     "pyterrier.text.DePassager": Known(role="adjuster", documents="any"),
     "pyterrier.terrier._text_loader.TerrierTextLoader": _ROWS,
     "pyterrier.datasets._irds.IRDSTextLoader": _ROWS,
@@ -84,7 +84,7 @@ KNOWN: dict[str, Known] = {
     "pyterrier_dr.biencoder.BiQueryEncoder": _ROWS,
     "pyterrier_dr.biencoder.BiDocEncoder": _ROWS,
     "pyterrier_dr.biencoder.BiScorer": _VECTOR_SCORER,
-    "pyterrier_dr._mmr.MmrScorer": Known("mmr", "scorer", "list"),
+    "pyterrier_dr._mmr.MmrScorer": Known("mmr", "scorer", "listwise"),
     # adaptive re-ranking looks at the list, and adds neighbours to it
     "pyterrier_dr.flex.gar.FlexGar": _ADAPTIVE,
     "pyterrier_dr.flex.ladr.LadrPreemptive": _ADAPTIVE,
@@ -93,14 +93,14 @@ KNOWN: dict[str, Known] = {
     # T5: MonoT5 claims point, but stock scores move with the batch, so only at batch size 1
     "pyterrier_t5.MonoT5ReRanker": Known("mono_t5", "scorer"),
     "pyterrier_t5.mT5ReRanker": Known("mono_t5", "scorer"),
-    "pyterrier_t5.DuoT5ReRanker": Known("duo_t5", "scorer", "pair"),
+    "pyterrier_t5.DuoT5ReRanker": Known("duo_t5", "scorer", "pairwise"),
     # fusion, caches, LLMs
-    "pyterrier_alpha.fusion.RRFusion": Known("rrf", "scorer", "list", "any"),
+    "pyterrier_alpha.fusion.RRFusion": Known("rrf", "scorer", "listwise", "any"),
     "pyterrier_caching.scorer_cache.Sqlite3ScorerCache": Known("scorer_cache", "scorer"),
     "pyterrier_caching.scorer_cache.Hdf5ScorerCache": Known("scorer_cache", "scorer"),
-    "pyterrier_caching.retriever_cache.DbmRetrieverCache": Known("retriever_cache", "scorer", "point", "any"),
+    "pyterrier_caching.retriever_cache.DbmRetrieverCache": Known("retriever_cache", "scorer", "pointwise", "any"),
     _LAZY: Known("lazy", "scorer", documents="any"),
-    "pyterrier_generative.GenerativeRanker": Known("llm", "scorer", "list"),
+    "pyterrier_generative.GenerativeRanker": Known("llm", "scorer", "listwise"),
 }
 
 
@@ -130,9 +130,9 @@ def look_up(transformer: pt.Transformer) -> Known:
     known = next((KNOWN[name] for name in names if name in KNOWN), Known(listed=hasattr(declared, "documents")))
     depends: Depends = getattr(declared, "depends", known.depends)
     if known.name == "mono_t5" and known.depends == "unknown" and getattr(transformer, "batch_size", 0) == 1:
-        depends = "point"
+        depends = "pointwise"
     elif reads_whole_frame(transformer):
-        depends = "list"
+        depends = "listwise"
     name = getattr(declared, "stage_name", "") or known.name or _name(transformer, kind)
     return replace(known, name=name, depends=depends, documents=getattr(declared, "documents", known.documents))
 
@@ -150,7 +150,7 @@ def find_dependence(stage: Stage) -> Depends:
         'unknown'
     """
     known = look_up(live(stage).transformers[stage.scorer]).depends
-    return known if stage.depends == "unknown" and known != "point" else stage.depends
+    return known if stage.depends == "unknown" and known != "pointwise" else stage.depends
 
 
 def reads_whole_frame(transformer: pt.Transformer) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyterrier as pt
 
-from pt_cascade.analysis.cutoffs import check_cutoff
+from pt_cascade.analysis.grid.cutoffs import check_cutoff
 from pt_cascade.cascade.known import RESET, look_up
 from pt_cascade.cascade.roles import RESULTS, TOPICS, read_role
 from pt_cascade.cascade.stage import Stage, unique_names
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pt_cascade.cascade.stage import Depends, Documents
 
 _BY_HAND = (
-    'say that it re-ranks the documents that it is given: transformer.documents = "same"; '
+    'say that it re-ranks the documents that it is given: transformer.documents = "reranks"; '
     'or write the stages yourself: Cascade((Stage("bm25", (bm25,), cutoff=100), Stage("name", (transformer,))))'
 )
 
@@ -48,7 +48,7 @@ class _Draft:
         aside = [known for n, known in enumerate(self.known) if n != self.scorer]
         depends, documents = _declare(scorer.depends, "any" if self.trimmed else scorer.documents, aside)
         return Stage(
-            scorer.name, tuple(self.transformers), self.cutoff, depends, "new" if self.retrieves else documents, self.scorer
+            scorer.name, tuple(self.transformers), self.cutoff, depends, "retrieves" if self.retrieves else documents, self.scorer
         )
 
 
@@ -56,8 +56,8 @@ def _declare(depends: Depends, documents: Documents, aside: Sequence[Known]) -> 
     """Tell what a stage depends on and does to documents, with what stands beside its scorer."""
     changed = any(part.documents == "any" or not part.listed for part in aside)
     return (
-        depends if depends == "list" or all(part.depends == "point" for part in aside) else "unknown",
-        "any" if changed and documents == "same" else documents,
+        depends if depends == "listwise" or all(part.depends == "pointwise" for part in aside) else "unknown",
+        "any" if changed and documents == "reranks" else documents,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from pt_cascade.analysis.cutoffs import check_cutoff
+from pt_cascade.analysis.grid.cutoffs import check_cutoff
 from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import pyterrier as pt
 
-Depends: TypeAlias = Literal["point", "pair", "list", "unknown"]
-Documents: TypeAlias = Literal["new", "same", "any"]
+Depends: TypeAlias = Literal["pointwise", "pairwise", "listwise", "unknown"]
+Documents: TypeAlias = Literal["retrieves", "reranks", "any"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,9 +27,10 @@ class Stage:
         name: What the cascade calls it; unique within a cascade.
         transformers: What runs, in order: loaders of text or vectors, the scorer, and what adjusts its scores.
         cutoff: How many documents of each query go on, at least 1; None: all of them.
-        depends: What a score depends on: ``point`` (query, document), ``pair`` (query, two documents), ``list`` (the whole
-            list), or ``unknown``, which is never taken for ``point``.
-        documents: ``new``: it retrieves; ``same``: it returns exactly the documents it was given; ``any``: it may add or lose some.
+        depends: What a score depends on: ``pointwise`` (query, document), ``pairwise`` (query, two documents), ``listwise`` (the
+            whole list), or ``unknown``, which is never taken for ``pointwise``.
+        documents: ``retrieves``: it finds documents; ``reranks``: it returns exactly the documents it was given; ``any``: it may
+            add or lose some.
         scorer: Position in ``transformers`` of the one that creates the score.
 
     Raises:
@@ -37,7 +38,7 @@ class Stage:
 
     Example:
         >>> import pyterrier as pt
-        >>> Stage("length", (pt.apply.doc_score(lambda row: len(row["text"])),), cutoff=10, depends="point", documents="same")
+        >>> Stage("length", (pt.apply.doc_score(lambda row: len(row["text"])),), 10, depends="pointwise", documents="reranks")
         length → 10
     """
 

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Sweep, choose and explain; yields what to print, piece by piece."""
-    from pt_cascade.analysis.choice import choose  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.analysis.choice.choose import choose  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.reporting.sweeps import runners_up_table  # noqa: PLC0415 - likewise
 
     swept = sweep_sources(arguments, [arguments.measure])

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from pt_cascade.analysis.timings import Mode, Timings
+    from pt_cascade.analysis.cost.timing_data import Mode
+    from pt_cascade.analysis.cost.timings import Timings
     from pt_cascade.stages.bm25 import Engine
 
 
@@ -24,17 +25,17 @@ class Options:
         collection: The name or folder of a collection.
         engine: ``pisa`` or ``terrier``; None: PISA where it is installed.
         queries: How many judged queries to time; None: all.
-        precision: The model of the default cascade's last stage; None: late interaction.
+        reranker: The model of the default cascade's last stage; None: late interaction.
         repeats: How often each query is run.
         mode: ``interactive`` or ``throughput``.
         out: A file to keep the timings in; None: they are only shown.
-        cascade: A line for ``compose``; None: the collection's default cascade.
+        cascade: A line for ``parse_cascade``; None: the collection's default cascade.
     """
 
     collection: str = "pydocs"
     engine: Engine | None = None
     queries: int | None = 20
-    precision: str | None = None
+    reranker: str | None = None
     repeats: int = 3
     mode: Mode = "interactive"
     out: str | None = None
@@ -74,13 +75,13 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
         MissingError: The folder of ``out`` is not there.
     """
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.execution.timing import profile  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.profiling import profile  # noqa: PLC0415 - likewise
 
     _check(options)
     collection = open_collection(options.collection)
     topics = collection.judged(options.queries)
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} of its judged queries\n"
-    cascade = build_cascade(collection, line=options.cascade, engine=options.engine, precision=options.precision, verbose=verbose)
+    cascade = build_cascade(collection, line=options.cascade, engine=options.engine, reranker=options.reranker, verbose=verbose)
     timings = profile(cascade, topics, options.mode, repeats=options.repeats, verbose=verbose)
     if options.out:
         timings.save(options.out)

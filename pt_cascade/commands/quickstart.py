@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pt_cascade.analysis.tables import ScoreTable
     from pt_cascade.cascade import Cascade
+    from pt_cascade.execution.score_table import ScoreTable
     from pt_cascade.stages.bm25 import Engine
 
 TIMED = 20
@@ -57,13 +57,13 @@ class Options:
         collection: The name or folder of a collection.
         engine: ``pisa`` or ``terrier``; None: PISA where it is installed.
         queries: How many judged queries to run; None: all.
-        precision: The model of the last stage; None: late interaction.
+        reranker: The model of the last stage; None: late interaction.
     """
 
     collection: str = "pydocs"
     engine: Engine | None = None
     queries: int | None = None
-    precision: str | None = None
+    reranker: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,12 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--engine", choices=("pisa", "terrier"), help="who runs BM25 (default: pisa where installed)")
     parser.add_argument("--queries", type=int, help="how many judged queries (default: all)")
-    parser.add_argument("--precision", metavar="MODEL", help="a cross-encoder or MonoT5 to put last: hub name or folder")
+    parser.add_argument("--reranker", metavar="MODEL", help="a cross-encoder or MonoT5 to put last: hub name or folder")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Build, compare and show; yields what to print, piece by piece."""
-    yield from show(Options(arguments.collection, arguments.engine, arguments.queries, arguments.precision), verbose=True)
+    yield from show(Options(arguments.collection, arguments.engine, arguments.queries, arguments.reranker), verbose=True)
 
 
 def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
@@ -100,7 +100,7 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
     collection = open_collection(options.collection)
     topics = collection.judged(options.queries)
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} judged queries\n"
-    cascade = default_cascade(collection, engine=options.engine, precision=options.precision, verbose=verbose)
+    cascade = default_cascade(collection, engine=options.engine, reranker=options.reranker, verbose=verbose)
     table = score_collection(collection, cascade, topics, verbose=verbose)
     measures = [nDCG @ 10, RR @ 10, R @ 100]
     compared = compare(cascade, topics, collection.qrels, measures, timed=TIMED, table=table, verbose=verbose)
@@ -125,9 +125,9 @@ def _choose(table: ScoreTable, cascade: Cascade, topics: pd.DataFrame, qrels: pd
     """Sweep all cut-offs over the table, and choose within what the cascade takes as it is."""
     from ir_measures import R, nDCG  # noqa: PLC0415 - loaded when the command runs
 
-    from pt_cascade.analysis.choice import choose  # noqa: PLC0415 - likewise
-    from pt_cascade.analysis.sweeps import sweep  # noqa: PLC0415 - likewise
-    from pt_cascade.execution.timing import profile  # noqa: PLC0415 - likewise
+    from pt_cascade.analysis.choice.choose import choose  # noqa: PLC0415 - likewise
+    from pt_cascade.analysis.sweep.sweep import sweep  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.profiling import profile  # noqa: PLC0415 - likewise
     from pt_cascade.reporting.sweeps import recall_table, top_table  # noqa: PLC0415 - likewise
 
     with warnings.catch_warnings():
@@ -148,8 +148,8 @@ def _lines(options: Options, queries: int) -> str:
     from pt_cascade.stages.bm25 import default_engine  # noqa: PLC0415 - likewise
 
     precise = "ptc.stages.late_interaction(vectors=vectors)"
-    if options.precision is not None:
-        precise = f"precise_stage(collection, {options.precision!r})"
+    if options.reranker is not None:
+        precise = f"load_reranker(collection, {options.reranker!r})"
     lines = (LINES + CHOOSING * (queries > 1)).format(
         collection=options.collection,
         engine=options.engine or default_engine(),
@@ -159,5 +159,5 @@ def _lines(options: Options, queries: int) -> str:
         timed=TIMED,
         folds=min(FOLDS, queries),
     )
-    needed = "from pt_cascade.execution.defaults import precise_stage\n"
-    return (needed if options.precision is not None else "") + lines
+    needed = "from pt_cascade.execution.defaults import load_reranker\n"
+    return (needed if options.reranker is not None else "") + lines

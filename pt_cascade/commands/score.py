@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from pt_cascade.analysis.tables import ScoreTable
+    from pt_cascade.execution.score_table import ScoreTable
 
 _DEFAULT = "pydocs"
 _FIX = "pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
@@ -61,8 +61,8 @@ def import_runs(runs: Sequence[str], missing: str, topics: str | None = None) ->
     Raises:
         CascadeError: One is not ``stage=file``, a stage stands twice, or the runs do not fit.
     """
-    from pt_cascade.analysis.tables import ScoreTable  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
+    from pt_cascade.execution.score_table import ScoreTable  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.trec import read_topics  # noqa: PLC0415 - likewise
 
     named = [(name, file) for name, _, file in (run.partition("=") for run in runs)]
@@ -81,7 +81,7 @@ def _score(arguments: argparse.Namespace) -> ScoreTable:
 
     collection = open_collection(arguments.collection or _DEFAULT)
     topics = collection.judged(arguments.queries)
-    cascade = build_cascade(collection, line=arguments.cascade, engine=arguments.engine, precision=arguments.precision)
+    cascade = build_cascade(collection, line=arguments.cascade, engine=arguments.engine, reranker=arguments.reranker)
     return score(cascade, topics, verbose=True, score_cache=arguments.score_cache, about={"collection": collection.name})
 
 
@@ -91,7 +91,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
     of_collection = [
         name
-        for name in ("collection", "cascade", "engine", "queries", "precision", "score_cache")
+        for name in ("collection", "cascade", "engine", "queries", "reranker", "score_cache")
         if getattr(arguments, name) is not None
     ]
     problems = [f"there is already something at {arguments.out}"] if Path(arguments.out).exists() else []

@@ -29,7 +29,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
     _check(arguments.query, arguments.top)
     collection = open_collection(arguments.collection)
-    cascade = build_cascade(collection, line=arguments.cascade, engine=arguments.engine, precision=arguments.precision)
+    cascade = build_cascade(collection, line=arguments.cascade, engine=arguments.engine, reranker=arguments.reranker)
     texts = {doc["docno"]: doc["text"] for doc in collection.docs()}
     yield from show(cascade, arguments.query, texts, top=arguments.top)
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pt_cascade.analysis.costs import Cost
-    from pt_cascade.analysis.sweeps import Sweep
-    from pt_cascade.analysis.tables import ScoreTable
+    from pt_cascade.analysis.cost.cost import Cost
+    from pt_cascade.analysis.sweep.result import Sweep
+    from pt_cascade.analysis.table.data import Scores
 
 _FIX = "--costs bi_encoder=0.05 mono_t5=2"
 
@@ -50,11 +50,11 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     Raises:
         CascadeError: A file is not there or not what it should be.
     """
-    from pt_cascade.analysis.sweeps import sweep  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.analysis.tables import ScoreTable  # noqa: PLC0415 - likewise
+    from pt_cascade.analysis.sweep.sweep import sweep  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.execution.score_table import ScoreTable  # noqa: PLC0415 - likewise
 
     table = ScoreTable.load(arguments.table)
-    stages = table.path(arguments.stages).stages
+    stages = table.find_path(arguments.stages).stages
     cost = read_cost(arguments, stages)
     return sweep(table, _read_judgments(arguments), measures, cost, tail=arguments.tail, stages=stages)
 
@@ -69,8 +69,8 @@ def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | No
     Raises:
         SweepError: A cost is not STAGE=MS, a stage has none, or it has one and is not there.
     """
-    from pt_cascade.analysis.costs import Cost, StageCost  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.analysis.timings import Timings  # noqa: PLC0415 - likewise
+    from pt_cascade.analysis.cost.cost import Cost, StageCost  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.analysis.cost.timings import Timings  # noqa: PLC0415 - likewise
     from pt_cascade.errors import SweepError  # noqa: PLC0415 - likewise
 
     if arguments.timings:
@@ -102,6 +102,6 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def describe(table: ScoreTable) -> str:
+def describe(table: Scores) -> str:
     """Say what a table holds and where it comes from."""
     return " · ".join([repr(table), *(f"{name} {table.about[name]}" for name in ("collection",) if name in table.about)])

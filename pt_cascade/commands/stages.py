@@ -48,4 +48,4 @@ def show() -> Iterator[str]:
         does = textwrap.fill(entry.does, _WIDTH, initial_indent="    ", subsequent_indent="    ")
         yield f"{call}\n{does}\n    a score depends on: {entry.depends}; {ready}\n"
     yield "In one line, over a collection:\n"
-    yield "    ptc.compose(\"hybrid(bm25, dense) % 500 >> cross_encoder('org/name or folder') % 30\", 'pydocs')"
+    yield "    ptc.parse_cascade(\"hybrid(bm25, dense) % 500 >> cross_encoder('org/name or folder') % 30\", 'pydocs')"

@@ -21,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Sweep, show the best and the front, and write all; yields what to print, piece by piece."""
-    from pt_cascade.analysis.pareto import pareto_front  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
     from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, top_table  # noqa: PLC0415 - likewise
 
@@ -35,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     first = swept.measures[0]
     yield f"{top_table(swept, first)}\n"
     if swept.cost is not None:
-        yield f"{front_table(swept, pareto_front(swept, first), first)}\n"
+        yield f"{front_table(swept, swept.pareto_front(first), first)}\n"
     yield loss_table(swept)
     if arguments.out:
         path = Path(arguments.out)

@@ -9,18 +9,18 @@ import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
-from pt_cascade.analysis.measures import check_labels, spare_trec_eval
+from pt_cascade.analysis.replay.measures import check_labels, spare_trec_eval
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError
-from pt_cascade.execution.answers import finish
-from pt_cascade.execution.executor import run
+from pt_cascade.execution.finishing import finish
+from pt_cascade.execution.runner import run
 from pt_cascade.frames import canonical_qrels, canonical_topics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pt_cascade.analysis.tables import ScoreTable
+    from pt_cascade.execution.score_table import ScoreTable
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pt_cascade.analysis.tables import ScoreTable
 from pt_cascade.cascade import Cascade
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections import Collection, open_collection
+from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.execution.scoring.versions import versions
 from pt_cascade.files import cache_folder, is_built, rm_command
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
+from pt_cascade.stages.base.texts import TextLoader
 from pt_cascade.stages.bm25 import Engine, check_engine, default_engine
-from pt_cascade.stages.loading import load_config
-from pt_cascade.stages.texts import TextLoader
-from pt_cascade.stages.weights import tell_weights
-from pt_cascade.stages.words import ENGLISH
+from pt_cascade.stages.indexing.words import ENGLISH
+from pt_cascade.stages.inference.loading import load_config
+from pt_cascade.stages.inference.weights import tell_weights
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +51,7 @@ def default_cascade(
     collection: str | Path | Collection,
     *,
     engine: Engine | None = None,
-    precision: str | os.PathLike[str] | None = None,
+    reranker: str | os.PathLike[str] | None = None,
     verbose: bool = False,
 ) -> Cascade:
     """Give a collection the textbook cascade: BM25 → 1000 · bi-encoder → 100 · a precise stage → 20.
@@ -59,7 +59,7 @@ def default_cascade(
     Args:
         collection: Its name, its folder, or itself; see ``open_collection``.
         engine: ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
-        precision: A cross-encoder or MonoT5 for the last stage, a name on the hub or a local folder; None: late interaction, which
+        reranker: A cross-encoder or MonoT5 for the last stage, a name on the hub or a local folder; None: late interaction, which
             needs no training.
         verbose: Show progress while the index and vectors are built.
 
@@ -70,7 +70,7 @@ def default_cascade(
         CascadeError: The collection, the engine or a model is not there.
     """
     opened = collection if isinstance(collection, Collection) else open_collection(collection)
-    precise = None if precision is None else precise_stage(opened, precision)  # a model that is not there is told before the wait
+    precise = None if reranker is None else load_reranker(opened, reranker)  # a model that is not there is told before the wait
     stored = store_collection(opened, engine=engine, verbose=verbose)
     first, second, third = CUTOFFS
     last = late_interaction(vectors=stored.vectors) if precise is None else precise
@@ -156,7 +156,7 @@ def default_model() -> str:
     return str(Path(found.origin).parent / "model") if found and found.origin else _HUB_MODEL
 
 
-def precise_stage(collection: Collection, model: str | os.PathLike[str]) -> pt.Transformer:
+def load_reranker(collection: Collection, model: str | os.PathLike[str]) -> pt.Transformer:
     """Give the stage that runs a model over texts: MonoT5 for a T5 or mT5, else a cross-encoder.
 
     Args:
@@ -169,5 +169,5 @@ def precise_stage(collection: Collection, model: str | os.PathLike[str]) -> pt.T
     Raises:
         MissingError: The model is not there.
     """
-    kind = load_config(str(model), "precision").model_type
+    kind = load_config(str(model), "reranker").model_type
     return TextLoader(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.advice import name_cascade
-from pt_cascade.analysis.cutoffs import as_cutoffs
-from pt_cascade.analysis.selection import best_of
+from pt_cascade.analysis.choice.selection import best_of
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.reporting.tables import lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pt_cascade.analysis.choice import Choice
-    from pt_cascade.analysis.sweeps import Sweep
+    from pt_cascade.analysis.choice.result import Choice
+    from pt_cascade.analysis.sweep.result import Sweep
 
 _DEPTHS = (5, 10, 20, 50, 100, 200, 500, 1000)
 _ROWS = 12
@@ -59,7 +58,7 @@ def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
 
     Args:
         sweep: Where it comes from.
-        front: Of ``pareto_front``.
+        front: Of ``Sweep.pareto_front``.
         measure: What it was taken by.
 
     Returns:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
-from pt_cascade.stages.query_encoders import query_encoder
-from pt_cascade.stages.reranker import Reranker
-from pt_cascade.stages.similarity import check_similarity, similarities
-from pt_cascade.stages.vectors import open_vectors
+from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.vectors.query_encoder import query_encoder
+from pt_cascade.stages.vectors.similarity import check_similarity, similarities
+from pt_cascade.stages.vectors.store import open_vectors
 
 if TYPE_CHECKING:
     import os
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from pyterrier_dr import FlexIndex
 
     from pt_cascade.ranking import Floats
-    from pt_cascade.stages.encoders import Vectors
-    from pt_cascade.stages.query_encoders import AnyEncoder, Model
-    from pt_cascade.stages.similarity import Similarity
-    from pt_cascade.stages.vectors import VectorStore
+    from pt_cascade.stages.vectors.query_encoder import AnyEncoder, Model
+    from pt_cascade.stages.vectors.similarity import Similarity, Vectors
+    from pt_cascade.stages.vectors.store import VectorStore
 
 
 def bi_encoder(

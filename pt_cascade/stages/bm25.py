@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import pyterrier as pt
 
 from pt_cascade.checksums import SUMS, check_sealed, seal, unsealed_files
-from pt_cascade.errors import MissingError, PipelineError
+from pt_cascade.errors import MissingError, PipelineError, require
 from pt_cascade.files import rm_command
-from pt_cascade.stages.quiet import hushed
-from pt_cascade.stages.reranker import require
-from pt_cascade.stages.words import BagOfWords, read_language
+from pt_cascade.stages.indexing.silence import hushed
+from pt_cascade.stages.indexing.words import BagOfWords, read_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,12 +11,12 @@ import pyterrier as pt
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
 from pt_cascade.frames import check_text
-from pt_cascade.stages.asking import Asking
-from pt_cascade.stages.identity import can_identify, hash_identity, identify_any
-from pt_cascade.stages.keys import list_keys, pair_keys
-from pt_cascade.stages.reranker import Reranker
-from pt_cascade.stages.store import ScoreStore
-from pt_cascade.stages.store_files import find_path
+from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
+from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.scorecache.fill import Asking
+from pt_cascade.stages.scorecache.keys import list_keys, pair_keys
+from pt_cascade.stages.scorecache.sqlite_file import find_path
+from pt_cascade.stages.scorecache.store import ScoreStore
 
 if TYPE_CHECKING:
     import os
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pt_cascade.stages.keys import Keys
+    from pt_cascade.stages.scorecache.keys import Keys
 
-Depends: TypeAlias = Literal["point", "pair", "list"]
+Depends: TypeAlias = Literal["pointwise", "pairwise", "listwise"]
 
 BATCH_SIZE = 512
 
@@ -45,19 +45,19 @@ def cached(
     What was kept is given bit for bit as it was kept, with rows, order and ties as the stage itself returns them. What is new is
     scored in micro-batches, so it is as near to the stage's own scores of the whole frame as the stage is to itself in other
     batches: the same bits where a score does not depend on its batch at all; within 1e-5 of the size of the scores for a model in
-    fp32; below that precision, within its rounding. ``Cascade.of`` reads it as the stage itself, and ``profile`` times the stage
+    fp32; below that dtype, within its rounding. ``Cascade.of`` reads it as the stage itself, and ``profile`` times the stage
     itself, live.
 
     A score is kept under what it depends on: the stage's identity, the text of the query, and the text of the document; so two
     topics with one text share a score, and so do two documents. Where a stage of ours reads stored vectors, the docno tells the
-    document. A score that depends on the list (``pair``, ``list``) is kept with all the scores of its query, whole, under the
+    document. A score that depends on the list (``pairwise``, ``listwise``) is kept with all the scores of its query, under the
     documents in order, their ranks, and the query.
 
-    A stage of ours says what it is (``identify()``: class, weights, prompt, precision, limits; below fp32 also the kind of device
+    A stage of ours says what it is (``identify()``: class, weights, prompt, dtype, limits; below fp32 also the kind of device
     and the budget of a batch, which then show in a score), and what it reads. Any other re-ranker, or a pipeline of several, may
     have such a method too; else you say what it is. Nothing is guessed: who trains the model on, or changes a setting, has to
-    change ``identity``. Of such a stage every given column counts but qid, and for ``point`` score and rank: a column that it does
-    not read costs a question, never a wrong score.
+    change ``identity``. Of such a stage every given column counts but qid, and for ``pointwise`` score and rank: a column that it
+    does not read costs a question, never a wrong score.
 
     A path holds the scores of one stage; another stage there, or another state of the model, is refused. Several processes and
     threads may use one path at once: they may score a pair twice, and the first score stays. A score that is not finite is an
@@ -73,7 +73,8 @@ def cached(
         identity: What tells the scorer from any other, in your words: the model, its version, the settings. Needed for a stage
             without a method ``identify()``; of any other it counts besides.
         reads: The columns that, with the query, tell a score; without: what the stage says, else every given column as above.
-        depends: What a score depends on, where the stage does not say: ``point`` (query, document), ``pair`` or ``list``.
+        depends: What a score depends on, where the stage does not say: ``pointwise`` (query and document), ``pairwise`` or
+            ``listwise``.
         batch_size: Rows that are scored and kept together, 1 or more; of pair and list stages whole queries, until there are as
             many. A killed process loses at most these. A GPU wants more, e.g. 8192; a language model fewer, e.g. 32.
 
@@ -86,7 +87,7 @@ def cached(
 
     Example:
         >>> path = getfixture("tmp_path") / "length.sqlite"
-        >>> length = cached(pt.apply.doc_score(lambda row: len(row["text"])), path, identity="len(text) v1", depends="point")
+        >>> length = cached(pt.apply.doc_score(lambda row: len(row["text"])), path, identity="len(text) v1", depends="pointwise")
         >>> import pandas as pd
         >>> found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "text": ["lion", "tiger"]})
         >>> length.transform(found)["score"].tolist(), length.store().count()
@@ -119,7 +120,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
 
     inner: pt.Transformer
     path: str
-    depends: Depends = "point"
+    depends: Depends = "pointwise"
     reads: tuple[str, ...] | None = None
     batch_size: int = BATCH_SIZE
     identity: str | None = None
@@ -137,7 +138,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
     @property
     def documents(self) -> str:
         """The documents that come out are those that went in."""
-        return "same"
+        return "reranks"
 
     @property
     def failed_column(self) -> str:
@@ -178,7 +179,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
             nothing: pd.DataFrame = self.inner.transform(inp)
             return nothing[[column for column in nothing.columns if self._is_given(column, list(inp.columns))]]
         keys = self._keys(inp, store := self.store())
-        return Asking(self.inner, self.stage_name, store, inp, keys, self.depends != "point", self.batch_size).answer()
+        return Asking(self.inner, self.stage_name, store, inp, keys, self.depends != "pointwise", self.batch_size).answer()
 
     def _keys(self, inp: pd.DataFrame, store: ScoreStore) -> Keys:
         """Check what is read, and make the keys."""
@@ -188,9 +189,9 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         pt.validate.result_frame(inp, extra_columns=list(needs), context=self)
         for column in dict.fromkeys(texts):
             check_text(inp, column, self.stage_name)
-        ignored = ("qid", "query", "score", "rank") if self.depends == "point" else ("qid",)
+        ignored = ("qid", "query", "score", "rank") if self.depends == "pointwise" else ("qid",)
         reads = self.reads or (self.inner.reads() if ours else [column for column in inp.columns if column not in ignored])
-        make = pair_keys if self.depends == "point" else list_keys
+        make = pair_keys if self.depends == "pointwise" else list_keys
         return make(inp, [column for column in reads if column in inp], hash_identity(store.identity))
 
     def transform_inputs(self) -> list[list[str]]:
@@ -215,7 +216,7 @@ def _check(stage: object, documents: str, depends: str, batch_size: int, identit
         problems.append(f"{stage!r} ({type(stage).__name__}) is no PyTerrier transformer")
     elif isinstance(stage, Cached):
         problems.append(f"the scores of {stage!r} are kept already")
-    elif documents != "same":
+    elif documents != "reranks":
         problems.append(f"{stage!r} is no re-ranker: it may return other documents than it is given")
     elif depends not in get_args(Depends):
         problems.append(f"what its scores depend on is {depends}, expected one of {', '.join(get_args(Depends))}")
@@ -227,5 +228,5 @@ def _check(stage: object, documents: str, depends: str, batch_size: int, identit
         problems.append(f"batch_size is {batch_size!r}, expected 1 or more rows")
     if problems:
         say = "" if told else "identity='its model, version and settings', "
-        fix = f"cached(stage, path, {say}depends='point'), if a score depends on query and document alone"
+        fix = f"cached(stage, path, {say}depends='pointwise'), if a score depends on query and document alone"
         raise PipelineError("the scores of a stage cannot be kept", problems, fix=fix)

@@ -78,14 +78,14 @@ CATALOGUE: dict[str, Entry] = {
 }
 
 
-def catalogue() -> pd.DataFrame:
+def list_stages() -> pd.DataFrame:
     """List the stages.
 
     Returns:
         Frame[stage, does, depends, arguments, lacks], a row a stage; ``lacks`` is what has to be installed, empty where ready.
 
     Example:
-        >>> catalogue().query("stage == 'duo_t5'")["depends"].item()
+        >>> list_stages().query("stage == 'duo_t5'")["depends"].item()
         'query, two documents'
     """
     rows = [(name, entry.does, entry.depends, entry.arguments, " ".join(entry.lacks)) for name, entry in CATALOGUE.items()]

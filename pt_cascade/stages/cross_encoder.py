@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pt_cascade.stages.batching import CHUNK, check_limits, find_budget, score_in_chunks
-from pt_cascade.stages.classifiers import load_classifier
-from pt_cascade.stages.loading import find_model
-from pt_cascade.stages.precision import check_precision
-from pt_cascade.stages.prompts import check_prompt, fill, find_columns
-from pt_cascade.stages.reranker import Reranker
+from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.inference.batching import CHUNK, check_limits, find_budget, score_in_chunks
+from pt_cascade.stages.inference.classifiers import load_classifier
+from pt_cascade.stages.inference.dtypes import check_dtype
+from pt_cascade.stages.inference.loading import find_model
+from pt_cascade.stages.inference.prompts import check_prompt, fill, find_columns
 
 if TYPE_CHECKING:
     import os
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.classifiers import Classifier
-    from pt_cascade.stages.precision import Precision
-    from pt_cascade.stages.token_ids import Ids
+    from pt_cascade.stages.inference.classifiers import Classifier
+    from pt_cascade.stages.inference.dtypes import Dtype
+    from pt_cascade.stages.inference.token_ids import Ids
 
 _SHORTEST = 16
 
@@ -38,7 +38,7 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
     batch_tokens: int | None = None,
     device: str | None = None,
     verbose: bool = False,
-    precision: Precision = "fp32",
+    dtype: Dtype = "fp32",
     prompt: str | None = None,
 ) -> CrossEncoder:
     """Re-rank with a cross-encoder: each document's score is the log-odds that it is relevant.
@@ -69,7 +69,7 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
         batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere; 1 reads each pair alone.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
-        precision: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. On one core
+        dtype: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. On one core
             of an AMD EPYC it takes 0.6 of the time; with the weights of all-MiniLM-L6-v2 under a random last layer it changes
             scores by up to 0.04 standard deviations, and a batch moves one by up to as much. The last layer is always float32.
         prompt: What the model is told beside the query; ``{name}`` stands for a column, e.g. ``{instruction}`` of the topics. It
@@ -96,7 +96,7 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
         ['query', 'text', 'instruction']
     """
     name = find_model(model, CrossEncoder.stage_name)
-    return CrossEncoder(name, label, text_field, max_length, batch_tokens, device, verbose, precision, prompt)
+    return CrossEncoder(name, label, text_field, max_length, batch_tokens, device, verbose, dtype, prompt)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class CrossEncoder(Reranker):
     batch_tokens: int | None = None
     device: str | None = None
     verbose: bool = False
-    precision: Precision = "fp32"
+    dtype: Dtype = "fp32"
     prompt: str | None = None
 
     stage_name: ClassVar[str] = "cross_encoder"
@@ -118,7 +118,7 @@ class CrossEncoder(Reranker):
 
     def __post_init__(self) -> None:
         """Refuse options that no model could be run with."""
-        more = [*check_precision(self.precision, self.device), *check_prompt(self.prompt, ("docno", self.text_field))]
+        more = [*check_dtype(self.dtype, self.device), *check_prompt(self.prompt, ("docno", self.text_field))]
         check_limits(self.stage_name, self.max_length, _SHORTEST, self.batch_tokens, more)
 
     def needs(self) -> list[str]:
@@ -174,6 +174,6 @@ class CrossEncoder(Reranker):
             max_length=self.max_length,
             device=self.device,
             verbose=self.verbose,
-            precision=self.precision,
+            dtype=self.dtype,
             padded=self.batch_tokens != 1,
         )

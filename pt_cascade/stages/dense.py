@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from pt_cascade.errors import FrameError, PipelineError, StageError
 from pt_cascade.frames import canonical_topics
-from pt_cascade.stages.engines import check_engine, start_engine
-from pt_cascade.stages.identity import identify
-from pt_cascade.stages.query_encoders import query_encoder
-from pt_cascade.stages.searching import Searcher
-from pt_cascade.stages.similarity import are_usable, check_similarity
-from pt_cascade.stages.upstream import DualEncoder
-from pt_cascade.stages.vectors import open_vectors
+from pt_cascade.stages.base.identity import identify
+from pt_cascade.stages.vectors.engines import check_engine, start_engine
+from pt_cascade.stages.vectors.exact_search import Searcher
+from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder
+from pt_cascade.stages.vectors.query_encoder import query_encoder
+from pt_cascade.stages.vectors.similarity import are_usable, check_similarity
+from pt_cascade.stages.vectors.store import open_vectors
 
 if TYPE_CHECKING:
     import os
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from pyterrier_dr import FlexIndex
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.engines import Engine
-    from pt_cascade.stages.identity import Identity
-    from pt_cascade.stages.query_encoders import AnyEncoder, Model
-    from pt_cascade.stages.similarity import Similarity
-    from pt_cascade.stages.vectors import VectorStore
+    from pt_cascade.stages.base.identity import Identity
+    from pt_cascade.stages.vectors.engines import Engine
+    from pt_cascade.stages.vectors.query_encoder import AnyEncoder, Model
+    from pt_cascade.stages.vectors.similarity import Similarity
+    from pt_cascade.stages.vectors.store import VectorStore
 
 _AT_ONCE = 64
 
@@ -75,7 +75,7 @@ def dense(
     Example:
         >>> import tempfile
         >>> import pt_cascade as ptc
-        >>> from pt_cascade.stages.encoding import build_vectors
+        >>> from pt_cascade.stages.vectors.build_vectors import build_vectors
         >>> docs = [{"docno": "d1", "text": "a lion sleeps"}, {"docno": "d2", "text": "sorting numbers"}]
         >>> vectors = build_vectors(docs, ptc.default_model(), tempfile.mkdtemp() + "/v")
         >>> dense(vectors).search("order digits")["docno"].tolist()
@@ -105,7 +105,7 @@ class Dense(pt.Transformer):  # type: ignore[misc]
     """
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Dense", "help_url": None}
-    depends: ClassVar[str] = "point"
+    depends: ClassVar[str] = "pointwise"
     documents: ClassVar[str] = "any"
     stage_name: ClassVar[str] = "dense"
 

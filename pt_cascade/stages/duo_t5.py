@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pt_cascade.analysis.preferences import Aggregation, check_aggregation
+from pt_cascade.analysis.fusion.pair_aggregation import Aggregation, check_aggregation
 from pt_cascade.errors import CascadeWarning, FrameError
-from pt_cascade.stages.batching import check_limits, find_budget, score_in_batches
-from pt_cascade.stages.duo_prompts import DuoPrompts
-from pt_cascade.stages.loading import find_model
-from pt_cascade.stages.pairwise import PairReranker, list_pairs
-from pt_cascade.stages.precision import check_precision
-from pt_cascade.stages.t5_models import AskedT5, ask, check_answers, load_t5
+from pt_cascade.stages.base.pairwise import PairReranker, list_pairs
+from pt_cascade.stages.inference.batching import check_limits, find_budget, score_in_batches
+from pt_cascade.stages.inference.dtypes import check_dtype
+from pt_cascade.stages.inference.duo_prompts import DuoPrompts
+from pt_cascade.stages.inference.loading import find_model
+from pt_cascade.stages.inference.t5 import AskedT5, ask, check_answers, load_t5
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.precision import Precision
+    from pt_cascade.stages.inference.dtypes import Dtype
 
 _SHORTEST = 32
 _MAX_LENGTH = 512
@@ -43,7 +43,7 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
     batch_tokens: int | None = None,
     device: str | None = None,
     verbose: bool = False,
-    precision: Precision = "fp32",
+    dtype: Dtype = "fp32",
 ) -> pt.Transformer:
     """Re-rank with DuoT5: each document's score adds up the probabilities that it beats each other document of its query.
 
@@ -68,7 +68,7 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
         batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
-        precision: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. Below
+        dtype: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. Below
             ``fp32`` a probability still depends on its query and two documents alone, but only to about the precision's own error,
             so that a score table needs e.g. ``score(..., tolerance=0.05)``.
 
@@ -86,12 +86,12 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
 
     Example:
         >>> duo_t5("castorini/duot5-base-msmarco", aggregation="sum").depends
-        'pair'
+        'pairwise'
     """
     name = find_model(model, DuoT5.stage_name)
     words = None if tokenizer is None else str(tokenizer)
     answers = None if tokens is None else tuple(tokens)  # a list would have no hash
-    return DuoT5(name, aggregation, words, answers, text_field, max_length, batch_tokens, device, verbose, precision)
+    return DuoT5(name, aggregation, words, answers, text_field, max_length, batch_tokens, device, verbose, dtype)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class DuoT5(PairReranker):
     batch_tokens: int | None = None
     device: str | None = None
     verbose: bool = False
-    precision: Precision = "fp32"
+    dtype: Dtype = "fp32"
 
     stage_name: ClassVar[str] = "duo_t5"
     schematic: ClassVar[dict[str, str | None]] = {"label": "DuoT5", "help_url": None}  # without it: a look-up on the network
@@ -115,7 +115,7 @@ class DuoT5(PairReranker):
     def __post_init__(self) -> None:
         """Refuse options that no model could be run with."""
         check_aggregation(self.aggregation, self.stage_name)
-        more = check_precision(self.precision, self.device) + check_answers(self.tokens)
+        more = check_dtype(self.dtype, self.device) + check_answers(self.tokens)
         check_limits(self.stage_name, self.max_length, _SHORTEST, self.batch_tokens, more)
 
     def needs(self) -> list[str]:
@@ -167,7 +167,7 @@ class DuoT5(PairReranker):
     @cached_property
     def _loaded(self) -> AskedT5:
         name, words, device = self.model, self.tokenizer, self.device
-        return load_t5(name, words, self.tokens, self.stage_name, device=device, verbose=self.verbose, precision=self.precision)
+        return load_t5(name, words, self.tokens, self.stage_name, device=device, verbose=self.verbose, dtype=self.dtype)
 
     def _encode(self, results: pd.DataFrame, first: Ints, second: Ints) -> tuple[DuoPrompts, Ints, Ints]:
         """Encode the rows that are compared, and number the pairs by them."""

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, ClassVar
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.analysis.fusion import Fusion, K
-from pt_cascade.analysis.pooling import check_topics
+from pt_cascade.analysis.fusion.fuse import Fusion, K
+from pt_cascade.analysis.fusion.pooling import check_topics
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import FrameError, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pt_cascade.analysis.fusion import Method, Missing
-    from pt_cascade.analysis.normalising import Normalise
+    from pt_cascade.analysis.fusion.fuse import Method, Missing
+    from pt_cascade.analysis.fusion.normalization import Normalise
 
 
 def hybrid(
@@ -33,7 +33,7 @@ def hybrid(
     """Retrieve with several retrievers and fuse what they find, by reciprocal ranks or by a weighted sum of normalised scores.
 
     Each (qid, docno) that any of them finds comes out once. ``rrf`` gives it the sum of weight / (k + rank), ranks from 1; how
-    ``weighted`` and ties work, and which column comes from where, is told in ``pt_cascade.analysis.fusion``. The query of every row
+    ``weighted`` and ties work, and which column comes from where, is told in ``pt_cascade.fuse``. The query of every row
     is the one that was asked, also where a branch rewrites it.
 
     Given results instead of topics, it hands them to every retriever, so that branches that re-rank see them. A score then depends
@@ -79,7 +79,7 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
     """The stage that ``hybrid`` makes; its fields are the arguments of that function.
 
     Attributes:
-        depends: ``list``: where it re-ranks, ranks and normalised scores depend on what else there is. As a first stage it is
+        depends: ``listwise``: where it re-ranks, ranks and normalised scores depend on what else there is. As a first stage it is
             asked whole queries, and what it finds for a query depends on nothing else.
         documents: ``any``: where it re-ranks, a branch may add or lose some.
     """
@@ -92,7 +92,7 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
     missing: Missing = "worst"
     num_results: int | None = None
 
-    depends: ClassVar[str] = "list"
+    depends: ClassVar[str] = "listwise"
     documents: ClassVar[str] = "any"
     stage_name: ClassVar[str] = "hybrid"
     schematic: ClassVar[dict[str, str | None]] = {"label": "Hybrid", "inner_pipelines_mode": "combine", "help_url": None}

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import PipelineError
-from pt_cascade.stages.encoders import Encoder
-from pt_cascade.stages.query_encoders import known_model
-from pt_cascade.stages.reranker import Reranker
-from pt_cascade.stages.vectors import open_vectors
+from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.vectors.encoder import Encoder
+from pt_cascade.stages.vectors.query_encoder import known_model
+from pt_cascade.stages.vectors.store import open_vectors
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
     from pt_cascade.ranking import Floats
-    from pt_cascade.stages.encoders import Vectors
-    from pt_cascade.stages.vectors import Halves, VectorStore
+    from pt_cascade.stages.vectors.similarity import Vectors
+    from pt_cascade.stages.vectors.store import Halves, VectorStore
 
 
 def late_interaction(

@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pt_cascade.errors import PipelineError
-from pt_cascade.stages.llm_prompts import load_prompt
-from pt_cascade.stages.llm_server import OPENAI_URL
-from pt_cascade.stages.llm_ways import GradedJudge, ListwiseJudge, YesNoJudge
+from pt_cascade.stages.llm.connection import OPENAI_URL
+from pt_cascade.stages.llm.modes import GradedJudge, ListwiseJudge, YesNoJudge
+from pt_cascade.stages.llm.prompts import load_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pt_cascade.stages.llm_stage import LlmJudge
+    from pt_cascade.stages.llm.stage import LlmJudge
 
     AnyJudge: TypeAlias = LlmJudge[float] | LlmJudge[tuple[int, ...]]
 

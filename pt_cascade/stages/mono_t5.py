@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning
-from pt_cascade.stages.batching import CHUNK, check_limits, find_budget, score_in_chunks
-from pt_cascade.stages.loading import find_model
-from pt_cascade.stages.precision import check_precision
-from pt_cascade.stages.reranker import Reranker
-from pt_cascade.stages.t5_models import AskedT5, ask, check_answers, load_t5
-from pt_cascade.stages.token_ids import tokenize
+from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.inference.batching import CHUNK, check_limits, find_budget, score_in_chunks
+from pt_cascade.stages.inference.dtypes import check_dtype
+from pt_cascade.stages.inference.loading import find_model
+from pt_cascade.stages.inference.t5 import AskedT5, ask, check_answers, load_t5
+from pt_cascade.stages.inference.token_ids import tokenize
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.precision import Precision
+    from pt_cascade.stages.inference.dtypes import Dtype
 
 _SHORTEST = 16
 _MAX_LENGTH = 512
@@ -42,7 +42,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
     batch_tokens: int | None = None,
     device: str | None = None,
     verbose: bool = False,
-    precision: Precision = "fp32",
+    dtype: Dtype = "fp32",
 ) -> pt.Transformer:
     """Re-rank with MonoT5: each document's score is the log-probability that the model answers true, not false.
 
@@ -61,7 +61,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
         batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
         device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
         verbose: Show progress bars.
-        precision: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. On one core
+        dtype: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. On one core
             of an AMD EPYC it takes 0.63 of the time; it changes the scores of a t5-small of random weights by up to 0.2 standard
             deviations, and a batch moves one by up to as much: then ``ptc.score`` refuses the stage, unless its ``tolerance``
             allows it.
@@ -85,7 +85,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
     name = find_model(model, MonoT5.stage_name)
     words = None if tokenizer is None else str(tokenizer)
     answers = None if tokens is None else tuple(tokens)  # a list would have no hash
-    return MonoT5(name, words, answers, text_field, max_length, batch_tokens, device, verbose, precision)
+    return MonoT5(name, words, answers, text_field, max_length, batch_tokens, device, verbose, dtype)
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ class MonoT5(Reranker):
     batch_tokens: int | None = None
     device: str | None = None
     verbose: bool = False
-    precision: Precision = "fp32"
+    dtype: Dtype = "fp32"
 
     stage_name: ClassVar[str] = "mono_t5"
     schematic: ClassVar[dict[str, str | None]] = {"label": "MonoT5", "help_url": None}  # without it: a look-up on the network
 
     def __post_init__(self) -> None:
         """Refuse options that no model could be run with."""
-        more = check_precision(self.precision, self.device) + check_answers(self.tokens)
+        more = check_dtype(self.dtype, self.device) + check_answers(self.tokens)
         check_limits(self.stage_name, self.max_length, _SHORTEST, self.batch_tokens, more)
 
     def needs(self) -> list[str]:
@@ -145,7 +145,7 @@ class MonoT5(Reranker):
     @cached_property
     def _loaded(self) -> AskedT5:
         words, name = (self.tokenizer, self.tokens), self.stage_name
-        return load_t5(self.model, *words, name, device=self.device, verbose=self.verbose, precision=self.precision)
+        return load_t5(self.model, *words, name, device=self.device, verbose=self.verbose, dtype=self.dtype)
 
     def _read(self, queries: list[str], texts: list[str]) -> tuple[Ints, Callable[[Ints], Floats]]:
         ids = self._encode(queries, texts)

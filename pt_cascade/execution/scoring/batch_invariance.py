@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path as Folder
 
-    from pt_cascade.analysis.tables import Path
+    from pt_cascade.analysis.table.data import Path
     from pt_cascade.cascade import Step
     from pt_cascade.execution.scoring.chunk import ChunkScores
     from pt_cascade.execution.scoring.plan import Plan
@@ -36,7 +36,7 @@ SAMPLE_QUERIES = 2
 SAMPLE_PAIRS = 4
 _FIX = (
     "if its scores come from a cache, which another model may have filled: a cache at another path; "
-    "if it judges the list as a whole, say so and let it stand last: cascade.with_stage({!r}, depends='list'); "
+    "if it judges the list as a whole, say so and let it stand last: cascade.with_stage({!r}, depends='listwise'); "
     "if it pads batches as pyterrier_t5 does: ptc.stages.mono_t5(model), or batch_size=1; "
     "if it compares documents as pyterrier_t5's DuoT5 does: ptc.stages.duo_t5(model); "
     "if it computes in bf16, so that scores move a little: score(..., tolerance=0.05)"
@@ -85,7 +85,7 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
     Raises:
         StageError: A score moved; the pair, both scores and the largest difference are named.
     """
-    whole = "docno" not in step.given or step.stage.depends in ("pair", "list")
+    whole = "docno" not in step.given or step.stage.depends in ("pairwise", "listwise")
     stage, tested = replace(live(step.stage), cutoff=None), False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
         tested = True

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import CascadeWarning, PipelineError
+from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.cached import Cached, cached
-from pt_cascade.stages.identity import can_identify, hash_identity, identify_any
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.cascade import Stage
     from pt_cascade.execution.scoring.plan import Plan
-    from pt_cascade.stages.identity import Identity
+    from pt_cascade.stages.base.identity import Identity
 
 What: TypeAlias = Literal["nothing", "scores", "untold", "unknown"]
 
@@ -53,7 +53,7 @@ def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
         >>> found = pd.DataFrame({"qid": ["1"], "query": ["q"], "docno": ["d"], "score": [1.0], "rank": [0]})
         >>> ones = pt.apply.doc_score(lambda row: 1.0)
         >>> ones.identify = lambda: {"class": "ones"}
-        >>> told = Cascade.of(pt.Transformer.from_df(found) >> ones).with_stage("doc_score", depends="point")
+        >>> told = Cascade.of(pt.Transformer.from_df(found) >> ones).with_stage("doc_score", depends="pointwise")
         >>> plan = add_caches(make_plan(told), "kept")
         >>> [type(stage.transformers[0]).__name__ for stage in plan.stages]
         ['SourceTransformer', 'Cached']
@@ -62,14 +62,14 @@ def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
     unknown = [stage.name for stage, what in zip(plan.stages, whats, strict=True) if what == "unknown"]
     if unknown:
         problems = [f"nobody knows whether the scores of stage {name!r} depend on query and document alone" for name in unknown]
-        fix = f"Cascade.of(pipeline).with_stage({unknown[0]!r}, depends='point'), if they do"
+        fix = f"Cascade.of(pipeline).with_stage({unknown[0]!r}, depends='pointwise'), if they do"
         raise PipelineError("scores cannot be kept across tables", problems, fix=fix)
     if untold := [stage.name for stage, what in zip(plan.stages, whats, strict=True) if what == "untold"]:
         names = ", ".join(map(repr, untold))
         message = (
             f"the scores of stage(s) {names} are not kept: without a method identify() nobody knows of which model, version and "
             "settings they are. To keep them, put in the place of each: "
-            "cached(stage, 'path', identity='its model, version and settings', depends='point')"
+            "cached(stage, 'path', identity='its model, version and settings', depends='pointwise')"
         )
         warnings.warn(message, CascadeWarning, stacklevel=3)
     return replace(plan, stages=tuple(_keep(stage, what, Path(folder)) for stage, what in zip(plan.stages, whats, strict=True)))
@@ -79,7 +79,7 @@ def _keep(stage: Stage, what: What, folder: Path) -> Stage:
     parts, at = list(stage.transformers), stage.scorer
     scorer = parts[at]
     if what == "scores":
-        parts[at] = cached(scorer, folder / _name(scorer, identify_any(scorer)), depends="point")
+        parts[at] = cached(scorer, folder / _name(scorer, identify_any(scorer)), depends="pointwise")
     return replace(stage, transformers=tuple(parts))
 
 
@@ -91,11 +91,11 @@ def _find_out(stage: Stage) -> What:
     """Tell what of a stage can be kept, if anything."""
     scorer = stage.transformers[stage.scorer]
     known = look_up(scorer)
-    if stage.documents == "new" or known.documents != "same" or isinstance(scorer, Cached):
+    if stage.documents == "retrieves" or known.documents != "reranks" or isinstance(scorer, Cached):
         return "nothing"
     depends = known.depends if known.depends != "unknown" else stage.depends
-    if depends in ("pair", "list"):
+    if depends in ("pairwise", "listwise"):
         return "nothing"
     if not can_identify(scorer):
         return "untold"
-    return "scores" if depends == "point" else "unknown"
+    return "scores" if depends == "pointwise" else "unknown"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.tie_rules import TieRule
+from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
 from pt_cascade.errors import MissingError, TableError
 from pt_cascade.execution.scoring.chunk import ChunkScores
@@ -117,7 +117,7 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
         {}
     """
     path = Path(folder)
-    what, fix = f"chunks cannot be kept in {path}", "score(..., folder='a/new/folder')"
+    what, fix = f"chunks cannot be kept in {path}", "score(..., checkpoint='a/new/folder')"
     try:
         path.mkdir(parents=True, exist_ok=True)
         manifest = path / _MANIFEST

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.needed import needed
-from pt_cascade.analysis.orders import place_all
-from pt_cascade.analysis.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
+from pt_cascade.analysis.replay.rankings import place_all
+from pt_cascade.analysis.replay.required_documents import needed
+from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
 from pt_cascade.cascade import walk
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.scoring.rows import find_failed, refuse_failed, refuse_other_documents, rerank
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pt_cascade.analysis.tables import Path
-    from pt_cascade.analysis.tie_rules import Order, TieRules
+    from pt_cascade.analysis.table.data import Path
+    from pt_cascade.analysis.table.tie_rules import Order, TieRules
     from pt_cascade.cascade import Stage, Step
     from pt_cascade.execution.scoring.plan import Plan
     from pt_cascade.execution.scoring.tie_rules import Dimension

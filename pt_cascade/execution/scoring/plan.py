@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import pyterrier as pt
 
-from pt_cascade.analysis.cutoffs import Cutoff, check_cutoff
-from pt_cascade.analysis.tables import OWN_COLUMNS, Path
+from pt_cascade.analysis.grid.cutoffs import Cutoff, check_cutoff
+from pt_cascade.analysis.table.data import OWN_COLUMNS, Path
 from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import find_dependence
@@ -21,7 +21,7 @@ Depths: TypeAlias = "Sequence[Cutoff] | Sequence[Sequence[Cutoff]]"
 Checked: TypeAlias = "tuple[int | None, ...]"
 
 _WHAT = "these cascades cannot be scored"
-_NOT_POINTWISE = ("pair", "list")
+_NOT_POINTWISE = ("pairwise", "listwise")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _misfits(cascade: Cascade) -> list[str]:
         if (depends := find_dependence(stage)) in _NOT_POINTWISE:
             problem = f"the scores of stage {stage.name!r} depend on other documents ({depends}), so it may only stand last"
             problems.append(f"{problem}, {found}")
-        if stage.documents == "new":
+        if stage.documents == "retrieves":
             problems.append(f"stage {stage.name!r} retrieves anew, so what it returns depends on the cut-offs before it, {found}")
         if twin := next((one for one in scored[:n] if same(one, stage)), None):
             problems.append(f"stages {twin.name!r} and {stage.name!r} are the same, {found}")

@@ -36,28 +36,6 @@ def rerank(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(rank=rank).reset_index(drop=True)
 
 
-def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = None) -> list[pd.DataFrame]:
-    """Split a frame into runs of whole queries, in order of first appearance.
-
-    Args:
-        topics: Frame[qid, ...], qids str.
-        size: Queries in each part, 1 or more; None: all.
-        first: Queries in the first part; None: as in the others.
-
-    Returns:
-        The parts, at least one.
-
-    Example:
-        >>> [part["qid"].tolist() for part in split_queries(pd.DataFrame({"qid": ["1", "2", "1"]}), 1)]
-        [['1', '1'], ['2']]
-    """
-    if size is None or not len(topics):
-        return [topics]
-    query = pd.factorize(topics["qid"])[0]
-    starts = [0, *range(first or size, query.max() + 1, size)]
-    return [topics[(query >= start) & (query < end)] for start, end in zip(starts, [*starts[1:], len(query)], strict=True)]
-
-
 def refuse_other_documents(step: Step) -> None:
     """Refuse a stage that did not return exactly the documents it was given: what is left depends on the cut-offs before it.
 
@@ -79,7 +57,7 @@ def refuse_other_documents(step: Step) -> None:
         if len(rows)
     ]
     name = step.stage.name
-    fix = f"let it run last, and live: cascade.with_stage({name!r}, depends='list'), then finish(table, cascade)"
+    fix = f"let it run last, and live: cascade.with_stage({name!r}, depends='listwise'), then finish(table, cascade)"
     raise PipelineError(f"stage {name!r} cannot be replayed: it changes the documents", problems, fix=fix)
 
 

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from tqdm import tqdm
 
-from pt_cascade.analysis.tables import Column, ScoreTable
-from pt_cascade.analysis.tie_rules import EVERY_RULE, PLAIN, choose_rule
+from pt_cascade.analysis.table.data import Column
+from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.execution.query_batches import split_queries
+from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_resumed, check_shared
 from pt_cascade.execution.scoring.caching import add_caches
 from pt_cascade.execution.scoring.checkpoint import open_checkpoint
 from pt_cascade.execution.scoring.chunk import score_chunk
 from pt_cascade.execution.scoring.plan import make_plan
-from pt_cascade.execution.scoring.rows import split_queries, warn_of_failed
+from pt_cascade.execution.scoring.rows import warn_of_failed
 from pt_cascade.execution.scoring.versions import versions
 from pt_cascade.files import cache_folder
 from pt_cascade.frames import canonical_input, canonical_topics
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     import pyterrier as pt
 
-    from pt_cascade.analysis.tie_rules import TieRules
+    from pt_cascade.analysis.table.tie_rules import TieRules
     from pt_cascade.execution.scoring.chunk import ChunkScores
     from pt_cascade.execution.scoring.plan import Depths, Plan
 

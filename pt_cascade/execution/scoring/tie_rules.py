@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.tie_rules import narrow_rules
+from pt_cascade.analysis.table.tie_rules import narrow_rules
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import CascadeWarning, FrameError, PipelineError, StageError
@@ -18,7 +18,7 @@ from pt_cascade.ranking import ranks
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from pt_cascade.analysis.tie_rules import Order, TieRules
+    from pt_cascade.analysis.table.tie_rules import Order, TieRules
     from pt_cascade.cascade import Stage, Step
 
 Dimension: TypeAlias = Literal["ties", "rows"]

@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade import __version__
-
 _ENGINES = {
     "torch": "torch",
     "transformers": "transformers",
@@ -35,7 +33,7 @@ def versions(*, loaded: bool = False) -> dict[str, str]:
         >>> versions()["pandas"] == pd.__version__
         True
     """
-    own = {"python": platform.python_version(), "pt_cascade": __version__, "pyterrier": str(pt.__version__)}
+    own = {"python": platform.python_version(), "pt_cascade": version("pt_cascade"), "pyterrier": str(pt.__version__)}
     found = own | {"pandas": pd.__version__, "numpy": np.__version__}
     for module, package in _ENGINES.items():
         if not loaded or module in sys.modules:

@@ -1,0 +1,120 @@
+"""All vectors of one path that may be chosen from, what each query gives and costs there, and which of them is best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pt_cascade.analysis.grid.cutoffs import Vectors
+    from pt_cascade.analysis.replay.replayer import Replayer
+    from pt_cascade.ranking import Floats, Ints
+
+_SAME = 1e-12
+_STEP = 1.1
+_FEW = 2000  # vectors that are all looked at query by query
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """One path's vectors.
+
+    Attributes:
+        replayer: The table under the judgments, with the measure to choose by and no other.
+        vectors: Shape (vectors, stages), as of a Grid.
+        affordable: Shape (vectors,). Which are within the budget, at least one.
+        costs: Shape (vectors,). What each costs, to prefer the cheaper one.
+        fold: Shape (queries that count,). The fold of each query, from 0.
+    """
+
+    replayer: Replayer
+    vectors: Vectors
+    affordable: NDArray[np.bool_]
+    costs: Floats
+    fold: Ints
+
+    def per_query(self, vector: int) -> Floats:
+        """Give each query's measure at one vector, by its position."""
+        return self.replayer.per_query(self.vectors[vector])[:, 0]
+
+    def values(self, vectors: Ints) -> Floats:
+        """Give each query's measure at several vectors, by their positions, rising: shape (queries, vectors)."""
+        return self.replayer.sums(self.vectors[vectors], np.arange(len(self.fold)))[:, :, 0]
+
+    def best(self, means: Floats) -> int:
+        """Return the position of the best affordable vector, see ``best_of``."""
+        return best_of(means, self.affordable, self.costs)
+
+    @cached_property
+    def sums(self) -> Floats:
+        """Shape (folds, vectors): the measure, summed over the queries of each fold."""
+        if len(self.vectors) > _FEW:
+            return self.replayer.sums(self.vectors, self.fold)[:, :, 0]
+        return np.stack([self._all[self.fold == one].sum(axis=0) for one in range(int(self.fold.max()) + 1)])
+
+    @cached_property
+    def depths(self) -> Vectors:
+        """Shape (vectors, stages): the cut-offs, but none beyond what any query retrieves."""
+        return np.minimum(self.vectors, max(int(self.replayer.table.retrieved.max(initial=1)), 1))
+
+    @cached_property
+    def deepest(self) -> int:
+        """The position of the deepest vector: the largest product of cut-offs, of equal ones the last."""
+        depth = np.log(self.depths).sum(axis=1)
+        return int(np.flatnonzero(depth >= depth.max() - _SAME)[-1])
+
+    @cached_property
+    def spread(self) -> tuple[Ints, Floats]:
+        """Affordable vectors worth telling apart, see ``thin``, and each query's measure there: shape (queries, those)."""
+        inside = np.flatnonzero(self.affordable)
+        at = inside[thin(self.depths[inside])] if len(self.vectors) > _FEW else inside
+        return at, self.values(at) if len(self.vectors) > _FEW else self._all[:, at]
+
+    @cached_property
+    def _all(self) -> Floats:
+        """Shape (queries, vectors): each query's measure at each vector of a small grid."""
+        return self.values(np.arange(len(self.vectors)))
+
+
+def best_of(means: Floats, allowed: NDArray[np.bool_], costs: Floats) -> int:
+    """Return the position of the best allowed vector; of equal ones the cheapest, then the first.
+
+    Args:
+        means: Shape (vectors,).
+        allowed: Shape (vectors,). At least one.
+        costs: Shape (vectors,).
+
+    Example:
+        >>> best_of(np.array([0.3, 0.5, 0.5]), np.array([True, True, True]), np.array([1.0, 3.0, 2.0]))
+        2
+    """
+    top = np.flatnonzero(allowed & (means >= means[allowed].max() - _SAME))
+    return int(top[np.argmin(costs[top])])
+
+
+def thin(vectors: NDArray[np.integer]) -> Ints:
+    """Thin vectors to cut-offs that are a tenth or more apart, the deepest of each stage among them.
+
+    Args:
+        vectors: Shape (vectors, stages), each 1 or more.
+
+    Returns:
+        Shape (kept,): positions, rising; all, where no vector has only such cut-offs.
+
+    Example:
+        >>> thin(np.arange(1, 41).reshape(-1, 1)).tolist()
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 17, 19, 22, 25, 28, 31, 35, 39]
+    """
+    keep = np.ones(len(vectors), np.bool_)
+    for column in vectors.T:
+        kept: list[int] = []
+        for value in np.unique(column)[::-1].tolist():
+            if not kept or value * _STEP <= kept[-1]:
+                kept.append(value)
+        keep &= np.isin(column, kept)
+    return np.flatnonzero(keep if keep.any() else ~keep)

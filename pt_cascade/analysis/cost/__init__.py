@@ -1,0 +1,1 @@
+"""Time and money of a cascade at any cut-offs. What is timed is measured in execution/profiling.py."""

@@ -1,0 +1,238 @@
+"""What a cascade costs at any vector of cut-offs, in milliseconds, model calls and money: by hand, or from a profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.analysis.cost.latency import PERCENTILES, Latency, check_percentiles, compose, take_percentiles, warn_of_few
+from pt_cascade.analysis.cost.residuals import Sample, sample_of
+from pt_cascade.analysis.cost.stage_cost import StageCost
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
+from pt_cascade.errors import SweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.analysis.grid.cutoffs import Cutoff
+    from pt_cascade.ranking import Floats, Ints
+
+__all__ = ["Cost", "StageCost"]
+_CELLS = 1_000_000  # vectors x queries looked at together, 8 MB an array
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the stages of a cascade cost together, at any cut-offs.
+
+    A stage is given at most as many documents as each cut-off before it lets through, and as the query retrieved; a re-ranker that
+    is given none is not run, nor one that compares documents and is given one. The first stage retrieves: its cost is ``fixed_ms``.
+
+    Attributes:
+        stages: One entry a stage.
+        sample: For a profile: its queries and how their times differ from the stages' fitted ones; None: given by hand.
+
+    Raises:
+        SweepError: There is no stage, an entry is no StageCost, or two have one name.
+
+    Example:
+        The textbook: 1000 → 100 → 20 → 5 at 0.05, 2 and 50 ms a pair is 1.25 s; 500 pairs at 50 ms are 25 s; 500 at 1 ms, then
+        50 at 50 ms, are 3 s.
+
+        >>> free, bi, small, large = StageCost("bm25"), *(StageCost(per_pair_ms=ms) for ms in (0.05, 2, 50))
+        >>> Cost.of(free, bi, small, large).latency((1000, 100, 20, 5)).ms
+        1250.0
+        >>> Cost.of(free, large).latency((500, 10)).ms
+        25000.0
+        >>> Cost.of(free, StageCost(per_pair_ms=1), large).latency((500, 50, 10)).ms
+        3000.0
+    """
+
+    stages: tuple[StageCost, ...]
+    sample: Sample | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no cost of a cascade."""
+        object.__setattr__(self, "stages", tuple(self.stages))
+        problems = [f"{one!r:.60} is no StageCost" for one in self.stages if not isinstance(one, StageCost)]
+        names = [one.stage for one in self.stages if isinstance(one, StageCost) and one.stage]
+        problems += [f"stage {name!r} has {names.count(name)} costs" for name in dict.fromkeys(names) if names.count(name) > 1]
+        problems += [] if self.stages else ["it has no stage"]
+        if problems:
+            raise SweepError("this is no cost", problems, fix="Cost.of(StageCost('bm25'), StageCost('t5', per_pair_ms=50))")
+
+    @classmethod
+    def of(cls, *stages: StageCost) -> Cost:
+        """Make a cost by hand: one StageCost a stage, in order."""
+        return cls(stages)
+
+    def select(self, names: Sequence[str]) -> Cost:
+        """Return the cost of another path through the same stages.
+
+        Args:
+            names: Stages in order. Costs without any name are taken by position, and must be as many.
+
+        Raises:
+            SweepError: A stage has no cost.
+
+        Example:
+            >>> cost = Cost.of(StageCost("bm25"), StageCost("bi", per_pair_ms=0.05), StageCost("t5", per_pair_ms=50))
+            >>> cost.select(["bm25", "t5"]).latency((10, 5)).ms
+            500.0
+        """
+        if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
+            return self
+        places = self._find(names)
+        sample = self.sample
+        if sample is not None and sample.residuals:
+            sample = replace(sample, residuals=tuple(sample.residuals[place] for place in places))
+        return Cost(tuple(self.stages[place] for place in places), sample)
+
+    def latency(
+        self,
+        cutoffs: Sequence[Cutoff],
+        percentiles: Sequence[float] = PERCENTILES,
+        docs: Sequence[int] | NDArray[np.generic] | None = None,
+    ) -> Latency:
+        """Tell how long a query takes at one vector of cut-offs: the mean, and percentiles of the sum over stages.
+
+        Args:
+            cutoffs: One a stage; None: no cut. The last one costs nothing.
+            percentiles: Each above 0, at most 100.
+            docs: Shape (queries,). How many documents each query retrieves, for a cost by hand; without it every query is taken to
+                retrieve enough, and there are no percentiles. A profile has its own queries, and leaves it unread.
+
+        Raises:
+            SweepError: An argument is out of range, nothing bounds the documents, or the queries were timed together.
+
+        Example:
+            >>> late = Cost.of(StageCost(fixed_ms=1), StageCost(per_pair_ms=2)).latency((10, 5), (50,), docs=[4, 50])
+            >>> late.ms, late.joint_ms
+            (15.0, (9.0,))
+        """
+        checked = check_cutoffs(cutoffs, [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)])
+        if percentiles and self.sample is not None and not self.sample.percentiles:
+            problem = "its queries were timed together (throughput): that tells no single query's time, only the mean"
+            fix = "cost.latency(cutoffs, percentiles=()), or profile(cascade, topics, mode='interactive')"
+            raise SweepError("the cost has no percentiles", [problem], fix=fix)
+        sample, levels = self._prepare(percentiles, docs)
+        depths = _depths(as_vectors([checked]), sample)
+        work = [self._work(n, depths[:, n], sample) for n in range(len(self.stages))]
+        means = np.array([sample.times(n, fitted, given, means=True).mean() for n, (given, fitted) in enumerate(work)])
+        times = np.concatenate([sample.times(n, fitted, given, means=False) for n, (given, fitted) in enumerate(work)])
+        return compose(times, means, checked, levels, sample.queries)
+
+    def frame(
+        self,
+        vectors: NDArray[np.generic],
+        docs: Sequence[int] | NDArray[np.generic] | None = None,
+        percentiles: Sequence[float] = PERCENTILES,
+    ) -> pd.DataFrame:
+        """Tell what a query costs at many vectors of cut-offs: for a sweep.
+
+        Args:
+            vectors: Shape (vectors, stages), whole numbers from 1; 2**31 - 1 and more: no cut.
+            docs: As for ``latency``.
+            percentiles: As for ``latency``.
+
+        Returns:
+            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, usd], one row a vector: mean milliseconds, percentiles where single
+            queries' times are known, mean pairs that stages after the first score, mean US dollars where there is a
+            price.
+
+        Raises:
+            SweepError: The vectors or docs are not what they should be, or nothing bounds the documents.
+
+        Example:
+            >>> Cost.of(StageCost(), StageCost(per_pair_ms=2, usd_per_search=0.002)).frame(np.array([[150, 5]])).to_dict("records")
+            [{'ms': 300.0, 'pairs': 150.0, 'usd': 0.004}]
+        """
+        sample, levels = self._prepare(percentiles, docs)
+        depths = _depths(_check_vectors(vectors, len(self.stages)), sample)
+        first, code = _distinct(depths)
+        size = max(_CELLS // len(sample.retrieved), 1)
+        parts = [self._measure(depths[first[at : at + size]], sample, levels) for at in range(0, max(len(first), 1), size)]
+        columns = {name: np.concatenate([part[name] for part in parts])[code] for name in parts[0]}
+        return pd.DataFrame(columns)
+
+    def _find(self, names: Sequence[str]) -> list[int]:
+        """Give the places of stages by name."""
+        own = [one.stage for one in self.stages]
+        if missing := [str(name) for name in names if not name or name not in own]:
+            problem = f"no cost for {', '.join(missing)}; there is {', '.join(name or 'one without a name' for name in own)}"
+            raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
+        return [own.index(name) for name in names]
+
+    def _prepare(
+        self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None
+    ) -> tuple[Sample, tuple[float, ...]]:
+        """Give the queries to reckon with, and the percentiles that they can tell."""
+        sample = sample_of(docs) if self.sample is None else self.sample
+        levels = check_percentiles(percentiles) if sample.percentiles else ()
+        warn_of_few(levels, sample.queries)
+        return sample, levels
+
+    def _work(self, stage: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
+        """Give a stage's documents and fitted time, shape (depths, rows); a re-ranker with nothing to do is not run."""
+        if stage == 0:
+            given = np.zeros((len(depth), len(sample.retrieved)))
+            return given, self.stages[0].ms(given)
+        given = np.minimum(depth[:, None], sample.retrieved).astype(np.float64)
+        return given, np.where(given >= self.stages[stage].least, self.stages[stage].ms(given), 0.0)
+
+    def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:
+        """Add the stages up, each worked out once for each of its depths."""
+        ms, pairs, usd = (np.zeros(len(depths)) for _ in range(3))
+        sums = np.zeros((len(depths), len(sample.retrieved) if levels else 0))
+        for n, stage in enumerate(self.stages):
+            depth, code = np.unique(depths[:, n], return_inverse=True)
+            given, fitted = self._work(n, depth, sample)
+            means = sample.times(n, fitted, given, means=True)
+            ms += means.mean(axis=1)[code]
+            pairs += stage.pairs(given).mean(axis=1)[code]
+            usd += stage.usd(given, means).mean(axis=1)[code]
+            if levels:
+                sums += sample.times(n, fitted, given, means=False)[code]
+        named = {f"p{level:g}_ms": column for level, column in zip(levels, take_percentiles(sums, levels).T, strict=True)}
+        priced = any(one.usd_per_token or one.usd_per_search or one.usd_per_hour for one in self.stages)
+        return {"ms": ms, **named, "pairs": pairs, **({"usd": usd} if priced else {})}
+
+
+def _check_vectors(vectors: NDArray[np.generic], stages: int) -> Ints:
+    """Refuse what is no array of cut-offs."""
+    array = np.asarray(vectors)
+    problems = []
+    if array.ndim != 2 or array.shape[-1] != stages:  # noqa: PLR2004 - vectors and stages
+        problems.append(f"their shape is {array.shape}, expected (vectors, {stages}): a cut-off for each stage")
+    if array.dtype.kind not in "iu":
+        problems.append(f"they are {array.dtype}, expected whole numbers, {NO_CUT} for no cut")
+    elif array.size and array.min() < 1:
+        problems.append(f"the smallest is {array.min()}, expected 1 or more")
+    if problems:
+        raise SweepError("these are no vectors of cut-offs", problems)
+    return np.minimum(array, NO_CUT).astype(np.int64)
+
+
+def _depths(vectors: NDArray[np.integer], sample: Sample) -> Ints:
+    """Give how many documents may reach each stage, shape (vectors, stages); 0 for the first, which retrieves."""
+    depths = np.zeros(vectors.shape, np.int64)
+    np.minimum.accumulate(vectors[:, :-1], axis=1, out=depths[:, 1:])
+    most = int(sample.retrieved.max())
+    if most == NO_CUT and (depths == NO_CUT).any():
+        problem = "a cut-off is None, and how many documents a query retrieves is not known"
+        raise SweepError("nothing bounds the documents of a stage", [problem], fix="docs=table.retrieved, or a cut-off before it")
+    return np.minimum(depths, most)
+
+
+def _distinct(rows: Ints) -> tuple[Ints, Ints]:
+    """Give a place of each different row, rows in order, and for each row which one it is."""
+    code = np.zeros(len(rows), np.int64)
+    for column in rows.T:
+        one = np.unique(column, return_inverse=True)[1]
+        code = np.unique(code * (int(one.max(initial=0)) + 1) + one, return_inverse=True)[1]
+    return np.unique(code, return_index=True)[1], code

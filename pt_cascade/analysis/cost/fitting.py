@@ -1,0 +1,103 @@
+"""TimingData fitted: a fixed part and a part a pair or token for each stage, and how each query's own times differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from scipy.optimize import nnls
+
+from pt_cascade.analysis.cost.cost import Cost
+from pt_cascade.analysis.cost.residuals import Residuals, Sample
+from pt_cascade.analysis.cost.stage_cost import StageCost
+from pt_cascade.analysis.cost.timing_data import Per
+from pt_cascade.errors import SweepError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pt_cascade.analysis.cost.timing_data import TimingData
+    from pt_cascade.ranking import Floats
+
+
+def fit_cost(timings: TimingData, per: Per = "pair") -> Cost:
+    """Fit each stage's cost; see ``Timings.cost``.
+
+    Args:
+        timings: What was measured.
+        per: ``pair`` or ``token``.
+
+    Returns:
+        The cost.
+
+    Raises:
+        SweepError: See ``Timings.cost``.
+    """
+    if per not in get_args(Per):
+        raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
+    documents = timings.frame["docs_in"].to_numpy(np.float64)
+    work = np.where(timings.frame["stage"].isin(timings.pairwise), documents * documents - documents, documents)
+    frame = timings.frame.assign(work=work)
+    parts = [frame[frame["stage"] == stage] for stage in timings.stages]
+    _check(parts, per)
+    if timings.mode == "throughput":
+        parts = [part.groupby(["stage", "repeat", "share"], as_index=False, sort=False).mean(numeric_only=True) for part in parts]
+    stages = tuple(
+        _fit_stage(name, part, per, first=n == 0, compares=name in timings.pairwise)
+        for n, (name, part) in enumerate(zip(timings.stages, parts, strict=True))
+    )
+    return Cost(stages, _sample(timings, stages))
+
+
+def _check(parts: list[pd.DataFrame], per: Per) -> None:
+    """Refuse what cannot be told from these timings."""
+    problems, fix = [], ""
+    for part in parts[1:]:
+        seen = part.loc[part["work"] > 0, "docs_in"]
+        if seen.nunique() < 2:  # noqa: PLR2004 - a line needs two points
+            given = f"was given {seen.iloc[0]:g} document(s) every time" if len(seen) else "was never given a document"
+            problems.append(f"stage {part['stage'].iloc[0]!r} {given}: that does not tell its fixed time from its time a document")
+            fix = "profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that find something"
+    if per == "token" and all(part["tokens"].isna().any() for part in parts[1:]):
+        problems.append("per is 'token', and no stage told its tokens")
+        fix = fix or 'timings.cost(per="pair"), or give the stage a method count_tokens(frame)'
+    if problems:
+        raise SweepError("the timings cannot be fitted", problems, fix=fix)
+
+
+def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares: bool) -> StageCost:
+    """Fit one stage; a retriever's time is all fixed, and a stage that had nothing to do was not run."""
+    if first:
+        return StageCost(name, fixed_ms=float(part["ms"].mean()))
+    run = part[part["work"] > 0]
+    told = not run["tokens"].isna().any()
+    tokens = float(run["tokens"].sum() / run["work"].sum()) if told else 0.0
+    load = run["tokens"] if per == "token" and told else run["work"]
+    usual = run.groupby("share")["ms"].transform("mean").to_numpy(np.float64)
+    weight = 1 / np.where(usual > np.finfo(np.float64).tiny, usual, 1.0)
+    scale = float(load.max()) or 1.0  # so that both columns are of one size
+    lines = np.column_stack([np.ones(len(run)), load.to_numpy(np.float64) / scale])
+    fixed, slope = nnls(lines * weight[:, None], run["ms"].to_numpy(np.float64) * weight)[0]
+    slope_of = "per_token_ms" if per == "token" and told else "per_pair_ms"
+    return StageCost(name, compares=compares, **{"fixed_ms": fixed, slope_of: slope / scale, "tokens_per_pair": tokens})
+
+
+def _sample(timings: TimingData, stages: tuple[StageCost, ...]) -> Sample:
+    """Keep each (query, repeat) as one row through all stages."""
+    wide = timings.frame.pivot_table(index=["qid", "repeat"], columns=["stage", "share"], values=["docs_in", "docs_ranked", "ms"])
+
+    def table(value: str, stage: str) -> Floats:
+        values: Floats = wide[value][stage].to_numpy(np.float64)
+        return values
+
+    retrieved = table("docs_ranked", timings.stages[0]).max(axis=1).astype(np.int64)
+    if timings.mode == "throughput":
+        return Sample(retrieved, timings.queries, percentiles=False)
+    residuals = []
+    for n, (name, cost) in enumerate(zip(timings.stages, stages, strict=True)):
+        documents, ms = table("docs_in", name), table("ms", name)
+        documents = documents if n else np.zeros_like(documents)
+        fitted = cost.ms(documents)
+        known = (fitted > 0) & ((documents > 0) | (n == 0))
+        residuals.append(Residuals.of(documents, np.where(known, ms / np.where(known, fitted, 1.0), 1.0)))
+    return Sample(retrieved, timings.queries, tuple(residuals))

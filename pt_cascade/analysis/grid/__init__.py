@@ -1,0 +1,1 @@
+"""Cut-offs, vectors of them, and grids. What a vector is worth is measured in sweep."""

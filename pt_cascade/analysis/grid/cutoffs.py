@@ -1,0 +1,128 @@
+"""What a cut-off is, what becomes of what it cuts, and a vector of cut-offs: one a stage, from the first to the last."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
+
+import numpy as np
+
+from pt_cascade.errors import PipelineError, SweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+Cutoff: TypeAlias = "SupportsIndex | None"
+Tail: TypeAlias = Literal["drop", "keep"]
+Vectors: TypeAlias = "NDArray[np.int32]"
+NO_CUT = int(np.iinfo(np.int32).max)
+
+
+def check_cutoff(cutoff: Cutoff, stage: str) -> int | None:
+    """Return the cut-off as an int, whatever integer type it came in.
+
+    Args:
+        cutoff: 1 or more, or None for no cut-off.
+        stage: Whose it is, for the error.
+
+    Raises:
+        PipelineError: It is not a whole number, or below 1.
+
+    Example:
+        >>> check_cutoff(np.int64(100), "bm25")
+        100
+    """
+    if cutoff is None:
+        return None
+    expected = "expected a whole number, 1 or more, or None for no cut-off"
+    try:
+        k = operator.index(cutoff)
+    except TypeError:
+        k = 0
+    if k < 1 or isinstance(cutoff, bool | np.bool_):
+        found = f"{cutoff!r} ({type(cutoff).__name__})"
+        raise PipelineError(f"cut-off of stage {stage!r} is {found}", [expected], fix="e.g. stage % 100")
+    return k
+
+
+def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int | None, ...]:
+    """Return a vector of cut-offs as ints, one a stage.
+
+    Args:
+        cutoffs: Each 1 or more, or None for no cut-off.
+        stages: The names of the stages.
+
+    Raises:
+        SweepError: There are more or fewer than stages, or one is no cut-off.
+
+    Example:
+        >>> check_cutoffs((1000, None), ["bm25", "t5"])
+        (1000, None)
+    """
+    given: object = cutoffs  # types are hints
+    if isinstance(given, str) or not hasattr(given, "__len__"):
+        found = f"{cutoffs!r} ({type(cutoffs).__name__}), expected one cut-off for each of {', '.join(stages)}"
+        raise SweepError("this is no vector of cut-offs", [found], fix=say_cutoffs([100] * len(stages)))
+    if len(cutoffs) != len(stages):
+        problem = f"{len(cutoffs)} cut-off(s) {tuple(cutoffs)} for {len(stages)} stage(s) {', '.join(stages)}"
+        raise SweepError("this is no vector of cut-offs", [problem], fix="one a stage; None where a stage passes everything on")
+    checked = [_check(cutoff, stage) for cutoff, stage in zip(cutoffs, stages, strict=True)]
+    if problems := [problem for _, problem in checked if problem]:
+        raise SweepError("this is no vector of cut-offs", problems)
+    return tuple(cutoff for cutoff, _ in checked)
+
+
+def _check(cutoff: Cutoff, stage: str) -> tuple[int | None, str]:
+    """Return a cut-off as an int, or what is wrong with it."""
+    try:
+        return check_cutoff(cutoff, stage), ""
+    except PipelineError as error:
+        return None, f"{error.what}, {error.problems[0]}"
+
+
+def say_cutoffs(cutoffs: Sequence[int | None]) -> str:
+    """Write cut-offs as a tuple.
+
+    Example:
+        >>> say_cutoffs([1000, None]), say_cutoffs([5])
+        ('(1000, None)', '(5,)')
+    """
+    return str(tuple(cutoffs))
+
+
+def as_vectors(vectors: Iterable[Sequence[int | None]]) -> Vectors:
+    """Write checked vectors as one array, no cut as the largest int32.
+
+    Args:
+        vectors: Each of the same length.
+
+    Returns:
+        Shape (vectors, stages).
+
+    Example:
+        >>> as_vectors([(1000, None)]).tolist()
+        [[1000, 2147483647]]
+    """
+    return np.array([[NO_CUT if k is None else min(k, NO_CUT) for k in vector] for vector in vectors], np.int32)
+
+
+def as_cutoffs(vector: Iterable[int]) -> tuple[int | None, ...]:
+    """Read one row of ``as_vectors`` back.
+
+    Example:
+        >>> as_cutoffs([1000, 2147483647])
+        (1000, None)
+    """
+    return tuple(None if k == NO_CUT else int(k) for k in vector)
+
+
+def name_cascade(stages: tuple[str, ...], cutoffs: tuple[int | None, ...]) -> str:
+    """Write a cascade as its ``repr`` does.
+
+    Example:
+        >>> name_cascade(("bm25", "t5"), (100, None))
+        'bm25 → 100 · t5'
+    """
+    return " · ".join(stage if k is None else f"{stage} → {k}" for stage, k in zip(stages, cutoffs, strict=True))

@@ -1,0 +1,128 @@
+"""Where relevant documents get lost, and recall curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from pt_cascade.analysis.grid.cutoffs import check_cutoffs, say_cutoffs
+from pt_cascade.analysis.replay.replay import check_depth, look_up
+from pt_cascade.errors import SweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.analysis.grid.cutoffs import Cutoff
+    from pt_cascade.analysis.replay.replayer import Replayer
+    from pt_cascade.ranking import Floats, Ints
+
+    _Number = TypeVar("_Number", np.int64, np.float64)
+
+
+def cut(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[Ints]:
+    """Cut one query stage by stage.
+
+    Args:
+        replayer: Whose table.
+        cutoffs: For the first stages, in order.
+        query: Its position among the topics.
+
+    Returns:
+        What each stage ranks and, last, what the last of these stages passes on, each in the order of its stage: positions in
+        ``orders``. One more than cut-offs.
+    """
+    orders = replayer.orders
+    passed: Ints = np.arange(orders.offsets[query], orders.offsets[query + 1])
+    handed = []
+    for n, cutoff in enumerate(cutoffs):
+        by_rank, _ = look_up(replayer.table, replayer.path.stages, cutoffs, orders, n, passed)
+        ranked = passed[by_rank]
+        handed.append(ranked)
+        passed = ranked[:cutoff]
+    return [*handed, passed]
+
+
+def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int) -> pd.DataFrame:
+    """Say which stage lost how much; see ``Sweep.loss``."""
+    check_depth(replayer.table, replayer.path.stages, cutoffs)
+    judged, labels = replayer.judged, replayer.labels
+    names = ["judged", f"not retrieved by {replayer.path.stages[0]}"]
+    names += [f"cut by {_name(stage, k)}" for stage, k in zip(replayer.path.stages, cutoffs, strict=True)]
+    left, found, share = np.zeros(len(names), np.int64), np.zeros(len(names)), np.zeros(len(names))
+    final = 0.0
+    for query, grades in zip(judged.queries, judged.relevant, strict=True):
+        lists = cut(replayer, cutoffs, query)
+        kept: list[NDArray[np.integer]] = [grades, *(labels[rows] for rows in lists)]
+        counts = np.array([np.count_nonzero(grade >= rel) for grade in kept])
+        left += counts
+        share += counts / max(counts[0], 1)
+        ideal = _dcg(np.sort(grades)[::-1], depth)
+        if ideal > 0:
+            found += [_dcg(np.sort(grade)[::-1], depth) / ideal for grade in kept]
+            final += _dcg(labels[lists[-1][np.argsort(replayer.orders.evaluated[0, lists[-1]])]], depth) / ideal
+    n = len(judged.queries)
+    recall, ndcg = np.r_[share, share[-1]] / n, np.r_[found, final] / n
+    left = np.r_[left, left[-1]]
+    frame = pd.DataFrame({"at": [*names, f"ordered by {replayer.path.stages[-1]}"], "recall": recall, "ndcg": ndcg})
+    frame = frame.assign(lost=_fall(left), lost_recall=_fall(recall), lost_ndcg=_fall(ndcg))
+    return frame[["at", "lost", "recall", "lost_recall", "ndcg", "lost_ndcg"]]
+
+
+def recall_curve(replayer: Replayer, stage: int, given: tuple[Cutoff, ...], *, rel: int) -> pd.DataFrame:
+    """Give recall@k of one stage given the cut-offs before; see ``Sweep.recall``."""
+    recall, handed, relevant = recalls(replayer, stage, given, rel=rel)
+    some = handed > 0
+    scale = relevant[some] / np.maximum(handed[some], 1)
+    relative = (recall[some] * scale[:, None]).mean(axis=0) if some.any() else np.full(recall.shape[1], np.nan)
+    k = np.arange(1, recall.shape[1] + 1)
+    return pd.DataFrame({"k": k, "recall": recall.mean(axis=0), "relative": relative, "queries": int(some.sum())})
+
+
+def recalls(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, rel: int = 1) -> tuple[Floats, Ints, Ints]:
+    """Give each query's recall@k of one stage.
+
+    Args:
+        replayer: Whose table, path and judgments.
+        stage: Its position.
+        given: The cut-offs of the stages before; empty: as deep as the table goes.
+        rel: The lowest label that is relevant.
+
+    Returns:
+        Shape (queries that count, depth): recall@1, recall@2, ..., 0 where a query has nothing relevant; then, shape (queries that
+        count,) each: how many relevant documents the stage was handed, and how many there are.
+    """
+    stages = replayer.path.stages
+    if given and len(given) != stage:
+        problem = f"{len(given)} cut-off(s) {given} for the {stage} stage(s) before {stages[stage]!r}"
+        raise SweepError("recall is not given that", [problem], fix=f"recall({stages[stage]!r}, {say_cutoffs([100] * stage)})")
+    before = check_cutoffs(given, stages[:stage]) if given or not stage else replayer.reach[:stage]
+    if before:
+        check_depth(replayer.table, stages, before)
+    judged, labels = replayer.judged, replayer.labels
+    hits = []
+    for query in judged.queries:
+        ranked = cut(replayer, [*before, None], query)[stage]
+        hits.append(np.cumsum(labels[ranked] >= rel))
+    depth = max((len(hit) for hit in hits), default=0) or 1
+    found = np.stack([np.r_[hit, np.full(depth - len(hit), hit[-1] if len(hit) else 0)] for hit in hits])
+    relevant = np.array([(grades >= rel).sum() for grades in judged.relevant])
+    return found / np.maximum(relevant, 1)[:, None], found[:, -1], relevant
+
+
+def _dcg(grades: NDArray[np.integer], depth: int) -> float:
+    """Sum positive labels over log2(rank + 1), ranks from 1 (Järvelin and Kekäläinen 2002, as trec_eval)."""
+    top = np.maximum(grades[:depth], 0)
+    return float((top / np.log2(np.arange(len(top)) + 2.0)).sum())
+
+
+def _fall(values: NDArray[_Number]) -> NDArray[_Number]:
+    """How much each value is below the one before."""
+    return np.concatenate([values[:1], values[:-1]]) - values
+
+
+def _name(stage: str, cutoff: int | None) -> str:
+    return stage if cutoff is None else f"{stage} → {cutoff}"

@@ -1,0 +1,205 @@
+"""What each cut-off vector of a grid gives and costs, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
+from pt_cascade.analysis.sweep.losses import lose, recall_curve
+from pt_cascade.analysis.sweep.pareto import find_front
+from pt_cascade.errors import SweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ir_measures import Measure
+
+    from pt_cascade.analysis.cost.cost import Cost
+    from pt_cascade.analysis.grid.cutoffs import Cutoff
+    from pt_cascade.analysis.grid.grids import Grid
+    from pt_cascade.analysis.replay.replayer import Replayer
+    from pt_cascade.analysis.table.data import Scores
+    from pt_cascade.ranking import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What each cut-off vector of a grid gives and costs.
+
+    Attributes:
+        replayer: The table, path, judgments and measures that it was computed from, for what is asked later.
+        grid: The vectors.
+        means: Shape (vectors, measures): the mean over all queries with a judgment, those without results as 0; of counts, such as
+            NumRet, the sum, as ``pt.Experiment`` has it.
+        cost: What a stage costs; None: not known.
+    """
+
+    replayer: Replayer
+    grid: Grid
+    means: Floats
+    cost: Cost | None = None
+
+    @property
+    def table(self) -> Scores:
+        """The scores."""
+        return self.replayer.table
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the stages."""
+        return self.replayer.path.stages
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measures, as ir_measures prints them."""
+        return tuple(map(str, self.replayer.measures))
+
+    @cached_property
+    def qids(self) -> tuple[str, ...]:
+        """The queries that count: those with a judgment, in topic order."""
+        return tuple(self.table.topics["qid"].iloc[self.replayer.judged.queries])
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """Frame[k1, k2, ..., <measure>..., and with a cost: ms, p50_ms, p95_ms, p99_ms, pairs, usd]: a row for each vector.
+
+        A cut-off that does not cut is <NA>. Costs are means and percentiles over queries, see ``Cost.frame``;
+        ``usd`` is there only where there is a price.
+        """
+        columns = {}
+        for n, values in enumerate(self.grid.vectors.T, 1):
+            column = pd.Series(values, dtype="Int64" if (values == NO_CUT).any() else "int64")
+            columns[f"k{n}"] = column.mask(values == NO_CUT, pd.NA) if (values == NO_CUT).any() else column
+        frame = pd.DataFrame(columns | dict(zip(self.measures, self.means.T, strict=True)))
+        if self.cost is None:
+            return frame
+        retrieved = self.table.retrieved[self.replayer.judged.queries]
+        return pd.concat([frame, self.cost.frame(self.grid.vectors, docs=retrieved)], axis=1)
+
+    def per_query(self, cutoffs: Sequence[Cutoff]) -> pd.DataFrame:
+        """Measure each query at one vector, which need not be in the grid.
+
+        Args:
+            cutoffs: One a stage.
+
+        Returns:
+            Frame[qid, <measure>...], the queries with a judgment, in topic order.
+
+        Raises:
+            TableError: The table does not cover the vector.
+        """
+        vector = as_vectors([check_cutoffs(cutoffs, self.stages)])[0]
+        values = self.replayer.per_query(vector)
+        return pd.DataFrame({"qid": self.qids} | dict(zip(self.measures, values.T, strict=True)))
+
+    def loss(self, cutoffs: Sequence[Cutoff], *, rel: int = 1, depth: int = 10) -> pd.DataFrame:
+        """Say which stage lost how much: what an oracle could still make of what is left after each.
+
+        Args:
+            cutoffs: One a stage.
+            rel: The lowest label that is relevant.
+            depth: Of the nDCG.
+
+        Returns:
+            Frame[at, lost, recall, lost_recall, ndcg, lost_ndcg]: one row for each place where relevant documents get lost, in
+            order: never retrieved, cut by each stage, and last ``ordered``, what the order of the final ranking costs. ``lost``
+            counts relevant documents over all queries; ``recall`` is the mean share still there; ``ndcg`` the mean nDCG@depth of
+            the best ordering of what is still there, and in the last row of the final ranking itself, without a tail.
+
+        Raises:
+            TableError: The table does not cover the vector.
+        """
+        _check_positive(rel=rel, depth=depth)
+        return lose(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth)
+
+    def recall(self, stage: int | str = 0, given: Sequence[Cutoff] = (), *, rel: int = 1) -> pd.DataFrame:
+        """Give recall@k of one stage, given the cut-offs of the stages before it.
+
+        Args:
+            stage: Its name or position.
+            given: The cut-offs of the stages before, one each; empty: as deep as the table goes.
+            rel: The lowest label that is relevant.
+
+        Returns:
+            Frame[k, recall, relative, queries]: ``recall`` of all the judged relevant documents, mean over all queries with a
+            judgment; ``relative`` to what the stage was handed, mean over the ``queries`` that handed it a relevant document (NaN
+            for none).
+
+        Raises:
+            SweepError: There is no such stage, or ``given`` does not fit.
+            TableError: The table does not cover them.
+        """
+        _check_positive(rel=rel)
+        return recall_curve(self.replayer, self.position(stage), tuple(given), rel=rel)
+
+    def pareto_front(self, measure: Measure | str, cost: str = "ms") -> pd.DataFrame:
+        """Return the vectors that no other beats, by these queries: among them a better measure always costs more.
+
+        The best of many in-sample: on other queries some will do worse; ``choose`` tells by how much.
+
+        Args:
+            measure: One of the sweep's.
+            cost: A column of costs: ``ms``, ``p50_ms``, ``p95_ms``, ``p99_ms``, ``pairs`` or ``usd``.
+
+        Returns:
+            Those rows of ``frame``, cheapest first; of equal ones the first.
+
+        Raises:
+            SweepError: The sweep has no such measure or cost.
+
+        Example:
+            >>> from pt_cascade.analysis.cost.cost import StageCost
+            >>> from pt_cascade.analysis.sweep.sweep import sweep
+            >>> from pt_cascade.analysis.table.data import Column, Path, Scores
+            >>> import pandas as pd
+            >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b", "c"], "rank": [0, 1, 2], "bm25": 1.0, "t5": [0.1, 0.9, 0.5]})
+            >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+            >>> table = Scores(frame, topics, (Column("bm25"), Column("t5")), (Path(("bm25", "t5"), (3, None)),))
+            >>> qrels = pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
+            >>> import warnings; warnings.simplefilter("ignore")  # one query gives no percentiles
+            >>> swept = sweep(table, qrels, ["RR"], cost=[StageCost(), StageCost(per_pair_ms=50)])
+            >>> swept.pareto_front("RR")[["k1", "RR", "ms"]].values.tolist()
+            [[1.0, 0.0, 50.0], [2.0, 1.0, 100.0]]
+        """
+        frame, name = self.frame, str(measure)
+        problems = [] if name in self.measures else [f"measure {name} is not swept, but {', '.join(self.measures)}"]
+        if self.cost is None:
+            problems.append("the sweep has no cost")
+        elif cost not in (known := [column for column in map(str, frame) if column.endswith(("ms", "pairs", "usd"))]):
+            problems.append(f"cost {cost!r} is not known, but {', '.join(known)}")
+        if problems:
+            raise SweepError("there is no front", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")
+        return find_front(frame, name, cost)
+
+    def position(self, stage: int | str) -> int:
+        """Return where a stage stands, from 0.
+
+        Args:
+            stage: Its name or position.
+
+        Raises:
+            SweepError: There is no such stage.
+        """
+        if isinstance(stage, str) and stage in self.stages:
+            return self.stages.index(stage)
+        if not isinstance(stage, str) and 0 <= stage < len(self.stages):
+            return stage
+        raise SweepError(f"no stage {stage!r}", [f"the stages are {', '.join(self.stages)}"])
+
+    def __repr__(self) -> str:
+        queries, judged = len(self.qids), self.replayer.qrels["qid"].nunique()
+        left_out = {"judged and not asked": judged - queries, "asked and not judged": len(self.table.topics) - queries}
+        told = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
+        return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{told})"
+
+
+def _check_positive(**numbers: int) -> None:
+    """Refuse what is not a whole number from 1."""
+    if problems := [
+        f"{name} is {value!r}, expected 1 or more" for name, value in numbers.items() if type(value) is not int or value < 1
+    ]:
+        raise SweepError("nothing can be told", problems)

@@ -1,0 +1,106 @@
+"""Every cut-off vector's exact effectiveness, cost and tail latency, from one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pt_cascade.analysis.cost.cost import Cost, StageCost
+from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
+from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, parse_measures
+from pt_cascade.analysis.replay.replay import check_tail
+from pt_cascade.analysis.replay.replayer import Replayer
+from pt_cascade.analysis.table.from_runs import add_unanswered
+from pt_cascade.errors import SweepError
+from pt_cascade.frames import canonical_qrels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    from ir_measures import Measure
+
+    from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
+    from pt_cascade.analysis.table.data import Scores
+
+
+from pt_cascade.analysis.sweep.result import Sweep
+
+
+def sweep(
+    table: Scores,
+    qrels: pd.DataFrame,
+    measures: Sequence[Measure | str],
+    cost: Cost | Sequence[StageCost] | None = None,
+    grid: Grid | Iterable[Sequence[Cutoff]] | None = None,
+    tail: Tail = "drop",
+    *,
+    stages: Sequence[str] | None = None,
+    by_rank: bool = False,
+) -> Sweep:
+    """Measure every cut-off vector of a grid, exactly as ``pt.Experiment`` would measure the pipeline at each.
+
+    The queries that count are those that were asked and have a judgment; one that found nothing counts 0. The queries that were
+    asked are the table's topics. A table of runs without topics does not know them: there every judged query counts, and one
+    that is in no run counts 0, as in ir_measures and trec_eval -c.
+
+    Args:
+        table: The scores.
+        qrels: Frame[qid, docno, label].
+        measures: Of ir_measures, or their names. nDCG, RR, R, P, AP, Judged and Success are computed in the kernel; any other goes
+            through ir_measures, a replay a vector.
+        cost: What the stages cost: ``timings.cost()``, or a StageCost for each; None: no costs.
+        grid: A Grid, or vectors of cut-offs; None: every vector up to the depths of the table where that is affordable, else a
+            logarithmic grid (``sweep.grid`` says which); the last stage keeps its own cut-off.
+        tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below.
+        stages: Which path of the table, by the names of its stages; None: the first.
+        by_rank: Evaluate rankings in their own order. Else as ``pt.Experiment`` does, which hands scores to trec_eval: those equal
+            in float32 are ordered by docno, descending.
+
+    Returns:
+        The sweep; see ``Sweep.frame``. Its ``repr`` says how many queries count, and how many were left out.
+
+    Raises:
+        SweepError: The qrels are empty or share no query with the table, a measure is unknown or does not take their labels, or the
+            grid or cost does not fit.
+        TableError: The table does not cover the grid; the call that would is named.
+
+    Warns:
+        CascadeWarning: No label is relevant to a measure, or judged queries are in no run of a table made of runs.
+
+    Example:
+        >>> from pt_cascade.analysis.table.data import Column, Path, Scores
+        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [0.1, 0.9]})
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> table = Scores(frame, topics, (Column("bm25"), Column("t5")), (Path(("bm25", "t5"), (2, None)),))
+        >>> sweep(table, pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]}), ["RR"]).frame["RR"].tolist()
+        [0.0, 1.0]
+    """
+    path = table.find_path(stages)
+    check_tail(tail)
+    known, wanted = canonical_qrels(qrels), parse_measures(measures)
+    table = add_unanswered(table, known)
+    check_labels(known[known["qid"].isin(table.topics["qid"])], wanted)
+    replayer = Replayer(table, path, known, wanted, tail, by_rank)
+    n_queries = len(replayer.judged.queries)
+    if grid is None:
+        coarse = not all(in_kernel(measure) for measure in replayer.measures)
+        depths = replayer.reach
+        last = path.cutoffs[len(path.stages) - 1]
+        vectors = default_grid(depths, last, n_queries, coarse=coarse, alone=len(path.stages) == 1)
+    else:
+        vectors = as_grid(grid, path.stages)
+    counts = [1 if adds_up(measure) else n_queries for measure in replayer.measures]
+    costs = _read_cost(cost)
+    return Sweep(replayer, vectors, replayer.sums(vectors.vectors)[0] / counts, costs and costs.select(path.stages))
+
+
+def _read_cost(cost: Cost | Sequence[StageCost] | None) -> Cost | None:
+    """Take costs as a Cost, or as one StageCost a stage."""
+    if cost is None or isinstance(cost, Cost):
+        return cost
+    if isinstance(cost, Sequence) and all(isinstance(one, StageCost) for one in cost):
+        return Cost.of(*cost)
+    given: object = cost
+    problem = f"it is a {type(given).__name__}, expected a Cost or a StageCost for each stage"
+    raise SweepError("this is no cost", [problem], fix="cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]")

@@ -1,0 +1,221 @@
+"""A cascade written as one line over a collection: the stages by name, their cut-offs, and nothing about indexes or texts."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyterrier as pt
+
+from pt_cascade.analysis.grid.cutoffs import NO_CUT
+from pt_cascade.cascade import Cascade
+from pt_cascade.collections import Collection, open_collection
+from pt_cascade.errors import CascadeError, PipelineError
+from pt_cascade.execution.defaults import store_index, store_vectors
+from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.base.texts import TextLoader
+from pt_cascade.stages.bm25 import check_engine
+from pt_cascade.stages.catalogue import CATALOGUE
+from pt_cascade.stages.inference.loading import load_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pt_cascade.stages.bm25 import Engine
+
+_WHAT = "this is no cascade"
+_EXAMPLE = "parse_cascade(\"bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20\", 'pydocs')"
+_STORED = {"bm25": "index", "bi_encoder": "vectors", "dense": "vectors", "late_interaction": "vectors"}
+_BRANCHES = ("bm25", "dense")  # of a hybrid that names none
+_MODELS = ("cross_encoder", "mono_t5", "duo_t5")
+_FOUND, _SHOWN, _LONGEST = 1000, 200, 100
+
+
+def parse_cascade(
+    shape: str, collection: str | Path | Collection, *, engine: Engine | None = None, verbose: bool = False
+) -> Cascade:
+    """Build a cascade from one line of text, over a collection whose index, vectors and texts are found or made.
+
+    The line is PyTerrier's own notation with the names of ``pt-cascade stages``. A stage takes the arguments that its function
+    takes, but for the index, the vectors and the texts, which are the collection's. A retriever finds 1000 documents, or as many
+    as its own cut-off, or that of its hybrid, lets pass.
+
+    Args:
+        shape: E.g. ``hybrid(bm25, dense) % 500 >> cross_encoder("cross-encoder/ms-marco-MiniLM-L6-v2") % 30``. ``hybrid`` alone is
+            ``hybrid(bm25, dense)``.
+        collection: Its name, its folder, or itself; see ``open_collection``.
+        engine: Who runs BM25, ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        verbose: Show progress while the index and vectors are built.
+
+    Returns:
+        The cascade. The first call for a collection builds what its stages read, later ones find it.
+
+    Raises:
+        PipelineError: The line cannot be read: all that is wrong with it.
+        CascadeError: The collection, the engine or a model is not there.
+
+    Example:
+        >>> parse_cascade("bm25 % 1000 >> lucene % x", "pydocs")
+        Traceback (most recent call last):
+        ...
+        pt_cascade.errors.PipelineError: this is no cascade:
+          - 'x' is no cut-off, expected a whole number, 1 or more
+          - there is no stage 'lucene'; pt-cascade stages lists them
+        Fix: parse_cascade("bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20", 'pydocs')
+    """
+    tree = _parse(shape)
+    if problems := list(dict.fromkeys(_find_problems(tree))):
+        raise PipelineError(_WHAT, problems, fix=_EXAMPLE)
+    if engine is not None:
+        check_engine(engine)
+    opened = collection if isinstance(collection, Collection) else open_collection(collection)
+    _check_models(tree)
+    return Cascade.of(_Kitchen(opened, engine, verbose).make(tree))
+
+
+def _parse(shape: str) -> ast.expr:
+    if not isinstance(shape, str):
+        raise PipelineError(_WHAT, [f"it is {shape!r} ({type(shape).__name__}), expected a line of text"], fix=_EXAMPLE)
+    if shape.count(">>") > _LONGEST:
+        raise PipelineError(_WHAT, [f"it has {shape.count('>>')} times >>, expected {_LONGEST} at most"], fix=_EXAMPLE)
+    try:
+        return ast.parse(f"(\n{shape}\n)", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        said = error.msg if isinstance(error, SyntaxError) else str(error) or "too long"
+        raise PipelineError(_WHAT, [f"{shape[:_SHOWN]!r}: {said}"], fix=_EXAMPLE) from error
+
+
+def _find_problems(node: ast.expr) -> list[str]:
+    """Say all that is wrong with a line, before anything is built."""
+    match node:
+        case ast.BinOp(left, ast.RShift(), right):
+            return _find_problems(left) + _find_problems(right)
+        case ast.BinOp(left, ast.Mod(), right):
+            good = isinstance(right, ast.Constant) and type(right.value) is int and 0 < right.value <= NO_CUT
+            said = f"{ast.unparse(right)!r} is no cut-off, expected a whole number, 1 or more"
+            return ([] if good else [said]) + _find_problems(left)
+        case ast.Name(name):
+            return _misfits(name, [], {})
+        case ast.Call(ast.Name(name), arguments, keywords):
+            named = {keyword.arg or "**": keyword.value for keyword in keywords}
+            problems = [f"{key}={ast.unparse(value)} is no plain value" for key, value in named.items() if not _is_literal(value)]
+            for inner in arguments:
+                if name == "hybrid" or (name == "cached" and isinstance(inner, (ast.Name, ast.Call))):
+                    problems += _find_problems(inner)
+                elif not _is_literal(inner):
+                    problems.append(f"{ast.unparse(inner)!r} is no plain value{' or bare stage' * (name == 'cached')}")
+            return problems or _misfits(name, list(arguments), named)
+    return [f"{ast.unparse(node)!r} is no stage; a line is stages with % and >>"]
+
+
+def _misfits(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
+    """Say what a stage's function would not take."""
+    if name not in CATALOGUE:
+        return [f"there is no stage {name!r}; pt-cascade stages lists them"]
+    signature = inspect.signature(CATALOGUE[name].make)
+    given = dict.fromkeys(named)
+    stored = _STORED.get(name)
+    if stored in given:
+        return [f"{name} takes its {stored} from the collection"]
+    if stored and signature.parameters[stored].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        given[stored] = None
+    try:
+        signature.bind(*([None] * len(arguments)), **given)
+        return _try(name, arguments, named)
+    except TypeError as error:
+        return [f"{name}: {error}"]
+
+
+def _try(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
+    """Make a stage that needs nothing of the collection, for what it says of its options; no model is loaded for that."""
+    if name in _STORED or name == "cached":
+        return []
+    options = {key: ast.literal_eval(value) for key, value in named.items()}
+    branches = [pt.Transformer.identity()] * (len(arguments) or len(_BRANCHES))
+    try:
+        CATALOGUE[name].make(*(branches if name == "hybrid" else map(ast.literal_eval, arguments)), **options)
+    except CascadeError as error:
+        return [": ".join([error.what, *error.problems])]
+    return []
+
+
+def _check_models(tree: ast.expr) -> None:
+    """Look for the models of a line before the wait for an index."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in _MODELS:
+            given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "model")]
+            load_config(str(ast.literal_eval(given[0])), ast.unparse(node.func))
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Kitchen:
+    """Makes the stages of a checked line.
+
+    Attributes:
+        collection: What they search.
+        engine: Who runs BM25.
+        verbose: Show progress.
+    """
+
+    collection: Collection
+    engine: Engine | None
+    verbose: bool
+    stored: dict[str, Path] = field(default_factory=dict)
+
+    def make(self, node: ast.expr, deep: int = 1) -> pt.Transformer:
+        match node:
+            case ast.BinOp(left, ast.RShift(), right):
+                return self.make(left) >> self.make(right)
+            case ast.BinOp(ast.Name() | ast.Call() as left, ast.Mod(), right):
+                k = ast.literal_eval(right)
+                return self.load_texts(self.stage(left, deep=k)) % k
+            case ast.BinOp(left, ast.Mod(), right):
+                return self.make(left) % ast.literal_eval(right)
+        return self.load_texts(self.stage(node, deep))
+
+    def stage(self, node: ast.expr, deep: int = 1) -> pt.Transformer:
+        """Make one stage, without what loads its texts; a retriever finds at least so many documents."""
+        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        name = ast.unparse(call.func)
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        arguments = [ast.literal_eval(one) if _is_literal(one) else self.inner(name, one, deep) for one in call.args]
+        if name == "hybrid" and not arguments:
+            arguments = [self.stage(ast.Name(branch), deep) for branch in _BRANCHES]
+        if name in _BRANCHES:
+            named.setdefault("num_results", max(_FOUND, deep))
+        stored = _STORED.get(name)
+        if stored and not (name == "late_interaction" and (arguments or "model" in named)):
+            named[stored] = self.find(stored)
+        made: pt.Transformer = CATALOGUE[name].make(*arguments, **named)
+        return made
+
+    def inner(self, name: str, node: ast.expr, deep: int) -> pt.Transformer:
+        """Make what another stage is made of: a retriever for ``hybrid``, a bare stage for ``cached``."""
+        return self.make(node, deep) if name == "hybrid" else self.stage(node)
+
+    def find(self, what: str) -> Path:
+        """Find or make the collection's index or vectors, once a line."""
+        if what not in self.stored:
+            self.stored[what] = (
+                store_index(self.collection, engine=self.engine, verbose=self.verbose)
+                if what == "index"
+                else store_vectors(self.collection, verbose=self.verbose)
+            )
+        return self.stored[what]
+
+    def load_texts(self, stage: pt.Transformer) -> pt.Transformer:
+        """Put a text loader before a stage that reads texts."""
+        reader = getattr(stage, "stands_for", stage)
+        reads = isinstance(reader, Reranker) and "text" in reader.needs()
+        return TextLoader(self.collection) >> stage if reads else stage

@@ -1,0 +1,221 @@
+"""A cascade run over topics in chunks of queries, with guards, a trace, and a say in what becomes of the tail."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+from tqdm import tqdm
+
+from pt_cascade.analysis.grid.cutoffs import Tail
+from pt_cascade.cascade import Cascade, Step, walk
+from pt_cascade.cascade.known import reads_whole_frame
+from pt_cascade.errors import CascadeError
+from pt_cascade.execution.query_batches import split_queries
+from pt_cascade.execution.tails import append_tail
+from pt_cascade.frames import canonical_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.ranking import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a cascade made of some topics, and how.
+
+    Attributes:
+        results: Frame[qid, docno, score, rank, ...] of the last stage, queries in topic order.
+        trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
+            retriever; ``docs_out`` counts what passed the cut-off; ``pairs`` counts (query, document) pairs a scorer was given;
+            ``ms`` is the stage's time for the chunk divided by ``shared_by``, the queries in it: sums are exact, but only rows
+            with ``shared_by`` 1 time a single query. Where a transformer keeps accounts (``llm_judge``: calls, tokens, dollars,
+            repairs), further columns have them, by the names in its ``accounts``; NaN for other stages.
+    """
+
+    results: pd.DataFrame
+    trace: pd.DataFrame
+
+
+def run(
+    cascade: pt.Transformer,
+    topics: pd.DataFrame,
+    *,
+    tail: Tail = "drop",
+    chunk_size: int | None = 100,
+    verbose: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Run:
+    """Run a cascade stage by stage over the topics, and say what each stage did.
+
+    With ``tail="drop"`` the ranking is the plain pipeline's. Chunks bound what is in memory at once between stages; to bound the
+    results as well, take them chunk by chunk from ``run_chunks``.
+
+    Args:
+        cascade: A Cascade, or any pipeline that ``Cascade.of`` reads.
+        topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
+        tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below what was kept, in its old
+            order, the latest cut first.
+        chunk_size: Queries that go through the stages together, 1 or more; None: all. A stage that scores by all rows of a frame
+            (``pt.text.scorer`` without a background index) is given all queries, whatever it says.
+        verbose: Show a progress bar, one tick a query.
+        clock: Seconds, for the trace.
+
+    Returns:
+        The results and the trace.
+
+    Raises:
+        CascadeError: An argument or a frame does not fit, or a stage failed.
+
+    Example:
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+        >>> done = run(pt.Transformer.from_df(found) % 1, topics)
+        >>> done.results["docno"].tolist(), done.trace["docs_out"].tolist()
+        (['a'], [1])
+    """
+    chunks = list(run_chunks(cascade, topics, tail=tail, chunk_size=chunk_size, verbose=verbose, clock=clock))
+    frames = [chunk.results for chunk in chunks if len(chunk.results)] or [chunk.results for chunk in chunks[:1]]
+    results = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return Run(results, pd.concat([chunk.trace for chunk in chunks], ignore_index=True))
+
+
+def run_chunks(
+    cascade: pt.Transformer,
+    topics: pd.DataFrame,
+    *,
+    tail: Tail = "drop",
+    chunk_size: int | None = 100,
+    verbose: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Run]:
+    """Run a cascade and hand over each chunk of queries as it is done, so that memory does not grow with their number.
+
+    Args:
+        cascade: As for ``run``.
+        topics: As for ``run``.
+        tail: As for ``run``.
+        chunk_size: As for ``run``.
+        verbose: As for ``run``.
+        clock: As for ``run``.
+
+    Yields:
+        A Run for each chunk, in topic order; at least one.
+
+    Raises:
+        CascadeError: As for ``run``.
+
+    Example:
+        >>> topics = pd.DataFrame({"qid": ["1", "2"], "query": ["p", "q"]})
+        >>> found = pd.DataFrame({"qid": ["1", "2"], "query": ["p", "q"], "docno": "a", "score": 1.0, "rank": 0})
+        >>> [chunk.results["qid"].tolist() for chunk in run_chunks(pt.Transformer.from_df(found), topics, chunk_size=1)]
+        [['1'], ['2']]
+    """
+    _check_options(tail, chunk_size)
+    stages, topics = Cascade.of(cascade), canonical_input(topics)
+    if any(reads_whole_frame(part) for stage in stages for part in stage.transformers):
+        chunk_size = None
+    with tqdm(total=topics["qid"].nunique(), desc="cascade", unit="query", disable=not verbose) as bar:
+        for chunk in split_queries(topics, chunk_size):
+            done = _run_chunk(stages, chunk, tail, clock)
+            bar.update(len(done.trace) // len(stages))
+            yield done
+
+
+@dataclass(frozen=True)
+class Runner(pt.Transformer):  # type: ignore[misc]
+    """A cascade with the executor's options, as a PyTerrier transformer, e.g. to compare tails in ``pt.Experiment``.
+
+    Attributes:
+        cascade: What to run.
+        tail: As for ``run``.
+        chunk_size: As for ``run``.
+
+    Example:
+        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+        >>> Runner(Cascade.of(pt.Transformer.from_df(found) % 1), tail="keep").transform(topics)["docno"].tolist()
+        ['a', 'b']
+    """
+
+    cascade: Cascade
+    tail: Tail = "drop"
+    chunk_size: int | None = 100
+
+    def __post_init__(self) -> None:
+        """Refuse options that ``run`` would refuse."""
+        _check_options(self.tail, self.chunk_size)
+        object.__setattr__(self, "cascade", Cascade.of(self.cascade))
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Run the cascade; see ``run``."""
+        return run(self.cascade, inp, tail=self.tail, chunk_size=self.chunk_size).results
+
+    def transform_inputs(self) -> list[list[str]]:
+        """Take what the cascade takes."""
+        return self.cascade.transform_inputs()
+
+    def transform_outputs(self, input_columns: list[str]) -> list[str]:
+        """Give what the cascade gives, and with a kept tail the stage that cut each row."""
+        return self.cascade.transform_outputs(input_columns) + (["cut_by"] if self.tail == "keep" else [])
+
+
+def _check_options(tail: Tail, chunk_size: int | None) -> None:
+    problems = []
+    if tail not in get_args(Tail):
+        problems.append(f"tail is {tail!r}, expected one of {', '.join(get_args(Tail))}")
+    if chunk_size is not None and (type(chunk_size) is not int or chunk_size < 1):
+        problems.append(f"chunk_size is {chunk_size!r}, expected 1 or more queries, or None for all")
+    if problems:
+        raise CascadeError("the cascade cannot be run", problems, fix='run(cascade, topics, tail="drop", chunk_size=100)')
+
+
+def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callable[[], float]) -> Run:
+    qids = pd.Index(topics["qid"].unique(), dtype=object)
+    traces: list[dict[str, NDArray[np.generic]]] = []
+    steps: list[Step] = []
+    for step in walk(cascade, topics, clock=clock):
+        traces.append(_trace(step, qids))
+        steps = [*steps, step] if tail == "keep" else [step]
+    results = append_tail(steps) if tail == "keep" else steps[-1].kept
+    nothing = np.full(len(qids), np.nan)  # for a stage without such an account
+    names = dict.fromkeys(name for part in traces for name in part)
+    trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
+    results = cascade.end(results)
+    place = qids.get_indexer(pd.Index(results["qid"], dtype=object))
+    return Run(results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")], trace)
+
+
+def _trace(step: Step, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
+    """Account for one stage over one chunk: for each column of the trace an entry a query."""
+
+    def count(qid: pd.Series[str]) -> Ints:
+        return np.bincount(qids.get_indexer(pd.Index(qid, dtype=object)), minlength=len(qids))
+
+    every = len(qids)
+    return {
+        "stage": np.full(every, step.stage.name, dtype=object),
+        "qid": qids.to_numpy(),
+        "docs_in": count(step.given["qid"]) if "docno" in step.given else np.zeros(every, np.int64),
+        "docs_out": count(step.kept["qid"]),
+        "pairs": count(step.pairs),
+        "ms": np.full(every, step.ms / max(every, 1)),
+        "shared_by": np.full(every, every),
+        **_read_accounts(step, qids),
+    }
+
+
+def _read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
+    """Read what a stage's transformers account for on each query's rows; 0 for a query without any."""
+    names = [name for part in step.stage.transformers for name in getattr(part, "accounts", ()) if name in step.ranked]
+    if not names:
+        return {}
+    first = step.ranked.drop_duplicates("qid").set_index("qid")[names].astype(np.float64).reindex(qids, fill_value=0.0)
+    return {name: first[name].to_numpy() for name in names}

@@ -1,0 +1,64 @@
+"""The text of a document, looked up in its collection, for stages that read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import pyterrier as pt
+
+from pt_cascade.errors import StageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pt_cascade.collections import Collection
+
+
+@dataclass(frozen=True)
+class TextLoader(pt.Transformer):  # type: ignore[misc]
+    """Adds the text of each document; put it before a stage that reads text, as ``pt.text.get_text``.
+
+    It keeps the whole collection's text in memory. For millions of documents use ``pt.text.get_text(dataset)``.
+
+    Attributes:
+        collection: Where the documents are.
+
+    Raises:
+        StageError: While it runs: a document is not in the collection.
+    """
+
+    schematic: ClassVar[dict[str, str | None]] = {"label": "Text loader", "help_url": None}
+    depends: ClassVar[str] = "pointwise"
+    documents: ClassVar[str] = "reranks"
+
+    collection: Collection
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Add the column text.
+
+        Args:
+            inp: Frame[docno, ...].
+
+        Returns:
+            The same rows in the same order, with text.
+        """
+        pt.validate.columns(inp, includes=["docno"], context=self)
+        text = inp["docno"].map(self._texts) if len(inp) else inp["docno"]
+        if (unknown := text.isna()).any():
+            first = inp.loc[unknown.to_numpy(), "docno"].iloc[0]
+            problem = f"{int(unknown.sum())} of {len(inp)} row(s), first docno {first}"
+            raise StageError(f"collection {self.collection.name!r} has no text of a document", [problem])
+        return inp.assign(text=text)
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {doc["docno"]: doc["text"] for doc in self.collection.docs()}
+
+    def identify(self) -> dict[str, str]:
+        """Tell the texts that it adds by their collection's content, which is read for that."""
+        return {"class": type(self).__name__, "collection": self.collection.fingerprint}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"collection": self.collection}

@@ -1,0 +1,114 @@
+"""The words of documents and queries as an index has them, by its language.
+
+========== ============================================================ ======================== =============
+language   a word is                                                    stems and stop words     engine
+========== ============================================================ ======================== =============
+english    a run of ASCII letters and digits                            those of the engine      PISA, Terrier
+any        a run of letters, marks and digits of any script, lower case neither                  Terrier
+french, …  as for ``any``                                               Snowball's stems         Terrier
+========== ============================================================ ======================== =============
+
+In all languages but English, Korean and scripts that write no spaces (Chinese, Japanese, Thai, ...) are cut into overlapping pairs
+of letters, as by Lucene's CJKAnalyzer. ``build_index`` writes the language into the index folder, for the queries.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+from unicodedata import category, name, normalize
+
+import pyterrier as pt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+ENGLISH, ANY = "english", "any"
+SNOWBALL = "danish dutch finnish french german hungarian italian norwegian portuguese romanian russian spanish swedish turkish"
+FILE = "language.txt"
+_LONGEST = 60  # bytes of a word that Terrier's lexicon holds
+_NOT_ENGLISH = re.compile("[^A-Za-z0-9]+")
+_SIGN = re.compile(r"[^\w\s]|_")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+_TERRIER_QL = re.compile(r"^applypipeline:off |#\w+[:(]|\^\d")  # what PyTerrier's rewriters write
+
+
+def plain_words(text: str, language: str | None) -> str:
+    """Give the words of a text with a space between.
+
+    Args:
+        text: Of a document or a query.
+        language: See above; None: not known, so that nothing is cut into pairs.
+
+    Example:
+        >>> plain_words("Mach number: effects", "english"), plain_words("L'ÉTÉ, enfin!", "french"), plain_words("東京都", "any")
+        ('Mach number effects', 'l été enfin', '東京 京都')
+    """
+    if language == ENGLISH:
+        return _NOT_ENGLISH.sub(" ", text).strip()
+    words = _SIGN.sub(lambda sign: sign[0] if category(sign[0]).startswith("M") else " ", normalize("NFKC", text).lower())
+    if language is not None:
+        words = _UNSPACED.sub(lambda run: f" {' '.join(map(''.join, zip(run[0], run[0][1:], strict=False))) or run[0]} ", words)
+    return " ".join(word.encode()[:_LONGEST].decode(errors="ignore") for word in words.split())
+
+
+def script_of(letter: str) -> str:
+    """Name the script of a letter.
+
+    Example:
+        >>> script_of("a"), script_of("é"), script_of("я"), script_of("東")
+        ('ASCII', 'LATIN', 'CYRILLIC', 'CJK')
+    """
+    return "ASCII" if letter.isascii() else name(letter, "OTHER").split()[0]
+
+
+def read_language(index: Path) -> str | None:
+    """Tell what language an index folder was built for; None where nobody wrote it down."""
+    return (index / FILE).read_text() if (index / FILE).is_file() else None
+
+
+@dataclass(frozen=True)
+class BagOfWords(pt.Transformer):  # type: ignore[misc]
+    """Terrier's retriever, asked the words of each query: punctuation in it means nothing, as it does in documents.
+
+    What PyTerrier's rewriters (RM3, SDM, ...) write in Terrier's query language goes through as it is.
+
+    Attributes:
+        retriever: Of PyTerrier.
+        language: Of the index; None: not known.
+    """
+
+    retriever: pt.Transformer = field(hash=False)  # equal ones of PyTerrier have different hashes
+    language: str | None
+
+    depends: ClassVar[str] = "pointwise"
+    documents: ClassVar[str] = "any"
+    stage_name: ClassVar[str] = "bm25"
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Retrieve, or score the documents that are given.
+
+        Args:
+            inp: Frame[qid, query, ...], or Frame[qid, query, docno, ...].
+
+        Returns:
+            Frame[qid, query, docno, score, rank, ...], with the queries that were given.
+        """
+        if "query" not in inp or "query_toks" in inp:
+            return self.retriever.transform(inp)  # type: ignore[no-any-return]
+        known, rewritten = inp.dropna(subset=["query"]), "query_0" in inp
+        given = dict(zip(known["qid"].astype(str), known["query"], strict=True))
+        words = {
+            qid: text if rewritten and _TERRIER_QL.search(text) else plain_words(text, self.language) for qid, text in given.items()
+        }
+        found: pd.DataFrame = self.retriever.transform(inp.assign(query=inp["qid"].astype(str).map(words)))
+        return found.assign(query=found["qid"].astype(str).map(given))
+
+    def fuse_rank_cutoff(self, k: int) -> BagOfWords | None:
+        """Answer PyTerrier's compiler."""
+        return (fused := self.retriever.fuse_rank_cutoff(k)) and BagOfWords(fused, self.language)

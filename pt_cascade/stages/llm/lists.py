@@ -1,0 +1,123 @@
+"""An order of documents, read in what a language model answered: the numbers in the order they stand in.
+
+A number in the words around a list, one that numbers the lines, and half a number where an answer was cut off name no document.
+What is left is read as RankLLM reads it, so that the published answers give the published runs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from pt_cascade.stages.llm.answers import Reading, name_faults, take_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_DIGITS = 9  # a longer number names no document
+_RANKING = re.compile(r"\s*\[[0-9]+\](?:\s*>\s*\[[0-9]+\])*\s*")
+_ITEM = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-9]+(?![0-9A-Za-z]|\.[0-9])")
+_CHAIN = re.compile(r"(?<![0-9])[0-9]{1,9}\]?(?:[ \t>,;=\"'*]{1,9}\[?[0-9]{1,9}\]?)+")
+_BRACKETED = re.compile(r"\[[0-9]|[0-9]\]")
+_LINE = re.compile(r"[^\w\n\[]{0,9}(?:\b(?:rank|position|no)\W{0,3})?([0-9]{1,9})\W{0,3}?[.):\]-]", re.IGNORECASE)
+_LAST_NUMBER = re.compile(r"(?<![0-9])\[?[0-9]+\Z")
+_ID = re.compile("id|doc|passage|number|index", re.IGNORECASE)
+
+
+def read_ranking(text: str, n: int) -> Reading[tuple[int, ...]]:
+    """Read an order of n documents as RankLLM does: every number counts where it first stands; the rest follows in its old order.
+
+    Returns:
+        Positions in the old order, counted from 0, best first: a permutation of 0 ... n - 1, whatever the text.
+
+    References:
+        Sun et al., "Is ChatGPT Good at Search? Investigating Large Language Models as Re-Ranking Agents", EMNLP 2023.
+
+    Example:
+        >>> reading = read_ranking("Sure: [3] > [1] > [3]", 4)
+        >>> reading.value, sorted(reading.faults)
+        ((2, 0, 1, 3), ['malformed', 'partial', 'repeated'])
+    """
+    said = take_answer(text) or ""
+    return _order([_to_int(word) for word in re.findall("[0-9]+", said)], n, formed=_RANKING.fullmatch(said) is not None)
+
+
+def read_list(text: str, n: int, *, cut: bool = False) -> Reading[tuple[int, ...]]:
+    r"""Read an order as ``read_ranking`` does, from the numbers that can be meant for documents.
+
+    An answer is unread where none can, where it was cut off before it named all documents, and where it is no list and names no
+    more than half of them, as in "20 passages are provided".
+
+    Example:
+        >>> read_list("The 3 documents: [2] > [1]", 3).value, read_list("1. [3]\n2. [1]", 3).value, read_list("[3] > [1", 3).value
+        ((1, 0, 2), (2, 0, 1), (2, 0, 1))
+    """
+    whole = take_answer(text) or ""
+    said = _LAST_NUMBER.sub("", whole) if cut else whole
+    given = _read_json(said)
+    numbers = list(_find_numbers(said)) if given is None else given
+    reading = _order(numbers, n, formed=_RANKING.fullmatch(said) is not None)
+    listed = given is not None or _BRACKETED.search(said) or _CHAIN.search(said)
+    named = {number for number in numbers if 1 <= number <= n}
+    unread = (cut and len(named) < n) or (not listed and len(named) <= n / 2)
+    return Reading(reading.value, reading.faults | name_faults({"malformed": unread, "unread": unread, "overlong": cut}))
+
+
+def _order(numbers: Sequence[int], n: int, *, formed: bool) -> Reading[tuple[int, ...]]:
+    """Put the numbered documents first."""
+    named = [number - 1 for number in numbers if 1 <= number <= n]
+    order = list(dict.fromkeys(named))
+    missing = sorted(set(range(n)) - set(order))
+    faults = {
+        "malformed": not formed or len(named) < len(numbers),
+        "unread": not named,
+        "partial": bool(named and missing),
+        "repeated": len(order) < len(named),
+    }
+    return Reading((*order, *missing), name_faults(faults))
+
+
+def _find_numbers(said: str) -> Iterator[int]:
+    """Give the numbers that can be meant for documents."""
+    lines = [(mark, line) for line in said.splitlines() if (mark := _LINE.match(line))]
+    if len(lines) > 1 and [_to_int(mark[1]) for mark, _ in lines] == list(range(1, len(lines) + 1)):  # numbered lines
+        found = (_ITEM.search(line, mark.end()) for mark, line in lines)
+        yield from (_to_int(item[0]) for item in found if item)
+        return
+    ends = [at for chain in _CHAIN.finditer(said) for at in chain.span()]
+    for item in _ITEM.finditer(said):
+        inside = bisect_right(ends, item.start()) % 2 == 1
+        if inside or not ends or not _is_in_words(said, item):
+            yield _to_int(item[0])
+
+
+def _is_in_words(said: str, item: re.Match[str]) -> bool:
+    """Tell whether a number without brackets stands next to a word, as in "the top 3 documents"."""
+    before, after = said[max(item.start() - 3, 0) : item.start()].rstrip(" \t(-"), said[item.end() : item.end() + 3].lstrip(" \t")
+    return before[-1:] != "[" and after[:1] != "]" and (before[-1:].isalpha() or after[:1].isalpha())
+
+
+def _read_json(said: str) -> list[int] | None:
+    """Read a list of numbers, or of objects with an id each, alone or as the one list of an object; None for what is no JSON."""
+    try:
+        value = json.loads(said)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict):
+        lists = [inner for inner in value.values() if isinstance(inner, list)]
+        value = lists[0] if len(lists) == 1 else []
+    return [number for item in value for number in _find_ids(item)] if isinstance(value, list) else None
+
+
+def _find_ids(item: object) -> list[int]:
+    """Find the document's number in one item of a list."""
+    if isinstance(item, dict):
+        item = next((inner for name, inner in item.items() if _ID.search(name)), None)
+    found = _ITEM.findall(item if isinstance(item, str) else str(item) if type(item) is int else "")
+    return [_to_int(word) for word in found[:1]]
+
+
+def _to_int(word: str) -> int:
+    return int(word) if len(word) <= _DIGITS else 0

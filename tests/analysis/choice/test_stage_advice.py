@@ -1,0 +1,162 @@
+"""Whether a further stage pays: on tables where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toys.scored import make_sweep
+
+from pt_cascade.analysis.choice.candidates import Contest
+from pt_cascade.analysis.choice.choose import choose
+from pt_cascade.analysis.choice.intervals import Estimate, estimate
+from pt_cascade.analysis.choice.selection_noise import shake, vary_more
+from pt_cascade.analysis.choice.stage_advice import Advice, judge, measure_held_out, name_cascade
+from pt_cascade.analysis.cost.cost import StageCost
+from pt_cascade.analysis.replay.replayer import Replayer
+
+
+def advised(queries: int, second: float, third: float, **options: object) -> Advice:
+    """Advise on a cascade of 8 documents, one relevant, its score higher by so much than noise in either stage."""
+    rng = np.random.default_rng(1)
+    labels = np.zeros((queries, 8), int)
+    labels[np.arange(queries), rng.integers(0, 8, queries)] = 1
+    noise = rng.normal(size=(2, queries, 8))
+    scores = {"bm25": np.tile(-np.arange(8.0), (queries, 1)), "bi": second * labels + noise[0], "ce": third * labels + noise[1]}
+    if third == second:
+        scores["ce"] = scores["bi"]
+    return choose(make_sweep(scores, labels, ("RR",)), "RR", method="plateau", **options).advice
+
+
+def test_a_third_stage_that_knows_what_the_second_did_not_pays() -> None:
+    """Each stage knows something; together they know more than either, by an interval above 0."""
+    found = advised(500, 2.0, 2.2)
+    assert found.verdict == "yes"
+    assert found.gain.low > 0
+    assert found.text.startswith(f"A third stage pays: RR {found.gain} on held-out queries. Compared: {found.longer}, and ")
+    assert found.longer.startswith("bm25 → 8 · bi → ")
+
+
+def test_a_third_stage_that_repeats_the_second_does_not_pay() -> None:
+    """The same scores once more cannot gain: with enough queries the whole interval is below the margin."""
+    found = advised(500, 2.0, 2.0, margin=0.02)
+    assert found.verdict == "no"
+    assert abs(found.gain.mean) < 0.001
+    assert found.text.startswith(
+        f"A third stage does not pay: RR {found.gain} on held-out queries, less than the margin of 0.02. Compared: bm25 → "
+    )
+
+
+def test_few_queries_cannot_tell_and_more_would() -> None:
+    """About so many as it takes for an interval narrower than the margin."""
+    found = advised(25, 2.0, 2.2)
+    width = found.gain.high - found.gain.low
+    assert found.verdict == "cannot tell"
+    assert found.needed == int(np.ceil(25 * (width / 0.02) ** 2))
+    assert found.text.startswith(
+        f"Whether a third stage pays cannot be told with 25 queries: RR {found.gain} on held-out queries; about {found.needed:,} "
+        "would tell whether it is more than 0 or less than the margin of 0.02. Compared: "
+    )
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0.001, 0.5))
+def test_a_verdict_says_what_the_interval_does(mean: float, down: float, up: float, margin: float) -> None:
+    """No: below the margin; yes: above 0, and not below the margin; else neither, and then it is as wide as the margin or wider."""
+    gain = Estimate(mean, mean - down, mean + up, 10)
+    verdict = judge(gain, margin)
+    assert (verdict == "no") == (gain.high < margin)
+    assert (verdict == "yes") == (gain.high >= margin and gain.low > 0)
+    assert verdict != "cannot tell" or gain.high - gain.low >= margin
+
+
+def test_a_gain_that_is_sure_but_small_does_not_pay() -> None:
+    """More than 0 is not enough: the margin is what a stage is to bring."""
+    assert judge(Estimate(0.005, 0.003, 0.007, 5000), 0.02) == "no"
+
+
+def test_held_out_each_fold_gets_what_the_others_chose() -> None:
+    """By hand: two folds of one query each; vector a is best on the first, b on the second, so each gets the other's."""
+    labels = np.array([[1, 0], [0, 1]])
+    swept = make_sweep({"a": np.array([[2.0, 1.0], [2.0, 1.0]]), "b": np.array([[0.0, 1.0], [0.0, 1.0]])}, labels, ("RR",))
+    vectors = swept.grid.vectors
+    fold = np.array([0, 1])
+    sums = swept.replayer.sums(vectors, fold)[:, :, 0]
+    assert vectors[:, 0].tolist() == [1, 2]
+    assert sums.tolist() == [[1.0, 0.5], [0.0, 1.0]]
+    contest = Contest(swept.replayer, vectors, np.ones(2, bool), np.array([1.0, 2.0]), fold)
+    assert contest.sums.tolist() == sums.tolist()
+    assert measure_held_out([contest]).tolist() == [0.5, 0.0]
+
+
+def test_the_gain_is_held_out_against_the_best_shorter_cascade_chosen_likewise() -> None:
+    """By a loop: each fold by the best of all vectors of the whole, and of either shorter cascade, on the other folds."""
+    rng = np.random.default_rng(3)
+    labels = (rng.random((40, 6)) < 0.3).astype(int)
+    scores = {
+        "a": np.tile(-np.arange(6.0), (40, 1)),
+        "b": labels + rng.normal(size=(40, 6)),
+        "c": labels + rng.normal(size=(40, 6)),
+    }
+    swept = make_sweep(scores, labels)
+    fold = np.random.default_rng(0).permutation(40) % 4
+    parts = [swept.replayer] + [
+        Replayer(swept.table, swept.table.find_path(stages), swept.replayer.qrels, swept.replayer.measures)
+        for stages in (("a", "c"), ("a", "b"))
+    ]
+    vectors = [swept.grid.vectors, *[np.array([(k, 2**31 - 1) for k in range(1, 7)], np.int32)] * 2]
+    values = [np.stack([part.per_query(v)[:, 0] for v in vs], axis=1) for part, vs in zip(parts, vectors, strict=True)]
+    expected = np.zeros(40)
+    for held in range(4):
+        means = [one[fold != held].mean(axis=0) for one in values]
+        short = max((1, 2), key=lambda n: means[n].max())
+        long_value, short_value = values[0][:, means[0].argmax()], values[short][:, means[short].argmax()]
+        expected[fold == held] = (long_value - short_value)[fold == held]
+    gain = choose(swept, "nDCG@10", folds=4, level=0.9).advice.gain
+    assert gain.mean == pytest.approx(expected.mean())
+    common = values[0][:, [int(values[0].mean(axis=0).argmax())]]
+    off = shake(values[0] - common, fold)[0] - shake(np.hstack(values[1:]) - common, fold)[0]
+    alone, wider = estimate(expected, level=0.9), estimate(expected, level=0.9, more=vary_more(off, expected))
+    assert (gain.low, gain.high) == pytest.approx((wider.low, wider.high))
+    assert alone.high < wider.high
+
+
+def test_both_cascades_keep_to_the_budget() -> None:
+    """With 20 ms: eight documents by the cheap stage, two by the dear one; each is named with what it costs."""
+    labels = np.zeros((40, 8), int)
+    labels[np.arange(40), np.arange(40) % 8] = 1
+    scores = {"a": np.tile(-np.arange(8.0), (40, 1)), "b": labels * 1.0, "c": labels * 1.0}
+    swept = make_sweep(scores, labels, ("RR",), cost=[StageCost(), StageCost(per_pair_ms=1), StageCost(per_pair_ms=6)])
+    with pytest.warns(UserWarning, match="40 queries are too few"):
+        found = choose(swept, "RR", budget_ms=20, percentile=None).advice
+    assert found.longer == "a → 8 · b → 1 · c (14 ms a query)"
+    assert found.shorter == "a → 8 · b (8 ms a query)"
+    assert found.gain.mean == 0.0
+
+
+def test_two_stages_have_nothing_to_compare_with() -> None:
+    """And it says what to do."""
+    labels = np.eye(4, dtype=int)
+    first = np.tile(-np.arange(4.0), (4, 1))
+    for scores, said in (
+        ({"a": first, "b": labels * 1.0}, "The cascade has 2 stages: score one with a further stage to learn whether it pays."),
+        ({"a": first}, "The cascade has 1 stage: score one with a further stage to learn whether it pays."),
+    ):
+        found = choose(make_sweep(scores, labels, ("RR",)), "RR", folds=2).advice
+        assert found == Advice("", None, "", "", None, said)
+
+
+def test_a_shorter_cascade_that_is_not_covered_is_no_rival() -> None:
+    """The third stage scored only what the second handed it, not the first stage's top: only the second is left to compare with."""
+    labels = np.eye(4, dtype=int)
+    first, second = np.tile(-np.arange(4.0), (4, 1)), np.tile(np.arange(4.0), (4, 1))
+    third = np.where(np.arange(4) >= 2, labels.astype(float), np.nan)
+    swept = make_sweep({"a": first, "b": second, "c": third}, labels, ("RR",), grid=[(4, 2, None), (4, 1, None)])
+    found = choose(swept, "RR", folds=2).advice
+    assert found.shorter.startswith("a → ")
+    assert " · b (" in found.shorter
+
+
+def test_a_cascade_is_named_by_its_stages_and_cutoffs() -> None:
+    """As its repr does."""
+    assert name_cascade(("bm25", "t5", "llm"), (100, 5, None)) == "bm25 → 100 · t5 → 5 · llm"

@@ -1,0 +1,146 @@
+"""Percentiles of a sum: observed times, kept together query by query, between what is known without the sums."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pt_cascade.analysis.cost.latency import check_percentiles, compose, take_percentiles, warn_of_few
+from pt_cascade.errors import CascadeWarning, SweepError
+
+TIMES = st.integers(1, 4).flatmap(
+    lambda stages: st.integers(1, 60).flatmap(
+        lambda rows: st.lists(st.lists(st.integers(0, 50), min_size=rows, max_size=rows), min_size=stages, max_size=stages)
+    )
+)
+LEVELS = st.lists(st.one_of(st.integers(1, 100), st.floats(0.1, 100)), min_size=1, max_size=4)
+
+
+def composed(times: np.ndarray, percentiles: list[float]) -> object:
+    """Compose whole numbers as milliseconds, so that sums are exact."""
+    return compose(times, times.mean(axis=1), (None,) * len(times), percentiles, times.shape[1])
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=120), st.lists(st.integers(1, 100), min_size=1, max_size=5))
+def test_percentiles_are_those_of_numpy(values: list[float], percentiles: list[int]) -> None:
+    """Golden: numpy.percentile with method inverted_cdf, for whole percents."""
+    expected = [np.percentile(values, level, method="inverted_cdf") for level in percentiles]
+    assert take_percentiles(np.array(values), percentiles).tolist() == expected
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=120), LEVELS)
+def test_a_percentile_is_the_least_time_that_so_many_queries_kept(values: list[float], percentiles: list[float]) -> None:
+    """By the definition: at least p % of the values do not exceed it, and with the next smaller value that would not be so."""
+    for level, taken in zip(percentiles, take_percentiles(np.array(values), percentiles), strict=True):
+        needed = level / 100 * len(values) - 1e-6
+        assert sum(value <= taken for value in values) >= needed
+        assert sum(value < taken for value in values) < needed or taken == min(values)
+
+
+def test_percentiles_of_a_table_are_those_of_its_rows() -> None:
+    """Along the last axis, whatever stands before it."""
+    values = np.random.default_rng(0).random((3, 2, 40))
+    taken = take_percentiles(values, (50, 99))
+    assert taken.shape == (3, 2, 2)
+    assert taken[2, 1].tolist() == take_percentiles(values[2, 1], (50, 99)).tolist()
+
+
+@given(TIMES, LEVELS)
+def test_nothing_exceeds_the_bound_and_summed_keeps_what_it_guarantees(rows: list[list[int]], percentiles: list[float]) -> None:
+    """The union bound, on any times: joint <= bound at p, and joint at the guaranteed percentile <= summed."""
+    times = np.array(rows, float)
+    late = composed(times, percentiles)
+    for joint, bound, summed, sure in zip(late.joint_ms, late.bound_ms, late.summed_ms, late.guaranteed, strict=True):
+        assert joint <= bound
+        assert sure == 0 or take_percentiles(times.sum(axis=0), [max(sure - 1e-6, 1e-6)])[0] <= summed
+
+
+@given(TIMES, LEVELS)
+def test_joint_percentiles_are_those_of_the_sums(rows: list[list[int]], percentiles: list[float]) -> None:
+    """Brute force in plain Python: add up each query's times, sort, count."""
+    sums = sorted(sum(times) for times in zip(*rows, strict=True))
+    places = [max(math.ceil(round(level * len(sums) / 100, 9)), 1) - 1 for level in percentiles]
+    late = composed(np.array(rows, float), percentiles)
+    assert late.joint_ms == tuple(sums[place] for place in places)
+    assert late.ms == pytest.approx(sum(sums) / len(sums))
+    assert sum(late.stage_ms) == pytest.approx(late.ms)
+
+
+def test_two_p99_only_guarantee_p98() -> None:
+    """By hand: 1 query of 100 is late in the one stage, another in the other: 2 % are late, though each stage's p99 is 1 ms."""
+    times = np.ones((2, 100))
+    times[0, 7] = times[1, 8] = 100.0
+    late = composed(times, [98, 99])
+    assert late.summed_ms == (2.0, 2.0)
+    assert late.guaranteed == (96.0, 98.0)
+    assert late.joint_ms == (2.0, 101.0)
+    assert late.bound_ms == (2.0, 200.0)
+
+
+def test_independence_is_optimistic_where_queries_are_slow_everywhere() -> None:
+    """By hand: the same 10 % are slow in both stages; if that were chance, 1 % would be: p95 is 20 ms, not 11."""
+    slow = np.where(np.arange(100) < 10, 10.0, 1.0)
+    late = composed(np.stack([slow, slow]), [95, 99.5])
+    assert late.joint_ms == (20.0, 20.0)
+    assert late.independent_ms == (11.0, 20.0)
+
+
+def test_independent_percentiles_are_those_of_the_convolution() -> None:
+    """Golden: every combination of 40 x 40 x 40 times enumerated; 100,000 seeded draws come within 1 %, and are repeatable."""
+    times = np.random.default_rng(5).gamma(2.0, 3.0, (3, 40))
+    exact = np.array([sum(combination) for combination in itertools.product(*times)])
+    late = composed(times, [50, 95, 99])
+    assert late.independent_ms == pytest.approx(tuple(take_percentiles(exact, (50, 95, 99))), rel=0.01)
+    assert composed(times, [50, 95, 99]) == late
+
+
+def test_the_frame_shows_all_of_it() -> None:
+    """One row a percentile, every number beside it; without percentiles no row and the same columns."""
+    late = composed(np.array([[1.0, 2.0, 3.0, 4.0], [8.0, 6.0, 4.0, 2.0]]), [50, 75])
+    frame = late.frame
+    assert list(frame) == ["percentile", "joint_ms", "independent_ms", "summed_ms", "guaranteed", "bound_ms"]
+    assert frame["percentile"].tolist() == [50, 75]
+    assert frame["joint_ms"].tolist() == [7.0, 8.0]
+    assert frame["summed_ms"].tolist() == [6.0, 9.0]
+    none = compose(np.ones((2, 1)), np.ones(2), (10, 5), (), 0)
+    assert (list(none.frame), len(none.frame), none.ms) == (list(frame), 0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("percentiles", "found"),
+    [((0,), "0"), ((101,), "101"), ((50, math.nan, "p95"), "nan, 'p95'"), ((True,), "True"), ((-5, 100), "-5")],
+)
+def test_what_is_no_percentile_is_refused(percentiles: tuple[float, ...], found: str) -> None:
+    """All of them at once, with the exact message."""
+    with pytest.raises(SweepError) as error:
+        check_percentiles(percentiles)
+    assert str(error.value) == (
+        f"these are no percentiles: found {found}, expected numbers above 0, at most 100. Fix: percentiles=(50, 95, 99)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("percentiles", "queries", "said"),
+    [
+        ((50, 95, 99), 99, "99 queries are too few: p99 needs 100; "),
+        ((50, 95, 99), 19, "19 queries are too few: p95 needs 20, p99 needs 100; "),
+        ((99.9,), 100, "100 queries are too few: p99.9 needs 1000; "),
+        ((50, 95, 99), 100, None),
+        ((95,), 20, None),
+        ((100,), 1, None),
+        ((), 0, None),
+    ],
+)
+def test_too_few_queries_are_told(percentiles: tuple[float, ...], queries: int, said: str | None) -> None:
+    """One warning, with the numbers; none where there are enough: 20 for p95, 100 for p99."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warn_of_few(percentiles, queries)
+    messages = [str(one.message) for one in told if one.category is CascadeWarning]
+    assert messages == ([] if said is None else [f"{said}with fewer it is little more than the slowest one seen"])

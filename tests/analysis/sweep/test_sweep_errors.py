@@ -1,0 +1,204 @@
+"""What a sweep refuses, whole message by whole message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from toys.judges import Judge
+from toys.rankers import ToyRetriever
+from toys.tables import TOPICS, assert_equal, chain, make_qrels, tabulate
+
+from pt_cascade.analysis.grid.grids import grid
+from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.errors import CascadeError, SweepError, TableError
+from pt_cascade.execution.runner import run
+from pt_cascade.execution.score_table import ScoreTable
+from pt_cascade.execution.scoring.score import score
+
+if TYPE_CHECKING:
+    from pt_cascade.analysis.sweep.result import Sweep
+
+pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # cut-offs that cannot cut are tried, too
+
+
+def swept(**options: Any) -> Sweep:
+    """Sweep a table of three stages, all scored, with one option spoilt."""
+    table = options.pop("table", None) or tabulate(ToyRetriever(docs=6), [Judge(1), Judge(2)], TOPICS)
+    return sweep(table, options.pop("qrels", make_qrels(1)), options.pop("measures", ["RR"]), **options)
+
+
+THREE = "first, stage2, stage3"
+GRID = "Fix: grid([10, 100, 1000], [10, 100])"
+BAD = {
+    "empty qrels": (
+        {"qrels": make_qrels(1).head(0)},
+        "nothing can be measured: the qrels are empty. Fix: give Frame[qid, docno, label] with a row a judgment",
+    ),
+    "no topic is judged": (
+        {"qrels": make_qrels(1).assign(qid="other").drop_duplicates("docno")},
+        "nothing can be measured: no topic has a judgment: topics have qids such as q0, the qrels such as other. "
+        "Fix: give the qrels of these topics",
+    ),
+    "a grade beyond int32": (
+        {"qrels": make_qrels(1).assign(label=2**31)},
+        "nothing can be measured: label 2147483648 is beyond 1,000,000. "
+        'Fix: qrels["label"] = qrels["label"].clip(-1000000, 1000000)',
+    ),
+    "a pair judged twice": (
+        {"qrels": pd.DataFrame({"qid": ["q0"] * 2, "docno": ["d1"] * 2, "label": [0, 1]})},
+        "qrels are not usable: (qid, docno) stands already in an earlier row in 1 of 2 row(s) (qid 'q0', docno 'd1'). "
+        'Fix: qrels = qrels.drop_duplicates(["qid", "docno"])',
+    ),
+    "no measure": ({"measures": []}, 'these cannot be measured: no measure was given. Fix: ["nDCG@10", "R@100"]'),
+    "odd measures": (
+        {"measures": ["nDCG@10", "nope@3", "R", "P@0", 3, "AP(foo=1)"]},
+        "these cannot be measured:\n"
+        "  - 'nope@3' is unknown to ir_measures: measure not found: nope\n"
+        "  - 'R' needs its cutoff, as in P@10 or SDCG(max_rel=3)@10\n"
+        "  - 'P@0' has a cut-off below 1\n"
+        "  - 3 (int) is no measure\n"
+        "  - 'AP(foo=1)' is unknown to ir_measures: unsupported params found: ['foo']\n"
+        'Fix: ["nDCG@10", "R@100"]',
+    ),
+    "an odd tail": ({"tail": "cut"}, "tail is 'cut': expected one of drop, keep"),
+    "a grid of another length": (
+        {"grid": grid([2], [1])},
+        f"the grid does not fit the cascade: its vectors have 2 cut-offs, the stages are {THREE}",
+    ),
+    "a number for a grid": ({"grid": 5}, f"this is no grid: it is 5 (int), expected vectors of cut-offs. {GRID}"),
+    "an empty grid": ({"grid": []}, f"this is no grid: it has no vector. {GRID}"),
+    "one vector for a grid": (
+        {"grid": (5, 3, 2)},
+        f"this is no vector of cut-offs: 5 (int), expected one cut-off for each of {THREE}. Fix: (100, 100, 100)",
+    ),
+    "a short vector": (
+        {"grid": [(5, 3)]},
+        f"this is no vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
+        "Fix: one a stage; None where a stage passes everything on",
+    ),
+    "no cut-offs": (
+        {"grid": [(5, 0, "x")]},
+        "this is no vector of cut-offs:\n"
+        "  - cut-off of stage 'stage2' is 0 (int), expected a whole number, 1 or more, or None for no cut-off\n"
+        "  - cut-off of stage 'stage3' is 'x' (str), expected a whole number, 1 or more, or None for no cut-off",
+    ),
+    "an unknown stage": (
+        {"stages": ("first", "t5")},
+        f"the table has no path first → t5: its stages are {THREE}; every path begins with 'first'",
+    ),
+    "no cost": (
+        {"cost": 3},
+        "this is no cost: it is a int, expected a Cost or a StageCost for each stage. "
+        "Fix: cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD.values(), ids=BAD)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    """The whole message: what was found, what was expected, what to write."""
+    with pytest.raises(CascadeError) as caught:
+        swept(**options)
+    assert str(caught.value) == message
+
+
+def test_questions_that_make_no_sense_are_refused() -> None:
+    """Of a sweep that is there: its stages, cut-offs and numbers."""
+    got = swept(grid=[(5, 3, 2)])
+    for ask, message in (
+        (lambda: got.position(3), f"no stage 3: the stages are {THREE}"),
+        (lambda: got.recall("t5"), f"no stage 't5': the stages are {THREE}"),
+        (
+            lambda: got.recall("first", (5,)),
+            "recall is not given that: 1 cut-off(s) (5,) for the 0 stage(s) before 'first'. Fix: recall('first', ())",
+        ),
+        (
+            lambda: got.loss((5, 3, 2), rel=0, depth=0),
+            "nothing can be told:\n  - rel is 0, expected 1 or more\n  - depth is 0, expected 1 or more",
+        ),
+        (lambda: got.recall(rel=0), "nothing can be told: rel is 0, expected 1 or more"),
+        (
+            lambda: got.per_query((5, 3)),
+            f"this is no vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
+            "Fix: one a stage; None where a stage passes everything on",
+        ),
+    ):
+        with pytest.raises(SweepError) as caught:
+            ask()
+        assert str(caught.value) == message
+
+
+FAR = "the table does not cover these cut-offs: toy → judge → judge_2 at"
+DEPTHS = "it was made with depths=(4, 2). Fix: score(cascade, topics, depths="
+BEYOND = "needs documents beyond the 4 that it has of each query scored by 'toy'"
+
+
+def test_what_is_not_covered_is_refused_with_the_call_that_would_cover_it() -> None:
+    """Whoever asks: the call in the message makes a table that answers."""
+    cascade = chain(ToyRetriever(docs=6), [Judge(1), Judge(2)], (4, 2, None))
+    table = score(cascade, TOPICS)
+    got = swept(table=table)
+    lacks = "needs qid q1, docno d4 scored by 'judge_2'"
+    for ask, message in (
+        (lambda table: swept(table=table, grid=[(4, 2, 1), (4, 3, 1)]), f"{FAR} (4, 3, 1) {lacks}; {DEPTHS}(4, 3))"),
+        (lambda table: swept(table=table, grid=[(5, 2, 1)]), f"{FAR} (5, 2, 1) {BEYOND}; {DEPTHS}(5, 2))"),
+        (lambda table: swept(table=table, grid=[(None, 2, 1)]), f"{FAR} (None, 2, 1) {BEYOND}; {DEPTHS}(None, 2))"),
+        (lambda table: swept(table=table, measures=["Bpref"], grid=[(5, 1, 1)]), f"{FAR} (5, 1, 1) {BEYOND}; {DEPTHS}(5, 2))"),
+        (
+            lambda table: replace(got, replayer=replace(got.replayer, table=table)).loss((4, 3, 1)),
+            f"{FAR} (4, 3, 1) {lacks}; {DEPTHS}(4, 3))",
+        ),
+        (
+            lambda table: replace(got, replayer=replace(got.replayer, table=table)).recall(2, (4, 3)),
+            f"{FAR} (4, 3, None) {lacks}; {DEPTHS}(4, 3))",
+        ),
+        (
+            lambda table: replace(got, replayer=replace(got.replayer, table=table)).recall("judge", (5,)),
+            f"{FAR} (5,) {BEYOND}; {DEPTHS}(5, 2))",
+        ),
+        (
+            lambda table: table.replay((4, 3, 1)),
+            f"{FAR} (4, 3, 1) needs 2 pair(s), e.g. qid q1, docno d4, scored by 'judge_2'; {DEPTHS}(4, 3))",
+        ),
+    ):
+        with pytest.raises(TableError) as caught:
+            ask(table)
+        assert str(caught.value) == message
+        ask(eval(caught.value.fix, {"score": score, "cascade": cascade, "topics": TOPICS}))  # noqa: S307 - our own message
+
+
+def test_tables_of_other_kinds_say_what_they_need() -> None:
+    """One stage, a path that is not the table's own, runs made elsewhere."""
+    alone = score(ToyRetriever(docs=6) % 3, TOPICS)
+    with pytest.raises(TableError) as caught:
+        alone.replay((5,))
+    expected = "needs documents beyond the 3 that it has of each query scored by 'toy'. Fix: score(cascade, topics), with toy % 5"
+    assert str(caught.value) == f"the table does not cover these cut-offs: toy at (5,) {expected}"
+    table = score(chain(ToyRetriever(docs=6), [Judge(1), Judge(2)], (4, 2, None)), TOPICS)
+    with pytest.raises(TableError, match=r"Fix: score\(cascade, topics, depths=\(4,\)\)$"):
+        table.replay((4, 2), stages=("toy", "judge_2"))
+    found = ToyRetriever(docs=6).transform(TOPICS)
+    runs = {"first": found, "second": found.drop(index=found.index[-1]).assign(score=1.0).drop(columns="rank")}
+    with pytest.raises(TableError) as caught:
+        ScoreTable.from_runs(runs, missing="leave").replay((None, 1))
+    assert caught.value.fix == (
+        "runs that go deeper, or ScoreTable.from_runs(..., missing=\"last\"): it ranks what run 'second' lacks below the rest"
+    )
+
+
+def test_a_kept_tail_is_not_measured_deeper_than_the_table_knows_it() -> None:
+    """The live cascade would go on with what the first stage found beyond; up to the depth, both agree."""
+    cascade = chain(ToyRetriever(docs=14), [Judge(1)], (4, 2))
+    table = score(cascade, TOPICS)
+    with pytest.raises(SweepError) as caught:
+        swept(table=table, measures=["AP", "nDCG@10", "RR@4"], tail="keep")
+    assert str(caught.value) == (
+        "these cannot be measured: AP, nDCG@10 with tail='keep', but the table has only the first 4 documents of each query. "
+        "Fix: a cut-off of at most 4, or a table of all: score(cascade, topics, depths=(None, ...))"
+    )
+    got = swept(table=table, measures=["nDCG@4", "RR@4", "AP@4"], tail="keep", grid=[(4, 2), (3, 1)])
+    live = [run(chain(ToyRetriever(docs=14), [Judge(1)], vector), TOPICS, tail="keep").results for vector in got.grid]
+    assert_equal(got, live, TOPICS, make_qrels(1))

@@ -1,0 +1,140 @@
+"""Pipelines of stock and foreign transformers read into stages: no stage too many, none too few, and no model loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyterrier as pt
+import pytest
+from pyterrier_caching import Lazy, ScorerCache
+from toys.rankers import ToyReranker
+
+from pt_cascade import Cascade, Stage
+from pt_cascade.errors import PipelineError
+
+FOUND = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})
+SOURCE, ASKED = pt.Transformer.from_df(FOUND), pd.DataFrame({"qid": ["1"], "query": ["q"]})
+
+NEGATED = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=-df["score"])))
+SUMS = pt.apply.doc_score(lambda row: float(row["features"].sum()))
+
+
+class Iterating(pt.Transformer):
+    """A re-ranker that PyTerrier cannot inspect: it has no more than ``transform_iter``."""
+
+    def transform_iter(self, inp: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+        """Turn the list around."""
+        for rank, row in enumerate(reversed(list(inp))):
+            yield {**row, "score": -float(rank), "rank": rank}
+
+
+UNINSPECTABLE = {
+    "a function that looks at its first row": pt.apply.by_query(
+        lambda df: df.assign(score=df["score"] - 2 * df["score"] * (df.iloc[0]["score"] > 0))
+    ),
+    "a generic function": pt.apply.generic(
+        lambda df: pt.model.add_ranks(df.assign(score=-df["score"] * (df.iloc[0]["score"] > 0)))
+    ),
+    "an iterating class": Iterating(),
+}
+
+
+@pytest.mark.parametrize("case", UNINSPECTABLE)
+def test_what_fails_on_no_rows_is_read_by_a_sample(case: str) -> None:
+    """PyTerrier inspects by an empty frame; what fails on that is run on a few made-up rows. All three turn the list around."""
+    pipeline = SOURCE % 3 >> UNINSPECTABLE[case] % 2
+    cascade = Cascade.of(pipeline)
+    assert cascade.cutoffs == (3, 2)
+    assert cascade.transform(ASKED).sort_values("rank")["docno"].tolist() == ["c", "b"]
+    assert pipeline.transform(ASKED).sort_values("rank")["docno"].tolist() == ["c", "b"]
+
+
+def test_a_transformer_that_cannot_be_read_is_named_with_what_it_raised() -> None:
+    """It knows its own documents only, and looks at the first row: both cures that the error prints work."""
+    scores = {"a": 1.0, "b": 2.0, "c": 3.0}
+    opaque = pt.apply.by_query(lambda df: df.assign(score=df["docno"].map(scores.__getitem__) * df.iloc[0]["score"]))
+    with pytest.raises(PipelineError) as error:
+        Cascade.of(SOURCE % 3 >> opaque % 2)
+    assert str(error.value) == (
+        "this pipeline cannot be read as a cascade: what pt.apply.by_query() does with columns qid, query, docno, score, rank "
+        "cannot be found out: it raised KeyError: 'docno 0'. Fix: say that it re-ranks the documents that it is given: "
+        'transformer.documents = "reranks"; or write the stages yourself: '
+        'Cascade((Stage("bm25", (bm25,), cutoff=100), Stage("name", (transformer,))))'
+    )
+    by_hand = Cascade((Stage("bm25", (SOURCE,), cutoff=3), Stage("name", (opaque,), cutoff=2)))
+    opaque.documents = "reranks"
+    for cascade in (by_hand, Cascade.of(SOURCE % 3 >> opaque % 2)):
+        assert cascade.transform(ASKED).sort_values("rank")["docno"].tolist() == ["c", "b"]
+
+
+PHANTOMS = {
+    "features": (
+        SOURCE % 3 >> (pt.Transformer.identity() ** ToyReranker() ** NEGATED) >> SUMS % 2,
+        "run → 3 · doc_score → 2",
+    ),
+    "a column": (SOURCE % 3 >> pt.apply.generic(lambda df: df.assign(twice=df["score"] * 2)) % 2, "run → 2"),
+    "a threshold": (SOURCE % 3 >> pt.apply.generic(lambda df: df[df["score"] > 1.5]) % 2, "run → 2"),
+    "an unknown rescorer": (
+        SOURCE % 3 >> NEGATED,
+        "run → 3 · generic",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PHANTOMS)
+def test_what_passes_the_score_through_is_no_stage(case: str) -> None:
+    """A feature union and its learner are one stage; a new column or a threshold is none; another score is one."""
+    pipeline, text = PHANTOMS[case]
+    cascade = Cascade.of(pipeline)
+    assert repr(cascade) == text
+    live = pipeline.transform(ASKED).sort_values("rank")["docno"].tolist()
+    assert cascade.transform(ASKED).sort_values("rank")["docno"].tolist() == live
+
+
+def test_a_model_behind_lazy_is_not_loaded_by_reading(tmp_path: Path) -> None:
+    """Neither bare nor behind a cache; the stage is named after the class, where Lazy is given one."""
+    loaded: list[str] = []
+
+    def load() -> pt.Transformer:
+        loaded.append("loaded")
+        return ToyReranker()
+
+    bare, cached = SOURCE % 3 >> Lazy(load) % 2, SOURCE % 3 >> ScorerCache(str(tmp_path / "scores"), Lazy(load)) % 2
+    assert [repr(Cascade.of(pipeline)) for pipeline in (bare, cached)] == ["run → 3 · lazy → 2"] * 2
+    assert repr(Cascade.of(SOURCE % 3 >> Lazy(ToyReranker) % 2)) == "run → 3 · toy_reranker → 2"
+    assert loaded == []
+    assert Cascade.of(bare).transform(ASKED)["docno"].tolist() == bare.transform(ASKED)["docno"].tolist()
+
+
+def test_a_run_that_ignores_the_queries_is_refused() -> None:
+    """uniform=True returns the same rows whatever is asked; without it each query gets its own."""
+    with pytest.raises(PipelineError) as error:
+        Cascade.of(pt.Transformer.from_df(FOUND, uniform=True) % 2)
+    assert str(error.value) == (
+        "this pipeline cannot be read as a cascade: UniformTransformer() returns the same rows whatever queries it is given. "
+        "Fix: pt.Transformer.from_df(run)"
+    )
+
+
+def test_a_cutoff_that_changes_after_reading_is_refused() -> None:
+    """GridScan changes the cut-off of the pipeline, which a cascade would not see: it says so, and its two cures work."""
+    cutoff = pt.RankCutoff(1)
+    pipeline, qrels = SOURCE >> cutoff, pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
+    cascade = Cascade.of(pipeline)
+    with pytest.raises(PipelineError) as error:
+        pt.GridScan(cascade, {cutoff: {"k": [1, 2, 3]}}, ASKED, qrels, ["recall_2"], verbose=False)
+    assert str(error.value) == (
+        "a cut-off changed after the pipeline was read with Cascade.of(pipeline): RankCutoff(2) was 1. "
+        "Fix: GridScan over pipeline, or without GridScan: ptc.sweep, cascade.with_cutoffs(50)"
+    )
+    scanned = pt.GridScan(pipeline, {cutoff: {"k": [1, 2, 3]}}, ASKED, qrels, ["recall_2"], verbose=False)
+    assert scanned["recall_2"].tolist() == [0.0, 1.0, 1.0]
+    assert [len(cascade.with_cutoffs(k).transform(ASKED)) for k in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_the_stages_are_seen_by_inspection() -> None:
+    """``pt.inspect.subtransformers`` shows every transformer of every stage."""
+    first, second = ToyReranker(), ToyReranker(seed=2)
+    assert pt.inspect.subtransformers(Cascade.of(SOURCE % 3 >> first % 2 >> second)) == {"transformers": [SOURCE, first, second]}

@@ -1,0 +1,94 @@
+"""What stands for another stage is looked past, wherever it is, or refused: nobody takes kept scores for those of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyterrier as pt
+import pytest
+from pyterrier_alpha.fusion import RRFusion
+from toys.judges import Judge, Log
+from toys.rankers import FakeClock, ToyRetriever, topics
+
+from pt_cascade import Cascade, Stage
+from pt_cascade.cascade.fingerprints import describe, fingerprint
+from pt_cascade.cascade.stand_ins import live
+from pt_cascade.errors import PipelineError
+from pt_cascade.execution.profiling import profile
+from pt_cascade.stages.cached import cached
+from pt_cascade.stages.hybrid import hybrid
+
+FIRST = ToyRetriever(docs=8)
+HOLDERS: dict[str, Callable[[pt.Transformer], pt.Transformer]] = {
+    "itself": lambda stage: stage,
+    "a factor": lambda stage: 2 * stage,
+    "features": lambda stage: stage**stage,
+    "a sum": lambda stage: (FIRST % 6 >> stage) + FIRST % 6,
+    "a hybrid": lambda stage: hybrid(FIRST, FIRST % 6 >> stage),
+    "a cascade in a hybrid": lambda stage: hybrid(FIRST, Cascade.of(FIRST % 6 >> stage % 3)),
+    "a hybrid in a hybrid": lambda stage: hybrid(FIRST, hybrid(FIRST >> 2 * stage)),
+    "rank fusion of a plugin": lambda stage: RRFusion(FIRST, FIRST >> stage),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_kept_scores_are_looked_past_wherever_they_are(tmp_path: Path, holder: str) -> None:
+    """Oracle: the bare stage in the same place: the same words and fingerprint, and it is asked although all is kept."""
+    judge, make = Judge(log=Log()), HOLDERS[holder]
+    kept, bare = (Stage("s", (make(stage),)) for stage in (cached(judge, tmp_path / "s", identity="judge"), judge))
+    assert (fingerprint(kept), describe(kept)) == (fingerprint(bare), describe(bare))
+    assert live(bare) is bare
+    asked = FIRST.transform(topics(2)) if holder in ("itself", "a factor", "features") else topics(2)
+    expected = kept.transformers[0].transform(asked)
+    calls = len(judge.log.calls)
+    kept.transformers[0].transform(asked)
+    assert len(judge.log.calls) == calls
+    columns = ["qid", "docno", "score"] if "score" in expected else ["qid", "docno"]
+    pd.testing.assert_frame_equal(live(kept).transformers[0].transform(asked)[columns], expected[columns])
+    assert len(judge.log.calls) > calls
+
+
+class Closed(pt.Transformer):
+    """Holds a stage under a name that its constructor does not have."""
+
+    documents = "reranks"
+
+    def __init__(self, stage: pt.Transformer) -> None:
+        """Take it."""
+        self.mine = stage
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Let it rank."""
+        return self.mine.transform(inp)
+
+
+def test_what_cannot_be_looked_past_is_refused(tmp_path: Path) -> None:
+    """A class that cannot be made anew around the bare stage: an error with the line to write, also when a cascade is timed."""
+    kept = cached(Judge(), tmp_path / "s", identity="judge")
+    with pytest.raises(
+        PipelineError, match=r"nobody can look past kept scores: .*Closed.* holds a stage whose scores are kept"
+    ) as no:
+        live(Stage("s", (Closed(kept),)))
+    assert no.value.fix == "put the bare stage there instead of cached(stage, ...)"
+    with pytest.raises(PipelineError, match="nobody can look past kept scores"):
+        profile(FIRST % 6 >> hybrid(Closed(kept)) % 3, topics(2))
+    bare = Stage("s", (Closed(Judge()),))
+    assert live(bare) is bare
+
+
+def test_a_profile_times_what_a_hybrid_holds(tmp_path: Path) -> None:
+    """All is kept, yet the judge within is asked as often as the bare one, and nothing is kept."""
+    counts, frames = [], []
+    for keep in (False, True):
+        judge = Judge(log=Log())
+        stage = cached(judge, tmp_path / "s", identity="judge") if keep else judge
+        pipeline = hybrid(FIRST, FIRST % 6 >> stage) % 3
+        if keep:
+            pipeline.transform(topics(3))
+        calls = len(judge.log.calls)
+        frames.append(profile(pipeline, topics(3), repeats=2, warmup=1, shares=(1.0,), clock=FakeClock()).frame)
+        counts.append(len(judge.log.calls) - calls)
+    assert counts[0] == counts[1] > 0
+    pd.testing.assert_frame_equal(*frames)

@@ -1,0 +1,470 @@
+"""The command line, and what its commands show, with real MiniLM; where a model's weights are random it is said.
+
+The quickstart of pydocs, which encodes a thousand documents, is in test_documents.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import string
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+
+import pt_cascade
+from pt_cascade.cli import COMMANDS, main
+from pt_cascade.collections import make_collection, write_folder
+from pt_cascade.collections.folders import FolderDocuments
+from pt_cascade.commands import quickstart, search
+from pt_cascade.commands.quickstart import Options
+from pt_cascade.errors import CascadeError
+from pt_cascade.execution.defaults import default_cascade
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator
+
+# scipy's word where a measure differs by the same amount for each of a dozen queries
+pytestmark = pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")
+
+ENGINES = [pytest.param("pisa", id="pisa"), pytest.param("terrier", id="terrier", marks=pytest.mark.java)]
+SYSTEMS = ["bm25 → 1000", "bm25 → 1000 · bi_encoder", "bm25 → 1000 · bi_encoder → 100 · {} → 20"]
+SUBJECTS = {
+    "car": "automobile",
+    "doctor": "physician",
+    "film": "movie",
+    "ocean": "sea",
+    "child": "kid",
+    "shop": "store",
+    "road": "street",
+    "rock": "stone",
+    "boat": "ship",
+    "house": "home",
+    "picture": "image",
+    "job": "occupation",
+}
+# grade and text: BM25 misses the synonyms and likes the common words, so that the stages disagree
+DOCUMENTS = (
+    (2, "An ancient {synonym} close to the station."),
+    (1, "The {word} by the railway."),
+    (0, "Nobody said a word about the {synonym} in the garden."),
+    (0, "Old friends met near the old station."),
+    (0, "Tea with milk for the {word}, please."),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A collection of 60 short documents and 12 judged queries, written as a folder."""
+    docs, judged = [], []
+    for word, synonym in SUBJECTS.items():
+        for n, (grade, text) in enumerate(DOCUMENTS):
+            told = f"{text.format(word=word, synonym=synonym)} {'It was a long time ago. ' * (len(docs) % 3)}"
+            docs.append({"docno": f"{word}{n}", "text": told.strip()})
+            judged.append((word, f"{word}{n}", grade))
+    topics = pd.DataFrame({"qid": [*SUBJECTS], "query": [f"old {word} near the station" for word in SUBJECTS]})
+    path = tmp_path_factory.mktemp("collection") / "small"
+    write_folder(make_collection("small", topics, pd.DataFrame(judged, columns=["qid", "docno", "label"]), docs), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One cache for this file, so that 60 documents are encoded once."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def small(folder: str, cache_folder: str, minilm: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:  # noqa: ARG001 - needs it
+    """The collection, with the file's own cache, on one thread: so little text is slower on several, the more so when busy."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", cache_folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield folder
+    torch.set_num_threads(threads)
+
+
+# --- the command line
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version says the package's, and ends well."""
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert (end.value.code, capsys.readouterr().out) == (0, f"pt_cascade {pt_cascade.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        ([], "the following arguments are required: command"),
+        (["sort"], "invalid choice: 'sort'"),
+        (["search"], "the following arguments are required: query"),
+        (["quickstart", "--engine", "lucene"], "invalid choice: 'lucene'"),
+        (["quickstart", "--queries", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2, the usage and the problem on standard error, nothing on standard output."""
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert err.startswith("usage: pt-cascade")
+    assert problem in err
+
+
+def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
+    files = {path.stem for path in Path(quickstart.__file__).parent.glob("*.py")} - {"__init__", "cascades", "sources"}
+    assert set(COMMANDS) == files
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    whole = capsys.readouterr().out
+    assert end.value.code == 0
+    for name, purpose in COMMANDS.items():
+        assert purpose in " ".join(whole.split())
+        command = import_module(f"pt_cascade.commands.{name}")
+        assert callable(command.add_arguments)
+        assert callable(command.execute)
+        with pytest.raises(SystemExit) as end:
+            main([name, "--help"])
+        told = capsys.readouterr().out
+        assert end.value.code == 0
+        assert told.startswith(f"usage: pt-cascade {name}")
+        assert purpose in " ".join(told.split())
+        options = re.findall(r"^  (--\w+|\w+)(?: \S+)?(?: .*\S)?$", told, flags=re.MULTILINE)
+        wanted = {"--collection", "--engine", "--reranker"}
+        wanted = {"TABLE", "--collection", "--tail"} if name in ("sweep", "choose") else {"stage"} if name == "stages" else wanted
+        assert wanted <= set(options)
+
+
+def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
+    """Make a command that shows a line, then ends in an error."""
+
+    def execute(_: Namespace) -> Iterator[str]:
+        yield "first"
+        raise error
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (CascadeError("cannot", ["a is b"], fix="c"), 1, "pt-cascade search: cannot: a is b. Fix: c\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_errors_of_ours_are_told_without_a_traceback(
+    error: BaseException, status: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was shown before stays shown; the exact message, and nothing else, goes to standard error."""
+    monkeypatch.setattr(search, "execute", ending(error))
+    assert main(["search", "sum"]) == status
+    assert capsys.readouterr() == ("first\n", message)
+
+
+def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of ours is not dressed up as a message."""
+    monkeypatch.setattr(search, "execute", ending(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["search", "sum"])
+
+
+def test_the_program_ends_with_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program: status 1, the whole message, all problems at once, before anything is built."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    command = [sys.executable, "-m", "pt_cascade.cli", "search", " ", "--top", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "pt-cascade search: there is nothing to show:\n  - top is below 1\n  - the query is empty\n"
+        'Fix: pt-cascade search "cumulative sum" --top 10\n'
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "options"),
+    [
+        ([], Options()),
+        (
+            ["--collection", "./x", "--engine", "terrier", "--queries", "7", "--reranker", "m"],
+            Options("./x", "terrier", 7, "m"),
+        ),
+    ],
+)
+def test_options_reach_the_quickstart(argv: list[str], options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option of the command line is the field of its name, and progress is shown."""
+    asked = []
+    monkeypatch.setattr(quickstart, "show", lambda *given, **named: asked.append((*given, named)) or iter(()))
+    assert main(["quickstart", *argv]) == 0
+    assert asked == [(options, {"verbose": True})]
+
+
+# --- quickstart
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the quickstart printed, read back: measures by system, pairs by stage, and the Python at its end."""
+
+    text: str
+
+    @property
+    def measures(self) -> dict[str, tuple[str, ...]]:
+        """nDCG@10, RR@10 and R@100 of each system, in their order."""
+        rows = re.findall(r"^(bm25 .*?\S) +(\d\.\d{3}) +(\d\.\d{3}) +(\d\.\d{3})(?: |$)", self.text, flags=re.MULTILINE)
+        return {name: tuple(values) for name, *values in rows}
+
+    @property
+    def pairs(self) -> dict[str, float]:
+        """Model pairs a query of each stage, and of the cascade."""
+        rows = re.findall(r"^(\w+) +[\d.]+ +[\d.]+ +([\d.]+) +[\d.,]+ +[\d.,]+$", self.text, flags=re.MULTILINE)
+        return {name: float(value) for name, value in rows}
+
+    @property
+    def python(self) -> str:
+        """The lines to paste."""
+        return self.text.partition("In Python:\n\n")[2]
+
+
+def shown(**options: object) -> Shown:
+    """Run the quickstart in this process."""
+    return Shown("\n".join(quickstart.show(Options(**options))))
+
+
+FEW = pytest.mark.filterwarnings("ignore:.* queries are too few:pt_cascade.CascadeWarning")  # the small collection has twelve
+
+
+def executed(lines: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run the printed lines as a person would, one after the other; give what the experiment and the trace show."""
+    names: dict[str, object] = {}
+    shown = []
+    for statement in ast.parse(lines).body:
+        if isinstance(statement, ast.Expr):
+            shown.append(eval(compile(ast.Expression(statement.value), "pasted", "eval"), names))  # noqa: S307 - the lines under test
+        else:
+            exec(compile(ast.Module([statement], []), "pasted", "exec"), names)  # noqa: S102 - likewise
+    assert names["cascade"].cutoffs == names["choice"].cutoffs
+    return shown[0], shown[1]
+
+
+def assert_same(told: Shown, experiment: pd.DataFrame, trace: pd.DataFrame) -> None:
+    """The pasted lines gave the printed numbers."""
+    values = experiment[["nDCG@10", "RR@10", "R@100"]].to_numpy()
+    assert values == pytest.approx(np.array([*told.measures.values()], float), abs=0.0005 + 1e-9)  # printed with three digits
+    assert len(values) == 3
+    pairs = {name: value for name, value in told.pairs.items() if name != "cascade"}
+    assert trace["pairs"].to_dict() == pytest.approx(pairs, abs=0.05 + 1e-9)  # printed with one
+    assert (trace["ms"] > 0).all()
+
+
+@FEW
+@pytest.mark.parametrize("engine", ENGINES)
+def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
+    engine: str, small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size, three systems, p-values, costs; and the Python it prints, pasted in an empty folder, gives the same numbers."""
+    told = shown(collection=small, engine=engine)
+    assert told.text.startswith(f"{small}: 60 documents, 12 judged queries\n")
+    systems = [system.format("late_interaction") for system in SYSTEMS]
+    assert list(told.measures) == systems
+    assert [*told.pairs] == ["bm25", "bi_encoder", "late_interaction", "cascade"]
+    assert told.pairs["cascade"] == pytest.approx(told.pairs["bi_encoder"] + told.pairs["late_interaction"], abs=0.11)
+    assert "p: paired t-test over 12 queries against bm25 → 1000, Holm-corrected.\n" in told.text
+    assert "of 20 documents R@100 is R@20" in told.text
+    assert re.search(
+        r"^Sweep\(Grid\(.* of bm25 → bi_encoder → late_interaction; nDCG@10, R@100; 12 queries\)$", told.text, re.MULTILINE
+    )
+    assert re.search(
+        r"^The best within the \d+ ms \(p95\) that bm25 → 1000 · bi_encoder → 100 · late_interaction → 20 takes:$",
+        told.text,
+        re.MULTILINE,
+    )
+    assert re.search(r"^  .* third stage .*held-out queries", told.text, re.MULTILINE)
+    assert float(told.measures[systems[2]][0]) > float(told.measures[systems[0]][0])
+    monkeypatch.chdir(tmp_path)
+    assert_same(told, *executed(told.python))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["quickstart.index", "quickstart.vectors"]
+
+
+def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call reads the documents three times: for their name, the index and the vectors; the second for their name only."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path))
+    reads = []
+    read = FolderDocuments.__iter__
+    monkeypatch.setattr(FolderDocuments, "__iter__", lambda self: (reads.append(row) or row for row in read(self)))
+    first = shown(collection=small, engine="pisa", queries=4)
+    assert len(reads) == 3 * 60
+    built = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")}
+    assert built
+    reads.clear()
+    assert shown(collection=small, engine="pisa", queries=4).measures == first.measures
+    assert len(reads) == 60
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")} == built
+
+
+@pytest.mark.parametrize(("queries", "test"), [(5, "p: paired t-test over 5 queries"), (1, "One query cannot be tested.")])
+def test_quickstart_takes_fewer_queries(queries: int, test: str, small: str) -> None:
+    """--queries takes the first so many, and says so in both languages; a single one has no p-value."""
+    told = shown(collection=small, engine="pisa", queries=queries)
+    assert f"60 documents, {queries} judged queries\n" in told.text
+    assert test in told.text
+    assert ("p nDCG@10" in told.text) == (queries > 1)
+    assert ("The best within" in told.text) == ("ptc.choose" in told.python) == (queries > 1)
+    assert f"topics     = collection.judged({queries})\n" in told.python
+    assert len(told.measures) == 3
+
+
+@pytest.fixture(scope="module")
+def precise(tmp_path_factory: pytest.TempPathFactory, t5_tokenizer: Path) -> dict[str, str]:
+    """A tiny cross-encoder and a tiny T5, both of random weights: they rank at random, but they run as real ones do."""
+    torch.manual_seed(0)
+    bert, t5 = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("t5")
+    letters = [*string.ascii_lowercase, *string.digits]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "initializer_range": 0.5}
+    config = transformers.BertConfig(vocab_size=len(words), max_position_embeddings=192, num_labels=1, **size)
+    transformers.BertForSequenceClassification(config).save_pretrained(bert)
+    (bert / "vocab.txt").write_text("\n".join(words))
+    (bert / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "model_max_length": 192}))
+    size = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2, "vocab_size": 32128, "n_positions": 512}
+    config = transformers.T5Config(**size, decoder_start_token_id=0)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(t5)
+    for file in t5_tokenizer.glob("*token*"):
+        shutil.copy(file, t5)
+    return {"cross_encoder": str(bert), "mono_t5": str(t5)}
+
+
+@FEW
+@pytest.mark.parametrize("name", ["cross_encoder", "mono_t5"])
+def test_quickstart_puts_a_precise_model_last(
+    name: str, small: str, precise: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--reranker takes the place of late interaction, in the tables and in the Python, which needs the texts. Random weights."""
+    told = shown(collection=small, engine="pisa", queries=4, reranker=precise[name])
+    assert list(told.measures) == [system.format(name) for system in SYSTEMS]
+    assert [*told.pairs] == ["bm25", "bi_encoder", name, "cascade"]
+    assert told.pairs[name] > 0
+    monkeypatch.chdir(tmp_path)
+    assert_same(told, *executed(told.python))
+
+
+# --- search
+
+
+def stages_of(text: str) -> list[tuple[str, list[str]]]:
+    """Read what search printed: each stage's first line, and the docnos that it lists."""
+    parts = re.findall(r"^(\S.*? → \d+   \(.*\))\n((?:  .*\n)*)", text, flags=re.MULTILINE)
+    return [(heading, re.findall(r"^  \d+ .*?\d\.\d{3} ([a-z]+\d) ", rows, flags=re.MULTILINE)) for heading, rows in parts]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_search_lists_every_stage(engine: str, small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each stage in turn with its best documents; the last list begins as the cascade's own ranking does."""
+    query = "old boat near the station"
+    assert main(["search", query, "--collection", small, "--engine", engine, "--top", "4"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("'old boat near the station' in bm25 → 1000 · bi_encoder → 100 · late_interaction → 20\n")
+    assert re.search(r"^\d[\d.]* ms in all, models loaded$", out, flags=re.MULTILINE)
+    listed = stages_of(out)
+    assert [heading.split()[0] for heading, _ in listed] == ["bm25", "bi_encoder", "late_interaction"]
+    topics = pd.DataFrame({"qid": ["1"], "query": [query]})
+    cascade = default_cascade(small, engine=engine)
+    for n, (heading, docnos) in enumerate(listed, start=1):
+        found = cascade.prefix(n).transform(topics).sort_values("rank")
+        assert docnos == found["docno"].head(4).tolist()
+        assert f"{len(found)} passed on)" in heading
+    assert len({tuple(docnos) for _, docnos in listed}) > 1
+
+
+def test_search_shows_texts_and_moves(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside each document stand its text and, after the first stage, its move; what is cut is told."""
+    main(["search", "old boat near the station", "--collection", small, "--engine", "pisa", "--top", "30"])
+    out = capsys.readouterr().out
+    assert len(re.findall(r"boat0 +An ancient ship close to the station\.", out)) == 3
+    first, *later = out.split(" ms, ")
+    assert len(later) == 2
+    assert not re.search("[↑↓]", first)
+    assert all(re.search(r"[↑↓]\d", part) for part in later)
+    assert re.search(r"^  cut: \d+ document\(s\), from rank 21: \w+", later[-1], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("top", [1, 3])
+def test_search_lists_no_more_than_top(top: int, small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--top bounds each stage's list."""
+    main(["search", "old house", "--collection", small, "--engine", "pisa", "--top", str(top)])
+    assert [len(docnos) for _, docnos in stages_of(capsys.readouterr().out)] == [top] * 3
+
+
+def test_search_puts_a_precise_model_last(small: str, precise: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """--reranker takes the place of late interaction here too. Random weights."""
+    main(["search", "old house", "--collection", small, "--engine", "pisa", "--reranker", precise["cross_encoder"]])
+    assert stages_of(capsys.readouterr().out)[-1][0].startswith("cross_encoder → 20 ")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_search_that_finds_nothing_says_so(engine: str, small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A word that no document has: no document in any stage, and status 0."""
+    assert main(["search", "zeppelin", "--collection", small, "--engine", engine]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"^(\w+) → .*0 ranked, 0 passed on\)\n  no document\n", out, flags=re.MULTILINE) == [
+        "bm25",
+        "bi_encoder",
+        "late_interaction",
+    ]
+
+
+FIX = 'Fix: pt-cascade search "cumulative sum" --top 10'
+BAD = {
+    "top": (("sum", 0), f"there is nothing to show: top is below 1. {FIX}"),
+    "query": ((" \t", 1), f"there is nothing to show: the query is empty. {FIX}"),
+    "both": (("", -1), f"there is nothing to show:\n  - top is below 1\n  - the query is empty\n{FIX}"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_search_for_nothing_is_refused(case: str, small: str) -> None:
+    """Each with its exact message, before a stage runs."""
+    (query, top), message = BAD[case]
+    cascade = default_cascade(small, engine="pisa")
+    with pytest.raises(CascadeError) as error:
+        next(search.show(cascade, query, {}, top=top))
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("command", [["quickstart"], ["search", "old house"]])
+def test_a_collection_that_is_not_there_is_told(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command: status 1, one exact line on standard error, and nothing is built."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    assert main([*command, "--collection", f"{tmp_path}/none"]) == 1
+    assert capsys.readouterr() == (
+        "",
+        f"pt-cascade {command[0]}: there is no folder {tmp_path}/none. "
+        "Fix: a folder with docs.jsonl.gz, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_query_is_refused(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--queries 0 is an error of ours, with its exact message."""
+    assert main(["quickstart", "--collection", small, "--queries", "0"]) == 1
+    assert capsys.readouterr().err == (
+        "pt-cascade quickstart: cannot take so few topics: n is 0, expected 1 or more. Fix: collection.judged(50)\n"
+    )

@@ -1,0 +1,138 @@
+"""``pt-cascade score``: a collection's cascade, or runs made elsewhere, as a table on the disk."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import ir_measures
+import pandas as pd
+import pytest
+from toys.rankers import ToyReranker, ToyRetriever
+
+from pt_cascade.cli import main
+from pt_cascade.collections import make_collection, write_folder
+from pt_cascade.commands import score
+from pt_cascade.errors import CascadeError, CascadeWarning
+from pt_cascade.execution import composing as recipes
+from pt_cascade.execution import defaults
+from pt_cascade.execution.score_table import ScoreTable
+from pt_cascade.trec import write_run
+
+FIX = "Fix: pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
+BM25 = pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["a", "b", "a"], "score": [2.0, 1.0, 3.0]})
+
+
+def told(*argv: object) -> list[str]:
+    """Run the command; give what it prints."""
+    parser = ArgumentParser()
+    score.add_arguments(parser)
+    return list(score.execute(parser.parse_args([str(word) for word in argv])))
+
+
+def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collection's default cascade, with the options told, over its judged queries; the table says where it comes from."""
+    asked = []
+    pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
+    monkeypatch.setattr(defaults, "default_cascade", lambda *given, **options: asked.append((given, options)) or pipeline)
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    topics = pd.DataFrame({"qid": ["1", "2", "3"], "query": ["red car", "horses", "never judged"]})
+    judged = pd.DataFrame({"qid": ["1", "2"], "docno": "d", "label": 1})
+    write_folder(make_collection("small", topics, judged, [{"docno": "d", "text": "a red car"}]), tmp_path / "small")
+    options = ["--collection", tmp_path / "small", "--queries", 2, "--engine", "pisa", "--score-cache", tmp_path / "kept"]
+    with pytest.warns(CascadeWarning, match=r"the scores of stage\(s\) 'toy_reranker' are not kept"):  # who could tell which toy
+        lines = told(*options, "--out", tmp_path / "table")
+    table = ScoreTable.load(tmp_path / "table")
+    assert lines == [repr(table), f"saved in {tmp_path / 'table'}: pt_cascade.ScoreTable.load({str(tmp_path / 'table')!r})"]
+    assert lines[0].startswith("ScoreTable(2 queries; pairs scored: toy ")
+    assert (table.about["collection"], table.topics["qid"].tolist()) == (str(tmp_path / "small"), ["1", "2"])
+    assert table.paths[0].cutoffs == (5, 3)
+    (((opened,), told_of),) = asked
+    assert (opened.name, told_of) == (str(tmp_path / "small"), {"engine": "pisa", "reranker": None, "verbose": True})
+
+
+def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reaches ``parse_cascade`` with the engine; a model for the last stage of the default cascade does not go with it."""
+    asked = []
+    pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
+    monkeypatch.setattr(recipes, "parse_cascade", lambda *given, **options: asked.append((*given, options)) or pipeline)
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    judged = pd.DataFrame({"qid": ["1"], "docno": "d", "label": 1})
+    topics = pd.DataFrame({"qid": ["1"], "query": ["red car"]})
+    write_folder(make_collection("small", topics, judged, [{"docno": "d", "text": "a red car"}]), tmp_path / "small")
+    of = ["--collection", tmp_path / "small", "--cascade", "bm25 % 5"]
+    told(*of, "--engine", "pisa", "--out", tmp_path / "table")
+    ((line, _, options),) = asked
+    assert (line, options) == ("bm25 % 5", {"engine": "pisa", "verbose": True})
+    with pytest.raises(CascadeError, match=r"which cascade is meant: --reranker goes without --cascade, which names its models"):
+        told(*of, "--reranker", "m", "--out", tmp_path / "other")
+
+
+def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:
+    """The first run is the first stage's; what a later one lacks is refused, or left out and counted."""
+    write_run(BM25, tmp_path / "bm25.res")
+    write_run(BM25.iloc[[0, 2]], tmp_path / "t5.res")
+    runs = ["--runs", f"bm25={tmp_path / 'bm25.res'}", f"t5={tmp_path / 't5.res'}", "--out", tmp_path / "table"]
+    with pytest.raises(CascadeError, match="the runs do not make a table"):
+        told(*runs)
+    first, missing, last = told(*runs, "--missing", "leave")
+    assert first == "ScoreTable(2 queries; pairs scored: bm25 3, t5 2)"
+    assert [line.split() for line in missing.splitlines()[2:]] == [["t5", "1", "1", "0"]]
+    assert last.startswith("saved in ")
+    assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "t5")
+
+
+@pytest.mark.filterwarnings("always:1 of 2 judged queries are not in the runs:pt_cascade.CascadeWarning")
+def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Golden: ir_measures on the same files, .5 where query 3 found nothing; given topics alone count, as in pt.Experiment."""
+    run, qrels, topics = tmp_path / "bm25.res", tmp_path / "qrels.txt", tmp_path / "topics.tsv"
+    write_run(BM25.head(2), run)
+    qrels.write_text("1 0 a 1\n3 0 a 1\n")
+    topics.write_text("1\tfirst\n2\tsecond\n")
+    theirs = ir_measures.calc_aggregate(
+        [ir_measures.RR], ir_measures.read_trec_qrels(str(qrels)), ir_measures.read_trec_run(str(run))
+    )
+    assert theirs == {ir_measures.RR: 0.5}
+    out = tmp_path / "all.csv"
+    words = ["--qrels", str(qrels), "--measures", "RR", "--out", str(out)]
+    told("--runs", f"bm25={run}", "--out", tmp_path / "table")
+    assert main(["sweep", str(tmp_path / "table"), *words]) == 0
+    assert pd.read_csv(out)["RR"].tolist() == [0.5, 0.5]
+    printed = capsys.readouterr()
+    assert "RR; 2 queries)" in printed.out
+    assert "1 of 2 judged queries are not in the runs, e.g. '3', and count 0, as in ir_measures and trec_eval -c" in printed.err
+    told("--runs", f"bm25={run}", "--topics", topics, "--out", tmp_path / "asked")
+    assert main(["sweep", str(tmp_path / "asked"), *words]) == 0
+    assert pd.read_csv(out)["RR"].tolist() == [1, 1]
+    printed = capsys.readouterr()
+    assert "RR; 1 queries, 1 more judged and not asked, 1 more asked and not judged)" in printed.out
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["--collection", "pydocs", "--engine", "pisa", "--runs", "a=b", "--out", "."],
+            "nothing can be scored:\n  - there is already something at .\n  - --runs goes without --collection, --engine\n" + FIX,
+        ),
+        (
+            ["--missing", "last", "--topics", "t.tsv", "--out", "new"],
+            "nothing can be scored:\n  - --missing goes with --runs\n  - --topics goes with --runs\n" + FIX,
+        ),
+        (
+            ["--runs", "bm25.res", "t5=a", "t5=b", "=c", "--out", "new"],
+            "these runs cannot be read:\n  - 'bm25.res' is not STAGE=FILE\n  - '=c' is not STAGE=FILE\n"
+            "  - stage 't5' stands twice\n" + FIX,
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_anything_runs(
+    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All problems at once, and a line that works."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CascadeError) as error:
+        told(*argv)
+    assert str(error.value) == message
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,151 @@
+"""The commands sweep and choose, and how a terminal shows sweeps and choices."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path as File
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pt_cascade as ptc
+from pt_cascade.analysis.table.data import Column, Path
+from pt_cascade.cli import main
+from pt_cascade.commands.sources import describe
+from pt_cascade.execution.score_table import ScoreTable
+from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, runners_up_table, top_table
+
+STAGES = ("bm25", "bi", "t5")
+
+
+def make_table(queries: int = 12, documents: int = 30) -> tuple[ScoreTable, pd.DataFrame]:
+    """Synthetic scores in which each later stage sees the relevant documents better, and their judgments."""
+    rng = np.random.default_rng(1)
+    qid, doc = np.repeat(np.arange(queries), documents), np.tile(np.arange(documents), queries)
+    relevant = rng.random(len(qid)) < 0.15
+    frame = pd.DataFrame({"qid": qid.astype(str), "docno": [f"d{n}" for n in doc]})
+    for stage, noise in zip(STAGES, (2.0, 1.0, 0.5), strict=True):
+        frame[stage] = relevant + noise * rng.standard_normal(len(qid))
+    frame["rank"] = frame.groupby("qid")["bm25"].rank(ascending=False).astype(int) - 1
+    topics = pd.DataFrame({"qid": [str(n) for n in range(queries)], "query": "q"})
+    path = Path(STAGES, (30, 20, 10), (30, 20))
+    table = ScoreTable(frame, topics, tuple(map(Column, STAGES)), (path,), about={"collection": "made up"})
+    return table, frame.loc[relevant, ["qid", "docno"]].assign(label=1)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[File, File]:
+    """A table and its judgments on the disk."""
+    folder = tmp_path_factory.mktemp("sweep")
+    table, qrels = make_table()
+    table.save(folder / "table")
+    ptc.trec.write_qrels(qrels, folder / "qrels.txt")
+    return folder / "table", folder / "qrels.txt"
+
+
+@pytest.fixture(scope="module")
+def sweep() -> ptc.Sweep:
+    """The sweep that the commands make of it, with costs by hand."""
+    table, qrels = make_table()
+    cost = [ptc.StageCost("bm25", fixed_ms=1), ptc.StageCost("bi", per_pair_ms=0.5), ptc.StageCost("t5", per_pair_ms=5)]
+    return ptc.sweep(table, qrels, ["nDCG@10", "R@100"], cost)
+
+
+COSTS = ["--costs", "bm25=1", "bi=0.5", "t5=5"]
+FEW = pytest.mark.filterwarnings("ignore:12 queries are too few:pt_cascade.CascadeWarning")
+
+
+@FEW
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_sweep_shows_the_front_and_writes_every_vector(
+    suffix: str, saved: tuple[File, File], sweep: ptc.Sweep, tmp_path: File, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recall, the best vector, the front and the losses are those of the same sweep in Python; the file holds its frame."""
+    table, qrels = saved
+    out = tmp_path / f"all{suffix}"
+    assert main(["sweep", str(table), "--qrels", str(qrels), *COSTS, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    front = sweep.pareto_front("nDCG@10")
+    for part in (describe(sweep.table), repr(sweep), recall_table(sweep), top_table(sweep, "nDCG@10"), loss_table(sweep)):
+        assert part in told
+    assert front_table(sweep, front, "nDCG@10") in told
+    written = pd.read_parquet(out) if suffix == ".parquet" else pd.read_csv(out)
+    pd.testing.assert_frame_equal(written, sweep.frame, check_dtype=False)
+
+
+@FEW
+def test_choose_explains_the_same_choice_as_python(
+    saved: tuple[File, File], sweep: ptc.Sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its words and its runners-up are those of choose()."""
+    table, qrels = saved
+    assert main(["choose", str(table), "--qrels", str(qrels), *COSTS, "--budget-ms", "60", "--folds", "3", "--seed", "4"]) == 0
+    told = capsys.readouterr().out
+    choice = ptc.choose(sweep, "nDCG@10", budget_ms=60, folds=3, seed=4)
+    assert choice.explain() in told
+    assert runners_up_table(choice) in told
+    assert float(choice.cost["p95_ms"]) <= 60
+
+
+def test_sweep_without_costs_shows_no_front(saved: tuple[File, File], capsys: pytest.CaptureFixture[str]) -> None:
+    """Measures alone need no cost; another path and tail are taken."""
+    table, qrels = saved
+    assert main(["sweep", str(table), "--qrels", str(qrels), "--stages", "bm25", "t5", "--tail", "keep", "--measures", "RR"]) == 0
+    told = capsys.readouterr().out
+    assert "of bm25 → t5; RR; 12 queries)" in told
+    assert "that none beats" not in told
+
+
+@FEW
+def test_the_front_is_thinned_from_end_to_end(sweep: ptc.Sweep) -> None:
+    """At most twelve rows, the first and the last of the front among them, in order of cost."""
+    front = sweep.pareto_front("nDCG@10")
+    lines = front_table(sweep, front, "nDCG@10").splitlines()
+    shown = [float(re.search(r"(\d\.\d{4})", line)[1]) for line in lines[2:]]
+    assert len(shown) <= 12
+    assert shown == sorted(shown)
+    assert shown[0] == pytest.approx(front["nDCG@10"].iloc[0], abs=5e-5)
+    assert shown[-1] == pytest.approx(front["nDCG@10"].iloc[-1], abs=5e-5)
+
+
+def test_losses_add_up_in_the_table(sweep: ptc.Sweep) -> None:
+    """What is lost and what is left are the relevant documents."""
+    loss = sweep.loss((20, 10, 5))
+    assert loss["recall"].iloc[-1] == pytest.approx(1 - loss["lost_recall"].sum())
+    assert loss_table(sweep, (20, 10, 5)).startswith("at (20, 10, 5)")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--costs", "bi=0.5"], "these are no costs: stage 't5' has no cost. Fix: --costs bi_encoder=0.05 mono_t5=2"),
+        (["--costs", "bi=fast", "t5=5"], "these are no costs: bi=fast is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
+        (["--costs", "bi=-1", "t5=5"], "these are no costs: bi=-1 is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
+        (["--costs", "bi=nan", "t5=5"], "these are no costs: bi=nan is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
+        (["--out", "all.xls"], "the vectors cannot be written: all.xls is neither .csv nor .parquet. Fix: --out sweep.csv"),
+        (
+            ["--stages", "bi", "t5"],
+            "the table has no path bi → t5: its stages are bm25, bi, t5; every path begins with 'bm25'",
+        ),
+    ],
+)
+def test_bad_words_are_told_in_one_line(
+    words: list[str], said: str, saved: tuple[File, File], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 1, the whole message, no traceback."""
+    table, qrels = saved
+    assert main(["sweep", str(table), "--qrels", str(qrels), *words]) == 1
+    assert capsys.readouterr().err == f"pt-cascade sweep: {said}\n"
+
+
+def test_warnings_come_without_their_line_of_code(saved: tuple[File, File], capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning is one line on standard error, and the command goes on."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["sweep", str(saved[0]), "--qrels", str(saved[1]), *COSTS]) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith("pt-cascade: 12 queries are too few")
+    assert ".py" not in told.err

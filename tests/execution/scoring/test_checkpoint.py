@@ -1,0 +1,122 @@
+"""Finished chunks on the disk: read back as they were, never another table's, never half a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from toys.checkpoints import PARTS, SCORES
+
+from pt_cascade.errors import TableError
+from pt_cascade.execution.scoring.checkpoint import open_checkpoint
+from pt_cascade.execution.scoring.chunk import ChunkScores
+
+
+def test_a_chunk_is_read_back_as_it_was(tmp_path: Path) -> None:
+    """Scores bit by bit, text as text, what was seen of the stages; the folder may be opened again, and is removed at the end."""
+    checkpoint = open_checkpoint(tmp_path / "a" / "b", PARTS)
+    checkpoint.write(3, SCORES)
+    checkpoint.write(0, ChunkScores(SCORES.frame.head(0), {}, cut=False))
+    chunks = open_checkpoint(tmp_path / "a" / "b", PARTS).read()
+    assert list(chunks) == [0, 3]
+    pd.testing.assert_frame_equal(chunks[3].frame, SCORES.frame, check_exact=True)
+    assert (chunks[3].rules, chunks[3].cut, chunks[0].cut, len(chunks[0].frame)) == (SCORES.rules, True, False, 0)
+    checkpoint.remove()
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_who_comes_second_keeps_chunks_too(tmp_path: Path) -> None:
+    """Another call with the same table is done and has removed the folder: it is made again, with what it is of."""
+    one, other = (open_checkpoint(tmp_path / "c", PARTS) for _ in range(2))
+    one.write(0, SCORES)
+    other.remove()
+    one.write(1, SCORES)
+    assert list(open_checkpoint(tmp_path / "c", PARTS).read()) == [1]
+    other.remove()
+    (tmp_path / "c").write_text("in the way")
+    with pytest.raises(TableError, match=r"chunks cannot be kept in .*: FileExistsError: File exists"):
+        one.write(2, SCORES)
+
+
+def test_what_is_left_of_a_killed_write_is_no_chunk(tmp_path: Path) -> None:
+    """A temporary file is neither read nor in the way, and goes with the rest; a stranger's file stays."""
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / ".12ab.tmp").write_bytes(b"PAR1")
+    checkpoint = open_checkpoint(tmp_path / "c", PARTS)
+    assert checkpoint.read() == {}
+    (tmp_path / "c" / "notes.txt").write_text("mine")
+    checkpoint.remove()
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["notes.txt"]
+
+
+def damage(folder: Path, name: str, text: bytes) -> Path:
+    """Put something else in place of a file, and give it."""
+    open_checkpoint(folder, PARTS).write(0, SCORES)
+    (file,) = folder.glob(name)
+    file.write_bytes(text)
+    return file
+
+
+def test_a_damaged_chunk_is_told(tmp_path: Path) -> None:
+    """A truncated file names itself and how to go on; a Parquet file that is no chunk as well."""
+    folder = tmp_path / "c"
+    file = damage(folder, "000000-*.parquet", b"PAR1 and no more")
+    with pytest.raises(TableError) as error:
+        open_checkpoint(folder, PARTS).read()
+    problem = f"{file}: ValueError: {file.name} has 16 bytes, not those of the SHA-256 in its name"
+    fix = f"rm -r {file}"
+    assert str(error.value) == f"a finished chunk is damaged: {problem}. Fix: {fix}, and score again"
+    subprocess.run(shlex.split(fix), check=True)
+    assert open_checkpoint(folder, PARTS).read() == {}
+    foreign = pd.DataFrame({"x": [1]}).to_parquet()
+    (folder / f"000000-{hashlib.sha256(foreign).hexdigest()}.parquet").write_bytes(foreign)
+    with pytest.raises(TableError, match=r"000000-.*.parquet: KeyError: b'pt_cascade'"):
+        open_checkpoint(folder, PARTS).read()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "chunks.json",
+            b"",
+            "its chunks.json is damaged: Expecting value: line 1 column 1 (char 0). Fix: rm -r {}",
+        ),
+        ("chunks.json", b"[]", "it holds something else: {file}. Fix: score(..., checkpoint='a/new/folder')"),
+        (
+            "chunks.json",
+            json.dumps({"format": "2", "stages": "1a", "topics": "3c"}).encode(),
+            "it holds finished chunks of another table: other topics. "
+            "Fix: score(..., checkpoint='a/new/folder'), or rm -r {} if nobody needs them",
+        ),
+        (
+            "chunks.json",
+            json.dumps({"format": "0", **PARTS}).encode(),
+            "it holds finished chunks of another table: other format. "
+            "Fix: score(..., checkpoint='a/new/folder'), or rm -r {} if nobody needs them",
+        ),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(name: str, text: bytes, message: str, tmp_path: Path) -> None:
+    """Damaged, foreign, of another table, of another format: said before anything runs."""
+    damage(tmp_path / "c", name, text)
+    file = min(file.name for file in (tmp_path / "c").iterdir())
+    with pytest.raises(TableError) as error:
+        open_checkpoint(tmp_path / "c", PARTS)
+    assert str(error.value) == f"chunks cannot be kept in {tmp_path / 'c'}: {message.format(tmp_path / 'c', file=file)}"
+
+
+def test_a_place_that_cannot_hold_chunks_is_told(tmp_path: Path) -> None:
+    """A folder with other files, and a file, are refused and left alone."""
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "a.pdf").write_text("a")
+    with pytest.raises(TableError, match=r"papers: it holds something else: a.pdf. Fix: score\(..., checkpoint='a/new/folder'\)"):
+        open_checkpoint(tmp_path / "papers", PARTS)
+    with pytest.raises(TableError, match=r"a\.pdf: FileExistsError: File exists"):
+        open_checkpoint(tmp_path / "papers" / "a.pdf", PARTS)
+    assert (tmp_path / "papers" / "a.pdf").read_text() == "a"

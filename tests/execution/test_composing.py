@@ -1,0 +1,264 @@
+"""A cascade from one line of text, and the catalogue of what such a line may name. No model runs but the real MiniLM."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pt_cascade import stages
+from pt_cascade.cli import main
+from pt_cascade.collections import Collection, make_collection, write_folder
+from pt_cascade.errors import MissingError, PipelineError
+from pt_cascade.execution import composing as recipes
+from pt_cascade.execution.composing import parse_cascade
+from pt_cascade.stages import catalogue as listing
+from pt_cascade.stages.base.texts import TextLoader
+from pt_cascade.stages.catalogue import CATALOGUE, list_stages
+
+WORDS = ("lion", "tiger", "bear", "wolf", "otter", "seal")
+TEXTS = {f"d{n}": f"the {WORDS[n % 6]} and the {WORDS[n * 5 % 6]} number {n}" for n in range(12)}
+TOPICS = pd.DataFrame({"qid": ["1", "2"], "query": ["lion bear", "otter"]})
+QRELS = pd.DataFrame({"qid": ["1", "2"], "docno": ["d0", "d4"], "label": [1, 1]})
+PLAIN = ("cross_encoder", "mono_t5", "duo_t5", "llm_judge")  # stages that need a model's name
+
+
+def animals() -> Collection:
+    """Twelve documents and two judged queries."""
+    return make_collection("animals", TOPICS, QRELS, [{"docno": docno, "text": text} for docno, text in TEXTS.items()])
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """The folder of a cross-encoder's configuration: enough to name a stage, not to run it."""
+    transformers.BertConfig().save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+# --- one line
+
+
+@pytest.mark.usefixtures("minilm", "cache")
+def test_a_line_ranks_as_the_pipeline_that_it_says(tmp_path: Path) -> None:
+    """Golden: the same stages put together by hand, over the same stored index and vectors; from a collection or its folder."""
+    collection = animals()
+    write_folder(collection, tmp_path / "animals")
+    stored = recipes.store_index(collection), recipes.store_vectors(collection)
+    retrieve, encode = stages.bm25(stored[0]), stages.bi_encoder(stored[1])
+    by_hand = retrieve % 5 >> encode % 3 >> stages.late_interaction(vectors=stored[1]) % 2
+    for source in (collection, tmp_path / "animals"):
+        cascade = parse_cascade("bm25 % 5 >> bi_encoder % 3 >> late_interaction % 2", source)
+        assert repr(cascade) == "bm25 → 5 · bi_encoder → 3 · late_interaction → 2"
+        pd.testing.assert_frame_equal(cascade.transform(TOPICS), by_hand.transform(TOPICS))
+
+
+@pytest.mark.usefixtures("minilm", "cache")
+def test_hybrid_alone_fuses_bm25_and_dense() -> None:
+    """As it says of itself, with or without its branches written out; its options are those of the function."""
+    collection = animals()
+    bare, spelt = (parse_cascade(line, collection) for line in ("hybrid % 5", "hybrid(bm25, dense) % 5"))
+    pd.testing.assert_frame_equal(bare.transform(TOPICS), spelt.transform(TOPICS))
+    other = parse_cascade("hybrid(bm25 % 3, dense(num_results=4), k=10)", collection).transform(TOPICS)
+    assert other["score"].max() == pytest.approx(1 / 11 + 1 / 12)  # first in one list, second in the other
+    assert set(other["docno"]) <= set(TEXTS)
+
+
+@pytest.mark.usefixtures("cache")
+def test_texts_are_loaded_before_what_reads_them_and_only_there(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text loader rides with the cross-encoder; BM25 has none; only what the line needs is built."""
+    monkeypatch.setattr(recipes, "store_vectors", lambda *_, **__: pytest.fail("no stage reads vectors"))
+    collection = animals()
+    cascade = parse_cascade(f"bm25 % 5 >> cross_encoder({model!r}, max_length=64) % 2", collection)
+    assert [len(stage.transformers) for stage in cascade] == [1, 2]
+    assert cascade[1].transformers[0] == TextLoader(collection)
+    assert cascade[1].transformers[1].max_length == 64
+    assert [(stage.depends, stage.cutoff) for stage in cascade] == [("pointwise", 5), ("pointwise", 2)]
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_kept_stage_has_its_texts_loaded_outside(model: str, tmp_path: Path) -> None:
+    """``cached`` keeps the scores of the bare stage, which is given texts like any other."""
+    cascade = parse_cascade(f"bm25 % 5 >> cached(cross_encoder({model!r}), {str(tmp_path / 'scores')!r}) % 2", animals())
+    assert (cascade[1].name, len(cascade[1].transformers)) == ("cross_encoder", 2)
+    assert isinstance(cascade[1].transformers[0], TextLoader)
+
+
+WRONG = {
+    "bm25 % 0": "'0' is no cut-off, expected a whole number, 1 or more",
+    "bm25 % True": "'True' is no cut-off, expected a whole number, 1 or more",
+    "bm25 % k": "'k' is no cut-off, expected a whole number, 1 or more",
+    "lucene": "there is no stage 'lucene'; pt-cascade stages lists them",
+    "bm25 + bm25": "'bm25 + bm25' is no stage; a line is stages with % and >>",
+    "bm25(index='x')": "bm25 takes its index from the collection",
+    "late_interaction(vectors='x')": "late_interaction takes its vectors from the collection",
+    "bm25(k3=1)": "bm25: got an unexpected keyword argument 'k3'",
+    "mono_t5": "mono_t5: missing a required argument: 'model'",
+    "mono_t5(model)": "'model' is no plain value",
+    "bm25(k1=one)": "k1=one is no plain value",
+    "hybrid(bm25, lucene)": "there is no stage 'lucene'; pt-cascade stages lists them",
+    "bm25 >>": "'bm25 >>': invalid syntax",
+    "": "'()' is no stage; a line is stages with % and >>",
+    "bm25 → 5": "'bm25 → 5': invalid character '→' (U+2192)",
+    "bm25" + " >> bm25" * 9999: "it has 9999 times >>, expected 100 at most",
+    "bm25 % 99999999999": "'99999999999' is no cut-off, expected a whole number, 1 or more",
+    "cached(bi_encoder % 5, 'x')": "'bi_encoder % 5' is no plain value or bare stage",
+    "cached(bm25 >> bi_encoder, 'x')": "'bm25 >> bi_encoder' is no plain value or bare stage",
+    "hybrid(bm25, dense, method='x')": "method is 'x', expected one of rrf, weighted",
+    "mono_t5('m', max_length=1)": "mono_t5 cannot be made: max_length is 1, expected 16 or more tokens",
+    "cross_encoder('/no/such/model')": "cross_encoder cannot load '/no/such/model': there is no such folder",
+    "__import__('os').system('true')": "is no stage; a line is stages with % and >>",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_line_that_cannot_be_read_is_told_before_anything_is_opened(line: str) -> None:
+    """Golden messages; the collection, which is not there, is never looked for; nothing in the line is ever run."""
+    with pytest.raises(PipelineError) as error:
+        parse_cascade(line, "/no/such/collection")
+    assert any(WRONG[line] in problem for problem in error.value.problems)
+    assert error.value.fix.startswith("parse_cascade(")
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """Once each, in the order of the line."""
+    with pytest.raises(PipelineError) as error:
+        parse_cascade("lucene % 0 >> lucene >> mono_t5", "/no/such/collection")
+    said = ["'0' is no cut-off", "there is no stage 'lucene'", "mono_t5: missing a required argument"]
+    assert [problem[: len(words)] for problem, words in zip(error.value.problems, said, strict=True)] == said
+
+
+BARE = st.sampled_from(sorted({*CATALOGUE} - {"cached", *PLAIN}))
+
+
+@given(st.lists(st.tuples(BARE, st.none() | st.integers(1, 9999)), min_size=1, max_size=50))
+def test_stages_with_cut_offs_are_a_line_without_problems(parts: list[tuple[str, int | None]]) -> None:
+    """Any stages with any cut-offs, on one line or on several, read as the same tree."""
+    lines = [join.join(name + (f" % {k}" if k else "") for name, k in parts) for join in (" >> ", "\n>> ")]
+    trees = [recipes._parse(line) for line in lines]
+    assert [recipes._find_problems(tree) for tree in trees] == [[], []]
+    assert len({recipes.ast.dump(tree) for tree in trees}) == 1
+
+
+@pytest.mark.parametrize("shape", [None, 5, b"bm25"])
+def test_what_is_no_text_is_told(shape: object) -> None:
+    """As an error of ours."""
+    with pytest.raises(PipelineError, match=r"this is no cascade: it is .*expected a line of text"):
+        parse_cascade(shape, "pydocs")  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_stands_in_quotes_stays_as_it_is(model: str) -> None:
+    """A prompt is part of the score, whatever is written in it."""
+    cascade = parse_cascade(f"bm25 % 5 >> cross_encoder({model!r}, prompt='50% off → now · yes >> ')", animals())
+    assert cascade[1].transformers[1].prompt == "50% off → now · yes >> "
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_retriever_finds_as_many_as_its_cut_off_lets_pass() -> None:
+    """Else a cut-off beyond 1000 would cut nothing, and nobody would see it; golden: PISA's and the stage's own setting."""
+    for line, found in (("bm25 % 2500", 2500), ("bm25 % 5", 1000), ("bm25(num_results=7) % 5", 7), ("bm25", 1000)):
+        assert parse_cascade(line, animals())[0].transformers[0].num_results == found
+    for line, found in (("hybrid(bm25, bm25 % 7) % 2500", [2500, 1000]), ("hybrid(bm25, bm25(num_results=9)) % 5", [1000, 9])):
+        branches = parse_cascade(line, animals())[0].transformers[0].retrievers
+        assert [getattr(branch, "num_results", None) or branch[0].num_results for branch in branches] == found
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_model_that_is_not_there_is_told_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for an index only to read that."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    monkeypatch.setattr(recipes, "store_index", lambda *_, **__: pytest.fail("an index is built"))
+    with pytest.raises(MissingError, match="mono_t5 cannot load"):
+        parse_cascade(f"bm25 % 5 >> mono_t5({str(tmp_path / 'model')!r})", animals())
+
+
+@given(st.text())
+def test_any_text_is_a_cascade_or_an_error_of_ours(line: str) -> None:
+    """Nothing else comes of it, and nothing is built."""
+    try:
+        problems = recipes._find_problems(recipes._parse(line))
+    except PipelineError as error:
+        problems = list(error.problems)
+    assert all(isinstance(problem, str) for problem in problems)
+
+
+# --- the catalogue
+
+
+def test_the_catalogue_lists_every_stage() -> None:
+    """What the package exports as a stage, all of it: each with a sentence, its arguments, and what its scores depend on."""
+    frame = list_stages()
+    assert {*frame["stage"]} == {*stages.__all__} - {"build_index", "build_vectors", "list_stages"}
+    assert [entry.make.__name__ for entry in CATALOGUE.values()] == [*CATALOGUE]
+    assert frame["does"].str.endswith(".").all()
+    assert (frame["does"].str.len() > 20).all()
+    for name, entry in CATALOGUE.items():
+        assert all(f"{argument}" in entry.arguments for argument in inspect.signature(entry.make).parameters), name
+
+
+def test_the_catalogue_says_what_the_stages_say() -> None:
+    """What a score depends on, there and in the stage that is made; golden: the class attributes that a cascade reads."""
+    words = {"pointwise": listing.POINT, "pairwise": listing.PAIR}
+    for name in ("cross_encoder", "mono_t5", "duo_t5"):
+        made = CATALOGUE[name].make("org/name")
+        assert words[made.depends] == CATALOGUE[name].depends
+        assert {field.name for field in fields(made)} <= {*inspect.signature(CATALOGUE[name].make).parameters}
+        assert made.stage_name == name
+
+
+@pytest.mark.parametrize(("there", "lacks"), [({"java"}, ()), ({"pyterrier_pisa"}, ()), (set(), ("pyterrier-pisa",))])
+def test_one_of_several_engines_is_enough(there: set[str], lacks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """BM25 is ready with PISA or with Java; with neither it names the smaller step."""
+    monkeypatch.setattr(listing, "_is_there", lambda package: package in there)
+    assert CATALOGUE["bm25"].lacks == lacks
+
+
+def test_java_is_looked_for_where_a_shell_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the path, or at JAVA_HOME."""
+    monkeypatch.setattr(listing.shutil, "which", lambda _: None)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert not listing._is_there("java")
+    monkeypatch.setenv("JAVA_HOME", "/somewhere")
+    assert listing._is_there("java")
+
+
+def test_the_command_lists_the_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its arguments and what its scores depend on; one by name with all that is documented."""
+    assert main(["stages"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name}(" in said for name in CATALOGUE)
+    assert said.count("a score depends on: ") == len(CATALOGUE)
+    assert max(map(len, said.splitlines())) <= 110
+    assert main(["stages", "duo_t5"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("duo_t5(model, *, ")
+    assert "Args:" in said
+
+
+def test_an_unknown_stage_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 and one line."""
+    assert main(["stages", "lucene"]) == 1
+    assert capsys.readouterr().err.startswith("pt-cascade stages: there is no stage 'lucene': expected one of bm25, dense")
+
+
+def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the name that pip knows."""
+    monkeypatch.setattr(listing, "_is_there", lambda _: False)
+    main(["stages"])
+    said = capsys.readouterr().out
+    assert "not installed: pyterrier-pisa\n" in said
+    assert "not installed: openai\n" in said

@@ -1,0 +1,147 @@
+"""The answer of a cascade whose last stage looks at the whole list: replayed up to it, then run, as if all had run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyterrier as pt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toys.judges import Judge
+from toys.rankers import ToyReranker, ToyRetriever, topics
+from toys.strategies import JUDGES
+
+from pt_cascade import Cascade
+from pt_cascade.errors import CascadeError, StageError, TableError
+from pt_cascade.execution.finishing import finish
+from pt_cascade.execution.score_table import ScoreTable
+from pt_cascade.execution.scoring.score import score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIRST = ToyRetriever(docs=12, levels=3)
+TEXT = pt.apply.text(lambda row: f"{row['docno']} of {row['query']}")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep each test's chunks to itself."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+
+
+@dataclass(frozen=True)
+class Lister(pt.Transformer):
+    """Scores by where a document stands and how many there are: the same pair differs with every cut-off before."""
+
+    needs: str = "query"
+    documents = "reranks"
+    depends = "listwise"
+    stage_name = "lister"
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Turn the middle of the list to its top."""
+        pt.validate.result_frame(inp, extra_columns=[self.needs], context=self)
+        size = inp.groupby("qid")["qid"].transform("size")
+        score = inp["rank"] * (size - inp["rank"]) + inp[self.needs].str.len() / 100
+        return pt.model.add_ranks(inp.assign(score=score.astype(float)))
+
+
+def ranking(results: pd.DataFrame) -> list[tuple[str, int, str, float]]:
+    """Read a frame as its rows, queries by name."""
+    return list(results.sort_values("qid", kind="stable")[["qid", "rank", "docno", "score"]].itertuples(index=False, name=None))
+
+
+@settings(max_examples=5)
+@given(JUDGES, st.tuples(st.integers(1, 12), st.integers(1, 6), st.integers(1, 4)))
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_any_cutoffs_give_the_live_answer(judge: Judge, cutoffs: tuple[int, int, int]) -> None:
+    """Golden: the plain pipeline at the same cut-offs, rows, ranks and scores; without cut-offs the cascade's own."""
+    cascade = Cascade.of(FIRST % 12 >> judge % 6 >> Lister() % 4)
+    table = score(cascade, topics(3))
+    assert (table.stages, table.paths[0].live, table.paths[0].cutoffs) == (("toy", judge.stage_name), "lister", (12, 6))
+    assert ranking(finish(table, cascade, cutoffs)) == ranking(cascade.with_cutoffs(*cutoffs).pipeline().transform(topics(3)))
+    assert ranking(finish(table, cascade)) == ranking(cascade.pipeline().transform(topics(3)))
+
+
+def test_what_was_loaded_on_the_way_is_there_for_the_last_stage() -> None:
+    """A rewritten query and a text, loaded before, within or after earlier stages; what the ending loads comes last."""
+    rewrite, url = pt.apply.query(lambda row: row["query"] + " again"), pt.apply.url(lambda row: row["docno"])
+    cascade = Cascade.of(rewrite >> FIRST >> TEXT >> pt.RankCutoff(9) >> ToyReranker() % 5 >> Lister("text") % 2 >> url)
+    table = score(cascade, topics(3))
+    live, ours = cascade.pipeline().transform(topics(3)), finish(table, cascade)
+    assert ranking(ours) == ranking(live)
+    assert ours["text"].str.endswith(" again").all()
+    assert ours["url"].tolist() == live["url"].tolist()
+
+
+def test_columns_of_the_given_results_come_back() -> None:
+    """A cascade that starts from results with texts is finished with them; without, the last stage says what it lacks."""
+    found = TEXT.transform(FIRST.transform(topics(3))).drop(columns=["score", "rank"])
+    cascade = Cascade.of(Judge() % 5 >> Lister("text") % 3)
+    table = score(cascade, found)
+    assert ranking(finish(table, cascade, topics=found)) == ranking(cascade.pipeline().transform(found))
+    with pytest.raises(StageError, match=r"misses column\(s\) text; it was given qid, docno, score, rank, query"):
+        finish(table, cascade)
+
+
+def test_a_saved_table_knows_its_stages_again(tmp_path: Path) -> None:
+    """Stages are found by what they are, whatever they are called; one that the table has is replayed, and never run."""
+    cascade = Cascade.of(FIRST % 9 >> Judge(1) % 5 >> Judge(2) % 3)
+    score([cascade, FIRST % 9 >> Judge(2) % 4], topics(3)).save(tmp_path / "t")
+    table = ScoreTable.load(tmp_path / "t")
+    twin = Cascade.of(FIRST % 9 >> Judge(2) % 4 >> Lister()).with_stage(1, name="t5")
+    assert ranking(finish(table, twin, (9, 4, 2))) == ranking(twin.with_cutoffs(9, 4, 2).pipeline().transform(topics(3)))
+    judge = Judge(2)
+    whole = Cascade.of(FIRST % 9 >> Judge(1) % 5 >> judge % 3)
+    assert ranking(finish(table, whole)) == ranking(cascade.pipeline().transform(topics(3)))
+    assert judge.log.calls == []
+
+
+@pytest.mark.parametrize(
+    ("cascade", "cutoffs", "message"),
+    [
+        (
+            FIRST % 9 >> Judge(3) % 3 >> Lister() % 2,
+            None,
+            "the table does not hold this cascade: it has toy, judge; toy → 9 · judge → 3 · lister → 2 needs 'judge', 'lister' as "
+            "well. Fix: table = score(cascade, topics)",
+        ),
+        (
+            FIRST % 9 >> Judge(1) % 3 >> Lister() % 2,
+            (9, 3),
+            "this is no vector of cut-offs: 2 cut-off(s) (9, 3) for 3 stage(s) toy, judge, lister. "
+            "Fix: one a stage; None where a stage passes everything on",
+        ),
+    ],
+)
+def test_what_the_table_lacks_is_told(cascade: pt.Transformer, cutoffs: tuple[int, ...] | None, message: str) -> None:
+    """Another model under the same name is another stage; cut-offs are one a stage; deeper ones than the table's are refused."""
+    table = score(FIRST % 4 >> Judge(1) % 3, topics(2))
+    with pytest.raises(CascadeError) as error:
+        finish(table, cascade, cutoffs)
+    assert str(error.value) == message
+    with pytest.raises(TableError, match="the table does not cover these cut-offs"):
+        finish(table, FIRST % 9 >> Judge(1) % 3 >> Lister(), (10, 3, 2))
+
+
+def test_a_part_that_changes_the_documents_cannot_be_repeated() -> None:
+    """A part beside a scorer that drops the same rows when it runs again is fine; one that then drops others is refused."""
+
+    def dropping(keep: Callable[[pd.DataFrame], pd.Series]) -> Cascade:
+        drops = pt.apply.generic(lambda frame: pt.model.add_ranks(frame[keep(frame)].copy()), transform_outputs=list)
+        return Cascade.of(FIRST >> drops >> pt.RankCutoff(5) >> Judge() % 3 >> Lister() % 2)
+
+    odd = dropping(lambda frame: frame["docno"].str.len() > 2)
+    assert ranking(finish(score(odd, topics(2)), odd)) == ranking(odd.pipeline().transform(topics(2)))
+    best = dropping(lambda frame: frame["rank"] > 0)
+    with pytest.raises(TableError) as error:
+        finish(score(best, topics(2)), best)
+    assert str(error.value) == (
+        "this cascade cannot be finished from a table: pt.apply.generic() in stage 'toy' changes the documents. "
+        "Fix: run(cascade, topics)"
+    )

@@ -1,0 +1,75 @@
+"""The simulations behind experiments/README.md, small: that they run, and that what they simulate is what the package ranks."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture
+def calibration(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, as a module."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    return importlib.import_module("calibration")
+
+
+def test_all_tables_are_made_of_shares_and_gains(calibration: ModuleType) -> None:
+    """Six tables, each row as long as its head, no number missing."""
+    lines = list(calibration.tabulate(calibration.QUICK, 0))
+    assert len([line for line in lines if line.startswith(("###", "\n###"))]) == 6
+    tables = "\n".join(lines).split("### ")[1:]
+    for table in tables:
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        assert len(rows) > 3
+        assert {row.count("|") for row in rows} == {rows[0].count("|")}
+        shares = [float(share) for share in re.findall(r"([\d.]+) %(?: \|)", "\n".join(rows[2:]))]
+        assert all(0 <= share <= 100 for share in shares)
+        assert "nan" not in table
+
+
+def test_intervals_and_bounds_keep_what_they_promise_in_a_small_simulation(calibration: ModuleType) -> None:
+    """With 300 samples: coverage of 90 % or more where the table has 95 %, bounds that fail in 8 % or less."""
+    effort = calibration.Effort(2000, 300, 1000, 0, 0, (100, 200))
+    for line in list(calibration.cover_means(effort, 1))[3:]:
+        covered = [float(share) for share in re.findall(r"(0\.\d+|1\.000) \(", line)]
+        assert len(covered) == 2
+        assert min(covered) >= (0.85 if "1/r" in line else 0.9), line
+    for line in list(calibration.bound_losses(effort, 1))[3:]:
+        assert max(float(share) for share in re.findall(r"([\d.]+) %", line)) <= 8.0, line
+
+
+def test_a_population_is_measured_as_a_loop_would(calibration: ModuleType) -> None:
+    """By hand in NumPy: recall after stage 2 given stage 1, and one relevant document's nDCG@10 after stage 3."""
+    population = calibration.simulated.cascade(200, "one relevant", 3)
+    replayer = population.replayer
+    scores = replayer.table.frame[["bi", "ce"]].to_numpy().reshape(200, 100, 2)
+    labels = np.maximum(replayer.judged.labels.reshape(200, 100), 0)
+    second = np.argsort(-scores[:, :40, 0], axis=1)[:, :8]
+    found = np.take_along_axis(labels[:, :40], second, axis=1)
+    assert population.recall(1, (40,))[:, 7] == pytest.approx(found.sum(axis=1))
+    place = np.argsort(np.argsort(-np.take_along_axis(scores[:, :40, 1], second, axis=1), axis=1), axis=1)
+    gains = (found / np.log2(2 + place)).sum(axis=1)
+    column = population.vectors[:, :2].tolist().index([40, 8])
+    assert population.values[:, column] == pytest.approx(gains)
+
+
+def test_twins_are_as_good_as_each_other(calibration: ModuleType) -> None:
+    """The same labels, other scores; means differ by no more than chance has it."""
+    one, other = (calibration.simulated.cascade(2000, "one relevant", 0, twin=twin) for twin in (0, 1))
+    assert (one.replayer.judged.labels == other.replayer.judged.labels).all()
+    difference = (one.values - other.values)[:, -1]
+    assert 0 < abs(difference.mean()) < 4 * difference.std() / np.sqrt(2000)
+
+
+def test_what_misleads_loses_what_it_says(calibration: ModuleType) -> None:
+    """1.02 of the margin each, exactly; the last one is best."""
+    vectors, values = calibration.simulated.mislead(500, 0.05, 0.9, 0)
+    assert len(vectors) == values.shape[1] == 201
+    assert values.mean(axis=0)[-1] - values.mean(axis=0)[:-1] == pytest.approx(np.full(200, 0.051))

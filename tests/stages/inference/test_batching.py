@@ -1,0 +1,239 @@
+"""Token-budget batches: every row once, none over the budget, scores back in row order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pt_cascade.errors import CascadeWarning, StageError
+from pt_cascade.stages.inference.batching import find_budget, plan, score_in_batches, score_in_chunks
+from pt_cascade.stages.inference.token_ids import pad, tokenize
+
+LENGTHS = st.lists(st.integers(0, 600), max_size=80).map(lambda lengths: np.array(lengths, np.int64))
+BUDGETS = st.integers(1, 5000)
+
+
+@given(LENGTHS, BUDGETS)
+def test_every_row_is_in_exactly_one_batch(lengths: np.ndarray, budget: int) -> None:
+    """No row is lost, none is scored twice."""
+    rows = [row for batch in plan(lengths, budget) for row in batch.tolist()]
+    assert sorted(rows) == list(range(len(lengths)))
+
+
+@given(LENGTHS, BUDGETS)
+def test_no_batch_is_larger_than_the_budget(lengths: np.ndarray, budget: int) -> None:
+    """Rows x longest row stays within the budget, but for a row that alone is longer."""
+    for batch in plan(lengths, budget):
+        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= budget
+
+
+@given(LENGTHS, BUDGETS)
+def test_each_batch_is_full(lengths: np.ndarray, budget: int) -> None:
+    """Brute force: the next row would not have fitted, so no batch is smaller than need be."""
+    batches = plan(lengths, budget)
+    for batch in batches[:-1]:
+        assert (len(batch) + 1) * max(lengths[batch].max(), 1) > budget
+
+
+@given(LENGTHS, BUDGETS)
+def test_rows_of_a_batch_are_neighbours_in_length(lengths: np.ndarray, budget: int) -> None:
+    """Longest first over all batches, equal lengths in row order: what stable sorting gives."""
+    rows = [row for batch in plan(lengths, budget) for row in batch.tolist()]
+    assert rows == sorted(range(len(lengths)), key=lambda row: -lengths[row])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "budget", "expected"),
+    [
+        ([], 10, []),
+        ([0, 0], 10, [[0, 1]]),
+        ([3, 5, 2], 6, [[1], [0, 2]]),
+        ([4, 4, 4, 4, 4], 8, [[0, 1], [2, 3], [4]]),
+        ([9, 1, 1], 2, [[0], [1, 2]]),
+    ],
+)
+def test_batches_worked_out_by_hand(lengths: list[int], budget: int, expected: list[list[int]]) -> None:
+    """Golden values, worked out on paper."""
+    assert [batch.tolist() for batch in plan(np.array(lengths, np.int64), budget)] == expected
+
+
+@given(LENGTHS, BUDGETS)
+def test_scores_come_back_in_row_order(lengths: np.ndarray, budget: int) -> None:
+    """What is given back is what scoring the rows one after another would give."""
+    scores = score_in_batches(lengths, budget, lambda rows: rows * 2.0 + 1)
+    assert scores.tolist() == [row * 2.0 + 1 for row in range(len(lengths))]
+
+
+def test_progress_is_shown_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bar names the stage and counts documents; without a name nothing is printed."""
+    score_in_batches(np.array([1, 2]), 1, lambda rows: rows * 1.0)
+    assert capsys.readouterr() == ("", "")
+    score_in_batches(np.array([1, 2]), 1, lambda rows: rows * 1.0, progress="mono_t5")
+    shown = capsys.readouterr().err
+    assert "mono_t5" in shown
+    assert "2/2" in shown
+
+
+def test_tokens_do_not_depend_on_how_many_texts_there_are() -> None:
+    """More texts than are tokenized at once give the ids that each gives alone."""
+
+    def letters(first: list[str], second: list[str], **_: object) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[ord(letter) for letter in a + b] for a, b in zip(first, second, strict=True)]}
+
+    texts = [chr(97 + number % 26) * (number % 5) for number in range(2500)]
+    ids = tokenize(letters, texts, texts[::-1])["input_ids"]  # type: ignore[arg-type]
+    assert [row.tolist() for row in ids] == [[ord(letter) for letter in a + b] for a, b in zip(texts, texts[::-1], strict=True)]
+
+
+@given(LENGTHS, BUDGETS, st.integers(1, 30))
+def test_rows_are_read_a_chunk_at_a_time(lengths: np.ndarray, budget: int, chunk: int) -> None:
+    """However many rows there are, no more than a chunk of them is read before the last is scored; each is read and scored once."""
+    open_rows: set[int] = set()
+    most, asked = [0], []
+
+    def read(rows: slice) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        open_rows.update(range(rows.start, rows.stop))
+        most[0] = max(most[0], len(open_rows))
+
+        def score(local: np.ndarray) -> np.ndarray:
+            asked.extend((local + rows.start).tolist())
+            open_rows.difference_update((local + rows.start).tolist())
+            return (local + rows.start) * 2.0
+
+        return lengths[rows], score
+
+    scores = score_in_chunks(len(lengths), budget, read, chunk=chunk)
+    assert scores.tolist() == [row * 2.0 for row in range(len(lengths))]
+    assert sorted(asked) == list(range(len(lengths)))
+    assert most[0] <= chunk
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+class Card:
+    """A device that holds so many padded tokens, and notes the batches it scored."""
+
+    def __init__(self, lengths: np.ndarray, holds: int) -> None:
+        """Begin empty."""
+        self.lengths, self.holds = lengths, holds
+        self.scored: list[list[int]] = []
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Score rows by their number."""
+        if len(rows) * self.lengths[rows].max() > self.holds:
+            raise OutOfMemoryError("CUDA out of memory")
+        self.scored.append(rows.tolist())
+        return rows * 1.0
+
+
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=60), st.integers(100, 2000), st.data())
+def test_a_full_memory_halves_the_budget_once_and_loses_no_row(found: list[int], budget: int, data: st.DataObject) -> None:
+    """Whatever fits from half a batch on is enough: every row is scored, once, and one warning names both budgets."""
+    lengths = np.array(found)
+    batch = plan(lengths, budget)[0]
+    full = len(batch) * int(lengths[batch].max())
+    assume(len(batch) > 1)
+    card = Card(lengths, data.draw(st.integers(max(full // 2, int(lengths.max())), full - 1)))
+    with pytest.warns(CascadeWarning) as told:
+        scores = score_in_batches(lengths, budget, card)
+    assert scores.tolist() == list(range(len(lengths)))
+    assert sorted(row for rows in card.scored for row in rows) == list(range(len(lengths)))
+    assert [str(one.message) for one in told] == [
+        f"the device's memory is full at batch_tokens={budget}, in a batch of {full} tokens: the rest is scored at {full // 2}"
+    ]
+
+
+def test_the_smaller_budget_holds_for_the_chunks_that_follow() -> None:
+    """A second chunk begins with what the first one learned: nothing fails again."""
+    lengths = np.full(40, 10)
+    card = Card(np.full(20, 10), holds=100)
+    with pytest.warns(CascadeWarning, match="the rest is scored at 100") as told:
+        score_in_chunks(40, 200, lambda rows: (lengths[rows], card), chunk=20)
+    assert len(told) == 1
+    assert [len(rows) for rows in card.scored] == [10, 10, 10, 10]
+
+
+def test_a_memory_that_is_full_again_is_an_error_with_the_fix() -> None:
+    """Half the budget did not fit either: the error names both, and a budget that is half again."""
+    lengths = np.full(16, 10)
+    with pytest.warns(CascadeWarning), pytest.raises(StageError) as error:
+        score_in_batches(lengths, 160, Card(lengths, holds=20))
+    assert str(error.value) == "the device's memory is full: at batch_tokens=160, and again at 80. Fix: batch_tokens=40"
+
+
+def test_a_single_row_that_does_not_fit_is_an_error_at_once() -> None:
+    """No budget helps there."""
+    with pytest.raises(StageError) as error:
+        score_in_batches(np.array([500]), 100, Card(np.array([500]), holds=20))
+    fix = 'a smaller max_length, or device="cpu"'
+    assert str(error.value) == f"the device's memory is full: a single row of 500 tokens does not fit. Fix: {fix}"
+
+
+def test_torchs_own_error_is_known_by_its_name() -> None:
+    """torch.OutOfMemoryError, as a CUDA device raises it, is caught; any other RuntimeError goes through."""
+
+    def fail(rows: np.ndarray) -> np.ndarray:
+        if len(rows) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return rows * 1.0
+
+    with pytest.warns(CascadeWarning):
+        assert score_in_batches(np.array([5, 5]), 10, fail).tolist() == [0.0, 1.0]
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        score_in_batches(np.array([5, 5]), 10, lambda _: (_ for _ in ()).throw(RuntimeError("mat1 and mat2")))
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_refused(lost: float) -> None:
+    """A rank of NaN would be invented."""
+    with pytest.raises(StageError) as error:
+        score_in_batches(np.array([1, 2, 3]), 9, lambda rows: np.where(rows == 1, lost, 0.0))
+    problem = "1 of 3 score(s) are not finite: the model's weights are damaged"
+    assert str(error.value) == f"a model gave no score: {problem}. Fix: load the model from an undamaged copy"
+
+
+ROWS = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=8)
+
+
+@given(ROWS, st.booleans(), st.data())
+def test_padding_keeps_each_row_whole(rows: list[list[int]], left: bool, data: st.DataObject) -> None:  # noqa: FBT001 - a parameter
+    """Brute force: under the mask stands the row; beside it only the filler; each name has its own."""
+    ids = {"input_ids": [np.array(row) for row in rows], "token_type_ids": [np.array(row) % 2 for row in rows]}
+    wanted = np.array(data.draw(st.lists(st.sampled_from(range(len(rows))), min_size=1)))
+    padded = pad(ids, wanted, {"input_ids": 7}, left=left)
+    for place, row in enumerate(wanted):
+        space = [7] * (max(len(rows[one]) for one in wanted) - len(rows[row]))
+        expected = [*space, *rows[row]] if left else [*rows[row], *space]
+        assert padded["input_ids"][place].tolist() == expected
+        assert padded["token_type_ids"][place][padded["attention_mask"][place] == 1].tolist() == [one % 2 for one in rows[row]]
+        assert (padded["token_type_ids"][place][padded["attention_mask"][place] == 0] == 0).all()
+        assert padded["attention_mask"][place].tolist() == [
+            int(n >= len(space)) if left else int(n < len(rows[row])) for n in range(len(expected))
+        ]
+
+
+def test_padding_is_that_of_the_tokenizer(t5_tokenizer: Path) -> None:
+    """Golden rectangles from transformers' own pad, on both sides."""
+    for side in ("left", "right"):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(t5_tokenizer, padding_side=side)
+        rows = tokenizer(["heat flow past a blunt body", "heat"])["input_ids"]
+        golden = tokenizer.pad({"input_ids": rows}, return_tensors="np")
+        padded = pad({"input_ids": [np.array(row) for row in rows]}, np.array([0, 1]), {"input_ids": 0}, left=side == "left")
+        assert {name: ids.tolist() for name, ids in padded.items()} == {name: golden[name].tolist() for name in padded}
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "budget"), [(None, "cpu", 2048), (None, "cuda:1", 32768), (7, "cuda", 7), (7, "cpu", 7)]
+)
+def test_the_budget_is_what_is_asked_for_else_the_devices(asked: int | None, device: str, budget: int) -> None:
+    """Golden: the figures that the benchmarks of both kinds of device chose."""
+    assert find_budget(asked, device) == budget

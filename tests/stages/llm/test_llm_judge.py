@@ -1,0 +1,622 @@
+"""An LLM judge as a stage: prompts, instructions, ways of judging, ties, accounts, and what a cascade sees of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
+from toys.llm_servers import Call, Reply, ScriptedServer, chat, scripted
+from toys.rankers import ToyReranker, ToyRetriever, topics
+
+from pt_cascade import Cascade, run
+from pt_cascade.analysis.table.tie_rules import EVERY_RULE, TieRule, narrow_rules
+from pt_cascade.cascade import walk
+from pt_cascade.cascade.fingerprints import fingerprint
+from pt_cascade.cascade.known import look_up
+from pt_cascade.cascade.stage import Stage
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, PipelineError
+from pt_cascade.stages.llm.failures import CallError
+from pt_cascade.stages.llm.messages import read_answer
+from pt_cascade.stages.llm.modes import slide
+from pt_cascade.stages.llm.prompts import Prompt, cut_text, find_faults, load_prompt, number_documents
+from pt_cascade.stages.llm.queries import read_cases
+from pt_cascade.stages.llm.stage import LlmJudge
+from pt_cascade.stages.llm.usage import ACCOUNTS
+from pt_cascade.stages.llm_judge import llm_judge
+
+WAYS = ("graded", "yes_no", "listwise")
+NOWHERE = "http://127.0.0.1:9/v1"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedServer]:
+    """A server that does as it is told."""
+    with scripted() as server:
+        yield server
+
+
+def judge(server: ScriptedServer | None = None, **options: object) -> LlmJudge:
+    """A stage that asks the server, without a key, and goes on where there is no judgment."""
+    given = {"base_url": server.url if server else NOWHERE, "api_key_env": None, "on_error": "keep", **options}
+    return llm_judge("toy", **given)
+
+
+def results(texts: list[str], ranks: list[int] | None = None, query: str = "heat flow", qid: str = "q") -> pd.DataFrame:
+    """A query's documents."""
+    frame = pd.DataFrame({"qid": qid, "query": query, "docno": [f"d{n}" for n in range(len(texts))], "text": texts})
+    return frame if ranks is None else frame.assign(rank=ranks, score=[-float(rank) for rank in ranks])
+
+
+def sort_by_number(call: Call) -> Reply:
+    """Order documents rightly: the one whose text is the largest number first."""
+    shown = [(int(number), float(text)) for number, text in re.findall(r"^\[(\d+)\] (-?\d+)$", call.prompt, re.MULTILINE)]
+    return chat(" > ".join(f"[{number}]" for number, _ in sorted(shown, key=lambda pair: -pair[1])))
+
+
+# prompts
+
+
+@given(st.text(), st.text(), st.text())
+def test_a_prompt_says_what_it_is_given_and_nothing_else(query: str, document: str, instruction: str) -> None:
+    """Braces, places and brackets in a query or a document are text: an oracle that joins the pieces gives the same."""
+    prompt = Prompt("p", 'a {query} {"json": {}} {document}\n{instruction}\nz {query}')
+    made = prompt.render({"query": query, "document": document, "instruction": instruction})
+    line = f"\n{instruction}" if instruction else ""
+    joined = f'a {query} {{"json": {{}}}} {document}{line}\nz {query}'
+    assert made == joined.encode("utf-8", "replace").decode()
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_the_built_in_prompts_have_all_places(how: str) -> None:
+    """Each can be used, with an instruction and without."""
+    prompt = load_prompt(None, how)
+    assert list(find_faults(prompt, how, "any")) == []
+    assert "{instruction}" in prompt.text
+
+
+def test_the_prompts_hash_is_that_of_its_text(tmp_path: Path) -> None:
+    """Golden from sha256sum: the first twelve digits for ``{query} {document}``; line ends and a byte order mark do not count."""
+    for n, text in enumerate((b"{query} {document}", b"\xef\xbb\xbf{query} {document}")):
+        (tmp_path / f"{n}.txt").write_bytes(text)
+        assert load_prompt(tmp_path / f"{n}.txt", "graded").hash == "68419757f71f"
+    assert repr(load_prompt(tmp_path / "0.txt", "graded")) == "0.txt@68419757f71f"
+
+
+def test_another_prompt_is_another_stage(tmp_path: Path) -> None:
+    """By value, in the fingerprint, and to be seen; the same text under another name is the same stage."""
+    for name, text in (("a", "{query} {document}"), ("b", "{query} {document}"), ("c", "{query}: {document}")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    a, b, c = (judge(prompt=tmp_path / name) for name in "abc")
+    assert a == b
+    assert hash(a) == hash(b) == hash(judge(prompt=tmp_path / "a", scale=[0, 3], prices=None))
+    assert a != c
+    assert fingerprint(Stage("s", (a,))) != fingerprint(Stage("s", (c,)))
+    assert a.prompt.hash in repr(a)
+    assert "{query}" not in repr(a)
+    assert str(tmp_path) not in repr(a)
+
+
+def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
+    """The places a prompt lacks, those nobody knows, and every option out of range; a secret in a wrong place is not repeated."""
+    file = tmp_path / "mine.txt"
+    file.write_text("{query} {passage}", encoding="utf-8")
+    with pytest.raises(PipelineError) as error:
+        llm_judge(
+            "",
+            prompt=file,
+            base_url="http://me:secret@host/v1",
+            api_key_env="sk-secret",
+            instruction="only recent",
+            scale=(3, 0),
+            max_words=0,
+            max_tokens=0,
+            concurrency=0,
+            retries=-1,
+            timeout=0,
+            prices=(-1, 2),
+            on_error="skip",
+            request={"stream": True},
+        )
+    assert error.value.what == "llm_judge cannot be made"
+    assert error.value.problems == (
+        "prompt mine.txt has no place {document}",
+        "prompt mine.txt has no place {instruction}",
+        "prompt mine.txt has {passage}, expected {query}, {document} or {instruction}",
+        "max_words is 0, expected a whole number, 1 or more",
+        "max_tokens is 0, expected a whole number, 1 or more",
+        "concurrency is 0, expected a whole number, 1 or more",
+        "retries is -1, expected a whole number, 0 or more",
+        "timeout is 0, expected seconds, more than 0",
+        "on_error is 'skip', expected one of raise, keep",
+        "prices is (-1, 2), expected US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)",
+        "model is '', expected its name on the server",
+        "base_url is not like http://localhost:8000/v1, without password, query or fragment (not shown: it may hold a key)",
+        "api_key_env is not the name of an environment variable (it is not shown: it may be a key)",
+        "request has stream, which are set here",
+        "scale is (3, 0), expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)",
+    )
+
+
+BAD = {
+    "how": ({"how": "setwise"}, PipelineError, "how is 'setwise', expected one of graded, yes_no, listwise"),
+    "window": ({"how": "listwise", "window": 10, "step": 10}, PipelineError, "window is 10 and step 10, expected whole numbers"),
+    "scale": ({"scale": (0, 10)}, PipelineError, "the built-in prompt says what 0 to 3 mean"),
+    "prompt": ({"prompt": "/no/such.txt"}, MissingError, "/no/such.txt: No such file or directory"),
+    "request": ({"request": {"stop": {1}}}, PipelineError, "request cannot be sent as JSON"),
+    "three grades": ({"scale": (0, 1, 2)}, PipelineError, "scale is (0, 1, 2), expected the lowest and the highest grade"),
+    "how, a list": ({"how": ["graded"]}, PipelineError, "how is ['graded'], expected one of"),
+    "NaN": ({"request": {"top_p": math.nan}}, PipelineError, "request cannot be sent as JSON"),
+    "no mapping": ({"request": [1]}, PipelineError, "request cannot be sent as JSON"),
+    "text": ({"request": '{"top_p": 1}'}, PipelineError, "request cannot be sent as JSON"),
+    "NUL": ({"prompt": "a\0b"}, MissingError, "embedded null byte"),
+    "prices as a dict": ({"prices": {"in": 1, "out": 2}}, PipelineError, "prices is {'in': 1, 'out': 2}, expected US dollars"),
+    "prices in words": ({"prices": ("a", "b")}, PipelineError, "prices is ('a', 'b'), expected US dollars"),
+    "no window": ({"how": "listwise", "window": None}, PipelineError, "window is None and step 10, expected whole numbers"),
+    "one price": ({"prices": (1,)}, PipelineError, "prices is (1,), expected US dollars a million tokens"),
+    "a name": ({"prices": "gold"}, PipelineError, "prices is 'gold', expected US dollars"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arguments_are_refused_at_once(case: str) -> None:
+    """Before any call."""
+    options, kind, words = BAD[case]
+    with pytest.raises(kind, match=re.escape(words)):
+        judge(**options)
+
+
+def test_types_are_looked_at_all_at_once() -> None:
+    """Each option of a wrong type, and every one of them in the same error; none comes out as a TypeError."""
+    wrong = {
+        "max_words": True,
+        "timeout": "60",
+        "seed": "x",
+        "model": 5,
+        "instruction": None,
+        "text_field": None,
+        "base_url": 5,
+        "api_key_env": 5,
+        "prices": 5,
+        "on_error": 5,
+        "prompt": 5,
+        "scale": 3,
+    }
+    with pytest.raises(PipelineError) as error:
+        llm_judge(**wrong)
+    assert {problem.split(" is ")[0] for problem in error.value.problems} == set(wrong)
+
+
+def test_a_prompt_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    """Named, with the reason."""
+    (tmp_path / "p").write_bytes(b"\xff\xfe")
+    with pytest.raises(MissingError, match="is not UTF-8"):
+        judge(prompt=tmp_path / "p")
+
+
+@given(st.text(), st.integers(1, 5))
+def test_a_cut_text_is_the_beginning(text: str, words: int) -> None:
+    """A prefix, with no more words or ten times as many characters, and all of them where it was not cut."""
+    made = cut_text(text, words)
+    assert text.startswith(made)
+    assert len(made.split()) <= words
+    assert made.split() == text[: 10 * words].split()[:words]
+
+
+@given(st.lists(st.text(), min_size=1, max_size=5))
+def test_documents_cannot_pass_for_others(texts: list[str]) -> None:
+    """Each has one line, and only its own number in brackets."""
+    lines = number_documents(texts).split("\n")
+    assert [re.findall(r"\[\d+\]", line) for line in lines] == [[f"[{n}]"] for n in range(1, len(texts) + 1)]
+
+
+# what is sent
+
+
+def test_a_pointwise_call_is_this(server: ScriptedServer) -> None:
+    """Golden request: model, one message, temperature 0, seed, the limit; a document's own braces and numbers as they are."""
+    server.do(lambda _: chat("2"))
+    judge(server, max_words=3).transform(results(["a {query} [3]\nb c"]))
+    body = server.calls[0].body
+    assert {name: value for name, value in body.items() if name != "messages"} == {
+        "model": "toy",
+        "temperature": 0,
+        "seed": 0,
+        "max_tokens": 16,
+    }
+    assert body["messages"] == [{"role": "user", "content": body["messages"][0]["content"]}]
+    assert "\nQuery: heat flow\n\nDocument: a {query} [3]\n\n" in server.calls[0].prompt
+
+
+def test_further_fields_are_sent_or_left_out(server: ScriptedServer) -> None:
+    """What ``request`` has goes in, over our own; None leaves a field out."""
+    server.do(lambda _: chat("2"))
+    request = {"temperature": None, "chat_template_kwargs": {"enable_thinking": False}, "max_tokens": 99}
+    judge(server, request=request, seed=None).transform(results(["a"]))
+    sent = {name: value for name, value in server.calls[0].body.items() if name not in ("messages", "model")}
+    assert sent == {"chat_template_kwargs": {"enable_thinking": False}, "max_tokens": 99}
+
+
+def test_instructions_reach_the_prompt(server: ScriptedServer) -> None:
+    """The global one with every query, the topic's own on a line below; a topic without one adds nothing; no empty line is left."""
+    frame = pd.concat([results(["a"], qid="1"), results(["b"], qid="2"), results(["c"], qid="3")], ignore_index=True)
+    server.do(lambda _: chat("2"))
+    judge(server, instruction="Only laws.", concurrency=1).transform(frame.assign(instruction=["Of Kenya.", None, ""]))
+    said = [call.prompt.split("can be trusted.\n")[1].split("\nQuery:")[0] for call in server.calls]
+    assert said == ["Only laws.\nOf Kenya.", "Only laws.", "Only laws."]
+    server.do(lambda _: chat("2"))
+    judge(server).transform(frame)
+    assert "can be trusted.\nQuery: heat flow\n" in server.calls[0].prompt
+
+
+def test_an_instruction_that_could_not_be_said_is_refused(tmp_path: Path) -> None:
+    """A prompt without a place for it, whether it comes as an argument or with the topics."""
+    (tmp_path / "p").write_text("{query} {document}", encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"prompt p has no place \{instruction}"):
+        judge(prompt=tmp_path / "p", instruction="any")
+    with pytest.raises(PipelineError, match=r"cannot pass on the column instruction: prompt p has no place \{instruction}"):
+        judge(prompt=tmp_path / "p").transform(results(["a"]).assign(instruction="any"))
+
+
+FRAMES = {
+    "instruction": ({"instruction": [1, 2]}, "instruction is not text in 2 of 2 row(s), first qid q: 1"),
+    "two queries": ({"query": ["a", "b"]}, "1 qid(s) have more than one query or instruction, first q"),
+    "two instructions": ({"instruction": ["a", "b"]}, "1 qid(s) have more than one query or instruction, first q"),
+    "no qid": ({"qid": ["q", None]}, "qid is missing in 1 of 2 row(s)"),
+    "rank in words": ({"rank": ["first", "2"]}, "rank is no number in 1 of 2 row(s), first qid q: 'first'"),
+    "no rank": ({"rank": [0, None]}, "rank is no number in 1 of 2 row(s), first qid q: "),
+    "text": ({"text": ["a", None]}, "text is missing or not text in 1 of 2 row(s)"),
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_a_frame_that_cannot_be_asked_about_is_refused(case: str) -> None:
+    """Before any call, with the place."""
+    columns, words = FRAMES[case]
+    with pytest.raises(FrameError, match=re.escape(words)):
+        judge().transform(results(["a", "b"]).assign(**columns))
+
+
+@pytest.mark.parametrize("column", ["text", "query", "qid", "rank", "instruction"])
+def test_a_column_that_stands_twice_is_refused(column: str) -> None:
+    """Nobody knows which is meant."""
+    twice = results(["a", "b"], [0, 1]).assign(instruction="any")
+    with pytest.raises(FrameError, match=f"column {column} stands twice"):
+        judge().transform(pd.concat([twice, twice[[column]]], axis=1))
+
+
+@given(st.permutations(range(6)), st.lists(st.integers(0, 3), min_size=6, max_size=6))
+def test_cases_are_the_frame_in_order_of_rank(rows: list[int], ranks: list[int]) -> None:
+    """Each row in one case, queries by first appearance, documents by rank and then by row: a sort in pandas gives the same."""
+    frame = pd.DataFrame({"qid": [f"q{n % 2}" for n in rows], "docno": [f"d{n}" for n in rows], "text": [f"t{n}" for n in rows]})
+    frame = frame.assign(query="q", rank=ranks)
+    cases = read_cases(frame, "text", "")
+    assert [case.qid for case in cases] == list(dict.fromkeys(frame["qid"]))
+    for case in cases:
+        own = frame[frame["qid"] == case.qid].sort_values("rank", kind="stable")
+        assert list(case.texts) == own["text"].tolist()
+        assert frame.iloc[case.rows]["docno"].tolist() == own["docno"].tolist()
+
+
+# ways of judging
+
+
+def test_grades_are_scores_and_ties_keep_the_old_rank(server: ScriptedServer) -> None:
+    """Golden by hand: equal grades in the order of the ranks that came in, not of the rows; without ranks in that of the rows."""
+    server.do(lambda call: chat(call.prompt.split("Document: ")[1][0]))
+    out = judge(server).transform(results(["1", "2", "1", "2"], ranks=[3, 2, 1, 0]))
+    assert out["score"].tolist() == [1.0, 2.0, 1.0, 2.0]
+    assert out["rank"].tolist() == [3, 1, 2, 0]
+    assert judge(server).transform(results(["1", "2", "1", "2"]))["rank"].tolist() == [2, 0, 3, 1]
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations(range(5)), st.lists(st.integers(0, 2), min_size=5, max_size=5))
+def test_replay_is_told_how_ties_are_broken(server: ScriptedServer, ranks: list[int], grades: list[int]) -> None:
+    """Rows keep their order, ties that of the ranks: one of the rules by which a table replays, whatever ranks and grades."""
+    server.do(lambda call: chat(call.prompt.split("Document: ")[1][0]))
+    frame = results([f"{grade} {n}" for n, grade in enumerate(grades)], ranks=list(ranks))
+    stage = Stage("s", (judge(server),), documents="reranks")
+    step = next(walk((stage,), frame))
+    assert TieRule("given", "rank") in narrow_rules(EVERY_RULE, step.given, step.ranked)
+
+
+PARTS = {
+    "text": ([{"type": "text", "text": "2"}], 2.0),
+    "no type": ([{"text": "2"}], 2.0),
+    "a thought first": ([{"type": "reasoning", "text": "1? "}, {"type": "output_text", "text": "3"}], 3.0),
+    "a thought in parts": ([{"type": "thinking", "thinking": [{"type": "text", "text": "1"}]}, {"type": "text", "text": "3"}], 3.0),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_of_an_answer_in_parts_only_text_is_read(server: ScriptedServer, case: str) -> None:
+    """What a model thinks is no part of its answer."""
+    parts, grade = PARTS[case]
+    server.do(lambda _: chat(parts))
+    out = judge(server).transform(results(["a"]))
+    assert (out.loc[0, "score"], out.loc[0, "llm_repaired"]) == (grade, 0)
+
+
+def test_usage_may_be_whole_floats_and_no_truth_values() -> None:
+    """Golden by hand: 12.0 is 12, True is nothing, and neither is 1.5."""
+    for sent, read in ((12.0, 12), (True, None), (1.5, None), (-1, None), ("3", None), (0, None)):
+        body = {"choices": [{"message": {"content": "2"}}], "usage": {"prompt_tokens": sent}}
+        assert read_answer(ChatCompletion.construct(**body)).tokens[0] == read
+
+
+def _say(odds: dict[str, float]) -> Reply:
+    return chat(next(iter(odds)), places=[odds])
+
+
+def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
+    """They are asked for, and the score is their difference; an answer without them counts as sure, and that is said."""
+    odds = {"a": {"Yes": -0.1, "No": -3.1}, "b": {"No": -0.25, " no": -9.0, "Yes": -1.25}}
+    server.do(lambda call: _say(odds[call.prompt.split("Document: ")[1][0]]))
+    out = judge(server, how="yes_no").transform(results(["a", "b"]))
+    no = np.logaddexp(-0.25, -9.0)
+    assert out["score"].tolist() == [pytest.approx(3.0), pytest.approx(-1.25 - no)]
+    assert (server.calls[0].body["logprobs"], server.calls[0].body["top_logprobs"]) == (True, 20)
+    assert out["llm_repaired"].tolist() == [0, 0]
+    server.do(lambda _: chat("No"))
+    said = r"^llm_judge: 2 answer\(s\) came without log-probabilities, so that yes and no are all they tell; see"
+    with pytest.warns(CascadeWarning, match=said):
+        out = judge(server, how="yes_no").transform(results(["a", "b"]))
+    assert out[["score", "llm_bare", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
+
+
+FORMS = {
+    "older": {"tokens": ["Yes"], "token_logprobs": [-0.25], "top_logprobs": [{"Yes": -0.25, "No": -1.5}]},
+    "older, raw": {
+        "tokens": ["\u2581Yes", "</s>"],
+        "token_logprobs": [-0.25, 0.0],
+        "top_logprobs": [{"\u2581No": -1.5, "\u2581Yes": -0.25}, None],
+    },
+    "raw": {"content": [{"token": "\u0120Yes", "logprob": -0.25, "top_logprobs": [{"token": "\u0120No", "logprob": -1.5}]}]},
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_log_probabilities_are_read_in_older_forms_and_as_raw_tokens(server: ScriptedServer, case: str) -> None:
+    """By hand: -0.25 + 1.5, whatever the form; none of these counts as an answer without them, nor as repaired."""
+    body = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "length", "logprobs": FORMS[case]}]}
+    server.do(lambda _: Reply(body=json.dumps(body).encode()))
+    out = judge(server, how="yes_no", max_tokens=1, on_error="raise").transform(results(["a"]))
+    assert out.loc[0, ["score", "llm_bare", "llm_repaired", "llm_overlong"]].tolist() == [1.25, 0, 0, 0]
+
+
+@given(st.integers(0, 200), st.integers(2, 30), st.data())
+def test_windows_cover_the_list_from_the_bottom(n: int, window: int, data: st.DataObject) -> None:
+    """From the last document to the first, each full but the topmost, each over the one before; none for a single document."""
+    step = data.draw(st.integers(1, window - 1))
+    made = [(part.start, part.stop) for part in slide(n, window, step)]
+    assert (made == []) == (n < 2)
+    if made:
+        assert (made[0][1], made[-1][0]) == (n, 0)
+        assert all(stop - start == window for start, stop in made[:-1])
+        assert all(lower[0] - upper[0] <= step < window and upper[1] > lower[0] for lower, upper in pairwise(made))
+
+
+def test_windows_are_those_of_the_published_runs() -> None:
+    """Golden: RankLLM's windows over 100 documents, as in the shared answers."""
+    starts = [part.start for part in slide(100, 20, 10)]
+    assert starts == [80, 70, 60, 50, 40, 30, 20, 10, 0]
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations(range(9)), st.integers(2, 6), st.data())
+def test_a_perfect_judge_brings_the_best_to_the_top(
+    server: ScriptedServer, order: list[int], window: int, data: st.DataObject
+) -> None:
+    """The best ``window - step`` documents, in order; the rest below; scores are 1/rank."""
+    step = data.draw(st.integers(1, window - 1))
+    server.do(sort_by_number)
+    out = judge(server, how="listwise", window=window, step=step).transform(results([str(n) for n in order], list(range(9))))
+    best = out.sort_values("rank")["text"].tolist()[: window - step]
+    assert best == [str(8 - n) for n in range(window - step)]
+    assert out["score"].tolist() == (1 / (out["rank"] + 1)).tolist()
+    assert out["llm_calls"].unique().tolist() == [len(list(slide(9, window, step)))]
+
+
+def test_a_window_goes_after_the_one_below_it(server: ScriptedServer) -> None:
+    """Golden by hand: 3 documents, window 2, step 1; the second call shows what the first one lifted."""
+    server.do(sort_by_number)
+    out = judge(server, how="listwise", window=2, step=1).transform(results(["1", "2", "3"], [0, 1, 2]))
+    assert [re.findall(r"^\[\d\] (\d)$", call.prompt, re.MULTILINE) for call in server.calls] == [["2", "3"], ["1", "3"]]
+    assert out["rank"].tolist() == [1, 2, 0]
+
+
+def test_one_document_needs_no_judge_to_order_it(server: ScriptedServer) -> None:
+    """No call, score 1."""
+    server.do(lambda _: chat("[1]"))
+    out = judge(server, how="listwise").transform(results(["a"]))
+    assert (len(server.calls), out.loc[0, "score"], out.loc[0, "llm_calls"]) == (0, 1.0, 0)
+
+
+# accounts
+
+
+REPAIRS = {
+    "malformed": ("graded", chat("Grade: 2"), 2.0, {"llm_malformed"}),
+    "overlong": ("graded", chat("2", finish="length"), 2.0, {"llm_overlong"}),
+    "overlong, with a cut": ("listwise", chat("[2] > [1] > [", finish="length"), 0.5, {"llm_overlong", "llm_malformed"}),
+    "partial": ("listwise", chat("[2]"), 0.5, {"llm_partial"}),
+    "repeated": ("listwise", chat("[2] > [2] > [1]"), 0.5, {"llm_repeated"}),
+}
+
+
+@pytest.mark.parametrize("case", REPAIRS)
+def test_each_repair_is_counted_and_said(server: ScriptedServer, case: str) -> None:
+    """In its own column on the rows of its query, once in ``llm_repaired``, in the warning, and in no other query."""
+    how, reply, score, columns = REPAIRS[case]
+    good = chat("3") if how == "graded" else chat("[1] > [2]")
+    server.do(lambda call: reply if "bad" in call.prompt else good)
+    texts = ["bad"] if how == "graded" else ["bad", "x"]
+    frame = pd.concat([results(texts, qid="1"), results(["good", "y"], qid="2")], ignore_index=True)
+    with pytest.warns(CascadeWarning, match=r"^llm_judge: 1 answer\(s\) were repaired \(.*; see the columns llm_") as told:
+        out = judge(server, how=how, on_error="raise").transform(frame)
+    assert all(column.removeprefix("llm_") in str(told[0].message) for column in columns)
+    assert out.loc[0, "score"] == score
+    counted = {name for name in ACCOUNTS[5:] if (out.loc[out["qid"] == "1", name] == 1).all()}
+    assert counted == {"llm_repaired", *columns}
+    assert (out.loc[out["qid"] == "2", list(ACCOUNTS[5:])] == 0).all(axis=None)
+    assert not out["llm_failed"].any()
+
+
+def test_tokens_and_dollars_are_the_servers_count(server: ScriptedServer) -> None:
+    """Golden by hand: 3 + 2 documents at 1000 and 2 tokens, 0.5 and 4 dollars a million."""
+    server.do(lambda _: chat("1", usage=(1000, 2)))
+    frame = pd.concat([results(["a", "b", "c"], qid="1"), results(["d", "e"], qid="2")], ignore_index=True)
+    out = judge(server, prices=(0.5, 4)).transform(frame)
+    assert out["llm_calls"].tolist() == [3, 3, 3, 2, 2]
+    assert out["llm_tokens_in"].tolist() == [3000.0] * 3 + [2000.0] * 2
+    assert out["llm_tokens_out"].tolist() == [6.0] * 3 + [4.0] * 2
+    assert out["llm_usd"].tolist() == pytest.approx([1524e-6] * 3 + [1016e-6] * 2)
+    assert judge(server).transform(frame)["llm_usd"].isna().all()
+
+
+def test_the_trace_has_the_accounts(server: ScriptedServer) -> None:
+    """A row a stage and query: sums are the server's, stages without accounts have NaN, queries without documents 0."""
+    server.do(lambda _: chat("1", usage=(1000, 2)))
+    asked = pd.concat([topics(3), pd.DataFrame({"qid": ["none"], "query": ["nothing"]})])
+    pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["qid"] + row["docno"]) >> judge(server, prices=(1, 1)) % 2
+    trace = run(pipeline >> ToyReranker(), asked, chunk_size=2).trace
+    assert list(trace.columns[:7]) == ["stage", "qid", "docs_in", "docs_out", "pairs", "ms", "shared_by"]
+    assert list(trace.columns[7:]) == list(ACCOUNTS)
+    own = trace[trace["stage"] == "llm_judge"]
+    assert own["llm_calls"].tolist() == own["pairs"].tolist() == [3, 3, 3, 0]
+    assert own["llm_usd"].sum() == pytest.approx(len(server.calls) * 1002e-6)
+    assert trace.loc[trace["stage"] != "llm_judge", list(ACCOUNTS)].isna().all(axis=None)
+    assert (own["llm_failures"] == 0).all()
+
+
+def test_a_trace_without_such_stages_is_as_before() -> None:
+    """No column more."""
+    assert len(run(ToyRetriever() % 3 >> ToyReranker(), topics(2)).trace.columns) == 7
+
+
+# a stage among others
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_no_rows_need_no_server(how: str) -> None:
+    """An empty frame gives an empty frame with all columns and their types, as PyTerrier's inspection asks."""
+    stage = judge(how=how, text_field="body")
+    out = stage.transform(pd.DataFrame({"qid": [], "query": [], "docno": [], "body": [], "url": []}, dtype=str))
+    assert list(out.columns) == ["qid", "query", "docno", "body", "url", "score", "rank", "llm_failed", *ACCOUNTS]
+    assert (out["score"].dtype, out["rank"].dtype, out["llm_calls"].dtype, out["llm_failed"].dtype) == (float, int, int, bool)
+    assert pt.inspect.transformer_inputs(stage) == [["qid", "docno", "query", "body"]]
+    assert pt.inspect.transformer_outputs(stage, ["qid", "docno", "query", "body"])[-1] == "llm_failures"
+    assert pt.inspect.transformer_apply_attributes(stage, max_words=9) == judge(how=how, text_field="body", max_words=9)
+    assert pt.schematic.transformer_schematic(stage)["label"] == "LLM judge"
+
+
+def test_a_cascade_knows_what_a_judge_depends_on() -> None:
+    """One document at a time, or the whole list; it keeps the documents and has a name."""
+    for how, depends in (("graded", "pointwise"), ("yes_no", "pointwise"), ("listwise", "listwise")):
+        stage = Cascade.of(ToyRetriever() % 5 >> pt.apply.text(lambda _: "t") >> judge(how=how) % 3)[1]
+        known = look_up(stage.transformers[-1])
+        assert (stage.name, known.depends, stage.documents) == ("llm_judge", depends, "reranks")
+        assert (stage.transformers[-1].failed_column, stage.transformers[-1].accounts) == ("llm_failed", ACCOUNTS)
+
+
+def test_kept_scores_can_tell_instructions_apart() -> None:
+    """Who keeps scores is told that one may differ by the text and by the topic's instruction."""
+    assert judge(text_field="body").reads() == ["body", "instruction"]
+
+
+def test_rows_and_columns_stay_as_they_were(server: ScriptedServer) -> None:
+    """Same rows, order, index and other columns; queries may stand between each other; the input untouched."""
+    server.do(lambda _: chat("1"))
+    frame = pd.concat([results(["a", "b"], qid="1"), results(["c", "d"], qid="2")]).iloc[[2, 0, 3, 1]].assign(url="u", score=7.0)
+    before = frame.copy(deep=True)
+    out = judge(server).transform(frame)
+    pd.testing.assert_frame_equal(frame, before)
+    kept = ["qid", "query", "docno", "text", "url"]
+    pd.testing.assert_frame_equal(out[kept], before[kept])
+    assert out["rank"].tolist() == [0, 0, 1, 1]
+
+
+def test_a_score_is_that_of_the_transform(server: ScriptedServer) -> None:
+    """``score`` alone gives the column."""
+    server.do(lambda call: chat(call.prompt.split("Document: ")[1][0]))
+    frame = results(["1", "3", "2"])
+    assert judge(server).score(frame).tolist() == judge(server).transform(frame)["score"].tolist() == [1.0, 3.0, 2.0]
+
+
+def test_a_pickle_carries_the_arguments_alone(server: ScriptedServer) -> None:
+    """A copy is equal, and asks for itself."""
+    server.do(lambda _: chat("1"))
+    stage = judge(server)
+    stage.transform(results(["a"]))
+    copy = pickle.loads(pickle.dumps(stage))  # noqa: S301 - our own
+    assert copy == stage
+    assert "_memory" not in vars(copy)
+    assert copy.transform(results(["a"]))["score"].tolist() == [1.0]
+
+
+def test_the_server_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with the official client; an argument comes first."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1/")
+    assert llm_judge("toy").base_url == "http://elsewhere/v1"
+    assert llm_judge("toy", base_url=NOWHERE).base_url == NOWHERE
+
+
+def test_a_progress_bar_is_shown_only_when_asked_for(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """One tick a document."""
+    server.do(lambda _: chat("1"))
+    judge(server).transform(results(["a", "b"]))
+    assert capsys.readouterr().err == ""
+    judge(server, verbose=True).transform(results(["a", "b"]))
+    assert "2/2" in capsys.readouterr().err
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.just(10**400) | st.sampled_from(["Yes", "stop", "length", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["choices", "message", "content", "usage", "prompt_tokens", "logprobs", "top_logprobs", "token", "logprob", "text"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=25,
+)
+
+
+@given(value=JSON, framed=st.booleans())
+def test_any_body_is_an_answer_or_none(value: object, *, framed: bool) -> None:
+    """Whatever JSON a server sends: an answer of the right types, or an error of the call."""
+    logprobs = {"content": value, "tokens": value, "token_logprobs": value, "top_logprobs": value}
+    choice = {"message": {"content": value, "refusal": value}, "finish_reason": value, "logprobs": logprobs}
+    body = {"choices": [choice], "usage": value} if framed else {"choices": value, "error": value}
+    try:
+        answer = read_answer(ChatCompletion.construct(**body))
+    except CallError:
+        assert not framed
+        return
+    assert isinstance(answer.text, str)
+    assert all(isinstance(token, str) and math.isfinite(odds) for place in answer.places for token, odds in place)
+    assert all(count is None or 0 <= count < 2**53 for count in answer.tokens)
+
+
+def test_an_error_of_a_judge_is_one_of_ours(server: ScriptedServer) -> None:
+    """In a cascade as well, so that it is shown as it is."""
+    server.do(lambda _: Reply(404, b'{"error": {"message": "no model toy"}}'))
+    pipeline = ToyRetriever() % 3 >> pt.apply.text(lambda _: "t") >> judge(server)
+    with pytest.raises(CascadeError, match="404: no model toy"):
+        run(pipeline, topics(2))

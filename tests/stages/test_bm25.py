@@ -1,0 +1,244 @@
+"""BM25 as the first stage, by both engines, for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyterrier as pt
+import pytest
+
+from pt_cascade import Cascade
+from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError
+from pt_cascade.stages import bm25, build_index
+from pt_cascade.stages.bm25 import default_engine, open_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = [
+    {"docno": "NA", "text": "a cat sat on a mat"},
+    {"docno": "d2", "text": "dogs chase cats\nand other cats"},
+    {"docno": "d3", "text": "lions sleep in grass"},
+    {"docno": "d4", "text": ""},
+    *({"docno": f"filler{n}", "text": f"word{n} and some more words"} for n in range(8)),
+]
+ENGINES = [pytest.param("pisa", id="pisa"), pytest.param("terrier", id="terrier", marks=pytest.mark.java)]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dozen documents, indexed by either engine."""
+    return build_index(DOCS, tmp_path_factory.mktemp("index") / request.param, engine=request.param)
+
+
+def test_both_engines_find_and_rank(index: Path) -> None:
+    """Stemmed terms match, docno NA is text, results are canonical, a query without a match has no row."""
+    topics = pd.DataFrame({"qid": ["1", "2", "3"], "query": ["cat?", "lion here", "(zebra)"]})
+    found = Cascade.of(bm25(index) % 10).transform(topics)
+    assert set(zip(found["qid"], found["docno"], strict=True)) == {("1", "NA"), ("1", "d2"), ("2", "d3")}
+    assert found["score"].gt(0).all()
+
+
+def test_both_engines_answer_an_empty_frame(index: Path) -> None:
+    """0 topics give 0 rows with the right columns, as PyTerrier's inspection wants."""
+    assert {"qid", "docno", "score", "rank"} <= set(bm25(index).transform(pd.DataFrame({"qid": [], "query": []}, dtype=str)))
+    assert pt.inspect.transformer_inputs(bm25(index))[0] == ["qid", "query"]
+
+
+def test_parameters_reach_the_engine(index: Path) -> None:
+    """num_results bounds the list, and b changes the scores (with b = 0 length does not count)."""
+    topics = pd.DataFrame({"qid": ["1"], "query": ["cats"]})
+    assert len(bm25(index, num_results=1).transform(topics)) == 1
+    lengths_count, lengths_do_not = bm25(index, b=0.9).transform(topics), bm25(index, b=0.0).transform(topics)
+    assert lengths_count["score"].tolist() != lengths_do_not["score"].tolist()
+
+
+def test_a_stage_is_called_bm25(index: Path) -> None:
+    """Whoever runs it, the cascade calls it bm25, a retriever whose scores depend on query and document."""
+    stage = Cascade.of(bm25(index) % 10)[0]
+    assert (stage.name, stage.depends, stage.documents) == ("bm25", "pointwise", "retrieves")
+
+
+def test_an_index_object_is_taken_as_it_is(index: Path) -> None:
+    """A PisaIndex or TerrierIndex works as its folder does."""
+    topics = pd.DataFrame({"qid": ["1"], "query": ["cats"]})
+    opened = open_index(index)
+    pd.testing.assert_frame_equal(bm25(opened).transform(topics), bm25(index).transform(topics))
+
+
+def test_an_index_is_built_once(index: Path) -> None:
+    """A folder that is there is left alone, also where the documents come one by one."""
+    before = {file: file.stat().st_mtime_ns for file in index.rglob("*")}
+    assert build_index(iter(DOCS), index) == index
+    assert {file: file.stat().st_mtime_ns for file in index.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "docs",
+    [DOCS[:-1], [*DOCS[:2], {"docno": "d3", "text": "lions sleep in water"}, *DOCS[3:]], DOCS[::-1]],
+    ids=["fewer", "another text", "another order"],
+)
+def test_an_index_of_other_documents_is_refused(docs: list[dict[str, str]], index: Path, tmp_path: Path) -> None:
+    """It knows of what it was made; the line that removes it is for a shell, and makes way for the other one."""
+    mine = shutil.copytree(index, tmp_path / "my index")
+    made_by = json.loads((mine / "index.json").read_text())["engine"]
+    with pytest.raises(CascadeError) as error:
+        build_index(docs, mine)
+    assert error.value.what == "there is another index already"
+    assert error.value.problems[:-1] == ((f"{mine} has documents 12, asked for is 11",) if len(docs) < 12 else ())
+    assert re.fullmatch(rf"{mine} has content [0-9a-f]{{32}}, asked for is [0-9a-f]{{32}}", error.value.problems[-1])
+    assert error.value.fix == f"rm -r '{mine}'"
+    subprocess.run(shlex.split(error.value.fix), check=True)
+    assert build_index(docs, mine, engine=made_by) == mine
+    assert set(bm25(mine).search("grass")["docno"]) == {doc["docno"] for doc in docs if "grass" in doc["text"]}
+
+
+def test_what_build_index_did_not_make_is_refused(index: Path, tmp_path: Path) -> None:
+    """An index that does not say of what it was made is searched, and not taken for one of these documents; nor is a thesis."""
+    foreign = shutil.copytree(index, tmp_path / "foreign")
+    for name in ("index.json", "SHA256SUMS"):
+        (foreign / name).unlink()
+    assert set(bm25(foreign).search("lions")["docno"]) == {"d3"}
+    (thesis := tmp_path / "thesis").mkdir()
+    (thesis / "thesis.tex").touch()
+    for folder in (foreign, thesis):
+        with pytest.raises(CascadeError, match=r"this folder is not made by build_index: .* holds .* expected index.json") as error:
+            build_index(DOCS, folder)
+        assert error.value.fix == "choose another path, or bm25(path) as it is"
+
+
+def test_new_parameters_are_sealed_too(tmp_path: Path) -> None:
+    """What PISA writes for other k1 and b stands in SHA256SUMS as soon as it is there; sha256sum of coreutils confirms all."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    index = build_index(DOCS, tmp_path / "index", engine="pisa")
+    bm25(index, k1=1.5)
+    written = {file.name for file in index.glob("bm25.k1-1.5*")}
+    sums = (index / "SHA256SUMS").read_text()
+    assert written
+    assert all(name in sums for name in written)
+    subprocess.run([shutil.which("sha256sum"), "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=index, check=True)
+    damaged = index / min(written)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(MissingError, match=rf"is damaged: {min(written)} is not the file that SHA256SUMS has the SHA-256 of"):
+        bm25(index, k1=1.5)
+
+
+UNFIT = {
+    "no text": (
+        [{"docno": "d", "text": None}],
+        FrameError,
+        "a document cannot be stored: the text of docno 'd' is None, expected text",
+    ),
+    "a blank in the docno": (
+        [{"docno": "a b", "text": "x"}],
+        FrameError,
+        "a document cannot be stored: docno is 'a b', expected text without white space or control characters, 1 to 256 characters",
+    ),
+    "a docno of too many bytes": (
+        [{"docno": "日" * 171, "text": "x"}],
+        FrameError,
+        f"a document cannot be stored: docno {'日' * 171!r} has 513 bytes in UTF-8, expected 512 at most",
+    ),
+    "a control character in the docno": (
+        [{"docno": "a\x01", "text": "x"}],
+        FrameError,
+        "a document cannot be stored: docno is 'a\\x01', expected text without white space or control characters, "
+        "1 to 256 characters",
+    ),
+    "a docno twice": (
+        [{"docno": "d", "text": "x"}] * 2,
+        FrameError,
+        "a document cannot be stored: docno 'd' stands more than once",
+    ),
+    "no word": (
+        [{"docno": "d1", "text": "日本"}, {"docno": "d2", "text": ""}],
+        CascadeError,
+        "there is nothing to index: no document has a word that an index for english keeps. "
+        'Fix: build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there',
+    ),
+    "nothing": ([], CascadeError, "there is nothing to store: docs gave no document"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_cannot_be_indexed_is_told_and_nothing_is_left(case: str, engine: str, tmp_path: Path) -> None:
+    """An error in the documents, which PISA's reading thread would swallow, reaches the caller; no half-made folder stays."""
+    docs, kind, message = UNFIT[case]
+    with pytest.raises(kind) as error:
+        build_index(docs, tmp_path / "index", engine=engine)
+    assert str(error.value) == message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_index_is_told(tmp_path: Path) -> None:
+    """A missing folder, a foreign folder, a strange engine and impossible parameters each have their own words."""
+    with pytest.raises(MissingError, match=r"there is no index: .* is not a folder. Fix: build_index\(docs, path\)"):
+        bm25(tmp_path / "nowhere")
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(PipelineError, match=r"is no index: expected one made by PISA or Terrier; found readme.txt"):
+        bm25(tmp_path)
+    with pytest.raises(PipelineError, match="engine is 'lucene': expected one of pisa, terrier"):
+        build_index(DOCS, tmp_path / "new", engine="lucene")  # type: ignore[arg-type]
+    with pytest.raises(PipelineError) as error:
+        bm25(tmp_path, num_results=0, k1=-1, b=2)
+    assert str(error.value) == (
+        "bm25 cannot be made:\n  - num_results is 0, expected 1 to 1,000,000\n"
+        "  - k1 is -1, expected 0 to 1,000\n  - b is 2, expected 0 to 1"
+    )
+
+
+def test_the_engine_prints_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """PISA's own lines, printed from C++, do not reach the terminal."""
+    bm25(build_index(DOCS, tmp_path / "index", engine=default_engine()), k1=1.1)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_interrupted_index_is_not_kept(engine: str, tmp_path: Path) -> None:
+    """Ctrl-C while the documents are read leaves no index that looks whole."""
+
+    def interrupted() -> Iterator[dict[str, str]]:
+        yield from DOCS[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_index(interrupted(), tmp_path / "index", engine=engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:
+    """A folder that is there and was made by the other engine is told, with the line that removes it."""
+    made_by = "pisa" if "pisa" in index.name else "terrier"
+    other = {"pisa": "terrier", "terrier": "pisa"}[made_by]
+    with pytest.raises(CascadeError) as error:
+        build_index(DOCS, index, engine=other)
+    problem = f"{index} has engine {made_by}, asked for is {other}"
+    assert str(error.value) == f"there is another index already: {problem}. Fix: rm -r {index}"
+
+
+def test_threads_may_open_at_once_and_the_streams_come_back(index: Path) -> None:
+    """However calls interleave, standard output and error are what they were before."""
+    before = [os.fstat(stream)[:2] for stream in (1, 2)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: bm25(index), range(12)))
+    assert [os.fstat(stream)[:2] for stream in (1, 2)] == before
+
+
+def test_a_read_only_pisa_index_opens_and_new_parameters_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PISA would abort the process; the scores of its defaults are made with the index, others are refused with the remedy."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    index = build_index(DOCS, tmp_path / "index", engine="pisa")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    assert len(bm25(index).search("cats")) == 2
+    with pytest.raises(MissingError, match=r"is read-only, and PISA must write the scores for k1 1.5 and b 0.4 into it"):
+        bm25(index, k1=1.5)

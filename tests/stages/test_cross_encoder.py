@@ -1,0 +1,449 @@
+"""Cross-encoders: the logits of sentence-transformers, whatever else is in the batch.
+
+The models are tiny and their weights random: what they prove is the mechanism, not how well it ranks.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import string
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+import pytest
+import sentence_transformers
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import logit, softmax
+
+from pt_cascade.errors import CascadeWarning, FrameError, MissingError, PipelineError
+from pt_cascade.stages.cross_encoder import CrossEncoder, cross_encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+CLOSE = 1e-5
+LIMIT = 64
+LETTERS = [*string.ascii_lowercase, *string.digits]
+WORDS = ["the", "flow", "of", "heat", "past", "a", "blunt", "body", "Café", "naïve", "東京", "10.5", "[SEP]", "\u200b🚀"]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *WORDS[:8]]
+TEXTS = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join), st.just("heat " * 700))
+ABSENT = "cross-encoder/absent"
+LABELS = ("contradiction", "entailment", "neutral")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny models are slower on several threads, the more so on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """A tiny BERT of random weights with 1, 2 or 3 labels, that reads 64 tokens, and a WordPiece tokenizer of letters."""
+    made: dict[int, str] = {}
+
+    def make(labels: int = 1) -> str:
+        if labels not in made:
+            torch.manual_seed(labels)
+            size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+            names = {"id2label": dict(enumerate(LABELS))} if labels == 3 else {"num_labels": labels}
+            config = transformers.BertConfig(
+                vocab_size=len(VOCABULARY), max_position_embeddings=LIMIT, initializer_range=0.3, **size, **names
+            )
+            folder = tmp_path_factory.mktemp("bert")
+            transformers.BertForSequenceClassification(config).save_pretrained(folder)
+            (folder / "vocab.txt").write_text("\n".join(VOCABULARY))
+            settings = {"tokenizer_class": "BertTokenizer", "model_max_length": LIMIT}
+            (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+            made[labels] = str(folder)
+        return made[labels]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pairs() -> pd.DataFrame:
+    """Three queries with 12 documents each, of 0 to 300 words, in an order and with an index of their own."""
+    random = np.random.default_rng(0)
+    rows = [
+        {
+            "qid": f"q{query}",
+            "query": " ".join(random.choice(WORDS, 4)),
+            "docno": f"d{number}",
+            "text": " ".join(random.choice(WORDS, n)),
+        }
+        for query in range(3)
+        for number, n in enumerate((0, 1, 2, 3, 5, 8, 12, 20, 30, 60, 100, 300))
+    ]
+    return pd.DataFrame(rows, index=random.permutation(36)).assign(rank=7, score=0.0, url="u")
+
+
+def _scores(stage: pt.Transformer, results: pd.DataFrame) -> np.ndarray:
+    return stage.transform(results)["score"].to_numpy()
+
+
+def _predict(folder: str, results: pd.DataFrame) -> np.ndarray:
+    """Ask sentence-transformers for the logits."""
+    model = sentence_transformers.CrossEncoder(folder, device="cpu")
+    texts = list(zip(results["query"], results["text"], strict=True))
+    return model.predict(texts, activation_fn=torch.nn.Identity()).astype(float)
+
+
+_STAGES: dict[str, CrossEncoder] = {}
+
+
+def _cached(folder: str) -> CrossEncoder:
+    return _STAGES.setdefault(folder, CrossEncoder(folder))
+
+
+def test_scores_are_those_of_sentence_transformers(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """Golden values from CrossEncoder.predict without activation: short, empty, odd and cut documents alike."""
+    scores = _scores(cross_encoder(bert()), pairs)
+    assert scores == pytest.approx(_predict(bert(), pairs), abs=CLOSE, rel=0)
+    assert scores.std() > 0.1
+
+
+@pytest.mark.parametrize(("labels", "label", "column"), [(2, None, 1), (2, 0, 0), (3, 2, 2), (3, "entailment", 1)])
+def test_of_several_labels_the_score_is_the_log_odds(
+    labels: int, label: int | str | None, column: int, bert: Callable[..., str], pairs: pd.DataFrame
+) -> None:
+    """Golden values from SciPy: the logit of the softmax of what sentence-transformers predicts."""
+    expected = logit(softmax(_predict(bert(labels), pairs), axis=1)[:, column])
+    assert _scores(cross_encoder(bert(labels), label=label), pairs) == pytest.approx(expected, abs=CLOSE, rel=0)
+
+
+def test_a_model_saved_by_sentence_transformers_is_read(bert: Callable[..., str], pairs: pd.DataFrame, tmp_path: Path) -> None:
+    """Its folder has files of its own beside those of transformers."""
+    sentence_transformers.CrossEncoder(bert(), device="cpu").save_pretrained(str(tmp_path))
+    assert _scores(cross_encoder(tmp_path), pairs) == pytest.approx(_predict(bert(), pairs), abs=CLOSE, rel=0)
+
+
+def test_logits_keep_apart_what_a_sigmoid_ties(bert: Callable[..., str], pairs: pd.DataFrame, tmp_path: Path) -> None:
+    """Large logits are distinct; predict with its own activation, sigmoid in float32, gives several of them 1.0."""
+    model = transformers.BertForSequenceClassification.from_pretrained(bert())
+    with torch.no_grad():
+        model.classifier.bias += 25
+    folder = str(tmp_path)
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(bert()).save_pretrained(folder)
+    texts = list(zip(pairs["query"], pairs["text"], strict=True))
+    sure = sentence_transformers.CrossEncoder(folder, device="cpu").predict(texts) == 1.0
+    different = {*zip(pairs["query"][sure], pairs["text"][sure].str.slice(0, 20), strict=True)}
+    assert len(different) > 2
+    assert len(set(_scores(cross_encoder(folder), pairs)[sure])) >= len(different)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    results=st.lists(st.tuples(st.text(max_size=20), TEXTS), min_size=1, max_size=12), budget=st.integers(1, 600), data=st.data()
+)
+def test_a_score_depends_on_query_and_document_alone(
+    bert: Callable[..., str], results: list[tuple[str, str]], budget: int, data: st.DataObject
+) -> None:
+    """One at a time, together, in any order, in any batch: the same scores."""
+    frame = pd.DataFrame(results, columns=["query", "text"]).assign(qid="q", docno=[f"d{number}" for number in range(len(results))])
+    stage = _cached(bert())
+    alone = np.concatenate([_scores(stage, frame.iloc[[row]]) for row in range(len(frame))])
+    order = data.draw(st.permutations(range(len(frame))))
+    together = CrossEncoder(bert(), batch_tokens=budget)
+    together.__dict__["_loaded"] = stage._loaded
+    assert _scores(together, frame.iloc[order]) == pytest.approx(alone[order], abs=CLOSE, rel=0)
+
+
+class Scribe:
+    """Stands for a loaded model: it writes down how many rows it was given at once, and what of them is still held."""
+
+    device = "cpu"
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.chunks: list[int] = []
+        self.held: list[int] = []
+        self._made: list[weakref.ref[np.ndarray]] = []
+
+    def warn_of_long(self, prefixes: list[str], queries: list[str]) -> None:
+        """None is."""
+
+    def encode(self, prefixes: list[str], queries: list[str], texts: list[str]) -> dict[str, list[np.ndarray]]:
+        """Give each row a token for each letter."""
+        self.held.append(sum(ids() is not None for ids in self._made))
+        self.chunks.append(len(queries))
+        rows = [np.zeros(len(text) + len(prefix), np.int32) for prefix, text in zip(prefixes, texts, strict=True)]
+        self._made.extend(weakref.ref(row) for row in rows)
+        return {"input_ids": rows}
+
+    def forward(self, inputs: dict[str, list[np.ndarray]], rows: np.ndarray) -> np.ndarray:
+        """Score by length."""
+        return np.array([float(len(inputs["input_ids"][row])) for row in rows])
+
+
+def test_the_ids_of_many_rows_are_never_all_in_memory() -> None:
+    """Of 10,000 pairs no more than 4,096 are tokenized at once, and those before are let go first; counting tokens likewise."""
+    texts = ["a" * (1 + number % 7) for number in range(10_000)]
+    results = pd.DataFrame({"qid": "q", "query": "heat", "docno": [f"d{n}" for n in range(10_000)], "text": texts})
+    stage, scribe = cross_encoder(ABSENT, prompt=""), Scribe()
+    stage.__dict__["_loaded"] = scribe
+    assert stage.score(results).tolist() == [float(len(text)) for text in texts]
+    assert (scribe.chunks, scribe.held) == ([4096, 4096, 1808], [0, 0, 0])
+    assert stage.count_tokens(results) == [len(text) for text in texts]
+    assert max(scribe.chunks) == 4096
+
+
+def test_a_wrong_mask_would_fail_that_test(bert: Callable[..., str]) -> None:
+    """Read without its mask, padding moves a score by far more than the tolerance: the test above can fail."""
+    reader = _cached(bert())._loaded.reader
+    tokenizer, model = reader.tokenizer, reader.transformers_model
+    alone, padded = (tokenizer(["heat"], ["flow"], return_tensors="pt", padding="max_length", max_length=n) for n in (5, 30))
+    moved = model(**alone).logits - model(padded["input_ids"], token_type_ids=padded["token_type_ids"]).logits
+    assert moved.abs().item() > 0.01
+
+
+@pytest.mark.parametrize("query", [20, 29, 30, 31, 32, 45, 58])
+def test_a_pair_is_cut_as_there(query: int, bert: Callable[..., str]) -> None:
+    """Golden values from predict: the longer one loses its last tokens, also where that is the query."""
+    rows = [("q", " ".join(["the"] * (query - 1)) + " heat", f"d{n}", "flow of " * n) for n in (1, 10, 20, 50)]
+    results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
+    assert _scores(cross_encoder(bert()), results) == pytest.approx(_predict(bert(), results), abs=CLOSE, rel=0)
+
+
+def test_tokens_are_those_that_sentence_transformers_reads(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """Golden counts from its own tokenizer, cut at 64 as predict cuts them, padding not counted; in row order."""
+    model = sentence_transformers.CrossEncoder(bert(), device="cpu")
+    texts = [list(pair) for pair in zip(pairs["query"], pairs["text"], strict=True)]
+    read = model.tokenizer(texts, padding=True, truncation=True, max_length=LIMIT)["attention_mask"]
+    counted = cross_encoder(bert()).count_tokens(pairs)
+    assert counted == [sum(row) for row in read]
+    assert (min(counted) < 20, max(counted)) == (True, LIMIT)
+
+
+def test_a_query_that_is_too_long_is_cut_as_there_and_told(bert: Callable[..., str]) -> None:
+    """Where no token of a document would fit, both are cut as sentence-transformers cuts them, and a warning says so."""
+    rows = [("q1", "heat " * 90, "d1", "flow"), ("q2", "heat", "d1", "flow"), ("q1", "heat " * 90, "d2", "body " * 90)]
+    results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
+    said = r"^cross_encoder: 1 query\(ies\) fill all 64 tokens; they and their documents are cut as sentence-transformers does$"
+    with pytest.warns(CascadeWarning, match=said):
+        scores = _scores(cross_encoder(bert()), results)
+    assert scores == pytest.approx(_predict(bert(), results), abs=CLOSE, rel=0)
+
+
+def test_the_warning_comes_exactly_where_no_token_of_the_document_fits(bert: Callable[..., str]) -> None:
+    """64 tokens hold three marks, 60 words of the query and one of the document."""
+    warned = []
+    for words in (59, 60, 61, 62):
+        rows = [("q", " ".join(["the"] * words), "d", "flow of heat")]
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            _scores(_cached(bert()), pd.DataFrame(rows, columns=["qid", "query", "docno", "text"]))
+        warned.append(bool(told))
+    assert warned == [False, False, True, True]
+
+
+def test_a_shorter_length_is_cut_as_there(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """max_length is that of sentence-transformers."""
+    model = sentence_transformers.CrossEncoder(bert(), device="cpu", max_length=56)
+    texts = list(zip(pairs["query"], pairs["text"], strict=True))
+    expected = model.predict(texts, activation_fn=torch.nn.Identity())
+    assert _scores(cross_encoder(bert(), max_length=56), pairs) == pytest.approx(expected, abs=CLOSE, rel=0)
+
+
+@pytest.mark.parametrize("ours", ["Is it so? ", "Is it so? {query}", "{note}"])
+def test_a_prompt_stands_before_the_query_as_there(ours: str, bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """Golden values from predict(prompt=...), however it is written here."""
+    model = sentence_transformers.CrossEncoder(bert(), device="cpu")
+    texts = list(zip(pairs["query"], pairs["text"], strict=True))
+    golden = model.predict(texts, prompt="Is it so? ", activation_fn=torch.nn.Identity())
+    scores = _scores(cross_encoder(bert(), prompt=ours), pairs.assign(note="Is it so? "))
+    assert scores == pytest.approx(golden, abs=CLOSE, rel=0)
+    assert np.abs(scores - _scores(_cached(bert()), pairs)).max() > 0.01
+
+
+def test_the_prompt_of_each_topic_is_its_own(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """A column of the topics, braces and all; the query itself, which other stages read, stays as it was."""
+    noted = pairs.assign(instruction=pairs["qid"].map({"q0": "the body", "q1": "{query} {x}", "q2": ""}))
+    out = cross_encoder(bert(), prompt="{instruction} past {query}").transform(noted)
+    read = pairs.assign(query=noted["instruction"] + " past " + pairs["query"])
+    assert out["score"].to_numpy() == pytest.approx(_scores(_cached(bert()), read), abs=CLOSE, rel=0)
+    assert out["query"].tolist() == pairs["query"].tolist()
+
+
+def test_a_missing_instruction_is_refused(pairs: pd.DataFrame) -> None:
+    """A topic without one, or topics without the column, are told before a model is loaded."""
+    stage = cross_encoder(ABSENT, prompt="{instruction} ")
+    with pytest.raises(pt.validate.InputValidationError):
+        stage.transform(pairs)
+    with pytest.raises(FrameError, match="instruction is missing or not text"):
+        stage.transform(pairs.assign(instruction=[None, *["x"] * 35]))
+
+
+def test_a_saved_prompt_is_read_as_there_unless_told_otherwise(
+    bert: Callable[..., str], pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Golden values from a model that was saved with a prompt of its own; an empty prompt is none."""
+    saved = sentence_transformers.CrossEncoder(bert(), device="cpu", prompts={"web": "the {query} of "}, default_prompt_name="web")
+    saved.save_pretrained(str(tmp_path))
+    golden = _predict(str(tmp_path), pairs)
+    assert _scores(cross_encoder(tmp_path), pairs) == pytest.approx(golden, abs=CLOSE, rel=0)
+    assert _scores(cross_encoder(tmp_path, prompt=""), pairs) == pytest.approx(_predict(bert(), pairs), abs=CLOSE, rel=0)
+    assert np.abs(golden - _predict(bert(), pairs)).max() > 0.01
+
+
+@pytest.mark.avx512
+def test_a_lower_precision_is_near_and_ties_nothing(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """Within a fifth of how far the scores spread on random weights, not equal, and as many different scores as there were."""
+    exact, coarse = _scores(_cached(bert()), pairs), _scores(cross_encoder(bert(), dtype="bf16"), pairs)
+    assert 0 < np.abs(coarse - exact).max() < 0.2 * exact.std()
+    assert len(set(coarse)) == len(set(exact.round(6)))
+
+
+def test_rows_and_columns_stay_as_they_were(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """Same rows, same order, same index, other columns kept; old score and rank replaced; the input untouched."""
+    before = pairs.copy(deep=True)
+    out = _cached(bert()).transform(pairs)
+    kept = ["qid", "query", "docno", "text", "url"]
+    pd.testing.assert_frame_equal(out[kept], before[kept])
+    pd.testing.assert_frame_equal(pairs, before)
+    assert {*out.columns} == {*kept, "score", "rank"}
+    assert (out["score"].dtype, out["rank"].dtype) == (np.float64, np.int64)
+    pd.testing.assert_frame_equal(pt.model.add_ranks(out.drop(columns="rank")), out, check_dtype=False, check_like=True)
+
+
+def test_no_rows_need_no_model() -> None:
+    """An empty frame gives an empty frame with score and rank, and loads nothing; so does PyTerrier's inspection."""
+    stage = cross_encoder(ABSENT, text_field="body")
+    out = stage.transform(pd.DataFrame({"qid": [], "query": [], "docno": [], "body": [], "url": []}, dtype=str))
+    assert {*out.columns} == {"qid", "query", "docno", "body", "url", "score", "rank"}
+    assert pt.inspect.transformer_inputs(stage) == [["qid", "docno", "query", "body"]]
+    assert pt.inspect.transformer_outputs(stage, ["qid", "docno", "query", "body"])[-2:] == ["score", "rank"]
+    assert {a.name: a.value for a in pt.inspect.transformer_attributes(stage)}["text_field"] == "body"
+    assert pt.inspect.transformer_apply_attributes(stage, label=1) == cross_encoder(ABSENT, text_field="body", label=1)
+    assert pt.schematic.transformer_schematic(stage)["label"] == "CrossEncoder"
+    assert "_loaded" not in vars(stage)
+
+
+def test_stages_built_alike_are_equal() -> None:
+    """Equality and hash go by value, so that pipelines can share a prefix."""
+    assert cross_encoder(ABSENT) == cross_encoder(ABSENT)
+    assert hash(cross_encoder(ABSENT)) == hash(cross_encoder(ABSENT))
+    assert cross_encoder(ABSENT) != cross_encoder(ABSENT, max_length=256)
+
+
+def test_a_pickle_carries_the_arguments_and_not_the_model(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """A copy is equal, small, loads its own model and scores alike."""
+    stage = cross_encoder(bert())
+    scores = _scores(stage, pairs)
+    sent = pickle.dumps(stage)
+    copy = pickle.loads(sent)  # noqa: S301 - our own
+    assert len(sent) < 1000
+    assert copy == stage
+    assert "_loaded" not in vars(copy)
+    assert _scores(copy, pairs) == pytest.approx(scores, abs=CLOSE, rel=0)
+
+
+LENGTH, BATCH = "max_length is 4, expected 16 or more tokens", "batch_tokens is 0, expected 1 or more"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 4}, f"cross_encoder cannot be made: {LENGTH}"),
+        ({"batch_tokens": 0}, f"cross_encoder cannot be made: {BATCH}"),
+        (
+            {"prompt": "{text}"},
+            "cross_encoder cannot be made: prompt names {text}, but the document is read beside it: leave it out",
+        ),
+        ({"max_length": 4, "batch_tokens": 0}, f"cross_encoder cannot be made:\n  - {LENGTH}\n  - {BATCH}"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, Any], message: str) -> None:
+    """Before any model is loaded, and all of them together."""
+    with pytest.raises(PipelineError) as error:
+        cross_encoder(ABSENT, **options)
+    assert str(error.value) == message
+
+
+THREE = "cross_encoder cannot choose a label: the model has 0 contradiction, 1 entailment, 2 neutral"
+ONE = "cross_encoder cannot choose a label: the model has 0 LABEL_0"
+FEW = "cross_encoder cannot read so much: max_length is 512, the model reads 64 tokens at most"
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        (3, {}, f"{THREE}; which one means relevant is not said. Fix: cross_encoder(model, label=2)"),
+        (3, {"label": "relevant"}, f"{THREE}; none of them is 'relevant'. Fix: cross_encoder(model, label=2)"),
+        (1, {"label": 1}, f"{ONE}; none of them is 1. Fix: cross_encoder(model, label=0)"),
+        (1, {"max_length": 512}, f"{FEW}. Fix: cross_encoder(model, max_length=64)"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused(
+    labels: int, options: dict[str, Any], message: str, bert: Callable[..., str], pairs: pd.DataFrame
+) -> None:
+    """When first used: which label means relevant is never guessed, no position is read that is not there."""
+    with pytest.raises(PipelineError) as error:
+        cross_encoder(bert(labels), **options).transform(pairs)
+    assert str(error.value) == message
+
+
+def test_a_model_without_weights_for_it_is_refused(minilm: str, pairs: pd.DataFrame) -> None:
+    """A bi-encoder would be given a random last layer, and rank at random."""
+    with pytest.raises(MissingError) as error:
+        cross_encoder(minilm, label=1).transform(pairs)
+    assert str(error.value) == (
+        f"cross_encoder cannot load {minilm!r}: it has no weights for classifier.bias, classifier.weight, so it was not trained"
+        " for this. Fix: pass the name of a model on the hub, or the folder that it was saved to with save_pretrained"
+    )
+
+
+def test_no_network_is_said_with_the_name(pairs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that cannot be reached names the model, and that a folder would do."""
+
+    def offline(name: str, **_: Any) -> None:
+        raise OSError("We couldn't connect.\nCheck your connection to load " + name)
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", offline)
+    with pytest.raises(MissingError) as error:
+        cross_encoder(ABSENT).transform(pairs)
+    assert str(error.value) == (
+        "cross_encoder cannot load 'cross-encoder/absent': there is no such folder, and the model hub gave: We couldn't connect."
+        " Fix: pass the name of a model on the hub, or the folder that it was saved to with save_pretrained"
+    )
+
+
+@pytest.mark.parametrize("column", ["query", "text", "docno"])
+def test_a_missing_column_is_pyterriers_error(column: str, pairs: pd.DataFrame) -> None:
+    """So that pt.Experiment can tell which stage lacks what."""
+    with pytest.raises(pt.validate.InputValidationError):
+        cross_encoder(ABSENT).transform(pairs.drop(columns=column))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_text_is_refused(missing: float | None, pairs: pd.DataFrame) -> None:
+    """It is not an empty text, and not the word None."""
+    texts = pairs["text"].astype(object)
+    texts.iloc[3] = missing
+    with pytest.raises(FrameError, match="text is missing or not text"):
+        cross_encoder(ABSENT).transform(pairs.assign(text=texts))
+
+
+def test_a_progress_bar_is_shown_only_when_asked_for(
+    bert: Callable[..., str], pairs: pd.DataFrame, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Quiet by default, loading included."""
+    folder = bert()
+    capfd.readouterr()
+    cross_encoder(folder).transform(pairs)
+    assert capfd.readouterr() == ("", "")
+    cross_encoder(folder, verbose=True).transform(pairs)
+    assert "36/36" in capfd.readouterr().err

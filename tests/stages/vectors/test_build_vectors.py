@@ -1,0 +1,591 @@
+"""Encoding that goes on where it was stopped. Toy vectors where nothing else is said: their values mean nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toys import TESTS
+from toys.encoders import ToyEncoder, Unnamed, collection
+
+from pt_cascade.collections.intake import Intake
+from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, PipelineError, StageError
+from pt_cascade.stages.bi_encoder import bi_encoder
+from pt_cascade.stages.dense import dense
+from pt_cascade.stages.vectors import build_vectors as encoding
+from pt_cascade.stages.vectors.build_vectors import build_vectors
+from pt_cascade.stages.vectors.folder_lock import growing_folder
+from pt_cascade.stages.vectors.progress import cut, hash_text, read_records
+from pt_cascade.stages.vectors.provenance import PROBE, differences, sketch
+from pt_cascade.stages.vectors.store import open_vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHUNK = 512
+DOCS = collection(2 * CHUNK + 100)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Read all files of a folder."""
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def stopped(docs: list[dict[str, str]], at: int, error: BaseException | None = None) -> Iterator[dict[str, str]]:
+    """Give some documents, then fail."""
+    yield from docs[:at]
+    raise error or KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The folder of the documents, made at one go."""
+    return content(build_vectors(DOCS, ToyEncoder(), tmp_path_factory.mktemp("whole") / "v"))
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run leaves that is stopped in its third chunk; tests take copies."""
+    path = tmp_path_factory.mktemp("begun") / "v"
+    with pytest.raises(KeyboardInterrupt):
+        build_vectors(stopped(DOCS, 2 * CHUNK + 50), ToyEncoder(), path)
+    return growing_folder(path)
+
+
+def resume_from(begun: Path, folder: Path) -> Path:
+    """Lay a copy of what was begun beside another place, and name the place."""
+    shutil.copytree(begun, growing_folder(folder / "v"))
+    return folder / "v"
+
+
+def test_vectors_are_the_encoders_in_the_order_of_the_documents(tmp_path: Path) -> None:
+    """Golden: the toy's vectors, document by document, though texts of like length are encoded together."""
+    store = open_vectors(build_vectors(DOCS, ToyEncoder(), tmp_path / "v"))
+    np.testing.assert_array_equal(store.vectors, [ToyEncoder().vector(doc["text"]) for doc in DOCS])
+    assert store.docnos.tolist() == [doc["docno"] for doc in DOCS]
+
+
+def interrupt(count: int) -> None:
+    """Fail in the second chunk that is encoded."""
+    if count > CHUNK:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_what_was_encoded(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """Whether documents are being read, encoded, or read again, full chunks are kept; the rest is encoded to the same bytes."""
+    path = tmp_path / "v"
+    for docs, encoder, encoded, chunks in (
+        (DOCS, ToyEncoder(told=interrupt), 2, 1),
+        (stopped(DOCS, 2 * CHUNK + 50), ToyEncoder(), 1, 2),
+        (stopped(DOCS, 50), ToyEncoder(), 0, 2),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            build_vectors(docs, encoder, path)
+        assert len(encoder.encoded) == encoded * CHUNK
+        assert [len(record.docnos) for record in read_records(growing_folder(path))] == [CHUNK] * chunks
+    encoder = ToyEncoder()
+    build_vectors(iter(DOCS), encoder, path)
+    assert sorted(encoder.encoded) == sorted(doc["text"] for doc in DOCS[2 * CHUNK :])
+    assert content(path) == whole
+    assert [file.name for file in tmp_path.iterdir()] == ["v"]
+
+
+def test_a_killed_process_loses_its_last_chunk_at_most(tmp_path: Path) -> None:
+    """A real process is killed (SIGKILL) at work, again and again; each goes on from the last one's work, to the same bytes."""
+    docs, path = collection(20 * CHUNK), tmp_path / "v"
+    script = [sys.executable, "-m", "toys.encoders", str(path), str(len(docs))]
+    kept = [0]
+    for chunks in (2, 1, 4, 3):
+        with subprocess.Popen(script, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            said = []
+            while len(said) < chunks and "waiting\n" not in said:
+                said.append(process.stdout.readline())
+            process.kill()
+        assert not path.exists()
+        kept.append(sum(len(record.docnos) for record in read_records(growing_folder(path))))
+        assert kept[-1] >= kept[-2] + CHUNK * (chunks - 1) or "waiting\n" in said
+    encoder = ToyEncoder()
+    build_vectors(docs, encoder, path)
+    assert len(encoder.encoded) == len(docs) - kept[-1]
+    assert content(path) == content(build_vectors(docs, ToyEncoder(), tmp_path / "at one go"))
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_torn_files_are_cut_to_what_is_sound(begun: Path, whole: dict[str, bytes], data: st.DataObject) -> None:
+    """However long each file got before the end, and whatever half a line says, the result is the same, byte for byte."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = resume_from(begun, Path(folder))
+        left = growing_folder(path)
+        for name in ("encoded.jsonl", "whole/vecs.f4"):
+            good = (left / name).read_bytes()
+            length = data.draw(st.integers(0, len(good)) | st.sampled_from([len(good), len(good) - 1, len(good) // 2]))
+            junk = data.draw(st.sampled_from([b"", b"{", b"\n", b"{}\n", b"[1]\n", b"\xff\xfe"]))
+            torn = name.endswith("jsonl") or length == len(good)  # a vector once written stays: it is on the disk before its line
+            (left / name).write_bytes(good[:length] + (junk if torn else b""))
+        sound = sum(len(record.docnos) for record in read_records(left))
+        encoder = ToyEncoder()
+        build_vectors(DOCS, encoder, path)
+        assert len(encoder.encoded) == len(DOCS) - sound
+        assert content(path) == whole
+
+
+def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    """What a process that died between encoding and delivering had written beside the vectors is written anew."""
+    path = resume_from(begun, tmp_path)
+    for name in ("docnos.npids", "tokens.npy", "pt_meta.json"):
+        (growing_folder(path) / "whole" / name).write_bytes(b"half")
+    assert content(build_vectors(DOCS, ToyEncoder(), path)) == whole
+
+
+def test_a_line_without_its_end_does_not_count(begun: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    """All of a line but the line break was written: its chunk is encoded again, and the next line is a line of its own."""
+    path = resume_from(begun, tmp_path)
+    lines = growing_folder(path) / "encoded.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-1])
+    encoder = ToyEncoder()
+    assert content(build_vectors(DOCS, encoder, path)) == whole
+    assert len(encoder.encoded) == len(DOCS) - CHUNK
+
+
+def test_records_end_where_their_vectors_end(begun: Path, tmp_path: Path) -> None:
+    """A line counts only if the vectors that it counts are there: one byte too few, and its chunk is encoded again."""
+    left = growing_folder(resume_from(begun, tmp_path))
+    vecs = left / "whole" / "vecs.f4"
+    vecs.write_bytes(vecs.read_bytes()[:-1])
+    assert cut(left, CHUNK) == CHUNK
+    assert vecs.stat().st_size == CHUNK * 8 * 4
+    assert cut(left, CHUNK) == CHUNK
+
+
+@pytest.mark.parametrize(
+    ("docs", "problem"),
+    [
+        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "document 1 was 'd0' and has another text"),
+        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "document 601 was 'd600' and is 'new'"),
+        (DOCS[:1000], "document 1001 was 'd1000' and is not there"),
+    ],
+    ids=["text", "docno", "fewer"],
+)
+def test_other_documents_are_told(docs: list[dict[str, str]], problem: str, begun: Path, tmp_path: Path) -> None:
+    """Documents that are encoded already must be the same, text for text, and the way out is said; nothing is lost by asking."""
+    path = resume_from(begun, tmp_path)
+    left = growing_folder(path)
+    before = content(left / "whole")
+    with pytest.raises(CascadeError) as error:
+        build_vectors(docs, ToyEncoder(), path)
+    fix = f"rm -r {left}, or give the same documents in the same order"
+    assert str(error.value) == f"{left} was begun with other documents: {problem}. Fix: {fix}"
+    assert content(left / "whole") == before
+    shutil.rmtree(left)
+    assert build_vectors(docs, ToyEncoder(), path) == path
+
+
+def test_later_documents_may_change(begun: Path, tmp_path: Path) -> None:
+    """What is not encoded yet is free: a document that could not be stored is mended, and the work goes on."""
+    path = resume_from(begun, tmp_path)
+    with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
+        build_vectors([*DOCS[: 2 * CHUNK], {"docno": "bad", "text": None}], ToyEncoder(), path)
+    encoder = ToyEncoder()
+    build_vectors([*DOCS[: 2 * CHUNK], {"docno": "bad", "text": "good"}], encoder, path)
+    assert encoder.encoded == ["good"]
+
+
+def test_another_way_of_encoding_is_told(begun: Path, minilm: str, tmp_path: Path) -> None:
+    """Another model, limit or want of tokens does not go on with what was begun, nor throw it away."""
+    path = resume_from(begun, tmp_path)
+    left = growing_folder(path)
+    with pytest.raises(CascadeError) as error:
+        build_vectors(DOCS, ToyEncoder(size=4), path)
+    made, asked = (f"'ToyEncoder(size={size}, levels=0)' (class toys.encoders.ToyEncoder)" for size in (8, 4))
+    problem = f"they were made by {made}, not by {asked}: {PROBE!r} gets another vector"
+    assert str(error.value) == f"{left} was begun in another way: {problem}. Fix: rm -r {left}, or go on as it was begun"
+    with pytest.raises(CascadeError) as error:
+        build_vectors(DOCS, minilm, path, max_length=7, tokens=True)
+    expected = [f"they were made by {made}, not by '{minilm}'", "they were made with max_length None, not 7", "tokens is True"]
+    assert all(problem.startswith(start) for problem, start in zip(error.value.problems, expected, strict=True))
+    assert sum(len(record.docnos) for record in read_records(left)) == 2 * CHUNK
+
+
+def test_real_vectors_and_tokens_go_on_to_the_same_bytes(minilm: str, tmp_path: Path) -> None:
+    """MiniLM's own vectors and token vectors, stopped after a chunk: the chunks meet the model as they would have."""
+    docs = [{"docno": str(n), "text": f"{n % 10}"} for n in range(CHUNK + 5)]
+    once = build_vectors(docs, minilm, tmp_path / "once", tokens=True)
+    with pytest.raises(KeyboardInterrupt):
+        build_vectors(stopped(docs, CHUNK + 1), minilm, tmp_path / "twice", tokens=True)
+    twice = build_vectors(docs, minilm, tmp_path / "twice", tokens=True)
+    assert content(once) == content(twice)
+    assert open_vectors(twice).tokens[1].tolist()[-1] == 3 * len(docs)
+
+
+@pytest.mark.parametrize(
+    "docs",
+    [[], DOCS[:1], [{"docno": "a", "text": None}], lambda: stopped(DOCS, 300)],
+    ids=["none", "one", "unfit", "stopped in the first chunk"],
+)
+def test_what_comes_to_nothing_leaves_nothing(docs: object, tmp_path: Path) -> None:
+    """Where no full chunk was encoded, no folder is left beside the place."""
+    with pytest.raises((CascadeError, KeyboardInterrupt)):
+        build_vectors(docs() if callable(docs) else docs, ToyEncoder(), tmp_path / "v")
+    assert list(tmp_path.iterdir()) == []
+
+
+def wait_while(work: threading.Thread, go: threading.Event, path: Path, encoder: ToyEncoder) -> None:
+    """Ask for a folder that another is making; let that one go on when it is told that we wait."""
+    told: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CascadeWarning)
+        warnings.showwarning = lambda message, *_, **__: (told.append(str(message)), go.set())
+        build_vectors(DOCS, encoder, path)
+    work.join()
+    assert told == [f"another process is making {path}; waiting for it"]
+
+
+def test_who_comes_second_waits_and_takes_what_is_there(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """Of two that make one folder, one encodes; the other says that it waits, and encodes nothing."""
+    go, started, second = threading.Event(), threading.Event(), ToyEncoder()
+    first = ToyEncoder(told=lambda _: (started.set(), go.wait(60)))
+    work = threading.Thread(target=build_vectors, args=(DOCS, first, tmp_path / "v"))
+    work.start()
+    assert started.wait(60)
+    wait_while(work, go, tmp_path / "v", second)
+    assert second.encoded == []
+    assert content(tmp_path / "v") == whole
+
+
+def test_who_comes_second_goes_on_if_the_first_fails(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """If the first one fails with nothing to show, its folder and its lock are deleted under the second one, which begins anew."""
+    go, started, second = threading.Event(), threading.Event(), ToyEncoder()
+
+    def failing() -> Iterator[dict[str, str]]:
+        started.set()
+        go.wait(60)
+        yield {"docno": "no text"}
+
+    def first() -> None:
+        with pytest.raises(FrameError):
+            build_vectors(failing(), ToyEncoder(), tmp_path / "v")
+
+    work = threading.Thread(target=first)
+    work.start()
+    assert started.wait(60)
+    wait_while(work, go, tmp_path / "v", second)
+    assert len(second.encoded) == len(DOCS)
+    assert content(tmp_path / "v") == whole
+
+
+def test_a_folder_deleted_before_its_lock_is_taken_is_made_again(
+    whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another process deletes the growing folder just after we made it (played by one that is not made), we make it again."""
+    made, mkdir = [], Path.mkdir
+    monkeypatch.setattr(Path, "mkdir", lambda path, **options: made.append(path) or (len(made) > 2 and mkdir(path, **options)))
+    build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
+    assert made[:4] == [tmp_path, growing_folder(tmp_path / "v")] * 2
+    assert content(tmp_path / "v") == whole
+
+
+def test_progress_goes_on_from_where_it_was(begun: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bar begins at the documents that are encoded, of all where their number is known, and says nothing unless asked."""
+    build_vectors(DOCS, ToyEncoder(), resume_from(begun, tmp_path), verbose=True)
+    shown = capsys.readouterr().err
+    assert f"| {2 * CHUNK}/{len(DOCS)} [" in shown.split("\r")[1]
+    assert f"| {len(DOCS)}/{len(DOCS)} [" in shown
+    build_vectors(iter(DOCS), ToyEncoder(), tmp_path / "quiet")
+    assert capsys.readouterr() == ("", "")
+
+
+class Odd(ToyEncoder):
+    """An encoder of vectors that cannot be used."""
+
+    def encode_docs(self, texts: list[str], batch_size: int | None = None) -> np.ndarray:
+        """Give the third longest document a value that is no number, or, for one of many levels, everything a dimension more."""
+        found = super().encode_docs(texts, batch_size)
+        if len(texts) > 1:
+            found[2, 0] = np.nan
+        return found[None] if self.levels and len(texts) > 1 else found
+
+
+def test_vectors_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    """A value that is not finite, or not one vector a text, is an error where it arises, with the document."""
+    with pytest.raises(StageError, match=r"vector that cannot be compared: 1 of 4 document.s., first docno d2, of length nan"):
+        build_vectors([DOCS[n] for n in (1, 6, 4, 2)], Odd(), tmp_path / "v")
+    with pytest.raises(
+        StageError, match=r"one vector a text: Odd.* gave shape \(1, 4, 8\) for 4 text.s., expected \(4, dimension\)"
+    ):
+        build_vectors(DOCS[:4], Odd(levels=2), tmp_path / "v")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bi_encoder_of_pyterrier_dr_is_told_nothing_that_it_knows(tmp_path: Path) -> None:
+    """Its limit and its device are its own, and it has no token vectors: all is refused at once."""
+    with pytest.raises(PipelineError) as error:
+        build_vectors(DOCS, ToyEncoder(), tmp_path / "v", max_length=9, device="cpu", tokens=True)
+    expected = ("max_length is 9, expected None", "device is 'cpu', expected None", "tokens is True, expected None")
+    assert error.value.problems == expected
+
+
+def test_a_finished_folder_says_what_made_it(tmp_path: Path) -> None:
+    """The same call finds it and encodes nothing; another encoder is refused, and so is a file at its place."""
+    path = build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
+    made_by = {"model": "ToyEncoder(size=8, levels=0)", "max_length": None, "class": "toys.encoders.ToyEncoder", "weights": None}
+    lines = "".join(f"{doc['docno']} {hash_text(doc['text'])}\n" for doc in DOCS)
+    read = hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
+    told = {"probe": sketch(ToyEncoder().vector(PROBE)), "documents": len(DOCS), "content": read}
+    assert json.loads((path / "encoder.json").read_text()) == {**made_by, **told}
+    again = ToyEncoder()
+    assert build_vectors(DOCS, again, path) == path
+    assert again.encoded == []
+    with pytest.raises(CascadeError, match=r"there are other vectors already: they were made by 'ToyEncoder.size=8") as error:
+        build_vectors(DOCS, ToyEncoder(size=4), path)
+    assert error.value.fix == f"rm -r {path}"
+    with pytest.raises(CascadeError) as error:
+        build_vectors(DOCS, "org/model", path, tokens=True)
+    made = "they were made by 'ToyEncoder(size=8, levels=0)' (class toys.encoders.ToyEncoder), not by 'org/model'"
+    assert error.value.problems == (made, f"{path} has no token vectors")
+    (tmp_path / "file").touch()
+    with pytest.raises(CollectionError, match="it is a file, expected a folder or nothing"):
+        build_vectors(DOCS, ToyEncoder(), tmp_path / "file")
+
+
+def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
+    """Other documents than were encoded are refused, with the first that differs; so is a generator that was read already."""
+    path = build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
+    assert build_vectors(iter(DOCS), ToyEncoder(), path) == path
+    changed = {"docno": "d7", "text": "other"}
+    for docs, problem in (
+        (DOCS[:600], "document 601 was 'd600' and is not there"),
+        (iter([]), "document 1 was 'd0' and is not there"),
+        ([*DOCS, {"docno": "new", "text": ""}], "document 1125 is not in it and is 'new'"),
+        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], "document 6 was 'd5' and is 'd6'"),
+        (
+            [*DOCS[:7], changed, *DOCS[8:]],
+            "the text of a document is another than was encoded, though its 1124 docnos are the same",
+        ),
+    ):
+        with pytest.raises(CascadeError) as error:
+            build_vectors(docs, ToyEncoder(), path)
+        assert str(error.value) == f"there are other vectors already: {problem}. Fix: rm -r {path}"
+    with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
+        build_vectors([*DOCS, {"docno": "bad", "text": None}], ToyEncoder(), path)
+    with pytest.raises(KeyboardInterrupt):
+        build_vectors(stopped(DOCS, 9), ToyEncoder(), path)
+    told = json.loads((path / "encoder.json").read_text())
+    (path / "SHA256SUMS").unlink()
+    (path / "encoder.json").write_text(json.dumps({key: told[key] for key in ("model", "max_length", "class", "weights")}))
+    assert build_vectors([*DOCS[:7], changed, *DOCS[8:]], ToyEncoder(), path) == path  # as folders said before: docnos only
+    with pytest.raises(CascadeError, match="document 601 was 'd600' and is not there"):
+        build_vectors(DOCS[:600], ToyEncoder(), path)
+
+
+@pytest.mark.parametrize("other", [Unnamed(4), Unnamed(8, levels=2), Unnamed(0)], ids=["another size", "other values", "no values"])
+def test_an_encoder_of_the_same_name_is_known_by_a_sentence(other: Unnamed, tmp_path: Path) -> None:
+    """Where weights are unknown and names are the same, another encoder neither goes on, nor takes the folder, nor searches it."""
+    path = tmp_path / "v"
+    with pytest.raises(KeyboardInterrupt):
+        build_vectors(stopped(DOCS, CHUNK + 50), Unnamed(), path)
+    with pytest.raises(CascadeError, match=r"was begun in another way: .* gets another vector"):
+        build_vectors(DOCS, other, path)
+    build_vectors(DOCS, Unnamed(), path)
+    with pytest.raises(CascadeError, match=r"there are other vectors already: .* gets another vector"):
+        build_vectors(DOCS, other, path)
+    for stage in (dense, bi_encoder):
+        with pytest.raises(PipelineError, match=r"cannot be searched by another model: .* gets another vector") as error:
+            stage(path, model=other)
+        assert f"rm -r {path}, and build_vectors again" in error.value.fix
+        stage(path, model=Unnamed())
+
+
+class Shifting(ToyEncoder):
+    """An encoder whose vectors have another size from its second chunk on."""
+
+    def vector(self, text: str) -> np.ndarray:
+        """Take away a value."""
+        return super().vector(text)[: self.size - bool(self.encoded)]
+
+
+def test_vectors_of_two_sizes_are_not_mixed(tmp_path: Path) -> None:
+    """A size that changes, within a run or after it was stopped, and a size of 0, are errors; whole chunks stay."""
+    path = tmp_path / "v"
+    for chunks in (1, 2):
+        with pytest.raises(StageError, match=r"made vectors of size 7: expected size 8, as before"):
+            build_vectors(DOCS, Shifting(), path)
+        assert [len(record.docnos) for record in read_records(growing_folder(path))] == [CHUNK] * chunks
+        shifted = Shifting()
+        shifted.encoded.append("as if it had begun")
+        with pytest.raises(CascadeError):
+            build_vectors(DOCS, shifted, path)
+    with pytest.raises(StageError, match=r"made vectors of size 0: expected 1 or more values"):
+        build_vectors(DOCS, ToyEncoder(0), tmp_path / "none")
+    assert not growing_folder(tmp_path / "none").exists()
+
+
+def test_a_vector_that_nobody_could_search_is_told_when_it_is_made(tmp_path: Path) -> None:
+    """A length that float32 cannot square is an error at the first chunk, not after all are encoded; a vector of zeros is none."""
+
+    class Sized(ToyEncoder):
+        def vector(self, text: str) -> np.ndarray:
+            return super().vector(text) * np.float32({"text 3 xxx": 1e25, "text 4 xxxx": 0}.get(text, 1))
+
+    with pytest.raises(StageError, match=r"cannot be compared: 1 of 9 document.s., first docno d3, of length .*e\+25"):
+        build_vectors(DOCS[:9], Sized(), tmp_path / "v")
+    build_vectors(DOCS[4:9], Sized(), tmp_path / "v")
+
+
+def test_a_probe_bears_rounding() -> None:
+    """The same encoder on another device gives almost the same sentence vector, and is the same; 5 % elsewhere is another."""
+    vector = np.random.default_rng(0).standard_normal(384).astype(np.float32)
+    own = {"model": "m", "class": "k", "probe": sketch(vector)}
+    noise = vector * (1 + np.random.default_rng(1).standard_normal(384).astype(np.float32) * 1e-3)
+    assert differences(own, {**own, "probe": sketch(noise)}) == []
+    moved = vector.copy()
+    moved[300] += 2
+    assert len(differences(own, {**own, "probe": sketch(moved)})) == 1
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", '{"chunk": 0}', None], ids=["half", "list", "no chunk", "missing"])
+def test_a_job_that_nobody_knows_is_told(damage: str | None, begun: Path, tmp_path: Path) -> None:
+    """Without job.json, or with half of it, vectors may be anybody's: they are neither used nor thrown away."""
+    path = resume_from(begun, tmp_path)
+    left = growing_folder(path)
+    (left / "job.json").write_text(damage) if damage else (left / "job.json").unlink()
+    with pytest.raises(CascadeError) as error:
+        build_vectors(DOCS, ToyEncoder(), path)
+    problem = "job.json is missing or damaged, and there are vectors"
+    assert str(error.value) == f"nobody knows what was begun in {left}: {problem}. Fix: rm -r {left}"
+    assert sum(len(record.docnos) for record in read_records(left)) == 2 * CHUNK
+
+
+def test_a_job_goes_on_in_its_own_chunks(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version with other chunks goes on with what an older one began, and loses none of it."""
+    path = resume_from(begun, tmp_path)
+    monkeypatch.setattr(encoding, "_AT_ONCE", 100)
+    encoder = ToyEncoder()
+    build_vectors(DOCS, encoder, path)
+    assert len(encoder.encoded) == 100
+    assert content(path) == whole
+    with pytest.raises(KeyboardInterrupt):
+        build_vectors(stopped(DOCS, 250), ToyEncoder(), tmp_path / "small")
+    assert [len(record.docnos) for record in read_records(growing_folder(tmp_path / "small"))] == [100, 100]
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    """What build_vectors did not make it never advises to delete: a folder with a thesis, a FlexIndex; an empty folder is used."""
+    (thesis := tmp_path / "thesis").mkdir()
+    (thesis / "thesis.tex").write_text("x")
+    flex = shutil.copytree(build_vectors(DOCS, ToyEncoder(), tmp_path / "v"), tmp_path / "flex")
+    (flex / "encoder.json").unlink()
+    for folder, holds in ((thesis, "thesis.tex"), (flex, "SHA256SUMS, docnos.npids, pt_meta.json")):
+        with pytest.raises(CascadeError) as error:
+            build_vectors(DOCS, ToyEncoder(), folder)
+        problem = f"{folder} holds {holds}, ..., expected encoder.json and vecs.f4, or nothing"
+        fix = "choose another path"
+        assert str(error.value) == f"this folder is not made by build_vectors: {problem}. Fix: {fix}"
+    (tmp_path / "empty").mkdir()
+    assert len(open_vectors(build_vectors(DOCS, ToyEncoder(), tmp_path / "empty")).docnos) == len(DOCS)
+
+
+def test_a_path_that_cannot_be_is_told_before_anything_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that is no new folder, a link to nothing, a place where nobody may write: told with a way out before any work."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    encoder = ToyEncoder()
+    for path, message in {
+        ".": "path is '.', expected a folder of their own",
+        "..": "path is '..', expected",
+        "a/..": "path is 'a/..', expected",
+        "/": "path is '/', expected",
+        "link": "cannot build link: it is a link to what is not there. Fix: rm -r link",
+        "file/v": "cannot build file/v: .*Fix: choose a path where you may write",
+        "/proc/v": "cannot build /proc/v: .*Fix: choose a path where you may write",
+    }.items():
+        with pytest.raises(CascadeError, match=message) as error:
+            build_vectors(DOCS, encoder, path)
+        assert error.value.fix
+    with pytest.raises(PipelineError, match=r"path is None \(NoneType\), expected a folder to make"):
+        build_vectors(DOCS, encoder, None)  # type: ignore[arg-type]
+    assert encoder.encoded == []
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize(
+    ("docs", "message"),
+    [
+        (pd.DataFrame(DOCS), r"docs is a DataFrame, expected dicts .*Fix: docs.to_dict\(\"records\"\)"),
+        (DOCS[0], "docs is a dict, expected dicts with docno and text, one after the other"),
+        (["a", "b"], r"document 1 is 'a' \(str\), expected a dict with docno and text"),
+        ([DOCS[0], None], r"document 2 is None \(NoneType\), expected a dict"),
+        ("docs.jsonl", "docs is a str, expected dicts"),
+        (None, "docs is a NoneType, expected dicts"),
+        ([{"docno": "\ud800a", "text": "x"}, DOCS[0]], r"docno is '\\ud800a', which UTF-8 cannot hold"),
+        ([DOCS[0], {"docno": "a", "text": "x\ud800"}], "the text of docno 'a' holds half a surrogate pair"),
+    ],
+    ids=["frame", "dict", "list of text", "list with None", "text", "None", "docno", "surrogate"],
+)
+def test_what_is_no_document_is_told(docs: object, message: str, tmp_path: Path) -> None:
+    """What is not one dict after the other, each of whole characters, is an error of ours before it is encoded."""
+    encoder = ToyEncoder()
+    with pytest.raises(FrameError, match=message):
+        build_vectors(docs, encoder, tmp_path / "v")  # type: ignore[arg-type]
+    assert encoder.encoded == []
+    assert list(tmp_path.iterdir()) == []
+
+
+class Foreign:
+    """What sentence-transformers' own models have."""
+
+    def save_pretrained(self, path: str) -> None:
+        """Save."""
+
+
+def test_what_is_no_model_is_told(tmp_path: Path) -> None:
+    """A class, a number, a loaded model of another library, and a batch of nothing, each with the line that mends it."""
+    for model, message in (
+        (ToyEncoder, r"model is the class ToyEncoder, expected an object of it. Fix: model=ToyEncoder\(...\)"),
+        (5, r"model is 5 \(int\), expected a name on the hub, a folder or a pyterrier_dr.BiEncoder"),
+        (Foreign(), r'model is .*Foreign.* Fix: model.save_pretrained\("folder"\), and model="folder"'),
+    ):
+        with pytest.raises(PipelineError, match=message):
+            build_vectors(DOCS, model, tmp_path / "v")  # type: ignore[arg-type]
+    with pytest.raises(PipelineError, match="batch_size is 0, expected 1 or more"):
+        build_vectors(DOCS, ToyEncoder(), tmp_path / "v", batch_size=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=3, unique_by=lambda pair: pair[0])
+
+
+@given(PAIRS, PAIRS)
+def test_collections_are_told_apart_by_their_hash(one: list[tuple[str, str]], other: list[tuple[str, str]]) -> None:
+    """Another docno, text, order or number of documents is another hash, however they are read."""
+    read = [Intake(iter([{"docno": docno, "text": text} for docno, text in some])) for some in (one, other)]
+    assert [len(list(intake)) for intake in read] == [len(one), len(other)]
+    assert (read[0].content == read[1].content) == (one == other)
+
+
+@given(st.text(), st.text())
+def test_texts_are_told_apart_by_their_hash(one: str, other: str) -> None:
+    """Equal texts have equal hashes, others have others, whatever is in them."""
+    assert (hash_text(one) == hash_text(other)) == (one == other)
+
+
+def test_hash_is_blake2() -> None:
+    """Golden: BLAKE2b of 8 bytes, from coreutils: ``printf 'a lion' | b2sum -l 64``."""
+    assert hash_text("a lion") == "1e8b93961d762270"
