@@ -62,7 +62,7 @@ class FolderDocuments:
         for number, line in _lines(self.path):
             try:
                 yield _document(line)
-            except ValueError as error:  # noqa: PERF203 - the error says which line
+            except ValueError as error:
                 raise RecordError(f"{self.path} has changed since it was opened", [f"line {number}: {error}"]) from None
 
     def __len__(self) -> int:
