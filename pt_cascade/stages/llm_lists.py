@@ -148,7 +148,8 @@ def _find_id(item: object) -> list[int]:
     """Find the document's number in one item of a list: of an object, under the name of an id, else of a document."""
     if not isinstance(item, dict):
         return _find_first(str(item)) if type(item) in (int, str) else []
-    names = [name for name, value in item.items() if not _MEASURE.search(name) and _LABEL.fullmatch(str(value))]
+    plain = {name: str(value) for name, value in item.items() if type(value) in (int, str)}
+    names = [name for name, value in plain.items() if not _MEASURE.search(name) and _LABEL.fullmatch(value)]
     ways = ({number for name in names if way.search(name) for number in _find_id(item[name])} for way in _IDS)
     numbers = next(filter(None, ways), set())
     return list(numbers) if len(numbers) == 1 else []
