@@ -43,9 +43,7 @@ _LEADING = re.compile(r"\A\W*(yes|no)\b", re.IGNORECASE)
 _CLAUSE = re.compile(
     r"(?<=[,:;.!?\n])[^\w\n]{0,9}\b(yes|no)\b(?=[*_\"')\]}]{0,3}\s?(?:[,:;.!?}\n]|\Z))|\b(yes|no)(?=\W{0,9}\Z)", re.IGNORECASE
 )
-_NEGATION = re.compile(
-    r"\b(?:not|cannot|never|neither|nor|without|hardly|instead of|rather than|no(?=\s+\w))\b|n['\u2019]t\b", re.IGNORECASE
-)
+_NEGATION = re.compile(r"\b(?:not|cannot|never|neither|nor|without|rather than|no(?=\s+\w))\b|n['\u2019]t\b", re.IGNORECASE)
 _BREAK = re.compile(r"[.!?\n]|[,;]\s{0,3}(?:so|hence|thus|therefore)\b", re.IGNORECASE)
 """What ends the part of a text to which a negation in it applies."""
 _CHOICE = re.compile(r"\byes\s{0,3}(?:/|\bor\b)\s{0,3}no\b", re.IGNORECASE)

@@ -17,7 +17,7 @@ _TOO_MANY, _SERVER_ERROR = 429, 500
 _REDIRECTS, _STATUSES = range(300, 400), range(400, 600)
 _FILTERED = re.compile(r"content[ _-]?(?:filter|policy)|moderation|\bflagged\b", re.IGNORECASE)
 _ABOUT_LENGTH = re.compile(r"too (?:long|large|many)|context|length|exceed", re.IGNORECASE)
-_SPARE = ("logprobs", "top_logprobs", "seed", "temperature", "max_tokens", "stream_options")
+_SPARE = ("logprobs", "top_logprobs", "seed", "temperature", "stream_options", "max_tokens")
 _UNKNOWN = re.compile(
     r"un(?:supported|expected|known|recognized)|forbidden|(?:not|n't) (?:support|permit|allow|available)", re.IGNORECASE
 )
@@ -91,9 +91,8 @@ def find_changes(sent: Mapping[str, object], said: str) -> dict[str, object]:
     fewer = [int(number) for number in _COUNT.findall(said) if isinstance(most, int) and 0 < int(number) < most]
     if "logprobs" in said and fewer:
         return {"top_logprobs": max(fewer)}
-    named = [name for name in _SPARE if name in sent and re.search(rf"(?<![\w/-]){name}(?![\w/-])", said)]
-    if "max_tokens" in named and not _UNKNOWN.search(said):
-        named.remove("max_tokens")
+    spare = _SPARE if _UNKNOWN.search(said) else _SPARE[:-1]
+    named = [name for name in spare if name in sent and re.search(rf"(?<![\w/-]){name}(?![\w/-])", said)]
     changes: dict[str, object] = dict.fromkeys(named)
     if {"logprobs", "top_logprobs"} & set(named):
         changes |= {"logprobs": None, "top_logprobs": None}

@@ -93,21 +93,18 @@ def _find_numbers(said: str, n: int) -> list[int]:
     are said again, each with its number. Where every second number counts 1, 2, 3, and no order can be meant by that, or only those
     have a mark behind, they number the others.
     """
-    if (lines := _read_lines(said)) is not None:
-        return lines
+    lines, listed = _read_lines(said), _BRACKETED.search(said)
     named = [_to_int(word) for group in _NAMED.findall(said) for word in re.findall("[0-9]+", group)]
     again = named == list(range(1, len(named) + 1)) and len(named) <= n / 2
-    if _BRACKETED.search(said) and not again and not _RANKLLM.fullmatch(said):
-        return named
+    if lines is not None or (listed and not again and not _RANKLLM.fullmatch(said)):
+        return named if lines is None else lines
     ends = [at for chain in _CHAIN.finditer(said) for at in chain.span()]
-    items = [
-        item for item in _ITEM.finditer(said) if bisect_right(ends, item.start()) % 2 or not ends or not _is_in_words(said, item)
-    ]
+    found = _ITEM.finditer(said)
+    items = [item for item in found if bisect_right(ends, item.start()) % 2 or not ends or not _is_in_words(said, item)]
     numbers = [_to_int(item[0]) for item in items]
     marked = [said[item.end() : item.end() + 1] in (".", ")", ":") for item in items]
-    apart = len(set(numbers)) < len(numbers) or (all(marked[::2]) and not all(marked[1::2]))
-    numbered = numbers[::2] == list(range(1, len(numbers[::2]) + 1)) and apart
-    return numbers[1::2] if numbered and not _BRACKETED.search(said) else numbers
+    apart = not listed and (len(set(numbers)) < len(numbers) or (all(marked[::2]) and not all(marked[1::2])))
+    return numbers[1::2] if apart and numbers[::2] == list(range(1, len(numbers[::2]) + 1)) else numbers
 
 
 def _read_lines(said: str) -> list[int] | None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 
-_NAME = (
-    r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|scratch_?pad|reflect(?:ion)?|analysis|rationale|(?:inner_)?monologue"
-    r"|(?:chain_of_|internal_)thoughts?|cot|deliberation)"
-)
+_NAME = r"(?:think(?:ing)?|reason(?:ing)?|scratch_?pad|reflect(?:ion)?|analysis|rationale|cot|(?:\w+_)?(?:thoughts?|monologue))"
 _OPEN = re.compile(
     rf"<\|?\s?(?:[a-z]+:|start_|begin_of_)?{_NAME}\b[^<>|]{{0,40}}\|?>|\[THINK\]|\u25c1think\u25b7|<unused94>"
     r"|<\|?channel\|?>\s*(?:analysis|commentary|thought)\b|Here is my thought process:"
