@@ -5,8 +5,6 @@ BIN    := $(VENV)/bin
 # processes that run tests, one core each
 WORKERS ?= 2
 READY  := $(VENV)/.ready
-# what was tested; Python 3.10 gets what pip finds for it, as NumPy and pandas have moved on
-PINNED := $(shell $(PYTHON) -c 'import sys; print("--constraint constraints.txt" if sys.version_info >= (3, 11) else "")')
 
 .PHONY: quickstart test check bench notebooks
 
@@ -31,7 +29,7 @@ notebooks: $(READY)
 
 # One environment for all of it; made again when what it depends on changes.
 $(READY): setup.cfg pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "pt_cascade needs Python 3.10 or later: make PYTHON=python3.11")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pt_cascade needs Python 3.11 or later: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PINNED) --editable '.[quickstart,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev]'
 	touch $(READY)
