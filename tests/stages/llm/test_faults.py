@@ -837,7 +837,7 @@ def test_without_a_key_openai_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_the_package_it_says_how_to_install_it(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pip line; an empty frame does not need it."""
-    monkeypatch.setattr("pt_cascade.stages.base.reranker.find_spec", lambda _: None)
+    monkeypatch.setattr("pt_cascade.errors.find_spec", lambda _: None)
     stage = judge(server)
     assert len(stage.transform(frame().head(0))) == 0
     with pytest.raises(MissingError, match=r"llm_judge needs the package openai\. Fix: pip install openai"):
