@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pyterrier as pt
 
-from pt_cascade.checksums import SUMS, check_sealed, seal, unsealed_files
+from pt_cascade.checksums import SUMS, OpenFolder, check_sealed, seal, unsealed_files
 from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.files import rm_command
 from pt_cascade.stages.quiet import hushed
@@ -86,8 +86,9 @@ def bm25(
     pisa = type(opened).__name__ == "PisaIndex"
     counted = {"query_weighted": True} if pisa else {}
     with prepared(opened, parameters), hushed():
+        noted = OpenFolder(str(folder))
         retriever = opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters, **counted)
-    return retriever if pisa else BagOfWords(retriever, read_language(Path(str(getattr(opened, "path", "")))))
+    return BagOfWords(retriever, read_language(folder), noted, rewrites=not pisa)
 
 
 def _find_folder(index: object) -> str | os.PathLike[str]:

@@ -15,7 +15,7 @@ of letters, as by Lucene's CJKAnalyzer. ``build_index`` writes the language into
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 from unicodedata import category, name, normalize
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from pt_cascade.checksums import OpenFolder
 
 ENGLISH, ANY = "english", "any"
 SNOWBALL = "danish dutch finnish french german hungarian italian norwegian portuguese romanian russian spanish swedish turkish"
@@ -74,17 +76,21 @@ def read_language(index: Path) -> str | None:
 
 @dataclass(frozen=True)
 class BagOfWords(pt.Transformer):  # type: ignore[misc]
-    """Terrier's retriever, asked the words of each query: punctuation in it means nothing, as it does in documents.
+    """The retriever of an engine, asked the words of each query: punctuation in it means nothing, as it does in documents.
 
-    What PyTerrier's rewriters (RM3, SDM, ...) write in Terrier's query language goes through as it is.
+    PISA finds the words itself. What PyTerrier's rewriters (RM3, SDM, ...) write in Terrier's query language goes through as it is.
 
     Attributes:
         retriever: Of PyTerrier.
         language: Of the index; None: not known.
+        index: What the retriever has opened.
+        rewrites: Whether it is given the words instead of the query.
     """
 
     retriever: pt.Transformer = field(hash=False)  # equal ones of PyTerrier have different hashes
     language: str | None
+    index: OpenFolder
+    rewrites: bool = True
 
     depends: ClassVar[str] = "point"
     documents: ClassVar[str] = "any"
@@ -98,8 +104,12 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
 
         Returns:
             Frame[qid, query, docno, score, rank, ...], with the queries that were given.
+
+        Raises:
+            StageError: The index was built anew, or written to, after the retriever opened it.
         """
-        if "query" not in inp or "query_toks" in inp:
+        self.index.check(self.stage_name)
+        if not self.rewrites or "query" not in inp or "query_toks" in inp:
             return self.retriever.transform(inp)  # type: ignore[no-any-return]
         known, rewritten = inp.dropna(subset=["query"]), "query_0" in inp
         given = dict(zip(known["qid"].astype(str), known["query"], strict=True))
@@ -111,4 +121,4 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
 
     def fuse_rank_cutoff(self, k: int) -> BagOfWords | None:
         """Answer PyTerrier's compiler."""
-        return (fused := self.retriever.fuse_rank_cutoff(k)) and BagOfWords(fused, self.language)
+        return (fused := self.retriever.fuse_rank_cutoff(k)) and replace(self, retriever=fused)
