@@ -15,11 +15,14 @@ of letters, as by Lucene's CJKAnalyzer. ``build_index`` writes the language into
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 from unicodedata import category, name, normalize
 
 import pyterrier as pt
+
+from pt_cascade.errors import CascadeWarning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +40,7 @@ _SIGN = re.compile(r"[^\w\s]|_")
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
+_ALONE = re.compile(rf"(?<!\S){_UNSPACED.pattern[:-1]}(?!\S)")
 _TERRIER_QL = re.compile(r"^applypipeline:off |#\w+[:(]|\^\d")  # what PyTerrier's rewriters write
 
 
@@ -67,6 +71,13 @@ def script_of(letter: str) -> str:
         ('ASCII', 'LATIN', 'CYRILLIC', 'CJK')
     """
     return "ASCII" if letter.isascii() else name(letter, "OTHER").split()[0]
+
+
+def _warn_of(told: str, qids: list[str], queries: dict[str, str]) -> None:
+    """Say which queries find nothing, or less than they seem to ask for."""
+    if qids:
+        found = f"{len(qids)} query(ies) have {told}, e.g. qid {qids[0]!r}, {queries[qids[0]]!r:.80}"
+        warnings.warn(f"bm25: {found}", CascadeWarning, stacklevel=3)
 
 
 def read_language(index: Path) -> str | None:
@@ -107,16 +118,26 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
 
         Raises:
             StageError: The index was built anew, or written to, after the retriever opened it.
+
+        Warns:
+            CascadeWarning: See ``bm25``.
         """
         self.index.check(self.stage_name)
-        if not self.rewrites or "query" not in inp or "query_toks" in inp:
+        if "query" not in inp or "query_toks" in inp:
             return self.retriever.transform(inp)  # type: ignore[no-any-return]
         known, rewritten = inp.dropna(subset=["query"]), "query_0" in inp
         given = dict(zip(known["qid"].astype(str), known["query"], strict=True))
         words = {
             qid: text if rewritten and _TERRIER_QL.search(text) else plain_words(text, self.language) for qid, text in given.items()
         }
-        found: pd.DataFrame = self.retriever.transform(inp.assign(query=inp["qid"].astype(str).map(words)))
+        _warn_of("no word that the index keeps", [qid for qid, text in words.items() if not text], given)
+        _warn_of(
+            "a lone letter, which is in the index in pairs only", [qid for qid, text in words.items() if _ALONE.search(text)], given
+        )
+        if not self.rewrites:
+            return self.retriever.transform(inp)  # type: ignore[no-any-return]
+        rows = inp.assign(query=inp["qid"].astype(str).map(words))
+        found: pd.DataFrame = self.retriever.transform(rows[rows["query"] != ""])  # PyTerrier skips the others, with a warning
         return found.assign(query=found["qid"].astype(str).map(given))
 
     def fuse_rank_cutoff(self, k: int) -> BagOfWords | None:
