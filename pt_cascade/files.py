@@ -106,9 +106,9 @@ def write_file(path: PathLike, data: bytes) -> None:
     What is no regular file, such as ``/dev/stdout`` or a named pipe, is written to, not replaced.
 
     Raises:
-        MissingError: The folder is not there, there is a folder in the file's place, or the path is none.
+        MissingError: The folder is not there, or there is a folder in the file's place.
     """
-    target = as_path(path).resolve()
+    target = Path(path).resolve()
     if target.is_dir():
         raise MissingError(f"cannot write {path}", ["it is a folder, expected a file"], fix="give the path of a file in it")
     if not target.parent.is_dir():
@@ -129,19 +129,6 @@ def write_file(path: PathLike, data: bytes) -> None:
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def as_path(path: PathLike) -> Path:
-    """Make a Path of text or a path.
-
-    Raises:
-        MissingError: It is neither.
-    """
-    try:
-        return Path(path)
-    except TypeError as error:
-        problem = f"the path is {path!r:.60} ({type(path).__name__}), expected text or a pathlib.Path"
-        raise MissingError("there is no file", [problem], fix="give the path of a file") from error
 
 
 def rm_command(path: PathLike) -> str:

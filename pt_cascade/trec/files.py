@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import MissingError, RecordError
-from pt_cascade.files import PathLike, as_path, write_file
+from pt_cascade.files import PathLike, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,15 +31,15 @@ def read_text(path: PathLike) -> str:
         'é'
     """
     try:
-        data = as_path(path).read_bytes()
+        data = Path(path).read_bytes()
         data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except FileNotFoundError:
         raise MissingError(f"there is no file {path}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RecordError(f"cannot read {path}", [f"its gzip is broken: {error}"], fix="fetch the file again") from error
-    except (OSError, ValueError) as error:  # a folder, no right to read, a NUL in its name
-        told = "it is a folder, expected a file" if as_path(path).is_dir() else str(error)
-        raise MissingError(f"cannot read {path}", [told], fix="give the path of a file that you may read") from error
+    except (OSError, TypeError, ValueError) as error:  # a folder, no right to read, None, a NUL in its name
+        told = "it is a folder, expected a file" if isinstance(error, IsADirectoryError) else str(error)
+        raise MissingError(f"cannot read {path!r:.80}", [told], fix="give the path of a file that you may read") from error
     return data.decode("utf-8-sig", "surrogateescape")
 
 
