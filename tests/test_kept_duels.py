@@ -128,7 +128,7 @@ def test_a_model_that_was_written_to_is_refused(tmp_path: Path) -> None:
     kept = KeptDuels(Modelled(model=str(weights.parent)), str(tmp_path / "s"))
     kept.compare(results, np.array([0]), np.array([1]))
     weights.write_bytes(b"new")
-    with pytest.raises(StageError, match="written to after it was loaded"):
+    with pytest.raises(StageError, match="written to after it loaded them"):
         kept.compare(results, np.array([1]), np.array([0]))
 
 

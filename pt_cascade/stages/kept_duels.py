@@ -11,7 +11,7 @@ import pandas as pd
 
 from pt_cascade.errors import StageError
 from pt_cascade.stages.cells import number_cells
-from pt_cascade.stages.identity import hash_identity
+from pt_cascade.stages.identity import check_files, hash_identity
 from pt_cascade.stages.keys import Keys, hash_group, hash_rows, number_rows, to_items
 from pt_cascade.stages.pairwise import PairReranker, check_wins
 from pt_cascade.stages.store import ScoreStore
@@ -110,8 +110,8 @@ class KeptDuels(PairReranker):
                     held.enter_context(store.hold())
                 some = missing[start : start + self.batch_size]
                 one, other = first[keys.row[some]], second[keys.row[some]]
+                check_files(self.inner)
                 p[some] = check_wins(self.inner.compare(results, one, other), results, one, other, self.stage_name)
-                self.inner.note_files()
                 if self.identify() != store.identity:
                     problem = "it is another model than before this call, so nobody knows which of them compared"
                     raise StageError(f"what stage {self.stage_name!r} says cannot be kept", [problem], fix="make the stage anew")
