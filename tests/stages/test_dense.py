@@ -34,13 +34,13 @@ from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.dense import dense
 from pt_cascade.stages.inference import hub
 from pt_cascade.stages.late_interaction import late_interaction
-from pt_cascade.stages.vectors import engines
 from pt_cascade.stages.vectors.build_vectors import build_vectors
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.engines import FaissProduct, NumpyProduct, TorchProduct, start_engine
 from pt_cascade.stages.vectors.exact_search import Searcher
 from pt_cascade.stages.vectors.provenance import differences, weigh
 from pt_cascade.stages.vectors.similarity import lengths, similarities
+from pt_cascade.stages.vectors.store import engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -87,34 +87,47 @@ def judge(table: Scores, qrels: pd.DataFrame) -> Judged:
     return Judged(labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
 
 
-def check_labels(qrels: pd.DataFrame, measures: Sequence[Measure], *, numbered: bool = True) -> None:
-    """Refuse labels that a measure does not take, and warn of measures to which no label is relevant.
+def check_labels(
+    qrels: pd.DataFrame, measures: Sequence[Measure], *, found: pd.DataFrame | None = None, numbered: bool = True
+) -> None:
+    """Refuse labels and ids that a measure does not take, and warn of measures to which no label is relevant.
 
     Args:
-        qrels: Frame[qid, label: int64, ...], of the queries that count.
+        qrels: Frame[qid, docno, label: int64, ...], of the queries that count.
         measures: What is to be measured.
+        found: Frame[docno, ...], of what was retrieved, as far as it is known.
         numbered: Whether qids become numbers before gdeval sees them, which reads nothing else.
 
     Raises:
-        SweepError: A label is beyond 1,000,000, or, where gdeval computes a measure, beyond 4, or a qid is no number.
+        SweepError: A label is beyond 1,000,000, or, where gdeval computes a measure, beyond 4, a qid is no number, or a docno
+            has white space.
 
     Warns:
         CascadeWarning: No label reaches the lowest relevant one of a measure, which is 0 then for every ranking.
     """
     low, high = (0, 0) if qrels.empty else (int(qrels["label"].min()), int(qrels["label"].max()))
-    gdeval = [str(measure) for measure in measures if measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2"]
+    gdeval = [str(measure) for measure in measures if is_gdeval(measure)]
     bound, whose = (_GDEVAL, f" for gdeval, which computes {', '.join(gdeval)}") if gdeval else (_LARGEST, "")
     fix = f'qrels["label"] = qrels["label"].clip(-{bound}, {bound})'
     problems = [f"label {label} is beyond {bound:,}{whose}" for label in sorted({low, high}) if label > bound or label < -_LARGEST]
     if gdeval and not numbered and not qrels["qid"].str.isdecimal().all():
         problems.append(f"a qid is no whole number{whose}, e.g. {qrels['qid'][~qrels['qid'].str.isdecimal()].iloc[0]!r}")
         fix = "sweep(score(cascade, topics), qrels, measures)"
+    docnos = pd.concat([qrels["docno"], *([] if found is None else [found["docno"]])])
+    if gdeval and (blank := docnos.str.contains(r"[ \t-\r]", na=False)).any():
+        problems.append(f"{int(blank.sum())} row(s) have a docno with white space{whose}, e.g. {docnos[blank].iloc[0]!r}")
+        fix = r'for frame in (*runs, qrels): frame["docno"] = frame["docno"].str.replace(r"\s", "_", regex=True)'
     if problems:
         raise SweepError("nothing can be measured", problems, fix=fix)
     idle = [str(one) for one in measures if one.NAME not in _NEEDS_NO_RELEVANT and high < one.params.get("rel", 1)]
     if idle and len(qrels):
         told = f"no document is relevant: the labels are {low} to {high}, so that {', '.join(idle)} is 0 whatever is ranked"
         warnings.warn(told, CascadeWarning, stacklevel=3)
+
+
+def is_gdeval(measure: Measure) -> bool:
+    """Tell whether the script gdeval computes a measure, which splits what it reads at white space."""
+    return bool(measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2")
 
 
 def spare_trec_eval(qrels: pd.DataFrame) -> pd.DataFrame:

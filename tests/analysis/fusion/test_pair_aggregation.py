@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pt_cascade.analysis.fusion.pair_aggregation import FIXED, LEAST, Aggregation, aggregate, check_aggregation, has_terms, to_terms
+from pt_cascade.analysis.fusion.pair_aggregation import (
+    FIXED,
+    LEAST,
+    Aggregation,
+    aggregate,
+    check_aggregation,
+    has_terms,
+    to_terms,
+)
 from pt_cascade.errors import PipelineError, StageError
 
 HOWS: tuple[Aggregation, ...] = get_args(Aggregation)
