@@ -22,7 +22,7 @@ from pt_cascade.execution import comparison
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pt_cascade import Run
+    from pt_cascade.execution.runner import Run
 
 QRELS = pd.DataFrame([(f"q{q}", f"d{d}", (d + q) % 3) for q in range(9) for d in range(20)], columns=["qid", "docno", "label"])
 FIRST, SECOND, THIRD = ToyRetriever(docs=20), ToyReranker(seed=1, levels=9), ToyReranker(seed=3, levels=9)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from ir_measures import R, nDCG
 from toys.rankers import Counting, FakeClock, ToyReranker, ToyRetriever, topics
 
-from pt_cascade import Cascade, Runner, run, run_chunks
+from pt_cascade import Cascade, Runner, run
 from pt_cascade.errors import CascadeError
+from pt_cascade.execution.runner import run_chunks
 
 
 @st.composite

@@ -15,8 +15,8 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pt_cascade.analysis.table.data import ScoreTable
 from pt_cascade.errors import CascadeError, FrameError, MissingError, RecordError
+from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.trec import read_qrels, read_run, read_topics, write_qrels, write_run, write_topics
 
 if TYPE_CHECKING:

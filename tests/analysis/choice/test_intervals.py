@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pt_cascade.analysis.choice.choose import intervals as bootstrap
+from pt_cascade.analysis.choice import intervals as bootstrap
 from pt_cascade.analysis.choice.intervals import (
     RESAMPLES,
     Estimate,

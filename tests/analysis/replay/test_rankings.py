@@ -16,8 +16,8 @@ from toys.rankers import ToyRetriever
 from toys.strategies import JUDGES, RETRIEVERS
 from toys.tables import TOPICS, tabulate
 
+from pt_cascade.analysis.replay import rankings as module
 from pt_cascade.analysis.replay.rankings import Orders, order, place_all
-from pt_cascade.analysis.replay.replay import rankings as module
 from pt_cascade.analysis.table.data import Column, Path
 from pt_cascade.analysis.table.tie_rules import TieRule, number_docnos
 from pt_cascade.execution.score_table import ScoreTable

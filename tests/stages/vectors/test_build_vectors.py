@@ -25,11 +25,11 @@ from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, PipelineError, StageError
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.dense import dense
+from pt_cascade.stages.vectors import build_vectors as encoding
 from pt_cascade.stages.vectors.build_vectors import build_vectors
 from pt_cascade.stages.vectors.folder_lock import growing_folder
 from pt_cascade.stages.vectors.progress import cut, hash_text, read_records
 from pt_cascade.stages.vectors.provenance import PROBE, differences, sketch
-from pt_cascade.stages.vectors.store import build_vectors as encoding
 from pt_cascade.stages.vectors.store import open_vectors
 
 if TYPE_CHECKING:
