@@ -499,7 +499,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a retriever": (lambda path: cached(ToyRetriever(), path), "is no re-ranker: it may return other documents"),
     "unknown": (
         lambda path: cached(pt.apply.doc_score(len), path),
-        "what its scores depend on is unknown, expected one of point, pair",
+        "what its scores depend on is unknown, expected one of pointwise, pairwise",
     ),
     "a word": (lambda path: cached(Reader(), path, depends="query"), "what its scores depend on is query, expected"),
     "no transformer": (lambda path: cached("bm25", path), r"'bm25' \(str\) is no PyTerrier transformer"),

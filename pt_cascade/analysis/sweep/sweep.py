@@ -69,6 +69,7 @@ def sweep(
         CascadeWarning: No label is relevant to a measure, or judged queries are in no run of a table made of runs.
 
     Example:
+        >>> import pandas as pd
         >>> from pt_cascade.analysis.table.data import Column, Path, Scores
         >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [0.1, 0.9]})
         >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
