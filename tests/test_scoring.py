@@ -342,7 +342,7 @@ BAD = {
         "  - stage 'judge_2' retrieves anew, so what it returns depends on the cut-offs before it, "
         "in toy → 5 · judge → 3 · judge_2 → 2\n"
         "  - stages 'judge' and 'judge_2' are the same, in toy → 5 · judge → 3 · judge_2 → 2\n"
-        "Fix: score the stages before it, e.g. score(cascade.prefix(1), topics)",
+        "Fix: score the stages before it, e.g. score(cascade.prefix(2), topics)",
     ),
     "too few depths": (
         [FIRST % 5 >> MOST % 3 >> Judge(2), FIRST % 3],

@@ -137,6 +137,21 @@ def look_up(transformer: pt.Transformer) -> Known:
     return replace(known, name=name, depends=depends, documents=getattr(declared, "documents", known.documents))
 
 
+def keeps_ranking(transformer: pt.Transformer) -> bool:
+    """Tell whether a transformer is known to give the rows that it is given, with their scores and ranks, whatever they are.
+
+    Args:
+        transformer: One that neither creates nor adjusts a score.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> keeps_ranking(pt.apply.text(lambda row: "")), keeps_ranking(pt.apply.generic(lambda results: results))
+        (True, False)
+    """
+    known, written = look_up(transformer), {getattr(transformer, "col", ""), *getattr(transformer, "columns", ())}
+    return known.listed and known.documents == "same" and not written & {"qid", "docno", "score", "rank"}
+
+
 def reads_whole_frame(transformer: pt.Transformer) -> bool:
     """Tell whether a transformer's scores depend on all rows of a frame, those of other queries included.
 
