@@ -165,9 +165,7 @@ def test_a_column_made_of_an_earlier_score_is_refused(case: str) -> None:
     """On the way it was another than what its loader would make of the replayed rows. Golden for the cure: the plain pipeline."""
     cascade = Cascade.of(FIRST % 9 >> COPIES[case] >> Judge(2, levels=5) % 6 >> MIX % 3).with_stage(-1, depends="list")
     table = score(cascade, topics(3))
-    with pytest.raises(
-        TableError, match="this cascade cannot be finished from a table: column 'first', which .* adds, depends"
-    ) as error:
+    with pytest.raises(TableError, match="cannot be finished from a table: column 'first' depends on the score") as error:
         finish(table, cascade)
     assert error.value.fix == "run(cascade, topics)"
     assert ranking(run(cascade, topics(3)).results) == ranking(cascade.pipeline().transform(topics(3)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +11,8 @@ import pytest
 from pyterrier_caching import Lazy, ScorerCache
 from toys import ToyReranker
 
-from pt_cascade import Cascade, Stage
-from pt_cascade.errors import PipelineError
+from pt_cascade import Cascade, Runner, Stage, profile, run, score
+from pt_cascade.errors import CascadeError, PipelineError
 
 FOUND = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})
 SOURCE, ASKED = pt.Transformer.from_df(FOUND), pd.DataFrame({"qid": ["1"], "query": ["q"]})
@@ -127,11 +127,46 @@ def test_a_cutoff_that_changes_after_reading_is_refused() -> None:
         pt.GridScan(cascade, {cutoff: {"k": [1, 2, 3]}}, ASKED, qrels, ["recall_2"], verbose=False)
     assert str(error.value) == (
         "a cut-off changed after the pipeline was read with Cascade.of(pipeline): RankCutoff(2) was 1. "
-        "Fix: GridScan over pipeline, or without GridScan: ptc.sweep, cascade.with_cutoffs(50)"
+        "Fix: GridScan over pipeline, or without GridScan: ptc.sweep, Cascade.of(pipeline).with_cutoffs(50)"
     )
     scanned = pt.GridScan(pipeline, {cutoff: {"k": [1, 2, 3]}}, ASKED, qrels, ["recall_2"], verbose=False)
     assert scanned["recall_2"].tolist() == [0.0, 1.0, 1.0]
-    assert [len(cascade.with_cutoffs(k).transform(ASKED)) for k in (1, 2, 3)] == [1, 2, 3]
+    again = Cascade.of(pipeline)
+    assert [len(again.with_cutoffs(k).transform(ASKED)) for k in (1, 2, 3)] == [1, 2, 3]
+
+
+DERIVED: dict[str, Callable[[Cascade], pt.Transformer]] = {
+    "itself": lambda cascade: cascade,
+    "with_cutoffs": lambda cascade: cascade.with_cutoffs(3),
+    "with_stage": lambda cascade: cascade.with_stage(0, name="first"),
+    "prefix": lambda cascade: cascade.prefix(1),
+    "without": lambda cascade: cascade.without(1),
+    "a cut-off after it": lambda cascade: Cascade.of(cascade % 5),
+    "a stage after it": lambda cascade: Cascade.of(cascade >> ToyReranker(seed=2)),
+    "a cascade of it": lambda cascade: Cascade.of(Cascade.of(cascade % 2) >> ToyReranker(seed=2)),
+    "Runner": Runner,
+    "a sum": lambda cascade: cascade + SOURCE,
+}
+CALLS: dict[str, Callable[[pt.Transformer], object]] = {
+    "transform": lambda cascade: cascade.transform(ASKED),
+    "run": lambda cascade: run(cascade, ASKED),
+    "score": lambda cascade: score(cascade, ASKED),
+    "profile": lambda cascade: profile(cascade, ASKED, repeats=1, warmup=1),
+    "of": Cascade.of,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("case", DERIVED)
+def test_a_changed_cutoff_is_refused_whatever_is_made_of_the_cascade(case: str, call: str) -> None:
+    """All would go on with the old value; before the change all work."""
+    cutoff = pt.RankCutoff(3)
+    derived = DERIVED[case](Cascade.of(SOURCE >> cutoff >> ToyReranker() % 2))
+    if call == "transform":
+        assert len(derived.transform(ASKED))
+    cutoff.k = 1
+    with pytest.raises(CascadeError, match=r"a cut-off changed after the pipeline was read .*: RankCutoff\(1\) was 3"):
+        CALLS["transform" if case in ("Runner", "a sum") else call](derived)
 
 
 def test_the_stages_are_seen_by_inspection() -> None:
