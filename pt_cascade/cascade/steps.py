@@ -102,7 +102,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
         ms += 1000 * (clock() - start)
     ranked = canonical_results(frame, stage.name)
     _check_documents(stage, given, ranked)
-    if frame["score"].dtype == np.float32:  # goes on as it is, so that what is computed from it is what the plain pipeline computes
+    if len(frame):  # its scores go on as they are, so that what is computed from them is what the plain pipeline computes
         ranked = ranked.assign(score=frame["score"])
     start = clock() if len(ranked) else 0.0
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
