@@ -12,7 +12,7 @@ from pyterrier_caching import Lazy, ScorerCache
 from toys import ToyReranker
 
 from pt_cascade import Cascade, Runner, Stage, profile, run, score
-from pt_cascade.errors import CascadeError, PipelineError
+from pt_cascade.errors import CascadeError, PipelineError, StageError
 
 FOUND = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})
 SOURCE, ASKED = pt.Transformer.from_df(FOUND), pd.DataFrame({"qid": ["1"], "query": ["q"]})
@@ -28,6 +28,18 @@ class Iterating(pt.Transformer):
         """Turn the list around."""
         for rank, row in enumerate(reversed(list(inp))):
             yield {**row, "score": -float(rank), "rank": rank}
+
+
+class Closed(pt.Transformer):
+    """Holds a transformer."""
+
+    def __init__(self, inner: pt.Transformer) -> None:
+        """Take it."""
+        self.inner = inner
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Let it rank."""
+        return self.inner.transform(inp)
 
 
 UNINSPECTABLE = {
@@ -116,6 +128,24 @@ def test_a_run_that_ignores_the_queries_is_refused() -> None:
         "this pipeline cannot be read as a cascade: UniformTransformer() returns the same rows whatever queries it is given. "
         "Fix: pt.Transformer.from_df(run)"
     )
+    for nested in (SOURCE + pt.Transformer.from_df(FOUND, uniform=True), Closed(2 * pt.Transformer.from_df(FOUND, uniform=True))):
+        with pytest.raises(PipelineError, match=r"UniformTransformer\(\) returns the same rows"):
+            Cascade.of(nested % 2)
+
+
+def test_a_query_rewriter_behind_lazy_is_refused_until_it_is_loaded() -> None:
+    """Before, it is taken for a scorer. Golden for the cure: the plain pipeline."""
+    lazy = Lazy(lambda: pt.apply.query(lambda row: row["query"] + " more"))
+    pipeline = lazy >> SOURCE % 3 >> ToyReranker() % 2
+    with pytest.raises(StageError, match=r"stage 'lazy' does not rank: .* was taken for a scorer before it was loaded") as error:
+        run(pipeline, ASKED)
+    assert error.value.fix == "load it, and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
+    lazy.load()
+    cascade = Cascade.of(pipeline)
+    assert cascade.cutoffs == (3, 2)
+    live = pipeline.transform(ASKED)
+    assert run(cascade, ASKED).results["docno"].tolist() == live["docno"].tolist()
+    assert score(cascade, ASKED).replay((3, 2))["docno"].tolist() == live["docno"].tolist()
 
 
 def test_a_cutoff_that_changes_after_reading_is_refused() -> None:
