@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -262,19 +261,11 @@ def toss_scores(df: pd.DataFrame) -> pd.Series:
     return df["docno"].map(lambda docno: toss(docno, sides=5) + 0.3)
 
 
-NUMBERS: dict[str, Callable[[pd.Series], pd.Series]] = {
-    **{dtype: lambda score, dtype=dtype: score.astype(dtype) for dtype in ("float16", "float32", "Float32", "int8", "object")},
-    "Int64": lambda score: score.round().astype("Int64"),
-    "Python integers": lambda score: score.astype(int).astype(object),
-}
-
-
-@pytest.mark.parametrize("case", NUMBERS)
-def test_scores_go_on_in_the_type_that_the_stage_gave_them(case: str) -> None:
+@pytest.mark.parametrize("dtype", ["float16", "float32", "Float32", "int8"])
+def test_scores_go_on_in_the_type_that_the_stage_gave_them(dtype: str) -> None:
     """What the next stage computes from them, rounding and overflow included, is what the plain pipeline computes."""
-    make = NUMBERS[case]
-    typed = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=make(toss_scores(df))).drop(columns="rank")))
-    adds = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["score"] * df["score"] * 7).drop(columns="rank")))
+    typed = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=toss_scores(df).astype(dtype)).drop(columns="rank")))
+    adds = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["score"] * df["score"] * 9).drop(columns="rank")))
     pipeline = ToyRetriever(docs=12) % 9 >> typed % 8 >> adds % 6
     live = pipeline.transform(topics(3)).sort_values(["qid", "rank"])[["qid", "docno", "rank", "score"]].to_numpy().tolist()
     replayed = score(pipeline, topics(3)).replay((9, 8, 6))

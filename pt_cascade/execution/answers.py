@@ -40,7 +40,8 @@ def finish(
 
     What loads texts or vectors on the way to the last stage, or to what follows it, runs again, on what is left; a column that may
     differ there, such as a copy of an earlier score, is refused. Columns that a scorer itself adds, such as the metadata of a
-    Terrier retriever, are not in a table: put a text loader before the last stage.
+    Terrier retriever, are not in a table: put a text loader before the last stage. A table's scores are float64, also where a
+    stage gave float32.
 
     Args:
         table: The scores of all stages but the last, or of all.
