@@ -146,7 +146,7 @@ def test_finish_replays_duels_without_asking() -> None:
     judge, last = Judge(2), Duellist(log=Asked())
     shout = pt.apply.generic(lambda results: results.assign(said=results["docno"].str.upper()))
     cascade = Cascade.of(FIRST % 7 >> judge % 5 >> last % 2 >> shout)
-    table = score(cascade, topics(3))
+    table = score(cascade.prefix(3), topics(3))
     before = len(last.log.duels) + last.log.live
     for cutoffs in ((7, 5, 2), (6, 3, None)):
         live = cascade.with_cutoffs(*cutoffs).transform(topics(3))

@@ -86,7 +86,7 @@ def check_company(step: Step, tolerance: float) -> bool:
         StageError: A score moved; the pair, both scores and the largest difference are named.
     """
     whole = "docno" not in step.given or step.stage.depends in ("pair", "list")
-    stage = replace(live(step.stage), cutoff=None)
+    stage = replace(live(step.stage, load=True), cutoff=None)
     tested = False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
         tested = True
@@ -140,7 +140,7 @@ def retrace(plan: Plan, path: Path, topics: pd.DataFrame, sheet: Sheet, done: pd
         The first stage's move that is beyond the tolerance, or None.
     """
     scored, names, duels = sheet.frame, [name for name in path.stages if name not in sheet.duels], sheet.duels.get(path.stages[-1])
-    stages = [replace(live(plan.stage(name)), cutoff=None) for name in names]
+    stages = [replace(live(plan.stage(name), load=True), cutoff=None) for name in names]
     given = topics[topics["qid"].astype(str).isin(done["qid"])]
     for stage in stages:
         step = next(walk((stage,), given))

@@ -56,11 +56,13 @@ def split_queries(topics: pd.DataFrame, size: int | None) -> list[pd.DataFrame]:
     return [topics[(query >= first) & (query < first + size)] for first in range(0, query.max() + 1, size)]
 
 
-def refuse_other_documents(step: Step) -> None:
+def refuse_other_documents(step: Step, before: int, *, last: bool) -> None:
     """Refuse a stage that did not return exactly the documents it was given: what is left depends on the cut-offs before it.
 
     Args:
         step: What it did.
+        before: How many stages stand before it.
+        last: Whether none follows it.
 
     Raises:
         PipelineError: It lost or added some.
@@ -78,6 +80,7 @@ def refuse_other_documents(step: Step) -> None:
     ]
     name = step.stage.name
     fix = f"let it run last, and live: cascade.with_stage({name!r}, depends='list'), then finish(table, cascade)"
+    fix = fix if last else f"score the stages before it, e.g. score(cascade.prefix({before}), topics)"
     raise PipelineError(f"stage {name!r} cannot be replayed: it changes the documents", problems, fix=fix)
 
 

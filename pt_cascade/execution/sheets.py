@@ -134,13 +134,13 @@ class _Draft:
         frame: pd.DataFrame = pd.concat(rows, ignore_index=True, join="inner")
         return frame
 
-    def ask(self, stage: Stage, source: Source, mark: NDArray[np.bool_], watch: Watch) -> None:
-        """Let a stage score the marked rows of a source."""
+    def ask(self, stage: Stage, path: Path, source: Source, mark: NDArray[np.bool_], watch: Watch) -> None:
+        """Let a stage of a path score the marked rows of a source."""
         given = rerank(source.frame[mark])
         if stage.name not in self.rules:
             self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
         step = next(walk((stage,), given))
-        refuse_other_documents(step)
+        refuse_other_documents(step, path.stages.index(stage.name), last=stage.name == path.stages[-1] and not path.live)
         refuse_failed(step, failed := find_failed(step), keep=True)
         self.rules[stage.name] = observe(step, self.rules[stage.name])
         watch(step)
@@ -236,7 +236,7 @@ def _fill(draft: _Draft, plan: Plan, watch: Watch) -> None:
             for source in tuple(draft.sources.get(path.stages[n - 1], ())):
                 mark = todo[source.place]
                 if mark.any():
-                    draft.ask(plan.stage(name), source, mark, watch)
+                    draft.ask(plan.stage(name), path, source, mark, watch)
 
 
 def _draft(plan: Plan, topics: pd.DataFrame, kept: pd.DataFrame, rules: Mapping[str, TieRules]) -> _Draft:
