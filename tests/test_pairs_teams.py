@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
 from itertools import product
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +13,6 @@ from tabling import make_qrels
 from test_pairs_replay import HOWS, make_table
 
 from pt_cascade.analysis.bouts import arrange, tally
-from pt_cascade.analysis.compiling import compiled, forget_older
 from pt_cascade.analysis.cutoffs import NO_CUT
 from pt_cascade.analysis.duels import Duels, find_unmet
 from pt_cascade.analysis.preferences import aggregate
@@ -123,24 +118,6 @@ def test_the_pointwise_stages_keep_their_own_kernel() -> None:
     qrels = make_qrels(1).head(1).assign(qid="1", docno="b", label=1)
     got = sweep(table, qrels, ["RR"], grid=[(1, 1), (3, 2)], stages=("bm25", "bi"))
     assert got.means.tolist() == [[0.0], [1.0]]
-
-
-def test_what_numba_keeps_is_dropped_when_a_file_it_calls_is_newer(tmp_path: Path) -> None:
-    """And only then: a kernel never runs with the old code of another file, nor compiles again without need."""
-
-    @compiled
-    def add(one: int) -> int:
-        return one + 1
-
-    other = ModuleType("other")
-    other.__file__ = str(tmp_path / "other.py")
-    (tmp_path / "other.py").touch()
-    assert add(1) == 2
-    for shift, kept in ((-3600, 1), (3600, 0)):
-        age = time.time() + shift
-        os.utime(tmp_path / "other.py", (age, age))
-        forget_older(add, other)
-        assert len(list(Path(add.stats.cache_path).glob("test_pairs_teams.*.nbi"))) == kept
 
 
 @settings(max_examples=60)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis import kernels, lists, teams
-from pt_cascade.analysis.compiling import compiled, forget_older
+from pt_cascade.analysis.compiling import compiled
 from pt_cascade.analysis.kernels import DONE, measure
 from pt_cascade.analysis.lists import BOUND, FAR, SIZE, TAKEN, TIED, extend, open_head, unsettle
 from pt_cascade.analysis.records import Desk, Ranked, Ring, Steps, Wanted
@@ -183,6 +182,3 @@ def _open_ring(queries: Ints, bouts: Bouts, longest: int) -> Ring:
         np.zeros(longest + 1, np.int64),
         np.zeros(longest + 1),
     )
-
-
-forget_older(_sum_up, kernels, lists, teams)
