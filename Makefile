@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 WORKERS ?= 2
 READY  := $(VENV)/.ready
 
-.PHONY: quickstart test check bench notebooks
+.PHONY: quickstart test check bench notebooks clean
 
 quickstart: $(READY)
 	$(BIN)/pt-cascade quickstart
@@ -33,3 +33,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev]'
 	touch $(READY)
+
+# what numba has compiled: after editing a kernel
+clean:
+	find pt_cascade -name "*.nb[ci]" -delete

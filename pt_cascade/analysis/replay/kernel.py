@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.replay import candidate_lists as lists
 from pt_cascade.analysis.replay.candidate_lists import BOUND, FAR, SIZE, TAKEN, TIED, extend, insert, open_head, unsettle
-from pt_cascade.analysis.replay.compiling import compiled, forget_older
+from pt_cascade.analysis.replay.compiling import compiled
 from pt_cascade.analysis.replay.kernel_types import Desk, Ranked, Steps, Terms, Wanted
 
 if TYPE_CHECKING:
@@ -197,6 +196,3 @@ def sum_measures(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, gr
     desk = Desk(docs, keys, state, values, sound, np.log2(np.arange(longest + 1) + 2.0))
     missing: int = _sum_up(queries, ranked, steps, wanted, desk, groups, sums)
     return missing
-
-
-forget_older(_sum_up, lists)

@@ -87,14 +87,6 @@ class Replayer:
         """
         return self._alike(replace(self, exchanged=labels))
 
-    def only(self, which: int) -> Replayer:
-        """Return the same with one of its measures only.
-
-        Args:
-            which: The position of the measure.
-        """
-        return self._alike(replace(self, measures=(self.measures[which],)))
-
     def _alike(self, other: Replayer) -> Replayer:
         """Hand over what does not depend on labels and measures."""
         other.__dict__.update({name: known for name, known in self.__dict__.items() if name in _SHARED})
