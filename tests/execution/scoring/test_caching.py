@@ -20,8 +20,9 @@ from pt_cascade import Cascade
 from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.errors import CascadeWarning, PipelineError, StageError
 from pt_cascade.execution.profiling import profile
-from pt_cascade.execution.scoring import chunk, score
-from pt_cascade.execution.scoring.score import score as scoring
+from pt_cascade.execution.scoring import chunk
+from pt_cascade.execution.scoring import score as scoring
+from pt_cascade.execution.scoring.score import score
 from pt_cascade.stages.base.identity import identify
 from pt_cascade.stages.cached import cached
 from pt_cascade.stages.scorecache.store import ScoreStore

@@ -20,8 +20,9 @@ from pt_cascade.analysis.table.tie_rules import Order, TieRule
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.errors import CascadeError, FrameError, PipelineError, StageError, TableError
 from pt_cascade.execution.score_table import ScoreTable
-from pt_cascade.execution.scoring import chunk, score
-from pt_cascade.execution.scoring.score import score as scoring
+from pt_cascade.execution.scoring import chunk
+from pt_cascade.execution.scoring import score as scoring
+from pt_cascade.execution.scoring.score import score
 
 FIRST = ToyRetriever(docs=8, levels=3)
 JUDGES = st.builds(
