@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pt_cascade.execution.comparison import compare
     from pt_cascade.execution.composing import parse_cascade
     from pt_cascade.execution.defaults import default_cascade, default_model, store_collection
-    from pt_cascade.execution.finishing import finish
     from pt_cascade.execution.profiling import profile
     from pt_cascade.execution.runner import Runner, run
     from pt_cascade.execution.score_table import ScoreTable
@@ -54,7 +53,6 @@ _HOME = {
     "parse_cascade": "pt_cascade.execution.composing",
     "default_cascade": "pt_cascade.execution.defaults",
     "default_model": "pt_cascade.execution.defaults",
-    "finish": "pt_cascade.execution.finishing",
     "fuse": "pt_cascade.analysis.fusion.fuse",
     "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
@@ -84,7 +82,6 @@ __all__ = [
     "default_cascade",
     "default_model",
     "errors",
-    "finish",
     "frames",
     "fuse",
     "grid",

@@ -1,4 +1,4 @@
-"""A cascade: a pipeline seen as stages and cut-offs, and back."""
+"""A cascade: the stages and cut-offs of a pipeline."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from typing import TYPE_CHECKING, SupportsIndex
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoff
+from pt_cascade.analysis.grid.cutoffs import check_cutoff, check_cutoffs
 from pt_cascade.cascade.reading import read
-from pt_cascade.cascade.steps import call, walk
+from pt_cascade.cascade.steps import run_ending, walk
 from pt_cascade.errors import CascadeWarning, PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from pt_cascade.analysis.grid.cutoffs import Cutoff
+    from pt_cascade.analysis.table.data import Scores
     from pt_cascade.cascade.stage import Depends, Documents, Stage
 
 
 @dataclass(frozen=True, repr=False)
 class Cascade(pt.Transformer):  # type: ignore[misc]
-    """Rankers from cheap to expensive, each seeing only what the one before it passed on.
+    """Rankers from cheap to expensive, each of which re-ranks only what the one before it passes on.
 
-    It is itself a PyTerrier transformer: it ranks as its plain pipeline does, and checks each stage's frame on the way.
+    It is a PyTerrier transformer: it ranks as the plain pipeline does, and checks the results of each stage.
 
     Attributes:
-        stages: The stages in order, at least one, names unique.
-        ending: What runs after the last cut-off without ranking, e.g. a text loader; usually nothing.
-        cutoffs_read: The cut-offs of the pipeline that it was read from, and what each was then.
+        stages: The stages in order, at least one, with unique names.
+        ending: What follows the last cut-off without ranking, e.g. a text loader; usually empty.
+        cutoffs_read: The cut-offs of the pipeline that it was read from, each with its k at that time.
 
     Raises:
-        PipelineError: There is no stage, or two have one name.
+        PipelineError: There is no stage, or two stages have the same name.
 
     Example:
         >>> import pandas as pd, pyterrier as pt
@@ -52,34 +54,34 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
     cutoffs_read: tuple[tuple[pt.RankCutoff, int], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse what is not a cascade; warn of a cut-off that cannot cut."""
+        """Check the names; warn of a cut-off that is larger than the one before it."""
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "ending", tuple(self.ending))
         names = [stage.name for stage in self.stages]
         if not names:
             raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise PipelineError("stage names stand more than once", [", ".join(twice)], fix="give each Stage its own name")
+            raise PipelineError("stages have the same name", [", ".join(twice)], fix="give each Stage its own name")
         for before, after in pairwise(self.stages):
             if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
-                message = f"{after!r} cannot cut: {before!r} before it passes on at most {before.cutoff} documents"
+                message = f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents"
                 warnings.warn(message, CascadeWarning, stacklevel=3)
 
     @classmethod
     def of(cls, pipeline: pt.Transformer) -> Cascade:
-        """Read any PyTerrier pipeline into its stages and cut-offs.
+        """Read any PyTerrier pipeline into stages and cut-offs.
 
-        Text loaders and query rewriters ride with the scorer they prepare for; what adjusts a score rides with the scorer before.
-        Read a pipeline before you ``compile()`` it: compiling fuses cut-offs into retrievers.
+        Text loaders and query rewriters belong to the stage of the next scorer; what adjusts scores belongs to the stage before.
+        Read a pipeline before ``compile()``, which fuses cut-offs into retrievers.
 
         Args:
             pipeline: Transformers composed with ``>>`` and ``%``, nested and third-party ones included.
 
         Returns:
-            The cascade; ``Cascade.of(pipeline).pipeline()`` ranks as ``pipeline``.
+            The cascade; ``Cascade.of(pipeline).pipeline()`` ranks as ``pipeline`` does.
 
         Raises:
-            PipelineError: It has no scorer, or a transformer that PyTerrier cannot inspect; or a cut-off changed since it was read.
+            PipelineError: No transformer creates a score, one cannot be inspected, or a cut-off has changed since it was read.
         """
         if not isinstance(pipeline, pt.Transformer):
             found = f"{pipeline!r} ({type(pipeline).__name__}), expected a PyTerrier transformer"
@@ -93,65 +95,54 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     @property
     def cutoffs(self) -> tuple[int | None, ...]:
-        """The cut-off of each stage; None where a stage passes everything on."""
+        """The cut-off of each stage; None where there is none."""
         return tuple(stage.cutoff for stage in self.stages)
 
     def with_cutoffs(self, *cutoffs: SupportsIndex | None, **by_name: SupportsIndex | None) -> Cascade:
         """Return the cascade with other cut-offs.
 
         Args:
-            *cutoffs: For the first stages, in order; the remaining stages keep theirs. Each 1 or more, or None for no cut.
-            **by_name: The same by the name of the stage: ``with_cutoffs(bm25=500)``.
+            *cutoffs: For the first stages, in order; the others keep theirs. Each 1 or more, or None for no cut.
+            **by_name: By stage name: ``with_cutoffs(bm25=500)``.
 
         Raises:
             PipelineError: A cut-off is not a whole number of 1 or more, there are more than stages, or a name is unknown.
         """
         if len(cutoffs) > len(self):
             raise PipelineError(f"{len(cutoffs)} cut-offs for {len(self)} stage(s)", [repr(self)])
-        new = dict(zip((stage.name for stage in self.stages), cutoffs, strict=False))
-        for name, cutoff in by_name.items():
-            new[self.stages[self.position(name)].name] = cutoff
-        checked = {name: check_cutoff(cutoff, name) for name, cutoff in new.items()}
-        stages = (replace(stage, cutoff=checked.get(stage.name, stage.cutoff)) for stage in self.stages)
+        new = dict(enumerate(cutoffs)) | {self.position(name): cutoff for name, cutoff in by_name.items()}
+        stages = list(self.stages)
+        for n, cutoff in new.items():
+            stages[n] = replace(stages[n], cutoff=check_cutoff(cutoff, stages[n].name))
         return replace(self, stages=tuple(stages))
 
     def with_stage(
         self, stage: str | SupportsIndex, *, name: str = "", depends: Depends | None = None, documents: Documents | None = None
     ) -> Cascade:
-        """Return the cascade with what you know of a stage: its name, what its scores depend on, what it does to the documents.
+        """Return the cascade with another declaration of one stage.
 
         Args:
             stage: Its name or position.
-            name: Its new name; empty: as it was.
-            depends: ``pointwise``, ``pairwise``, ``listwise`` or ``unknown``; None: as it was.
-            documents: ``retrieves``, ``reranks`` or ``any``; None: as it was.
+            name: Its new name; empty: unchanged.
+            depends: ``pointwise``, ``pairwise``, ``listwise`` or ``unknown``; None: unchanged.
+            documents: ``retrieves``, ``reranks`` or ``any``; None: unchanged.
 
         Raises:
-            PipelineError: There is no such stage, or a value is none of these.
+            PipelineError: There is no such stage, or a value is not one of these.
         """
         n = self.position(stage)
         old = self.stages[n]
-        told = replace(old, name=name or old.name, depends=depends or old.depends, documents=documents or old.documents)
-        return replace(self, stages=(*self.stages[:n], told, *self.stages[n + 1 :]))
+        new = replace(old, name=name or old.name, depends=depends or old.depends, documents=documents or old.documents)
+        return replace(self, stages=(*self.stages[:n], new, *self.stages[n + 1 :]))
 
     def prefix(self, n: int) -> Cascade:
-        """Return the cascade of the first n stages.
-
-        Args:
-            n: 1 to the number of stages.
-
-        Raises:
-            PipelineError: n is outside that range.
-        """
+        """Return the cascade of the first n stages, 1 to all of them."""
         if not 1 <= n <= len(self):
             raise PipelineError(f"{self!r} has no prefix of {n} stages", [f"expected 1 to {len(self)}"])
         return replace(self, stages=self.stages[:n], ending=())
 
     def without(self, stage: str | SupportsIndex) -> Cascade:
-        """Return the cascade without one of its stages.
-
-        Args:
-            stage: Its name or position.
+        """Return the cascade without one stage, given by name or position.
 
         Raises:
             PipelineError: There is no such stage, or it is the only one.
@@ -160,21 +151,14 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return replace(self, stages=self.stages[:n] + self.stages[n + 1 :])
 
     def pipeline(self) -> pt.Transformer:
-        """Return the cascade as a plain PyTerrier pipeline, which knows nothing of pt_cascade."""
+        """Return the cascade as a plain PyTerrier pipeline."""
         cuts = (() if stage.cutoff is None else (pt.RankCutoff(stage.cutoff),) for stage in self.stages)
         stages = (stage.transformers for stage in self.stages)
         parts = [*chain.from_iterable(chain.from_iterable(zip(stages, cuts, strict=True))), *self.ending]
         return parts[0] if len(parts) == 1 else pt.Compose(*parts)
 
     def position(self, stage: str | SupportsIndex) -> int:
-        """Return where a stage stands, from 0.
-
-        Args:
-            stage: Its name, or its position, which may count from the end.
-
-        Raises:
-            PipelineError: There is no such stage.
-        """
+        """Return the position from 0 of a stage, by its name or a position that may count from the end, or a PipelineError."""
         names = [one.name for one in self.stages]
         if isinstance(stage, str) and stage in names:
             return names.index(stage)
@@ -183,50 +167,64 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         raise PipelineError(f"no stage {stage!r}", [f"this cascade has {', '.join(names)}"])
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Rank Frame[qid, query] or Frame[qid, query, docno, ...] as the plain pipeline does, and check every stage's frame."""
+        """Rank Frame[qid, query, ...] or Frame[qid, docno, ...] as the plain pipeline does; check the results of each stage."""
         kept = inp
         for step in walk(Cascade.of(self).stages, inp):
             kept = step.kept
-        return self.end(kept)
+        return run_ending(self.ending, kept)
 
-    def end(self, results: pd.DataFrame) -> pd.DataFrame:
-        """Return the last stage's Frame[qid, docno, score, rank, ...] with what the ending adds."""
-        for part in self.ending:
-            results = call(part, results, "the ending")
-        return results
+    def finish(self, table: Scores, cutoffs: Sequence[Cutoff] | None = None, *, topics: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return the live cascade's ranking, with the stages replayed from a score table; a last stage that it lacks is run.
+
+        Loaders of texts and vectors run again for that stage and the ending. Scores are float64, also where a stage gave float32.
+
+        Args:
+            table: The scores of all stages, or of all but the last.
+            cutoffs: One a stage, each 1 or more, or None for no cut; default: the cascade's own.
+            topics: What the cascade starts from, where it needs more than qid and query.
+
+        Raises:
+            TableError: The table lacks a stage or does not cover the cut-offs, or a loader depends on the scores or rows before it.
+
+        Example:
+            >>> import pandas as pd, pyterrier as pt, pt_cascade as ptc
+            >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
+            >>> run = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+            >>> pipeline = pt.Transformer.from_df(run) % 2 >> pt.apply.doc_score(lambda row: row["rank"]) % 1
+            >>> cascade = Cascade.of(pipeline).with_stage(1, depends="listwise")
+            >>> cascade.finish(ptc.score(cascade, topics))["docno"].tolist()
+            ['b']
+        """
+        from pt_cascade.cascade.finishing import finish_stages  # noqa: PLC0415 - numba loads when first needed
+
+        whole = self if cutoffs is None else self.with_cutoffs(*check_cutoffs(cutoffs, [stage.name for stage in self]))
+        return finish_stages(whole.stages, whole.ending, table, topics)
 
     def subtransformers(self) -> dict[str, list[pt.Transformer]]:
-        """Show PyTerrier's inspection the transformers of all stages."""
+        """Return the transformers of all stages, for PyTerrier's inspection."""
         return {"transformers": [*chain.from_iterable(stage.transformers for stage in self.stages), *self.ending]}
 
     def transform_inputs(self) -> list[list[str]]:
-        """Answer PyTerrier's inspection as the plain pipeline would."""
+        """Return the input columns of the plain pipeline."""
         return list(pt.inspect.transformer_inputs(self.pipeline()))
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Answer PyTerrier's inspection as the plain pipeline would."""
+        """Return the output columns of the plain pipeline."""
         return list(pt.inspect.transformer_outputs(self.pipeline(), input_columns))
 
     def schematic(self, *, input_columns: list[str]) -> dict[str, object]:
-        """Draw as the plain pipeline."""
+        """Return the schematic of the plain pipeline."""
         return dict(pt.schematic.transformer_schematic(self.pipeline(), input_columns=input_columns))
 
     def describe(self) -> pd.DataFrame:
-        """Return what is known of each stage: Frame[stage, cutoff, depends, documents, transformers], one row a stage."""
+        """Return Frame[stage, cutoff, depends, documents, transformers], one row a stage."""
         rows = [
-            (
-                stage.name,
-                "" if stage.cutoff is None else str(stage.cutoff),
-                stage.depends,
-                stage.documents,
-                " >> ".join(map(repr, stage.transformers)),
-            )
-            for stage in self.stages
+            (one.name, str(one.cutoff or ""), one.depends, one.documents, " >> ".join(map(repr, one.transformers))) for one in self
         ]
         return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
 
     def _repr_html_(self) -> str:
-        """Show the stages in a notebook; PyTerrier's own drawing would need the network."""
+        """Show the stages as a table in a notebook; PyTerrier's schematic would need the network."""
         return str(self.describe().to_html(index=False))
 
     def __contains__(self, stage: object) -> bool:
@@ -246,7 +244,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
 
 def _flatten(pipeline: pt.Transformer, cutoffs: list[tuple[pt.RankCutoff, int]]) -> Iterator[pt.Transformer | Stage]:
-    """Lay nested pipelines and cascades out in a row, and note the cut-offs that are read, here or before."""
+    """List the transformers of nested pipelines and cascades in order; add the cut-offs among them to ``cutoffs``."""
     if isinstance(pipeline, Cascade):
         cutoffs += pipeline.cutoffs_read
         yield from (*pipeline.stages, *pipeline.ending)

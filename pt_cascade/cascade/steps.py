@@ -147,6 +147,13 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     return out
 
 
+def run_ending(ending: Iterable[pt.Transformer], results: pd.DataFrame) -> pd.DataFrame:
+    """Run what follows the last stage."""
+    for part in ending:
+        results = call(part, results, "the ending")
+    return results
+
+
 def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) -> None:
     """Hold the stage to its promise about queries and documents."""
     if strangers := sorted(set(ranked["qid"].unique()) - set(given["qid"].unique())):

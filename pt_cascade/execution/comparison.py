@@ -13,7 +13,6 @@ from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, spare_t
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError
-from pt_cascade.execution.finishing import finish
 from pt_cascade.execution.runner import run
 from pt_cascade.frames import canonical_qrels, canonical_topics
 
@@ -102,7 +101,7 @@ def _evaluate(
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
         effectiveness: pd.DataFrame = pt.Experiment(
-            [system.pipeline() if table is None else finish(table, system) for system in systems],
+            [system.pipeline() if table is None else system.finish(table) for system in systems],
             topics,
             qrels,
             list(measures),

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pt_cascade.analysis.grid.cutoffs import Tail
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import reads_whole_frame
+from pt_cascade.cascade.steps import run_ending
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.query_batches import split_queries
 from pt_cascade.execution.tails import append_tail
@@ -198,7 +199,7 @@ def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     nothing = np.full(len(qids), np.nan)  # for a stage without such an account
     names = dict.fromkeys(name for part in traces for name in part)
     trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
-    results = cascade.end(results)
+    results = run_ending(cascade.ending, results)
     place = qids.get_indexer(pd.Index(results["qid"], dtype=object))
     return Run(results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")], trace)
 

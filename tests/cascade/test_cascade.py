@@ -286,7 +286,7 @@ WRONG_PARTS = {
     ),
     "one name twice": (
         lambda c: c.with_stage("toy", name="toy_reranker"),
-        "stage names stand more than once: toy_reranker. Fix: give each Stage its own name",
+        "stages have the same name: toy_reranker. Fix: give each Stage its own name",
     ),
     "unknown dependence": (
         lambda c: c.with_stage("toy", depends="rows"),
@@ -317,7 +317,9 @@ def test_a_stage_says_all_that_is_wrong_at_once() -> None:
 
 def test_a_cutoff_that_cannot_cut_warns() -> None:
     """A cut-off larger than the one before it is told, not refused."""
-    with pytest.warns(CascadeWarning, match=r"toy_reranker → 50 cannot cut: toy → 10 before it passes on at most 10 documents"):
+    with pytest.warns(
+        CascadeWarning, match=r"the cut-off of toy_reranker → 50 has no effect: toy → 10 passes on at most 10 documents"
+    ):
         Cascade.of(RETRIEVER % 10 >> RERANKER % 50)
     with warnings.catch_warnings():
         warnings.simplefilter("error", CascadeWarning)

@@ -170,6 +170,7 @@ def test_bad_arguments_are_refused(case: str) -> None:
 def test_a_runner_is_a_transformer() -> None:
     """It inspects as the cascade does, and a kept tail shows its extra column."""
     cascade = Cascade.of(ToyRetriever() % 5)
+    assert pt.inspect.subtransformers(Runner(cascade)) == {"cascade": cascade}
     assert pt.inspect.transformer_inputs(Runner(cascade)) == [["qid", "query"]]
     assert pt.inspect.transformer_outputs(Runner(cascade, tail="keep"), ["qid", "query"])[-1] == "cut_by"
     assert "cut_by" in Runner(cascade, tail="keep").transform(topics(1))

@@ -18,7 +18,7 @@ from pyterrier_caching import Lazy, RetrieverCache, ScorerCache
 from toys.judges import Judge
 from toys.rankers import ToyReranker, ToyRetriever, topics, toss
 
-from pt_cascade import Cascade, finish, run, score
+from pt_cascade import Cascade, run, score
 from pt_cascade.analysis.table.tie_rules import Order
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, TableError
 
@@ -170,7 +170,7 @@ def test_plain_cascade_run_and_replay_rank_alike(pipeline: pt.Transformer, chunk
             other = cascade.with_cutoffs(*cutoffs)
             live = rows(other.pipeline().transform(TOPICS))
             try:
-                done = finish(table, cascade, cutoffs)
+                done = cascade.finish(table, cutoffs)
             except TableError as error:  # a live stage after passages
                 assert error.fix == "run(cascade, topics)"  # noqa: PT017 - the cure that is tried
                 done = run(other, TOPICS).results

@@ -9,7 +9,7 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pt_cascade import Cascade, finish, run, score
+from pt_cascade import Cascade, run, score
 from pt_cascade.errors import PipelineError
 
 ASKED = pd.DataFrame({"qid": ["1", "2"], "query": ["x", "y"]})
@@ -47,16 +47,17 @@ def test_a_function_at_the_end_is_refused_and_finished(ending: str, before: str)
     cascade = Cascade.of(pipeline)
     with pytest.raises(PipelineError) as error:
         score(pipeline, ASKED)
-    assert "pt.apply.generic() after the last stage may change its rows or scores, which no replay would show; finish(" in str(
-        error.value
+    assert (
+        "pt.apply.generic() after the last stage may change its rows or scores, which no replay would show; cascade.finish("
+        in str(error.value)
     )
     cure = re.fullmatch(r"score the stages before it, e\.g\. score\(cascade\.prefix\((\d)\), topics\)", error.value.fix)
     assert cure
     table = score(cascade.prefix(int(cure[1])), ASKED)
-    assert rows(finish(table, pipeline)) == rows(pipeline.transform(ASKED)) == rows(run(pipeline, ASKED).results)
+    assert rows(cascade.finish(table)) == rows(pipeline.transform(ASKED)) == rows(run(pipeline, ASKED).results)
     for cutoffs in ((4, 3)[: len(cascade)], (9, 1)[: len(cascade)] if before != "a retriever" else (1,)):
         live = cascade.with_cutoffs(*cutoffs).pipeline().transform(ASKED)
-        assert rows(finish(table, cascade, cutoffs)) == rows(live)
+        assert rows(cascade.finish(table, cutoffs)) == rows(live)
 
 
 def test_what_is_known_to_keep_the_ranking_is_scored() -> None:
@@ -68,7 +69,7 @@ def test_what_is_known_to_keep_the_ranking_is_scored() -> None:
     live = pipeline.transform(ASKED)
     assert rows(table.replay((9, 6))) == rows(live)
     pd.testing.assert_frame_equal(
-        finish(table, pipeline)[["docno", "text", "url", "shout"]], live[["docno", "text", "url", "shout"]]
+        Cascade.of(pipeline).finish(table)[["docno", "text", "url", "shout"]], live[["docno", "text", "url", "shout"]]
     )
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ir_measures import R, nDCG
 from toys.rankers import ToyReranker, ToyRetriever, topics
 
-from pt_cascade import Cascade, finish, run, score
+from pt_cascade import Cascade, run, score
 from pt_cascade.analysis.fusion.fuse import fuse
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.errors import FrameError, PipelineError, StageError
@@ -276,7 +276,7 @@ def test_re_ranking_it_depends_on_the_list() -> None:
     with pytest.raises(PipelineError, match="the scores of stage 'hybrid' depend on other documents"):
         score(ONE % 9 >> both % 4 >> ToyReranker(seed=5), TOPICS)
     cascade = Cascade.of(ONE % 9 >> both % 4)
-    done = finish(score(cascade, TOPICS), cascade, (6, 3))
+    done = cascade.finish(score(cascade, TOPICS), (6, 3))
     pd.testing.assert_frame_equal(
         done[COLUMNS], cascade.with_cutoffs(6, 3).pipeline().transform(TOPICS)[COLUMNS], check_dtype=False
     )

@@ -72,7 +72,7 @@ def refuse_live(path: Path, count: int) -> None:
     if path.live and count == len(path.stages) + 1:
         problem = f"stage {path.live!r} depends on the whole list"
         raise TableError(
-            "this cascade cannot be replayed", [problem], fix="finish(table, cascade, cutoffs) runs that stage on the rest"
+            "this cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs) runs that stage on the rest"
         )
 
 

@@ -140,8 +140,8 @@ def _misfits(cascade: Cascade) -> list[tuple[int, str]]:
             problems.append((n, f"stage {stage.name!r} {problem}, {found}"))
         if twin := next((one for one in scored[:n] if same(one, stage)), None):
             problems.append((n, f"stages {twin.name!r} and {stage.name!r} are the same, {found}"))
-    if len(scored) == len(cascade):  # else ``finish`` runs the last stage and what follows it
-        problem = "may change its rows or scores, which no replay would show; finish(table, cascade) runs it"
+    if len(scored) == len(cascade):  # else ``Cascade.finish`` runs the last stage and what follows it
+        problem = "may change its rows or scores, which no replay would show; cascade.finish(table) runs it"
         unknown = [part for part in cascade.ending if not keeps_ranking(part)]
         problems += [(len(cascade), f"{part!r} after the last stage {problem}, {found}") for part in unknown]
     return problems

@@ -59,7 +59,7 @@ def refuse_other_documents(step: Step, before: int, *, last: bool) -> None:
         if len(rows)
     ]
     name = step.stage.name
-    fix = f"let it run last, and live: cascade.with_stage({name!r}, depends='listwise'), then finish(table, cascade)"
+    fix = f"let it run last, and live: cascade.with_stage({name!r}, depends='listwise'), then cascade.finish(table)"
     fix = fix if last else f"score the stages before it, e.g. score(cascade.prefix({before}), topics)"
     raise PipelineError(f"stage {name!r} cannot be replayed: it changes the documents", problems, fix=fix)
 

@@ -126,7 +126,7 @@ def test_a_list_stage_is_not_replayed() -> None:
         table.replay((2, 1, 1))
     assert str(caught.value) == (
         "this cascade cannot be replayed: stage 'duo' depends on the whole list. "
-        "Fix: finish(table, cascade, cutoffs) runs that stage on the rest"
+        "Fix: cascade.finish(table, cutoffs) runs that stage on the rest"
     )
 
 

@@ -417,7 +417,7 @@ def test_a_stage_that_changes_the_documents_is_refused() -> None:
     assert str(error.value) == (
         "stage 'broken' cannot be replayed: it changes the documents: "
         "2 document(s) lost of 12, first qid 'q0', docno 'd0'. "
-        "Fix: let it run last, and live: cascade.with_stage('broken', depends='listwise'), then finish(table, cascade)"
+        "Fix: let it run last, and live: cascade.with_stage('broken', depends='listwise'), then cascade.finish(table)"
     )
 
 

@@ -17,7 +17,6 @@ from toys.strategies import JUDGES
 
 from pt_cascade import Cascade, run
 from pt_cascade.errors import CascadeError, StageError, TableError
-from pt_cascade.execution.finishing import finish
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 
@@ -64,8 +63,8 @@ def test_any_cutoffs_give_the_live_answer(judge: Judge, cutoffs: tuple[int, int,
     cascade = Cascade.of(FIRST % 12 >> judge % 6 >> Lister() % 4)
     table = score(cascade, topics(3))
     assert (table.stages, table.paths[0].live, table.paths[0].cutoffs) == (("toy", judge.stage_name), "lister", (12, 6))
-    assert ranking(finish(table, cascade, cutoffs)) == ranking(cascade.with_cutoffs(*cutoffs).pipeline().transform(topics(3)))
-    assert ranking(finish(table, cascade)) == ranking(cascade.pipeline().transform(topics(3)))
+    assert ranking(cascade.finish(table, cutoffs)) == ranking(cascade.with_cutoffs(*cutoffs).pipeline().transform(topics(3)))
+    assert ranking(cascade.finish(table)) == ranking(cascade.pipeline().transform(topics(3)))
 
 
 def test_what_was_loaded_on_the_way_is_there_for_the_last_stage() -> None:
@@ -73,7 +72,7 @@ def test_what_was_loaded_on_the_way_is_there_for_the_last_stage() -> None:
     rewrite, url = pt.apply.query(lambda row: row["query"] + " again"), pt.apply.url(lambda row: row["docno"])
     cascade = Cascade.of(rewrite >> FIRST >> TEXT >> pt.RankCutoff(9) >> ToyReranker() % 5 >> Lister("text") % 2 >> url)
     table = score(cascade, topics(3))
-    live, ours = cascade.pipeline().transform(topics(3)), finish(table, cascade)
+    live, ours = cascade.pipeline().transform(topics(3)), cascade.finish(table)
     assert ranking(ours) == ranking(live)
     assert ours["text"].str.endswith(" again").all()
     assert ours["url"].tolist() == live["url"].tolist()
@@ -84,9 +83,9 @@ def test_columns_of_the_given_results_come_back() -> None:
     found = TEXT.transform(FIRST.transform(topics(3))).drop(columns=["score", "rank"])
     cascade = Cascade.of(Judge() % 5 >> Lister("text") % 3)
     table = score(cascade, found)
-    assert ranking(finish(table, cascade, topics=found)) == ranking(cascade.pipeline().transform(found))
+    assert ranking(cascade.finish(table, topics=found)) == ranking(cascade.pipeline().transform(found))
     with pytest.raises(StageError, match=r"misses column\(s\) text; it was given qid, docno, score, rank, query"):
-        finish(table, cascade)
+        cascade.finish(table)
 
 
 def test_a_saved_table_knows_its_stages_again(tmp_path: Path) -> None:
@@ -95,10 +94,10 @@ def test_a_saved_table_knows_its_stages_again(tmp_path: Path) -> None:
     score([cascade, FIRST % 9 >> Judge(2) % 4], topics(3)).save(tmp_path / "t")
     table = ScoreTable.load(tmp_path / "t")
     twin = Cascade.of(FIRST % 9 >> Judge(2) % 4 >> Lister()).with_stage(1, name="t5")
-    assert ranking(finish(table, twin, (9, 4, 2))) == ranking(twin.with_cutoffs(9, 4, 2).pipeline().transform(topics(3)))
+    assert ranking(twin.finish(table, (9, 4, 2))) == ranking(twin.with_cutoffs(9, 4, 2).pipeline().transform(topics(3)))
     judge = Judge(2)
     whole = Cascade.of(FIRST % 9 >> Judge(1) % 5 >> judge % 3)
-    assert ranking(finish(table, whole)) == ranking(cascade.pipeline().transform(topics(3)))
+    assert ranking(whole.finish(table)) == ranking(cascade.pipeline().transform(topics(3)))
     assert judge.log.calls == []
 
 
@@ -123,10 +122,10 @@ def test_what_the_table_lacks_is_told(cascade: pt.Transformer, cutoffs: tuple[in
     """Another model under the same name is another stage; cut-offs are one a stage; deeper ones than the table's are refused."""
     table = score(FIRST % 4 >> Judge(1) % 3, topics(2))
     with pytest.raises(CascadeError) as error:
-        finish(table, cascade, cutoffs)
+        Cascade.of(cascade).finish(table, cutoffs)
     assert str(error.value) == message
     with pytest.raises(TableError, match="the table does not cover these cut-offs"):
-        finish(table, FIRST % 9 >> Judge(1) % 3 >> Lister(), (10, 3, 2))
+        Cascade.of(FIRST % 9 >> Judge(1) % 3 >> Lister()).finish(table, (10, 3, 2))
 
 
 def test_a_part_that_changes_the_documents_cannot_be_repeated() -> None:
@@ -137,10 +136,10 @@ def test_a_part_that_changes_the_documents_cannot_be_repeated() -> None:
         return Cascade.of(FIRST >> drops >> pt.RankCutoff(5) >> Judge() % 3 >> Lister() % 2)
 
     odd = dropping(lambda frame: frame["docno"].str.len() > 2)
-    assert ranking(finish(score(odd, topics(2)), odd)) == ranking(odd.pipeline().transform(topics(2)))
+    assert ranking(odd.finish(score(odd, topics(2)))) == ranking(odd.pipeline().transform(topics(2)))
     best = dropping(lambda frame: frame["rank"] > 0)
     with pytest.raises(TableError) as error:
-        finish(score(best, topics(2)), best)
+        best.finish(score(best, topics(2)))
     assert str(error.value) == (
         "this cascade cannot be finished from a table: pt.apply.generic() in stage 'toy' changes the documents. "
         "Fix: run(cascade, topics)"
@@ -166,12 +165,12 @@ def test_a_column_made_of_an_earlier_score_is_refused(case: str) -> None:
     cascade = Cascade.of(FIRST % 9 >> COPIES[case] >> Judge(2, levels=5) % 6 >> MIX % 3).with_stage(-1, depends="listwise")
     table = score(cascade, topics(3))
     with pytest.raises(TableError, match="cannot be finished from a table: column 'first' depends on the score") as error:
-        finish(table, cascade)
+        cascade.finish(table)
     assert error.value.fix == "run(cascade, topics)"
     assert ranking(run(cascade, topics(3)).results) == ranking(cascade.pipeline().transform(topics(3)))
     own = Cascade.of(FIRST % 9 >> pt.apply.first(lambda row: float(len(row["docno"]))) >> Judge(2) % 6 >> MIX % 3)
     own = own.with_stage(-1, depends="listwise")
-    assert ranking(finish(score(own, topics(3)), own)) == ranking(own.pipeline().transform(topics(3)))
+    assert ranking(own.finish(score(own, topics(3)))) == ranking(own.pipeline().transform(topics(3)))
 
 
 def test_an_ending_reads_what_was_loaded_on_the_way() -> None:
@@ -179,4 +178,4 @@ def test_an_ending_reads_what_was_loaded_on_the_way() -> None:
     before = FIRST % 9 >> TEXT >> Judge() % 5
     cascade = Cascade.of(before >> pt.apply.generic(lambda df: df[df["text"].str.startswith("d1")]) >> pt.apply.first(len))
     table = score(before, topics(3))
-    assert ranking(finish(table, cascade)) == ranking(cascade.pipeline().transform(topics(3)))
+    assert ranking(cascade.finish(table)) == ranking(cascade.pipeline().transform(topics(3)))

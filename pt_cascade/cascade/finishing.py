@@ -1,0 +1,118 @@
+"""A cascade's results from a score table: the stages in the table are replayed, a last stage that is not in it is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+
+from pt_cascade.analysis.replay.replay import replay
+from pt_cascade.cascade.fingerprints import fingerprint
+from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
+from pt_cascade.cascade.steps import call, run_ending, walk
+from pt_cascade.errors import TableError
+from pt_cascade.frames import canonical_input
+from pt_cascade.ranking import locate, rescore, same_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from pt_cascade.analysis.table.data import Scores
+    from pt_cascade.cascade.stage import Stage
+
+    Loaders: TypeAlias = Sequence[tuple[Stage, pt.Transformer]]
+
+_WHAT = "this cascade cannot be finished from a table"
+
+
+def finish_stages(
+    stages: Sequence[Stage], ending: Sequence[pt.Transformer], table: Scores, topics: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Replay the stages that are in the table, run a last one that is not, then the ending; see ``Cascade.finish``."""
+    names = _find_columns(table, stages)
+    replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names)
+    if len(names) == len(stages) and not ending:
+        return replayed
+    results = _add_columns(replayed, stages[: len(names)], table.topics if topics is None else topics)
+    for step in walk(stages[len(names) :], results):
+        results = step.kept
+    return run_ending(ending, results)
+
+
+def _find_columns(table: Scores, stages: Sequence[Stage]) -> list[str]:
+    """Name the table's column of each stage; only a last stage may have none."""
+    found: list[str | None] = []
+    for stage in stages:
+        found.append(_find_column(table, stage, found))
+    in_table = found[-1] and find_dependence(stages[-1]) not in ("pairwise", "listwise")
+    needed = found if in_table else found[:-1]
+    if None in needed or not needed:
+        lacking = ", ".join(repr(stage.name) for stage, name in zip(stages, found, strict=True) if name is None)
+        cascade = " · ".join(map(repr, stages))
+        problem = f"it has {', '.join(table.stages)}; {cascade} needs {lacking or 'a stage before its last'} as well"
+        raise TableError("the table does not hold this cascade", [problem], fix="table = score(cascade, topics)")
+    return [name for name in needed if name is not None]
+
+
+def _find_column(table: Scores, stage: Stage, taken: Sequence[str | None]) -> str | None:
+    """Find a stage's column by fingerprint, or by name where the table has no fingerprint."""
+    known = fingerprint(stage)
+    free = [column for column in table.columns if column.stage not in taken]
+    alike = [column.stage for column in free if (column.fingerprint == known if column.fingerprint else column.stage == stage.name)]
+    return stage.name if stage.name in alike else next(iter(alike), None)
+
+
+def _add_columns(replayed: pd.DataFrame, stages: Sequence[Stage], topics: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns of the topics, and those of everything in the stages that loads."""
+    given = canonical_input(topics)
+    first, *others = stages
+    for part in first.transformers[: first.scorer % len(first.transformers)]:
+        given = call(part, given, first.name)
+    keys = ["qid", "docno"] if "docno" in given else ["qid"]
+    brought = given.drop(columns=["score", "rank"], errors="ignore")
+    bare = replayed.drop(columns=[name for name in replayed if name in brought and name not in keys])
+    frame = bare.merge(brought, on=keys, how="left", validate="many_to_one")
+    loaders = [(first, part) for part in first.transformers[first.scorer % len(first.transformers) + 1 :]]
+    for stage in others:
+        scorer = stage.scorer % len(stage.transformers)
+        loaders += [(stage, part) for n, part in enumerate(stage.transformers) if n != scorer]
+    loaders = [(stage, part) for stage, part in loaders if not isinstance(part, pt.RankCutoff)]
+    loaded = _load(loaders, frame)
+    known = [look_up(part) for _, part in loaders]
+    by_row = all(one.role == "loader" and one.depends == "pointwise" for one in known)
+    if not (by_row and all(keeps_ranking(part) for _, part in loaders)):
+        _refuse_other_columns(loaders, frame, loaded)
+    return loaded
+
+
+def _refuse_other_columns(loaders: Loaders, frame: pd.DataFrame, loaded: pd.DataFrame) -> None:
+    """Load each half of the rows with other scores and ranks, and refuse a column that then differs."""
+    for half, sign in ((slice(0, None, 2), 1), (slice(1, None, 2), -1)):
+        few, before = frame.iloc[half].reset_index(drop=True), loaded.iloc[half].reset_index(drop=True)
+        if few.empty:
+            continue
+        other = rescore(few, sign * np.arange(1e6, 1e6 + len(few), dtype=np.float64))
+        again = _load(loaders, other.assign(rank=other["rank"] + 10**6 * (sign > 0)))
+        for name in before.columns.difference(["score", "rank"]):
+            try:
+                pd.testing.assert_series_equal(before[name], again[name], rtol=1e-3, check_dtype=False)
+            except (AssertionError, KeyError) as error:
+                problem = (
+                    f"column {name!r} depends on the scores, ranks or rows that it is loaded for, which a replay does not have"
+                )
+                raise TableError(_WHAT, [problem], fix="run(cascade, topics)") from error
+
+
+def _load(loaders: Loaders, frame: pd.DataFrame) -> pd.DataFrame:
+    """Run the transformers beside the scorers for the columns that they add; scores, ranks and rows stay as they are."""
+    for stage, part in loaders:
+        loaded = call(part, frame, stage.name)
+        if not same_pairs(frame, loaded):
+            problem = f"{part!r} in stage {stage.name!r} changes the documents"
+            raise TableError(_WHAT, [problem], fix="run(cascade, topics)")
+        ordered = loaded.iloc[locate(frame, loaded)].reset_index(drop=True)
+        frame = ordered.assign(score=frame["score"].to_numpy(), rank=frame["rank"].to_numpy())
+    return frame
