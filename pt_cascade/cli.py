@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pt_cascade import __version__
-from pt_cascade.errors import CascadeError
+from pt_cascade.errors import CascadeError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,25 @@ def _show_warning(
     print(f"pt-cascade: {message}", file=sys.stderr)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that suggests the closest name for a misspelt command, option or choice."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - overloaded in argparse
+        """Refuse unknown options here, as each command has its own."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = re.findall(r"--[a-z-]+", self.format_usage())
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(unknown[0].partition('=')[0], options)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Add the closest choice to the message."""
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        super().error(message + (did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pt-cascade", description="Ranking cascades on PyTerrier.")
+    parser = _Parser(prog="pt-cascade", description="Ranking cascades on PyTerrier.")
     parser.add_argument("--version", action="version", version=f"pt_cascade {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, help_text in COMMANDS.items():

@@ -15,6 +15,7 @@ CascadeWarning              nothing is wrong yet, but you would want to know
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ class CascadeError(Exception):
         fix = [f"Fix: {self.fix}"] if self.fix else []
         if len(self.problems) > 1:
             return "\n".join([f"{self.what}:", *(f"  - {problem}" for problem in self.problems), *fix])
-        return " ".join([": ".join([self.what, *self.problems]) + ("." if fix else ""), *fix])
+        line = ": ".join([self.what, *self.problems])
+        return " ".join([line + ("." if fix and not line.endswith("?") else ""), *fix])
 
 
 class FrameError(CascadeError):
@@ -90,16 +92,23 @@ class CascadeWarning(UserWarning):
     """Nothing is wrong yet, but you would want to know."""
 
 
-def require(package: str, *, install: str = "", why: str) -> None:
-    """Say which package is missing, and the line that installs it.
+def closest(name: object, known: Iterable[str]) -> str:
+    """Return the known name that a misspelt one most resembles, letter case aside; empty if none is close.
 
-    Args:
-        package: The module to import.
-        install: What pip calls it, where that differs.
-        why: Who needs it.
-
-    Raises:
-        MissingError: The package is not installed.
+    Example:
+        >>> closest("BM52", ["bm25", "dense"]), closest("lucene", ["bm25", "dense"])
+        ('bm25', '')
     """
+    names = {one.lower(): one for one in reversed([*known])}  # of two spellings the first
+    return next((names[one] for one in get_close_matches(str(name).lower(), names, n=1, cutoff=0.7)), "")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'bm25'?`` for the closest known name, else nothing."""
+    return f"; did you mean {found!r}?" if (found := closest(name, known)) else ""
+
+
+def require(package: str, *, install: str = "", why: str) -> None:
+    """Raise a MissingError if the module ``package`` is not installed; ``install`` is its name for pip, ``why`` what needs it."""
     if find_spec(package) is None:
         raise MissingError(f"{why} needs the package {package}", fix=f"pip install {install or package}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import FrameError
+from pt_cascade.errors import FrameError, closest
 from pt_cascade.ranking import pair_codes
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class Guard:
         found = list(frame.columns)
         if odd := [name for name in columns if found.count(name) != 1]:
             problem = f"missing or repeated column(s) {', '.join(odd)}, expected {', '.join(columns)}"
-            mend = f".loc[:, ~{noun}.columns.duplicated()]" if odd[0] in found else f'.rename(columns={{"...": "{odd[0]}"}})'
+            close = [(old, name) for name in odd if (old := closest(name, map(str, found)))] or [("...", odd[0])]
+            renamed = ", ".join(f'"{old}": "{name}"' for old, name in close)
+            mend = f".loc[:, ~{noun}.columns.duplicated()]" if odd[0] in found else f".rename(columns={{{renamed}}})"
             raise FrameError(self.what, [f"{problem}, found {', '.join(map(str, found)) or 'none'}"], fix=f"{noun} = {noun}{mend}")
 
     def find(self, column: str, problem: str, bad: NDArray[np.bool_], fix: str = "") -> None:

@@ -187,6 +187,12 @@ BAD_RESULTS = [
         id="no columns",
     ),
     pytest.param(
+        three().rename(columns={"docno": "doc_no", "score": "Score"}),
+        "missing or repeated column(s) docno, score, expected qid, docno, score, found qid, doc_no, Score."
+        ' Fix: results = results.rename(columns={"doc_no": "docno", "Score": "score"})',
+        id="misspelt columns",
+    ),
+    pytest.param(
         pd.concat([three(), three()[["docno"]]], axis=1),
         "missing or repeated column(s) docno, expected qid, docno, score, found qid, docno, score, docno."
         " Fix: results = results.loc[:, ~results.columns.duplicated()]",

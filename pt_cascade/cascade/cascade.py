@@ -14,7 +14,7 @@ import pyterrier as pt
 from pt_cascade.analysis.grid.cutoffs import check_cutoff, check_cutoffs
 from pt_cascade.cascade.reading import read
 from pt_cascade.cascade.steps import run_ending, walk
-from pt_cascade.errors import CascadeWarning, PipelineError
+from pt_cascade.errors import CascadeWarning, PipelineError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -164,7 +164,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             return names.index(stage)
         if hasattr(stage, "__index__") and -len(names) <= operator.index(stage) < len(names):
             return operator.index(stage) % len(names)
-        raise PipelineError(f"no stage {stage!r}", [f"this cascade has {', '.join(names)}"])
+        raise PipelineError(f"no stage {stage!r}", [f"the stages are {', '.join(names)}{did_you_mean(stage, names)}"])
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Rank Frame[qid, query, ...] or Frame[qid, docno, ...] as the plain pipeline does; check the results of each stage."""

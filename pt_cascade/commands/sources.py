@@ -71,7 +71,7 @@ def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | No
     """
     from pt_cascade.analysis.cost.cost import Cost, StageCost  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.analysis.cost.timings import Timings  # noqa: PLC0415 - likewise
-    from pt_cascade.errors import SweepError  # noqa: PLC0415 - likewise
+    from pt_cascade.errors import SweepError, did_you_mean  # noqa: PLC0415 - likewise
 
     if arguments.timings:
         return Timings.load(arguments.timings).cost()
@@ -79,7 +79,8 @@ def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | No
         return None
     given = dict(text.partition("=")[::2] for text in arguments.costs)
     problems = [f"{name}={ms} is not STAGE=MS" for name, ms in given.items() if not _is_number(ms)]
-    problems += [f"there is no stage {name!r}; the stages are {', '.join(stages)}" for name in given if name not in stages]
+    expected = f"the stages are {', '.join(stages)}"
+    problems += [f"there is no stage {name!r}; {expected}{did_you_mean(name, stages)}" for name in given if name not in stages]
     problems += [f"stage {name!r} has no cost" for name in stages[1:] if name not in given]
     if problems:
         raise SweepError("these are no costs", problems, fix=_FIX)

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """List the stages, or describe one; yields what to print, piece by piece."""
-    from pt_cascade.errors import CascadeError  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.errors import CascadeError, did_you_mean  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - likewise
 
     if arguments.stage is None:
@@ -29,9 +29,8 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         make = CATALOGUE[arguments.stage].make
         yield f"{arguments.stage}{CATALOGUE[arguments.stage].arguments}\n\n{inspect.getdoc(make)}"
     else:
-        raise CascadeError(
-            f"there is no stage {arguments.stage!r}", [f"expected one of {', '.join(CATALOGUE)}"], fix="pt-cascade stages"
-        )
+        expected = f"expected one of {', '.join(CATALOGUE)}{did_you_mean(arguments.stage, CATALOGUE)}"
+        raise CascadeError(f"there is no stage {arguments.stage!r}", [expected], fix="pt-cascade stages")
 
 
 def show() -> Iterator[str]:

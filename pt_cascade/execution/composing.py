@@ -12,7 +12,7 @@ import pyterrier as pt
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections import Collection, open_collection
-from pt_cascade.errors import CascadeError, PipelineError
+from pt_cascade.errors import CascadeError, PipelineError, did_you_mean
 from pt_cascade.execution.defaults import store_index, store_vectors
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.base.texts import TextLoader
@@ -114,7 +114,7 @@ def _find_problems(node: ast.expr) -> list[str]:
 def _misfits(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
     """Say what a stage's function would not take."""
     if name not in CATALOGUE:
-        return [f"there is no stage {name!r}; pt-cascade stages lists them"]
+        return [f"there is no stage {name!r}; pt-cascade stages lists them{did_you_mean(name, CATALOGUE)}"]
     signature = inspect.signature(CATALOGUE[name].make)
     given = dict.fromkeys(named)
     stored = _STORED.get(name)

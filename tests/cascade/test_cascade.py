@@ -277,8 +277,12 @@ def test_a_cascade_is_taken_apart() -> None:
 
 WRONG_PARTS = {
     "too many": (lambda c: c.with_cutoffs(3, 2, 1), "3 cut-offs for 2 stage(s): toy → 10 · toy_reranker → 5"),
-    "no such stage": (lambda c: c.with_cutoffs(bm25=3), "no stage 'bm25': this cascade has toy, toy_reranker"),
-    "no such position": (lambda c: c[2], "no stage 2: this cascade has toy, toy_reranker"),
+    "no such stage": (lambda c: c.with_cutoffs(bm25=3), "no stage 'bm25': the stages are toy, toy_reranker"),
+    "a misspelt stage": (
+        lambda c: c.with_cutoffs(toy_rerankr=3),
+        "no stage 'toy_rerankr': the stages are toy, toy_reranker; did you mean 'toy_reranker'?",
+    ),
+    "no such position": (lambda c: c[2], "no stage 2: the stages are toy, toy_reranker"),
     "no prefix": (lambda c: c.prefix(0), "toy → 10 · toy_reranker → 5 has no prefix of 0 stages: expected 1 to 2"),
     "none left": (
         lambda c: c.prefix(1).without("toy"),

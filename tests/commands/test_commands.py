@@ -114,6 +114,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["sort"], "invalid choice: 'sort'"),
         (["search"], "the following arguments are required: query"),
         (["quickstart", "--engine", "lucene"], "invalid choice: 'lucene'"),
+        (["serach", "sum"], "did you mean 'search'?"),
+        (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
+        (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
         (["quickstart", "--queries", "many"], "invalid int value: 'many'"),
     ],
 )

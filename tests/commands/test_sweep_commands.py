@@ -120,6 +120,11 @@ def test_losses_add_up_in_the_table(sweep: ptc.Sweep) -> None:
     ("words", "said"),
     [
         (["--costs", "bi=0.5"], "these are no costs: stage 't5' has no cost. Fix: --costs bi_encoder=0.05 mono_t5=2"),
+        (
+            ["--costs", "bi_=0.5", "bi=0.5", "t5=5"],
+            "these are no costs: there is no stage 'bi_'; the stages are bm25, bi, t5; did you mean 'bi'?"
+            " Fix: --costs bi_encoder=0.05 mono_t5=2",
+        ),
         (["--costs", "bi=fast", "t5=5"], "these are no costs: bi=fast is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
         (["--costs", "bi=-1", "t5=5"], "these are no costs: bi=-1 is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
         (["--costs", "bi=nan", "t5=5"], "these are no costs: bi=nan is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),

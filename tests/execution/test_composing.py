@@ -100,6 +100,7 @@ WRONG = {
     "bm25 % 0": "'0' is no cut-off, expected a whole number, 1 or more",
     "bm25 % True": "'True' is no cut-off, expected a whole number, 1 or more",
     "bm25 % k": "'k' is no cut-off, expected a whole number, 1 or more",
+    "MonoT5('x')": "there is no stage 'MonoT5'; pt-cascade stages lists them; did you mean 'mono_t5'?",
     "lucene": "there is no stage 'lucene'; pt-cascade stages lists them",
     "bm25 + bm25": "'bm25 + bm25' is no stage; a line is stages with % and >>",
     "bm25(index='x')": "bm25 takes its index from the collection",

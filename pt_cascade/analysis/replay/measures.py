@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from ir_measures import Measure
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.replay import kernel as kernels
-from pt_cascade.errors import CascadeWarning, SweepError
+from pt_cascade.errors import CascadeWarning, SweepError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,8 +172,14 @@ def _parse(given: Measure | str) -> tuple[Measure | None, str]:
         if not ir_measures.DefaultPipeline.supports(measure):
             return None, f"{given!r}: no installed package of ir_measures computes it"
     except (NameError, ValueError, SyntaxError, KeyError, AssertionError, TypeError) as error:
-        return None, f"{given!r} is unknown to ir_measures: {error}"
+        return None, f"{given!r} is unknown to ir_measures: {error}{_suggest(str(given))}"
     return measure, f"{given!r} has a cut-off below 1" if measure.params.get("cutoff", 1) < 1 else ""
+
+
+def _suggest(name: str) -> str:
+    """Return the measure that a misspelt name most resembles, cut-off and parameters aside."""
+    measure = re.split(r"[@(]", name)[0]
+    return "" if measure in ir_measures.measures.registry else did_you_mean(measure, ir_measures.measures.registry)
 
 
 def adds_up(measure: Measure) -> bool:

@@ -54,9 +54,10 @@ BAD = {
     ),
     "no measure": ({"measures": []}, 'these cannot be measured: no measure was given. Fix: ["nDCG@10", "R@100"]'),
     "odd measures": (
-        {"measures": ["nDCG@10", "nope@3", "R", "P@0", 3, "AP(foo=1)"]},
+        {"measures": ["nDCG@10", "nope@3", "nDGC@10", "R", "P@0", 3, "AP(foo=1)"]},
         "these cannot be measured:\n"
         "  - 'nope@3' is unknown to ir_measures: measure not found: nope\n"
+        "  - 'nDGC@10' is unknown to ir_measures: measure not found: nDGC; did you mean 'nDCG'?\n"
         "  - 'R' needs its cutoff, as in P@10 or SDCG(max_rel=3)@10\n"
         "  - 'P@0' has a cut-off below 1\n"
         "  - 3 (int) is no measure\n"
