@@ -28,27 +28,7 @@ _TICK = 100_000_000  # nanoseconds; two writes within one tick of the file syste
 
 
 def build_once(path: Path, build: Callable[[Path], object]) -> Path:
-    """Build a folder with a list of checksums unless it is there, so that it is there whole or not at all.
-
-    Of two processes that build it at once, the second throws its own away and takes the first one's. A killed process may leave a
-    hidden folder, ``.name.*.building``.
-
-    Args:
-        path: The folder. Any folder at this place that is not empty counts as built.
-        build: Fills the empty folder it is given. What it keeps must not know its own path: the folder moves afterwards.
-
-    Returns:
-        The path.
-
-    Raises:
-        CollectionError: There is a file at this place, or no folder can be made there.
-
-    Example:
-        >>> place = getfixture("tmp_path") / "index"
-        >>> built = build_once(place, lambda folder: (folder / "terms").write_text("a b"))
-        >>> (build_once(place, lambda folder: 1 / 0) / "terms").read_text()
-        'a b'
-    """
+    """Build a folder with a list of checksums unless it is there, so that it is there whole or not at all."""
     if is_built(path):
         return path
     try:
@@ -62,24 +42,14 @@ def build_once(path: Path, build: Callable[[Path], object]) -> Path:
 
 
 def write_hashed(folder: Path, stem: str, suffix: str, data: bytes) -> str:
-    """Write a file that has the SHA-256 of its content in its name, for ``read_hashed``; return the name.
-
-    Example:
-        >>> folder = getfixture("tmp_path")
-        >>> read_hashed(folder / write_hashed(folder, "chunk", ".txt", b"abc"))
-        b'abc'
-    """
+    """Write a file that has the SHA-256 of its content in its name, for ``read_hashed``; return the name."""
     name = f"{stem}-{hashlib.sha256(data).hexdigest()}{suffix}"
     write_file(folder / name, data)
     return name
 
 
 def read_hashed(file: Path) -> bytes:
-    """Read what ``write_hashed`` wrote.
-
-    Raises:
-        ValueError: It is not what was written.
-    """
+    """Read what ``write_hashed`` wrote."""
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != file.stem.rpartition("-")[2]:
         raise ValueError(f"{file.name} has {len(data):,} bytes, not those of the SHA-256 in its name")
@@ -87,14 +57,7 @@ def read_hashed(file: Path) -> bytes:
 
 
 def seal(folder: Path, pattern: str = "*") -> None:
-    """List the checksums of a folder's files in ``SHA256SUMS``; a file that is listed already keeps its checksum.
-
-    Example:
-        >>> folder = getfixture("tmp_path")
-        >>> _ = (folder / "a").write_bytes(b"abc")
-        >>> seal(folder)
-        >>> check_sealed(folder, fix="rm -r")
-    """
+    """List the checksums of a folder's files in ``SHA256SUMS``; a file that is listed already keeps its checksum."""
     if new := unsealed_files(folder, pattern):
         known = (folder / SUMS).read_bytes() if (folder / SUMS).exists() else b""
         lines = (f"{hash_file(file)}  {file.relative_to(folder).as_posix()}\n" for file in new)
@@ -109,16 +72,7 @@ def unsealed_files(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def check_sealed(folder: Path, names: Iterable[str] = (), *, fix: str) -> None:
-    """Refuse files that are not as they were when their folder was sealed; of a folder without ``SHA256SUMS`` nothing is known.
-
-    Args:
-        folder: The folder.
-        names: Files in it; none: all that are listed.
-        fix: How to make the folder again.
-
-    Raises:
-        MissingError: A file is missing, or damaged.
-    """
+    """Refuse files that are not as they were when their folder was sealed; of a folder without ``SHA256SUMS`` nothing is known."""
     if not (folder / SUMS).exists():
         return
     try:
@@ -165,10 +119,7 @@ def refuse_changed(stage: str) -> NoReturn:
 
 
 def hash_file(file: Path) -> str:
-    """Give a file's SHA-256; it is read once a process, a large one once a machine, and again when its stamp has changed.
-
-    A gigabyte takes about half a second. What is remembered of a large file is an empty folder, named by its SHA-256.
-    """
+    """Give a file's SHA-256; it is read once a process, a large one once a machine, and again when its stamp has changed."""
     told = stamp(file.resolve())
     return _known_hash(told) if time.time_ns() - max(told[3:]) > _TICK else _read_hash(told[0])
 

@@ -30,14 +30,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``pt-cascade``.
-
-    Args:
-        argv: The words after the program's name; None: those it was started with.
-
-    Returns:
-        0; 1 after an error, which is printed without a traceback; 130 when interrupted; 141 when nobody reads the output any more.
-    """
+    """Run ``pt-cascade``."""
     arguments = _parser().parse_args(argv)
     command = import_module(f"pt_cascade.commands.{arguments.command}")
     for stream in (sys.stdout, sys.stderr):

@@ -27,38 +27,14 @@ _PLAIN = " =+,@~"
 
 
 def cache_folder(*parts: str) -> Path:
-    """Give the folder that is kept for something, without making it.
-
-    Args:
-        parts: What it is made of, from the general to the special, such as ``"bm25", collection.fingerprint``. Each becomes one
-            folder; what a folder's name cannot hold is written as in addresses (``%2F``), so two parts never meet.
-
-    Returns:
-        A folder in ``$PT_CASCADE_CACHE``, else in ``$XDG_CACHE_HOME/pt_cascade``, else in ``~/.cache/pt_cascade``.
-
-    Raises:
-        CollectionError: A part is empty.
-
-    Example:
-        >>> cache_folder("bm25", "irds:beir/scifact/test").name
-        'irds%3Abeir%2Fscifact%2Ftest'
-    """
+    """Give the folder that is kept for something, without making it."""
     if not all(parts):
         raise CollectionError("cannot keep anything", [f"a part of its name is empty: {parts}"], fix='cache_folder("bm25", key)')
     return _root().joinpath(*(_folder_name(part) for part in parts))
 
 
 def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/may/write") -> bool:
-    """Tell whether a folder is there and not empty; where it is not there, make the folder that it will stand in.
-
-    Raises:
-        CollectionError: There is a file or a dangling link at this place, or no folder can be made there (cure: ``fix``).
-
-    Example:
-        >>> place = getfixture("tmp_path") / "a" / "index"
-        >>> is_built(place), place.parent.is_dir(), is_built(place.parent)
-        (False, True, False)
-    """
+    """Tell whether a folder is there and not empty; where it is not there, make the folder that it will stand in."""
     if path.is_symlink() and not path.exists():
         raise CollectionError(f"cannot build {path}", ["it is a link to what is not there"], fix=rm_command(path))
     if path.exists() and not path.is_dir():
@@ -74,12 +50,7 @@ def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/ma
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder, and move it to its place when the block has filled it.
-
-    Raises:
-        CollectionError: As for ``is_built``.
-        OSError: By then there is a folder that is not empty.
-    """
+    """Give an empty folder, and move it to its place when the block has filled it."""
     is_built(path)
     with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}.", suffix=".building", dir=path.parent) as beside:
         whole = Path(beside) / "whole"
@@ -89,11 +60,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def publish(whole: Path, path: Path) -> None:
-    """Move a finished folder to its place, after its files have reached the disk.
-
-    Raises:
-        OSError: There is a folder that is not empty.
-    """
+    """Move a finished folder to its place, after its files have reached the disk."""
     for file in filter(Path.is_file, whole.rglob("*")):
         with file.open("rb") as written:
             os.fsync(written.fileno())
@@ -101,13 +68,7 @@ def publish(whole: Path, path: Path) -> None:
 
 
 def write_file(path: PathLike, data: bytes) -> None:
-    """Put a file in its place in one step: whatever fails before leaves the old file. A link is followed, an old file's mode kept.
-
-    What is no regular file, such as ``/dev/stdout`` or a named pipe, is written to, not replaced.
-
-    Raises:
-        MissingError: The folder is not there, or there is a folder in the file's place.
-    """
+    """Put a file in its place in one step: whatever fails before leaves the old file. A link is followed, an old file's mode kept."""
     target = Path(path).resolve()
     if target.is_dir():
         raise MissingError(f"cannot write {path}", ["it is a folder, expected a file"], fix="give the path of a file in it")
@@ -132,12 +93,7 @@ def write_file(path: PathLike, data: bytes) -> None:
 
 
 def rm_command(path: PathLike) -> str:
-    """Write the command that removes a file or folder.
-
-    Example:
-        >>> rm_command("/my index")
-        "rm -r '/my index'"
-    """
+    """Write the command that removes a file or folder."""
     return f"rm -r {shlex.quote(str(path))}"
 
 

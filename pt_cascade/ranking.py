@@ -22,19 +22,7 @@ _LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and with it
 
 
 def ranks(qid: pd.Series[str] | Sequence[str], score: Floats) -> Ints:
-    """Rank as PyTerrier does: per query, score descending, ties by row order, from 0.
-
-    Args:
-        qid: Shape (n,). The query of each row, in any order.
-        score: Shape (n,). No NaN.
-
-    Returns:
-        Shape (n,). The rank of each row within its query.
-
-    Example:
-        >>> ranks(["q", "q", "q"], np.array([1.0, 2.0, 1.0])).tolist()
-        [1, 0, 2]
-    """
+    """Rank as PyTerrier does: per query, score descending, ties by row order, from 0."""
     query = pd.factorize(qid if isinstance(qid, pd.Series) else np.asarray(qid, dtype=object))[0]
     order = np.arange(len(query)) if _is_ranked(query, score) else np.lexsort((-score, query))
     by_query = query[order]
@@ -46,71 +34,24 @@ def ranks(qid: pd.Series[str] | Sequence[str], score: Floats) -> Ints:
 
 
 def rescore(results: pd.DataFrame, score: Floats) -> pd.DataFrame:
-    """Return the results with new scores and the ranks that follow, every other column and the row order kept.
-
-    Args:
-        results: Frame[qid, ...], n rows.
-        score: Shape (n,). One score a row.
-
-    Returns:
-        Frame[..., score: float64, rank: int64].
-
-    Example:
-        >>> rescore(pd.DataFrame({"qid": ["q", "q"]}), np.array([0.1, 0.2]))["rank"].tolist()
-        [1, 0]
-    """
+    """Return the results with new scores and the ranks that follow, every other column and the row order kept."""
     return results.assign(score=score, rank=ranks(results["qid"], score))
 
 
 def pair_codes(qid: pd.Series[str], docno: pd.Series[str]) -> Ints:
-    """Number each (qid, docno) so that equal pairs, and only they, have equal numbers.
-
-    Args:
-        qid: Shape (n,).
-        docno: Shape (n,).
-
-    Returns:
-        Shape (n,).
-
-    Example:
-        >>> pair_codes(pd.Series(["1", "10", "1"]), pd.Series(["0a", "a", "0a"])).tolist()
-        [0, 3, 0]
-    """
+    """Number each (qid, docno) so that equal pairs, and only they, have equal numbers."""
     query, document = pd.factorize(qid)[0], pd.factorize(docno)[0]
     return query * np.int64(document.max(initial=0) + 1) + document
 
 
 def is_alike(frame: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Tell whether two frames have the same (qid, docno) in the same order.
-
-    Args:
-        frame: Frame[qid, docno].
-        other: Frame[qid, docno].
-
-    Example:
-        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
-        >>> is_alike(one, one), is_alike(one, one.iloc[::-1])
-        (True, False)
-    """
+    """Tell whether two frames have the same (qid, docno) in the same order."""
     pairs = ((frame[name].to_numpy(object), other[name].to_numpy(object)) for name in ("qid", "docno"))
     return len(frame) == len(other) and all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
 def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
-    """Find each row's (qid, docno) in another frame.
-
-    Args:
-        frame: Frame[qid, docno], n rows.
-        among: Frame[qid, docno], each pair once.
-
-    Returns:
-        Shape (n,). The row in ``among``; -1 where it is not there.
-
-    Example:
-        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
-        >>> locate(one.iloc[::-1], one).tolist()
-        [1, 0]
-    """
+    """Find each row's (qid, docno) in another frame."""
     if is_alike(frame, among):
         return np.arange(len(frame))
     both = pd.concat([among[["qid", "docno"]], frame[["qid", "docno"]]], ignore_index=True)
@@ -120,17 +61,7 @@ def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
 
 
 def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
-    """Tell whether two frames hold the same (qid, docno) pairs, in whatever order.
-
-    Args:
-        left: Frame[qid, docno], each pair once.
-        right: Frame[qid, docno], each pair once.
-
-    Example:
-        >>> one = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"]})
-        >>> same_pairs(one, one.iloc[::-1]), same_pairs(one, one.head(1))
-        (True, False)
-    """
+    """Tell whether two frames hold the same (qid, docno) pairs, in whatever order."""
     if len(left) != len(right):
         return False
     if is_alike(left, right):
@@ -140,20 +71,7 @@ def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
 
 
 def scores_below(lowest: Floats, place: Floats, longest: Floats) -> Floats:
-    """Give what follows below a ranking scores that say order only, in steps that float32 can tell apart (trec_eval reads float32).
-
-    Args:
-        lowest: Shape (n,). The lowest score of each row's query.
-        place: Shape (n,). How many rows of its query stand between it and that score, from 0.
-        longest: Shape (n,). How many rows are to follow in its query.
-
-    Returns:
-        Shape (n,).
-
-    Example:
-        >>> scores_below(np.array([0.5, 0.5]), np.array([0.0, 1.0]), np.array([2.0, 2.0])).tolist()
-        [-0.5, -1.5]
-    """
+    """Give what follows below a ranking scores that say order only, in steps that float32 can tell apart (trec_eval reads float32)."""
     reach = np.minimum(np.abs(lowest) + longest + 2, _LARGEST).astype(np.float32)
     step = np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
     below: Floats = lowest - (place + 1) * step
@@ -161,22 +79,7 @@ def scores_below(lowest: Floats, place: Floats, longest: Floats) -> Floats:
 
 
 def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:
-    """Give what has no score one below all scores of its query, in the order it had; ``scores_below`` says in which steps.
-
-    This is how a document ranks that a stage was asked about and could not score; a query without any score keeps its order.
-
-    Args:
-        query: Shape (n,). The number of each row's query.
-        score: Shape (n,). NaN or -inf where there is none.
-        place: Shape (n,). The order that the rows of a query had.
-
-    Returns:
-        Shape (n,), finite.
-
-    Example:
-        >>> score_below(np.zeros(3, np.int64), np.array([np.nan, 2.0, np.nan]), np.array([2, 1, 0])).tolist()
-        [0.0, 2.0, 1.0]
-    """
+    """Give what has no score one below all scores of its query, in the order it had; ``scores_below`` says in which steps."""
     lost = np.flatnonzero(~np.isfinite(score))
     lost = lost[np.lexsort((place[lost], query[lost]))]
     group = pd.Series(query[lost]).groupby(query[lost])
@@ -195,21 +98,7 @@ def _is_ranked(query: Ints, score: Floats) -> bool:
 
 
 def is_ranking(qid: pd.Series[str], score: Floats, rank: Floats) -> bool:
-    """Tell whether ranks order each query by score, descending, from 0 without gaps; equal scores may stand in any order.
-
-    Args:
-        qid: Shape (n,).
-        score: Shape (n,). No NaN.
-        rank: Shape (n,).
-
-    Returns:
-        Whether they do.
-
-    Example:
-        >>> query, score = pd.Series(["q", "q", "q"]), np.array([1.0, 2.0, 1.0])
-        >>> is_ranking(query, score, np.array([2.0, 0.0, 1.0])), is_ranking(query, score, np.array([1.0, 2.0, 0.0]))
-        (True, False)
-    """
+    """Tell whether ranks order each query by score, descending, from 0 without gaps; equal scores may stand in any order."""
     query, right = pd.factorize(qid)[0], ranks(qid, score)
     given, wanted = np.lexsort((rank, query)), np.lexsort((right, query))
     return bool((rank[given] == right[wanted]).all() and (score[given] == score[wanted]).all())

@@ -40,51 +40,18 @@ _VALUES = (*_PLAIN, *_FUNCTIONS, type, Enum, np.generic, np.ndarray, pd.DataFram
 
 
 def fingerprint(stage: Stage) -> str:
-    """Hash what a stage runs; its name, cut-off and declarations do not count, nor whether its scores are kept.
-
-    A list that holds anything but settings (text, numbers, transformers) is taken for a log and left out, and so are private
-    attributes unless the constructor has an argument of that name.
-
-    Args:
-        stage: The stage.
-
-    Returns:
-        16 hexadecimal digits.
-
-    Example:
-        >>> from pt_cascade import Stage
-        >>> one, two = (Stage("s", (pt.apply.doc_score(lambda row, k=k: k),)) for k in (1.0, 2.0))
-        >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(two)
-        (True, False)
-    """
+    """Hash what a stage runs; its name, cut-off and declarations do not count, nor whether its scores are kept."""
     return _digest("stage", *(_walk(part, 0, ()) for part in live(stage).transformers))
 
 
 def describe(stage: Stage) -> str:
-    """Say in words what a stage runs, without the addresses of objects, and not at any length.
-
-    Args:
-        stage: The stage.
-
-    Example:
-        >>> from pt_cascade import Stage
-        >>> describe(Stage("s", (pt.RankCutoff(3), pt.RankCutoff(2))))
-        'RankCutoff(3) >> RankCutoff(2)'
-    """
+    """Say in words what a stage runs, without the addresses of objects, and not at any length."""
     words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, live(stage).transformers)))
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
 
 
 def hash_frame(frame: pd.DataFrame) -> str:
-    """Hash a frame's columns, rows and their order; not its index.
-
-    Args:
-        frame: Any; what is in its cells counts by its text where it cannot be hashed.
-
-    Example:
-        >>> hash_frame(pd.DataFrame({"a": [1, 2]})) == hash_frame(pd.DataFrame({"a": [2, 1]}))
-        False
-    """
+    """Hash a frame's columns, rows and their order; not its index."""
     columns = [(str(name), _hash_column(frame.iloc[:, n])) for n, name in enumerate(frame.columns)]
     return _digest("frame", *(part for column in columns for part in column))
 

@@ -104,21 +104,7 @@ KNOWN: dict[str, Known] = {
 
 
 def look_up(transformer: pt.Transformer) -> Known:
-    """Tell what is known of a transformer: by its own declaration, else by its class, else nothing.
-
-    A cache of pyterrier_caching is what it caches; ``Lazy`` is the class that it will load, if it was given a class.
-
-    Args:
-        transformer: Any PyTerrier transformer.
-
-    Returns:
-        What its class does; a class nobody knows has role None and depends ``unknown``.
-
-    Example:
-        >>> import pyterrier as pt
-        >>> look_up(pt.apply.doc_score(lambda row: 1.0)).depends
-        'unknown'
-    """
+    """Tell what is known of a transformer: by its own declaration, else by its class, else nothing."""
     inner = wrapped(transformer)
     if inner is not None and not hasattr(transformer, "documents"):
         return look_up(inner)
@@ -137,49 +123,19 @@ def look_up(transformer: pt.Transformer) -> Known:
 
 
 def find_dependence(stage: Stage) -> Depends:
-    """Tell what the scores of a stage depend on; a scorer that is known to compare documents does so behind any loader.
-
-    Args:
-        stage: Any.
-
-    Example:
-        >>> import pyterrier as pt
-        >>> from pt_cascade import Stage
-        >>> find_dependence(Stage("ones", (pt.apply.doc_score(lambda row: 1.0),)))
-        'unknown'
-    """
+    """Tell what the scores of a stage depend on; a scorer that is known to compare documents does so behind any loader."""
     known = look_up(live(stage).transformers[stage.scorer]).depends
     return known if stage.depends == "unknown" and known != "pointwise" else stage.depends
 
 
 def keeps_ranking(transformer: pt.Transformer) -> bool:
-    """Tell whether a transformer is known to give the rows that it is given, with their scores and ranks, whatever they are.
-
-    Args:
-        transformer: One that neither creates nor adjusts a score.
-
-    Example:
-        >>> import pyterrier as pt
-        >>> keeps_ranking(pt.apply.text(lambda row: "")), keeps_ranking(pt.apply.generic(lambda results: results))
-        (True, False)
-    """
+    """Tell whether a transformer is known to give the rows that it is given, with their scores and ranks, whatever they are."""
     known, written = look_up(transformer), {getattr(transformer, "col", ""), *getattr(transformer, "columns", ())}
     return known.listed and known.documents == "reranks" and not written & {"qid", "docno", "score", "rank"}
 
 
 def reads_whole_frame(transformer: pt.Transformer) -> bool:
-    """Tell whether a transformer's scores depend on all rows of a frame, those of other queries included.
-
-    ``pt.text.scorer`` without a background index takes its collection statistics from the frame.
-
-    Args:
-        transformer: Any PyTerrier transformer; what it holds counts as well.
-
-    Example:
-        >>> import pyterrier as pt
-        >>> reads_whole_frame(pt.apply.doc_score(lambda row: 1.0))
-        False
-    """
+    """Tell whether a transformer's scores depend on all rows of a frame, those of other queries included."""
     return any(
         any(base.__qualname__ == "TextIndexProcessor" for base in type(part).__mro__) and part.background_indexref is None
         for part in held(transformer)

@@ -63,21 +63,7 @@ def _declare(depends: Depends, documents: Documents, aside: Sequence[Known]) -> 
 
 
 def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
-    """Read a flat pipeline into its stages, and what comes after the last of them.
-
-    A transformer *creates the score* if ``score`` is among its outputs when it is not among its inputs; it *adjusts* the score if
-    it works only where there is one, and changes it; else it *loads* something (a text, a vector, a rewritten query) for the next
-    scorer. See ``roles``. What stands before a retriever in the middle, e.g. to expand its query, is part of the first stage.
-
-    Args:
-        pipeline: The transformers in order, each ``%`` a ``pt.RankCutoff``; a ready Stage stands for itself.
-
-    Returns:
-        The stages, with unique names, and the transformers that follow the last score and its cut-off.
-
-    Raises:
-        PipelineError: A transformer cannot be inspected, nothing creates a score, or a cut-off has nothing to cut.
-    """
+    """Read a flat pipeline into its stages, and what comes after the last of them."""
     for part in chain.from_iterable(held(item) for item in pipeline if isinstance(item, pt.Transformer)):
         if type(part).__name__ == "UniformTransformer":
             problem = f"{part!r} returns the same rows whatever queries it is given"

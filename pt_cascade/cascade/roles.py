@@ -39,17 +39,7 @@ class Reading(NamedTuple):
 
 
 def read_role(transformer: pt.Transformer, columns: Columns) -> Reading:
-    """Find out what a transformer does to frames of these columns.
-
-    In this order: what is known of its class, or declared by it; what it returns for no rows; what it returns for a few made-up
-    rows. A transformer creates the score if it returns one that it was not given; it adjusts the score if it needs one and
-    changes it. Only a transformer that is neither known nor declares anything is ever run on made-up rows. A model behind ``Lazy``
-    is not loaded, but seen where it is, and one behind a cache of pyterrier_caching is asked without the cache.
-
-    Args:
-        transformer: Any PyTerrier transformer.
-        columns: The columns of the frame that it would be given.
-    """
+    """Find out what a transformer does to frames of these columns."""
     known, bare = look_up(transformer), _without_cache(transformer)
     if known.role == "loader" and known.documents == "any" and "docno" not in columns:  # set operations of retrievers
         return Reading("loader", [*columns, "docno"])

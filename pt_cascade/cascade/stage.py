@@ -70,12 +70,7 @@ class Stage:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """Number the names that stand more than once.
-
-    Example:
-        >>> unique_names(["bm25", "mono_t5", "bm25"])
-        ['bm25', 'mono_t5', 'bm25_2']
-    """
+    """Number the names that stand more than once."""
     given: list[str] = []
     for name in names:
         free = (f"{name}_{n}" if n > 1 else name for n in range(1, len(given) + 2))

@@ -48,29 +48,7 @@ class Step:
 
 
 def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[Step]:
-    """Run the stages one after the other, and show each one's work.
-
-    No transformer of a stage is called on no documents: there is nothing to rank.
-
-    Args:
-        stages: In order.
-        frame: Frame[qid, query] of topics, or Frame[qid, query, docno, ...] of results to re-rank.
-        clock: Seconds, for ``Step.ms``.
-
-    Yields:
-        One Step a stage. ``step.kept`` is what the plain pipeline would hand on.
-
-    Raises:
-        FrameError: The frame, or what a stage returned, is not what it should be.
-        StageError: A stage failed, invented or lost a query or a document, or lacked a column.
-
-    Example:
-        >>> from pt_cascade import Cascade
-        >>> found = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
-        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
-        >>> [(len(step.ranked), len(step.kept)) for step in walk(Cascade.of(pt.Transformer.from_df(found) % 1), topics)]
-        [(2, 1)]
-    """
+    """Run the stages one after the other, and show each one's work."""
     given = canonical_input(frame)
     for stage in stages:
         step = _take(stage, given, clock)
@@ -116,19 +94,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
 
 
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
-    """Run one transformer; say whose error it was.
-
-    Args:
-        part: What to run.
-        frame: What it is given.
-        stage: The name of its stage, for the error.
-
-    Returns:
-        Its answer.
-
-    Raises:
-        StageError: It failed, lacked a column, or returned no frame.
-    """
+    """Run one transformer; say whose error it was."""
     try:
         out = part.transform(frame.copy())  # which nobody can sort or change under our hands
     except CascadeError:

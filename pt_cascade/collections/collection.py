@@ -151,15 +151,7 @@ def make_collection(name: str, topics: pd.DataFrame, qrels: pd.DataFrame, docume
 
 
 def unjudged(topics: pd.DataFrame, qrels: pd.DataFrame) -> str:
-    """Say what is wrong where no topic has a judgment; nothing where one has.
-
-    Args:
-        topics: Frame[qid, ...].
-        qrels: Frame[qid, ...].
-
-    Returns:
-        The problem with an example of each side, or an empty text.
-    """
+    """Say what is wrong where no topic has a judgment; nothing where one has."""
     if topics["qid"].isin(qrels["qid"]).any():
         return ""
     asked, known = (f"{frame['qid'].nunique()} qid(s){_example(frame)}" for frame in (topics, qrels))
@@ -167,21 +159,7 @@ def unjudged(topics: pd.DataFrame, qrels: pd.DataFrame) -> str:
 
 
 def join_title(title: str, text: str) -> str:
-    """Put a title before its text, once: as it is where the text opens with the title already, as in many collections.
-
-    With a title twice, BM25 on SciFact gives nDCG@10 .683 and on Cranfield .362; with it once .678 and .349.
-
-    Args:
-        title: It may be empty.
-        text: It may be empty.
-
-    Returns:
-        ``title text``, the form of BEIR.
-
-    Example:
-        >>> join_title("Wings", "A study."), join_title("Wings", "Wings in a slipstream."), join_title("Wing", "Wings.")
-        ('Wings A study.', 'Wings in a slipstream.', 'Wing Wings.')
-    """
+    """Put a title before its text, once: as it is where the text opens with the title already, as in many collections."""
     if not text:
         return title
     after = text[len(title) : len(title) + 1]

@@ -40,21 +40,7 @@ class Docstring:
 
 
 def parse_docstring(text: str) -> Docstring:
-    r"""Take a docstring apart into its first sentence, the names of "See Also" and the rest.
-
-    A signature at the top is no sentence and belongs to no part. The sentence ends at the first period before white space
-    (that of e.g., i.e., cf. and vs. aside), or with its paragraph.
-
-    Args:
-        text: A docstring as it stands in the source, indentation included.
-
-    Returns:
-        Its parts.
-
-    Example:
-        >>> parse_docstring("sum(a)\n\nSum of all. Fast.\n\nSee Also\n--------\nmean, :func:`max` : others")
-        Docstring(sentence='Sum of all.', body='Fast.', see_also=('mean', 'max'))
-    """
+    """Take a docstring apart into its first sentence, the names of "See Also" and the rest."""
     prose = _without_signature(inspect.cleandoc(text))
     sentence = _first_sentence(prose)
     sections, names = _split_see_also(prose[len(sentence) :])

@@ -54,11 +54,7 @@ class FolderDocuments:
     size: int
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Read each document; the file was checked when the folder was opened.
-
-        Raises:
-            RecordError: The file has changed since, and a line is not a document.
-        """
+        """Read each document; the file was checked when the folder was opened."""
         for number, line in _lines(self.path):
             try:
                 yield _document(line)
@@ -71,26 +67,7 @@ class FolderDocuments:
 
 
 def open_folder(path: Path) -> Collection:
-    r"""Open a folder after checking every line in it.
-
-    Args:
-        path: The folder.
-
-    Returns:
-        The collection, named by the folder's path: ``./scifact``.
-
-    Raises:
-        MissingError: There is no such folder.
-        CollectionError: Files are missing, lines cannot be read, docnos stand twice, or no topic has a judgment: all at once.
-
-    Example:
-        >>> folder = getfixture("tmp_path")
-        >>> _ = (folder / "docs.jsonl").write_text('{"docno": "NA", "title": "Sums", "text": "A running total."}')
-        >>> _ = (folder / "topics.tsv").write_text("1\tcumulative sum\n")
-        >>> _ = (folder / "qrels.txt").write_text("1 0 NA 2\n")
-        >>> list(open_folder(folder).docs())
-        [{'docno': 'NA', 'text': 'Sums A running total.'}]
-    """
+    """Open a folder after checking every line in it."""
     if not path.is_dir():
         fix = f"a folder with {_DOCS[0]}, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs"
         raise MissingError(f"there is no folder {path}", fix=fix)

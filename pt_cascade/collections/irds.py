@@ -62,12 +62,7 @@ class DatasetDocuments:
     name: str
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Read each document; the first time, the dataset may fetch them.
-
-        Raises:
-            MissingError: They cannot be fetched.
-            CollectionError: The dataset has none, or one without a text.
-        """
+        """Read each document; the first time, the dataset may fetch them."""
         dataset, inner = _dataset(self.name)
         with _fetching(self.name, "documents"):
             records = inner.docs_iter() if inner else dataset.get_corpus_iter(verbose=False)
@@ -83,25 +78,7 @@ class DatasetDocuments:
 
 
 def open_dataset(name: str) -> Collection:
-    """Open a dataset by the name that ``pt.get_dataset`` takes.
-
-    Args:
-        name: Such as ``irds:beir/scifact/test`` or ``vaswani``.
-
-    Returns:
-        The collection of this name.
-
-    Raises:
-        CollectionError: PyTerrier knows no such dataset, or it has no documents, topics or judgments.
-        MissingError: Its topics or judgments cannot be fetched.
-
-    Example:
-        >>> open_dataset("irds:beir/scifact")
-        Traceback (most recent call last):
-            ...
-        pt_cascade.errors.CollectionError: dataset 'irds:beir/scifact' is no test collection: it has no qrels, expected documents,
-        topics and qrels. Fix: one of irds:beir/scifact/test, irds:beir/scifact/train
-    """
+    """Open a dataset by the name that ``pt.get_dataset`` takes."""
     dataset, inner = _dataset(name)
     if inner:
         _require_parts(name, inner)
@@ -113,18 +90,7 @@ def open_dataset(name: str) -> Collection:
 
 
 def is_dataset(name: str) -> bool:
-    """Tell whether PyTerrier knows a dataset by this name; nothing is fetched.
-
-    Args:
-        name: Such as ``irds:beir/scifact/test`` or ``vaswani``.
-
-    Returns:
-        Whether it does.
-
-    Example:
-        >>> is_dataset("irds:vaswani"), is_dataset("vaswani"), is_dataset("vaswany")
-        (True, True, False)
-    """
+    """Tell whether PyTerrier knows a dataset by this name; nothing is fetched."""
     import pyterrier as pt  # noqa: PLC0415 - costs a second, which the other collections need not pay
 
     try:

@@ -51,21 +51,7 @@ class _Found:
 
 
 def public_members(package: str) -> list[Member]:
-    """List what a package offers: functions, classes and methods that have a docstring of their own.
-
-    Args:
-        package: An importable package or module, such as ``numpy`` or ``scipy.stats``.
-
-    Returns:
-        The members, by canonical name.
-
-    Raises:
-        MissingError: The package cannot be imported.
-
-    Example:
-        >>> [member.name for member in public_members("base64")][:3]
-        ['base64.a85decode', 'base64.a85encode', 'base64.b16decode']
-    """
+    """List what a package offers: functions, classes and methods that have a docstring of their own."""
     found: dict[int, _Found] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

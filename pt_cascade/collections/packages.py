@@ -61,22 +61,7 @@ class Package:
 
 
 def installed_packages(names: Sequence[str]) -> list[Package]:
-    """Look up packages without importing them, or say at once which are not there as asked for.
-
-    Args:
-        names: Importable names; ``numpy==2.4.6`` insists on a version.
-
-    Returns:
-        Each once, by name.
-
-    Raises:
-        MissingError: None is named, one is not installed, or has another version.
-
-    Example:
-        >>> import numpy
-        >>> installed_packages(["numpy"]) == [Package("numpy", numpy.__version__)]
-        True
-    """
+    """Look up packages without importing them, or say at once which are not there as asked for."""
     asked = [name.partition("==")[::2] for name in names]
     found = {Package(name, _version(name)) for name, _ in asked if _is_there(name)}
     versions = {package.name: package.version for package in found}
@@ -91,22 +76,7 @@ def installed_packages(names: Sequence[str]) -> list[Package]:
 
 
 def package_members(package: Package) -> list[Member]:
-    """List the members of a package as a fresh interpreter sees them, or saw them when this version was first asked for.
-
-    Args:
-        package: Without a version, nothing is kept.
-
-    Returns:
-        The members, by canonical name.
-
-    Raises:
-        MissingError: The package cannot be imported.
-        CollectionError: The cache cannot be written.
-
-    Example:
-        >>> package_members(Package("base64", ""))[0].name
-        'base64.a85decode'
-    """
+    """List the members of a package as a fresh interpreter sees them, or saw them when this version was first asked for."""
     if package.version:
         folder = build_once(_place(package), lambda new: _list(package, new / _FILE))
         check_sealed(folder, fix=rm_command(folder))

@@ -37,24 +37,7 @@ _OWN, _SEE_ALSO = 2, 1
 
 
 def pydocs(packages: Sequence[str] = ("numpy",), queries: int | None = QUERIES) -> Collection:
-    """Build the collection of some installed packages: a second or so the first time, and no network.
-
-    Args:
-        packages: Importable names; ``numpy==2.4.6`` insists on a version.
-        queries: At most so many, 1 or more; all where None.
-
-    Returns:
-        The collection, in the order of docnos and qids. Its name says the versions: ``pydocs:numpy==2.4.6``.
-
-    Raises:
-        MissingError: A package cannot be imported, or has another version than asked for.
-        CollectionError: The docstrings make no query.
-
-    Example:
-        >>> collection = pydocs(["numpy"])
-        >>> collection.topics["qid"].iloc[0] in {document["docno"] for document in collection.docs()}
-        True
-    """
+    """Build the collection of some installed packages: a second or so the first time, and no network."""
     if queries is not None and queries < 1:
         raise CollectionError("cannot ask so few queries", [f"queries is {queries}, expected 1 or more, or None for all"])
     found = installed_packages(packages)
@@ -103,19 +86,7 @@ def _judgments(documents: dict[str, Docstring], named: dict[str, str], queries: 
 
 
 def is_query(sentence: str, texts: Sequence[str]) -> bool:
-    """Tell whether a first sentence may be asked: it has three words or more and gives none of its documents away.
-
-    Args:
-        sentence: White space folded.
-        texts: The documents it was taken from.
-
-    Returns:
-        Whether it may.
-
-    Example:
-        >>> is_query("Return the cumulative sum.", ["As for sum."]), is_query("Pad an array.", ["Pad an  array. It pads."])
-        (True, False)
-    """
+    """Tell whether a first sentence may be asked: it has three words or more and gives none of its documents away."""
     bare = sentence.rstrip(".").lower()
     enough = len(re.findall(r"\w+", sentence)) >= _WORDS
     return enough and not any(bare in " ".join(text.split()).lower() for text in texts)

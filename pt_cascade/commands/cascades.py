@@ -27,21 +27,7 @@ def build_cascade(
     reranker: str | None = None,
     verbose: bool = True,
 ) -> Cascade:
-    """Build the cascade that was asked for.
-
-    Args:
-        collection: What it searches.
-        line: As for ``parse_cascade``; None: the collection's default cascade.
-        engine: Who runs BM25.
-        reranker: The model of the default cascade's last stage; None: late interaction.
-        verbose: Show progress.
-
-    Returns:
-        The cascade.
-
-    Raises:
-        CascadeError: Both a line and a model for the last stage were given, or something is not there.
-    """
+    """Build the cascade that was asked for."""
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.execution import composing, defaults  # noqa: PLC0415 - likewise
 

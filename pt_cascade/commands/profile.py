@@ -61,19 +61,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
-    """Profile a cascade over a collection, keep the timings and show them.
-
-    Args:
-        options: What to run.
-        verbose: Show progress bars on standard error.
-
-    Yields:
-        Paragraphs of text.
-
-    Raises:
-        CascadeError: The collection, the engine or a model is not there, or a number is out of range.
-        MissingError: The folder of ``out`` is not there.
-    """
+    """Profile a cascade over a collection, keep the timings and show them."""
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.execution.profiling import profile  # noqa: PLC0415 - likewise
 

@@ -82,15 +82,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
-    """Run the quickstart.
-
-    Args:
-        options: What to run.
-        verbose: Show progress bars on standard error.
-
-    Yields:
-        Paragraphs of text.
-    """
+    """Run the quickstart."""
     from ir_measures import RR, R, nDCG  # noqa: PLC0415 - loaded when the command runs
 
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - likewise

@@ -51,16 +51,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def import_runs(runs: Sequence[str], missing: str, topics: str | None = None) -> ScoreTable:
-    """Make a table of runs.
-
-    Args:
-        runs: Each ``stage=file``, the first stage's first.
-        missing: What becomes of documents that a later run lacks, see ``ScoreTable.from_runs``.
-        topics: A file of the queries that were asked; None: those of the first run.
-
-    Raises:
-        CascadeError: One is not ``stage=file``, a stage stands twice, or the runs do not fit.
-    """
+    """Make a table of runs."""
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
     from pt_cascade.execution.score_table import ScoreTable  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.trec import read_topics  # noqa: PLC0415 - likewise

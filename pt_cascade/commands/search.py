@@ -36,20 +36,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show(cascade: Cascade, query: str, texts: dict[str, str], *, top: int = 10) -> Iterator[str]:
-    """Search, and show the list after each stage.
-
-    Args:
-        cascade: What to run.
-        query: What to look for.
-        texts: The text of each document by docno, for the last column.
-        top: Documents to list after each stage, 1 or more.
-
-    Yields:
-        A paragraph a stage, and the time of all.
-
-    Raises:
-        CascadeError: The query is empty, or top is below 1.
-    """
+    """Search, and show the list after each stage."""
     import pandas as pd  # noqa: PLC0415 - loaded when the command runs
 
     from pt_cascade.cascade import walk  # noqa: PLC0415 - likewise

@@ -38,18 +38,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
-    """Read the table, its judgments and its costs, and sweep it.
-
-    Args:
-        arguments: Of ``add_sources``.
-        measures: Names of measures.
-
-    Returns:
-        The sweep over the table's default grid.
-
-    Raises:
-        CascadeError: A file is not there or not what it should be.
-    """
+    """Read the table, its judgments and its costs, and sweep it."""
     from pt_cascade.analysis.sweep.sweep import sweep  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.execution.score_table import ScoreTable  # noqa: PLC0415 - likewise
 
@@ -60,15 +49,7 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
 
 
 def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | None:
-    """Read what the stages cost; None where nothing is said of it.
-
-    Args:
-        arguments: Of ``add_sources``.
-        stages: The names of the stages.
-
-    Raises:
-        SweepError: A cost is not STAGE=MS, a stage has none, or it has one and is not there.
-    """
+    """Read what the stages cost; None where nothing is said of it."""
     from pt_cascade.analysis.cost.cost import Cost, StageCost  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.analysis.cost.timings import Timings  # noqa: PLC0415 - likewise
     from pt_cascade.errors import SweepError, did_you_mean  # noqa: PLC0415 - likewise

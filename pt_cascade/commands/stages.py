@@ -34,11 +34,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show() -> Iterator[str]:
-    """List each stage: what it does, its arguments, what its scores depend on, and whether it can run here.
-
-    Yields:
-        A paragraph a stage, and how to combine them.
-    """
+    """List each stage: what it does, its arguments, what its scores depend on, and whether it can run here."""
     from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - loaded when the command runs
 
     for name, entry in CATALOGUE.items():

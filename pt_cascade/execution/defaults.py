@@ -92,16 +92,7 @@ def store_collection(collection: Collection, *, engine: Engine | None = None, ve
 
 
 def store_index(collection: Collection, *, engine: Engine | None = None, verbose: bool = False) -> Path:
-    """Index a collection for ``stages.bm25``, once for its content and engine.
-
-    Args:
-        collection: What to store.
-        engine: ``pisa`` or ``terrier``; None: PISA where it is installed and the collection is in English, else Terrier.
-        verbose: Show progress.
-
-    Returns:
-        The folder.
-    """
+    """Index a collection for ``stages.bm25``, once for its content and engine."""
     english = collection.language == ENGLISH
     engine = engine or (default_engine() if english else "terrier")
     check_engine(engine)
@@ -112,15 +103,7 @@ def store_index(collection: Collection, *, engine: Engine | None = None, verbose
 
 
 def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
-    """Encode a collection, documents and tokens, for the stages that read vectors, once for its content and model.
-
-    Args:
-        collection: What to store.
-        verbose: Show progress.
-
-    Returns:
-        The folder.
-    """
+    """Encode a collection, documents and tokens, for the stages that read vectors, once for its content and model."""
     model = default_model()
     of_model = hashlib.sha256(f"{tell_weights(model, 'the default cascade')} {MAX_LENGTH}".encode()).hexdigest()[:8]
     folder = cache_folder("stored", collection.fingerprint[:16], f"vectors-{of_model}")
@@ -130,17 +113,7 @@ def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
 
 
 def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFrame, *, verbose: bool = False) -> ScoreTable:
-    """Score a cascade's pairs on a collection, once for its content, stages and topics.
-
-    Args:
-        collection: What the cascade searches.
-        cascade: E.g. of ``default_cascade``.
-        topics: Frame[qid, query].
-        verbose: Show a progress bar.
-
-    Returns:
-        The table; a later call finds it in the cache.
-    """
+    """Score a cascade's pairs on a collection, once for its content, stages and topics."""
     parts = [*map(fingerprint, cascade), repr(cascade), hash_frame(topics), repr(sorted(versions().items()))]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder("stored", collection.fingerprint[:16], f"scores-{key}")
@@ -157,17 +130,6 @@ def default_model() -> str:
 
 
 def load_reranker(collection: Collection, model: str | os.PathLike[str]) -> pt.Transformer:
-    """Give the stage that runs a model over texts: MonoT5 for a T5 or mT5, else a cross-encoder.
-
-    Args:
-        collection: Where the texts are.
-        model: A name on the hub or a local folder.
-
-    Returns:
-        A text loader and the model.
-
-    Raises:
-        MissingError: The model is not there.
-    """
+    """Give the stage that runs a model over texts: MonoT5 for a T5 or mT5, else a cross-encoder."""
     kind = load_config(str(model), "reranker").model_type
     return TextLoader(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

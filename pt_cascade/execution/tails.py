@@ -18,18 +18,7 @@ if TYPE_CHECKING:
 
 
 def append_tail(steps: Sequence[Step]) -> pd.DataFrame:
-    """Append to the last stage's ranking what each stage cut: the last stage's cut first, each in its own stage's order.
-
-    A score of the tail says order only: it is placed below the query's last kept score, in steps that float32 can tell apart, as
-    evaluation does (trec_eval reads scores as float32).
-
-    Args:
-        steps: One cascade's steps over one frame, in order.
-
-    Returns:
-        Frame[qid, docno, score, rank, cut_by, ...]: the kept rows as they are, then the tail; ``cut_by`` names the stage whose
-        cut-off a row fell to, empty for what was kept. Columns that a stage added are missing from what was cut before it.
-    """
+    """Append to the last stage's ranking what each stage cut: the last stage's cut first, each in its own stage's order."""
     head = steps[-1].kept.assign(cut_by="")
     cuts = [_cut_rows(step) for step in reversed(steps)]
     cuts = [cut for cut in cuts if len(cut)]

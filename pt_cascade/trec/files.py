@@ -15,21 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_text(path: PathLike) -> str:
-    """Give the text of a file; bytes that are not UTF-8 become lone surrogates, which no pattern of a line takes.
-
-    Args:
-        path: Plain or gzip, told apart by the first two bytes. A byte order mark at its start is not text.
-
-    Raises:
-        MissingError: There is no such file, or it cannot be read, e.g. as it is a folder or no path.
-        RecordError: Its gzip is broken.
-
-    Example:
-        >>> path = getfixture("tmp_path") / "ids.txt"
-        >>> _ = path.write_bytes(gzip.compress("é".encode()))
-        >>> read_text(path)
-        'é'
-    """
+    """Give the text of a file; bytes that are not UTF-8 become lone surrogates, which no pattern of a line takes."""
     try:
         data = Path(path).read_bytes()
         data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
@@ -44,21 +30,7 @@ def read_text(path: PathLike) -> str:
 
 
 def write_text(lines: Iterable[str], path: PathLike) -> None:
-    r"""Put the lines in place of a file in one step; whatever fails before leaves the old file and nothing else.
-
-    Args:
-        lines: Each with its line end.
-        path: gzip if it ends in ``.gz``. A link is followed; the mode of an older file is kept.
-
-    Raises:
-        MissingError: The folder is not there.
-
-    Example:
-        >>> path = getfixture("tmp_path") / "ids.txt.gz"
-        >>> write_text(["d1\n", "d2\n"], path)
-        >>> read_text(path).split()
-        ['d1', 'd2']
-    """
+    """Put the lines in place of a file in one step; whatever fails before leaves the old file and nothing else."""
     data = "".join(lines).encode()
     data = gzip.compress(data, compresslevel=6, mtime=0) if str(path).endswith(".gz") else data
     write_file(path, data)

@@ -71,25 +71,7 @@ class Form:
 
 
 def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
-    r"""Give the kept columns of every line, or one error that names the bad lines.
-
-    Args:
-        path: Plain or gzip; blank lines at the end do not count.
-        form: What each line is.
-
-    Returns:
-        Frame of str, int64 and float64 columns, as the form has it.
-
-    Raises:
-        MissingError: There is no such file.
-        RecordError: A line is not of this form, or says again what stands above; or the file's gzip is broken.
-
-    Example:
-        >>> path = getfixture("tmp_path") / "labels.txt"
-        >>> _ = path.write_text("007 2\n")
-        >>> read_lines(path, Form({"docno": ID, "label": WHOLE}, once=("docno",))).to_dict("records")
-        [{'docno': '007', 'label': 2}]
-    """
+    """Give the kept columns of every line, or one error that names the bad lines."""
     text = read_text(path)
     rows = form.rows(text)
     columns = zip(*rows, strict=True) if rows else ((),) * len(form.kept)
@@ -104,17 +86,7 @@ def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
 
 
 def refuse_unwritable(frame: pd.DataFrame, columns: dict[str, str], path: PathLike, problems: Iterable[str] = ()) -> None:
-    """Refuse what would not be read back as it is.
-
-    Args:
-        frame: Where the texts are.
-        columns: The pattern that every text of a column must match.
-        path: Where it would be written, for the error.
-        problems: What else is wrong.
-
-    Raises:
-        FrameError: A text does not match, or something else is wrong.
-    """
+    """Refuse what would not be read back as it is."""
     found = list(problems)
     for name, pattern in columns.items():
         fits = re.compile(pattern).fullmatch

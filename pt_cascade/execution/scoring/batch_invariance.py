@@ -71,20 +71,7 @@ class ScoreDrift(NamedTuple):
 
 
 def check_batch_invariance(step: Step, tolerance: float) -> bool:
-    """Score some of a step's pairs again among other rows and in another order, and refuse a stage whose scores move.
-
-    A retriever, and a first stage that depends on whole lists, is asked whole queries again: nothing cuts its input.
-
-    Args:
-        step: What the stage made of a chunk.
-        tolerance: How far a score a may move: tolerance * max(1, abs(a)).
-
-    Returns:
-        Whether there was enough to tell: more than one pair, or query.
-
-    Raises:
-        StageError: A score moved; the pair, both scores and the largest difference are named.
-    """
+    """Score some of a step's pairs again among other rows and in another order, and refuse a stage whose scores move."""
     whole = "docno" not in step.given or step.stage.depends in ("pairwise", "listwise")
     stage, tested = replace(live(step.stage, load=True), cutoff=None), False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
@@ -102,11 +89,7 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
 def check_resumed(
     plan: Plan, chunks: Sequence[pd.DataFrame], finished: Mapping[int, ChunkScores], folder: Folder, tolerance: float
 ) -> list[Path]:
-    """Score a few pairs of finished chunks again, as a fingerprint does not see everything; return the paths without such pairs.
-
-    Raises:
-        TableError: A stage gives other scores than those that were kept.
-    """
+    """Score a few pairs of finished chunks again, as a fingerprint does not see everything; return the paths without such pairs."""
     untested = []
     for path in plan.paths:
         samples = ((number, pick_sample(path, scores)) for number, scores in finished.items())
@@ -120,11 +103,7 @@ def check_resumed(
 
 
 def check_shared(plan: Plan, paths: Iterable[Path], topics: pd.DataFrame, scores: ChunkScores, tolerance: float) -> list[Path]:
-    """Refuse to share the scores of a stage that scores by what the stages before it said; return the paths not tested yet.
-
-    Raises:
-        PipelineError: A stage gives a pair another score after other stages.
-    """
+    """Refuse to share the scores of a stage that scores by what the stages before it said; return the paths not tested yet."""
     untested = []
     for path in paths:
         sample = pick_sample(path, scores)
@@ -138,15 +117,7 @@ def check_shared(plan: Plan, paths: Iterable[Path], topics: pd.DataFrame, scores
 
 
 def pick_sample(path: Path, scores: ChunkScores) -> pd.DataFrame:
-    """Choose a few documents of up to 2 queries that every stage of a path has scored.
-
-    Args:
-        path: The stages.
-        scores: Of a chunk.
-
-    Returns:
-        Rows of the frame of scores; none, where there is no such document.
-    """
+    """Choose a few documents of up to 2 queries that every stage of a path has scored."""
     names = list(path.stages)
     done = scores.frame[np.isfinite(scores.frame[names].to_numpy(np.float64)).all(axis=1)]
     sample: pd.DataFrame = (
@@ -156,18 +127,7 @@ def pick_sample(path: Path, scores: ChunkScores) -> pd.DataFrame:
 
 
 def rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame, tolerance: float) -> ScoreDrift | None:
-    """Send a few documents that were scored through the stages of a path once more.
-
-    Args:
-        plan: The stages.
-        path: Which of them.
-        topics: What the first stage was given.
-        sample: The documents, see ``pick_sample``.
-        tolerance: As for ``check_batch_invariance``.
-
-    Returns:
-        The drift of the first stage whose scores moved beyond the tolerance, or None.
-    """
+    """Send a few documents that were scored through the stages of a path once more."""
     given = topics[topics["qid"].isin(sample["qid"])]
     for name in path.stages:
         step = next(walk((replace(live(plan.stage(name), load=True), cutoff=None),), given))
@@ -203,16 +163,7 @@ def _whole_queries(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def subsample(numbers: Ints, most: int) -> Ints:
-    """Choose evenly, from the first to the last.
-
-    Args:
-        numbers: Shape (n,).
-        most: How many.
-
-    Example:
-        >>> subsample(np.arange(10), 4).tolist()
-        [0, 3, 6, 9]
-    """
+    """Choose evenly, from the first to the last."""
     at = np.linspace(0, max(len(numbers) - 1, 0), min(most, len(numbers)))
     return numbers[np.unique(at.round().astype(np.int64))]
 

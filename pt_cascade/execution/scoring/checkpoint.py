@@ -41,20 +41,11 @@ class Checkpoint:
     parts: Mapping[str, str]
 
     def read(self) -> dict[int, ChunkScores]:
-        """Read the finished chunks by their number.
-
-        Raises:
-            TableError: A file is damaged.
-        """
+        """Read the finished chunks by their number."""
         return {int(file.name.partition("-")[0]): self._read(file) for file in sorted(self.folder.glob("[0-9]*.parquet"))}
 
     def write(self, number: int, scores: ChunkScores) -> None:
-        """Keep a finished chunk.
-
-        Args:
-            number: Which one, from 0.
-            scores: Its scores.
-        """
+        """Keep a finished chunk."""
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
 
         rules = {name: sorted(possible) for name, possible in scores.rules.items()}
@@ -99,23 +90,7 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Checkpoint:
-    """Open the folder of a table in the making, or make it.
-
-    Args:
-        folder: It may be missing or empty.
-        parts: What the table is made of, by name; chunks of another table are never taken for this one's.
-
-    Returns:
-        The folder.
-
-    Raises:
-        TableError: It holds chunks of another table, or something else, or cannot be made.
-
-    Example:
-        >>> where = getfixture("tmp_path") / "chunks"
-        >>> open_checkpoint(where, {"topics": "12ab"}).read()
-        {}
-    """
+    """Open the folder of a table in the making, or make it."""
     path = Path(folder)
     what, fix = f"chunks cannot be kept in {path}", "score(..., checkpoint='a/new/folder')"
     try:

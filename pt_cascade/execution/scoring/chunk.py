@@ -161,19 +161,7 @@ class _Chunk:
 
 
 def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules]) -> tuple[ChunkScores, list[Step]]:
-    """Score one chunk of queries.
-
-    Args:
-        plan: What to score.
-        topics: Frame[qid, query, ...] of the chunk, or Frame[qid, docno, ...] of results to re-rank.
-        rules: The tie rules that agree with the answers in earlier chunks.
-
-    Returns:
-        The scores, and each call of a stage.
-
-    Raises:
-        CascadeError: A stage failed, lost a document, or cannot be replayed.
-    """
+    """Score one chunk of queries."""
     step = next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics))
     refuse_failed(step, find_failed(step), keep=False)
     chunk, names = _begin(plan, topics, step, rules), [stage.name for stage in plan.stages]

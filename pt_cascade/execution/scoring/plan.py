@@ -44,28 +44,7 @@ class Plan:
 
 
 def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depths | None = None) -> Plan:
-    """Find the stages that cascades share, and refuse what cannot be replayed.
-
-    Args:
-        cascades: One pipeline, or several that begin with an equal first stage.
-        depths: K_1, K_2, ... for each stage but the last of the longest cascade, or such a tuple for each cascade; None: the
-            cascades' own cut-offs.
-
-    Returns:
-        The plan.
-
-    Raises:
-        PipelineError: There is no cascade; the first stages differ; a later stage retrieves anew, stands twice, or depends on the
-            whole list without standing last; what follows the last stage may change its ranking; a depth is no cut-off, or below a
-            cascade's own.
-
-    Example:
-        >>> import pandas as pd
-        >>> found = pd.DataFrame({"qid": ["1"], "query": ["q"], "docno": ["d"], "score": [1.0], "rank": [0]})
-        >>> run, ones = pt.Transformer.from_df(found), pt.apply.doc_score(lambda row: 1.0)
-        >>> [path.stages for path in make_plan([run % 9 >> ones, run % 5]).paths]
-        [('run', 'doc_score'), ('run',)]
-    """
+    """Find the stages that cascades share, and refuse what cannot be replayed."""
     listed: list[pt.Transformer] = [cascades] if isinstance(cascades, pt.Transformer) else list(_iterate(cascades))
     if not listed:
         raise PipelineError(_WHAT, ["there is none"], fix="score(retriever % 1000 >> reranker % 20, topics)")
@@ -96,12 +75,7 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
 
 
 def same(one: Stage, other: Stage) -> bool:
-    """Tell whether two stages run the same, whatever they are called and wherever they cut.
-
-    Args:
-        one: A stage.
-        other: Another.
-    """
+    """Tell whether two stages run the same, whatever they are called and wherever they cut."""
     if len(one.transformers) != len(other.transformers):
         return False
     if all(left is right for left, right in zip(one.transformers, other.transformers, strict=True)):

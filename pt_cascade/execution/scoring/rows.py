@@ -18,18 +18,7 @@ if TYPE_CHECKING:
 
 
 def rerank(results: pd.DataFrame) -> pd.DataFrame:
-    """Close the gaps in the ranks of some rows, as if no others had been there.
-
-    Args:
-        results: Frame[qid, rank, ...]; one that has no ranks stays without.
-
-    Returns:
-        The same rows in the same order, ranks of each query from 0.
-
-    Example:
-        >>> rerank(pd.DataFrame({"qid": ["1", "1"], "rank": [7, 3]}))["rank"].tolist()
-        [1, 0]
-    """
+    """Close the gaps in the ranks of some rows, as if no others had been there."""
     if "rank" not in results:
         return results.reset_index(drop=True)
     rank = results.groupby("qid", sort=False)["rank"].rank(method="first").to_numpy(np.float64).astype(np.int64) - 1
@@ -37,16 +26,7 @@ def rerank(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def refuse_other_documents(step: Step, before: int, *, last: bool) -> None:
-    """Refuse a stage that did not return exactly the documents it was given: what is left depends on the cut-offs before it.
-
-    Args:
-        step: What it did.
-        before: How many stages stand before it.
-        last: Whether none follows it.
-
-    Raises:
-        PipelineError: It lost or added some.
-    """
+    """Refuse a stage that did not return exactly the documents it was given: what is left depends on the cut-offs before it."""
     if same_pairs(step.given, step.ranked):
         return
     both = pd.concat([step.given[["qid", "docno"]], step.ranked[["qid", "docno"]]], ignore_index=True)
@@ -65,10 +45,7 @@ def refuse_other_documents(step: Step, before: int, *, last: bool) -> None:
 
 
 def find_failed(step: Step) -> NDArray[np.bool_]:
-    """Mark the rows of ``step.ranked`` that a stage says it could not score.
-
-    A transformer names the column that says so in an attribute ``failed_column``.
-    """
+    """Mark the rows of ``step.ranked`` that a stage says it could not score."""
     failed = np.zeros(len(step.ranked), np.bool_)
     for part in step.stage.transformers:
         if (name := getattr(part, "failed_column", "")) in step.ranked:
@@ -82,16 +59,7 @@ def drop_failed(step: Step) -> pd.DataFrame:
 
 
 def refuse_failed(step: Step, failed: NDArray[np.bool_], *, keep: bool) -> None:
-    """Refuse what a stage could not score, unless it may be kept: then it ranks below the rest.
-
-    Args:
-        step: What the stage did.
-        failed: Shape (rows of ``step.ranked``,), see ``find_failed``.
-        keep: Whether a stage that says so, by an attribute ``on_error`` that is ``"keep"``, may go on.
-
-    Raises:
-        StageError: It may not, or does not give these rows the scores of ``ranking.score_below``.
-    """
+    """Refuse what a stage could not score, unless it may be kept: then it ranks below the rest."""
     first = step.ranked[failed].head(1)
     if not len(first):
         return

@@ -29,18 +29,7 @@ _FIX = 'let it sort: stage >> pt.apply.generic(lambda results: pt.model.add_rank
 
 
 def observe(step: Step, possible: TieRules) -> TieRules:
-    """Keep the tie rules by which a re-ranking stage may have ordered its answer.
-
-    Args:
-        step: What it did; it returned the documents that it was given.
-        possible: The rules that agree with its earlier answers.
-
-    Returns:
-        The rules that agree with all of them, at least one.
-
-    Raises:
-        PipelineError: There is none, so that no replay would rank as the stage does.
-    """
+    """Keep the tie rules by which a re-ranking stage may have ordered its answer."""
     left = narrow_rules(possible, step.given, step.ranked)
     if not left:
         raise _refusal(step)
@@ -48,22 +37,7 @@ def observe(step: Step, possible: TieRules) -> TieRules:
 
 
 def probe_copies(stage: Stage, given: pd.DataFrame, possible: TieRules) -> TieRules:
-    """Ask a stage for copies of one document, before it scores anything: it can hardly tell them apart, so their scores tie.
-
-    They are asked for another query, of the same words, so that no cache confuses their scores with those of real pairs. A stage
-    that fails on them, or reads something else by their docnos, shows its rule later.
-
-    Args:
-        stage: A re-ranking stage.
-        given: Frame[qid, docno, ...] of the stage before.
-        possible: The rules that agree with its earlier answers.
-
-    Returns:
-        The rules that agree with this answer as well.
-
-    Raises:
-        PipelineError: There is none.
-    """
+    """Ask a stage for copies of one document, before it scores anything: it can hardly tell them apart, so their scores tie."""
     few = given[given["qid"] == given["qid"].iloc[0]].head(_COPIES)
     copies = pd.concat([few.head(1)] * len(few)).set_axis(few.index)
     copies = copies.assign(**{name: few[name] for name in ("docno", "docid") if name in few})
@@ -75,22 +49,7 @@ def probe_copies(stage: Stage, given: pd.DataFrame, possible: TieRules) -> TieRu
 
 
 def settle(stage: Stage, possible: TieRules, find: Callable[[Dimension, Collection[Order]], pd.DataFrame | None]) -> TieRules:
-    """Where several rules agree with all answers, ask the stage for two documents that tell them apart, if there are such.
-
-    At other cut-offs the rule may matter though it made no difference until now.
-
-    Args:
-        stage: The stage.
-        possible: The rules that agree with its answers.
-        find: Given ``ties`` or ``rows``, and the orders to tell apart, gives Frame[qid, docno, ...] of two documents of a query, of
-            equal scores for ``ties``; None, where there are none or only one order is left.
-
-    Returns:
-        The rules that agree with the new answers as well.
-
-    Raises:
-        PipelineError: There is none.
-    """
+    """Where several rules agree with all answers, ask the stage for two documents that tell them apart, if there are such."""
     for dimension in get_args(Dimension):
         before: TieRules = frozenset()
         while possible != before and (two := find(dimension, {getattr(rule, dimension) for rule in possible})) is not None:

@@ -21,18 +21,7 @@ _ENGINES = {
 
 
 def versions(*, loaded: bool = False) -> dict[str, str]:
-    """Tell the versions of Python, pt_cascade, what it always uses, and the engines.
-
-    Args:
-        loaded: Only the engines that this process has loaded; else all that are installed.
-
-    Returns:
-        Package → version.
-
-    Example:
-        >>> versions()["pandas"] == pd.__version__
-        True
-    """
+    """Tell the versions of Python, pt_cascade, what it always uses, and the engines."""
     own = {"python": platform.python_version(), "pt_cascade": version("pt_cascade"), "pyterrier": str(pt.__version__)}
     found = own | {"pandas": pd.__version__, "numpy": np.__version__}
     for module, package in _ENGINES.items():
