@@ -1,10 +1,10 @@
-"""Ranking cascades on PyTerrier: rankers from cheap to expensive, each pruning what the next one sees.
+"""Ranking cascades on PyTerrier: rankers from cheap to expensive, each of which re-ranks the best documents of the one before.
 
     PyTerrier pipeline ─Cascade.of─▶ Cascade ─score───▶ ScoreTable ─┐
     bm25 % 1000 >> bi % 100 >> t5 % 20  │ └────profile─▶ Timings ───┴─sweep─▶ Sweep ─choose─▶ Choice ─with_cutoffs─▶ Cascade
                                         └──run──▶ Run (results and trace); itself a PyTerrier transformer, for pt.Experiment
 
-Every arrow is a function without side effects on what it was given. Names load when first used, so importing this costs nothing.
+No function changes its arguments. Public names load when first used.
 """
 
 from __future__ import annotations

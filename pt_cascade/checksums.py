@@ -1,7 +1,4 @@
-"""Checksums: a folder is sealed when it is finished, and checked when it is read.
-
-A sealed folder holds ``SHA256SUMS``, which ``sha256sum -c`` reads as well. A file of its own has its SHA-256 in its name.
-"""
+"""SHA-256 checksums: of the files of a folder in ``SHA256SUMS`` (as for ``sha256sum -c``), of a single file in its name."""
 
 from __future__ import annotations
 
@@ -23,12 +20,15 @@ Stamp: TypeAlias = "tuple[str, int, int, int, int]"
 
 SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
-_LARGE = 1 << 28  # bytes; the checksum of a larger file is remembered from process to process
-_TICK = 100_000_000  # nanoseconds; two writes within one tick of the file system's clock may leave the same stamp
+_LARGE = 1 << 28  # bytes; the checksum of a larger file is cached on disk
+_TICK = 100_000_000  # nanoseconds; the file system's clock may not tell two writes within it apart
 
 
 def build_once(path: Path, build: Callable[[Path], object]) -> Path:
-    """Build a folder with a list of checksums unless it is there, so that it is there whole or not at all."""
+    """Build a folder with its checksums atomically, unless it exists and is not empty; return its path.
+
+    Of two processes that build it at once the first wins. ``build`` fills the folder that it is given, which is moved afterwards.
+    """
     if is_built(path):
         return path
     try:
@@ -36,28 +36,28 @@ def build_once(path: Path, build: Callable[[Path], object]) -> Path:
             build(folder)
             seal(folder)
     except OSError:
-        if not (path.is_dir() and is_built(path)):  # else another process was first
+        if not (path.is_dir() and is_built(path)):  # otherwise another process was first
             raise
     return path
 
 
 def write_hashed(folder: Path, stem: str, suffix: str, data: bytes) -> str:
-    """Write a file that has the SHA-256 of its content in its name, for ``read_hashed``; return the name."""
+    """Write a file with its SHA-256 in the name, for ``read_hashed``; return the name."""
     name = f"{stem}-{hashlib.sha256(data).hexdigest()}{suffix}"
     write_file(folder / name, data)
     return name
 
 
 def read_hashed(file: Path) -> bytes:
-    """Read what ``write_hashed`` wrote."""
+    """Read a file of ``write_hashed``; ValueError if its content has changed."""
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != file.stem.rpartition("-")[2]:
-        raise ValueError(f"{file.name} has {len(data):,} bytes, not those of the SHA-256 in its name")
+        raise ValueError(f"the content of {file.name} ({len(data):,} bytes) does not have the SHA-256 in its name")
     return data
 
 
 def seal(folder: Path, pattern: str = "*") -> None:
-    """List the checksums of a folder's files in ``SHA256SUMS``; a file that is listed already keeps its checksum."""
+    """Add the checksums of a folder's unlisted files to ``SHA256SUMS``."""
     if new := unsealed_files(folder, pattern):
         known = (folder / SUMS).read_bytes() if (folder / SUMS).exists() else b""
         lines = (f"{hash_file(file)}  {file.relative_to(folder).as_posix()}\n" for file in new)
@@ -65,14 +65,14 @@ def seal(folder: Path, pattern: str = "*") -> None:
 
 
 def unsealed_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """List the files of a folder that have such a name and no checksum, hidden ones left out."""
+    """List the files of a folder that match and have no checksum, without hidden ones."""
     known = {SUMS, *(_read_sums(folder) if (folder / SUMS).exists() else ())}
     found = ((file.relative_to(folder).as_posix(), file) for file in sorted(folder.rglob(pattern)) if file.is_file())
     return [file for name, file in found if name not in known and "/." not in f"/{name}"]
 
 
 def check_sealed(folder: Path, names: Iterable[str] = (), *, fix: str) -> None:
-    """Refuse files that are not as they were when their folder was sealed; of a folder without ``SHA256SUMS`` nothing is known."""
+    """Refuse missing or changed files of a folder that has ``SHA256SUMS``: those named, or all."""
     if not (folder / SUMS).exists():
         return
     try:
@@ -85,53 +85,49 @@ def check_sealed(folder: Path, names: Iterable[str] = (), *, fix: str) -> None:
 
 
 def stamp(file: Path) -> Stamp:
-    """Give what changes when a file is written to: its path, size, inode, and times of content and state in nanoseconds."""
+    """Return a file's path, size, inode, mtime and ctime, of which some change when it is written."""
     state = file.stat()
     return (str(file), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
 
 
 @dataclass(frozen=True)
 class OpenFolder:
-    """A folder whose files are in use since this was made, such as an index: a stage that read them is refused once they change.
-
-    Attributes:
-        path: The folder; files that appear in it later, and hidden ones, do not count.
-    """
+    """A folder whose files a stage has loaded, such as an index: the stage is refused if they change; new files do not count."""
 
     path: str
     _files: tuple[Stamp, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Note the files."""
+        """Note the state of the files."""
         files = (file for file in sorted(Path(self.path).glob("[!.]*")) if file.is_file() and file.name != SUMS)
         object.__setattr__(self, "_files", tuple(stamp(file) for file in files))
 
     def check(self, stage: str) -> None:
-        """Refuse the stage that uses the files, if one was written to or is gone."""
-        if any(not Path(told[0]).exists() or stamp(Path(told[0])) != told for told in self._files):
+        """Refuse the stage if a file has changed or is missing."""
+        if any(not Path(state[0]).exists() or stamp(Path(state[0])) != state for state in self._files):
             refuse_changed(stage)
 
 
 def refuse_changed(stage: str) -> NoReturn:
-    """Refuse a stage that has read other files than are there now."""
-    problem = "its files were written to after it loaded them"
-    raise StageError(f"stage {stage!r} is not what its files say", [problem], fix="make the stage anew")
+    """Raise the error for a stage whose files have changed since it loaded them."""
+    problem = "its files have changed since it loaded them"
+    raise StageError(f"stage {stage!r} does not match its files", [problem], fix="make the stage anew")
 
 
 def hash_file(file: Path) -> str:
-    """Give a file's SHA-256; it is read once a process, a large one once a machine, and again when its stamp has changed."""
-    told = stamp(file.resolve())
-    return _known_hash(told) if time.time_ns() - max(told[3:]) > _TICK else _read_hash(told[0])
+    """Return a file's SHA-256, cached by its stamp in the process, for a large file on disk (the name of an empty folder)."""
+    state = stamp(file.resolve())
+    return _known_hash(state) if time.time_ns() - max(state[3:]) > _TICK else _read_hash(state[0])
 
 
 @cache
-def _known_hash(told: Stamp) -> str:
-    if told[1] < _LARGE:
-        return _read_hash(told[0])
-    known = cache_folder("checksums", hashlib.sha256(repr(told).encode()).hexdigest())
+def _known_hash(state: Stamp) -> str:
+    if state[1] < _LARGE:
+        return _read_hash(state[0])
+    known = cache_folder("checksums", hashlib.sha256(repr(state).encode()).hexdigest())
     for remembered in known.glob("*"):
         return remembered.name
-    checksum = _read_hash(told[0])
+    checksum = _read_hash(state[0])
     with suppress(OSError):
         (known / checksum).mkdir(parents=True)
     return checksum
@@ -139,7 +135,7 @@ def _known_hash(told: Stamp) -> str:
 
 def _read_hash(path: str) -> str:
     hasher, block = hashlib.sha256(), bytearray(_BLOCK)
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a stamp holds text
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a stamp holds a str
         while size := file.readinto(block):
             hasher.update(memoryview(block)[:size])
     return hasher.hexdigest()
@@ -149,12 +145,12 @@ def _read_sums(folder: Path) -> dict[str, str]:
     lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     sums = {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
     if not sums or not all(name and len(checksum) == hashlib.sha256().digest_size * 2 for name, checksum in sums.items()):
-        raise ValueError("a line is not a SHA-256, two blanks and the name of a file")
+        raise ValueError("a line is not a SHA-256, two blanks and a file name")
     return sums
 
 
 def _compare(file: Path, checksum: str | None) -> str:
-    """Say what is wrong with a file."""
+    """Return what is wrong with a file, or an empty text."""
     if not file.is_file():
         return f"{file.name} is missing"
-    return "" if hash_file(file) == checksum else f"{file.name} is not the file that {SUMS} has the SHA-256 of"
+    return "" if hash_file(file) == checksum else f"{file.name} does not have the SHA-256 in {SUMS}"

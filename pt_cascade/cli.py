@@ -1,4 +1,4 @@
-"""The command line: parse and delegate."""
+"""The command line ``pt-cascade``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 COMMANDS = {
-    "quickstart": "see a real three-stage cascade beat its own first stage",
-    "search": "see what each stage of a cascade thinks of one query",
-    "score": "score each pair of a cascade once, or read TREC runs, into a table",
-    "profile": "time each stage of a cascade, for the cost of any cut-offs",
-    "sweep": "see what every cut-off vector of a table gives and costs",
-    "choose": "choose cut-offs by some queries, reported on others",
-    "stages": "see what a cascade can be made of",
+    "quickstart": "compare a three-stage cascade with its first stage",
+    "search": "show the ranking of each stage for one query",
+    "score": "score each pair of a cascade once, or import TREC runs, into a table",
+    "profile": "time each stage of a cascade, to predict the cost of any cut-offs",
+    "sweep": "evaluate every cut-off vector of a table",
+    "choose": "choose cut-offs by cross-validation",
+    "stages": "list the stages",
 }
 
 
@@ -35,19 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = import_module(f"pt_cascade.commands.{arguments.command}")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no arrow gets a question mark
+            stream.reconfigure(errors="replace")  # a terminal without arrows shows a question mark
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             for text in command.execute(arguments):
                 print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone; say nothing at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
-    except OSError as error:
-        print(f"pt-cascade {arguments.command}: {error}", file=sys.stderr)
-        return 1
-    except CascadeError as error:
+    except (OSError, CascadeError) as error:
         print(f"pt-cascade {arguments.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -59,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
 ) -> None:
-    """Say a warning without the line of code that it came from."""
+    """Show a warning without its line of code."""
     del category, filename, lineno, file, line
     print(f"pt-cascade: {message}", file=sys.stderr)
 

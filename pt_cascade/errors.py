@@ -1,16 +1,16 @@
-"""What can go wrong, as a tree; every message says what was found, what was expected and how to fix it.
+"""The errors of pt_cascade. Each message says what was found, what was expected and how to fix it.
 
 CascadeError
-├── FrameError              topics, results or qrels that are not what they should be
+├── FrameError              topics, results or qrels that are not usable
 ├── RecordError             a line of a TREC or collection file that cannot be read
-├── PipelineError           a pipeline, stage or cut-off that a cascade cannot be made of
-├── StageError              a stage that failed, or broke its promise, while running
+├── PipelineError           a pipeline, stage or cut-off that is not valid
+├── StageError              a stage that failed or returned something invalid
 ├── CollectionError         a collection that is unknown, incomplete or inconsistent
-├── TableError              a score table that is damaged, or asked for what it does not hold
-├── StoreError              kept scores that are another stage's, damaged, or cannot be written
-├── SweepError              cut-offs, measures, costs or a choice among them that make no sense
-└── MissingError            a package, model or file that is not there, and how to get it
-CascadeWarning              nothing is wrong yet, but you would want to know
+├── TableError              a score table that is damaged or lacks what is needed
+├── StoreError              a score cache that is damaged, another stage's, or not writable
+├── SweepError              cut-offs, measures, costs or options of a choice that are not valid
+└── MissingError            a package, model or file that is missing
+CascadeWarning              something allowed that may be a mistake
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class CascadeError(Exception):
-    """Anything pt_cascade refuses, with all the reasons at once.
+    """The base class of all errors; it lists all problems at once.
 
     Args:
-        what: One sentence: what could not be done.
-        problems: Each thing found wrong, and what was expected there; one may come as a str.
-        fix: The line to write instead, or the command to run.
+        what: What could not be done.
+        problems: What was found and what was expected, one or several.
+        fix: A line of code or a command that helps.
 
     Example:
         >>> print(CascadeError("cannot cut", ["k is 0, expected 1 or more"], fix="pipeline % 10"))
@@ -37,14 +37,14 @@ class CascadeError(Exception):
     """
 
     def __init__(self, what: str, problems: str | Iterable[str] = (), *, fix: str = "") -> None:
-        """Keep the parts, so that a caller can show them its own way."""
+        """Keep the parts."""
         super().__init__(what)
         self.what = what
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         self.fix = fix
 
     def __str__(self) -> str:
-        """One problem stands on the same line; several stand on a line each."""
+        """Show one problem on the same line, several on a line each."""
         fix = [f"Fix: {self.fix}"] if self.fix else []
         if len(self.problems) > 1:
             return "\n".join([f"{self.what}:", *(f"  - {problem}" for problem in self.problems), *fix])
@@ -53,7 +53,7 @@ class CascadeError(Exception):
 
 
 class FrameError(CascadeError):
-    """Topics, results or qrels that are not what they should be."""
+    """Topics, results or qrels that are not usable."""
 
 
 class RecordError(CascadeError):
@@ -61,11 +61,11 @@ class RecordError(CascadeError):
 
 
 class PipelineError(CascadeError):
-    """A pipeline, stage or cut-off that a cascade cannot be made of."""
+    """A pipeline, stage or cut-off that is not valid."""
 
 
 class StageError(CascadeError):
-    """A stage that failed, or broke its promise, while running."""
+    """A stage that failed or returned something invalid."""
 
 
 class CollectionError(CascadeError):
@@ -73,23 +73,23 @@ class CollectionError(CascadeError):
 
 
 class TableError(CascadeError):
-    """A score table that is damaged, or asked for what it does not hold."""
+    """A score table that is damaged or lacks what is needed."""
 
 
 class StoreError(CascadeError):
-    """Kept scores that are another stage's, damaged, or cannot be written."""
+    """A score cache that is damaged, another stage's, or not writable."""
 
 
 class SweepError(CascadeError):
-    """Cut-offs, measures, costs or a choice among them that make no sense."""
+    """Cut-offs, measures, costs or options of a choice that are not valid."""
 
 
 class MissingError(CascadeError):
-    """A package, model or file that is not there, and how to get it."""
+    """A package, model or file that is missing."""
 
 
 class CascadeWarning(UserWarning):
-    """Nothing is wrong yet, but you would want to know."""
+    """Something allowed that may be a mistake."""
 
 
 def closest(name: object, known: Iterable[str]) -> str:

@@ -1,7 +1,6 @@
-"""Files and folders that are there whole or not at all, and where those are kept that can be made again.
+"""Atomic writing of files and folders, and the cache folder.
 
-What is kept in the cache is named by what it was made of, fingerprints and settings: another content is another folder, so the
-whole cache may be deleted at any time.
+Folders in the cache are named by the fingerprints of their contents, so the cache may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ _PLAIN = " =+,@~"
 
 
 def cache_folder(*parts: str) -> Path:
-    """Give the folder that is kept for something, without making it."""
+    """Return the cache folder for something, e.g. ``"bm25", fingerprint``, without making it."""
     if not all(parts):
-        raise CollectionError("cannot keep anything", [f"a part of its name is empty: {parts}"], fix='cache_folder("bm25", key)')
+        raise CollectionError("this names no cache folder", [f"a part is empty: {parts}"], fix='cache_folder("bm25", key)')
     return _root().joinpath(*(_folder_name(part) for part in parts))
 
 
 def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/may/write") -> bool:
-    """Tell whether a folder is there and not empty; where it is not there, make the folder that it will stand in."""
+    """Whether a folder exists and is not empty; if it does not exist, its parent is made."""
     if path.is_symlink() and not path.exists():
-        raise CollectionError(f"cannot build {path}", ["it is a link to what is not there"], fix=rm_command(path))
+        raise CollectionError(f"cannot build {path}", ["it is a broken link"], fix=rm_command(path))
     if path.exists() and not path.is_dir():
-        raise CollectionError(f"cannot build {path}", ["it is a file, expected a folder or nothing"], fix=rm_command(path))
+        raise CollectionError(f"cannot build {path}", ["it is a file, expected a folder"], fix=rm_command(path))
     if path.is_dir():
         return any(path.iterdir())
     try:
@@ -50,7 +49,7 @@ def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/ma
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder, and move it to its place when the block has filled it."""
+    """Give an empty folder, and move it to its place when the block has filled it; see ``is_built`` for what is refused."""
     is_built(path)
     with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}.", suffix=".building", dir=path.parent) as beside:
         whole = Path(beside) / "whole"
@@ -60,7 +59,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def publish(whole: Path, path: Path) -> None:
-    """Move a finished folder to its place, after its files have reached the disk."""
+    """Move a finished folder to its place after its files are written to disk."""
     for file in filter(Path.is_file, whole.rglob("*")):
         with file.open("rb") as written:
             os.fsync(written.fileno())
@@ -68,13 +67,13 @@ def publish(whole: Path, path: Path) -> None:
 
 
 def write_file(path: PathLike, data: bytes) -> None:
-    """Put a file in its place in one step: whatever fails before leaves the old file. A link is followed, an old file's mode kept."""
+    """Replace a file atomically; links are followed and its mode is kept; a device such as ``/dev/stdout`` is written to."""
     target = Path(path).resolve()
     if target.is_dir():
         raise MissingError(f"cannot write {path}", ["it is a folder, expected a file"], fix="give the path of a file in it")
     if not target.parent.is_dir():
         fix = f"mkdir -p {shlex.quote(str(Path(path).parent))}"
-        raise MissingError(f"cannot write {path}", ["its folder is not there"], fix=fix)
+        raise MissingError(f"cannot write {path}", ["its folder does not exist"], fix=fix)
     if target.exists() and not target.is_file():
         with target.open("wb") as device:
             device.write(data)
@@ -93,14 +92,14 @@ def write_file(path: PathLike, data: bytes) -> None:
 
 
 def rm_command(path: PathLike) -> str:
-    """Write the command that removes a file or folder."""
+    """Return the shell command that removes a file or folder."""
     return f"rm -r {shlex.quote(str(path))}"
 
 
 def _root() -> Path:
     if own := os.environ.get("PT_CASCADE_CACHE"):
         return Path(own).expanduser()
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one is to be ignored, says the XDG specification
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
     return (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
 
 

@@ -1,4 +1,4 @@
-"""What a frame of topics, results or qrels is, and the guards that keep it so.
+"""Frames of topics, results and qrels: their columns, and the functions that check them.
 
 ======== ========================= ==========================================================================
 frame    columns                   rules
@@ -8,8 +8,8 @@ results  qid, docno, score, rank   str, str, finite float64, int64 from 0; (qid,
 qrels    qid, docno, label         str, str, int64; (qid, docno) unique
 ======== ========================= ==========================================================================
 
-**The tie rule** is PyTerrier's (``pt.model.add_ranks``): rank by score descending, equal scores by *row order*, from 0; rows stay
-where they are. Nothing here changes the frame it is given; what comes back is another frame, with the same index.
+**The tie rule** is PyTerrier's (``pt.model.add_ranks``): rank by score descending, equal scores by *row order*, from 0. The
+functions return a new frame with the same rows, order and index.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pt_cascade.errors import FrameError
 from pt_cascade.guards import ADD_RANKS, EXACT, Guard, are_of, show_rows
 from pt_cascade.ranking import is_ranking, ranks
 
-_GRADE = "grade with whole numbers, and drop what was not judged"
+_GRADE = "grade with whole numbers, and drop the unjudged rows"
 _KEEP_BEST = 'results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])'
-_MEND_SCORES = "mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
+_FIX_SCORES = "fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
 
 
 def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
         Frame[qid: str, query: str, ...], the same rows in the same order.
 
     Raises:
-        FrameError: A column is missing; a qid is missing, neither text nor a whole number, or stands twice; a query is missing
+        FrameError: A column is missing; a qid is missing, neither text nor a whole number, or repeated; a query is missing
             or not text; either holds a NUL character.
 
     Example:
@@ -76,7 +76,7 @@ def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         FrameError: A column is missing; an id is missing, neither text nor a whole number, or holds a NUL character; a label is
-            not a whole number; a (qid, docno) stands twice.
+            not a whole number; a (qid, docno) is repeated.
 
     Example:
         >>> canonical_qrels(pd.DataFrame({"qid": [1], "docno": ["d"], "label": [2.0]}))["label"].tolist()
@@ -91,19 +91,19 @@ def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
 
 
 def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
-    """Return the results as PyTerrier means them, or one error that names every misfit.
+    """Return the results with checked columns and ranks, or one error with all problems.
 
     Args:
-        results: Frame[qid, docno, score, ...]. A rank, where there is one, is kept if it orders by score, descending, from 0 and
-            without gaps, whatever its order among equal scores: PyTerrier cuts by it. Without one, the tie rule gives it.
-        stage: The stage that made the frame, for the error.
+        results: Frame[qid, docno, score, ...]. A given rank is kept if it is 0, 1, ... by score descending, equal scores in any
+            order; without a rank, the tie rule gives it.
+        stage: The stage that returned the results, for the error.
 
     Returns:
         Frame[qid: str, docno: str, score: float64, rank: int64, ...], the same rows in the same order.
 
     Raises:
         FrameError: A column is missing; a score is not a finite number, or a whole number beyond 2**53 that float64 would round;
-            a (qid, docno) stands twice; an id is missing, neither text nor a whole number, or holds a NUL character; a rank is not
+            a (qid, docno) is repeated; an id is missing, neither text nor a whole number, or holds a NUL character; a rank is not
             score descending from 0.
 
     Example:
@@ -113,7 +113,7 @@ def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
     """
     guard = Guard(results, "results", ("qid", "docno", "score"), stage)
     qid, docno = guard.text("qid", numbers=True), guard.text("docno", numbers=True)
-    score = guard.number("score", "a finite number", np.isfinite, _MEND_SCORES)
+    score = guard.number("score", "a finite number", np.isfinite, _FIX_SCORES)
     found = guard.number("rank", "a whole number", np.isfinite, ADD_RANKS) if "rank" in results else None
     guard.once(("qid", "docno"), _KEEP_BEST)
     guard.refuse()
@@ -127,12 +127,12 @@ def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
 
 
 def check_text(results: pd.DataFrame, column: str, stage: str) -> None:
-    """Refuse a text column in which a text is missing; an empty text is a text.
+    """Refuse missing texts in a text column; empty texts are allowed.
 
     Args:
-        results: Frame[qid, docno, ...]; fine where it has no such column.
+        results: Frame[qid, docno, ...], perhaps without the column.
         column: The name of the text column.
-        stage: Who would read it, for the error.
+        stage: The stage that reads it, for the error.
 
     Raises:
         FrameError: A text is None or NaN, or is not a str.

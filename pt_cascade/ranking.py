@@ -1,7 +1,4 @@
-"""The tie rule: rank by score descending, equal scores by row order, from 0; rows stay where they are.
-
-It is PyTerrier's own (``pt.model.add_ranks``), stated once, without PyTerrier, so that frames and replay can share it.
-"""
+"""PyTerrier's tie rule (``pt.model.add_ranks``): ranks from 0 by score descending, equal scores by row order."""
 
 from __future__ import annotations
 
@@ -18,11 +15,11 @@ if TYPE_CHECKING:
 Ints: TypeAlias = "NDArray[np.int64]"
 Floats: TypeAlias = "NDArray[np.float64]"
 
-_LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and with it trec_eval, sees nothing but infinity
+_LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and so trec_eval, has only infinity
 
 
 def ranks(qid: pd.Series[str] | Sequence[str], score: Floats) -> Ints:
-    """Rank as PyTerrier does: per query, score descending, ties by row order, from 0."""
+    """Return each row's rank in its query, from 0, by score descending, ties by row order."""
     query = pd.factorize(qid if isinstance(qid, pd.Series) else np.asarray(qid, dtype=object))[0]
     order = np.arange(len(query)) if _is_ranked(query, score) else np.lexsort((-score, query))
     by_query = query[order]
@@ -34,24 +31,24 @@ def ranks(qid: pd.Series[str] | Sequence[str], score: Floats) -> Ints:
 
 
 def rescore(results: pd.DataFrame, score: Floats) -> pd.DataFrame:
-    """Return the results with new scores and the ranks that follow, every other column and the row order kept."""
+    """Return the results with new scores and ranks; other columns and the row order stay."""
     return results.assign(score=score, rank=ranks(results["qid"], score))
 
 
 def pair_codes(qid: pd.Series[str], docno: pd.Series[str]) -> Ints:
-    """Number each (qid, docno) so that equal pairs, and only they, have equal numbers."""
+    """Number the (qid, docno) pairs: equal pairs get equal numbers."""
     query, document = pd.factorize(qid)[0], pd.factorize(docno)[0]
     return query * np.int64(document.max(initial=0) + 1) + document
 
 
 def is_alike(frame: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Tell whether two frames have the same (qid, docno) in the same order."""
+    """Whether two frames have the same (qid, docno) in the same order."""
     pairs = ((frame[name].to_numpy(object), other[name].to_numpy(object)) for name in ("qid", "docno"))
     return len(frame) == len(other) and all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
 def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
-    """Find each row's (qid, docno) in another frame."""
+    """Return the row of each (qid, docno) in another frame, -1 where it has none."""
     if is_alike(frame, among):
         return np.arange(len(frame))
     both = pd.concat([among[["qid", "docno"]], frame[["qid", "docno"]]], ignore_index=True)
@@ -61,7 +58,7 @@ def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
 
 
 def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
-    """Tell whether two frames hold the same (qid, docno) pairs, in whatever order."""
+    """Whether two frames, each without repeated pairs, hold the same (qid, docno) pairs in any order."""
     if len(left) != len(right):
         return False
     if is_alike(left, right):
@@ -71,7 +68,13 @@ def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
 
 
 def scores_below(lowest: Floats, place: Floats, longest: Floats) -> Floats:
-    """Give what follows below a ranking scores that say order only, in steps that float32 can tell apart (trec_eval reads float32)."""
+    """Return scores below the lowest of each query, in steps that float32, which trec_eval reads, can tell apart.
+
+    Args:
+        lowest: Shape (n,). The lowest score of each row's query.
+        place: Shape (n,). The position of each row below that score, from 0.
+        longest: Shape (n,). How many rows of its query are below that score.
+    """
     reach = np.minimum(np.abs(lowest) + longest + 2, _LARGEST).astype(np.float32)
     step = np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
     below: Floats = lowest - (place + 1) * step
@@ -79,7 +82,13 @@ def scores_below(lowest: Floats, place: Floats, longest: Floats) -> Floats:
 
 
 def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:
-    """Give what has no score one below all scores of its query, in the order it had; ``scores_below`` says in which steps."""
+    """Replace NaN and -inf by scores below all others of the query, so that failed documents rank last in their old order.
+
+    Args:
+        query: Shape (n,). The number of each row's query.
+        score: Shape (n,). NaN or -inf where there is none.
+        place: Shape (n,). The order of the rows in their query.
+    """
     lost = np.flatnonzero(~np.isfinite(score))
     lost = lost[np.lexsort((place[lost], query[lost]))]
     group = pd.Series(query[lost]).groupby(query[lost])
@@ -98,7 +107,7 @@ def _is_ranked(query: Ints, score: Floats) -> bool:
 
 
 def is_ranking(qid: pd.Series[str], score: Floats, rank: Floats) -> bool:
-    """Tell whether ranks order each query by score, descending, from 0 without gaps; equal scores may stand in any order."""
+    """Whether the ranks of each query are 0, 1, ... by score descending, equal scores in any order."""
     query, right = pd.factorize(qid)[0], ranks(qid, score)
     given, wanted = np.lexsort((rank, query)), np.lexsort((right, query))
     return bool((rank[given] == right[wanted]).all() and (score[given] == score[wanted]).all())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TEXT = str(pd.Series(dtype=str).dtype)  # "object" in pandas 2, "str" in pandas 3
 ADD_RANKS = 'Fix: results = pt.model.add_ranks(results.drop(columns="rank"))'
-FINITE = "Fix: mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
+FINITE = "Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
 ROWS = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 9), st.sampled_from([0.0, -0.0, 1.0, 2.5, -1e300])),
     max_size=20,
@@ -228,7 +228,7 @@ BAD_RESULTS = [
     ),
     pytest.param(
         three(qid=[1, 1, 1]),
-        "(qid, docno) stands already in an earlier row in 1 of 3 row(s) (qid 1, docno 'a')."
+        "(qid, docno) repeats an earlier row in 1 of 3 row(s) (qid 1, docno 'a')."
         ' Fix: results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])',
         id="repeated",
     ),
@@ -259,22 +259,22 @@ BAD_RESULTS = [
     ),
     pytest.param(
         three(qid=[1, None, 2]),
-        "qid is missing in 1 of 3 row(s) (qid nan, docno 'b'). Fix: look where it got lost, e.g. in a merge",
+        "qid is missing in 1 of 3 row(s) (qid nan, docno 'b'). Fix: find where it went missing, e.g. in a merge",
         id="a missing qid among numbers",
     ),
     pytest.param(
         three(docno=pd.Series(["a", None, "b"], dtype="string")),
-        "docno is missing in 1 of 3 row(s) (qid '1', docno <NA>). Fix: look where it got lost, e.g. in a merge",
+        "docno is missing in 1 of 3 row(s) (qid '1', docno <NA>). Fix: find where it went missing, e.g. in a merge",
         id="a missing docno among strings",
     ),
     pytest.param(
         three(docno=pd.Series(["a", None, "b"], dtype="category")),
-        "docno is missing in 1 of 3 row(s) (qid '1', docno nan). Fix: look where it got lost, e.g. in a merge",
+        "docno is missing in 1 of 3 row(s) (qid '1', docno nan). Fix: find where it went missing, e.g. in a merge",
         id="a missing docno among categories",
     ),
     pytest.param(
         three(docno=pd.Series(["a", np.nan, "b"], dtype=str)),
-        "docno is missing in 1 of 3 row(s) (qid '1', docno nan). Fix: look where it got lost, e.g. in a merge",
+        "docno is missing in 1 of 3 row(s) (qid '1', docno nan). Fix: find where it went missing, e.g. in a merge",
         id="a missing docno among str",
         marks=pytest.mark.skipif(TEXT == "object", reason="in pandas 2, astype(str) makes text of NaN"),
     ),
@@ -327,13 +327,13 @@ def test_everything_wrong_is_told_at_once() -> None:
     with pytest.raises(FrameError) as error:
         canonical_results(frame, "mono_t5")
     assert str(error.value) == (
-        "stage 'mono_t5' gave results that are not usable:\n"
+        "stage 'mono_t5' returned results that are not usable:\n"
         "  - qid is not text or a whole number in 1 of 3 row(s) (qid 2.5, docno 'b')\n"
         "  - docno is missing in 1 of 3 row(s) (qid '1', docno None)\n"
         "  - score is not a finite number in 1 of 3 row(s) (qid '1', docno None, score nan)\n"
         "  - rank is not a whole number in 3 of 3 row(s) (qid 1, docno 'a', rank '0'; qid '1', docno None, rank '1'; "
         "qid 2.5, docno 'b', rank '2')\n"
-        "Fix: make every qid text; look where it got lost, e.g. in a merge; mend the scorer, or drop those rows: "
+        "Fix: make every qid text; find where it went missing, e.g. in a merge; fix the scorer, or drop those rows: "
         "results = results[np.isfinite(results.score)]; "
         'results = results.astype({"rank": float})'
     )
@@ -348,12 +348,12 @@ BAD_TOPICS = [
     ),
     pytest.param(
         {"qid": [1, 1], "query": ["a", "b"]},
-        'qid stands already in an earlier row in 1 of 2 row(s) (qid 1). Fix: topics = topics.drop_duplicates("qid")',
+        'qid repeats an earlier row in 1 of 2 row(s) (qid 1). Fix: topics = topics.drop_duplicates("qid")',
         id="repeated",
     ),
     pytest.param(
         {"qid": ["1", "2"], "query": objects("a", None)},
-        "query is missing in 1 of 2 row(s) (qid '2', query None). Fix: look where it got lost, e.g. in a merge",
+        "query is missing in 1 of 2 row(s) (qid '2', query None). Fix: find where it went missing, e.g. in a merge",
         id="missing query",
     ),
     pytest.param(
@@ -378,7 +378,7 @@ def test_topics_that_are_not_usable_say_why(columns: dict[str, object], message:
     assert str(error.value) == f"topics are not usable: {message}"
 
 
-GRADE = "Fix: grade with whole numbers, and drop what was not judged"
+GRADE = "Fix: grade with whole numbers, and drop the unjudged rows"
 BAD_QRELS = [
     pytest.param([1, 2.5], f"label is not a whole number in 1 of 2 row(s) (qid 1, docno 'b', label 2.5). {GRADE}", id="half"),
     pytest.param([1, None], f"label is not a whole number in 1 of 2 row(s) (qid 1, docno 'b', label nan). {GRADE}", id="missing"),
@@ -405,7 +405,7 @@ def test_a_pair_is_judged_once() -> None:
     with pytest.raises(FrameError) as error:
         canonical_qrels(pd.DataFrame({"qid": [1, 1], "docno": ["a", "a"], "label": [0, 1]}))
     assert str(error.value) == (
-        "qrels are not usable: (qid, docno) stands already in an earlier row in 1 of 2 row(s) (qid 1, docno 'a')."
+        "qrels are not usable: (qid, docno) repeats an earlier row in 1 of 2 row(s) (qid 1, docno 'a')."
         ' Fix: qrels = qrels.drop_duplicates(["qid", "docno"])'
     )
 

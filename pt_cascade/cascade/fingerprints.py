@@ -1,9 +1,8 @@
-"""What a stage is, as a hash: the same for the same settings in another process, another for other settings.
+"""A hash of what a stage runs, the same in every process.
 
-It sees what can be told by value: classes, settings, functions by their code, arrays and frames by content, models by name and the
-beginning of each weight; of a stage that has a method ``identify()`` also what that says, as the content of the files of its model,
-and of an index or vectors that were sealed their checksums. Other files it does not read; who relies on a fingerprint scores some
-pairs again.
+It covers classes, settings, the code of functions, the content of arrays and frames, a model's name and the first values of each
+weight, the result of a method ``identify()``, and the checksums of a sealed index. It reads no other files, so callers that rely on
+it score a sample of pairs again.
 """
 
 from __future__ import annotations
@@ -40,18 +39,18 @@ _VALUES = (*_PLAIN, *_FUNCTIONS, type, Enum, np.generic, np.ndarray, pd.DataFram
 
 
 def fingerprint(stage: Stage) -> str:
-    """Hash what a stage runs; its name, cut-off and declarations do not count, nor whether its scores are kept."""
-    return _digest("stage", *(_walk(part, 0, ()) for part in live(stage).transformers))
+    """Hash what a stage runs, without its name, cut-off, declarations and caches: 16 hexadecimal digits."""
+    return _digest("stage", *(_hash_value(part, 0, ()) for part in live(stage).transformers))
 
 
 def describe(stage: Stage) -> str:
-    """Say in words what a stage runs, without the addresses of objects, and not at any length."""
+    """Describe what a stage runs, shortened, without memory addresses."""
     words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, live(stage).transformers)))
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
 
 
 def hash_frame(frame: pd.DataFrame) -> str:
-    """Hash a frame's columns, rows and their order; not its index."""
+    """Hash a frame's columns and rows in their order, without its index."""
     columns = [(str(name), _hash_column(frame.iloc[:, n])) for n, name in enumerate(frame.columns)]
     return _digest("frame", *(part for column in columns for part in column))
 
@@ -72,29 +71,29 @@ def _hash_column(column: pd.Series) -> str:
 
 
 def _digest(*parts: str) -> str:
-    """Hash texts so that no two lists of them meet."""
+    """Hash a list of texts, each with its length, so that different lists differ."""
     return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _walk(value: object, depth: int, above: tuple[int, ...]) -> str:
-    """Hash a value with all that it holds; what holds itself, or lies too deep, counts by its class."""
+def _hash_value(value: object, depth: int, above: tuple[int, ...]) -> str:
+    """Hash a value and its parts; below the depth limit, and in a loop, only the class."""
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     if id(value) in above or depth > _DEEP:
         return _digest("again", name)
 
     def inner(part: object) -> str:
-        return _walk(part, depth + 1, (*above, id(value)))
+        return _hash_value(part, depth + 1, (*above, id(value)))
 
     if isinstance(value, _PLAIN):
         return _digest(name, repr(value))
-    for kinds, give in _WAYS:
+    for kinds, parts_of in _HASHERS:
         if isinstance(value, kinds):
-            return _digest(name, *give(value, inner))
+            return _digest(name, *parts_of(value, inner))
     return _digest(name, *_of_object(value, inner))
 
 
 def _of_array(value: np.ndarray, _: Callable[[object], str]) -> Iterator[str]:
-    if isinstance(value, np.memmap):  # too large to read; told by its file
+    if isinstance(value, np.memmap):  # too large to read: its file stands for it
         yield from (str(value.filename), str(value.offset), str(value.dtype), str(value.shape))
     elif value.dtype == object:
         yield _hash_column(pd.Series(value.ravel(), dtype=object))
@@ -113,17 +112,17 @@ def _of_list(value: list[object], inner: Callable[[object], str]) -> Iterator[st
 
 
 def _of_code(code: CodeType, inner: Callable[[object], str]) -> Iterator[str]:
-    """Tell a function's code apart by what it does, not by where it stands."""
+    """Yield a function's bytecode, constants and names, without its file and lines."""
     consts = [const for const in code.co_consts if not isinstance(const, str) or "<locals>" not in const]
     yield from (code.co_code.hex(), *map(inner, consts), *code.co_names, *code.co_varnames, *code.co_freevars)
 
 
 def _of_function(function: FunctionType, inner: Callable[[object], str]) -> Iterator[str]:
-    """Code, defaults, what it closes over, and the settings and functions of its module that it names."""
+    """Yield code, defaults, closure, and the module's settings and functions that it uses."""
     yield from _of_code(function.__code__, inner)
     yield from (inner(function.__defaults__), inner(function.__kwdefaults__))
     for cell in function.__closure__ or ():
-        with suppress(ValueError):  # a cell that nothing was put into yet
+        with suppress(ValueError):  # an empty cell
             yield inner(cell.cell_contents) if _is_setting(cell.cell_contents) else type(cell.cell_contents).__qualname__
     for name in function.__code__.co_names:
         named = function.__globals__.get(name)
@@ -132,11 +131,11 @@ def _of_function(function: FunctionType, inner: Callable[[object], str]) -> Iter
 
 
 def _of_object(value: object, inner: Callable[[object], str]) -> Iterator[str]:
-    """What it says itself; attributes that its constructor set, and public ones that are settings; models by name and weights."""
+    """Yield ``identify()``, constructor arguments and public settings; a model's name and weights."""
     if isinstance(value, pt.Transformer) and callable(identify := getattr(value, "identify", None)):
-        with suppress(MissingError, PipelineError):  # what is nowhere cannot be scored; what has no value is walked through
+        with suppress(MissingError, PipelineError):  # without a model file or identity, the attributes count
             yield repr(sorted(identify().items()))
-    if isinstance(value, pt.Artifact) or hasattr(value, "indexref"):  # the latter is Terrier's retriever
+    if isinstance(value, pt.Artifact) or hasattr(value, "indexref"):  # indexref: Terrier's retriever
         folder = Path(str(value.path if isinstance(value, pt.Artifact) else Path(value.indexref.toString()).parent))
         yield f"{folder} {(folder / SUMS).read_text() if (folder / SUMS).exists() else ''}"
     model = getattr(value, "name_or_path", None)
@@ -152,8 +151,8 @@ def _of_object(value: object, inner: Callable[[object], str]) -> Iterator[str]:
         arguments = set()
     for name, part in sorted(attributes.items()):
         cached = isinstance(getattr(type(value), name, None), cached_property)
-        told = name.removeprefix("_") in arguments
-        if not cached and (told or (not name.startswith("_") and _is_setting(part))):
+        is_argument = name.removeprefix("_") in arguments
+        if not cached and (is_argument or (not name.startswith("_") and _is_setting(part))):
             yield from (name.removeprefix("_"), inner(part))
 
 
@@ -164,22 +163,22 @@ def _attributes(value: object) -> dict[str, object]:
 
 
 def _of_weights(model: object) -> Iterator[str]:
-    """Each weight's name, shape and first values: another checkpoint differs in them."""
-    for name, weight in model.state_dict().items():  # type: ignore[attr-defined] # a torch module, by its looks
+    """Yield each weight's name, shape and first values, which differ between checkpoints."""
+    for name, weight in model.state_dict().items():  # type: ignore[attr-defined] # a torch module
         yield name
-        with suppress(AttributeError, NotImplementedError, RuntimeError, TypeError):  # no weight, or one that is nowhere yet
+        with suppress(AttributeError, NotImplementedError, RuntimeError, TypeError):  # not a tensor, or a meta tensor
             yield f"{tuple(weight.shape)} {weight.flatten()[:4].tolist()}"
 
 
 def _is_setting(value: object) -> bool:
-    """Tell what is worth hashing: values, containers and objects with settings of their own; not handles, locks or loggers."""
+    """Whether a value is a setting: not a file handle, lock or logger."""
     if isinstance(value, (*_VALUES, tuple, list, dict, set, frozenset, pt.Transformer)):
         return True
     module = type(value).__module__.partition(".")[0]
     return module not in {"threading", "_thread", "logging", "io", "_io", "sqlite3", "tqdm", "weakref", "random", "jnius"}
 
 
-_WAYS: tuple[tuple[type | tuple[type, ...], Callable[..., Iterator[str]]], ...] = (
+_HASHERS: tuple[tuple[type | tuple[type, ...], Callable[..., Iterator[str]]], ...] = (
     (Enum, lambda value, _: iter((value.name,))),
     (np.generic, lambda value, _: iter((repr(value),))),
     (np.ndarray, _of_array),

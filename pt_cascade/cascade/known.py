@@ -1,6 +1,6 @@
-"""What is known of PyTerrier's and its plugins' classes; what is not listed here and declares nothing is unknown.
+"""What the transformers of PyTerrier and its plugins do in a cascade; a class that is not listed and declares nothing is unknown.
 
-Any transformer may declare itself, as our own stages do, with the class attributes ``stage_name``, ``depends`` and ``documents``.
+A transformer declares itself by the attributes ``stage_name``, ``depends`` and ``documents``, as our own stages do.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Known:
     """What a class does in a cascade.
 
     Attributes:
-        name: The stage's name; empty: made of the class's name.
-        role: Whether it creates the score, prepares for the next scorer, or changes the last one's score; None: by inspection.
-        depends: What its scores depend on; for a loader or adjuster, ``pointwise`` means that it treats each row by itself.
-        documents: What it does to the documents when it is given some.
-        listed: Whether anybody said so, the class itself or the table below.
+        name: The stage's name; empty: made from the class name.
+        role: Creates the score, prepares for the next scorer, or adjusts the score before; None: found by inspection.
+        depends: What its scores depend on; ``pointwise`` for a loader or adjuster that treats each row alone.
+        documents: What it does to documents that it is given.
+        listed: Whether the class declares itself or is in the table below.
     """
 
     name: str = ""
@@ -56,7 +56,7 @@ KNOWN: dict[str, Known] = {
     "pyterrier._ops.Concatenate": Known("concatenate", "scorer", "listwise", "any"),
     "pyterrier._ops.SetUnion": _SET,
     "pyterrier._ops.SetIntersection": _SET,
-    "pyterrier._ops.FeatureUnion": Known(role="loader"),  # passes the score through; the learner after it ranks
+    "pyterrier._ops.FeatureUnion": Known(role="loader"),  # keeps the score; the learner after it ranks
     "pyterrier.ltr.RegressionTransformer": Known(role="scorer"),
     "pyterrier.ltr.FastRankEstimator": Known(role="scorer"),
     "pyterrier.transformer.IdentityTransformer": _ROWS,
@@ -84,12 +84,12 @@ KNOWN: dict[str, Known] = {
     "pyterrier_dr.biencoder.BiDocEncoder": _ROWS,
     "pyterrier_dr.biencoder.BiScorer": _VECTOR_SCORER,
     "pyterrier_dr._mmr.MmrScorer": Known("mmr", "scorer", "listwise"),
-    # adaptive re-ranking looks at the list, and adds neighbours to it
+    # adaptive re-ranking reads the whole list and adds neighbours
     "pyterrier_dr.flex.gar.FlexGar": _ADAPTIVE,
     "pyterrier_dr.flex.ladr.LadrPreemptive": _ADAPTIVE,
     "pyterrier_dr.flex.ladr.LadrAdaptive": _ADAPTIVE,
     "pyterrier_adaptive.gar.GAR": _ADAPTIVE,
-    # T5: MonoT5 claims point, but stock scores move with the batch, so only at batch size 1
+    # pyterrier_t5 pads batches, so scores depend on the batch; MonoT5 is pointwise at batch size 1 only (see look_up)
     "pyterrier_t5.MonoT5ReRanker": Known("mono_t5", "scorer"),
     "pyterrier_t5.mT5ReRanker": Known("mono_t5", "scorer"),
     "pyterrier_t5.DuoT5ReRanker": Known("duo_t5", "scorer", "pairwise"),
@@ -104,7 +104,7 @@ KNOWN: dict[str, Known] = {
 
 
 def look_up(transformer: pt.Transformer) -> Known:
-    """Tell what is known of a transformer: by its own declaration, else by its class, else nothing."""
+    """Return what a transformer declares, else what the table has for its class; a cache counts as what it caches."""
     inner = wrapped(transformer)
     if inner is not None and not hasattr(transformer, "documents"):
         return look_up(inner)
@@ -123,19 +123,19 @@ def look_up(transformer: pt.Transformer) -> Known:
 
 
 def find_dependence(stage: Stage) -> Depends:
-    """Tell what the scores of a stage depend on; a scorer that is known to compare documents does so behind any loader."""
+    """Return what the scores of a stage depend on; if the stage does not say, what is known of its scorer."""
     known = look_up(live(stage).transformers[stage.scorer]).depends
     return known if stage.depends == "unknown" and known != "pointwise" else stage.depends
 
 
 def keeps_ranking(transformer: pt.Transformer) -> bool:
-    """Tell whether a transformer is known to give the rows that it is given, with their scores and ranks, whatever they are."""
+    """Whether a loader is known to return its input rows with unchanged scores and ranks."""
     known, written = look_up(transformer), {getattr(transformer, "col", ""), *getattr(transformer, "columns", ())}
     return known.listed and known.documents == "reranks" and not written & {"qid", "docno", "score", "rank"}
 
 
 def reads_whole_frame(transformer: pt.Transformer) -> bool:
-    """Tell whether a transformer's scores depend on all rows of a frame, those of other queries included."""
+    """Whether scores depend on all rows of the frame, as those of ``pt.text.scorer`` without a background index do."""
     return any(
         any(base.__qualname__ == "TextIndexProcessor" for base in type(part).__mro__) and part.background_indexref is None
         for part in held(transformer)
@@ -143,7 +143,7 @@ def reads_whole_frame(transformer: pt.Transformer) -> bool:
 
 
 def _name(transformer: pt.Transformer, kind: type) -> str:
-    """A retriever is called after its weighting model, anything else after its class."""
+    """Name a retriever after its weighting model, anything else after its class."""
     if type(transformer).__name__ == "Retriever":
         return str(getattr(transformer, "controls", {}).get("wmodel", "terrier")).lower()
     if type(transformer).__name__ == "PisaRetrieve":

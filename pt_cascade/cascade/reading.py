@@ -1,4 +1,4 @@
-"""A PyTerrier pipeline read into stages: who creates a score, who prepares for it, who adjusts it, and where the cut-offs are."""
+"""Reads a PyTerrier pipeline into stages: a scorer, the transformers that prepare for it or adjust its scores, and a cut-off."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Draft:
         self.known.append(look_up(transformer))
 
     def finish(self) -> Stage:
-        """Make the stage; what is unknown of one part is unknown of all."""
+        """Make the stage."""
         scorer = self.known[self.scorer]
         aside = [known for n, known in enumerate(self.known) if n != self.scorer]
         depends, documents = _declare(scorer.depends, "any" if self.trimmed else scorer.documents, aside)
@@ -54,7 +54,7 @@ class _Draft:
 
 
 def _declare(depends: Depends, documents: Documents, aside: Sequence[Known]) -> tuple[Depends, Documents]:
-    """Tell what a stage depends on and does to documents, with what stands beside its scorer."""
+    """Return what a stage depends on and does to documents, given the transformers beside its scorer."""
     changed = any(part.documents == "any" or not part.listed for part in aside)
     return (
         depends if depends == "listwise" or all(part.depends == "pointwise" for part in aside) else "unknown",
@@ -63,7 +63,7 @@ def _declare(depends: Depends, documents: Documents, aside: Sequence[Known]) -> 
 
 
 def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
-    """Read a flat pipeline into its stages, and what comes after the last of them."""
+    """Read a flat pipeline into stages, and the transformers after the last cut-off; a ready Stage is kept."""
     for part in chain.from_iterable(held(item) for item in pipeline if isinstance(item, pt.Transformer)):
         if type(part).__name__ == "UniformTransformer":
             problem = f"{part!r} returns the same rows whatever queries it is given"
@@ -86,7 +86,7 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
 
 
 def _join_retrievers(drafts: list[_Draft | Stage]) -> list[_Draft | Stage]:
-    """Make one first stage of all up to the last retriever, which finds other documents than it is given."""
+    """Join everything up to the last retriever into the first stage, e.g. query expansion from feedback documents."""
     first = [draft for draft in takewhile(lambda draft: isinstance(draft, _Draft), drafts) if isinstance(draft, _Draft)]
     last = max((n for n, draft in enumerate(first) if draft.retrieves), default=0)
     if not last:
@@ -95,7 +95,7 @@ def _join_retrievers(drafts: list[_Draft | Stage]) -> list[_Draft | Stage]:
     for draft in first[: last + 1]:
         if joined.cutoff is not None:
             joined.add(pt.RankCutoff(joined.cutoff))
-        if draft.known[draft.scorer].name != RESET:  # which gives back what an earlier one scored
+        if draft.known[draft.scorer].name != RESET:  # restores the results of an earlier scorer
             joined.scorer = len(joined.transformers) + draft.scorer
         for part in draft.transformers:
             joined.add(part)
@@ -104,7 +104,7 @@ def _join_retrievers(drafts: list[_Draft | Stage]) -> list[_Draft | Stage]:
 
 
 def _starts(pipeline: Sequence[pt.Transformer | Stage]) -> Iterator[Columns]:
-    """Topics, results, results with text, or whatever else the first transformer says it wants."""
+    """Yield the input columns to try: topics, results, results with text, and the inputs that the first transformer names."""
     yield list(TOPICS)
     wants: list[Columns] = []
     if pipeline and not isinstance(pipeline[0], Stage):
@@ -118,7 +118,7 @@ def _starts(pipeline: Sequence[pt.Transformer | Stage]) -> Iterator[Columns]:
 def _read_from(
     pipeline: Sequence[pt.Transformer | Stage], columns: Columns, problems: list[str]
 ) -> tuple[list[_Draft | Stage], list[pt.Transformer]]:
-    """Walk the pipeline, knowing which columns flow into each transformer."""
+    """Read the pipeline from these input columns; add what cannot be read to ``problems``."""
     done: list[_Draft | Stage] = []
     waiting: list[pt.Transformer] = []
     given = columns
@@ -136,7 +136,7 @@ def _read_from(
         else:
             role, after, error = read_role(item, columns)
             if role is None:
-                problems.append(f"what {item!r} does with columns {', '.join(columns)} cannot be found out: it raised {error}")
+                problems.append(f"the role of {item!r} with columns {', '.join(columns)} is unknown: it raised {error}")
             elif role == "scorer" or (role == "adjuster" and _stands_alone(item, done)):
                 done.append(_draft(waiting, item, retrieves="docno" not in columns or "docno" not in given))
                 waiting = []
@@ -152,7 +152,7 @@ def _read_from(
 
 
 def _draft(waiting: list[pt.Transformer], scorer: pt.Transformer, *, retrieves: bool) -> _Draft:
-    """Begin a stage with a scorer and what was loaded for it."""
+    """Begin a stage with a scorer and its loaders."""
     draft = _Draft(scorer=len(waiting), retrieves=retrieves)
     for part in (*waiting, scorer):
         draft.add(part)
@@ -160,14 +160,14 @@ def _draft(waiting: list[pt.Transformer], scorer: pt.Transformer, *, retrieves: 
 
 
 def _stands_alone(item: pt.Transformer, done: list[_Draft | Stage]) -> bool:
-    """Tell whether what changes a score is a ranker of its own: it is not known to adjust, and follows a cut-off, or nothing."""
+    """Whether an unlisted transformer that changes scores is a stage of its own: it comes first or follows a cut-off."""
     return look_up(item).role is None and (not done or done[-1].cutoff is not None)
 
 
 def _cut(cutoff: pt.RankCutoff, done: list[_Draft | Stage], waiting: list[pt.Transformer], problems: list[str]) -> None:
-    """Give the last stage its cut-off; what stands between them is then part of the stage."""
+    """Set the last stage's cut-off; the transformers between them become part of that stage."""
     if not done:
-        problems.append(f"{cutoff!r} has nothing to cut: no transformer before it creates a score")
+        problems.append(f"{cutoff!r} has no ranking to cut: no transformer before it creates a score")
         return
     last = done[-1]
     name = last.name if isinstance(last, Stage) else last.known[last.scorer].name
@@ -187,7 +187,7 @@ def _cut(cutoff: pt.RankCutoff, done: list[_Draft | Stage], waiting: list[pt.Tra
 
 
 def _extend(done: list[_Draft | Stage], parts: list[pt.Transformer]) -> None:
-    """Put what follows a scorer, and the cut-off that may stand between, into its stage."""
+    """Add transformers to the last stage; a cut-off before them becomes part of its pipeline."""
     last = done[-1]
     parts = [*([] if last.cutoff is None else [pt.RankCutoff(last.cutoff)]), *parts]
     if isinstance(last, Stage):

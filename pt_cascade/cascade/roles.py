@@ -1,4 +1,8 @@
-"""What a transformer does in a pipeline: creates the score, adjusts it, or prepares for the next scorer."""
+"""The role of a transformer in a pipeline: it creates the score, adjusts it, or loads something for the next scorer.
+
+Taken from the class or its declaration; else from what it returns for no rows; else from what it returns for a few made-up rows. It
+creates the score if it returns one without being given one; it adjusts the score if it needs one and changes it.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +25,11 @@ Columns: TypeAlias = "list[str]"
 TOPICS = ["qid", "query"]
 RESULTS = ["qid", "query", "docno", "score", "rank"]
 _RANKED = ("score", "rank")
-_SAMPLE = 4  # made-up documents
+_SAMPLE = 4  # sample documents
 
 
 class Reading(NamedTuple):
-    """What a transformer was found to do.
-
-    Attributes:
-        role: None: it could not be found out.
-        columns: The columns that it returns.
-        error: What it raised, where it could not be found out.
-    """
+    """The role of a transformer, None if unknown; the columns that it returns; the error that it raised."""
 
     role: Role | None
     columns: Columns
@@ -39,7 +37,7 @@ class Reading(NamedTuple):
 
 
 def read_role(transformer: pt.Transformer, columns: Columns) -> Reading:
-    """Find out what a transformer does to frames of these columns."""
+    """Find the role of a transformer that is given these columns; see the module."""
     known, bare = look_up(transformer), _without_cache(transformer)
     if known.role == "loader" and known.documents == "any" and "docno" not in columns:  # set operations of retrievers
         return Reading("loader", [*columns, "docno"])
@@ -69,20 +67,20 @@ def _without_cache(transformer: pt.Transformer) -> pt.Transformer:
 
 
 def _inspect(transformer: pt.Transformer, columns: Columns, *, sample: bool = False) -> tuple[Columns | None, str]:
-    """Give the columns that a transformer returns for no rows, or else for made-up rows; or what it raised."""
+    """Return the output columns for no rows, or for sample rows; or the error."""
     found = pt.inspect.transformer_outputs(transformer, columns, strict=False)
     if found or not sample:
         return found or None, ""
     try:
-        return list(transformer.transform(_make_rows(columns)).columns), ""
-    except Exception as error:  # noqa: BLE001 - whatever somebody's function does
+        return list(transformer.transform(_sample_rows(columns)).columns), ""
+    except Exception as error:  # noqa: BLE001 - a user's function may raise anything
         cause = error.__cause__ or error
         return None, f"{type(cause).__name__}: {cause}"
 
 
 def _changes_scores(transformer: pt.Transformer, columns: Columns) -> bool:
-    """Tell whether a transformer gives any made-up row another score; so it is taken, where it fails on them."""
-    given = _make_rows(columns)
+    """Whether a transformer changes the score of any sample row; True if it fails on them."""
+    given = _sample_rows(columns)
     try:
         out = transformer.transform(given.copy())
         before = given.set_index(["qid", "docno"])["score"].reindex(pd.MultiIndex.from_frame(out[["qid", "docno"]]))
@@ -91,8 +89,8 @@ def _changes_scores(transformer: pt.Transformer, columns: Columns) -> bool:
         return True
 
 
-def _make_rows(columns: Sequence[str]) -> pd.DataFrame:
-    """Make up a query, with a few documents if there is a docno; a column of unknown meaning holds text."""
+def _sample_rows(columns: Sequence[str]) -> pd.DataFrame:
+    """Make a sample query, with a few documents if there is a docno; unknown columns hold text."""
     count = _SAMPLE if "docno" in columns else 1
     numbers = np.arange(count)
     special: dict[str, object] = {

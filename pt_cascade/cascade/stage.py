@@ -1,4 +1,4 @@
-"""A stage: everything up to and including a transformer that creates the score, and the cut-off after it."""
+"""A stage: a scorer with the transformers that prepare for it or adjust its scores, and the cut-off after it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Documents: TypeAlias = Literal["retrieves", "reranks", "any"]
 
 @dataclass(frozen=True, repr=False)
 class Stage:
-    """One ranker of a cascade, what it may do to its input, and how much of its ranking goes on.
+    """One ranker of a cascade: its transformers, what they do to the documents, and the cut-off.
 
-    Two stages are equal if their transformers are (PyTerrier's own compare by value, many plugins' by identity).
+    Stages are equal if their transformers are: those of PyTerrier compare by value, those of many plugins by identity.
 
     Attributes:
-        name: What the cascade calls it; unique within a cascade.
-        transformers: What runs, in order: loaders of text or vectors, the scorer, and what adjusts its scores.
-        cutoff: How many documents of each query go on, at least 1; None: all of them.
+        name: Unique within a cascade.
+        transformers: In order: loaders of text or vectors, the scorer, and what adjusts its scores.
+        cutoff: How many documents of each query are passed on, 1 or more; None: all.
         depends: What a score depends on: ``pointwise`` (query, document), ``pairwise`` (query, two documents), ``listwise`` (the
-            whole list), or ``unknown``, which is never taken for ``pointwise``.
-        documents: ``retrieves``: it finds documents; ``reranks``: it returns exactly the documents it was given; ``any``: it may
-            add or lose some.
+            whole list), or ``unknown``, which is never treated as ``pointwise``.
+        documents: ``retrieves``: it finds documents; ``reranks``: it returns exactly the documents it is given; ``any``: it may
+            add or remove some.
         scorer: Position in ``transformers`` of the one that creates the score.
 
     Raises:
-        PipelineError: A field is none of the above.
+        PipelineError: A field has another value.
 
     Example:
         >>> import pyterrier as pt
@@ -50,7 +50,7 @@ class Stage:
     scorer: int = -1
 
     def __post_init__(self) -> None:
-        """Refuse what is not a stage, all reasons at once."""
+        """Check all fields."""
         object.__setattr__(self, "transformers", tuple(self.transformers))
         problems = [] if self.name else ["it has no name"]
         if not self.transformers:
@@ -70,7 +70,7 @@ class Stage:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """Number the names that stand more than once."""
+    """Number repeated names: ``bm25``, ``mono_t5``, ``bm25_2``."""
     given: list[str] = []
     for name in names:
         free = (f"{name}_{n}" if n > 1 else name for n in range(1, len(given) + 2))

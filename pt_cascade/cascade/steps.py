@@ -1,4 +1,4 @@
-"""A cascade run one stage at a time over one frame, with a guard at every boundary."""
+"""Runs the stages of a cascade one after the other over one frame, and checks what each returns."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ _TEXT = "text"
 
 @dataclass(frozen=True)
 class Step:
-    """What one stage made of one frame.
+    """One run of one stage.
 
     Attributes:
         stage: The stage.
-        given: Frame[qid, query, ...] or Frame[qid, docno, ...]: what went in.
-        ranked: Frame[qid, docno, score, rank, ...]: everything it ranked.
-        kept: The rows of ``ranked`` whose rank is below the stage's cut-off.
-        pairs: Shape (number of rows given to the scorer,): the qid of each (query, document) pair that a model scored; empty for
-            a retriever.
-        ms: Milliseconds that the stage's own transformers and its cut-off took, guards not counted.
+        given: Its input, Frame[qid, query, ...] or Frame[qid, docno, ...].
+        ranked: Its output before the cut-off, Frame[qid, docno, score, rank, ...].
+        kept: The rows of ``ranked`` that pass the cut-off.
+        pairs: Shape (rows given to the scorer,): the qid of each scored pair; empty for a retriever.
+        ms: Milliseconds that its transformers and cut-off took, without the checks.
     """
 
     stage: Stage
@@ -48,7 +47,7 @@ class Step:
 
 
 def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[Step]:
-    """Run the stages one after the other, and show each one's work."""
+    """Yield one Step a stage; no transformer is called with no documents."""
     given = canonical_input(frame)
     for stage in stages:
         step = _take(stage, given, clock)
@@ -57,7 +56,7 @@ def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], fl
 
 
 def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
-    """Give no row its stage's columns, as the plain pipeline would."""
+    """Return an empty frame with the columns that the stage would return."""
     columns = [*given.columns, *(name for name in ("score", "rank") if name not in given)]
     for part in stage.transformers:
         columns = pt.inspect.transformer_outputs(part, columns, strict=False) or columns
@@ -66,11 +65,11 @@ def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
 
 
 def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
-    """Run one stage: its parts, the guards, the cut."""
+    """Run one stage: its transformers, the checks, the cut-off."""
     frame, ms = given, 0.0
     pairs = given["qid"].iloc[:0]
     for n, part in enumerate(stage.transformers):
-        if "docno" in frame and frame.empty:  # many transformers fail on no rows
+        if "docno" in frame and frame.empty:  # many transformers fail on an empty frame
             frame = _columns_of(stage, given.iloc[:0])
             break
         if "docno" in frame and n == stage.scorer % len(stage.transformers):
@@ -80,12 +79,12 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
         frame = call(part, frame, stage.name)
         ms += 1000 * (clock() - start)
         if n == stage.scorer % len(stage.transformers) and is_lazy(part) and not {"docno", "score"} <= set(frame):
-            problem = f"{part!r} was taken for a scorer before it was loaded, but returns {', '.join(frame.columns)}"
-            fix = "load it, and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
+            problem = f"{part!r} was read as a scorer before it was loaded, but returns {', '.join(frame.columns)}"
+            fix = "load it and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
             raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
     ranked = canonical_results(frame, stage.name)
     _check_documents(stage, given, ranked)
-    if len(frame):  # its scores go on as they are, so that what is computed from them is what the plain pipeline computes
+    if len(frame):  # scores keep their dtype, as in the plain pipeline
         ranked = ranked.assign(score=frame["score"])
     start = clock() if len(ranked) else 0.0
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
@@ -94,9 +93,9 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
 
 
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
-    """Run one transformer; say whose error it was."""
+    """Run one transformer on a copy of the frame; an error names the stage."""
     try:
-        out = part.transform(frame.copy())  # which nobody can sort or change under our hands
+        out = part.transform(frame.copy())  # a transformer may change its input in place
     except CascadeError:
         raise
     except pt.validate.InputValidationError as error:
@@ -106,7 +105,7 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
         raise StageError(f"stage {stage!r} cannot run", [problem], fix=fix) from error
     except Exception as error:
         problem = f"{part!r} raised {type(error).__name__}: {error}"
-        fix = "mend the scorer: it gave NaN or infinite scores" if isinstance(error, pd.errors.IntCastingNaNError) else ""
+        fix = "fix the scorer: it returned NaN or infinite scores" if isinstance(error, pd.errors.IntCastingNaNError) else ""
         raise StageError(f"stage {stage!r} failed on {len(frame)} row(s)", [problem], fix=fix) from error
     if not isinstance(out, pd.DataFrame):
         raise StageError(f"stage {stage!r} failed", [f"{part!r} returned {type(out).__name__}, expected a DataFrame"])
@@ -121,25 +120,25 @@ def run_ending(ending: Iterable[pt.Transformer], results: pd.DataFrame) -> pd.Da
 
 
 def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) -> None:
-    """Hold the stage to its promise about queries and documents."""
-    if strangers := sorted(set(ranked["qid"].unique()) - set(given["qid"].unique())):
-        problem = f"it returned {len(strangers)} qid(s) that it was not given, e.g. {strangers[0]}"
-        raise StageError(f"stage {stage.name!r} invented queries", [problem])
+    """Refuse other queries, and other documents where the stage re-ranks."""
+    if unknown := sorted(set(ranked["qid"].unique()) - set(given["qid"].unique())):
+        problem = f"{len(unknown)} qid(s), e.g. {unknown[0]}"
+        raise StageError(f"stage {stage.name!r} returned queries that it was not given", [problem])
     if stage.documents != "reranks" or same_pairs(given, ranked):
         return
     before = pd.MultiIndex.from_frame(given[["qid", "docno"]])
     after = pd.MultiIndex.from_frame(ranked[["qid", "docno"]])
     problems = [
         f"{len(pairs)} document(s) {what}, first qid {pairs[0][0]}, docno {pairs[0][1]}"
-        for what, pairs in (("lost", before.difference(after)), ("invented", after.difference(before)))
+        for what, pairs in (("removed", before.difference(after)), ("added", after.difference(before)))
         if len(pairs)
     ]
-    fix = f"if that is what it is for: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
+    fix = f"if this is intended: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
     raise StageError(f"stage {stage.name!r} did not return the documents it was given", problems, fix=fix)
 
 
 def _check_text(scorer: pt.Transformer, frame: pd.DataFrame, stage: str) -> None:
-    """Refuse a missing text where the scorer reads it; warn of an empty one, and of a missing one where it may read it."""
+    """Refuse a missing text if the scorer reads texts; warn of an empty text, and if the scorer may read a missing one."""
     texts = frame.get(_TEXT)
     if texts is None or not (bare := texts.isna().to_numpy(bool) | (texts.to_numpy(object) == "")).any():
         return
@@ -147,7 +146,7 @@ def _check_text(scorer: pt.Transformer, frame: pd.DataFrame, stage: str) -> None
     reads = any(_TEXT in wanted for wanted in wants or ())
     if reads:
         check_text(frame, _TEXT, stage)
-    if reads or not (hasattr(scorer, "needs") or look_up(scorer).role == "scorer"):  # a function, say, may read any column
+    if reads or not (hasattr(scorer, "needs") or look_up(scorer).role == "scorer"):  # e.g. a function may read any column
         docno = frame["docno"].to_numpy(object)[bare]
         message = f"stage {stage!r} ranks {len(set(docno))} document(s) without a text, or with an empty one, e.g. docno {docno[0]}"
         warnings.warn(message, CascadeWarning, stacklevel=2)

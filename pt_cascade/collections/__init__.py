@@ -1,4 +1,4 @@
-"""Collections: what is searched, what is asked, and what is relevant, under one name (``open_collection``)."""
+"""Test collections: documents, topics and qrels under one name (``open_collection``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A collection: documents to search, queries to ask, and which documents were judged relevant to them."""
+"""A test collection: documents, topics and qrels."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 class Documents(Protocol):
-    """Where documents come from: a list of records will do; what reads a file streams it."""
+    """Dicts of docno and text that can be read repeatedly, e.g. a list, or a reader of a file."""
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Give each document from the first, as often as asked: its docno and text."""
+        """Yield each document."""
 
     def __len__(self) -> int:
-        """Count them."""
+        """Return the number of documents."""
 
 
 class _Reading:
-    """Documents being read, of which the number is known; the end is an error if they are not those of the first reading."""
+    """An iterator over documents that raises an error at the end if they differ from those of the first reading."""
 
     def __init__(self, collection: Collection) -> None:
-        """Begin with none read."""
+        """Start with the first document."""
         self.collection = collection
         self.documents = iter(collection.documents)
         self.digest = hashlib.sha256()
@@ -47,8 +47,8 @@ class _Reading:
         found, name = self.digest.hexdigest(), self.collection.name
         if (first := self.collection.read_before.setdefault("documents", found)) != found:
             problem = f"the SHA-256 of docnos and texts is {found[:16]}..., was {first[:16]}... when they were first read"
-            fix = f"open_collection({name!r}) once more, when nothing writes to it"
-            raise CollectionError(f"the documents of collection {name!r} have changed while it is used", [problem], fix=fix)
+            fix = f"open_collection({name!r}) again, when nothing writes to it"
+            raise CollectionError(f"the documents of collection {name!r} have changed since it was opened", [problem], fix=fix)
         raise StopIteration
 
     def __length_hint__(self) -> int:
@@ -57,15 +57,15 @@ class _Reading:
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """Documents, queries and judgments under one name.
+    """Documents, topics and qrels under one name.
 
     Attributes:
-        name: What ``open_collection`` opens again; the built-in ones say their package versions in it.
+        name: ``open_collection(name)`` opens it again; built-in collections have their package versions in it.
         topics: Frame[qid: str, query: str].
-        qrels: Frame[qid: str, docno: str, label: int64]. Queries that are no topic and documents that are not here may be judged.
+        qrels: Frame[qid: str, docno: str, label: int64]; qids and docnos outside the collection are allowed.
         documents: The source of ``docs()``.
-        language: What its index is built for, see ``stages.build_index``; ``dataclasses.replace(collection, language="french")``.
-        read_before: The SHA-256 of the ``documents`` that were read; none before they were read to the end.
+        language: Of its index, see ``stages.build_index``; ``dataclasses.replace(collection, language="french")`` changes it.
+        read_before: The SHA-256 of the documents once they were read to the end.
 
     Example:
         >>> import pandas as pd
@@ -84,40 +84,33 @@ class Collection:
     read_before: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def docs(self) -> Iterator[dict[str, str]]:
-        """Give each document as a fresh dict of docno and text, as an indexer takes it; a progress bar learns how many.
+        """Yield each document as a new dict of docno and text, with a length hint for progress bars.
 
         Raises:
-            CollectionError: After the last one: they are not the documents that were read, or fingerprinted, before.
+            CollectionError: After the last one, if the documents have changed since they were read before.
         """
         return _Reading(self)
 
     def __len__(self) -> int:
-        """Count the documents."""
+        """Return the number of documents."""
         return len(self.documents)
 
     def judged(self, n: int | None = None) -> pd.DataFrame:
-        """Give the topics that have judgments, in their order.
-
-        Args:
-            n: The first so many, 1 or more; all where None.
-
-        Returns:
-            Frame[qid, query], at most n rows.
+        """Return the topics with judgments, Frame[qid, query]: the first n, 1 or more, or all.
 
         Raises:
             CollectionError: n is below 1.
         """
         if n is not None and n < 1:
-            raise CollectionError("cannot take so few topics", [f"n is {n}, expected 1 or more"], fix="collection.judged(50)")
+            raise CollectionError(
+                "the number of topics is not valid", [f"n is {n}, expected 1 or more"], fix="collection.judged(50)"
+            )
         judged = self.topics[self.topics["qid"].isin(self.qrels["qid"])]
         return judged.head(len(judged) if n is None else n).reset_index(drop=True)
 
     @cached_property
     def fingerprint(self) -> str:
-        """What names the content, 64 hex digits: another one as soon as a document, query, judgment or their order changes.
-
-        The first call reads every document. The name, the place and how files are packed do not count.
-        """
+        """The SHA-256 of documents, topics and qrels in their order; the first call reads every document."""
         deque(reading := _Reading(self), 0)
         digest = reading.digest
         for frame, columns in ((self.topics, ["qid", "query"]), (self.qrels, ["qid", "docno", "label"])):
@@ -128,16 +121,13 @@ class Collection:
 
 
 def make_collection(name: str, topics: pd.DataFrame, qrels: pd.DataFrame, documents: Documents) -> Collection:
-    """Make a collection of frames that are checked and cut to their columns.
+    """Make a collection from checked frames.
 
     Args:
-        name: What to call it.
+        name: Its name.
         topics: Frame[qid, query, ...].
         qrels: Frame[qid, docno, label, ...].
-        documents: A list of ``{"docno": ..., "text": ...}``, or anything that gives such dicts, again each time, and has a length.
-
-    Returns:
-        The collection.
+        documents: Dicts ``{"docno": ..., "text": ...}``, in a list or anything else with a length that can be read repeatedly.
 
     Raises:
         FrameError: The topics or the qrels are not usable.
@@ -151,7 +141,7 @@ def make_collection(name: str, topics: pd.DataFrame, qrels: pd.DataFrame, docume
 
 
 def unjudged(topics: pd.DataFrame, qrels: pd.DataFrame) -> str:
-    """Say what is wrong where no topic has a judgment; nothing where one has."""
+    """Return a problem if no topic has a judgment, else an empty text."""
     if topics["qid"].isin(qrels["qid"]).any():
         return ""
     asked, known = (f"{frame['qid'].nunique()} qid(s){_example(frame)}" for frame in (topics, qrels))
@@ -159,7 +149,7 @@ def unjudged(topics: pd.DataFrame, qrels: pd.DataFrame) -> str:
 
 
 def join_title(title: str, text: str) -> str:
-    """Put a title before its text, once: as it is where the text opens with the title already, as in many collections."""
+    """Join title and text as BEIR does, without repeating a title that the text begins with (nDCG@10 on SciFact .678, not .683)."""
     if not text:
         return title
     after = text[len(title) : len(title) + 1]

@@ -1,8 +1,4 @@
-"""What a numpydoc docstring says: its first sentence, the rest, and what its "See Also" section names.
-
-The layout is numpydoc's: an optional signature, a summary, then sections, each a title above a line of dashes
-(https://numpydoc.readthedocs.io/en/latest/format.html).
-"""
+"""Parses numpydoc docstrings (https://numpydoc.readthedocs.io/en/latest/format.html)."""
 
 from __future__ import annotations
 
@@ -26,13 +22,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Docstring:
-    """A docstring in its three parts.
-
-    Attributes:
-        sentence: The first sentence, white space folded; empty where the docstring opens with no prose.
-        body: The rest, without signature and "See Also"; it may be empty.
-        see_also: The names of the "See Also" section as they are written, each once.
-    """
+    """A docstring's first sentence, its body without signature and "See Also", and the names in "See Also"."""
 
     sentence: str
     body: str
@@ -40,7 +30,7 @@ class Docstring:
 
 
 def parse_docstring(text: str) -> Docstring:
-    """Take a docstring apart into its first sentence, the names of "See Also" and the rest."""
+    """Parse a docstring as it stands in the source."""
     prose = _without_signature(inspect.cleandoc(text))
     sentence = _first_sentence(prose)
     sections, names = _split_see_also(prose[len(sentence) :])
@@ -48,7 +38,7 @@ def parse_docstring(text: str) -> Docstring:
 
 
 def _without_signature(text: str) -> str:
-    """Drop calls that fill their lines, as compiled functions have them: ``add(x1, x2, /) -> out``."""
+    """Drop signature lines, as in compiled functions: ``add(x1, x2, /) -> out``."""
     while (call := _CALL.match(text)) and (end := _closing(text, call.end())):
         after = _AFTER_CALL.match(text, end)
         if after is None:
@@ -58,7 +48,7 @@ def _without_signature(text: str) -> str:
 
 
 def _closing(text: str, start: int) -> int:
-    """Give the place after the bracket that closes the one before start; 0 where there is none in this paragraph."""
+    """Return the position after the closing bracket; 0 if there is none in this paragraph."""
     depth = 1
     for place in re.finditer(r"[()]|\n[ \t]*\n", text[start:]):
         if place[0] not in "()":
@@ -78,7 +68,7 @@ def _first_sentence(prose: str) -> str:
 
 
 def _split_see_also(text: str) -> tuple[str, tuple[str, ...]]:
-    """Give the text without its "See Also" sections, and the names in them."""
+    """Return the text without "See Also" sections, and the names in them."""
     titles = list(_TITLE.finditer(text))
     kept, names, place = [], [], 0
     for number, title in enumerate(titles, 1):
@@ -92,7 +82,7 @@ def _split_see_also(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _names(section: str) -> list[str]:
-    """Give the names of lines like ``name1, :func:`name2` : what they do``; indented lines describe, or continue a comma."""
+    """Return the names in lines like ``name1, :func:`name2` : description``; indented lines are descriptions, or follow a comma."""
     found: list[str] = []
     goes_on = False
     for line in dedent(section.strip("\n")).split("\n"):

@@ -6,11 +6,11 @@ file            a line                                                       rul
 docs.jsonl[.gz] ``{"docno": "7", "title": "...", "text": "..."}``             all text; docno once, no white space; title optional
 topics.tsv      ``qid<TAB>query``                                            as ``trec.read_topics``
 qrels.txt       ``qid 0 docno label``                                        as ``trec.read_qrels``
-language.txt    ``french``                                                   optional: what ``build_index`` is told
+language.txt    ``french``                                                   optional: ``language`` of ``build_index``
 =============== ============================================================ =================================================
 
-A document is its title and text (``join_title``). Other keys are passed over. Every line is checked when the folder is opened;
-the documents themselves stay on disk.
+A document is its title and text (``join_title``); other keys are ignored. Every line is checked when the folder is opened; the
+documents stay on disk.
 """
 
 from __future__ import annotations
@@ -43,18 +43,13 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class FolderDocuments:
-    """The documents of one file, read again each time, one at a time.
-
-    Attributes:
-        path: ``docs.jsonl`` or ``docs.jsonl.gz``.
-        size: How many there are.
-    """
+    """The ``size`` documents of a file, streamed at each reading."""
 
     path: Path
     size: int
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Read each document; the file was checked when the folder was opened."""
+        """Yield each document; RecordError if the file has changed since it was checked."""
         for number, line in _lines(self.path):
             try:
                 yield _document(line)
@@ -62,12 +57,12 @@ class FolderDocuments:
                 raise RecordError(f"{self.path} has changed since it was opened", [f"line {number}: {error}"]) from None
 
     def __len__(self) -> int:
-        """Count them, as they were when the folder was opened."""
+        """Return the number of documents when the folder was opened."""
         return self.size
 
 
 def open_folder(path: Path) -> Collection:
-    """Open a folder after checking every line in it."""
+    """Open a folder and check every line in it; all problems make one error."""
     if not path.is_dir():
         fix = f"a folder with {_DOCS[0]}, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs"
         raise MissingError(f"there is no folder {path}", fix=fix)
@@ -81,20 +76,16 @@ def open_folder(path: Path) -> Collection:
         fix = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
         raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
     name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
-    told = path / _LANGUAGE
-    language = told.read_text().strip() if told.is_file() else Collection.language
+    written = path / _LANGUAGE
+    language = written.read_text().strip() if written.is_file() else Collection.language
     return replace(make_collection(name, topics, qrels, documents), language=language)
 
 
 def write_folder(collection: Collection, path: Path) -> None:
-    """Write a collection as a folder that ``open_folder`` opens, with the same fingerprint; it is there whole or not at all.
-
-    Args:
-        collection: Its documents are written one by one, title and text as one text.
-        path: A place where nothing is.
+    """Write a collection atomically as a folder that ``open_folder`` opens, with the same fingerprint.
 
     Raises:
-        CollectionError: Something is there.
+        CollectionError: The path exists.
         FrameError: A qid, docno or query cannot be written as TREC.
 
     Example:
@@ -105,7 +96,7 @@ def write_folder(collection: Collection, path: Path) -> None:
         True
     """
     if path.exists():
-        raise CollectionError(f"cannot write the collection {path}", ["something is there already"], fix=rm_command(path))
+        raise CollectionError(f"cannot write the collection {path}", ["it exists"], fix=rm_command(path))
     with new_folder(path) as folder:
         with gzip.open(folder / _DOCS[0], "wt", encoding="utf-8", compresslevel=6) as file:
             file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in collection.docs())
@@ -123,7 +114,7 @@ def _frame(path: Path, read: Callable[[Path], pd.DataFrame], problems: list[str]
 
 
 def _documents(folder: Path, problems: list[str]) -> FolderDocuments:
-    """Check every line of the documents' file."""
+    """Check every line of the document file; add what is wrong to ``problems``."""
     there = [folder / name for name in _DOCS if (folder / name).is_file()]
     if len(there) != 1:
         found = f"both {' and '.join(_DOCS)}" if there else f"neither {' nor '.join(_DOCS)}"
@@ -138,7 +129,7 @@ def _documents(folder: Path, problems: list[str]) -> FolderDocuments:
 
 
 def _check(path: Path) -> tuple[int, list[str]]:
-    """Count the documents, and name each line that is none or repeats a docno."""
+    """Return the number of documents, and what is wrong with which line."""
     faults: list[str] = []
     above: dict[str, int] = {}
     try:
@@ -149,7 +140,7 @@ def _check(path: Path) -> tuple[int, list[str]]:
                 faults.append(f"line {number}: {error}: {_clip(line)}")
                 continue
             if docno in above:
-                faults.append(f"line {number}: docno {docno!r} stands already on line {above[docno]}")
+                faults.append(f"line {number}: docno {docno!r} repeats line {above[docno]}")
             above.setdefault(docno, number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         faults.insert(0, f"its gzip is broken ({error})")
@@ -157,13 +148,13 @@ def _check(path: Path) -> tuple[int, list[str]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Give each line that is not blank, and its number from 1."""
+    """Yield the lines that are not blank with their numbers from 1."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
 
 
 def _document(line: bytes) -> dict[str, str]:
-    """Read one line, or raise ValueError with everything that is wrong with it."""
+    """Parse one line, or raise ValueError with all its problems."""
     try:
         record = json.loads(line.strip())
     except json.JSONDecodeError as error:
@@ -171,11 +162,11 @@ def _document(line: bytes) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 ({error.reason}, byte {error.start + 1})") from None
     if not isinstance(record, dict):
-        raise ValueError(f"a JSON {type(record).__name__}, expected an object")  # noqa: TRY004 - one kind for all faults of a line
+        raise ValueError(f"a JSON {type(record).__name__}, expected an object")  # noqa: TRY004 - one type for all problems
     faults: list[str] = []
     docno, title, text = (_text(record, key, faults) for key in ("docno", "title", "text"))
     if not faults and not _ID.fullmatch(docno):
-        faults.append(f"docno {docno!r} is empty or holds white space, which no run can carry")
+        faults.append(f"docno {docno!r} is empty or has white space, which a TREC run cannot hold")
     if faults:
         raise ValueError("; ".join(faults))
     return {"docno": docno, "text": join_title(title, text)}

@@ -1,8 +1,7 @@
-"""Anything that ``pt.get_dataset`` knows: ir_datasets as ``irds:beir/scifact/test``, PyTerrier's own as ``vaswani``.
+"""The datasets of ``pt.get_dataset``: ir_datasets as ``irds:beir/scifact/test``, PyTerrier's own as ``vaswani``.
 
-From ir_datasets a document is what the dataset itself calls its text (``default_text``), else all its text fields, title first;
-a query likewise, else its field ``query``, ``text`` or ``title``. Nothing is tokenised. Topics and judgments are fetched when
-the collection is opened, documents when they are first asked for.
+A document or query of ir_datasets is its ``default_text``, else all text fields of the document, title first, and the field
+``query``, ``text`` or ``title`` of the query. Documents are fetched when they are first read.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class _Record(Protocol):
 
 
 class _IrDataset(Protocol):
-    """What of an ir_datasets dataset is used here."""
+    """The methods of an ir_datasets dataset that are used here."""
 
     def docs_iter(self) -> Iterable[_Record]: ...
     def docs_count(self) -> int | None: ...
@@ -44,7 +43,7 @@ class _IrDataset(Protocol):
 
 
 class _PyTerrierDataset(Protocol):
-    """What of another PyTerrier dataset is used here."""
+    """The methods of another PyTerrier dataset that are used here."""
 
     def get_corpus_iter(self, *, verbose: bool) -> Iterable[Mapping[str, object]]: ...
     def get_topics(self) -> pd.DataFrame: ...
@@ -53,16 +52,12 @@ class _PyTerrierDataset(Protocol):
 
 @dataclass(frozen=True)
 class DatasetDocuments:
-    """The documents of a PyTerrier dataset, read again each time, one at a time.
-
-    Attributes:
-        name: As ``pt.get_dataset`` takes it.
-    """
+    """The documents of a PyTerrier dataset, streamed at each reading."""
 
     name: str
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Read each document; the first time, the dataset may fetch them."""
+        """Yield each document; the first time, the dataset may fetch them."""
         dataset, inner = _dataset(self.name)
         with _fetching(self.name, "documents"):
             records = inner.docs_iter() if inner else dataset.get_corpus_iter(verbose=False)
@@ -70,7 +65,7 @@ class DatasetDocuments:
                 yield _document(self.name, record if isinstance(record, dict) else cast("_Record", record))
 
     def __len__(self) -> int:
-        """Count them; where the dataset does not say, by reading all."""
+        """Return the number of documents, if the dataset does not know it by reading all."""
         inner = _dataset(self.name)[1]
         with _fetching(self.name, "documents"):
             count = inner.docs_count() if inner else None
@@ -78,7 +73,7 @@ class DatasetDocuments:
 
 
 def open_dataset(name: str) -> Collection:
-    """Open a dataset by the name that ``pt.get_dataset`` takes."""
+    """Open a dataset by its name for ``pt.get_dataset``."""
     dataset, inner = _dataset(name)
     if inner:
         _require_parts(name, inner)
@@ -90,8 +85,8 @@ def open_dataset(name: str) -> Collection:
 
 
 def is_dataset(name: str) -> bool:
-    """Tell whether PyTerrier knows a dataset by this name; nothing is fetched."""
-    import pyterrier as pt  # noqa: PLC0415 - costs a second, which the other collections need not pay
+    """Whether PyTerrier knows a dataset of this name; nothing is fetched."""
+    import pyterrier as pt  # noqa: PLC0415 - takes a second to load
 
     try:
         pt.get_dataset(name)
@@ -101,26 +96,26 @@ def is_dataset(name: str) -> bool:
 
 
 def _dataset(name: str) -> tuple[_PyTerrierDataset, _IrDataset | None]:
-    """Give PyTerrier's dataset, and that of ir_datasets where it stands behind it."""
+    """Return PyTerrier's dataset, and its ir_datasets dataset if it has one."""
     import pyterrier as pt  # noqa: PLC0415 - as above
 
     if not is_dataset(name):
-        raise CollectionError(f"PyTerrier knows no dataset {name!r}", fix="pt.datasets.list_datasets() names them all")
+        raise CollectionError(f"PyTerrier knows no dataset {name!r}", fix="pt.datasets.list_datasets() lists them")
     dataset = pt.get_dataset(name)
     return dataset, dataset.irds_ref() if hasattr(dataset, "irds_ref") else None
 
 
 def _require_parts(name: str, inner: _IrDataset) -> None:
-    """Refuse a dataset that is only part of a test collection, and name those below it that are whole."""
+    """Refuse a dataset without documents, topics or qrels; name complete ones below it."""
     has = {"documents": inner.has_docs(), "topics": inner.has_queries(), "qrels": inner.has_qrels()}
     if all(has.values()):
         return
     lacks = " and ".join(f"no {part}" for part, there in has.items() if not there)
     whole = list(_whole_below(name))
     more = f" and {len(whole) - _SHOWN} more" if len(whole) > _SHOWN else ""
-    fix = f"one of {', '.join(whole[:_SHOWN])}{more}" if whole else "pt.datasets.list_datasets() says what each dataset has"
+    fix = f"one of {', '.join(whole[:_SHOWN])}{more}" if whole else "pt.datasets.list_datasets() shows what each dataset has"
     problem = f"it has {lacks}, expected documents, topics and qrels"
-    raise CollectionError(f"dataset {name!r} is no test collection", [problem], fix=fix)
+    raise CollectionError(f"dataset {name!r} is not a test collection", [problem], fix=fix)
 
 
 def _whole_below(name: str) -> Iterator[str]:
@@ -135,14 +130,14 @@ def _whole_below(name: str) -> Iterator[str]:
 
 @contextmanager
 def _fetching(name: str, part: str) -> Iterator[None]:
-    """Say what could not be had, whatever the many kinds of download say."""
+    """Turn the errors of downloads into one that names the dataset and the part."""
     try:
         yield
     except CascadeError:
         raise
     except NotImplementedError as error:
         problem = f"it has no {part}, expected documents, topics and qrels"
-        raise CollectionError(f"dataset {name!r} is no test collection", [problem]) from error
+        raise CollectionError(f"dataset {name!r} is not a test collection", [problem]) from error
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         fix = "connect to the network, or copy the files to ~/.ir_datasets (irds:) or ~/.pyterrier; pydocs needs neither"
@@ -162,7 +157,7 @@ def _document(name: str, record: _Record | dict[str, object]) -> dict[str, str]:
 
 
 def _topics(name: str, records: Iterable[_Record]) -> pd.DataFrame:
-    """Take each query as the dataset itself would have it, else by its field."""
+    """Return each query by its ``default_text``, else by its field."""
     rows = []
     for record in records:
         fields = record._asdict()
@@ -177,11 +172,11 @@ def _query_column(name: str, topics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _query_field(name: str, fields: list[str]) -> str:
-    """Give the field of queries: the first of query, text and title, else the only one."""
+    """Return the query field: query, text or title, else the only one."""
     field = next((field for field in _QUERY_FIELDS if field in fields), fields[0] if len(fields) == 1 else None)
     if field is None:
         problem = f"topics have {', '.join(fields) or 'no field'}, expected one of {', '.join(_QUERY_FIELDS)}"
-        raise CollectionError(f"dataset {name!r} does not say what its queries are", [problem])
+        raise CollectionError(f"dataset {name!r} has no known query field", [problem])
     return field
 
 
@@ -189,5 +184,5 @@ def _qrels(name: str, records: Iterable[_Record]) -> pd.DataFrame:
     frame = pd.DataFrame([record._asdict() for record in records])
     if "relevance" not in frame:
         problem = f"qrels have {', '.join(map(str, frame.columns)) or 'no row'}, expected relevance"
-        raise CollectionError(f"dataset {name!r} does not say what is relevant", [problem])
+        raise CollectionError(f"dataset {name!r} has no relevance labels", [problem])
     return frame.rename(columns={"query_id": "qid", "doc_id": "docno", "relevance": "label"})

@@ -1,8 +1,7 @@
-"""The public functions, classes and methods of an installed package, each once, with every name it goes by.
+"""The public functions, classes and methods of an installed package, each once, with all its names.
 
-**Public** is what a package declares: the names in a module's ``__all__``, submodules among them; a module without ``__all__``
-has its names without underscore, and a package without one its submodules without underscore. So the answer does not depend on
-which submodules happen to be imported. Tests are left out, names that warn of their own end, and what other packages put in.
+Public are the names in a module's ``__all__``, submodules included; without ``__all__``, the names and submodules without
+underscore. The result does not depend on what has been imported. Tests, deprecated names and what other packages add are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pt_cascade.errors import MissingError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NO_API = frozenset({"tests", "test", "conftest", "numpy.core"})  # numpy.core is there for old pickles only, says its docstring
+_NO_API = frozenset({"tests", "test", "conftest", "numpy.core"})  # numpy.core is only for old pickles
 _ENDING = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
 
@@ -28,9 +27,9 @@ class Member:
     """One function, class or method.
 
     Attributes:
-        names: Every public name, the canonical one first: own before inherited, then the fewest dots, then the one nearest to
-            what the object calls itself, then the shortest, then the first in the alphabet.
-        docstring: As it stands in the source; never blank.
+        names: Every public name, the canonical one first: own before inherited, then fewest dots, then closest to the object's own
+            name, then shortest, then alphabetical.
+        docstring: As in the source; never blank.
     """
 
     names: tuple[str, ...]
@@ -44,14 +43,14 @@ class Member:
 
 @dataclass
 class _Found:
-    """An object, kept alive so that its id stays its own, and its names with their order."""
+    """An object, which keeps its id unique, and its names with sort keys."""
 
     thing: object
     names: dict[str, tuple[bool, int, bool, bool, int]] = field(default_factory=dict)
 
 
 def public_members(package: str) -> list[Member]:
-    """List what a package offers: functions, classes and methods that have a docstring of their own."""
+    """List a package's functions, classes and methods that have their own docstring, by canonical name."""
     found: dict[int, _Found] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -66,7 +65,7 @@ def public_members(package: str) -> list[Member]:
 
 
 def _modules(package: str, caught: list[warnings.WarningMessage]) -> dict[str, ModuleType]:
-    """Give the public modules by the path that leads to them; one module may have several."""
+    """Return the public modules by path; a module may have several paths."""
     try:
         ahead = [(package, importlib.import_module(package))]
     except ImportError as error:
@@ -98,12 +97,12 @@ def _submodules(module: ModuleType, package: str, caught: list[warnings.WarningM
 def _imported(path: str) -> ModuleType | None:
     try:
         return importlib.import_module(path)
-    except Exception:  # noqa: BLE001 - a submodule that needs what is not here (an extra, another platform) offers nothing here
+    except Exception:  # noqa: BLE001 - a submodule may need an extra or another platform
         return None
 
 
 def _offered(module: ModuleType, package: str, caught: list[warnings.WarningMessage]) -> Iterator[tuple[str, object]]:
-    """Give the functions and classes of a module; one from another package only if ``__all__`` does not say whose it is."""
+    """Yield a module's functions and classes; those without a module of their own only from ``__all__``."""
     declared = hasattr(module, "__all__")
     for name in sorted(set(module.__all__ if declared else dir(module))):
         if name.startswith("_"):
@@ -115,18 +114,18 @@ def _offered(module: ModuleType, package: str, caught: list[warnings.WarningMess
 
 
 def _get(module: ModuleType, name: str, caught: list[warnings.WarningMessage]) -> object:
-    """Give an attribute; None where it is not there or warns of its end. A module may warn: it does so once only."""
+    """Return an attribute, None if it is missing or deprecated; a module may warn, as it does so only once."""
     before = len(caught)
     try:
         thing: object = getattr(module, name, None)
-    except Exception:  # noqa: BLE001 - a lazy attribute may need what is not installed
+    except Exception:  # noqa: BLE001 - a lazy attribute may need a missing package
         return None
     warned = any(issubclass(warning.category, _ENDING) for warning in caught[before:])
     return None if warned and not isinstance(thing, ModuleType) else thing
 
 
 def _methods(cls: type, package: str) -> Iterator[tuple[str, object, bool]]:
-    """Give name, function and whether it is inherited, for each public method that comes from this package."""
+    """Yield (name, function, inherited) for each public method that this package defines."""
     for name in sorted(dir(cls)):
         owner = next((base for base in cls.__mro__ if name in vars(base)), None)
         if name.startswith("_") or owner is None or not _is_own(owner.__module__, package):
@@ -147,12 +146,12 @@ def _note(found: dict[int, _Found], thing: object, name: str, *, inherited: bool
 
 
 def _bare(thing: object) -> object:
-    """Give the function behind a bound, static or class method."""
+    """Return the function of a bound, static or class method."""
     return getattr(thing, "__func__", thing)
 
 
 def _docstring(thing: object) -> str:
-    """Give the docstring of what can be called, if it is its own and not that of its class."""
+    """Return the docstring of a callable, unless it is inherited from its type."""
     text = getattr(thing, "__doc__", None)
     if not callable(thing) or not isinstance(text, str) or text == type(thing).__doc__:
         return ""
@@ -160,5 +159,5 @@ def _docstring(thing: object) -> str:
 
 
 def _is_own(home: str, package: str) -> bool:
-    """Tell whether a module belongs to the package; ``_pytest`` belongs to ``pytest``."""
+    """Whether a module belongs to the package, as ``_pytest`` to ``pytest``."""
     return home.partition(".")[0].lstrip("_") == package.partition(".")[0].lstrip("_")

@@ -1,4 +1,4 @@
-"""One way to name a collection, everywhere.
+"""Opens a collection by its name.
 
 ================= ================================================ =============================================
 form              example                                          what it is
@@ -36,17 +36,17 @@ _FORMS = (
 def open_collection(name: str | os.PathLike[str]) -> Collection:
     """Open a collection by its name: ``pydocs``, ``irds:beir/scifact/test`` or ``./scifact``.
 
-    A folder is told from a dataset by how it is written: as a Path, with ``.``, ``/`` or ``~`` first, or with a ``/`` and no ``:``.
+    A folder is given as a Path, or as text that begins with ``.``, ``/`` or ``~`` or has a ``/`` and no ``:``.
 
     Args:
-        name: In one of the forms above; a collection's own name opens it again.
+        name: Such a name, or a folder.
 
     Returns:
-        The collection: its documents, topics and judgments, checked.
+        The collection, checked.
 
     Raises:
         CollectionError: There is no such collection, or it is incomplete or inconsistent.
-        MissingError: A folder or package is not there, or a dataset cannot be fetched.
+        MissingError: A folder or package is missing, or a dataset cannot be fetched.
 
     Example:
         >>> collection = open_collection("pydocs")

@@ -1,8 +1,7 @@
-"""Installed packages by name and version, and their members as a fresh interpreter sees them.
+"""Installed packages by name and version, and their members, listed by a new interpreter with a fixed hash seed.
 
-In this process a docstring may no longer be what the package wrote: SciPy, once imported, adds to that of ``numpy.sinc``, and draws
-new random numbers for some of its own; tqdm adds methods to pandas. So members are listed once in an interpreter of their own, with
-a fixed hash seed, and kept in the cache by package version and by the stamps of the package's files.
+In this process docstrings may have changed: SciPy, once imported, adds to that of ``numpy.sinc``, and tqdm adds methods to pandas.
+The list is cached by package version and file stamps.
 """
 
 from __future__ import annotations
@@ -42,16 +41,7 @@ with open(file, "w", encoding="utf-8") as out:
 
 @dataclass(frozen=True, order=True)
 class Package:
-    """An installed package.
-
-    Attributes:
-        name: As it is imported, such as ``numpy`` or ``scipy.stats``.
-        version: Of its distribution, or of Python for what comes with it; empty where there is none.
-
-    Example:
-        >>> print(Package("numpy", "2.4.6"))
-        numpy==2.4.6
-    """
+    """An installed package by its import name, with the version of its distribution, or of Python; empty if it has none."""
 
     name: str
     version: str
@@ -61,14 +51,14 @@ class Package:
 
 
 def installed_packages(names: Sequence[str]) -> list[Package]:
-    """Look up packages without importing them, or say at once which are not there as asked for."""
+    """Look up packages such as ``numpy`` or ``numpy==2.4.6`` without importing them; refuse all that are missing."""
     asked = [name.partition("==")[::2] for name in names]
     found = {Package(name, _version(name)) for name, _ in asked if _is_there(name)}
     versions = {package.name: package.version for package in found}
     problems = [f"there is no package {name!r}" for name, _ in asked if name not in versions]
     for name, wanted in asked:
         if wanted and versions.get(name, wanted) != wanted:
-            problems.append(f"{name} is {versions[name] or 'without a version'}, expected {wanted}")
+            problems.append(f"{name} has version {versions[name] or '(none)'}, expected {wanted}")
     if problems or not found:
         fix = f"pip install {' '.join(names)}" if names else 'open_collection("pydocs:numpy,scipy")'
         raise MissingError("cannot read the documentation of packages", problems or ["no package is named"], fix=fix)
@@ -76,7 +66,7 @@ def installed_packages(names: Sequence[str]) -> list[Package]:
 
 
 def package_members(package: Package) -> list[Member]:
-    """List the members of a package as a fresh interpreter sees them, or saw them when this version was first asked for."""
+    """List the members of a package, from the cache if it has a version."""
     if package.version:
         folder = build_once(_place(package), lambda new: _list(package, new / _FILE))
         check_sealed(folder, fix=rm_command(folder))
@@ -99,13 +89,13 @@ def _version(name: str) -> str:
         return platform.python_version()
     try:
         return importlib.metadata.version(top)
-    except importlib.metadata.PackageNotFoundError:  # a distribution of another name, as scikit-learn of sklearn
+    except importlib.metadata.PackageNotFoundError:  # a distribution of another name, as scikit-learn for sklearn
         distributions = importlib.metadata.packages_distributions().get(top, [])
         return next(map(importlib.metadata.version, distributions), "")
 
 
 def _place(package: Package) -> Path:
-    """Give the folder for what depends on this package and its files, this Python and the rules of what is public."""
+    """Return the cache folder for this package, its files, this Python and the rules of ``members``."""
     spec = importlib.util.find_spec(package.name.partition(".")[0])
     places = [Path(place) for place in (spec.submodule_search_locations or [spec.origin or ""] if spec else [])]
     files = sorted(stamp(file) for place in places for file in (place, *place.rglob("*.*")) if file.suffix in (".py", ".so"))
@@ -114,7 +104,7 @@ def _place(package: Package) -> Path:
 
 
 def _list(package: Package, file: Path) -> None:
-    """Let a fresh interpreter, with the same path for imports, write the members to a file."""
+    """Write the members to a file in a new interpreter with the same import path."""
     command = [sys.executable, "-c", _CHILD, json.dumps([sys.path, package.name, str(file)])]
     fresh = {**os.environ, "PYTHONHASHSEED": "0"}
     done = subprocess.run(command, env=fresh, capture_output=True, text=True, check=False)  # noqa: S603 - our own interpreter and code

@@ -1,13 +1,9 @@
-"""The collection that every machine has: the documentation of installed Python packages, NumPy's at first.
+"""The built-in collection: the docstrings of installed Python packages, by default NumPy.
 
-A **document** is the docstring of a public function, class or method, without its signature, its first sentence and its
-"See Also" section. A **query** is such a first sentence. A function is relevant to its own sentence (grade 2), and so is what
-its "See Also" names (grade 1). Documents with the same text stand once, under the name with the fewest dots. A sentence that
-several functions share is one query, with grade 2 for each of them.
-
-A sentence is a query if it has three words or more, does not stand in its own document, and has at least two targets: its own
-document and one that "See Also" names. Those are some 640 for NumPy; ``pydocs`` takes 200 of them, by the order of a hash of
-their qid, and ``pydocs/all`` takes all. The qid is the docno of the function.
+A **document** is the docstring of a public function, class or method without signature, first sentence and "See Also" section;
+equal documents are one, under the name with the fewest dots. A **query** is a first sentence of three words or more that its
+document does not contain. Every function with this first sentence has grade 2; functions in "See Also", at least one, have grade 1.
+NumPy has about 640 queries; ``pydocs`` takes 200 by a hash of their qid, ``pydocs/all`` all. The qid is the docno.
 """
 
 from __future__ import annotations
@@ -32,28 +28,28 @@ if TYPE_CHECKING:
 
 QUERIES = 200
 _WORDS = 3
-_TARGETS = 2  # the function itself counts
+_TARGETS = 2  # with the function itself
 _OWN, _SEE_ALSO = 2, 1
 
 
 def pydocs(packages: Sequence[str] = ("numpy",), queries: int | None = QUERIES) -> Collection:
-    """Build the collection of some installed packages: a second or so the first time, and no network."""
+    """Build the collection of some packages, with at most so many queries, or all; no network is used."""
     if queries is not None and queries < 1:
-        raise CollectionError("cannot ask so few queries", [f"queries is {queries}, expected 1 or more, or None for all"])
+        raise CollectionError("the number of queries is not valid", [f"queries is {queries}, expected 1 or more, or None for all"])
     found = installed_packages(packages)
     documents, named = _documents(found)
     topics, qrels = _judgments(documents, named, queries)
     kind = "pydocs/all" if queries is None else "pydocs" if queries == QUERIES else f"pydocs/{queries}"
     name = f"{kind}:{','.join(map(str, found))}"
     if topics.empty:
-        problem = f"its {len(documents)} document(s) make no query, expected numpydoc docstrings with See Also sections"
+        problem = f"its {len(documents)} document(s) give no query, expected numpydoc docstrings with See Also sections"
         raise CollectionError(f"collection {name!r} cannot be evaluated", [problem], fix='open_collection("pydocs")')
     rows = [{"docno": docno, "text": parts.body} for docno, parts in sorted(documents.items())]
     return make_collection(name, topics, qrels, rows)
 
 
 def _documents(packages: list[Package]) -> tuple[dict[str, Docstring], dict[str, str]]:
-    """Give the documents by docno, each text once, and the docno that each public name leads to."""
+    """Return the documents by docno, and the docno of each public name."""
     documents: dict[str, Docstring] = {}
     named: dict[str, str] = {}
     by_text: dict[str, str] = {}
@@ -86,14 +82,14 @@ def _judgments(documents: dict[str, Docstring], named: dict[str, str], queries: 
 
 
 def is_query(sentence: str, texts: Sequence[str]) -> bool:
-    """Tell whether a first sentence may be asked: it has three words or more and gives none of its documents away."""
+    """Whether a first sentence is a query: it has three words or more, and none of its documents contains it."""
     bare = sentence.rstrip(".").lower()
     enough = len(re.findall(r"\w+", sentence)) >= _WORDS
     return enough and not any(bare in " ".join(text.split()).lower() for text in texts)
 
 
 def _see_also(docno: str, names: Sequence[str], named: dict[str, str]) -> set[str]:
-    """Give the documents that a "See Also" names: as they stand, or as seen from the class, module or package of the function."""
+    """Return the documents that "See Also" names, absolute or relative to the function's class, module or package."""
     parts = docno.split(".")
     scopes = ["", *(".".join(parts[:size]) + "." for size in range(len(parts) - 1, 0, -1))]
     found = (next((named[scope + name] for scope in scopes if scope + name in named), None) for name in names)

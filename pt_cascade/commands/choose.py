@@ -1,4 +1,4 @@
-"""``pt-cascade choose``: cut-offs chosen by some queries and reported on others."""
+"""``pt-cascade choose``: cut-offs chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Add the options."""
     add_sources(parser)
-    parser.add_argument("--measure", default="nDCG@10", help="to choose by (default: nDCG@10)")
-    parser.add_argument("--budget-ms", type=float, help="the most that a query may take")
-    parser.add_argument("--percentile", type=float, default=95, help="of the queries' times (default: 95); 0: their mean")
-    parser.add_argument("--budget-usd", type=float, help="the most that a query may cost on average")
-    parser.add_argument("--margin", type=float, default=0.02, help="what may be lost by plateau and cheapest (default: 0.02)")
-    parser.add_argument("--folds", type=int, default=5, help="parts of the queries (default: 5)")
+    parser.add_argument("--measure", default="nDCG@10", help="the measure to choose by (default: nDCG@10)")
+    parser.add_argument("--budget-ms", type=float, help="the largest time a query, see --percentile")
+    parser.add_argument(
+        "--percentile", type=float, default=95, help="of the times of queries, compared with --budget-ms (default: 95); 0: the mean"
+    )
+    parser.add_argument("--budget-usd", type=float, help="the largest mean cost a query")
+    parser.add_argument("--margin", type=float, default=0.02, help="the loss that plateau and cheapest accept (default: 0.02)")
+    parser.add_argument("--folds", type=int, default=5, help="for cross-validation (default: 5)")
     parser.add_argument("--method", choices=("plateau", "budget", "cheapest"), help="default: budget if there is one, else plateau")
     parser.add_argument("--rel", type=int, default=1, help="the lowest label that counts as relevant in recall (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of folds and resamples (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of folds and bootstrap (default: 0)")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
-    """Sweep, choose and explain; yields what to print, piece by piece."""
+    """Sweep and choose; yield the paragraphs of the output."""
     from pt_cascade.analysis.choice.choose import choose  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.reporting.sweeps import runners_up_table  # noqa: PLC0415 - likewise
 

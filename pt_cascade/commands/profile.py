@@ -1,4 +1,4 @@
-"""``pt-cascade profile``: what each stage of a collection's cascade takes, for the cost of any cut-offs."""
+"""``pt-cascade profile``: the times of each stage, to predict the cost of any cut-offs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pt_cascade.commands.cascades import add_cascade, build_cascade
+from pt_cascade.commands.cascades import add_cascade, add_collection, build_cascade
 
 if TYPE_CHECKING:
     import argparse
@@ -19,18 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for.
-
-    Attributes:
-        collection: The name or folder of a collection.
-        engine: ``pisa`` or ``terrier``; None: PISA where it is installed.
-        queries: How many judged queries to time; None: all.
-        reranker: The model of the default cascade's last stage; None: late interaction.
-        repeats: How often each query is run.
-        mode: ``interactive`` or ``throughput``.
-        out: A file to keep the timings in; None: they are only shown.
-        cascade: A line for ``parse_cascade``; None: the collection's default cascade.
-    """
+    """The options of the command line."""
 
     collection: str = "pydocs"
     engine: Engine | None = None
@@ -43,25 +32,23 @@ class Options:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "--collection", default="pydocs", help="pydocs, pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows"
-    )
+    """Add the options."""
+    add_collection(parser)
     add_cascade(parser)
     parser.add_argument("--queries", type=int, default=20, help="how many judged queries (default: 20; p99 needs 100)")
     parser.add_argument("--repeats", type=int, default=3, help="how often each query is run (default: 3)")
     parser.add_argument("--mode", choices=("interactive", "throughput"), default="interactive", help="one query at a time, or all")
-    parser.add_argument("--out", metavar="FILE", help="keep the timings in a parquet file, for Timings.load")
+    parser.add_argument("--out", metavar="FILE", help="save the timings to a parquet file, for Timings.load")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
-    """Time the collection's cascade; yields what to print, piece by piece."""
+    """Profile the cascade; yield the paragraphs of the output."""
     options = {name: getattr(arguments, name) for name in Options.__dataclass_fields__}
     yield from show(Options(**options), verbose=True)
 
 
 def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
-    """Profile a cascade over a collection, keep the timings and show them."""
+    """Profile a cascade over a collection, save the timings; yield the paragraphs of the output."""
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.execution.profiling import profile  # noqa: PLC0415 - likewise
 
@@ -79,14 +66,14 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
 
 
 def _check(options: Options) -> None:
-    """Refuse what would fail after the wait."""
+    """Check the options before anything runs."""
     from pt_cascade.errors import CascadeError, MissingError  # noqa: PLC0415 - loaded when the command runs
 
     if options.repeats < 1:
-        raise CascadeError("nothing can be timed", ["repeats is below 1"], fix="pt-cascade profile --repeats 3")
+        raise CascadeError("the cascade cannot be profiled", ["repeats is below 1"], fix="pt-cascade profile --repeats 3")
     if options.out and not Path(options.out).resolve().parent.is_dir():
         folder = Path(options.out).parent
-        raise MissingError(f"cannot write {options.out}", ["its folder is not there"], fix=f"mkdir -p {folder}")
+        raise MissingError(f"cannot write {options.out}", ["its folder does not exist"], fix=f"mkdir -p {folder}")
 
 
 def _table(timings: Timings) -> str:
@@ -104,8 +91,8 @@ def _table(timings: Timings) -> str:
 
 
 def _explain(timings: Timings, options: Options, cutoffs: tuple[int | None, ...]) -> str:
-    """Say where the numbers come from, and what to do with them."""
-    kind = "one query at a time" if timings.mode == "interactive" else "all queries at once, which tells no percentiles"
+    """Return how the times were measured, and code that loads them."""
+    kind = "one query at a time" if timings.mode == "interactive" else "all queries at once, which gives no percentiles"
     lines = [
         f"{timings.queries} queries, {options.repeats} times at each of {len(timings.shares)} depths, {kind}.",
         "A percentile of the sum is not the sum of percentiles; p95 needs 20 queries, p99 needs 100.",

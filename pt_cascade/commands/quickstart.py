@@ -1,4 +1,4 @@
-"""``pt-cascade quickstart``: a real three-stage cascade on a real collection, measured, in one command."""
+"""``pt-cascade quickstart``: a three-stage cascade on a collection, compared with its first stage."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pt_cascade.commands.cascades import add_collection, add_models
 from pt_cascade.errors import CascadeWarning
 from pt_cascade.reporting.tables import cost_table, effectiveness_table
 
@@ -40,7 +41,7 @@ ptc.run(cascade, topics.head({timed}), chunk_size=1).trace.groupby("stage", sort
 CHOOSING = """\
 
 
-table      = ptc.score(cascade, topics)  # every pair once; each vector of cut-offs follows from it
+table      = ptc.score(cascade, topics)  # every pair once, for all cut-off vectors
 cost       = ptc.profile(cascade, topics.head({timed}), repeats=1).cost()
 sweep      = ptc.sweep(table, collection.qrels, [nDCG@10, R@100], cost)
 budget     = cost.latency(cascade.cutoffs, [95]).joint_ms[0]
@@ -51,14 +52,7 @@ cascade    = cascade.with_cutoffs(*choice.cutoffs)"""
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for.
-
-    Attributes:
-        collection: The name or folder of a collection.
-        engine: ``pisa`` or ``terrier``; None: PISA where it is installed.
-        queries: How many judged queries to run; None: all.
-        reranker: The model of the last stage; None: late interaction.
-    """
+    """The options of the command line."""
 
     collection: str = "pydocs"
     engine: Engine | None = None
@@ -67,22 +61,19 @@ class Options:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "--collection", default="pydocs", help="pydocs, pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows"
-    )
-    parser.add_argument("--engine", choices=("pisa", "terrier"), help="who runs BM25 (default: pisa where installed)")
+    """Add the options."""
+    add_collection(parser)
+    add_models(parser)
     parser.add_argument("--queries", type=int, help="how many judged queries (default: all)")
-    parser.add_argument("--reranker", metavar="MODEL", help="a cross-encoder or MonoT5 to put last: hub name or folder")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
-    """Build, compare and show; yields what to print, piece by piece."""
+    """Run the quickstart; yield the paragraphs of its output."""
     yield from show(Options(arguments.collection, arguments.engine, arguments.queries, arguments.reranker), verbose=True)
 
 
 def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
-    """Run the quickstart."""
+    """Run the quickstart; yield the paragraphs of its output."""
     from ir_measures import RR, R, nDCG  # noqa: PLC0415 - loaded when the command runs
 
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - likewise
@@ -101,7 +92,7 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
     tested = f"p: paired t-test over {compared.queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
     yield (
         f"{tested if compared.queries > 1 else 'One query cannot be tested.'}\n"
-        f"What is cut is gone: of {last} documents R@100 is R@{last}. ptc.Runner(cascade, tail='keep') puts the rest below.\n"
+        f"The cascade returns {last} documents, so its R@100 is R@{last}; ptc.Runner(cascade, tail='keep') appends the others.\n"
     )
     yield f"{cost_table(compared.cost)}\n"
     yield (
@@ -114,7 +105,7 @@ def show(options: Options, *, verbose: bool = False) -> Iterator[str]:
 
 
 def _choose(table: ScoreTable, cascade: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame) -> Iterator[str]:
-    """Sweep all cut-offs over the table, and choose within what the cascade takes as it is."""
+    """Sweep all cut-offs, and choose within the time that the cascade takes."""
     from ir_measures import R, nDCG  # noqa: PLC0415 - loaded when the command runs
 
     from pt_cascade.analysis.choice.choose import choose  # noqa: PLC0415 - likewise
@@ -123,19 +114,19 @@ def _choose(table: ScoreTable, cascade: Cascade, topics: pd.DataFrame, qrels: pd
     from pt_cascade.reporting.sweeps import recall_table, top_table  # noqa: PLC0415 - likewise
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CascadeWarning)  # that few queries are timed is said below
+        warnings.simplefilter("ignore", CascadeWarning)  # of few timed queries: the output says so
         cost = profile(cascade, topics.head(TIMED), repeats=1).cost()
         swept = sweep(table, qrels, [nDCG @ 10, R @ 100], cost)
         budget = cost.latency(cascade.cutoffs, [95]).joint_ms[0]
-        yield f"{swept!r}\nEach pair was scored once; from that, every vector of cut-offs is measured.\n"
+        yield f"{swept!r}\nEach pair was scored once; every cut-off vector is evaluated from these scores.\n"
         yield f"{recall_table(swept)}\n\n{top_table(swept, 'nDCG@10')}\n"
         choice = choose(swept, nDCG @ 10, budget_ms=budget, folds=min(FOLDS, len(swept.qids)))
     yield f"The best within the {budget:.0f} ms (p95) that {cascade!r} takes:\n\n{choice.explain()}\n"
-    yield f"Times are of {min(TIMED, len(topics))} queries on this machine: their percentiles are rough.\n"
+    yield f"Times are of {min(TIMED, len(topics))} queries on this machine: the percentiles are rough.\n"
 
 
 def _lines(options: Options, queries: int) -> str:
-    """Write the Python that does the same; one query is too few to choose by."""
+    """Return Python code that does the same; with one query, without the choice."""
     from pt_cascade.execution.defaults import MAX_LENGTH  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.stages.bm25 import default_engine  # noqa: PLC0415 - likewise
 

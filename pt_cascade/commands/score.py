@@ -1,11 +1,11 @@
-"""``pt-cascade score``: a cascade's scores, each pair once, or runs made elsewhere, as a table on the disk."""
+"""``pt-cascade score``: a score table of a cascade, or of TREC runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pt_cascade.commands.cascades import add_cascade, build_cascade
+from pt_cascade.commands.cascades import COLLECTIONS, add_cascade, build_cascade
 
 if TYPE_CHECKING:
     import argparse
@@ -18,27 +18,23 @@ _FIX = "pt-cascade score --collection pydocs --out scores, or pt-cascade score -
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "--collection", help="pydocs (default), pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows: its default cascade"
-    )
+    """Add the options."""
+    parser.add_argument("--collection", help=f"{COLLECTIONS} (default: pydocs)")
     add_cascade(parser)
     parser.add_argument("--queries", type=int, help="how many judged queries (default: all)")
-    parser.add_argument("--runs", nargs="+", metavar="STAGE=FILE", help="TREC runs made elsewhere, the first stage's first")
-    parser.add_argument("--topics", metavar="FILE", help="what the runs were asked (default: the first run's and judged queries)")
+    parser.add_argument("--runs", nargs="+", metavar="STAGE=FILE", help="import TREC runs instead, the first stage's first")
+    parser.add_argument("--topics", metavar="FILE", help="the topics of the runs (default: those of the first run)")
     parser.add_argument(
         "--missing",
         choices=("refuse", "leave", "last"),
-        help="documents that a later run lacks: refuse them (default), leave or last",
+        help="documents that a later run lacks: refuse (default), leave unscored, or rank last",
     )
-    parser.add_argument(
-        "--score-cache", metavar="FOLDER", help="keep each stage's scores there for good; other depths or topics reuse them"
-    )
+    parser.add_argument("--score-cache", metavar="FOLDER", help="keep the scores of each stage there, for other depths or topics")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the table")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
-    """Score, or read the runs, and save; yields what to print, piece by piece."""
+    """Score or import, and save; yield the paragraphs of the output."""
     _check(arguments)
     missing = arguments.missing or "refuse"
     table = import_runs(arguments.runs, missing, arguments.topics) if arguments.runs else _score(arguments)
@@ -51,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def import_runs(runs: Sequence[str], missing: str, topics: str | None = None) -> ScoreTable:
-    """Make a table of runs."""
+    """Make a table from runs, each ``stage=file``."""
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
     from pt_cascade.execution.score_table import ScoreTable  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.trec import read_topics  # noqa: PLC0415 - likewise
@@ -59,7 +55,7 @@ def import_runs(runs: Sequence[str], missing: str, topics: str | None = None) ->
     named = [(name, file) for name, _, file in (run.partition("=") for run in runs)]
     problems = [f"{run!r} is not STAGE=FILE" for run, pair in zip(runs, named, strict=True) if not all(pair)]
     names = [name for name, _ in named]
-    problems += [f"stage {name!r} stands twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    problems += [f"stage {name!r} is repeated" for name in dict.fromkeys(names) if names.count(name) > 1]
     if problems:
         raise CascadeError("these runs cannot be read", problems, fix=_FIX)
     asked = None if topics is None else read_topics(topics)
@@ -77,7 +73,7 @@ def _score(arguments: argparse.Namespace) -> ScoreTable:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse what would be told only after all the work."""
+    """Check the options before anything runs."""
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - loaded when the command runs
 
     of_collection = [
@@ -85,9 +81,9 @@ def _check(arguments: argparse.Namespace) -> None:
         for name in ("collection", "cascade", "engine", "queries", "reranker", "score_cache")
         if getattr(arguments, name) is not None
     ]
-    problems = [f"there is already something at {arguments.out}"] if Path(arguments.out).exists() else []
+    problems = [f"--out {arguments.out} exists"] if Path(arguments.out).exists() else []
     if arguments.runs and of_collection:
-        problems.append(f"--runs goes without --{', --'.join(of_collection)}")
-    problems += [f"--{name} goes with --runs" for name in ("missing", "topics") if getattr(arguments, name) and not arguments.runs]
+        problems.append(f"--runs cannot be combined with --{', --'.join(of_collection).replace('_', '-')}")
+    problems += [f"--{name} needs --runs" for name in ("missing", "topics") if getattr(arguments, name) and not arguments.runs]
     if problems:
-        raise CascadeError("nothing can be scored", problems, fix=_FIX)
+        raise CascadeError("scoring cannot start", problems, fix=_FIX)

@@ -1,11 +1,11 @@
-"""``pt-cascade search``: what each stage of a cascade thinks of one query."""
+"""``pt-cascade search``: the ranking of each stage for one query."""
 
 from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING
 
-from pt_cascade.commands.cascades import add_cascade, build_cascade
+from pt_cascade.commands.cascades import add_cascade, add_collection, build_cascade
 
 if TYPE_CHECKING:
     import argparse
@@ -15,17 +15,15 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("query", help="what to look for")
-    parser.add_argument(
-        "--collection", default="pydocs", help="pydocs, pydocs:numpy,scipy, a folder, or a name pt.get_dataset knows"
-    )
+    """Add the options."""
+    parser.add_argument("query", help="the query")
+    add_collection(parser)
     add_cascade(parser)
     parser.add_argument("--top", type=int, default=10, help="documents to list after each stage (default: 10)")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
-    """Build the collection's cascade and search; yields what to print, piece by piece."""
+    """Search the collection; yield the paragraphs of the output."""
     from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
 
     _check(arguments.query, arguments.top)
@@ -36,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show(cascade: Cascade, query: str, texts: dict[str, str], *, top: int = 10) -> Iterator[str]:
-    """Search, and show the list after each stage."""
+    """Search; yield the ranking after each stage, with the texts by docno, and the time."""
     import pandas as pd  # noqa: PLC0415 - loaded when the command runs
 
     from pt_cascade.cascade import walk  # noqa: PLC0415 - likewise
@@ -45,9 +43,9 @@ def show(cascade: Cascade, query: str, texts: dict[str, str], *, top: int = 10) 
     _check(query, top)
     topics = pd.DataFrame({"qid": ["1"], "query": [query]})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the second search gives them again
+        warnings.simplefilter("ignore")  # repeated by the second search
         for _ in walk(cascade, topics):
-            pass  # models load, files are read: the times shown below are those of a second search
+            pass  # models load and files are read, so that the second search shows their times without that
     yield f"{query!r} in {cascade!r}\n"
     before, total = None, 0.0
     for step in walk(cascade, topics):
@@ -57,9 +55,9 @@ def show(cascade: Cascade, query: str, texts: dict[str, str], *, top: int = 10) 
 
 
 def _check(query: str, top: int) -> None:
-    """Refuse what shows nothing, before anything is built."""
+    """Check the arguments before anything is built."""
     from pt_cascade.errors import CascadeError  # noqa: PLC0415 - loaded when the command runs
 
     if top < 1 or not query.strip():
         problems = [*(["top is below 1"] if top < 1 else []), *([] if query.strip() else ["the query is empty"])]
-        raise CascadeError("there is nothing to show", problems, fix='pt-cascade search "cumulative sum" --top 10')
+        raise CascadeError("this search is not valid", problems, fix='pt-cascade search "cumulative sum" --top 10')

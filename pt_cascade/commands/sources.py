@@ -1,4 +1,4 @@
-"""Where the commands that work on a table find it, its judgments and its costs."""
+"""The options of ``sweep`` and ``choose``: a table, its qrels and its costs."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _FIX = "--costs bi_encoder=0.05 mono_t5=2"
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that ``sweep`` and ``choose`` share."""
+    """Add the options."""
     parser.add_argument("table", metavar="TABLE", help="the folder of a table: pt-cascade score --out TABLE")
     judgments = parser.add_mutually_exclusive_group(required=True)
-    judgments.add_argument("--qrels", metavar="FILE", help="judgments in the TREC format; queries that were not asked do not count")
-    judgments.add_argument(
-        "--collection", help="take the judgments of a collection: pydocs, a folder, or a name pt.get_dataset knows"
-    )
+    judgments.add_argument("--qrels", metavar="FILE", help="TREC qrels; queries that are not in the table do not count")
+    judgments.add_argument("--collection", help="the qrels of a collection: pydocs, a folder, or a dataset of pt.get_dataset")
     parser.add_argument("--stages", nargs="+", metavar="STAGE", help="another path through the table's stages (default: its first)")
-    parser.add_argument("--tail", choices=("drop", "keep"), default="drop", help="what becomes of what is cut (default: drop)")
+    parser.add_argument(
+        "--tail", choices=("drop", "keep"), default="drop", help="drop removed documents (default), or keep them below"
+    )
     costs = parser.add_mutually_exclusive_group()
-    costs.add_argument("--timings", metavar="FILE", help="what stages take: pt-cascade profile --out FILE")
+    costs.add_argument("--timings", metavar="FILE", help="the times of the stages: pt-cascade profile --out FILE")
     costs.add_argument(
         "--costs",
         nargs="+",
         metavar="STAGE=MS",
-        help="milliseconds a document by hand, for each stage but the first; of a pairwise stage a comparison",
+        help="milliseconds a document (pairwise: a comparison) for each stage but the first",
     )
 
 
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
-    """Read the table, its judgments and its costs, and sweep it."""
+    """Read the table, qrels and costs, and sweep the default grid."""
     from pt_cascade.analysis.sweep.sweep import sweep  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.execution.score_table import ScoreTable  # noqa: PLC0415 - likewise
 
@@ -49,7 +49,7 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
 
 
 def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | None:
-    """Read what the stages cost; None where nothing is said of it."""
+    """Return the cost of the stages, None if no option gives it."""
     from pt_cascade.analysis.cost.cost import Cost, StageCost  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.analysis.cost.timings import Timings  # noqa: PLC0415 - likewise
     from pt_cascade.errors import SweepError, did_you_mean  # noqa: PLC0415 - likewise
@@ -64,7 +64,7 @@ def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | No
     problems += [f"there is no stage {name!r}; {expected}{did_you_mean(name, stages)}" for name in given if name not in stages]
     problems += [f"stage {name!r} has no cost" for name in stages[1:] if name not in given]
     if problems:
-        raise SweepError("these are no costs", problems, fix=_FIX)
+        raise SweepError("--costs are not valid", problems, fix=_FIX)
     first, *later = stages
     retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
     return Cost.of(retrieval, *(StageCost(name, per_pair_ms=float(given[name])) for name in later))
@@ -85,5 +85,5 @@ def _is_number(text: str) -> bool:
 
 
 def describe(table: Scores) -> str:
-    """Say what a table holds and where it comes from."""
+    """Describe a table and its origin."""
     return " · ".join([repr(table), *(f"{name} {table.about[name]}" for name in ("collection",) if name in table.about)])

@@ -1,4 +1,4 @@
-"""``pt-cascade stages``: what a cascade can be made of."""
+"""``pt-cascade stages``: the stages and their arguments."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _WIDTH = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("stage", nargs="?", help="one of them, to read all about it")
+    """Add the options."""
+    parser.add_argument("stage", nargs="?", help="show the documentation of one stage")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
-    """List the stages, or describe one; yields what to print, piece by piece."""
+    """List the stages or describe one; yield the paragraphs of the output."""
     from pt_cascade.errors import CascadeError, did_you_mean  # noqa: PLC0415 - loaded when the command runs
     from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - likewise
 
@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def show() -> Iterator[str]:
-    """List each stage: what it does, its arguments, what its scores depend on, and whether it can run here."""
+    """Yield a paragraph for each stage: arguments, purpose, what a score depends on, missing packages."""
     from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - loaded when the command runs
 
     for name, entry in CATALOGUE.items():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Add the options."""
     add_sources(parser)
     parser.add_argument("--measures", nargs="+", default=["nDCG@10", "R@100"], help="of ir_measures (default: nDCG@10 R@100)")
     parser.add_argument("--out", metavar="FILE", help="write every vector to a .csv or .parquet file")

@@ -1,1 +1,1 @@
-"""What touches models, the disk and the clock."""
+"""Runs, times, compares and scores cascades: everything that runs models, reads clocks or writes files."""

@@ -1,4 +1,4 @@
-"""A cascade against its own shorter versions: effectiveness by ``pt.Experiment``, cost by the executor's trace."""
+"""Compares a cascade with its shorter versions: effectiveness by ``pt.Experiment``, cost by the trace of ``run``."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What each further stage of a cascade brings, and costs.
+    """The effectiveness and cost of each stage of a cascade.
 
     Attributes:
-        effectiveness: What ``pt.Experiment`` returned: one row a system, ``name``, each measure, and its p-value against the first
-            stage (paired t-test) as it is and corrected for the number of tests (Holm); no p-values for one system or one query.
-        cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms]: means a query, and the 95th percentile of the time, from running
-            one query at a time; the last row is the whole cascade.
+        effectiveness: The result of ``pt.Experiment``: one row a system with ``name``, each measure, and p-values against the first
+            stage (paired t-test, plain and Holm-corrected) unless there is one system or one query.
+        cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms]: means a query and the 95th percentile of the time, one query at a
+            time; the last row is the whole cascade.
         queries: How many queries were run.
     """
 
@@ -49,26 +49,22 @@ def compare(
     table: ScoreTable | None = None,
     verbose: bool = False,
 ) -> Comparison:
-    """Compare a cascade with its first stage and with every prefix in between, over the topics that have a judgment.
-
-    As in ``pt.Experiment``, a topic that finds nothing counts 0; topics without a judgment, and judged queries that are no topic,
-    do not count.
+    """Compare a cascade with all its prefixes over the judged topics; as in ``pt.Experiment``, a topic without results counts 0.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads, that starts from topics.
         topics: Frame[qid, query].
         qrels: Frame[qid, docno, label].
         measures: Of ir_measures, e.g. ``[nDCG@10, R@100]``.
-        timed: How many queries to time, the first ones; None: all.
-        table: The cascade's scores, of ``score``: effectiveness follows from them, and no model runs for it, but for a last stage
-            that is not in the table; None: the systems run.
+        timed: How many queries to time; None: all.
+        table: The cascade's scores, from which the rankings follow, see ``Cascade.finish``; None: the systems run.
         verbose: Show progress bars.
 
     Returns:
-        Effectiveness and cost. A prefix passes on all that its last stage ranks, but for the first stage and the cascade itself.
+        Effectiveness and cost. Prefixes end without a cut-off, except the first stage and the whole cascade.
 
     Raises:
-        CascadeError: A frame does not fit, no topic has a judgment, or a stage failed.
+        CascadeError: A frame is not valid, no topic has a judgment, or a stage failed.
 
     Example:
         >>> from ir_measures import RR
@@ -81,7 +77,7 @@ def compare(
     whole = Cascade.of(cascade)
     topics, qrels = canonical_topics(topics), canonical_qrels(qrels)
     if problem := unjudged(topics, qrels):
-        raise FrameError("nothing can be compared", [problem])
+        raise FrameError("the comparison has no judged topic", [problem])
     qrels = qrels[qrels["qid"].isin(topics["qid"])]
     known = [measure for measure in measures if isinstance(measure, Measure)]
     asked = whole.prefix(1).transform(topics) if table is None and any(map(is_gdeval, known)) else None
@@ -96,7 +92,7 @@ def compare(
 def _evaluate(
     whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure], table: ScoreTable | None
 ) -> pd.DataFrame:
-    """Evaluate the prefixes as plain pipelines, which share what they have in common, or as a table replays them."""
+    """Evaluate the prefixes, run as plain pipelines with shared parts, or replayed from a table."""
     systems = [whole.prefix(1), *(_uncut(whole.prefix(n)) for n in range(2, len(whole))), *([whole] if len(whole) > 1 else [])]
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
@@ -114,18 +110,18 @@ def _evaluate(
     except CascadeError:
         raise
     except Exception as error:
-        whole.transform(topics)  # once more with guards, which say whose error it is
+        whole.transform(topics)  # again with checks, whose error names the stage
         raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {error}"]) from error
     return effectiveness
 
 
 def _uncut(cascade: Cascade) -> Cascade:
-    """Let the last stage pass on all it ranks."""
+    """Remove the last cut-off."""
     return cascade.with_cutoffs(**{cascade[-1].name: None})
 
 
 def _cost(trace: pd.DataFrame) -> pd.DataFrame:
-    """Average a trace over its queries, stage by stage and for the whole."""
+    """Average a trace over its queries, for each stage and the whole cascade."""
     stages = trace.groupby("stage", sort=False)
     cost = stages[["docs_in", "docs_out", "pairs", "ms"]].mean().assign(p95_ms=stages["ms"].quantile(0.95)).reset_index()
     whole = trace.groupby("qid", sort=False)[["pairs", "ms"]].sum()

@@ -1,4 +1,4 @@
-"""A cascade written as one line over a collection: the stages by name, their cut-offs, and nothing about indexes or texts."""
+"""Builds a cascade over a collection from one line with the names of its stages and their cut-offs."""
 
 from __future__ import annotations
 
@@ -26,93 +26,92 @@ if TYPE_CHECKING:
 
     from pt_cascade.stages.bm25 import Engine
 
-_WHAT = "this is no cascade"
+_WHAT = "this line is not a cascade"
 _EXAMPLE = "parse_cascade(\"bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20\", 'pydocs')"
 _STORED = {"bm25": "index", "bi_encoder": "vectors", "dense": "vectors", "late_interaction": "vectors"}
-_BRANCHES = ("bm25", "dense")  # of a hybrid that names none
+_BRANCHES = ("bm25", "dense")  # of ``hybrid`` without arguments
 _MODELS = ("cross_encoder", "mono_t5", "duo_t5")
 _FOUND, _SHOWN, _LONGEST = 1000, 200, 100
 
 
 def parse_cascade(
-    shape: str, collection: str | Path | Collection, *, engine: Engine | None = None, verbose: bool = False
+    line: str, collection: str | Path | Collection, *, engine: Engine | None = None, verbose: bool = False
 ) -> Cascade:
-    """Build a cascade from one line of text, over a collection whose index, vectors and texts are found or made.
+    """Build a cascade over a collection from one line in PyTerrier's notation.
 
-    The line is PyTerrier's own notation with the names of ``pt-cascade stages``. A stage takes the arguments that its function
-    takes, but for the index, the vectors and the texts, which are the collection's. A retriever finds 1000 documents, or as many
-    as its own cut-off, or that of its hybrid, lets pass.
+    Stages have the names and arguments of ``pt-cascade stages``, without index, vectors and texts, which come from the collection.
+    A retriever finds 1000 documents, or more if its cut-off is larger.
 
     Args:
-        shape: E.g. ``hybrid(bm25, dense) % 500 >> cross_encoder("cross-encoder/ms-marco-MiniLM-L6-v2") % 30``. ``hybrid`` alone is
+        line: E.g. ``hybrid(bm25, dense) % 500 >> cross_encoder("cross-encoder/ms-marco-MiniLM-L6-v2") % 30``. ``hybrid`` alone is
             ``hybrid(bm25, dense)``.
         collection: Its name, its folder, or itself; see ``open_collection``.
-        engine: Who runs BM25, ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        engine: The BM25 engine, ``pisa`` or ``terrier``; None: PISA if it is installed.
         verbose: Show progress while the index and vectors are built.
 
     Returns:
-        The cascade. The first call for a collection builds what its stages read, later ones find it.
+        The cascade; the first call for a collection builds its index and vectors.
 
     Raises:
-        PipelineError: The line cannot be read: all that is wrong with it.
-        CascadeError: The collection, the engine or a model is not there.
+        PipelineError: The line is not valid.
+        CascadeError: The collection, the engine or a model is missing.
 
     Example:
         >>> parse_cascade("bm25 % 1000 >> lucene % x", "pydocs")
         Traceback (most recent call last):
         ...
-        pt_cascade.errors.PipelineError: this is no cascade:
-          - 'x' is no cut-off, expected a whole number, 1 or more
+        pt_cascade.errors.PipelineError: this line is not a cascade:
+          - 'x' is not a cut-off, expected a whole number of 1 or more
           - there is no stage 'lucene'; pt-cascade stages lists them
         Fix: parse_cascade("bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20", 'pydocs')
     """
-    tree = _parse(shape)
+    tree = _parse(line)
     if problems := list(dict.fromkeys(_find_problems(tree))):
         raise PipelineError(_WHAT, problems, fix=_EXAMPLE)
     if engine is not None:
         check_engine(engine)
     opened = collection if isinstance(collection, Collection) else open_collection(collection)
     _check_models(tree)
-    return Cascade.of(_Kitchen(opened, engine, verbose).make(tree))
+    return Cascade.of(_Builder(opened, engine, verbose).make(tree))
 
 
-def _parse(shape: str) -> ast.expr:
-    if not isinstance(shape, str):
-        raise PipelineError(_WHAT, [f"it is {shape!r} ({type(shape).__name__}), expected a line of text"], fix=_EXAMPLE)
-    if shape.count(">>") > _LONGEST:
-        raise PipelineError(_WHAT, [f"it has {shape.count('>>')} times >>, expected {_LONGEST} at most"], fix=_EXAMPLE)
+def _parse(line: str) -> ast.expr:
+    if not isinstance(line, str):
+        raise PipelineError(_WHAT, [f"it is {line!r} ({type(line).__name__}), expected a line of text"], fix=_EXAMPLE)
+    if line.count(">>") > _LONGEST:
+        raise PipelineError(_WHAT, [f"it has {line.count('>>')} times >>, expected at most {_LONGEST}"], fix=_EXAMPLE)
     try:
-        return ast.parse(f"(\n{shape}\n)", mode="eval").body
+        return ast.parse(f"(\n{line}\n)", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        said = error.msg if isinstance(error, SyntaxError) else str(error) or "too long"
-        raise PipelineError(_WHAT, [f"{shape[:_SHOWN]!r}: {said}"], fix=_EXAMPLE) from error
+        problem = error.msg if isinstance(error, SyntaxError) else str(error) or "too long"
+        raise PipelineError(_WHAT, [f"{line[:_SHOWN]!r}: {problem}"], fix=_EXAMPLE) from error
 
 
 def _find_problems(node: ast.expr) -> list[str]:
-    """Say all that is wrong with a line, before anything is built."""
+    """List all problems of a line before anything is built."""
     match node:
         case ast.BinOp(left, ast.RShift(), right):
             return _find_problems(left) + _find_problems(right)
         case ast.BinOp(left, ast.Mod(), right):
             good = isinstance(right, ast.Constant) and type(right.value) is int and 0 < right.value <= NO_CUT
-            said = f"{ast.unparse(right)!r} is no cut-off, expected a whole number, 1 or more"
-            return ([] if good else [said]) + _find_problems(left)
+            problem = f"{ast.unparse(right)!r} is not a cut-off, expected a whole number of 1 or more"
+            return ([] if good else [problem]) + _find_problems(left)
         case ast.Name(name):
-            return _misfits(name, [], {})
+            return _list_problems(name, [], {})
         case ast.Call(ast.Name(name), arguments, keywords):
             named = {keyword.arg or "**": keyword.value for keyword in keywords}
-            problems = [f"{key}={ast.unparse(value)} is no plain value" for key, value in named.items() if not _is_literal(value)]
+            problems = [f"{key}={ast.unparse(value)} is not a literal" for key, value in named.items() if not _is_literal(value)]
             for inner in arguments:
                 if name == "hybrid" or (name == "cached" and isinstance(inner, (ast.Name, ast.Call))):
                     problems += _find_problems(inner)
                 elif not _is_literal(inner):
-                    problems.append(f"{ast.unparse(inner)!r} is no plain value{' or bare stage' * (name == 'cached')}")
-            return problems or _misfits(name, list(arguments), named)
-    return [f"{ast.unparse(node)!r} is no stage; a line is stages with % and >>"]
+                    problems.append(f"{ast.unparse(inner)!r} is not a literal{' or a stage' * (name == 'cached')}")
+            return problems or _list_problems(name, list(arguments), named)
+    return [f"{ast.unparse(node)!r} is not a stage; a line has stages, % and >>"]
 
 
-def _misfits(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
-    """Say what a stage's function would not take."""
+def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
+    """List the arguments that a stage does not take."""
     if name not in CATALOGUE:
         return [f"there is no stage {name!r}; pt-cascade stages lists them{did_you_mean(name, CATALOGUE)}"]
     signature = inspect.signature(CATALOGUE[name].make)
@@ -130,7 +129,7 @@ def _misfits(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]
 
 
 def _try(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
-    """Make a stage that needs nothing of the collection, for what it says of its options; no model is loaded for that."""
+    """Make a stage that does not need the collection, to check its options; no model is loaded."""
     if name in _STORED or name == "cached":
         return []
     options = {key: ast.literal_eval(value) for key, value in named.items()}
@@ -143,7 +142,7 @@ def _try(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) ->
 
 
 def _check_models(tree: ast.expr) -> None:
-    """Look for the models of a line before the wait for an index."""
+    """Find the models of a line before an index is built."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in _MODELS:
             given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "model")]
@@ -159,14 +158,8 @@ def _is_literal(node: ast.expr) -> bool:
 
 
 @dataclass(frozen=True)
-class _Kitchen:
-    """Makes the stages of a checked line.
-
-    Attributes:
-        collection: What they search.
-        engine: Who runs BM25.
-        verbose: Show progress.
-    """
+class _Builder:
+    """Makes the stages of a checked line; ``stored`` holds the collection's index and vectors."""
 
     collection: Collection
     engine: Engine | None
@@ -185,7 +178,7 @@ class _Kitchen:
         return self.load_texts(self.stage(node, deep))
 
     def stage(self, node: ast.expr, deep: int = 1) -> pt.Transformer:
-        """Make one stage, without what loads its texts; a retriever finds at least so many documents."""
+        """Make one stage without its text loader; a retriever finds at least ``deep`` documents."""
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
         name = ast.unparse(call.func)
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
@@ -201,11 +194,11 @@ class _Kitchen:
         return made
 
     def inner(self, name: str, node: ast.expr, deep: int) -> pt.Transformer:
-        """Make what another stage is made of: a retriever for ``hybrid``, a bare stage for ``cached``."""
+        """Make an argument of another stage: a retriever for ``hybrid``, a stage without text loader for ``cached``."""
         return self.make(node, deep) if name == "hybrid" else self.stage(node)
 
     def find(self, what: str) -> Path:
-        """Find or make the collection's index or vectors, once a line."""
+        """Find or build the collection's index or vectors, once a line."""
         if what not in self.stored:
             self.stored[what] = (
                 store_index(self.collection, engine=self.engine, verbose=self.verbose)
@@ -215,7 +208,7 @@ class _Kitchen:
         return self.stored[what]
 
     def load_texts(self, stage: pt.Transformer) -> pt.Transformer:
-        """Put a text loader before a stage that reads texts."""
+        """Add a text loader before a stage that reads texts."""
         reader = getattr(stage, "stands_for", stage)
         reads = isinstance(reader, Reranker) and "text" in reader.needs()
         return TextLoader(self.collection) >> stage if reads else stage

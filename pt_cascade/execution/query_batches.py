@@ -1,4 +1,4 @@
-"""Topics in batches of whole queries."""
+"""Splits topics into batches of whole queries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = None) -> list[pd.DataFrame]:
-    """Split a frame into runs of whole queries, in order of first appearance."""
+    """Split a frame into batches of ``size`` queries (the first of ``first``), in order of first appearance; at least one."""
     if size is None or not len(topics):
         return [topics]
     query = pd.factorize(topics["qid"])[0]

@@ -1,4 +1,4 @@
-"""A cascade run over topics in chunks of queries, with guards, a trace, and a say in what becomes of the tail."""
+"""Runs a cascade over topics in chunks of queries, with a trace; removed documents can follow as a tail."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What a cascade made of some topics, and how.
+    """The results of a cascade and a trace of its stages.
 
     Attributes:
         results: Frame[qid, docno, score, rank, ...] of the last stage, queries in topic order.
         trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
-            retriever; ``docs_out`` counts what passed the cut-off; ``pairs`` counts (query, document) pairs a scorer was given;
-            ``ms`` is the stage's time for the chunk divided by ``shared_by``, the queries in it: sums are exact, but only rows
-            with ``shared_by`` 1 time a single query. Where a transformer keeps accounts (``llm_judge``: calls, tokens, dollars,
-            repairs), further columns have them, by the names in its ``accounts``; NaN for other stages.
+            retriever; ``docs_out`` counts the documents that pass the cut-off; ``pairs`` the scored (query, document) pairs;
+            ``ms`` is the stage's time for the chunk divided by its number of queries, ``shared_by``. The columns that a
+            transformer names in ``accounts`` follow (``llm_judge``: calls, tokens, dollars), NaN for other stages.
     """
 
     results: pd.DataFrame
@@ -54,20 +53,18 @@ def run(
     verbose: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
-    """Run a cascade stage by stage over the topics, and say what each stage did.
+    """Run a cascade stage by stage over the topics, and trace each stage.
 
-    With ``tail="drop"`` the ranking is the plain pipeline's, as long as no chunks are asked for or every stage ranks each query by
-    itself. Chunks bound what is in memory at once between stages; to bound the results as well, take them chunk by chunk from
-    ``run_chunks``.
+    With ``tail="drop"`` the ranking is the plain pipeline's, unless a stage in chunks reads rows of other queries. Chunks bound the
+    memory between stages; ``run_chunks`` also bounds that of the results.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads.
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
-        tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below what was kept, in its old
-            order, the latest cut first.
-        chunk_size: Queries that go through the stages together, 1 or more; None: all, as in the plain pipeline. A stage that is
-            known to score by all rows of a frame (``pt.text.scorer`` without a background index) is given all queries in any case;
-            a function that does so, e.g. normalises scores over all queries, gives other scores in chunks.
+        tail: ``drop``: removed documents are dropped, as with PyTerrier's ``%``; ``keep``: they follow below the ranking, those of
+            the last cut-off first, in their old order.
+        chunk_size: Queries that pass the stages together, 1 or more; None: all, also where a stage is known to score by all rows
+            of a frame (``pt.text.scorer`` without a background index).
         verbose: Show a progress bar, one tick a query.
         clock: Seconds, for the trace.
 
@@ -75,7 +72,7 @@ def run(
         The results and the trace.
 
     Raises:
-        CascadeError: An argument or a frame does not fit, or a stage failed; or chunks were asked for, and what ``Lazy`` loaded
+        CascadeError: An argument or a frame is not valid, or a stage failed; or in chunks, a transformer loaded by ``Lazy``
             scores by all rows of a frame.
 
     Example:
@@ -100,21 +97,7 @@ def run_chunks(
     verbose: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Run]:
-    """Run a cascade and hand over each chunk of queries as it is done, so that memory does not grow with their number.
-
-    Args:
-        cascade: As for ``run``.
-        topics: As for ``run``.
-        tail: As for ``run``.
-        chunk_size: As for ``run``.
-        verbose: As for ``run``.
-        clock: As for ``run``.
-
-    Yields:
-        A Run for each chunk, in topic order; at least one.
-
-    Raises:
-        CascadeError: As for ``run``.
+    """Yield a Run for each chunk of queries, in topic order; arguments as for ``run``.
 
     Example:
         >>> topics = pd.DataFrame({"qid": ["1", "2"], "query": ["p", "q"]})
@@ -129,7 +112,7 @@ def run_chunks(
         for chunk in chunks:
             done = _run_chunk(stages, chunk, tail, clock)
             if len(chunks) > 1 and (whole := _find_whole(stages)):
-                problem = f"stage {whole[0]!r} scores by all rows of a frame, which was seen when it was loaded"
+                problem = f"stage {whole[0]!r}, once loaded, scores by all rows of a frame"
                 raise CascadeError("the cascade cannot be run in chunks", [problem], fix="run(cascade, topics, chunk_size=None)")
             bar.update(len(done.trace) // len(stages))
             yield done
@@ -137,7 +120,7 @@ def run_chunks(
 
 @dataclass(frozen=True)
 class Runner(pt.Transformer):  # type: ignore[misc]
-    """A cascade with the executor's options, as a PyTerrier transformer, e.g. to compare tails in ``pt.Experiment``.
+    """A cascade with the options of ``run``, as a PyTerrier transformer, e.g. to compare tails in ``pt.Experiment``.
 
     Attributes:
         cascade: What to run.
@@ -156,20 +139,20 @@ class Runner(pt.Transformer):  # type: ignore[misc]
     chunk_size: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse options that ``run`` would refuse."""
+        """Check the options."""
         _check_options(self.tail, self.chunk_size)
         object.__setattr__(self, "cascade", Cascade.of(self.cascade))
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Run the cascade; see ``run``."""
+        """Run the cascade over Frame[qid, query, ...]; see ``run``."""
         return run(self.cascade, inp, tail=self.tail, chunk_size=self.chunk_size).results
 
     def transform_inputs(self) -> list[list[str]]:
-        """Take what the cascade takes."""
+        """Return the input columns of the cascade."""
         return self.cascade.transform_inputs()
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Give what the cascade gives, and with a kept tail the stage that cut each row."""
+        """Return the output columns of the cascade, and ``cut_by`` with a kept tail."""
         return self.cascade.transform_outputs(input_columns) + (["cut_by"] if self.tail == "keep" else [])
 
 
@@ -184,7 +167,7 @@ def _check_options(tail: Tail, chunk_size: int | None) -> None:
 
 
 def _find_whole(cascade: Cascade) -> list[str]:
-    """Name the stages that are known to score by all rows of a frame."""
+    """Return the names of the stages known to score by all rows of a frame."""
     return [stage.name for stage in cascade if any(map(reads_whole_frame, stage.transformers))]
 
 
@@ -196,7 +179,7 @@ def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
         traces.append(_trace(step, qids))
         steps = [*steps, step] if tail == "keep" else [step]
     results = append_tail(steps) if tail == "keep" else steps[-1].kept
-    nothing = np.full(len(qids), np.nan)  # for a stage without such an account
+    nothing = np.full(len(qids), np.nan)  # for a stage without this column
     names = dict.fromkeys(name for part in traces for name in part)
     trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
     results = run_ending(cascade.ending, results)
@@ -205,7 +188,7 @@ def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
 
 
 def _trace(step: Step, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
-    """Account for one stage over one chunk: for each column of the trace an entry a query."""
+    """Return the trace of one stage over one chunk, an entry a query in each column."""
 
     def count(qid: pd.Series[str]) -> Ints:
         return np.bincount(qids.get_indexer(pd.Index(qid, dtype=object)), minlength=len(qids))
@@ -224,7 +207,7 @@ def _trace(step: Step, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
 
 
 def _read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
-    """Read what a stage's transformers account for on each query's rows; 0 for a query without any."""
+    """Return the ``accounts`` columns of a stage by query, 0 for a query without rows."""
     names = [name for part in step.stage.transformers for name in getattr(part, "accounts", ()) if name in step.ranked]
     if not names:
         return {}

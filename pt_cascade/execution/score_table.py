@@ -1,4 +1,4 @@
-"""A score table: what ranking any cut-off vector makes of the scores; saved as a PyTerrier Artifact."""
+"""The score table, with replay at any cut-offs, as a PyTerrier Artifact."""
 
 from __future__ import annotations
 
@@ -24,24 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
-    """Each (query, document) pair's score at each stage, once: any cut-off vector's ranking follows without running a model.
+    """The score of each (query, document) pair at each stage, from which the ranking at any cut-offs follows.
 
     Attributes:
-        frame: Frame[qid, docno, rank, <stage>...], a row for each document that the first stage retrieved: queries in the order of
-            the topics, rows of a query in the order in which the first stage returned them; ``rank`` is the first stage's, from 0;
-            each stage has a column of float64 scores under its name: NaN was not scored, -inf is in ``failed``;
-            ``docid`` where the tie rule of a stage needs it.
-        topics: Frame[qid, query]: every query that was asked, also those that found nothing.
+        frame: Frame[qid, docno, rank, <stage>...], a row for each retrieved document, in the order of the topics and then of the
+            first stage; ``rank`` is the first stage's, from 0; each stage has a float64 column of scores: NaN if not scored, -inf
+            if failed; ``docid`` if a tie rule needs it.
+        topics: Frame[qid, query]: all queries, also those without documents.
         columns: One entry a stage, the first stage first.
         paths: The cascades that the table was made for, at least one.
-        depth: How many documents of each query the first stage passed on at most; None: all that it retrieves.
-        about: Where it comes from: collection, versions of packages, and the like.
-        missing: For a table made of runs: what they lacked, see ``from_runs``.
-        path: The folder that it was saved to or loaded from, which ``to_hf`` and other methods of a PyTerrier Artifact publish;
-            ``pt.Artifact.NO_PATH`` before.
+        depth: How many documents of each query the first stage passed on; None: all.
+        about: The origin: collection, versions of packages, and so on.
+        missing: For a table of runs: the missing documents, see ``from_runs``.
+        path: The folder that it was saved to or loaded from, which ``to_hf`` publishes; ``pt.Artifact.NO_PATH`` before.
 
     Raises:
-        TableError: The frame does not fit the rest, all reasons at once.
+        TableError: The frame does not fit the other fields.
 
     Example:
         >>> import pandas as pd
@@ -59,56 +57,55 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
     ARTIFACT_FORMAT: ClassVar[str] = "pt_cascade"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be replayed."""
+        """Check the fields."""
         object.__setattr__(self, "topics", canonical_topics(self.topics))
         check_scores(self)
 
     @classmethod
     def of(cls, scores: Scores, path: Path = pt.Artifact.NO_PATH) -> ScoreTable:
-        """Make a table of scores, which are checked."""
+        """Make a table from data."""
         return cls(**{field.name: getattr(scores, field.name) for field in fields(Scores)}, path=path)
 
     def replay(self, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", stages: Sequence[str] | None = None) -> pd.DataFrame:
-        """Give the ranking that the live cascade gives at these cut-offs, without running anything.
+        """Return the ranking of the live cascade at these cut-offs, without running a model.
 
         Args:
             cutoffs: One a stage, each 1 or more, or None for no cut.
-            tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below, see ``run``.
-            stages: Which path; None: the table's first.
+            tail: ``drop`` or ``keep``, as in ``run``; without documents beyond the table's ``depth``.
+            stages: The names of a path's stages; None: the table's first path.
 
         Returns:
-            Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``), each query's rows in the order of the live
-            cascade. What the first stage found beyond the table's ``depth`` is in no tail.
+            Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``), in the order of the live cascade.
 
         Raises:
-            TableError: The table does not cover these cut-offs; the call that would is named.
+            TableError: The table does not cover these cut-offs.
         """
         from pt_cascade.analysis.replay.replay import replay  # noqa: PLC0415 - numba loads when first needed
 
         return replay(self, cutoffs, tail=tail, stages=stages)
 
     def covers(self, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | None = None) -> bool:
-        """Tell whether every pair that the cascade would score at these cut-offs is in the table.
+        """Whether the table has every pair that the cascade would score at these cut-offs.
 
         Args:
             cutoffs: One a stage, each 1 or more, or None for no cut.
-            stages: Which path; None: the table's first.
+            stages: The names of a path's stages; None: the table's first path.
         """
         from pt_cascade.analysis.replay.replay import covers  # noqa: PLC0415 - numba loads when first needed
 
         return covers(self, cutoffs, stages=stages)
 
     def save(self, path: str | os.PathLike[str]) -> ScoreTable:
-        """Write the table to a new folder, Parquet inside; ``table.save("t").to_hf("me/t")`` publishes it.
+        """Write the table to a new folder; ``table.save("t").to_hf("me/t")`` publishes it.
 
         Args:
             path: A folder that does not exist yet.
 
         Returns:
-            The same table, which knows its path.
+            The same table with its path.
 
         Raises:
-            TableError: There is something already.
+            TableError: The path exists.
         """
         from pt_cascade.analysis.table.storage import save_table  # noqa: PLC0415 - pyarrow loads when first needed
 
@@ -117,13 +114,13 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ScoreTable:
-        """Read a table that ``save`` wrote, as ``pt.Artifact.load`` does.
+        """Read a saved table, as ``pt.Artifact.load`` does.
 
         Args:
             path: Its folder.
 
         Raises:
-            TableError: It is damaged, truncated, foreign or of another format.
+            TableError: It is damaged or not a table.
         """
         from pt_cascade.analysis.table.storage import load_table  # noqa: PLC0415 - pyarrow loads when first needed
 
@@ -136,18 +133,17 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
         *,
         missing: Missing = "refuse",
     ) -> ScoreTable:
-        """Make a table of TREC runs made elsewhere: the first is the first stage's, the others score its documents.
+        """Make a table from TREC runs: the first stage's first, then those that score its documents.
 
         Args:
             runs: Stage name → Frame[qid, docno, score, ...] or a file in the TREC format.
             topics: Frame[qid, query]; None: the queries of the first run, in its order, without text.
-            missing: What becomes of a first-stage document that a later run lacks: ``refuse``: an error that counts them;
-                ``leave``: it stays unscored, and the table refuses the cut-offs that would need it; ``last``: it ranks below all
-                that the run scored for the query, in its old order.
+            missing: For first-stage documents that a later run lacks: ``refuse``: an error; ``leave``: no score, and cut-offs that
+                need one are refused; ``last``: they rank below the run's documents in their old order.
 
         Raises:
-            TableError: A run lacks documents, and ``missing`` is ``refuse``; or the runs share none.
+            TableError: A run lacks documents and ``missing`` is ``refuse``, or the runs share no documents.
         """
-        from pt_cascade.analysis.table.from_runs import import_runs  # noqa: PLC0415 - the less common way in
+        from pt_cascade.analysis.table.from_runs import import_runs  # noqa: PLC0415 - loads when first needed
 
         return ScoreTable.of(import_runs(runs, topics, missing=missing))

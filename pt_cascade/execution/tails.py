@@ -1,4 +1,4 @@
-"""What was cut, put back below what was kept, in its old order."""
+"""The tail: documents removed by cut-offs, ranked below the results in their old order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def append_tail(steps: Sequence[Step]) -> pd.DataFrame:
-    """Append to the last stage's ranking what each stage cut: the last stage's cut first, each in its own stage's order."""
+    """Append the documents that the cut-offs removed, the last stage's first; ``cut_by`` names the stage, empty for the results."""
     head = steps[-1].kept.assign(cut_by="")
     cuts = [_cut_rows(step) for step in reversed(steps)]
     cuts = [cut for cut in cuts if len(cut)]
@@ -32,14 +32,14 @@ def append_tail(steps: Sequence[Step]) -> pd.DataFrame:
 
 
 def _unseen(head: pd.DataFrame, tail: pd.DataFrame) -> pd.DataFrame:
-    """Leave out what stands above already: a later stage may have found it again."""
+    """Drop repeated documents, which a later stage may have found again."""
     both = pd.concat([head[["qid", "docno"]], tail[["qid", "docno"]]], ignore_index=True)
     again = both.duplicated().to_numpy()[len(head) :]
     return tail[~again].reset_index(drop=True)
 
 
 def _place_all(both: pd.DataFrame) -> Ints:
-    """Rank head and tail together; the head keeps the last stage's order among equal scores."""
+    """Rank results and tail; the results keep their ranks."""
     head = both["cut_by"] == ""
     kept = both.loc[head].groupby("qid")["qid"].size().reindex(both["qid"]).fillna(0).to_numpy(np.int64)
     below = both[~head].groupby("qid", sort=False).cumcount().reindex(both.index).fillna(0).to_numpy(np.int64)
@@ -55,7 +55,7 @@ def _cut_rows(step: Step) -> pd.DataFrame:
 
 
 def _scores_below(head: pd.DataFrame, qid: pd.Series[str], place: Floats) -> Floats:
-    """Give the n-th row of a query's tail the lowest kept score less n + 1 steps."""
+    """Return scores for a tail, below the lowest score of each query's results."""
     lowest = head.groupby("qid")["score"].min().reindex(qid).fillna(0.0).to_numpy(np.float64)
     longest = qid.groupby(qid).transform("size").to_numpy(np.float64)
     return scores_below(lowest, place, longest)

@@ -1,4 +1,4 @@
-"""TREC files: runs, qrels and topics, read and written so that nothing is lost and nothing is invented.
+"""Reads and writes TREC runs, qrels and topics without changing them.
 
 ======== =================================== ========================= ===================================================
 file     a line                              frame                     rules
@@ -8,8 +8,8 @@ qrels    ``qid 0 docno label``               qid, docno, label         label who
 topics   ``qid<TAB>query``                   qid, query                the first tab separates; query not blank; qid once
 ======== =================================== ========================= ===================================================
 
-Ids are text and stay text: ``NA``, ``null``, ``1e5`` and ``007`` come back as they are. Files are UTF-8, plain or gzip, with
-either line end. A file with a bad line is refused whole, and all its bad lines are counted. A file is written whole or not at all.
+Ids are text: ``NA``, ``null``, ``1e5`` and ``007`` stay as they are. Files are UTF-8, plain or gzip, with either line end. A file
+with bad lines is refused, with the number of each. Files are written atomically.
 """
 
 from __future__ import annotations

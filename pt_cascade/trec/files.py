@@ -1,4 +1,4 @@
-"""Text on the disk: plain or gzip, read whole, written whole or not at all."""
+"""Reads and writes text files, plain or gzip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_text(path: PathLike) -> str:
-    """Give the text of a file; bytes that are not UTF-8 become lone surrogates, which no pattern of a line takes."""
+    """Return the text of a file; bytes that are not UTF-8 become lone surrogates, which ``lines`` refuses."""
     try:
         data = Path(path).read_bytes()
         data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
@@ -23,14 +23,14 @@ def read_text(path: PathLike) -> str:
         raise MissingError(f"there is no file {path}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RecordError(f"cannot read {path}", [f"its gzip is broken: {error}"], fix="fetch the file again") from error
-    except (OSError, TypeError, ValueError) as error:  # a folder, no right to read, None, a NUL in its name
-        told = "it is a folder, expected a file" if isinstance(error, IsADirectoryError) else str(error)
-        raise MissingError(f"cannot read {path!r:.80}", [told], fix="give the path of a file that you may read") from error
+    except (OSError, TypeError, ValueError) as error:  # a folder, no permission, None, a NUL in the name
+        problem = "it is a folder, expected a file" if isinstance(error, IsADirectoryError) else str(error)
+        raise MissingError(f"cannot read {path!r:.80}", [problem], fix="give the path of a file that you can read") from error
     return data.decode("utf-8-sig", "surrogateescape")
 
 
 def write_text(lines: Iterable[str], path: PathLike) -> None:
-    """Put the lines in place of a file in one step; whatever fails before leaves the old file and nothing else."""
+    """Write lines to a file atomically, as gzip if its name ends in ``.gz``."""
     data = "".join(lines).encode()
     data = gzip.compress(data, compresslevel=6, mtime=0) if str(path).endswith(".gz") else data
     write_file(path, data)

@@ -1,4 +1,4 @@
-"""What a line of a TREC file is, and the error that names every line that is not."""
+"""Parses the lines of TREC files, and names every bad line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _WIDTH = 80
-_NO_TEXT = r"\0\ud800-\udfff"  # NUL, and what decoding leaves of bytes that are not UTF-8
+_NO_TEXT = r"\0\ud800-\udfff"  # NUL, and the surrogates that stand for bytes that are not UTF-8
 ID = rf"[^\s\ufeff{_NO_TEXT}]+"
 WHOLE = r"[+-]?[0-9]{1,18}"
 NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -39,7 +39,7 @@ _MEANING = {
 
 @dataclass(frozen=True)
 class Form:
-    """What a line is: the pattern of each column, the columns that are checked but not kept, and those that stand once together."""
+    """The form of a line: a pattern for each column, the columns that are unique together, and those that are not returned."""
 
     columns: dict[str, str]
     once: tuple[str, ...]
@@ -51,27 +51,27 @@ class Form:
 
     @property
     def kept(self) -> list[str]:
-        """The columns that a reader gives."""
+        """The columns that are returned."""
         return [name for name in self.columns if name not in self.dropped]
 
     @property
     def pad(self) -> str:
-        """What may stand at either end of a line: blanks, where blanks separate."""
+        """The pattern of blanks at both ends of a line."""
         return "" if self.gap == "\t" else "[ \t]*"
 
     def rows(self, text: str) -> list[tuple[str, ...]]:
-        """Give the kept columns of every good line."""
+        """Return the kept columns of every good line."""
         cells = self.gap.join(f"({cell})" if name in self.kept else cell for name, cell in self.columns.items())
         return re.findall(rf"^{self.pad}{cells}{self.pad}\r?$", text, re.MULTILINE)
 
     def cells(self, line: str) -> list[str]:
-        """Give the columns of a line, good or bad; only the first tab separates."""
+        """Split any line; only the first tab separates."""
         bare = re.sub(rf"^{self.pad}|{self.pad}\r?$", "", line)
         return re.split(self.gap, bare, maxsplit=self.gap == "\t") if bare else []
 
 
 def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
-    """Give the kept columns of every line, or one error that names the bad lines."""
+    """Return the kept columns of every line as str, int64 or float64, or one error that names the bad lines."""
     text = read_text(path)
     rows = form.rows(text)
     columns = zip(*rows, strict=True) if rows else ((),) * len(form.kept)
@@ -86,7 +86,7 @@ def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
 
 
 def refuse_unwritable(frame: pd.DataFrame, columns: dict[str, str], path: PathLike, problems: Iterable[str] = ()) -> None:
-    """Refuse what would not be read back as it is."""
+    """Refuse texts that would not be read back unchanged."""
     found = list(problems)
     for name, pattern in columns.items():
         fits = re.compile(pattern).fullmatch
@@ -107,7 +107,7 @@ def _faults(form: Form, lines: list[str]) -> Iterator[str]:
         elif odd := [f"{name} {problem}" for name, cell in cells.items() if (problem := _misfit(cell, form.columns[name]))]:
             fault = ", ".join(odd)
         elif above.setdefault(key, number) != number:
-            fault = f"{', '.join(form.once)} stands already in line {above[key]}"
+            fault = f"{', '.join(form.once)} repeats line {above[key]}"
         else:
             continue
         yield f"line {number}: {fault}: {_clip(line)}"
@@ -120,7 +120,7 @@ def _typed(pattern: str, cells: tuple[str, ...]) -> pd.Series[str] | pd.Series[i
 
 
 def _misfit(cell: str, pattern: str) -> str:
-    """Say why a cell is not what its column holds; empty where it is."""
+    """Return what is wrong with a cell, or an empty text."""
     if not re.fullmatch(pattern, cell) or (pattern == NUMBER and not math.isfinite(float(cell))):
         return f"is not {_MEANING[pattern]}"
     whole = pattern == NUMBER and abs(float(cell)) >= EXACT and re.fullmatch("[+-]?[0-9]+", cell)

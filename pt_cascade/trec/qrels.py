@@ -1,4 +1,4 @@
-"""Qrels: which documents were judged, and how relevant."""
+"""Reads and writes TREC qrels."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _QRELS = Form({"qid": ID, "0": ID, "docno": ID, "label": WHOLE}, once=("qid", "d
 
 
 def read_qrels(path: PathLike) -> pd.DataFrame:
-    r"""Read judgments.
+    r"""Read qrels.
 
     Args:
-        path: TREC qrels of four columns, plain or gzip.
+        path: A file of four columns, plain or gzip.
 
     Returns:
         Frame[qid: str, docno: str, label: int64], in the order of the file.
 
     Raises:
         MissingError: There is no such file.
-        RecordError: A line has not four columns, its label is no whole number, its (qid, docno) stands above, or it is not
-            UTF-8; or the file's gzip is broken.
+        RecordError: A line has not four columns, is not UTF-8 or repeats a (qid, docno), a label is not a whole number, or the
+            gzip is broken.
 
     Example:
         >>> path = getfixture("tmp_path") / "qrels.txt"
@@ -40,15 +40,15 @@ def read_qrels(path: PathLike) -> pd.DataFrame:
 
 
 def write_qrels(qrels: pd.DataFrame, path: PathLike) -> None:
-    r"""Write judgments in the order of the frame.
+    r"""Write qrels in the order of the frame.
 
     Args:
-        qrels: Frame[qid, docno, label]; no other column is written.
-        path: gzip if it ends in ``.gz``. An older file is replaced in one step, or stays if anything fails.
+        qrels: Frame[qid, docno, label, ...].
+        path: gzip if it ends in ``.gz``; replaced atomically.
 
     Raises:
         FrameError: The qrels are not usable (``canonical_qrels``), or an id is not one word.
-        MissingError: The folder is not there.
+        MissingError: The folder does not exist.
 
     Example:
         >>> import pandas as pd

@@ -1,4 +1,4 @@
-"""Runs: which documents a system ranks, where, and with what score."""
+"""Reads and writes TREC runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RUN = Form(
     once=("qid", "docno"),
     dropped=frozenset({"Q0", "tag"}),
 )
-_SUBNORMAL = 0x7FFFFF  # the places of float32 between 0 and its smallest normal number
+_SUBNORMAL = 0x7FFFFF  # how many float32 numbers lie between 0 and the smallest normal one
 _INFINITY = 0x7F800000 - _SUBNORMAL
 
 
@@ -30,15 +30,15 @@ def read_run(path: PathLike) -> pd.DataFrame:
     r"""Read a run: ordered by score, then by the file's own rank, then by line; ranks count from 0.
 
     Args:
-        path: A TREC run of six columns, plain or gzip. Its ranks only order what has the same score.
+        path: A file of six columns, plain or gzip; its ranks only order equal scores.
 
     Returns:
         Frame[qid: str, docno: str, score: float64, rank: int64]: queries as they first appear, each in rank order.
 
     Raises:
         MissingError: There is no such file.
-        RecordError: A line has not six columns, its rank is no whole number, its score no finite number or a whole one that
-            float64 would round, its (qid, docno) stands above, or it is not UTF-8; or the file's gzip is broken.
+        RecordError: A line has not six columns, is not UTF-8 or repeats a (qid, docno), a rank is not a whole number, a score is
+            not finite or a whole number that float64 would round, or the gzip is broken.
 
     Example:
         >>> path = getfixture("tmp_path") / "bm25.res"
@@ -53,20 +53,20 @@ def read_run(path: PathLike) -> pd.DataFrame:
 
 
 def write_run(results: pd.DataFrame, path: PathLike, tag: str = "pt_cascade") -> None:
-    r"""Write results as a run that trec_eval evaluates in this very order, ties included.
+    r"""Write results as a run that trec_eval evaluates in the same order, ties included.
 
-    trec_eval ignores ranks, reads scores as float32 and breaks ties by docno. So a score is written in full where it is, in
-    float32, below the one before it; else as the next float32 below that one. Reading the run back gives the same order.
+    trec_eval ignores ranks, reads scores as float32 and orders ties by docno. So a score that is not below the previous one in
+    float32 is written as the next lower float32; all others are written in full.
 
     Args:
-        results: Frame[qid, docno, score]; queries are written as they first appear, each in rank order, ranks from 1.
-        path: gzip if it ends in ``.gz``. An older file is replaced in one step, or stays if anything fails.
+        results: Frame[qid, docno, score, ...]; queries are written as they first appear, each in rank order, with ranks from 1.
+        path: gzip if it ends in ``.gz``; replaced atomically.
         tag: The name of the run, one word.
 
     Raises:
         FrameError: The results are not usable (``canonical_results``); an id or the tag is not one word; a score is beyond
             float32.
-        MissingError: The folder is not there.
+        MissingError: The folder does not exist.
 
     Example:
         >>> path = getfixture("tmp_path") / "bm25.res"
@@ -88,19 +88,10 @@ def write_run(results: pd.DataFrame, path: PathLike, tag: str = "pt_cascade") ->
 
 
 def _falling(score: Floats, query: Ints, rank: Ints, problems: list[str]) -> Floats:
-    """Lower scores as little as makes them fall strictly, in float32, within each query.
+    """Lower scores, all of shape (n,) by query and rank, as little as makes them strictly decreasing in float32 in each query.
 
-    A float32 has a place on the number line, a whole number; subnormals, which some programs flush, have that of 0. The places
-    wanted are the highest that fall by one or more a rank and lie nowhere above those of the scores: a running minimum.
-
-    Args:
-        score: Shape (n,). By query, then by rank.
-        query: Shape (n,). 0, 0, ..., 1, 1, ...
-        rank: Shape (n,). From 0 in each query.
-        problems: Gets a line where a score is, or would have to be, beyond float32.
-
-    Returns:
-        Shape (n,).
+    Each float32 has an integer position on the number line; subnormals count as 0. The result is the running minimum of the
+    positions, which decreases by 1 or more a rank.
     """
     with np.errstate(over="ignore"):
         bits = score.astype(np.float32).view(np.int32).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Topics: the queries, and what they are called."""
+"""Reads and writes topics as qid, tab, query."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def read_topics(path: PathLike) -> pd.DataFrame:
     r"""Read queries, one a line: qid, tab, query.
 
     Args:
-        path: Plain or gzip, without a header. Only the first tab of a line separates.
+        path: Plain or gzip, without a header; only the first tab of a line separates.
 
     Returns:
         Frame[qid: str, query: str], in the order of the file.
 
     Raises:
         MissingError: There is no such file.
-        RecordError: A line has no tab, its qid is not one word, its query is blank, its qid stands above, or it is not UTF-8;
-            or the file's gzip is broken.
+        RecordError: A line has no tab, a qid of several words, a blank query or a repeated qid, or is not UTF-8; or the gzip is
+            broken.
 
     Example:
         >>> path = getfixture("tmp_path") / "topics.tsv"
@@ -43,13 +43,13 @@ def write_topics(topics: pd.DataFrame, path: PathLike) -> None:
     r"""Write queries, one a line: qid, tab, query.
 
     Args:
-        topics: Frame[qid, query]; no other column is written.
-        path: gzip if it ends in ``.gz``. An older file is replaced in one step, or stays if anything fails.
+        topics: Frame[qid, query, ...].
+        path: gzip if it ends in ``.gz``; replaced atomically.
 
     Raises:
-        FrameError: The topics are not usable (``canonical_topics``), a qid is not one word, or a query is blank or holds a tab
+        FrameError: The topics are not usable (``canonical_topics``), a qid is not one word, or a query is blank or has a tab
             or a line end.
-        MissingError: The folder is not there.
+        MissingError: The folder does not exist.
 
     Example:
         >>> import pandas as pd

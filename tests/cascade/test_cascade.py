@@ -193,7 +193,7 @@ REFUSED = {
     ),
     "nothing to cut": (
         TEXT % 3,
-        "this pipeline cannot be read as a cascade: RankCutoff(3) has nothing to cut: no transformer before it creates a score. "
+        "this pipeline cannot be read as a cascade: RankCutoff(3) has no ranking to cut: no transformer before it creates a score. "
         "Fix: retriever % 1000 >> reranker % 20",
     ),
     "zero": (

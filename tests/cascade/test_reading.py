@@ -70,8 +70,8 @@ def test_a_transformer_that_cannot_be_read_is_named_with_what_it_raised() -> Non
     with pytest.raises(PipelineError) as error:
         Cascade.of(SOURCE % 3 >> opaque % 2)
     assert str(error.value) == (
-        "this pipeline cannot be read as a cascade: what pt.apply.by_query() does with columns qid, query, docno, score, rank "
-        "cannot be found out: it raised KeyError: 'docno 0'. Fix: say that it re-ranks the documents that it is given: "
+        "this pipeline cannot be read as a cascade: the role of pt.apply.by_query() with columns qid, query, docno, score, rank "
+        "is unknown: it raised KeyError: 'docno 0'. Fix: say that it re-ranks the documents that it is given: "
         'transformer.documents = "reranks"; or write the stages yourself: '
         'Cascade((Stage("bm25", (bm25,), cutoff=100), Stage("name", (transformer,))))'
     )
@@ -137,9 +137,9 @@ def test_a_query_rewriter_behind_lazy_is_refused_until_it_is_loaded() -> None:
     """Before, it is taken for a scorer. Golden for the cure: the plain pipeline."""
     lazy = Lazy(lambda: pt.apply.query(lambda row: row["query"] + " more"))
     pipeline = lazy >> SOURCE % 3 >> ToyReranker() % 2
-    with pytest.raises(StageError, match=r"stage 'lazy' does not rank: .* was taken for a scorer before it was loaded") as error:
+    with pytest.raises(StageError, match=r"stage 'lazy' does not rank: .* was read as a scorer before it was loaded") as error:
         run(pipeline, ASKED)
-    assert error.value.fix == "load it, and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
+    assert error.value.fix == "load it and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
     lazy.load()
     cascade = Cascade.of(pipeline)
     assert cascade.cutoffs == (3, 2)

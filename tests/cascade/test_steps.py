@@ -25,34 +25,34 @@ def two(frame: pd.DataFrame) -> pd.DataFrame:
 SPOILED = {
     "NaN": (
         lambda df: df.assign(score=[np.nan, *df["score"][1:]]),
-        "stage 'broken' gave results that are not usable: score is not a finite number in 1 of 4 row(s) "
+        "stage 'broken' returned results that are not usable: score is not a finite number in 1 of 4 row(s) "
         "(qid 'q0', docno 'd0', score nan). "
-        "Fix: mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
+        "Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
     ),
     "infinite": (
         lambda df: df.assign(score=-np.inf),
-        "stage 'broken' gave results that are not usable: score is not a finite number in 4 of 4 row(s) "
+        "stage 'broken' returned results that are not usable: score is not a finite number in 4 of 4 row(s) "
         "(qid 'q0', docno 'd0', score -inf; qid 'q0', docno 'd1', score -inf; qid 'q0', docno 'd2', score -inf; ...). "
-        "Fix: mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
+        "Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
     ),
     "lost": (
         lambda df: pt.model.add_ranks(df.iloc[1:].copy()),
-        "stage 'broken' did not return the documents it was given: 1 document(s) lost, first qid q0, docno d0. "
-        "Fix: if that is what it is for: Cascade.of(pipeline).with_stage('broken', documents='any')",
+        "stage 'broken' did not return the documents it was given: 1 document(s) removed, first qid q0, docno d0. "
+        "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "invented": (
         lambda df: pt.model.add_ranks(df.assign(docno=["x", *df["docno"][1:]])),
-        "stage 'broken' did not return the documents it was given:\n  - 1 document(s) lost, first qid q0, docno d0\n"
-        "  - 1 document(s) invented, first qid q0, docno x\n"
-        "Fix: if that is what it is for: Cascade.of(pipeline).with_stage('broken', documents='any')",
+        "stage 'broken' did not return the documents it was given:\n  - 1 document(s) removed, first qid q0, docno d0\n"
+        "  - 1 document(s) added, first qid q0, docno x\n"
+        "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "a strange query": (
         lambda df: df.assign(qid="other", docno=[f"x{i}" for i in range(len(df))], rank=range(len(df))),
-        "stage 'broken' invented queries: it returned 1 qid(s) that it was not given, e.g. other",
+        "stage 'broken' returned queries that it was not given: 1 qid(s), e.g. other",
     ),
     "no score": (
         lambda df: df.drop(columns="score"),
-        "stage 'broken' gave results that are not usable: missing or repeated column(s) score, expected qid, docno, score, "
+        "stage 'broken' returned results that are not usable: missing or repeated column(s) score, expected qid, docno, score, "
         'found qid, query, docno, rank. Fix: results = results.rename(columns={"...": "score"})',
     ),
     "not a frame": (lambda df: df.to_dict(), None),
@@ -76,7 +76,7 @@ def test_what_a_stage_spoils_is_told(case: str) -> None:
 
 def test_duplicates_are_told() -> None:
     """A pair that stands twice is an error, with the line that keeps the better one."""
-    with pytest.raises(FrameError, match=r"stands already in an earlier row in 1 of 5 row\(s\) \(qid 'q0', docno 'd0'\)"):
+    with pytest.raises(FrameError, match=r"repeats an earlier row in 1 of 5 row\(s\) \(qid 'q0', docno 'd0'\)"):
         Cascade.of(RETRIEVER % 10 >> Broken(two)).transform(topics(2))
 
 
@@ -192,7 +192,7 @@ def test_candidates_without_scores_can_be_re_ranked() -> None:
     """A frame of qid, query and docno is enough to start from; it is checked all the same."""
     candidates = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"]})
     assert len(Cascade.of(ToyReranker() % 1).transform(candidates)) == 1
-    with pytest.raises(FrameError, match="stands already in an earlier row"):
+    with pytest.raises(FrameError, match="repeats an earlier row"):
         Cascade.of(ToyReranker() % 1).transform(two(candidates))
 
 

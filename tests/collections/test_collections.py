@@ -125,7 +125,7 @@ def test_judged_refuses_none() -> None:
     """No topics at all is a mistake, not a request."""
     with pytest.raises(CollectionError) as caught:
         toy().judged(0)
-    assert str(caught.value) == "cannot take so few topics: n is 0, expected 1 or more. Fix: collection.judged(50)"
+    assert str(caught.value) == "the number of topics is not valid: n is 0, expected 1 or more. Fix: collection.judged(50)"
 
 
 def test_make_collection_refuses_what_cannot_be_evaluated() -> None:
@@ -250,8 +250,8 @@ FORM = 'Fix: a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query
             "1 a\n",
             "1 0 d1\n",
             [
-                "docs.jsonl: line 2: docno 'd1' stands already on line 1",
-                f"docs.jsonl: line 3: docno 'd 2' is empty or holds white space, which no run can carry: {SPACED!r}",
+                "docs.jsonl: line 2: docno 'd1' repeats line 1",
+                f"docs.jsonl: line 3: docno 'd 2' is empty or has white space, which a TREC run cannot hold: {SPACED!r}",
                 f"docs.jsonl: line 4: text holds half a surrogate pair, which UTF-8 cannot hold: {HALVED!r}",
                 "topics.tsv: line 1: 1 column(s), expected 2: '1 a'",
                 "qrels.txt: line 1: 3 column(s), expected 4: '1 0 d1'",
@@ -322,7 +322,7 @@ def test_write_folder_overwrites_nothing(tmp_path: Path) -> None:
     (mine / "thesis.tex").touch()
     with pytest.raises(CollectionError) as caught:
         write_folder(toy(), mine)
-    assert str(caught.value) == f"cannot write the collection {mine}: something is there already. Fix: rm -r '{mine}'"
+    assert str(caught.value) == f"cannot write the collection {mine}: it exists. Fix: rm -r '{mine}'"
     with pytest.raises(FrameError):
         write_folder(toy(query=["two\nlines"]), tmp_path / "new")
     assert list(tmp_path.rglob("*")) == [mine, mine / "thesis.tex"]
@@ -474,7 +474,7 @@ def test_dataset_with_several_query_fields_gives_its_text(
     with pytest.raises(CollectionError) as caught:
         open_dataset(name)
     assert str(caught.value) == (
-        "dataset 'irds:riddles' does not say what its queries are: topics have this, that, expected one of query, text, title"
+        "dataset 'irds:riddles' has no known query field: topics have this, that, expected one of query, text, title"
     )
     assert capsys.readouterr() == ("", "")
 
@@ -488,7 +488,7 @@ def test_part_of_a_dataset_names_the_whole_ones_below_it(files: dict[str, LocalD
     with pytest.raises(CollectionError) as caught:
         open_collection(part)
     assert str(caught.value) == (
-        "dataset 'irds:toy' is no test collection: it has no topics and no qrels, expected documents, topics and qrels. "
+        "dataset 'irds:toy' is not a test collection: it has no topics and no qrels, expected documents, topics and qrels. "
         "Fix: one of irds:toy/test"
     )
 
@@ -534,7 +534,7 @@ def test_dataset_without_text_or_grades_is_refused(files: dict[str, LocalDownloa
     with pytest.raises(CollectionError) as caught:
         open_collection(register("pairs", TsvDocs(files["docs"], Paper), queries, Preferences()))
     assert str(caught.value) == (
-        "dataset 'irds:pairs' does not say what is relevant: qrels have query_id, doc_id, preferred, expected relevance"
+        "dataset 'irds:pairs' has no relevance labels: qrels have query_id, doc_id, preferred, expected relevance"
     )
 
 
@@ -576,7 +576,7 @@ def test_pyterrier_datasets_are_collections_too(monkeypatch: pytest.MonkeyPatch)
     assert collection.qrels.to_dict("list") == {"qid": ["1"], "docno": ["NA"], "label": [1]}
     with pytest.raises(CollectionError) as caught:
         open_collection("part")
-    assert str(caught.value) == "dataset 'part' is no test collection: it has no topics, expected documents, topics and qrels"
+    assert str(caught.value) == "dataset 'part' is not a test collection: it has no topics, expected documents, topics and qrels"
 
 
 def test_dataset_of_another_name_is_unknown() -> None:
@@ -587,7 +587,7 @@ def test_dataset_of_another_name_is_unknown() -> None:
     assert not is_dataset("nobody:vaswani")
     with pytest.raises(CollectionError) as caught:
         open_dataset("vaswany")
-    assert str(caught.value) == "PyTerrier knows no dataset 'vaswany'. Fix: pt.datasets.list_datasets() names them all"
+    assert str(caught.value) == "PyTerrier knows no dataset 'vaswany'. Fix: pt.datasets.list_datasets() lists them"
 
 
 # --- names

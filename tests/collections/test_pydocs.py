@@ -528,11 +528,11 @@ def test_pydocs_refuses_what_makes_no_query() -> None:
         open_collection("pydocs:json")
     assert str(caught.value).startswith(f"collection 'pydocs:json=={sys.version.split()[0]}' cannot be evaluated: its ")
     assert str(caught.value).endswith(
-        'make no query, expected numpydoc docstrings with See Also sections. Fix: open_collection("pydocs")'
+        'give no query, expected numpydoc docstrings with See Also sections. Fix: open_collection("pydocs")'
     )
     with pytest.raises(CollectionError) as caught:
         pydocs(queries=0)
-    assert str(caught.value) == "cannot ask so few queries: queries is 0, expected 1 or more, or None for all"
+    assert str(caught.value) == "the number of queries is not valid: queries is 0, expected 1 or more, or None for all"
 
 
 @pytest.mark.parametrize(

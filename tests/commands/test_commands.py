@@ -195,7 +195,7 @@ def test_the_program_ends_with_the_status(tmp_path: Path, monkeypatch: pytest.Mo
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "pt-cascade search: there is nothing to show:\n  - top is below 1\n  - the query is empty\n"
+        "pt-cascade search: this search is not valid:\n  - top is below 1\n  - the query is empty\n"
         'Fix: pt-cascade search "cumulative sum" --top 10\n'
     )
     assert list(tmp_path.iterdir()) == []
@@ -447,9 +447,9 @@ def test_a_search_that_finds_nothing_says_so(engine: str, small: str, capsys: py
 
 FIX = 'Fix: pt-cascade search "cumulative sum" --top 10'
 BAD = {
-    "top": (("sum", 0), f"there is nothing to show: top is below 1. {FIX}"),
-    "query": ((" \t", 1), f"there is nothing to show: the query is empty. {FIX}"),
-    "both": (("", -1), f"there is nothing to show:\n  - top is below 1\n  - the query is empty\n{FIX}"),
+    "top": (("sum", 0), f"this search is not valid: top is below 1. {FIX}"),
+    "query": ((" \t", 1), f"this search is not valid: the query is empty. {FIX}"),
+    "both": (("", -1), f"this search is not valid:\n  - top is below 1\n  - the query is empty\n{FIX}"),
 }
 
 
@@ -482,5 +482,5 @@ def test_no_query_is_refused(small: str, capsys: pytest.CaptureFixture[str]) -> 
     """--queries 0 is an error of ours, with its exact message."""
     assert main(["quickstart", "--collection", small, "--queries", "0"]) == 1
     assert capsys.readouterr().err == (
-        "pt-cascade quickstart: cannot take so few topics: n is 0, expected 1 or more. Fix: collection.judged(50)\n"
+        "pt-cascade quickstart: the number of topics is not valid: n is 0, expected 1 or more. Fix: collection.judged(50)\n"
     )

@@ -69,7 +69,7 @@ def test_throughput_shows_means(folder: str, tmp_path: Path) -> None:
     path = str(tmp_path / "timings.parquet")
     text = "\n".join(profile.show(Options(folder, mode="throughput", out=path)))
     assert "p95 ms" not in text
-    assert "all queries at once, which tells no percentiles" in text
+    assert "all queries at once, which gives no percentiles" in text
     assert text.endswith(".latency((20, 5), percentiles=())")
     assert np.isfinite(Timings.load(path).cost().latency((20, 5), ()).ms)
 
@@ -112,8 +112,8 @@ def test_what_would_fail_after_the_wait_fails_before(tmp_path: Path) -> None:
     """With the exact message, and before the collection is opened."""
     with pytest.raises(CascadeError) as error:
         next(profile.show(Options("no such collection", repeats=0)))
-    assert str(error.value) == "nothing can be timed: repeats is below 1. Fix: pt-cascade profile --repeats 3"
+    assert str(error.value) == "the cascade cannot be profiled: repeats is below 1. Fix: pt-cascade profile --repeats 3"
     out = tmp_path / "none" / "t.parquet"
     with pytest.raises(CascadeError) as error:
         next(profile.show(Options("no such collection", out=str(out))))
-    assert str(error.value) == f"cannot write {out}: its folder is not there. Fix: mkdir -p {out.parent}"
+    assert str(error.value) == f"cannot write {out}: its folder does not exist. Fix: mkdir -p {out.parent}"

@@ -64,7 +64,7 @@ def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.
     told(*of, "--engine", "pisa", "--out", tmp_path / "table")
     ((line, _, options),) = asked
     assert (line, options) == ("bm25 % 5", {"engine": "pisa", "verbose": True})
-    with pytest.raises(CascadeError, match=r"which cascade is meant: --reranker goes without --cascade, which names its models"):
+    with pytest.raises(CascadeError, match="--cascade and --reranker cannot be combined: the line of --cascade names its models"):
         told(*of, "--reranker", "m", "--out", tmp_path / "other")
 
 
@@ -114,16 +114,16 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
     [
         (
             ["--collection", "pydocs", "--engine", "pisa", "--runs", "a=b", "--out", "."],
-            "nothing can be scored:\n  - there is already something at .\n  - --runs goes without --collection, --engine\n" + FIX,
+            "scoring cannot start:\n  - --out . exists\n  - --runs cannot be combined with --collection, --engine\n" + FIX,
         ),
         (
             ["--missing", "last", "--topics", "t.tsv", "--out", "new"],
-            "nothing can be scored:\n  - --missing goes with --runs\n  - --topics goes with --runs\n" + FIX,
+            "scoring cannot start:\n  - --missing needs --runs\n  - --topics needs --runs\n" + FIX,
         ),
         (
             ["--runs", "bm25.res", "t5=a", "t5=b", "=c", "--out", "new"],
             "these runs cannot be read:\n  - 'bm25.res' is not STAGE=FILE\n  - '=c' is not STAGE=FILE\n"
-            "  - stage 't5' stands twice\n" + FIX,
+            "  - stage 't5' is repeated\n" + FIX,
         ),
     ],
 )

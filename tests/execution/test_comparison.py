@@ -236,7 +236,8 @@ BAD = {
     ),
     "strangers": (
         (PIPELINE, topics(2).assign(qid=["a", "b"]), QRELS, [RR]),
-        "nothing can be compared: no topic has a judgment: topics have 2 qid(s) such as 'a', qrels have 9 qid(s) such as 'q0'",
+        "the comparison has no judged topic: no topic has a judgment: "
+        "topics have 2 qid(s) such as 'a', qrels have 9 qid(s) such as 'q0'",
     ),
     "no measure": (
         (PIPELINE, topics(2), QRELS, []),

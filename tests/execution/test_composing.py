@@ -97,30 +97,30 @@ def test_a_kept_stage_has_its_texts_loaded_outside(model: str, tmp_path: Path) -
 
 
 WRONG = {
-    "bm25 % 0": "'0' is no cut-off, expected a whole number, 1 or more",
-    "bm25 % True": "'True' is no cut-off, expected a whole number, 1 or more",
-    "bm25 % k": "'k' is no cut-off, expected a whole number, 1 or more",
+    "bm25 % 0": "'0' is not a cut-off, expected a whole number of 1 or more",
+    "bm25 % True": "'True' is not a cut-off, expected a whole number of 1 or more",
+    "bm25 % k": "'k' is not a cut-off, expected a whole number of 1 or more",
     "MonoT5('x')": "there is no stage 'MonoT5'; pt-cascade stages lists them; did you mean 'mono_t5'?",
     "lucene": "there is no stage 'lucene'; pt-cascade stages lists them",
-    "bm25 + bm25": "'bm25 + bm25' is no stage; a line is stages with % and >>",
+    "bm25 + bm25": "'bm25 + bm25' is not a stage; a line has stages, % and >>",
     "bm25(index='x')": "bm25 takes its index from the collection",
     "late_interaction(vectors='x')": "late_interaction takes its vectors from the collection",
     "bm25(k3=1)": "bm25: got an unexpected keyword argument 'k3'",
     "mono_t5": "mono_t5: missing a required argument: 'model'",
-    "mono_t5(model)": "'model' is no plain value",
-    "bm25(k1=one)": "k1=one is no plain value",
+    "mono_t5(model)": "'model' is not a literal",
+    "bm25(k1=one)": "k1=one is not a literal",
     "hybrid(bm25, lucene)": "there is no stage 'lucene'; pt-cascade stages lists them",
     "bm25 >>": "'bm25 >>': invalid syntax",
-    "": "'()' is no stage; a line is stages with % and >>",
+    "": "'()' is not a stage; a line has stages, % and >>",
     "bm25 → 5": "'bm25 → 5': invalid character '→' (U+2192)",
-    "bm25" + " >> bm25" * 9999: "it has 9999 times >>, expected 100 at most",
-    "bm25 % 99999999999": "'99999999999' is no cut-off, expected a whole number, 1 or more",
-    "cached(bi_encoder % 5, 'x')": "'bi_encoder % 5' is no plain value or bare stage",
-    "cached(bm25 >> bi_encoder, 'x')": "'bm25 >> bi_encoder' is no plain value or bare stage",
+    "bm25" + " >> bm25" * 9999: "it has 9999 times >>, expected at most 100",
+    "bm25 % 99999999999": "'99999999999' is not a cut-off, expected a whole number of 1 or more",
+    "cached(bi_encoder % 5, 'x')": "'bi_encoder % 5' is not a literal or a stage",
+    "cached(bm25 >> bi_encoder, 'x')": "'bm25 >> bi_encoder' is not a literal or a stage",
     "hybrid(bm25, dense, method='x')": "method is 'x', expected one of rrf, weighted",
     "mono_t5('m', max_length=1)": "mono_t5 cannot be made: max_length is 1, expected 16 or more tokens",
     "cross_encoder('/no/such/model')": "cross_encoder cannot load '/no/such/model': there is no such folder",
-    "__import__('os').system('true')": "is no stage; a line is stages with % and >>",
+    "__import__('os').system('true')": "is not a stage; a line has stages, % and >>",
 }
 
 
@@ -137,7 +137,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     """Once each, in the order of the line."""
     with pytest.raises(PipelineError) as error:
         parse_cascade("lucene % 0 >> lucene >> mono_t5", "/no/such/collection")
-    said = ["'0' is no cut-off", "there is no stage 'lucene'", "mono_t5: missing a required argument"]
+    said = ["'0' is not a cut-off", "there is no stage 'lucene'", "mono_t5: missing a required argument"]
     assert [problem[: len(words)] for problem, words in zip(error.value.problems, said, strict=True)] == said
 
 
@@ -156,7 +156,7 @@ def test_stages_with_cut_offs_are_a_line_without_problems(parts: list[tuple[str,
 @pytest.mark.parametrize("shape", [None, 5, b"bm25"])
 def test_what_is_no_text_is_told(shape: object) -> None:
     """As an error of ours."""
-    with pytest.raises(PipelineError, match=r"this is no cascade: it is .*expected a line of text"):
+    with pytest.raises(PipelineError, match=r"this line is not a cascade: it is .*expected a line of text"):
         parse_cascade(shape, "pydocs")  # type: ignore[arg-type]
 
 

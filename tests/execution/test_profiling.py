@@ -383,7 +383,7 @@ BAD: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "twice": (
         (PIPELINE, pd.concat([topics(1), topics(1)])),
         {},
-        "topics are not usable: qid stands already in an earlier row in 1 of 2 row(s) (qid 'q0'). "
+        "topics are not usable: qid repeats an earlier row in 1 of 2 row(s) (qid 'q0'). "
         'Fix: topics = topics.drop_duplicates("qid")',
     ),
     "no pipeline": (

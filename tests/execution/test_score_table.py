@@ -87,7 +87,7 @@ BAD = {
     ),
     "a topic twice": (
         {"topics": pd.concat([TOPICS, TOPICS.head(1)])},
-        "topics are not usable: qid stands already in an earlier row in 1 of 4 row(s) (qid '2'). "
+        "topics are not usable: qid repeats an earlier row in 1 of 4 row(s) (qid '2'). "
         'Fix: topics = topics.drop_duplicates("qid")',
     ),
 }

@@ -204,12 +204,12 @@ def test_what_is_sealed_stays_sealed(tmp_path: Path) -> None:
     check_sealed(place, ["b"], fix="cure")
     with pytest.raises(MissingError) as error:
         check_sealed(place, fix="cure")
-    assert str(error.value) == f"{place} is damaged: a is not the file that SHA256SUMS has the SHA-256 of. Fix: cure"
+    assert str(error.value) == f"{place} is damaged: a does not have the SHA-256 in SHA256SUMS. Fix: cure"
     (place / "a").unlink()
     (place / "b").write_text("")
     with pytest.raises(MissingError) as error:
         check_sealed(place, fix="cure")
-    assert error.value.problems == ("a is missing", "b is not the file that SHA256SUMS has the SHA-256 of")
+    assert error.value.problems == ("a is missing", "b does not have the SHA-256 in SHA256SUMS")
 
 
 def test_a_large_file_is_read_once_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

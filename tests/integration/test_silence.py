@@ -69,7 +69,7 @@ def test_a_stage_that_drops_rows_of_its_input_is_refused() -> None:
     [
         (["1", None, "2"], "qid is missing in 1 of 3"),
         ([5, "5", "6"], "qid is a number, but text elsewhere, in 1 of 3"),
-        (["1", "1", "2"], "qid stands already in an earlier row in 1 of 3"),
+        (["1", "1", "2"], "qid repeats an earlier row in 1 of 3"),
         ([1.5, 2.0, 3.0], "qid is not text or a whole number in 3 of 3"),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_model_that_was_written_to_after_it_was_loaded_is_not_scored(tmp_path:
     with pytest.raises(StageError) as error:
         score(cascade, asked)
     problem = "its files were written to after it loaded them"
-    assert str(error.value) == f"stage 'cross_encoder' is not what its files say: {problem}. Fix: make the stage anew"
+    assert str(error.value) == f"stage 'cross_encoder' does not match its files: {problem}. Fix: make the stage anew"
     fresh = Cascade.of(pt.Transformer.from_df(results) >> cross_encoder(model))
     assert score(fresh, asked).frame["cross_encoder"].notna().all()
 
@@ -231,8 +231,8 @@ def test_documents_that_were_edited_after_their_fingerprint_are_not_stored(
     write_documents(folder, {**TEXTS, "d": "a lion in grass"})
     with pytest.raises(CollectionError) as error:
         store(opened)
-    assert error.value.what == f"the documents of collection {str(folder)!r} have changed while it is used"
-    assert error.value.fix == f"open_collection({str(folder)!r}) once more, when nothing writes to it"
+    assert error.value.what == f"the documents of collection {str(folder)!r} have changed since it was opened"
+    assert error.value.fix == f"open_collection({str(folder)!r}) again, when nothing writes to it"
     assert not list(cache.glob(f"stored/{before[:16]}/[!.]*"))
     again = open_collection(folder)
     kept = store(again)
@@ -249,9 +249,9 @@ def test_what_is_read_twice_is_the_same_twice(folder: Path) -> None:
     assert len(list(opened.docs())) == 4
     next(reading := opened.docs())
     write_documents(folder, {**TEXTS, "a": "another flow"})
-    with pytest.raises(CollectionError, match="have changed while it is used: the SHA-256 of docnos and texts is "):
+    with pytest.raises(CollectionError, match="have changed since it was opened: the SHA-256 of docnos and texts is "):
         TextLoader(opened).transform(pd.DataFrame({"qid": ["1"], "docno": ["a"]}))
-    with pytest.raises(CollectionError, match="have changed while it is used"):
+    with pytest.raises(CollectionError, match="have changed since it was opened"):
         opened.fingerprint  # noqa: B018 - it reads
     del reading
     write_documents(folder, TEXTS)

@@ -128,7 +128,7 @@ def test_new_parameters_are_sealed_too(tmp_path: Path) -> None:
     subprocess.run([shutil.which("sha256sum"), "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=index, check=True)
     damaged = index / min(written)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    with pytest.raises(MissingError, match=rf"is damaged: {min(written)} is not the file that SHA256SUMS has the SHA-256 of"):
+    with pytest.raises(MissingError, match=rf"is damaged: {min(written)} does not have the SHA-256 in SHA256SUMS"):
         bm25(index, k1=1.5)
 
 

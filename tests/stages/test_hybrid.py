@@ -382,7 +382,7 @@ def test_a_missing_column_is_told() -> None:
         hybrid(ONE, TWO).transform(pd.DataFrame({"qid": ["1"], "question": ["q"]}))
     with pytest.raises(pt.validate.InputValidationError, match=r"missing_columns=\['qid'\]"):
         hybrid(ONE, TWO).transform(pd.DataFrame({"query": ["q"]}))
-    with pytest.raises(FrameError, match="qid stands already in an earlier row"):
+    with pytest.raises(FrameError, match="qid repeats an earlier row"):
         hybrid(ONE).transform(pd.concat([TOPICS, TOPICS]))
 
 

@@ -141,7 +141,7 @@ def test_a_run_made_elsewhere_is_a_first_stage() -> None:
     )
     source = pt.Transformer.from_df(found)
     check(source % 1, "run → 1", ["retrieves"], pd.DataFrame({"qid": ["1", "2"], "query": "q"}))
-    with pytest.raises(FrameError, match="stands already in an earlier row"):
+    with pytest.raises(FrameError, match="repeats an earlier row"):
         Cascade.of(source % 1).transform(found)
 
 

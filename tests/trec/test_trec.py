@@ -250,8 +250,8 @@ BAD = [
         read_run,
         b"1 Q0 a 1 0.5 t\n2 Q0 a 1 0.5 t\n1 Q0 a 2 0.4 t\n1 Q0 a 3 0.3 t\n",
         "cannot read bad, 2 of its 4 line(s) are bad:\n"
-        "  - line 3: qid, docno stands already in line 1: '1 Q0 a 2 0.4 t'\n"
-        "  - line 4: qid, docno stands already in line 1: '1 Q0 a 3 0.3 t'\n"
+        "  - line 3: qid, docno repeats line 1: '1 Q0 a 2 0.4 t'\n"
+        "  - line 4: qid, docno repeats line 1: '1 Q0 a 3 0.3 t'\n"
         "Fix: make each line: qid Q0 docno rank score tag",
         id="run: repeated",
     ),
@@ -285,7 +285,7 @@ BAD = [
         b"1 0 a 1\n1 0 b 1.0\n1 0 a 2\n1 0 c\n" + b"1 0 " + b"x" * 99 + b" high\n",
         "cannot read bad, 4 of its 5 line(s) are bad:\n"
         "  - line 2: label is not a whole number: '1 0 b 1.0'\n"
-        "  - line 3: qid, docno stands already in line 1: '1 0 a 2'\n"
+        "  - line 3: qid, docno repeats line 1: '1 0 a 2'\n"
         "  - line 4: 3 column(s), expected 4: '1 0 c'\n"
         f"  - line 5: label is not a whole number: '1 0 {'x' * 73}...'\n"
         "Fix: make each line: qid 0 docno label",
@@ -298,7 +298,7 @@ BAD = [
         "  - line 2: 1 column(s), expected 2: '2 b'\n"
         "  - line 3: qid is not one word of UTF-8 text: '\\tc'\n"
         "  - line 4: query is not UTF-8 text that is not blank: '3\\t '\n"
-        "  - line 5: qid stands already in line 1: '1\\td'\n"
+        "  - line 5: qid repeats line 1: '1\\td'\n"
         "  - line 6: qid is not one word of UTF-8 text: '4 5\\te'\n"
         "Fix: make each line: qid<TAB>query",
         id="topics",
@@ -458,7 +458,7 @@ UNWRITABLE = [
     pytest.param(
         lambda: write_run(run_of([math.nan]), "out"),
         "results are not usable: score is not a finite number in 1 of 1 row(s) (qid 'q', docno 'd0', score nan)."
-        " Fix: mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
+        " Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
         id="NaN",
     ),
     pytest.param(
@@ -499,7 +499,7 @@ def test_a_missing_folder_is_told() -> None:
     """No folder is made in passing: a slip in a path would go unseen."""
     with pytest.raises(MissingError) as error:
         write_topics(pd.DataFrame({"qid": ["1"], "query": ["a"]}), "runs/a.tsv")
-    assert str(error.value) == "cannot write runs/a.tsv: its folder is not there. Fix: mkdir -p runs"
+    assert str(error.value) == "cannot write runs/a.tsv: its folder does not exist. Fix: mkdir -p runs"
 
 
 @pytest.mark.parametrize("broken", ["pathlib.Path.replace", "os.fsync", "shutil.copymode"])

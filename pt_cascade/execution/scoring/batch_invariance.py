@@ -1,8 +1,7 @@
-"""Does a score depend on the other rows of its frame? A few pairs are scored again among others, and must not move.
+"""Checks batch invariance: a few pairs are scored again among other rows, and their scores must not change.
 
-A table replays scores among other candidates than they were made with, so a stage that fails would make every replay wrong. The
-stage itself is asked, never a cache of its scores: up to 3 queries, up to 32 pairs each, once a stage; a retriever is asked up to 3
-queries once more, and one of them alone.
+A replay uses scores among other candidates than those they were computed with. The check runs the stage itself, not its cache: 32
+pairs of each of 3 queries, once a stage; a retriever runs 3 queries again together, and one of them alone.
 """
 
 from __future__ import annotations
@@ -35,25 +34,16 @@ PAIRS = 32
 SAMPLE_QUERIES = 2
 SAMPLE_PAIRS = 4
 _FIX = (
-    "if its scores come from a cache, which another model may have filled: a cache at another path; "
-    "if it judges the list as a whole, say so and let it stand last: cascade.with_stage({!r}, depends='listwise'); "
+    "if its scores come from a cache that another model may have filled: a cache at another path; "
+    "if it scores the whole list, declare it and run it last: cascade.with_stage({!r}, depends='listwise'); "
     "if it pads batches as pyterrier_t5 does: ptc.stages.mono_t5(model), or batch_size=1; "
     "if it compares documents as pyterrier_t5's DuoT5 does: ptc.stages.duo_t5(model); "
-    "if it computes in bf16, so that scores move a little: score(..., tolerance=0.05)"
+    "if it computes in bf16, which rounds: score(..., tolerance=0.05)"
 )
 
 
 class ScoreDrift(NamedTuple):
-    """How scores moved: the pair that moved most, and how many did.
-
-    Attributes:
-        stage: The stage's name.
-        pair: The qid and docno.
-        before: Its score.
-        after: Its score when it was asked again.
-        moved: How many moved beyond the tolerance.
-        pairs: How many were asked again.
-    """
+    """The largest change of a stage's scores: the pair, its scores before and after, and how many of how many pairs changed."""
 
     stage: str
     pair: tuple[str, str]
@@ -66,12 +56,12 @@ class ScoreDrift(NamedTuple):
         qid, docno = self.pair
         return (
             f"qid {qid!r}, docno {docno!r} scored {self.before!r}, then {self.after!r}; "
-            f"{self.moved} of {self.pairs} pair(s) scored again moved, by up to {abs(self.before - self.after):.3g}"
+            f"{self.moved} of {self.pairs} pair(s) changed, by up to {abs(self.before - self.after):.3g}"
         )
 
 
 def check_batch_invariance(step: Step, tolerance: float) -> bool:
-    """Score some of a step's pairs again among other rows and in another order, and refuse a stage whose scores move."""
+    """Score a sample of pairs again among other rows, and refuse a stage whose scores change; False if there are too few pairs."""
     whole = "docno" not in step.given or step.stage.depends in ("pairwise", "listwise")
     stage, tested = replace(live(step.stage, load=True), cutoff=None), False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
@@ -89,7 +79,7 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
 def check_resumed(
     plan: Plan, chunks: Sequence[pd.DataFrame], finished: Mapping[int, ChunkScores], folder: Folder, tolerance: float
 ) -> list[Path]:
-    """Score a few pairs of finished chunks again, as a fingerprint does not see everything; return the paths without such pairs."""
+    """Score a few pairs of a checkpoint again, as fingerprints are incomplete; return the paths without such pairs."""
     untested = []
     for path in plan.paths:
         samples = ((number, pick_sample(path, scores)) for number, scores in finished.items())
@@ -97,13 +87,13 @@ def check_resumed(
         if sample is None:
             untested.append(path)
         elif drift := rescore(plan, path, chunks[number], sample, tolerance):
-            what = f"stage {drift.stage!r} is not what it was when the finished chunks in {folder} were scored"
+            what = f"stage {drift.stage!r} has changed since the finished batches in {folder} were scored"
             raise TableError(what, [str(drift)], fix=f"{rm_command(folder)}, and score again")
     return untested
 
 
 def check_shared(plan: Plan, paths: Iterable[Path], topics: pd.DataFrame, scores: ChunkScores, tolerance: float) -> list[Path]:
-    """Refuse to share the scores of a stage that scores by what the stages before it said; return the paths not tested yet."""
+    """Refuse to share the scores of a stage that depend on the stages before it; return the paths not tested yet."""
     untested = []
     for path in paths:
         sample = pick_sample(path, scores)
@@ -117,7 +107,7 @@ def check_shared(plan: Plan, paths: Iterable[Path], topics: pd.DataFrame, scores
 
 
 def pick_sample(path: Path, scores: ChunkScores) -> pd.DataFrame:
-    """Choose a few documents of up to 2 queries that every stage of a path has scored."""
+    """Choose a few documents of up to 2 queries that every stage of a path has scored; perhaps none."""
     names = list(path.stages)
     done = scores.frame[np.isfinite(scores.frame[names].to_numpy(np.float64)).all(axis=1)]
     sample: pd.DataFrame = (
@@ -127,7 +117,7 @@ def pick_sample(path: Path, scores: ChunkScores) -> pd.DataFrame:
 
 
 def rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame, tolerance: float) -> ScoreDrift | None:
-    """Send a few documents that were scored through the stages of a path once more."""
+    """Score a sample again along a path; return the drift of the first stage whose scores changed."""
     given = topics[topics["qid"].isin(sample["qid"])]
     for name in path.stages:
         step = next(walk((replace(live(plan.stage(name), load=True), cutoff=None),), given))
@@ -139,10 +129,10 @@ def rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame, 
 
 
 def _mixed_pairs(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Give half of some queries' rows from the last to the first, all queries mixed; then the other half, each query by itself."""
+    """Yield half of some queries' rows reversed and mixed, then the other half query by query."""
     query = pd.factorize(given["qid"])[0]
     chosen = [subsample(np.flatnonzero(query == n), PAIRS) for n in subsample(np.arange(query.max(initial=-1) + 1), QUERIES)]
-    if sum(map(len, chosen)) < 2:  # noqa: PLR2004 - one pair has no other beside it
+    if sum(map(len, chosen)) < 2:  # noqa: PLR2004 - one pair alone shows nothing
         return
     turn = np.concatenate([np.arange(len(rows))[::2] for rows in chosen])
     halves = np.concatenate([rows[::2] for rows in chosen])[np.argsort(turn, kind="stable")[::-1]]
@@ -153,7 +143,7 @@ def _mixed_pairs(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def _whole_queries(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Give some queries from the last to the first, then the first of them alone."""
+    """Yield some queries in reverse, then the first of them alone."""
     query = pd.factorize(given["qid"])[0]
     chosen = subsample(np.arange(query.max(initial=-1) + 1), QUERIES)
     if query.max(initial=-1) < 1:
@@ -163,13 +153,13 @@ def _whole_queries(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def subsample(numbers: Ints, most: int) -> Ints:
-    """Choose evenly, from the first to the last."""
+    """Choose up to ``most`` evenly spaced numbers, the first and last included."""
     at = np.linspace(0, max(len(numbers) - 1, 0), min(most, len(numbers)))
     return numbers[np.unique(at.round().astype(np.int64))]
 
 
 def _compare(stage: str, before: pd.DataFrame, after: pd.DataFrame, tolerance: float) -> ScoreDrift | None:
-    """Compare the scores of the pairs that both frames have."""
+    """Compare the scores of the pairs in both frames."""
     place = locate(after, before)
     common = after[place >= 0]
     old, new = before["score"].to_numpy(np.float64)[place[place >= 0]], common["score"].to_numpy(np.float64)
@@ -177,7 +167,7 @@ def _compare(stage: str, before: pd.DataFrame, after: pd.DataFrame, tolerance: f
 
 
 def _compare_lists(step: Step, again: pd.DataFrame, tolerance: float) -> ScoreDrift | None:
-    """Compare whole lists by rank: a retriever may exchange documents of equal scores, but find none better, none more."""
+    """Compare whole rankings by rank, as a retriever may exchange documents of equal scores."""
     columns = ["qid", "rank", "docno", "score"]
     old, new = step.ranked.loc[step.ranked["qid"].isin(again["qid"]), columns], again[columns]
     both = old.merge(new, on=["qid", "rank"], how="outer", suffixes=("_old", "_new"))
@@ -187,7 +177,7 @@ def _compare_lists(step: Step, again: pd.DataFrame, tolerance: float) -> ScoreDr
 
 
 def _find_missing(stage: str, sample: pd.DataFrame, ranked: pd.DataFrame) -> ScoreDrift | None:
-    """Find a document that is not returned any more."""
+    """Find documents that are no longer returned."""
     gone = sample[locate(sample, ranked) < 0]
     return (
         ScoreDrift(stage, _pair(gone, 0), float(gone[stage].iloc[0]), float("nan"), len(gone), len(sample)) if len(gone) else None
@@ -196,7 +186,7 @@ def _find_missing(stage: str, sample: pd.DataFrame, ranked: pd.DataFrame) -> Sco
 
 def _find_drift(stage: str, pairs: pd.DataFrame, old: Floats, new: Floats, tolerance: float) -> ScoreDrift | None:
     with np.errstate(invalid="ignore"):
-        beyond = ~(np.abs(old - new) <= tolerance * np.maximum(1, np.abs(old)))  # what is there only once moved as well
+        beyond = ~(np.abs(old - new) <= tolerance * np.maximum(1, np.abs(old)))  # NaN: only in one of them
     if not beyond.any():
         return None
     row = int(np.argmax(np.where(beyond, np.nan_to_num(np.abs(old - new), nan=np.inf), -1)))

@@ -1,4 +1,4 @@
-"""Finished chunks of a table in the making, kept on the disk: whoever comes after a crash goes on where it ended."""
+"""The checkpoint of a table: its finished batches in a folder, from which scoring resumes after a crash."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ _FORMAT = "2"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of finished chunks.
+    """A folder of finished batches.
 
     Attributes:
-        folder: Where they are: ``chunks.json`` says what they are of, and each chunk is one parquet file, written in one step, with
-            its SHA-256 in its name.
+        folder: Holds ``chunks.json`` with the parts, and a parquet file for each batch with its SHA-256 in the name.
         parts: What the table is made of, by name.
     """
 
@@ -41,11 +40,11 @@ class Checkpoint:
     parts: Mapping[str, str]
 
     def read(self) -> dict[int, ChunkScores]:
-        """Read the finished chunks by their number."""
+        """Read the finished batches by number."""
         return {int(file.name.partition("-")[0]): self._read(file) for file in sorted(self.folder.glob("[0-9]*.parquet"))}
 
     def write(self, number: int, scores: ChunkScores) -> None:
-        """Keep a finished chunk."""
+        """Save a finished batch."""
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
 
         rules = {name: sorted(possible) for name, possible in scores.rules.items()}
@@ -54,15 +53,15 @@ class Checkpoint:
         self._put(f"{number:06d}", table.replace_schema_metadata(meta))
 
     def remove(self) -> None:
-        """Delete the chunks, and the folder if nothing else is in it."""
-        with suppress(OSError):  # another call with the same table removes them too; what is left is found by the next one
+        """Delete the batches, and the folder if it is then empty."""
+        with suppress(OSError):  # another call for the same table may remove them at the same time
             for pattern in ("[0-9]*.parquet", ".*.tmp", _MANIFEST):
                 for file in self.folder.glob(pattern):
                     file.unlink(missing_ok=True)
             self.folder.rmdir()
 
     def _put(self, stem: str, table: pa.Table) -> None:
-        """Write a file in one step."""
+        """Write a file atomically."""
         import pyarrow as pa  # noqa: PLC0415 - loads when first needed
         from pyarrow import parquet  # noqa: PLC0415 - likewise
 
@@ -70,7 +69,7 @@ class Checkpoint:
         parquet.write_table(table, sink)
         try:
             write_hashed(self.folder, stem, ".parquet", sink.getvalue().to_pybytes())
-        except (MissingError, FileNotFoundError):  # another call was first with this table, and has removed the folder
+        except (MissingError, FileNotFoundError):  # another call finished this table and removed the folder
             open_checkpoint(self.folder, self.parts)
             self._put(stem, table)
 
@@ -80,19 +79,19 @@ class Checkpoint:
 
         try:
             table = parquet.read_table(pa.BufferReader(read_hashed(file)))
-            told = json.loads(table.schema.metadata[_META])
-            rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in told["rules"].items()}
+            meta = json.loads(table.schema.metadata[_META])
+            rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in meta["rules"].items()}
             frame = table.to_pandas().astype({"qid": str, "docno": str, "rank": np.int64})
         except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
             problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
-            raise TableError("a finished chunk is damaged", [problem], fix=f"{rm_command(file)}, and score again") from error
-        return ChunkScores(frame, rules, bool(told["cut"]))
+            raise TableError("a finished batch is damaged", [problem], fix=f"{rm_command(file)}, and score again") from error
+        return ChunkScores(frame, rules, bool(meta["cut"]))
 
 
 def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Checkpoint:
-    """Open the folder of a table in the making, or make it."""
+    """Open or make the checkpoint folder of a table."""
     path = Path(folder)
-    what, fix = f"chunks cannot be kept in {path}", "score(..., checkpoint='a/new/folder')"
+    what, fix = f"{path} cannot be used as a checkpoint", "score(..., checkpoint='a/new/folder')"
     try:
         path.mkdir(parents=True, exist_ok=True)
         manifest = path / _MANIFEST
@@ -100,14 +99,14 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
         if not manifest.exists() and not found:
             write_file(manifest, json.dumps({"format": _FORMAT, **parts}, indent=1).encode())
             return Checkpoint(path, parts)
-        told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
+        found_parts = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
     except OSError as error:
         raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
     except ValueError as error:
         raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
-    if not isinstance(told, dict):
-        raise TableError(what, [f"it holds something else: {', '.join(found[:4])}"], fix=fix)
-    if others := [name for name, value in {"format": _FORMAT, **parts}.items() if told.get(name) != value]:
-        problem = f"it holds finished chunks of another table: other {', '.join(others)}"
-        raise TableError(what, [problem], fix=f"{fix}, or {rm_command(path)} if nobody needs them")
+    if not isinstance(found_parts, dict):
+        raise TableError(what, [f"it holds other files: {', '.join(found[:4])}"], fix=fix)
+    if others := [name for name, value in {"format": _FORMAT, **parts}.items() if found_parts.get(name) != value]:
+        problem = f"it holds batches of another table, with other {', '.join(others)}"
+        raise TableError(what, [problem], fix=f"{fix}, or {rm_command(path)} if they are not needed")
     return Checkpoint(path, parts)

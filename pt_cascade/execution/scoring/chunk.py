@@ -1,4 +1,4 @@
-"""One chunk of queries, scored stage by stage: each (query, document, stage) once, whichever cascades need it."""
+"""Scores one batch of queries: each (query, document, stage) once, for all cascades."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ChunkScores:
-    """The scores of one chunk of queries.
+    """The scores of one batch of queries.
 
     Attributes:
-        frame: Frame[qid, docno, rank, docid, <stage>...], rows of a query together, in the order in which the first stage returned
-            them; ``docid`` is that of the re-rankers' answers, NaN where they have none.
-        rules: The tie rules that agree with the answers of each re-ranking stage, by its name.
-        cut: Whether the first stage had found more for some query than was passed on.
+        frame: Frame[qid, docno, rank, docid, <stage>...], the rows of a query together, in the order of the first stage; ``docid``
+            as the re-rankers return it, else NaN.
+        rules: The tie rules that agree with the results of each re-ranking stage, by its name.
+        cut: Whether the first stage's cut-off removed any document.
     """
 
     frame: pd.DataFrame
@@ -49,7 +49,7 @@ class ChunkScores:
 
 
 class _Output(NamedTuple):
-    """Rows that a stage returned, with all their columns, and the position of each row's document."""
+    """Rows that a stage returned, and the position of each row's document in the batch."""
 
     position: Ints
     frame: pd.DataFrame
@@ -57,7 +57,7 @@ class _Output(NamedTuple):
 
 @dataclass(eq=False)
 class _Chunk:
-    """A chunk being scored; the documents of a query stand in the first stage's rank order."""
+    """The state of one batch; documents are ordered by query, then by the first stage's rank."""
 
     first: pd.DataFrame
     offsets: Ints
@@ -69,7 +69,7 @@ class _Chunk:
     steps: list[Step] = field(default_factory=list)
 
     def required(self, path: Path, stages: int) -> NDArray[np.bool_]:
-        """Mark what the stage after the first so many of a path must score."""
+        """Mark the documents that stage number ``stages`` of a path must score."""
         names = path.stages[:stages]
         rules = self.chosen_rules(names)
         keys = self.keys({order for rule in rules for order in rule})
@@ -80,11 +80,11 @@ class _Chunk:
         return static_keys(self.first[["docno"]].iloc[self.rows].assign(docid=self.docids), orders)
 
     def chosen_rules(self, names: Sequence[str]) -> list[TieRule]:
-        """The tie rule that each stage is taken to follow."""
+        """Return the tie rule assumed for each stage."""
         return [choose_rule(self.rules[name]) if name in self.rules else PLAIN for name in names]
 
     def score_required(self, plan: Plan) -> None:
-        """Let every stage of every path score what it must and has not scored yet."""
+        """Score the required documents that are not scored yet, on every path."""
         for path in plan.paths:
             for n, name in enumerate(path.stages[1:], start=1):
                 todo = self.required(path, n) & np.isnan(self.scores[name])
@@ -94,7 +94,7 @@ class _Chunk:
                         self.score(plan.stage(name), output, mark, path)
 
     def score(self, stage: Stage, output: _Output, mark: NDArray[np.bool_], path: Path) -> None:
-        """Let a stage of a path score the marked rows of another one's output."""
+        """Score the marked rows of the previous stage's output."""
         given = rerank(output.frame[mark])
         if stage.name not in self.rules:
             self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
@@ -109,7 +109,7 @@ class _Chunk:
         self.outputs.setdefault(stage.name, []).append(_Output(position, step.ranked))
 
     def keep_docids(self, position: Ints, ranked: pd.DataFrame) -> None:
-        """Keep the docids that a stage returned; refuse those of two indexes where ties are broken by them."""
+        """Store the docids of a stage's results; refuse different ones for a document if ties are ordered by docid."""
         if "docid" not in ranked:
             return
         docids, before = ranked["docid"].to_numpy(np.float64), self.docids[position]
@@ -121,7 +121,7 @@ class _Chunk:
         self.docids[position] = docids
 
     def settle_rules(self, plan: Plan) -> None:
-        """Find out how stages break ties, where what they returned does not tell."""
+        """Probe the tie rule of each stage whose results allow several."""
         for stage in plan.stages:
             if stage.name in self.rules:
                 before = {path.stages[path.stages.index(stage.name) - 1] for path in plan.paths if stage.name in path.stages[1:]}
@@ -132,7 +132,7 @@ class _Chunk:
     def find_pair(
         self, score: Floats, outputs: Sequence[_Output], dimension: Dimension, orders: Collection[Order]
     ) -> pd.DataFrame | None:
-        """Give two documents of a query, of equal scores for ``ties``, which two of the orders rank otherwise, or any such two."""
+        """Return two documents of a query that the orders rank differently, for ``ties`` with equal scores."""
         if len(orders) == 1:
             return None
         score = np.where(np.isfinite(score), score, np.nan)
@@ -153,7 +153,7 @@ class _Chunk:
         return None
 
     def result(self, plan: Plan, *, cut: bool) -> ChunkScores:
-        """Give the scores in the row order of the first stage."""
+        """Return the scores in the row order of the first stage."""
         columns = {"docid": self.docids, **{stage.name: self.scores[stage.name] for stage in plan.stages}}
         columns = {name: values[self.rows.argsort()] for name, values in columns.items()}
         frame = self.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64})
@@ -161,12 +161,12 @@ class _Chunk:
 
 
 def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules]) -> tuple[ChunkScores, list[Step]]:
-    """Score one chunk of queries."""
+    """Score one batch of queries; return the scores and every run of a stage."""
     step = next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics))
     refuse_failed(step, find_failed(step), keep=False)
     chunk, names = _begin(plan, topics, step, rules), [stage.name for stage in plan.stages]
     chosen: list[TieRule] = []
-    while chunk.chosen_rules(names) != chosen:  # by another rule other documents may be required
+    while chunk.chosen_rules(names) != chosen:  # another tie rule may require other documents
         chosen = chunk.chosen_rules(names)
         chunk.score_required(plan)
         chunk.settle_rules(plan)
@@ -174,7 +174,7 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
 
 
 def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, TieRules]) -> _Chunk:
-    """Begin with what the first stage passed on, queries in topic order, rows of a query together and in their order."""
+    """Start from the first stage's results, queries in topic order."""
     query = pd.Index(topics["qid"].unique()).get_indexer(pd.Index(step.kept["qid"]))
     order = np.argsort(query, kind="stable")
     first = step.kept.take(order).reset_index(drop=True)

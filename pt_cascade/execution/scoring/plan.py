@@ -1,4 +1,4 @@
-"""What is to be scored: the stages that several cascades share, and how deep each is asked."""
+"""The plan of a table: the stages of all cascades, each once, and how deep each is scored."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _NOT_POINTWISE = ("pairwise", "listwise")
 
 @dataclass(frozen=True)
 class Plan:
-    """Which stages to run, on what.
+    """Which stages to run, and how deep.
 
     Attributes:
-        stages: One a column of the table, the shared first one first; names unique, no cut-offs.
-        paths: One for each cascade that differs from the others by more than its cut-offs.
+        stages: One a column of the table, the first stage first; with unique names, without cut-offs.
+        paths: The sequences of stages to score; cascades that differ only in cut-offs share one.
         depth: How many documents of a query the first stage passes on; None: all.
     """
 
@@ -44,14 +44,15 @@ class Plan:
 
 
 def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depths | None = None) -> Plan:
-    """Find the stages that cascades share, and refuse what cannot be replayed."""
-    listed: list[pt.Transformer] = [cascades] if isinstance(cascades, pt.Transformer) else list(_iterate(cascades))
-    if not listed:
-        raise PipelineError(_WHAT, ["there is none"], fix="score(retriever % 1000 >> reranker % 20, topics)")
+    """Collect the stages of the cascades, and refuse what cannot be replayed."""
+    listed = [cascades] if isinstance(cascades, pt.Transformer) else cascades
+    if not isinstance(listed, Iterable) or isinstance(listed, str) or not (listed := list(listed)):
+        problem = f"{cascades!r} ({type(cascades).__name__}), expected one pipeline or several"
+        raise PipelineError(_WHAT, [problem], fix="score(retriever % 1000 >> reranker % 20, topics)")
     read = [Cascade.of(cascade) for cascade in listed]
     first = read[0][0]
     if others := [repr(one) for one in read if not same(one[0], first)]:
-        problem = f"they do not begin with one first stage: {read[0]!r}; {'; '.join(others)}"
+        problem = f"their first stages differ: {read[0]!r}; {'; '.join(others)}"
         raise PipelineError(_WHAT, [problem], fix="one table each: [score(cascade, topics) for cascade in cascades]")
     if misfits := [misfit for one in read for misfit in _misfits(one)]:
         fix = f"score the stages before it, e.g. score(cascade.prefix({misfits[0][0]}), topics)"
@@ -75,7 +76,7 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
 
 
 def same(one: Stage, other: Stage) -> bool:
-    """Tell whether two stages run the same, whatever they are called and wherever they cut."""
+    """Whether two stages run the same transformers; names and cut-offs do not count."""
     if len(one.transformers) != len(other.transformers):
         return False
     if all(left is right for left, right in zip(one.transformers, other.transformers, strict=True)):
@@ -83,46 +84,39 @@ def same(one: Stage, other: Stage) -> bool:
     one, other = live(one), live(other)
     try:
         equal = bool(one.transformers == other.transformers)
-    except ValueError:  # arrays among their settings
+    except ValueError:  # some settings are arrays
         equal = False
-    return equal and fingerprint(one) == fingerprint(other)  # pyterrier_dr's retrievers with other masks call themselves equal
-
-
-def _iterate(cascades: object) -> Iterable[pt.Transformer]:
-    if isinstance(cascades, Iterable) and not isinstance(cascades, str):
-        return cascades
-    problem = f"{cascades!r} ({type(cascades).__name__}), expected one pipeline or several"
-    raise PipelineError(_WHAT, [problem], fix="score(retriever % 1000 >> reranker % 20, topics)")
+    return equal and fingerprint(one) == fingerprint(other)  # pyterrier_dr's retrievers with different masks compare equal
 
 
 def _scored(cascade: Cascade) -> tuple[Stage, ...]:
-    """Return the stages whose scores can be kept: all but a last one that depends on other documents as well."""
+    """Return the stages that are scored: all but a pairwise or listwise last one."""
     live = len(cascade) > 1 and find_dependence(cascade[-1]) in _NOT_POINTWISE
     return cascade.stages[:-1] if live else cascade.stages
 
 
 def _misfits(cascade: Cascade) -> list[tuple[int, str]]:
-    """Say what after the first stage cannot be replayed, and how many stages stand before it."""
+    """List what cannot be replayed after the first stage, each with the number of stages before it."""
     scored, found = _scored(cascade), f"in {cascade!r}"
     problems = []
     for n, stage in enumerate(scored[1:], start=1):
         if (depends := find_dependence(stage)) in _NOT_POINTWISE:
-            problem = f"the scores of stage {stage.name!r} depend on other documents ({depends}), so it may only stand last"
+            problem = f"the scores of stage {stage.name!r} depend on other documents ({depends}), so it can only be the last stage"
             problems.append((n, f"{problem}, {found}"))
         if stage.documents == "retrieves":
-            problem = "retrieves anew, so what it returns depends on the cut-offs before it"
+            problem = "retrieves again, so its results depend on the cut-offs before it"
             problems.append((n, f"stage {stage.name!r} {problem}, {found}"))
         if twin := next((one for one in scored[:n] if same(one, stage)), None):
             problems.append((n, f"stages {twin.name!r} and {stage.name!r} are the same, {found}"))
-    if len(scored) == len(cascade):  # else ``Cascade.finish`` runs the last stage and what follows it
-        problem = "may change its rows or scores, which no replay would show; cascade.finish(table) runs it"
+    if len(scored) == len(cascade):  # else Cascade.finish runs the ending
+        problem = "may change rows or scores, which a replay would not show; cascade.finish(table) runs it"
         unknown = [part for part in cascade.ending if not keeps_ranking(part)]
         problems += [(len(cascade), f"{part!r} after the last stage {problem}, {found}") for part in unknown]
     return problems
 
 
 def _check_depths(cascades: Sequence[Cascade], depths: Depths | None) -> list[Checked]:
-    """Give each cascade the depth of each of its stages but the last."""
+    """Return the depth of each stage but the last, for each cascade."""
     if depths is None:
         return [one.cutoffs[:-1] for one in cascades]
     longest = max(map(len, cascades)) - 1
@@ -144,7 +138,7 @@ def _check_depths(cascades: Sequence[Cascade], depths: Depths | None) -> list[Ch
 
 
 def _fit(cascade: Cascade, depths: Sequence[Cutoff], problems: list[str]) -> Checked:
-    """Check one cascade's depths; a stage that does not cut is asked as deep as told."""
+    """Check the depths of one cascade; add what is wrong to ``problems``."""
     checked: list[int | None] = []
     for stage, depth in zip(cascade, depths, strict=False):
         try:
@@ -158,7 +152,7 @@ def _fit(cascade: Cascade, depths: Sequence[Cutoff], problems: list[str]) -> Che
 
 
 def _position(columns: list[Stage], stage: Stage) -> int:
-    """Find a stage's column, or add one."""
+    """Return the column of a stage; add one if it has none."""
     found = next((n for n, column in enumerate(columns) if same(column, stage)), len(columns))
     if found == len(columns):
         columns.append(stage)
@@ -166,7 +160,7 @@ def _position(columns: list[Stage], stage: Stage) -> int:
 
 
 def _merge(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Make one of the paths that differ in cut-offs only, and ask all that share their stages equally deep."""
+    """Merge the paths that differ only in cut-offs; paths with the same stages get the largest depths."""
     merged: dict[tuple[tuple[str, ...], str], Path] = {}
     for path in paths:
         depths = tuple(_deepest(each) for each in zip(*(one.depths for one in paths if one.stages == path.stages), strict=True))

@@ -1,4 +1,4 @@
-"""Every pair that some cut-offs would have scored, scored once: a table that answers for all of them."""
+"""Scores every (query, document) pair that some cut-offs need once, into a table."""
 
 from __future__ import annotations
 
@@ -49,41 +49,39 @@ def score(  # noqa: PLR0913 - options, each with a default
     score_cache: str | os.PathLike[str] | None = None,
     about: Mapping[str, str] | None = None,
 ) -> ScoreTable:
-    """Score each (query, document) pair once, so that every cut-off vector's ranking follows without running a model.
+    """Score each (query, document) pair once, so that the ranking at any cut-offs follows without running a model.
 
-    Only the pairs that exactness requires are scored: of 1000 documents with K_2 = 100 about 330 a query reach the third stage. A
-    few more calls check what replay relies on: of each stage at most 96 pairs are scored again among other rows, about 18 show how
-    it breaks ties, and 8 of each cascade are scored again when a call goes on after a crash, or when cascades share stages. The
-    first 3 queries are scored and checked before the others.
+    Only the pairs that some cut-offs need are scored: with K_1 = 1000 and K_2 = 100, about 330 documents a query reach the third
+    stage. A few more calls check each stage: at most 96 pairs for batch invariance, about 18 for its tie rule, and 8 of each
+    cascade after a crash or where cascades share stages. The first 3 queries are scored and checked first.
 
     Args:
-        cascades: One pipeline or Cascade, or several that begin with an equal first stage. Equal stages share a column of scores. A
-            last stage whose scores depend on other documents (pairwise, listwise) is not scored: see ``Cascade.finish``.
+        cascades: One pipeline or Cascade, or several with an equal first stage. Equal stages share a column of scores. A pairwise
+            or listwise last stage is not scored: see ``Cascade.finish``.
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
-        depths: How deep to be able to cut: K_1, K_2, ... for each stage but the last of the longest cascade, or such a tuple for
-            each cascade; each at least the cascade's own cut-off, None for all. Without: the cascades' own cut-offs.
-        query_batch_size: Queries that go through the stages together, 1 or more. Each finished chunk is kept on the disk.
-        verbose: Show a progress bar, which moves chunk by chunk.
-        tolerance: How far a score a may move among other rows: tolerance * max(1, abs(a)).
-        checkpoint: A folder where finished chunks are kept until the table is complete, and found after a crash; None: in the
-            cache, under the fingerprint of stages, topics, depths, batch size and versions.
-        score_cache: A folder where the scores of each re-ranking stage are kept for good, see ``stages.cached``: another table,
-            with other depths or topics, asks only for what is new. A stage without a method ``identify()`` is not cached, which a
-            warning says. None: nowhere.
-        about: What the table should say of its origin, e.g. ``{"collection": "scifact"}``.
+        depths: The largest cut-offs to cover: K_1, K_2, ... for each stage but the last of the longest cascade, or such a tuple
+            for each cascade; at least the cascade's own, None for no limit. Default: the cascades' own cut-offs.
+        query_batch_size: Queries that pass the stages together, 1 or more. Each finished batch is saved.
+        verbose: Show a progress bar.
+        tolerance: How far a score a may differ among other rows: tolerance * max(1, abs(a)).
+        checkpoint: A folder for finished batches, from which a call resumes after a crash; default: in the cache, by stages,
+            topics, depths, batch size and versions. It is removed when the table is complete.
+        score_cache: A folder that keeps the scores of each re-ranking stage for other tables, see ``stages.cached``; a stage
+            without a method ``identify()`` is not cached.
+        about: The table's origin, e.g. ``{"collection": "scifact"}``.
 
     Returns:
-        The table. Stages of one name that differ are numbered.
+        The table. Different stages of the same name are numbered.
 
     Raises:
-        PipelineError: The cascades cannot be replayed: a stage that depends on other documents stands before others, a stage
-            changes the documents, or orders equal scores by no known rule; or the depths are less than the cut-offs.
-        StageError: A stage failed, or its scores depend on the other rows of a frame.
-        TableError: Finished chunks in the folder are not of these stages.
-        FrameError: The topics, or what a stage returned, are not usable.
+        PipelineError: The cascades cannot be replayed: a pairwise or listwise stage is not last, a stage changes the documents or
+            orders equal scores by no known rule, or the depths are below the cut-offs.
+        StageError: A stage failed, or its scores depend on the other rows of the frame.
+        TableError: The checkpoint is of another table, or damaged.
+        FrameError: The topics, or the results of a stage, are not usable.
 
     Warns:
-        CascadeWarning: Scores are to be cached of a stage that does not say what it is, or a stage could not score some pairs.
+        CascadeWarning: A stage cannot be cached, or could not score some pairs.
 
     Example:
         >>> import pyterrier as pt
@@ -99,7 +97,8 @@ def score(  # noqa: PLR0913 - options, each with a default
     plan = make_plan(cascades, depths)
     cached_plan = plan if score_cache is None else add_caches(plan, score_cache)
     parts = _describe_parts(plan, topics, query_batch_size)
-    kept = open_checkpoint(cache_folder("scores", _hash_parts(parts)) if checkpoint is None else checkpoint, parts)
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    kept = open_checkpoint(cache_folder("scores", key[:16]) if checkpoint is None else checkpoint, parts)
     chunks = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
     finished = {number: scores for number, scores in kept.read().items() if number < len(chunks)}
     untested = check_resumed(plan, chunks, finished, kept.folder, tolerance)
@@ -131,11 +130,11 @@ def _check_options(query_batch_size: int, tolerance: float) -> None:
     if type(tolerance) not in (int, float) or not 0 <= tolerance < math.inf:
         problems.append(f"tolerance is {tolerance!r}, expected 0 or more")
     if problems:
-        raise CascadeError("nothing can be scored", problems, fix="score(cascade, topics, query_batch_size=100, tolerance=1e-4)")
+        raise CascadeError("scoring cannot start", problems, fix="score(cascade, topics, query_batch_size=100, tolerance=1e-4)")
 
 
 def _list_queries(topics: pd.DataFrame) -> pd.DataFrame:
-    """Give the queries, each once."""
+    """Return each query once."""
     asked = topics if "query" in topics else topics.assign(query="")
     asked = asked.drop_duplicates(["qid", "query"]) if "docno" in topics else asked
     if not len(asked):
@@ -144,7 +143,7 @@ def _list_queries(topics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _describe_parts(plan: Plan, topics: pd.DataFrame, query_batch_size: int) -> dict[str, str]:
-    """Say what the table is made of, for the folder of its finished chunks."""
+    """Describe what the table is made of, for its checkpoint."""
     return {
         "stages": json.dumps({stage.name: fingerprint(stage) for stage in plan.stages}),
         "depths": json.dumps([plan.depth, *([path.stages, path.depths] for path in plan.paths)]),
@@ -154,12 +153,8 @@ def _describe_parts(plan: Plan, topics: pd.DataFrame, query_batch_size: int) -> 
     }
 
 
-def _hash_parts(parts: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _join_rules(chunks: Iterable[ChunkScores]) -> Mapping[str, TieRules]:
-    """Keep the tie rules that agree with the answers in all finished chunks."""
+    """Return the tie rules that agree with all finished batches."""
     rules: dict[str, TieRules] = {}
     for scores in chunks:
         for name, possible in scores.rules.items():

@@ -1,4 +1,4 @@
-"""How a stage orders its rows and equal scores, found out from its answers, so that replay ranks as the live stage does."""
+"""Infers from a stage's results how it orders rows and equal scores, so that a replay ranks as the stage does."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Dimension: TypeAlias = Literal["ties", "rows"]
 
 _COPIES = 5
 _SHOWN = 6
-_FIX = 'let it sort: stage >> pt.apply.generic(lambda results: pt.model.add_ranks(results.sort_values(["qid", "docno"])))'
+_FIX = 'sort its results: stage >> pt.apply.generic(lambda results: pt.model.add_ranks(results.sort_values(["qid", "docno"])))'
 
 
 def observe(step: Step, possible: TieRules) -> TieRules:
-    """Keep the tie rules by which a re-ranking stage may have ordered its answer."""
+    """Return the tie rules that agree with a result; refuse a stage that follows none."""
     left = narrow_rules(possible, step.given, step.ranked)
     if not left:
         raise _refusal(step)
@@ -37,7 +37,11 @@ def observe(step: Step, possible: TieRules) -> TieRules:
 
 
 def probe_copies(stage: Stage, given: pd.DataFrame, possible: TieRules) -> TieRules:
-    """Ask a stage for copies of one document, before it scores anything: it can hardly tell them apart, so their scores tie."""
+    """Narrow the tie rules by scoring copies of one document, whose scores are equal.
+
+    They get another query of the same words, so that no cache stores their scores for real pairs. A stage that fails on them shows
+    its rule later.
+    """
     few = given[given["qid"] == given["qid"].iloc[0]].head(_COPIES)
     copies = pd.concat([few.head(1)] * len(few)).set_axis(few.index)
     copies = copies.assign(**{name: few[name] for name in ("docno", "docid") if name in few})
@@ -49,7 +53,7 @@ def probe_copies(stage: Stage, given: pd.DataFrame, possible: TieRules) -> TieRu
 
 
 def settle(stage: Stage, possible: TieRules, find: Callable[[Dimension, Collection[Order]], pd.DataFrame | None]) -> TieRules:
-    """Where several rules agree with all answers, ask the stage for two documents that tell them apart, if there are such."""
+    """While several rules remain, score two documents that tell them apart, as ``find`` gives them."""
     for dimension in get_args(Dimension):
         before: TieRules = frozenset()
         while possible != before and (two := find(dimension, {getattr(rule, dimension) for rule in possible})) is not None:
@@ -58,32 +62,32 @@ def settle(stage: Stage, possible: TieRules, find: Callable[[Dimension, Collecti
 
 
 def _probe(stage: Stage, few: pd.DataFrame, possible: TieRules) -> TieRules:
-    """Ask for a few documents in either order, each time ranked the other way round."""
+    """Score a few documents in both orders, each time with reversed ranks."""
     for turn in (few, few.iloc[::-1]):
         if len(possible) > 1:
             given = turn.assign(rank=np.arange(len(turn))[::-1]).reset_index(drop=True)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", CascadeWarning)  # the stage's own run tells
+                warnings.simplefilter("ignore", CascadeWarning)  # given when the stage runs
                 step = next(walk((live(stage, load=True),), given))
             possible = observe(step, possible)
     return possible
 
 
 def _refusal(step: Step) -> PipelineError:
-    """Show the first query that follows none of the rules."""
+    """Describe the first query that follows none of the rules."""
     given, ranked = step.given, step.ranked
     tied = ranked[ranked.duplicated(["qid", "score"], keep=False)]
     by_score = (ranks(ranked["qid"], ranked["score"].to_numpy(np.float64)) == ranked["rank"]).all()
     qid = (ranked if by_score or tied.empty else tied)["qid"].iloc[0]
     came, went = (frame[frame["qid"] == qid].head(_SHOWN) for frame in (given, ranked))
     problem = (
-        f"for qid {qid!r} it was given {_show(came)} and returned {_show(went, scores=True)}: not always in the order of "
-        "the rows or ranks that it was given, nor by rank, docno or docid"
+        f"for qid {qid!r} it was given {_show(came)} and returned {_show(went, scores=True)}; over all results this is neither "
+        "the order of the input rows or ranks, nor an order by rank, docno or docid"
     )
-    what = f"stage {step.stage.name!r} cannot be replayed: it orders its rows, or equal scores, by no known rule"
+    what = f"stage {step.stage.name!r} cannot be replayed: it orders its rows or equal scores by no known rule"
     return PipelineError(what, [problem], fix=_FIX)
 
 
 def _show(frame: pd.DataFrame, *, scores: bool = False) -> str:
-    told = [f"{row.docno} (rank {row.rank}{f', score {row.score:.6g}' if scores else ''})" for row in frame.itertuples()]
-    return ", ".join(told)
+    rows = [f"{row.docno} (rank {row.rank}{f', score {row.score:.6g}' if scores else ''})" for row in frame.itertuples()]
+    return ", ".join(rows)

@@ -1,4 +1,4 @@
-"""The versions of what computes scores, to tell where a number came from."""
+"""The versions of the packages that compute scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENGINES = {
 
 
 def versions(*, loaded: bool = False) -> dict[str, str]:
-    """Tell the versions of Python, pt_cascade, what it always uses, and the engines."""
+    """Return the versions of Python, pt_cascade, its base packages and the engines: those installed, or only those loaded."""
     own = {"python": platform.python_version(), "pt_cascade": version("pt_cascade"), "pyterrier": str(pt.__version__)}
     found = own | {"pandas": pd.__version__, "numpy": np.__version__}
     for module, package in _ENGINES.items():

@@ -66,7 +66,7 @@ def check_frame(results: pd.DataFrame, columns: Sequence[str]) -> None:
         raise FrameError("llm_judge cannot tell what to read", [f"column {name} stands twice" for name in twice], fix=fix)
     problems = {}
     if missing := int(results["qid"].isna().sum()):
-        problems[f"qid is missing in {missing} of {len(results)} row(s)"] = "look where it got lost, e.g. in a merge"
+        problems[f"qid is missing in {missing} of {len(results)} row(s)"] = "find where it went missing, e.g. in a merge"
     if "rank" in results and (bad := pd.to_numeric(results["rank"], errors="coerce").isna().to_numpy(bool)).any():
         first = f"first qid {results['qid'].iloc[int(bad.argmax())]}: {results['rank'].iloc[int(bad.argmax())]!r:.60}"
         problems[f"rank is no number in {int(bad.sum())} of {len(results)} row(s), {first}"] = (

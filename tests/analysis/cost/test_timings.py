@@ -349,4 +349,4 @@ def test_a_foreign_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(CascadeError) as error:
         planted(2).save(tmp_path / "none" / "t.parquet")
     folder = tmp_path / "none"
-    assert str(error.value) == f"cannot write {folder / 't.parquet'}: its folder is not there. Fix: mkdir -p {folder}"
+    assert str(error.value) == f"cannot write {folder / 't.parquet'}: its folder does not exist. Fix: mkdir -p {folder}"

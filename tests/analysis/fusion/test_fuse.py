@@ -471,7 +471,7 @@ def test_nothing_at_all_is_an_empty_run(method: Method) -> None:
 
 
 WRONG_RUNS = {
-    "a docno twice": (lambda run: run.assign(docno="a"), r"run 2: \(qid, docno\) stands already in an earlier row in 1 of 2"),
+    "a docno twice": (lambda run: run.assign(docno="a"), r"run 2: \(qid, docno\) repeats an earlier row in 1 of 2"),
     "NaN": (
         lambda run: run.assign(score=[1.0, np.nan]),
         r"run 2: score is not a finite number in 1 of 2 row\(s\) \(qid '1', docno 'b'",

@@ -49,7 +49,7 @@ BAD = {
     ),
     "a pair judged twice": (
         {"qrels": pd.DataFrame({"qid": ["q0"] * 2, "docno": ["d1"] * 2, "label": [0, 1]})},
-        "qrels are not usable: (qid, docno) stands already in an earlier row in 1 of 2 row(s) (qid 'q0', docno 'd1'). "
+        "qrels are not usable: (qid, docno) repeats an earlier row in 1 of 2 row(s) (qid 'q0', docno 'd1'). "
         'Fix: qrels = qrels.drop_duplicates(["qid", "docno"])',
     ),
     "no measure": ({"measures": []}, 'these cannot be measured: no measure was given. Fix: ["nDCG@10", "R@100"]'),

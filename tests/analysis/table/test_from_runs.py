@@ -349,8 +349,8 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         None,
         "refuse",
         FrameError,
-        "stage 't5' gave results that are not usable: score is not a finite number in 1 of 1 row(s) "
-        "(qid '1', docno 'a', score nan). Fix: mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
+        "stage 't5' returned results that are not usable: score is not a finite number in 1 of 1 row(s) "
+        "(qid '1', docno 'a', score nan). Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
     ),
 }
 

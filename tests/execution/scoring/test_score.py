@@ -368,7 +368,7 @@ BAD = {
     "options": (
         FIRST,
         {"query_batch_size": 0, "tolerance": -1},
-        "nothing can be scored:\n  - query_batch_size is 0, expected 1 or more queries\n  - tolerance is -1, expected 0 or more\n"
+        "scoring cannot start:\n  - query_batch_size is 0, expected 1 or more queries\n  - tolerance is -1, expected 0 or more\n"
         "Fix: score(cascade, topics, query_batch_size=100, tolerance=1e-4)",
     ),
 }
@@ -395,7 +395,7 @@ def test_what_cannot_be_scored_is_told_before_anything_runs(case: str) -> None:
         (topics(0), 'topics are not usable: there is no query. Fix: pd.DataFrame({"qid": ["1"], "query": ["..."]})'),
         (
             pd.concat([topics(1), topics(1)]),
-            "topics are not usable: qid stands already in an earlier row in 1 of 2 row(s) (qid 'q0'). "
+            "topics are not usable: qid repeats an earlier row in 1 of 2 row(s) (qid 'q0'). "
             'Fix: topics = topics.drop_duplicates("qid")',
         ),
     ],
@@ -416,7 +416,7 @@ def test_a_stage_that_changes_the_documents_is_refused() -> None:
         score(Cascade.of(FIRST % 6 >> drops).with_stage(1, documents="any"), topics(2))
     assert str(error.value) == (
         "stage 'broken' cannot be replayed: it changes the documents: "
-        "2 document(s) lost of 12, first qid 'q0', docno 'd0'. "
+        "2 document(s) removed of 12, first qid 'q0', docno 'd0'. "
         "Fix: let it run last, and live: cascade.with_stage('broken', depends='listwise'), then cascade.finish(table)"
     )
 
