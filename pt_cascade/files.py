@@ -49,7 +49,7 @@ def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/ma
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder, and move it to its place when the block has filled it; see ``is_built`` for what is refused."""
+    """Yield an empty folder, and move it to its place when the block has filled it; see ``is_built`` for what is refused."""
     is_built(path)
     with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}.", suffix=".building", dir=path.parent) as beside:
         whole = Path(beside) / "whole"

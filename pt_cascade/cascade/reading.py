@@ -33,20 +33,15 @@ class _Draft:
     """A stage being read."""
 
     transformers: list[pt.Transformer] = field(default_factory=list)
-    known: list[Known] = field(default_factory=list)
     scorer: int = 0
     retrieves: bool = False
     trimmed: bool = False
     cutoff: int | None = None
 
-    def add(self, transformer: pt.Transformer) -> None:
-        self.transformers.append(transformer)
-        self.known.append(look_up(transformer))
-
     def finish(self) -> Stage:
         """Make the stage."""
-        scorer = self.known[self.scorer]
-        aside = [known for n, known in enumerate(self.known) if n != self.scorer]
+        scorer = look_up(self.transformers[self.scorer])
+        aside = [look_up(part) for n, part in enumerate(self.transformers) if n != self.scorer]
         depends, documents = _declare(scorer.depends, "any" if self.trimmed else scorer.documents, aside)
         return Stage(
             scorer.name, tuple(self.transformers), self.cutoff, depends, "retrieves" if self.retrieves else documents, self.scorer
@@ -94,11 +89,10 @@ def _join_retrievers(drafts: list[_Draft | Stage]) -> list[_Draft | Stage]:
     joined = _Draft(retrieves=True)
     for draft in first[: last + 1]:
         if joined.cutoff is not None:
-            joined.add(pt.RankCutoff(joined.cutoff))
-        if draft.known[draft.scorer].name != RESET:  # restores the results of an earlier scorer
+            joined.transformers.append(pt.RankCutoff(joined.cutoff))
+        if look_up(draft.transformers[draft.scorer]).name != RESET:  # restores the results of an earlier scorer
             joined.scorer = len(joined.transformers) + draft.scorer
-        for part in draft.transformers:
-            joined.add(part)
+        joined.transformers += draft.transformers
         joined.cutoff = draft.cutoff
     return [joined, *drafts[last + 1 :]]
 
@@ -138,7 +132,7 @@ def _read_from(
             if role is None:
                 problems.append(f"the role of {item!r} with columns {', '.join(columns)} is unknown: it raised {error}")
             elif role == "scorer" or (role == "adjuster" and _stands_alone(item, done)):
-                done.append(_draft(waiting, item, retrieves="docno" not in columns or "docno" not in given))
+                done.append(_Draft([*waiting, item], len(waiting), "docno" not in columns or "docno" not in given))
                 waiting = []
             elif role == "adjuster" and done:
                 _extend(done, [*waiting, item])
@@ -149,14 +143,6 @@ def _read_from(
     if not done and not problems:
         problems.append("no transformer in it creates a score")
     return done, waiting
-
-
-def _draft(waiting: list[pt.Transformer], scorer: pt.Transformer, *, retrieves: bool) -> _Draft:
-    """Begin a stage with a scorer and its loaders."""
-    draft = _Draft(scorer=len(waiting), retrieves=retrieves)
-    for part in (*waiting, scorer):
-        draft.add(part)
-    return draft
 
 
 def _stands_alone(item: pt.Transformer, done: list[_Draft | Stage]) -> bool:
@@ -170,7 +156,7 @@ def _cut(cutoff: pt.RankCutoff, done: list[_Draft | Stage], waiting: list[pt.Tra
         problems.append(f"{cutoff!r} has no ranking to cut: no transformer before it creates a score")
         return
     last = done[-1]
-    name = last.name if isinstance(last, Stage) else last.known[last.scorer].name
+    name = last.name if isinstance(last, Stage) else look_up(last.transformers[last.scorer]).name
     try:
         k = check_cutoff(cutoff.k, name)
     except PipelineError as error:
@@ -193,7 +179,6 @@ def _extend(done: list[_Draft | Stage], parts: list[pt.Transformer]) -> None:
     if isinstance(last, Stage):
         done[-1] = replace(last, transformers=(*last.transformers, *parts), cutoff=None, depends="unknown", documents="any")
         return
-    for part in parts:
-        last.add(part)
-        last.trimmed = last.trimmed or isinstance(part, pt.RankCutoff)
+    last.transformers += parts
+    last.trimmed = last.trimmed or any(isinstance(part, pt.RankCutoff) for part in parts)
     last.cutoff = None

@@ -48,7 +48,7 @@ def test_a_function_at_the_end_is_refused_and_finished(ending: str, before: str)
     with pytest.raises(PipelineError) as error:
         score(pipeline, ASKED)
     assert (
-        "pt.apply.generic() after the last stage may change its rows or scores, which no replay would show; cascade.finish("
+        "pt.apply.generic() after the last stage may change rows or scores, which a replay would not show; cascade.finish("
         in str(error.value)
     )
     cure = re.fullmatch(r"score the stages before it, e\.g\. score\(cascade\.prefix\((\d)\), topics\)", error.value.fix)
@@ -75,5 +75,5 @@ def test_what_is_known_to_keep_the_ranking_is_scored() -> None:
 
 def test_a_function_of_one_row_that_writes_ranks_is_refused() -> None:
     """It is known by its class, but turns the ranking around."""
-    with pytest.raises(PipelineError, match=r"pt\.apply\.rank\(.*\) after the last stage may change its rows or scores"):
+    with pytest.raises(PipelineError, match=r"pt\.apply\.rank\(.*\) after the last stage may change rows or scores"):
         score(RUN % 9 >> SCORER % 6 >> pt.apply.rank(lambda row: 5 - row["rank"]), ASKED)

@@ -164,7 +164,7 @@ def test_scores_that_another_model_cached_are_refused(tmp_path: Path) -> None:
     (FIRST % 10 >> ScorerCache(path, ToyReranker(levels=9))).transform(TOPICS)
     stale = FIRST % 10 >> ScorerCache(path, ToyReranker(levels=9, seed=7)) % 5
     with pytest.raises(
-        StageError, match="if its scores come from a cache, which another model may have filled: a cache at another path"
+        StageError, match="if its scores come from a cache that another model may have filled: a cache at another path"
     ):
         score(stale, TOPICS)
     fresh = FIRST % 10 >> ScorerCache(str(tmp_path / "other"), ToyReranker(levels=9, seed=7)) % 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
@@ -20,11 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    import pyarrow as pa
-
 _MANIFEST = "chunks.json"
-_META = b"pt_cascade"
-_FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,13 @@ class Checkpoint:
 
     def write(self, number: int, scores: ChunkScores) -> None:
         """Save a finished batch."""
-        import pyarrow as pa  # noqa: PLC0415 - loads when first needed
-
-        rules = {name: sorted(possible) for name, possible in scores.rules.items()}
-        table = pa.Table.from_pandas(scores.frame, preserve_index=False)
-        meta = {**(table.schema.metadata or {}), _META: json.dumps({"rules": rules, "cut": scores.cut}).encode()}
-        self._put(f"{number:06d}", table.replace_schema_metadata(meta))
+        frame, buffer = scores.frame.copy(deep=False), io.BytesIO()
+        frame.attrs = {"rules": {name: sorted(possible) for name, possible in scores.rules.items()}, "cut": scores.cut}
+        frame.to_parquet(buffer, index=False)
+        try:
+            write_hashed(self.folder, f"{number:06d}", ".parquet", buffer.getvalue())
+        except (MissingError, FileNotFoundError):  # another call finished this table and removed the folder
+            open_checkpoint(self.folder, self.parts).write(number, scores)
 
     def remove(self) -> None:
         """Delete the batches, and the folder if it is then empty."""
@@ -60,32 +59,15 @@ class Checkpoint:
                     file.unlink(missing_ok=True)
             self.folder.rmdir()
 
-    def _put(self, stem: str, table: pa.Table) -> None:
-        """Write a file atomically."""
-        import pyarrow as pa  # noqa: PLC0415 - loads when first needed
-        from pyarrow import parquet  # noqa: PLC0415 - likewise
-
-        sink = pa.BufferOutputStream()
-        parquet.write_table(table, sink)
-        try:
-            write_hashed(self.folder, stem, ".parquet", sink.getvalue().to_pybytes())
-        except (MissingError, FileNotFoundError):  # another call finished this table and removed the folder
-            open_checkpoint(self.folder, self.parts)
-            self._put(stem, table)
-
     def _read(self, file: Path) -> ChunkScores:
-        import pyarrow as pa  # noqa: PLC0415 - loads when first needed
-        from pyarrow import parquet  # noqa: PLC0415 - likewise
-
         try:
-            table = parquet.read_table(pa.BufferReader(read_hashed(file)))
-            meta = json.loads(table.schema.metadata[_META])
+            frame = pd.read_parquet(io.BytesIO(read_hashed(file))).astype({"qid": str, "docno": str, "rank": np.int64})
+            meta, frame.attrs = frame.attrs, {}
             rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in meta["rules"].items()}
-            frame = table.to_pandas().astype({"qid": str, "docno": str, "rank": np.int64})
-        except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
+            return ChunkScores(frame, rules, bool(meta["cut"]))
+        except (OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
             problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
             raise TableError("a finished batch is damaged", [problem], fix=f"{rm_command(file)}, and score again") from error
-        return ChunkScores(frame, rules, bool(meta["cut"]))
 
 
 def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Checkpoint:
@@ -97,7 +79,7 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
         manifest = path / _MANIFEST
         found = sorted(file.name for file in path.iterdir() if not file.name.endswith(".tmp") and file != manifest)
         if not manifest.exists() and not found:
-            write_file(manifest, json.dumps({"format": _FORMAT, **parts}, indent=1).encode())
+            write_file(manifest, json.dumps(dict(parts), indent=1).encode())
             return Checkpoint(path, parts)
         found_parts = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
     except OSError as error:
@@ -106,7 +88,7 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
         raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
     if not isinstance(found_parts, dict):
         raise TableError(what, [f"it holds other files: {', '.join(found[:4])}"], fix=fix)
-    if others := [name for name, value in {"format": _FORMAT, **parts}.items() if found_parts.get(name) != value]:
+    if others := [name for name, value in parts.items() if found_parts.get(name) != value]:
         problem = f"it holds batches of another table, with other {', '.join(others)}"
         raise TableError(what, [problem], fix=f"{fix}, or {rm_command(path)} if they are not needed")
     return Checkpoint(path, parts)

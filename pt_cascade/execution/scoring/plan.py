@@ -59,7 +59,11 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
         raise PipelineError(_WHAT, dict.fromkeys(problem for _, problem in misfits), fix=fix)
     checked = _check_depths(read, depths)
     columns: list[Stage] = []
-    positions = [[_position(columns, stage) for stage in _scored(one)] for one in read]
+    positions: list[list[int]] = []
+    for one in read:
+        scored = _scored(one)
+        columns += [stage for stage in scored if not any(same(stage, column) for column in columns)]
+        positions.append([next(n for n, column in enumerate(columns) if same(stage, column)) for stage in scored])
     names = unique_names([*OWN_COLUMNS, "query", *(stage.name for stage in columns)])[len(OWN_COLUMNS) + 1 :]
     stages = tuple(replace(stage, name=name, cutoff=None) for stage, name in zip(columns, names, strict=True))
     paths = [
@@ -149,14 +153,6 @@ def _fit(cascade: Cascade, depths: Sequence[Cutoff], problems: list[str]) -> Che
         if checked[-1] is not None and stage.cutoff is not None and stage.cutoff > checked[-1]:
             problems.append(f"the depth of stage {stage.name!r} is {checked[-1]}, but {cascade!r} passes on {stage.cutoff}")
     return tuple(checked)
-
-
-def _position(columns: list[Stage], stage: Stage) -> int:
-    """Return the column of a stage; add one if it has none."""
-    found = next((n for n, column in enumerate(columns) if same(column, stage)), len(columns))
-    if found == len(columns):
-        columns.append(stage)
-    return found
 
 
 def _merge(paths: Sequence[Path]) -> tuple[Path, ...]:

@@ -88,12 +88,12 @@ def test_the_error_names_the_pair_and_the_difference_and_what_to_do() -> None:
         score(pipeline, topics(3))
     assert str(error.value) == (
         "stage 'company' scores the same pair differently among other rows: qid 'q2', docno 'd5' scored 9.5, then 7.25; "
-        "9 of 9 pair(s) scored again moved, by up to 2.25; the tolerance is 0.0001. "
-        "Fix: if its scores come from a cache, which another model may have filled: a cache at another path; "
-        "if it judges the list as a whole, say so and let it stand last: cascade.with_stage('company', depends='listwise'); "
+        "9 of 9 pair(s) changed, by up to 2.25; the tolerance is 0.0001. "
+        "Fix: if its scores come from a cache that another model may have filled: a cache at another path; "
+        "if it scores the whole list, declare it and run it last: cascade.with_stage('company', depends='listwise'); "
         "if it pads batches as pyterrier_t5 does: ptc.stages.mono_t5(model), or batch_size=1; "
         "if it compares documents as pyterrier_t5's DuoT5 does: ptc.stages.duo_t5(model); "
-        "if it computes in bf16, so that scores move a little: score(..., tolerance=0.05)"
+        "if it computes in bf16, which rounds: score(..., tolerance=0.05)"
     )
     assert score(pipeline, topics(3), tolerance=1).stages == ("toy", "company")
     told = Cascade.of(pipeline).with_stage("company", depends="listwise")

@@ -245,8 +245,8 @@ def test_scores_of_a_query_that_failed_are_in_no_table(tmp_path: Path) -> None:
     with pytest.raises(StageError) as error:
         score(FIRST % 5 >> Unwell("q2") % 2, asked, query_batch_size=1, checkpoint=chunks)
     assert str(error.value) == (
-        "stage 'unwell' could not score all it was given: 5 of 5 document(s) failed, first qid 'q2', docno 'd0'. "
-        "Fix: score again when it can answer (finished batches are kept), or make it with on_error='keep'"
+        "stage 'unwell' could not score every document: 5 of 5 document(s) failed, first qid 'q2', docno 'd0'. "
+        "Fix: call score again when the stage works (finished batches are kept), or make it with on_error='keep'"
     )
     assert len([*chunks.glob("[0-9]*.parquet")]) == 2
     assert len(score(FIRST % 5 >> Unwell() % 2, asked).frame)

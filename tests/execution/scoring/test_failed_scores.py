@@ -154,8 +154,8 @@ def test_a_table_goes_on_after_a_crash_where_documents_failed(tmp_path: Path) ->
 
 
 REFUSED = {
-    "a stage that says nothing of it": (FIRST % 4 >> Failing(on_error="raise") % 2, "could not score all it was given"),
-    "scores that are none": (FIRST % 4 >> Failing(rightly=False) % 2, "does not rank what it could not score below the rest"),
+    "a stage that says nothing of it": (FIRST % 4 >> Failing(on_error="raise") % 2, "could not score every document"),
+    "scores that are none": (FIRST % 4 >> Failing(rightly=False) % 2, "does not rank failed documents below the others"),
 }
 
 
@@ -170,7 +170,7 @@ def test_what_could_pass_for_scores_is_refused(case: str) -> None:
 def test_a_first_stage_may_not_fail() -> None:
     """Results to re-rank by a first stage that failed on some: all cut-offs would stand on it."""
     found = FIRST.transform(topics(3))
-    with pytest.raises(StageError, match=r"could not score all it was given: \d+ of \d+ document\(s\) failed, .*finished batches"):
+    with pytest.raises(StageError, match=r"could not score every document: \d+ of \d+ document\(s\) failed, .*finished batches"):
         score(Failing() % 3 >> Judge() % 2, found)
 
 

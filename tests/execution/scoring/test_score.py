@@ -290,8 +290,8 @@ def test_finished_chunks_of_another_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError) as error:
         score(pipeline, topics(4), query_batch_size=1, checkpoint=tmp_path / "c")
     assert str(error.value) == (
-        f"stage 'judge' is not what it was when the finished chunks in {tmp_path / 'c'} were scored: "
-        "qid 'q0', docno 'd0' scored 2.0, then 2.5; 4 of 4 pair(s) scored again moved, by up to 0.5. "
+        f"stage 'judge' has changed since the finished batches in {tmp_path / 'c'} were scored: "
+        "qid 'q0', docno 'd0' scored 2.0, then 2.5; 4 of 4 pair(s) changed, by up to 0.5. "
         f"Fix: rm -r {tmp_path / 'c'}, and score again"
     )
 
@@ -308,8 +308,8 @@ def test_finished_chunks_of_another_call_are_refused(tmp_path: Path) -> None:
         with pytest.raises(TableError) as error:
             score(pipeline, asked, query_batch_size=size, checkpoint=tmp_path / "c")
         assert str(error.value) == (
-            f"chunks cannot be kept in {tmp_path / 'c'}: it holds finished chunks of another table: other {parts}. "
-            f"Fix: score(..., checkpoint='a/new/folder'), or rm -r {tmp_path / 'c'} if nobody needs them"
+            f"{tmp_path / 'c'} cannot be used as a checkpoint: it holds batches of another table, with other {parts}. "
+            f"Fix: score(..., checkpoint='a/new/folder'), or rm -r {tmp_path / 'c'} if they are not needed"
         )
 
 
@@ -317,7 +317,11 @@ def test_finished_chunks_of_another_call_are_refused(tmp_path: Path) -> None:
 
 MOST = Judge(5)
 BAD = {
-    "no cascade": ([], {}, "these cascades cannot be scored: there is none. Fix: score(retriever % 1000 >> reranker % 20, topics)"),
+    "no cascade": (
+        [],
+        {},
+        "these cascades cannot be scored: [] (list), expected one pipeline or several. Fix: score(retriever % 1000 >> reranker % 20, topics)",
+    ),
     "not a cascade": (
         7,
         {},
@@ -327,21 +331,21 @@ BAD = {
     "other first stages": (
         [FIRST % 5, ToyRetriever(docs=9) % 5],
         {},
-        "these cascades cannot be scored: they do not begin with one first stage: toy → 5; toy → 5. "
+        "these cascades cannot be scored: their first stages differ: toy → 5; toy → 5. "
         "Fix: one table each: [score(cascade, topics) for cascade in cascades]",
     ),
     "a list in the middle": (
         Cascade.of(FIRST % 5 >> MOST % 3 >> Judge(2)).with_stage(1, depends="listwise"),
         {},
         "these cascades cannot be scored: the scores of stage 'judge' depend on other documents (listwise), "
-        "so it may only stand last, "
+        "so it can only be the last stage, "
         "in toy → 5 · judge → 3 · judge_2. Fix: score the stages before it, e.g. score(cascade.prefix(1), topics)",
     ),
     "retrieves anew": (
         Cascade.of(FIRST % 5 >> MOST % 3 >> MOST % 2).with_stage(2, documents="retrieves"),
         {},
         "these cascades cannot be scored:\n"
-        "  - stage 'judge_2' retrieves anew, so what it returns depends on the cut-offs before it, "
+        "  - stage 'judge_2' retrieves again, so its results depend on the cut-offs before it, "
         "in toy → 5 · judge → 3 · judge_2 → 2\n"
         "  - stages 'judge' and 'judge_2' are the same, in toy → 5 · judge → 3 · judge_2 → 2\n"
         "Fix: score the stages before it, e.g. score(cascade.prefix(2), topics)",
@@ -417,7 +421,7 @@ def test_a_stage_that_changes_the_documents_is_refused() -> None:
     assert str(error.value) == (
         "stage 'broken' cannot be replayed: it changes the documents: "
         "2 document(s) removed of 12, first qid 'q0', docno 'd0'. "
-        "Fix: let it run last, and live: cascade.with_stage('broken', depends='listwise'), then cascade.finish(table)"
+        "Fix: run it as the last stage: cascade.with_stage('broken', depends='listwise'), then cascade.finish(table)"
     )
 
 
