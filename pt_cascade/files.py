@@ -29,7 +29,12 @@ def cache_folder(*parts: str) -> Path:
     """Return the cache folder for something, e.g. ``"bm25", fingerprint``, without making it."""
     if not all(parts):
         raise CollectionError("this names no cache folder", [f"a part is empty: {parts}"], fix='cache_folder("bm25", key)')
-    return _root().joinpath(*(_folder_name(part) for part in parts))
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
+    root = (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
+    if own := os.environ.get("PT_CASCADE_CACHE"):
+        root = Path(own).expanduser()
+    names = (quote(part, safe=_PLAIN) for part in parts)
+    return root.joinpath(*(name.replace(".", "%2E") if set(name) == {"."} else name for name in names))
 
 
 def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/may/write") -> bool:
@@ -94,15 +99,3 @@ def write_file(path: PathLike, data: bytes) -> None:
 def rm_command(path: PathLike) -> str:
     """Return the shell command that removes a file or folder."""
     return f"rm -r {shlex.quote(str(path))}"
-
-
-def _root() -> Path:
-    if own := os.environ.get("PT_CASCADE_CACHE"):
-        return Path(own).expanduser()
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
-    return (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
-
-
-def _folder_name(part: str) -> str:
-    name = quote(part, safe=_PLAIN)
-    return name.replace(".", "%2E") if set(name) == {"."} else name

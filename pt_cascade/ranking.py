@@ -21,7 +21,9 @@ _LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and so trec
 def ranks(qid: pd.Series[str] | Sequence[str], score: Floats) -> Ints:
     """Return each row's rank in its query, from 0, by score descending, ties by row order."""
     query = pd.factorize(qid if isinstance(qid, pd.Series) else np.asarray(qid, dtype=object))[0]
-    order = np.arange(len(query)) if _is_ranked(query, score) else np.lexsort((-score, query))
+    step = np.diff(query)
+    ranked = ((step == 1) | ((step == 0) & (score[1:] <= score[:-1]))).all()  # so that ordered results need no sort
+    order = np.arange(len(query)) if ranked else np.lexsort((-score, query))
     by_query = query[order]
     starts = np.flatnonzero(np.r_[True, by_query[1:] != by_query[:-1]][: len(by_query)])
     within = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
@@ -97,13 +99,6 @@ def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:
     made = score.copy()
     made[lost] = scores_below(*below)
     return made
-
-
-def _is_ranked(query: Ints, score: Floats) -> bool:
-    if len(query) < 2:  # noqa: PLR2004 - one row is in order
-        return True
-    step = np.diff(query)
-    return bool(((step == 1) | ((step == 0) & (score[1:] <= score[:-1]))).all())
 
 
 def is_ranking(qid: pd.Series[str], score: Floats, rank: Floats) -> bool:

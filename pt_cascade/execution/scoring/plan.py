@@ -50,8 +50,8 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
         problem = f"{cascades!r} ({type(cascades).__name__}), expected one pipeline or several"
         raise PipelineError(_WHAT, [problem], fix="score(retriever % 1000 >> reranker % 20, topics)")
     read = [Cascade.of(cascade) for cascade in listed]
-    first = read[0][0]
-    if others := [repr(one) for one in read if not same(one[0], first)]:
+    first = read[0].stages[0]
+    if others := [repr(one) for one in read if not same(one.stages[0], first)]:
         problem = f"their first stages differ: {read[0]!r}; {'; '.join(others)}"
         raise PipelineError(_WHAT, [problem], fix="one table each: [score(cascade, topics) for cascade in cascades]")
     if misfits := [misfit for one in read for misfit in _misfits(one)]:
@@ -95,28 +95,26 @@ def same(one: Stage, other: Stage) -> bool:
 
 def _scored(cascade: Cascade) -> tuple[Stage, ...]:
     """Return the stages that are scored: all but a pairwise or listwise last one."""
-    live = len(cascade) > 1 and find_dependence(cascade[-1]) in _NOT_POINTWISE
-    return cascade.stages[:-1] if live else cascade.stages
+    *before, last = cascade.stages
+    return tuple(before) if before and find_dependence(last) in _NOT_POINTWISE else cascade.stages
 
 
 def _misfits(cascade: Cascade) -> list[tuple[int, str]]:
     """List what cannot be replayed after the first stage, each with the number of stages before it."""
-    scored, found = _scored(cascade), f"in {cascade!r}"
-    problems = []
+    scored, problems = _scored(cascade), []
     for n, stage in enumerate(scored[1:], start=1):
         if (depends := find_dependence(stage)) in _NOT_POINTWISE:
             problem = f"the scores of stage {stage.name!r} depend on other documents ({depends}), so it can only be the last stage"
-            problems.append((n, f"{problem}, {found}"))
+            problems.append((n, problem))
         if stage.documents == "retrieves":
-            problem = "retrieves again, so its results depend on the cut-offs before it"
-            problems.append((n, f"stage {stage.name!r} {problem}, {found}"))
+            problems.append((n, f"stage {stage.name!r} retrieves again, so its results depend on the cut-offs before it"))
         if twin := next((one for one in scored[:n] if same(one, stage)), None):
-            problems.append((n, f"stages {twin.name!r} and {stage.name!r} are the same, {found}"))
-    if len(scored) == len(cascade):  # else Cascade.finish runs the ending
+            problems.append((n, f"stages {twin.name!r} and {stage.name!r} are the same"))
+    if len(scored) == len(cascade.stages):  # else Cascade.finish runs the ending
         problem = "may change rows or scores, which a replay would not show; cascade.finish(table) runs it"
         unknown = [part for part in cascade.ending if not keeps_ranking(part)]
-        problems += [(len(cascade), f"{part!r} after the last stage {problem}, {found}") for part in unknown]
-    return problems
+        problems += [(len(scored), f"{part!r} after the last stage {problem}") for part in unknown]
+    return [(n, f"{problem}, in {cascade!r}") for n, problem in problems]
 
 
 def _check_depths(cascades: Sequence[Cascade], depths: Depths | None) -> list[Checked]:

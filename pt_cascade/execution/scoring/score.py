@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from pt_cascade.analysis.table.data import Column
-from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, choose_rule
+from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRules, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.errors import CascadeError, FrameError
 from pt_cascade.execution.query_batches import split_queries
@@ -28,11 +28,10 @@ from pt_cascade.frames import canonical_input, canonical_topics
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyterrier as pt
 
-    from pt_cascade.analysis.table.tie_rules import TieRules
     from pt_cascade.execution.scoring.chunk import ChunkScores
     from pt_cascade.execution.scoring.plan import Depths, Plan
 
@@ -102,7 +101,9 @@ def score(  # noqa: PLR0913 - options, each with a default
     chunks = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
     finished = {number: scores for number, scores in kept.read().items() if number < len(chunks)}
     untested = check_resumed(plan, chunks, finished, kept.folder, tolerance)
-    rules, invariant = _join_rules(finished.values()), set[str]()
+    rules, invariant = dict[str, TieRules](), set[str]()
+    for scores in finished.values():
+        rules |= {name: rules.get(name, EVERY_RULE) & possible for name, possible in scores.rules.items()}
     done = sum(chunks[number]["qid"].nunique() for number in finished)
     with tqdm(total=len(asked), initial=done, desc="score", unit="query", disable=not verbose) as bar:
         for number, chunk in enumerate(chunks):
@@ -115,7 +116,7 @@ def score(  # noqa: PLR0913 - options, each with a default
                     invariant.add(name)
             untested = check_shared(plan, untested, chunk, scores, tolerance) if len(plan.paths) > 1 else []
             kept.write(number, scores)
-            finished[number], rules = scores, scores.rules
+            finished[number], rules = scores, dict(scores.rules)
             bar.update(chunk["qid"].nunique())
     table = _make_table(plan, asked, [finished[number] for number in range(len(chunks))], rules, about)
     kept.remove()
@@ -151,15 +152,6 @@ def _describe_parts(plan: Plan, topics: pd.DataFrame, query_batch_size: int) -> 
         "query_batch_size": str(query_batch_size),
         "versions": json.dumps(versions()),
     }
-
-
-def _join_rules(chunks: Iterable[ChunkScores]) -> Mapping[str, TieRules]:
-    """Return the tie rules that agree with all finished batches."""
-    rules: dict[str, TieRules] = {}
-    for scores in chunks:
-        for name, possible in scores.rules.items():
-            rules[name] = rules.get(name, EVERY_RULE) & possible
-    return rules
 
 
 def _make_table(

@@ -114,6 +114,6 @@ def test_a_place_that_cannot_hold_chunks_is_told(tmp_path: Path) -> None:
         match=r"papers cannot be used as a checkpoint: it holds other files: a.pdf. Fix: score\(..., checkpoint='a/new/folder'\)",
     ):
         open_checkpoint(tmp_path / "papers", PARTS)
-    with pytest.raises(TableError, match=r"a\.pdf: FileExistsError: File exists"):
+    with pytest.raises(TableError, match=r"a\.pdf cannot be used as a checkpoint: FileExistsError: File exists"):
         open_checkpoint(tmp_path / "papers" / "a.pdf", PARTS)
     assert (tmp_path / "papers" / "a.pdf").read_text() == "a"

@@ -123,7 +123,9 @@ def test_what_failed_is_evaluated_as_it_ranks(judge: Failing, k: int, seed: int)
 def test_a_query_that_can_never_be_scored_does_not_bar_the_table(tmp_path: Path) -> None:
     """It is listed, warned of, no score, kept on the disk as such, and keeps the order of the stage before."""
     judge = Failing(odds=10**9, query="query 0")
-    said = r"stage 'judge' could not score 4 document\(s\) of 1 query\(ies\), first qid 'q0', docno 'd\d': they rank below the rest"
+    said = (
+        r"stage 'judge' could not score 4 document\(s\) of 1 query\(ies\), first qid 'q0', docno 'd\d': they rank below the others"
+    )
     with pytest.warns(CascadeWarning, match=said):
         table = score(FIRST % 4 >> judge % 3, topics(3))
     mine = table.frame["qid"] == "q0"

@@ -320,7 +320,8 @@ BAD = {
     "no cascade": (
         [],
         {},
-        "these cascades cannot be scored: [] (list), expected one pipeline or several. Fix: score(retriever % 1000 >> reranker % 20, topics)",
+        "these cascades cannot be scored: [] (list), expected one pipeline or several. "
+        "Fix: score(retriever % 1000 >> reranker % 20, topics)",
     ),
     "not a cascade": (
         7,
