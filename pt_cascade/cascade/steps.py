@@ -20,6 +20,8 @@ from pt_cascade.ranking import same_pairs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from numpy.typing import NDArray
+
     from pt_cascade.cascade.stage import Stage
 
 _TEXT = "text"
@@ -44,6 +46,23 @@ class Step:
     kept: pd.DataFrame
     pairs: pd.Series[str]
     ms: float
+
+    def trace(self, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
+        """Return the counts and the time of each query, as columns of one entry a query."""
+
+        def count(qid: pd.Series[str]) -> NDArray[np.int64]:
+            return np.bincount(qids.get_indexer(pd.Index(qid, dtype=object)), minlength=len(qids))
+
+        return {
+            "stage": np.full(len(qids), self.stage.name, dtype=object),
+            "qid": qids.to_numpy(),
+            "docs_in": count(self.given["qid"]) if "docno" in self.given else np.zeros(len(qids), np.int64),
+            "docs_ranked": count(self.ranked["qid"]),
+            "docs_out": count(self.kept["qid"]),
+            "pairs": count(self.pairs),
+            "ms": np.full(len(qids), self.ms / max(len(qids), 1)),
+            "shared_by": np.full(len(qids), len(qids)),
+        }
 
 
 def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[Step]:

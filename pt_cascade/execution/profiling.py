@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyterrier as pt
     from numpy.typing import NDArray
 
-    from pt_cascade.ranking import Floats, Ints
+    from pt_cascade.ranking import Floats
 
 SHARES = (1.0, 0.3, 0.1, 0.03)
 _PACKAGES = ("pt_cascade", "pyterrier", "numpy", "pandas")
@@ -95,7 +95,7 @@ def profile(
                 counted[number, share] = [_count_tokens(step, qids) for step in steps]
             for step, tokens in zip(steps, counted[number, share], strict=True):
                 run = {"repeat": np.full(len(qids), repeat), "share": np.full(len(qids), share), "tokens": tokens}
-                parts.append({**run, **_trace(step, qids)})
+                parts.append({**run, **step.trace(pd.Index(qids, dtype=object))})
             bar.update()
     frame = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
     pairwise = tuple(stage.name for stage in runner.cascade.stages[1:] if find_dependence(stage) == "pairwise")
@@ -167,23 +167,6 @@ def _turns(repeats: int, queries: int, shares: tuple[float, ...]) -> Iterator[tu
         for turn in range(len(shares)):
             for number in range(queries):
                 yield repeat, number, shares[(number + turn) % len(shares)]
-
-
-def _trace(step: Step, qids: pd.Series[str]) -> dict[str, NDArray[np.generic]]:
-    """Return the counts and time of one stage, an entry a query in each column."""
-    index = pd.Index(qids)
-
-    def count(frame: pd.DataFrame) -> Ints:
-        return np.bincount(index.get_indexer(pd.Index(frame["qid"])), minlength=len(index))
-
-    return {
-        "stage": np.full(len(index), step.stage.name, dtype=object),
-        "qid": qids.to_numpy(object),
-        "docs_in": count(step.given) if "docno" in step.given else np.zeros(len(index), np.int64),
-        "docs_ranked": count(step.ranked),
-        "docs_out": count(step.kept),
-        "ms": np.full(len(index), step.ms / len(index)),
-    }
 
 
 def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:

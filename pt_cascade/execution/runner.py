@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pt_cascade.ranking import Floats, Ints
+    from pt_cascade.ranking import Floats
 
 
 @dataclass(frozen=True)
@@ -176,34 +176,15 @@ def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
     for step in walk(cascade, topics, clock=clock):
-        traces.append(_trace(step, qids))
+        traces.append({**step.trace(qids), **_read_accounts(step, qids)})
         steps = [*steps, step] if tail == "keep" else [step]
     results = append_tail(steps) if tail == "keep" else steps[-1].kept
     nothing = np.full(len(qids), np.nan)  # for a stage without this column
-    names = dict.fromkeys(name for part in traces for name in part)
+    names = dict.fromkeys(name for part in traces for name in part if name != "docs_ranked")
     trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
     results = run_ending(cascade.ending, results)
     place = qids.get_indexer(pd.Index(results["qid"], dtype=object))
     return Run(results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")], trace)
-
-
-def _trace(step: Step, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
-    """Return the trace of one stage over one chunk, an entry a query in each column."""
-
-    def count(qid: pd.Series[str]) -> Ints:
-        return np.bincount(qids.get_indexer(pd.Index(qid, dtype=object)), minlength=len(qids))
-
-    every = len(qids)
-    return {
-        "stage": np.full(every, step.stage.name, dtype=object),
-        "qid": qids.to_numpy(),
-        "docs_in": count(step.given["qid"]) if "docno" in step.given else np.zeros(every, np.int64),
-        "docs_out": count(step.kept["qid"]),
-        "pairs": count(step.pairs),
-        "ms": np.full(every, step.ms / max(every, 1)),
-        "shared_by": np.full(every, every),
-        **_read_accounts(step, qids),
-    }
 
 
 def _read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
