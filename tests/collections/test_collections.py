@@ -668,7 +668,7 @@ def test_cache_folder_refuses_an_empty_part() -> None:
     with pytest.raises(CollectionError) as caught:
         cache_folder("bm25", "")
     assert (
-        str(caught.value) == """cannot keep anything: a part of its name is empty: ('bm25', ''). Fix: cache_folder("bm25", key)"""
+        str(caught.value) == """this names no cache folder: a part is empty: ('bm25', ''). Fix: cache_folder("bm25", key)"""
     )
 
 
@@ -725,7 +725,7 @@ def test_build_once_says_why_it_cannot(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CollectionError) as caught:
         build_once(tmp_path / "file", lambda _: None)
-    told = f"cannot build {tmp_path}/file: it is a file, expected a folder or nothing"
+    told = f"cannot build {tmp_path}/file: it is a file, expected a folder"
     assert str(caught.value) == f"{told}. Fix: rm -r {tmp_path}/file"
     with pytest.raises(CollectionError) as caught:
         build_once(tmp_path / "file" / "index", lambda _: None)

@@ -380,14 +380,14 @@ def test_installed_packages_know_their_versions() -> None:
     [
         ([], 'no package is named. Fix: open_collection("pydocs:numpy,scipy")'),
         (["ptc_nothing"], "there is no package 'ptc_nothing'. Fix: pip install ptc_nothing"),
-        (["numpy==0.1"], f"numpy is {np.__version__}, expected 0.1. Fix: pip install numpy==0.1"),
+        (["numpy==0.1"], f"numpy has version {np.__version__}, expected 0.1. Fix: pip install numpy==0.1"),
         (
             ["a_b", "numpy==0.1", "c_d", ""],
             f"""
   - there is no package 'a_b'
   - there is no package 'c_d'
   - there is no package ''
-  - numpy is {np.__version__}, expected 0.1
+  - numpy has version {np.__version__}, expected 0.1
 Fix: pip install a_b numpy==0.1 c_d """,
         ),
     ],

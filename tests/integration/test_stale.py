@@ -118,7 +118,7 @@ def test_a_model_that_was_written_to_after_it_was_loaded_is_not_scored(tmp_path:
     write_cross_encoder(model, seed=1)
     with pytest.raises(StageError) as error:
         score(cascade, asked)
-    problem = "its files were written to after it loaded them"
+    problem = "its files have changed since it loaded them"
     assert str(error.value) == f"stage 'cross_encoder' does not match its files: {problem}. Fix: make the stage anew"
     fresh = Cascade.of(pt.Transformer.from_df(results) >> cross_encoder(model))
     assert score(fresh, asked).frame["cross_encoder"].notna().all()
@@ -132,7 +132,7 @@ def test_a_model_whose_weights_were_copied_over_is_not_asked(tmp_path: Path) -> 
     stage.transform(results)
     shutil.copy(other / "model.safetensors", model / "model.safetensors")
     for call in (lambda: stage.transform(results), stage.identify):
-        with pytest.raises(StageError, match=r"its files were written to after it loaded them\. Fix: make the stage anew"):
+        with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: make the stage anew"):
             call()
     reference = sentence_transformers.CrossEncoder(str(other), device="cpu", activation_fn=torch.nn.Identity())
     golden = reference.predict([("heat", "flow"), ("heat", "body")], show_progress_bar=False)
@@ -313,7 +313,7 @@ def test_an_index_that_was_made_again_is_not_searched_by_who_opened_the_old_one(
     shutil.rmtree(path)
     new = make([{"docno": name, "text": TEXTS[name]} for name in TEXTS if name != "a"], path)
     for call in (lambda: old.transform(asked), lambda: compiled.transform(asked), lambda: score(old >> ToyReranker(), asked)):
-        with pytest.raises(StageError, match=r"its files were written to after it loaded them\. Fix: make the stage anew"):
+        with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: make the stage anew"):
             call()
     found = score(new >> ToyReranker(), asked).frame["docno"]
     assert 0 < len(found) < 4

@@ -586,7 +586,7 @@ def test_a_model_trained_on_in_place_is_another_model(tmp_path: Path) -> None:
     kept = cached(Modelled(model=str(weights.parent)), tmp_path / "s")
     kept.transform(results)
     weights.write_bytes(b"new weights")
-    with pytest.raises(StageError, match=r"its files were written to after it loaded them\. Fix: make the stage anew"):
+    with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: make the stage anew"):
         kept.transform(results)
     with pytest.raises(StoreError, match=r"are of another stage: its model is files [0-9a-f]*, expected files [0-9a-f]*"):
         cached(Modelled(model=str(weights.parent)), tmp_path / "s")
