@@ -20,8 +20,8 @@ from toys.llm_servers import DROP, FAULTS, STALL, STORM, Call, Reply, ScriptedSe
 
 from pt_cascade.errors import CascadeWarning, MissingError, StageError
 from pt_cascade.stages.base.identity import identify
-from pt_cascade.stages.llm.client import Clock, Memory
-from pt_cascade.stages.llm.concurrency import drive, run_all
+from pt_cascade.stages.llm.client import ServerState
+from pt_cascade.stages.llm.concurrency import run_in_thread, run_jobs
 from pt_cascade.stages.llm.stage import LlmJudge
 from pt_cascade.stages.llm_judge import llm_judge
 
@@ -55,8 +55,9 @@ def judge(server: ScriptedServer, *, experienced: bool = False, fake: FakeTime |
     """A stage that goes on where it fails, for whom no time passes; an experienced one has had an answer before."""
     fake = fake or FakeTime()
     stage = llm_judge("toy", **{"base_url": server.url, "api_key_env": None, "on_error": "keep", **options})
-    stage.__dict__["_clock"] = Clock(fake.sleep, lambda: fake.now)
-    stage.__dict__["_memory"] = Memory(asked=experienced, answered=experienced, useful=experienced)
+
+    state = ServerState(asked=experienced, answered=experienced, useful=experienced, sleep=fake.sleep, now=lambda: fake.now)
+    stage.__dict__["_state"] = state
     return stage
 
 
@@ -260,7 +261,7 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
     assert error.value.what == "llm_judge has no judgment of qid 'q0', docno 'd1'"
     assert error.value.problems == (
         "400: context length exceeded",
-        "the 7 answer(s) before, of this call to the stage, are lost with it; "
+        "the 7 answer(s) that this call to the stage already has are lost; "
         "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch",
     )
     assert error.value.fix == "llm_judge(..., on_error='keep') goes on, and marks what has no judgment"
@@ -317,7 +318,7 @@ CUT = chat("Okay, I have to grade this", finish="length")
 USELESS = {
     "cut off": (
         CUT,
-        r"its answer was cut off at max_tokens=16 before there was anything to read: 'Okay, I have",
+        r"its answer was cut off at max_tokens=16, too early to be read: 'Okay, I have",
         "max_tokens=1024",
     ),
     "cut off, by Gemini's name": (chat("Okay", finish="MAX_TOKENS"), "its answer was cut off at max_tokens=16", "max_tokens=1024"),
@@ -325,21 +326,21 @@ USELESS = {
     "reasoning cut off": (chat("<think>Is it 2?", finish="length"), "cut off at max_tokens=16", "max_tokens=1024"),
     "reasoning apart": (
         chat(None, finish="length", message={"reasoning_content": "Is it 2?"}),
-        "cut off at max_tokens=16 before there was anything to read: reasoning alone",
+        "cut off at max_tokens=16, too early to be read: an empty text with reasoning_content",
         "max_tokens=1024",
     ),
     "reasoning without end": (chat("<think>Is it 2?"), "nothing can be read in its answer, '<think>Is it 2", "on_error='keep'"),
     "prose": (chat("Who knows"), "nothing can be read in its answer, 'Who knows'", "on_error='keep'"),
     "a refusal in words": (chat("I cannot grade this."), "nothing can be read in its answer, 'I cannot", "on_error='keep'"),
-    "a refusal": (chat(None, refusal="I will not"), "the model refused: a refusal: 'I will not'", "on_error='keep'"),
+    "a refusal": (chat(None, refusal="I will not"), "the model refused: I will not", "on_error='keep'"),
     "a filter": (chat("2", finish="content_filter"), "the model refused: 2", "on_error='keep'"),
     "a tool": (
         chat(None, finish="tool_calls", message={"tool_calls": [{"id": "1", "type": "function"}]}),
-        "nothing can be read in its answer, a tool call",
+        "nothing can be read in its answer, an empty text with tool_calls",
         "on_error='keep'",
     ),
     "nothing": (chat(""), "nothing can be read in its answer, an empty text", "on_error='keep'"),
-    "half a prompt": (chat("2", usage=(64, 1)), r"the server read 64 tokens of a prompt that has \d+ words", "--max-model-len"),
+    "half a prompt": (chat("2", usage=(64, 1)), r"the server read 64 tokens of a prompt of \d+ words", "--max-model-len"),
 }
 
 
@@ -364,7 +365,9 @@ def test_answers_that_are_all_cut_off_stop_early_and_name_max_tokens(server: Scr
     """Of 400 documents 20 are asked about, not 400; the cure that is named works."""
     server.do(lambda call: CUT if call.body["max_tokens"] < 1024 else chat("Okay, I have to grade this. Score: 2"))
     given = frame(queries, 400 // queries)
-    with pytest.raises(StageError, match="llm_judge gets no answer that can be read: the first 20 are of no use") as error:
+    with pytest.raises(
+        StageError, match="llm_judge gets no answer that can be read: none of the first 20 gives a judgment"
+    ) as error:
         judge(server, concurrency=1).transform(given)
     assert len(server.calls) == 20
     assert error.value.fix.startswith("llm_judge(..., max_tokens=1024)")
@@ -378,10 +381,10 @@ def test_a_server_that_reads_half_of_each_prompt_is_noticed(server: ScriptedServ
     given = frame(4, 10).assign(text="word " * 6000)
     given["text"] += given["qid"] + given["docno"]
     stage = {"max_words": 6000, "concurrency": 1}
-    with pytest.raises(StageError, match=r"the server read 2048 tokens of a prompt that has 61\d\d words") as error:
+    with pytest.raises(StageError, match=r"the server read 2048 tokens of a prompt of 61\d\d words") as error:
         judge(server, on_error="raise", **stage).transform(given)
     assert "max_words" in error.value.fix
-    with pytest.raises(StageError, match="the first 20 are of no use"):
+    with pytest.raises(StageError, match="none of the first 20 gives a judgment"):
         judge(server, **stage).transform(given.assign(docno=range(40), text=given["text"] + given["docno"]))
     assert (judge(server, max_words=1000).transform(given)["score"] == 2.0).all()
 
@@ -402,7 +405,9 @@ def test_useless_answers_of_few_queries_do_not_stop_the_rest(server: ScriptedSer
     with pytest.warns(CascadeWarning, match="40 unread"):
         assert stage.transform(frame(2, 40))["llm_failed"].tolist() == [True] * 40 + [False] * 40
     server.do(lambda _: chat("I cannot help with that."))
-    with pytest.raises(StageError, match=r"the first 20 are of no use, .* nothing can be read in its answer, 'I cannot help"):
+    with pytest.raises(
+        StageError, match=r"none of the first 20 gives a judgment, .* nothing can be read in its answer, 'I cannot help"
+    ):
         judge(server, concurrency=1).transform(frame(40, 40))
     assert len(server.calls) == 20
 
@@ -457,7 +462,7 @@ def test_what_no_call_can_survive_stops_them_all(server: ScriptedServer, case: s
     with pytest.raises(StageError) as error:
         judge(server, concurrency=1, retries=0).transform(frame(100, 10))
     assert error.value.problems[1] == (
-        "the 4 answer(s) before, of this call to the stage, are lost with it; "
+        "the 4 answer(s) that this call to the stage already has are lost; "
         "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
     )
     assert len(server.calls) == 5
@@ -466,7 +471,7 @@ def test_what_no_call_can_survive_stops_them_all(server: ScriptedServer, case: s
 def test_a_server_that_falls_silent_stops_the_run(server: ScriptedServer) -> None:
     """Twenty calls in a row without an answer: an error; nineteen, and then an answer, are nineteen failures."""
     server.do(lambda call: failure(500) if call.number else chat("2"))
-    with pytest.raises(StageError, match="20 calls in a row had no answer, the last one for this: 500: not now"):
+    with pytest.raises(StageError, match="20 calls in a row had no answer, the last one for this reason: 500: not now"):
         judge(server, concurrency=1, retries=1).transform(frame(200, 2))
     assert len(server.calls) == 1 + 20 * 2
     server.do(lambda call: chat("2") if call.number in (0, 20) else failure(500) if call.number < 40 else chat("1"))
@@ -614,7 +619,6 @@ STREAMING = {
     "it refuses the opposite": failure(422, "stream=false is not supported"),
     "it refuses the opposite, in words": failure(400, "Non-streaming requests are not supported"),
     "it says so": failure(400, "This model only support stream mode, please enable the stream parameter to access the model."),
-    "it just does": stream(["2"]),
 }
 
 
@@ -639,6 +643,16 @@ def test_a_server_that_only_streams_is_read(server: ScriptedServer, case: str) -
     assert [call.body.get("stream", False) for call in server.calls] == [False, True, True, True]
 
 
+def test_a_server_that_streams_unasked_is_read_at_once(server: ScriptedServer) -> None:
+    """The chunks of the first response are the answer, so that no call is repeated; a comment line is not a chunk."""
+    reply = stream(["Yes"], usage=(500, 7))
+    server.do(lambda _: Reply(body=b": keep-alive\n\n" + reply.body, headers=reply.headers))
+    with pytest.warns(CascadeWarning, match="without log-probabilities"):
+        out = judge(server, how="yes_no", on_error="raise").transform(frame())
+    assert out["score"].tolist() == [100.0] * 3
+    assert out.loc[0, ["llm_calls", "llm_retries", "llm_tokens_in", "llm_tokens_out"]].tolist() == [3, 0, 1500.0, 21.0]
+
+
 BROKEN = {
     "an error in its middle": stream(["1"]).body.split(b"\n\n")[0] + b'\n\ndata: {"error": {"message": "out of memory"}}\n\n',
     "no end": stream(["1", "2"]).body.split(b"\n\n")[0] + b"\n\n",
@@ -651,12 +665,11 @@ BROKEN = {
 def test_a_stream_that_breaks_is_no_answer(server: ScriptedServer, case: str) -> None:
     """An error, half a piece, or no piece: asked for again, and never read as far as it goes."""
     broken = Reply(body=BROKEN[case], headers={"Content-Type": "text/event-stream"})
-    server.do(lambda call: broken if call.number == 1 else stream(["3"]))
-    with pytest.warns(CascadeWarning, match="stream=True"):
-        out = judge(server, retries=1, on_error="raise").transform(frame(docs=1))
-    assert out.loc[0, ["score", "llm_retries"]].tolist() == [3.0, 2]
+    server.do(lambda call: stream(["3"]) if call.number else broken)
+    out = judge(server, retries=1, on_error="raise").transform(frame(docs=1))
+    assert out.loc[0, ["score", "llm_retries"]].tolist() == [3.0, 1]
     server.do(lambda _: broken)
-    with pytest.raises(StageError, match="the answer is none: not JSON, or broken off"):
+    with pytest.raises(StageError, match="200: no answer in the response 'data: "):
         judge(server, retries=0, on_error="raise").transform(frame(docs=1))
 
 
@@ -685,11 +698,20 @@ def test_calls_that_learn_it_together_all_go_without(server: ScriptedServer) -> 
     assert (len(server.calls), out.loc[0, "llm_retries"]) == (6, 3)
 
 
-def test_other_words_about_a_field_are_an_error(server: ScriptedServer) -> None:
-    """A value out of range is told, not dropped."""
-    server.do(lambda _: failure(400, "max_tokens must be at least 32"))
-    with pytest.raises(StageError, match="max_tokens must be at least 32"):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "max_tokens must be at least 32",
+        "Invalid 'max_tokens': integer below minimum value. Expected a value >= 32, but got 16 instead.",
+    ],
+)
+def test_a_limit_below_the_servers_minimum_is_an_error_that_names_the_minimum(server: ScriptedServer, words: str) -> None:
+    """The field is not left out; the advised max_tokens works."""
+    server.do(lambda call: by_number(call) if call.body["max_tokens"] >= 32 else failure(400, words))
+    with pytest.raises(StageError, match=words) as error:
         judge(server).transform(frame())
+    assert error.value.fix == "llm_judge(..., max_tokens=32)"
+    assert judge(server, max_tokens=32).transform(frame())["score"].tolist() == [0.0, 1.0, 2.0]
 
 
 # many at once, and how they end
@@ -771,7 +793,7 @@ def test_an_error_of_ours_stops_what_is_under_way() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        drive(lambda: run_all([stall, stall, fail, stall], 3))
+        run_in_thread(lambda: run_jobs([stall, stall, fail, stall], 3))
     assert stopped == [1, 1]
 
 
@@ -782,7 +804,7 @@ def test_no_more_workers_than_jobs() -> None:
     async def job() -> None:
         most.append(len(asyncio.all_tasks()))
 
-    drive(lambda: run_all([job, job], 1_000_000))
+    run_in_thread(lambda: run_jobs([job, job], 1_000_000))
     assert max(most) <= 4
 
 
@@ -813,7 +835,7 @@ def test_the_key_is_sent_and_never_shown(
     fresh = judge(server, api_key_env="TOY_KEY")
     with pytest.raises(StageError, match=r"401: wrong key \[key\]") as error:
         fresh.transform(frame())
-    shown = [caplog.text, repr(stage), repr(stage._memory), str(error.value), repr(error.value.__cause__)]
+    shown = [caplog.text, repr(stage), repr(stage._state), str(error.value), repr(error.value.__cause__)]
     assert not any(KEY in text for text in shown)
     assert KEY.encode() not in pickle.dumps(stage)
     assert KEY not in str(identify(stage))
@@ -830,14 +852,14 @@ def test_without_a_key_openai_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingError) as error:
         llm_judge("gpt-5").transform(frame())
     assert str(error.value) == (
-        "llm_judge has no key to send: the environment has no OPENAI_API_KEY, and https://api.openai.com/v1 wants one."
+        "llm_judge has no key to send: the environment has no OPENAI_API_KEY, and https://api.openai.com/v1 needs one."
         " Fix: export OPENAI_API_KEY=..., or llm_judge(..., base_url=...) for another server"
     )
 
 
 def test_without_the_package_it_says_how_to_install_it(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pip line; an empty frame does not need it."""
-    monkeypatch.setattr("pt_cascade.stages.base.reranker.find_spec", lambda _: None)
+    monkeypatch.setattr("pt_cascade.errors.find_spec", lambda _: None)
     stage = judge(server)
     assert len(stage.transform(frame().head(0))) == 0
     with pytest.raises(MissingError, match=r"llm_judge needs the package openai\. Fix: pip install openai"):
@@ -880,7 +902,7 @@ def test_an_error_in_place_of_an_answer_is_no_answer(server: ScriptedServer, cas
     assert out.loc[0, ["score", "llm_retries", "llm_repaired"]].tolist() == [3.0, 2, 0]
     assert fake.waits == [0.5, 1.0]
     server.do(lambda _: ERRORS[case])
-    with pytest.raises(StageError, match=r"the answer is none: |502: upstream"):
+    with pytest.raises(StageError, match=r"200: |502: upstream"):
         judge(server, on_error="raise", retries=1).transform(frame(docs=1))
 
 

@@ -16,7 +16,6 @@ import pyterrier as pt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion
 from toys.llm_servers import Call, Reply, ScriptedServer, chat, scripted
 from toys.rankers import ToyReranker, ToyRetriever, topics
 
@@ -27,11 +26,10 @@ from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, PipelineError
-from pt_cascade.stages.llm.failures import CallError
-from pt_cascade.stages.llm.messages import read_answer
+from pt_cascade.stages.llm.responses import CallError, read_response
 from pt_cascade.stages.llm.modes import slide
 from pt_cascade.stages.llm.prompts import Prompt, cut_text, find_faults, load_prompt, number_documents
-from pt_cascade.stages.llm.queries import read_cases
+from pt_cascade.stages.llm.queries import read_queries
 from pt_cascade.stages.llm.stage import LlmJudge
 from pt_cascade.stages.llm.usage import ACCOUNTS
 from pt_cascade.stages.llm_judge import llm_judge
@@ -131,8 +129,8 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
         )
     assert error.value.what == "llm_judge cannot be made"
     assert error.value.problems == (
-        "prompt mine.txt has no place {document}",
-        "prompt mine.txt has no place {instruction}",
+        "prompt mine.txt has no field {document}",
+        "prompt mine.txt has no field {instruction}",
         "prompt mine.txt has {passage}, expected {query}, {document} or {instruction}",
         "max_words is 0, expected a whole number, 1 or more",
         "max_tokens is 0, expected a whole number, 1 or more",
@@ -144,7 +142,7 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
         "model is '', expected its name on the server",
         "base_url is not like http://localhost:8000/v1, without password, query or fragment (not shown: it may hold a key)",
         "api_key_env is not the name of an environment variable (it is not shown: it may be a key)",
-        "request has stream, which are set here",
+        "request has stream, which llm_judge sets itself",
         "scale is (3, 0), expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)",
     )
 
@@ -152,7 +150,7 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
 BAD = {
     "how": ({"how": "setwise"}, PipelineError, "how is 'setwise', expected one of graded, yes_no, listwise"),
     "window": ({"how": "listwise", "window": 10, "step": 10}, PipelineError, "window is 10 and step 10, expected whole numbers"),
-    "scale": ({"scale": (0, 10)}, PipelineError, "the built-in prompt says what 0 to 3 mean"),
+    "scale": ({"scale": (0, 10)}, PipelineError, "the built-in prompt explains 0 to 3"),
     "prompt": ({"prompt": "/no/such.txt"}, MissingError, "/no/such.txt: No such file or directory"),
     "request": ({"request": {"stop": {1}}}, PipelineError, "request cannot be sent as JSON"),
     "three grades": ({"scale": (0, 1, 2)}, PipelineError, "scale is (0, 1, 2), expected the lowest and the highest grade"),
@@ -201,7 +199,7 @@ def test_types_are_looked_at_all_at_once() -> None:
 def test_a_prompt_that_is_not_text_is_refused(tmp_path: Path) -> None:
     """Named, with the reason."""
     (tmp_path / "p").write_bytes(b"\xff\xfe")
-    with pytest.raises(MissingError, match="is not UTF-8"):
+    with pytest.raises(MissingError, match="p: not UTF-8"):
         judge(prompt=tmp_path / "p")
 
 
@@ -263,19 +261,19 @@ def test_instructions_reach_the_prompt(server: ScriptedServer) -> None:
 def test_an_instruction_that_could_not_be_said_is_refused(tmp_path: Path) -> None:
     """A prompt without a place for it, whether it comes as an argument or with the topics."""
     (tmp_path / "p").write_text("{query} {document}", encoding="utf-8")
-    with pytest.raises(PipelineError, match=r"prompt p has no place \{instruction}"):
+    with pytest.raises(PipelineError, match=r"prompt p has no field \{instruction}"):
         judge(prompt=tmp_path / "p", instruction="any")
-    with pytest.raises(PipelineError, match=r"cannot pass on the column instruction: prompt p has no place \{instruction}"):
+    with pytest.raises(PipelineError, match=r"cannot pass on the column instruction: prompt p has no field \{instruction}"):
         judge(prompt=tmp_path / "p").transform(results(["a"]).assign(instruction="any"))
 
 
 FRAMES = {
-    "instruction": ({"instruction": [1, 2]}, "instruction is not text in 2 of 2 row(s), first qid q: 1"),
-    "two queries": ({"query": ["a", "b"]}, "1 qid(s) have more than one query or instruction, first q"),
-    "two instructions": ({"instruction": ["a", "b"]}, "1 qid(s) have more than one query or instruction, first q"),
+    "instruction": ({"instruction": [1, 2]}, "instruction is not text in 2 of 2 row(s) (qid 'q', docno 'd0', instruction 1;"),
+    "two queries": ({"query": ["a", "b"]}, "qid has more than one query in 1 of 2 row(s) (qid 'q', docno 'd1')"),
+    "two instructions": ({"instruction": ["a", "b"]}, "qid has more than one instruction in 1 of 2 row(s)"),
     "no qid": ({"qid": ["q", None]}, "qid is missing in 1 of 2 row(s)"),
-    "rank in words": ({"rank": ["first", "2"]}, "rank is no number in 1 of 2 row(s), first qid q: 'first'"),
-    "no rank": ({"rank": [0, None]}, "rank is no number in 1 of 2 row(s), first qid q: "),
+    "rank in words": ({"rank": ["first", "2"]}, "rank is not a number in 2 of 2 row(s) (qid 'q', docno 'd0', rank 'first';"),
+    "no rank": ({"rank": [0, None]}, "rank is not a number in 1 of 2 row(s) (qid 'q', docno 'd1', rank nan)"),
     "text": ({"text": ["a", None]}, "text is missing or not text in 1 of 2 row(s)"),
 }
 
@@ -292,7 +290,7 @@ def test_a_frame_that_cannot_be_asked_about_is_refused(case: str) -> None:
 def test_a_column_that_stands_twice_is_refused(column: str) -> None:
     """Nobody knows which is meant."""
     twice = results(["a", "b"], [0, 1]).assign(instruction="any")
-    with pytest.raises(FrameError, match=f"column {column} stands twice"):
+    with pytest.raises(FrameError, match=rf"repeated column\(s\) {column}, expected"):
         judge().transform(pd.concat([twice, twice[[column]]], axis=1))
 
 
@@ -301,7 +299,7 @@ def test_cases_are_the_frame_in_order_of_rank(rows: list[int], ranks: list[int])
     """Each row in one case, queries by first appearance, documents by rank and then by row: a sort in pandas gives the same."""
     frame = pd.DataFrame({"qid": [f"q{n % 2}" for n in rows], "docno": [f"d{n}" for n in rows], "text": [f"t{n}" for n in rows]})
     frame = frame.assign(query="q", rank=ranks)
-    cases = read_cases(frame, "text", "")
+    cases = read_queries(frame, "text", "")
     assert [case.qid for case in cases] == list(dict.fromkeys(frame["qid"]))
     for case in cases:
         own = frame[frame["qid"] == case.qid].sort_values("rank", kind="stable")
@@ -353,7 +351,7 @@ def test_usage_may_be_whole_floats_and_no_truth_values() -> None:
     """Golden by hand: 12.0 is 12, True is nothing, and neither is 1.5."""
     for sent, read in ((12.0, 12), (True, None), (1.5, None), (-1, None), ("3", None), (0, None)):
         body = {"choices": [{"message": {"content": "2"}}], "usage": {"prompt_tokens": sent}}
-        assert read_answer(ChatCompletion.construct(**body)).tokens[0] == read
+        np.testing.assert_equal(read_response(body).tokens[0], np.nan if read is None else read)
 
 
 def _say(odds: dict[str, float]) -> Reply:
@@ -370,10 +368,10 @@ def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
     assert (server.calls[0].body["logprobs"], server.calls[0].body["top_logprobs"]) == (True, 20)
     assert out["llm_repaired"].tolist() == [0, 0]
     server.do(lambda _: chat("No"))
-    said = r"^llm_judge: 2 answer\(s\) came without log-probabilities, so that yes and no are all they tell; see"
+    said = r"^llm_judge: 2 answer\(s\) came without log-probabilities, so that their score is 100 or -100; see"
     with pytest.warns(CascadeWarning, match=said):
         out = judge(server, how="yes_no").transform(results(["a", "b"]))
-    assert out[["score", "llm_bare", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
+    assert out[["score", "llm_no_logprobs", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
 
 
 FORMS = {
@@ -393,7 +391,7 @@ def test_log_probabilities_are_read_in_older_forms_and_as_raw_tokens(server: Scr
     body = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "length", "logprobs": FORMS[case]}]}
     server.do(lambda _: Reply(body=json.dumps(body).encode()))
     out = judge(server, how="yes_no", max_tokens=1, on_error="raise").transform(results(["a"]))
-    assert out.loc[0, ["score", "llm_bare", "llm_repaired", "llm_overlong"]].tolist() == [1.25, 0, 0, 0]
+    assert out.loc[0, ["score", "llm_no_logprobs", "llm_repaired", "llm_overlong"]].tolist() == [1.25, 0, 0, 0]
 
 
 @given(st.integers(0, 200), st.integers(2, 30), st.data())
@@ -562,7 +560,7 @@ def test_a_pickle_carries_the_arguments_alone(server: ScriptedServer) -> None:
     stage.transform(results(["a"]))
     copy = pickle.loads(pickle.dumps(stage))  # noqa: S301 - our own
     assert copy == stage
-    assert "_memory" not in vars(copy)
+    assert "_state" not in vars(copy)
     assert copy.transform(results(["a"]))["score"].tolist() == [1.0]
 
 
@@ -605,13 +603,13 @@ def test_any_body_is_an_answer_or_none(value: object, *, framed: bool) -> None:
     choice = {"message": {"content": value, "refusal": value}, "finish_reason": value, "logprobs": logprobs}
     body = {"choices": [choice], "usage": value} if framed else {"choices": value, "error": value}
     try:
-        answer = read_answer(ChatCompletion.construct(**body))
+        answer = read_response(body)
     except CallError:
         assert not framed
         return
     assert isinstance(answer.text, str)
-    assert all(isinstance(token, str) and math.isfinite(odds) for place in answer.places for token, odds in place)
-    assert all(count is None or 0 <= count < 2**53 for count in answer.tokens)
+    assert all(isinstance(token, str) and math.isfinite(odds) for place in answer.logprobs for token, odds in place)
+    assert all(math.isnan(count) or 0 <= count < 2**53 for count in answer.tokens)
 
 
 def test_an_error_of_a_judge_is_one_of_ours(server: ScriptedServer) -> None:
