@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import fields
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pt_cascade.errors import PipelineError
@@ -14,8 +14,6 @@ from pt_cascade.stages.llm.modes import GradedJudge, ListwiseJudge, YesNoJudge
 from pt_cascade.stages.llm.prompts import load_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pt_cascade.stages.llm.stage import LlmJudge
 
     AnyJudge: TypeAlias = LlmJudge[float] | LlmJudge[tuple[int, ...]]
@@ -125,33 +123,22 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         >>> llm_judge("qwen3-8b", how="listwise", base_url="http://localhost:8000/v1", concurrency=4)
         ListwiseJudge(model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ..., window=20, step=10)
     """
-    modes: dict[str, Callable[..., AnyJudge]] = {
-        "graded": partial(GradedJudge, scale=tuple(scale) if isinstance(scale, list) else scale),  # a list has no hash
-        "yes_no": YesNoJudge,
-        "listwise": partial(ListwiseJudge, window=window, step=step),
-    }
+    options = locals()
+    modes: dict[str, type[AnyJudge]] = {"graded": GradedJudge, "yes_no": YesNoJudge, "listwise": ListwiseJudge}
     if not isinstance(how, str) or how not in modes:
         raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(modes)}"])
     url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
     most = _TOKENS_A_NUMBER * window if how == "listwise" and type(window) is int else _TOKENS
-    return modes[how](
-        model=model,
-        prompt=load_prompt(prompt, how) if prompt is None or isinstance(prompt, (str, os.PathLike)) else prompt,
-        base_url=url.rstrip("/") if isinstance(url, str) else url,
-        api_key_env=api_key_env or "",
-        instruction=instruction,
-        text_field=text_field,
-        max_words=max_words,
-        max_tokens=most if max_tokens is None else max_tokens,
-        seed=seed,
-        request=_to_json({} if request is None else request),
-        concurrency=concurrency,
-        retries=retries,
-        timeout=timeout,
-        prices=tuple(prices) if isinstance(prices, list) else prices,
-        on_error=on_error,
-        verbose=verbose,
-    )
+    options |= {
+        "prompt": load_prompt(prompt, how) if prompt is None or isinstance(prompt, (str, os.PathLike)) else prompt,
+        "base_url": url.rstrip("/") if isinstance(url, str) else url,
+        "api_key_env": api_key_env or "",
+        "max_tokens": most if max_tokens is None else max_tokens,
+        "scale": tuple(scale) if isinstance(scale, list) else scale,  # a list has no hash
+        "request": _to_json({} if request is None else request),
+        "prices": tuple(prices) if isinstance(prices, list) else prices,
+    }
+    return modes[how](**{one.name: options[one.name] for one in fields(modes[how])})
 
 
 def _to_json(request: object) -> str:

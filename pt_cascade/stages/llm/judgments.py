@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pt_cascade.stages.llm.prompts import count_least
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     import numpy as np
     from numpy.typing import NDArray
@@ -96,3 +96,19 @@ class Judgments(Generic[T]):
             problem = f"none of the first {len(state.unreadable)} gives a judgment, the last one for this reason: {why}"
             state.unreadable = []
             raise self.client.stop([problem], "llm_judge gets no answer that can be read", fix or _PROMPT)
+
+
+async def run_jobs(jobs: Collection[Callable[[], Awaitable[None]]], limit: int) -> None:
+    """Run all jobs, in order, at most ``limit`` at once; the first exception cancels the others and is raised."""
+    waiting = iter(jobs)
+
+    async def work() -> None:
+        for job in waiting:
+            await job()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(limit, len(jobs))):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pt_cascade.stages.llm.responses import Response
 
 _GRADES = (0, 3)
-_LISTED = 20  # the most alternatives a token that OpenAI lists
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,11 @@ class YesNoJudge(PointwiseJudge):
     """Scores a document by the log-odds of a yes."""
 
     how: ClassVar[Mode] = "yes_no"
+    extra_fields: ClassVar[Mapping[str, object]] = {"logprobs": True, "top_logprobs": 20}  # the most that OpenAI lists
 
     def read(self, response: Response) -> Reading[float]:
         """Read log-odds."""
         return read_verdict(response.text, response.logprobs, cut=response.cut)
-
-    def extra_fields(self) -> Mapping[str, object]:
-        """Ask for log-probabilities."""
-        return {"logprobs": True, "top_logprobs": _LISTED}
 
 
 @dataclass(frozen=True)

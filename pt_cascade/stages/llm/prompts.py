@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 Mode: TypeAlias = Literal["graded", "yes_no", "listwise"]
 
 _BUILT_IN = Path(__file__).with_name("judge_prompts")
-_REQUIRED: dict[str, tuple[str, str]] = {
-    "graded": ("query", "document"),
-    "yes_no": ("query", "document"),
-    "listwise": ("query", "documents"),
-}
 _FIELD = re.compile(r"\{([A-Za-z_]+)\}")
 _EMPTY_LINE = re.compile(r"^\{instruction\}\n", re.MULTILINE)
 _TOKEN = re.compile(r"[^\s\u0e00-\u0eff\u2e80-\U0003ffff]+|[\u0e00-\u0eff\u2e80-\U0003ffff]{1,4}")
@@ -79,7 +74,7 @@ def find_faults(prompt: Prompt, mode: Mode, instruction: str) -> Iterator[str]:
         ['prompt mine.txt has no field {document}', 'prompt mine.txt has {passage}, expected {query}, {document} or {instruction}']
     """
     found = dict.fromkeys(_FIELD.findall(prompt.text))
-    known = [*_REQUIRED[mode], "instruction", *(["count"] if mode == "listwise" else [])]
+    known = ["query", *(["documents", "instruction", "count"] if mode == "listwise" else ["document", "instruction"])]
     needed = known[:3] if instruction else known[:2]
     yield from (f"prompt {prompt.name} has no field {{{name}}}" for name in needed if name not in found)
     if unknown := [f"{{{name}}}" for name in found if name not in known]:

@@ -19,9 +19,8 @@ from pt_cascade.ranking import ranks, score_below
 from pt_cascade.stages.base.identity import SPEED_FIELDS
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.llm.client import Client, ServerState
-from pt_cascade.stages.llm.concurrency import run_in_thread, run_jobs
 from pt_cascade.stages.llm.connection import OPENAI_KEY, Server, connect, find_option_faults, read_key
-from pt_cascade.stages.llm.judgments import Judgments
+from pt_cascade.stages.llm.judgments import Judgments, run_jobs
 from pt_cascade.stages.llm.prompts import Prompt, find_faults
 from pt_cascade.stages.llm.queries import INSTRUCTION, check_frame, read_queries
 from pt_cascade.stages.llm.usage import ACCOUNTS, Usage
@@ -61,6 +60,7 @@ class LlmJudge(Reranker, Generic[T]):
     weight_fields: ClassVar[frozenset[str]] = frozenset()  # the server has the model
     speed_fields: ClassVar[frozenset[str]] = SPEED_FIELDS | {"on_error"}
     how: ClassVar[Mode]
+    extra_fields: ClassVar[Mapping[str, object]] = {}  # of a call, beside those of all modes
     accounts: ClassVar[tuple[str, ...]] = ACCOUNTS
     failed_column: ClassVar[str] = "llm_failed"
     schematic: ClassVar[dict[str, str | None]] = {"label": "LLM judge", "help_url": None}  # PyTerrier looks for a URL otherwise
@@ -73,10 +73,6 @@ class LlmJudge(Reranker, Generic[T]):
     @abstractmethod
     def jobs(self, query: Query, judgments: Judgments[T]) -> Iterator[Callable[[], Awaitable[None]]]:
         """Give the jobs of a query, which may run at once; each fills scores, or marks documents as failed."""
-
-    def extra_fields(self) -> Mapping[str, object]:
-        """Give the default fields of a call beside those of all modes."""
-        return {}
 
     def find_faults(self) -> Iterator[str]:
         """Name the options that are out of range."""
@@ -128,7 +124,10 @@ class LlmJudge(Reranker, Generic[T]):
         if problems := list(find_faults(self.prompt, self.how, instruction)):
             raise PipelineError("llm_judge cannot pass on the column instruction", problems)
         require("openai", why="llm_judge")
-        judgments = run_in_thread(lambda: self._ask(queries, n))
+        from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - it comes with openai
+
+        with start_blocking_portal() as portal:  # in a thread, since a notebook has an event loop; Ctrl-C cancels all calls
+            judgments = portal.call(self._ask, queries, n)
         judgments.usage.warn(self.stage_name, self._state.models, self._state.changes)
         return judgments
 
@@ -136,7 +135,7 @@ class LlmJudge(Reranker, Generic[T]):
         """Ask about a document of each query in turn, so that a query that always fails does not come first as a whole."""
         from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
 
-        defaults = {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed, **self.extra_fields()}
+        defaults = {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed, **self.extra_fields}
         key = read_key(self.api_key_env, self.base_url)
         server = Server(self.model, self.base_url, defaults, json.loads(self.request), self.retries, self.timeout, key)
         async with connect(server) as connection:
