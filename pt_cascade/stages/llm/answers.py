@@ -75,12 +75,7 @@ class Reading(Generic[T]):
 
 
 def take_answer(text: str) -> str | None:
-    """Remove reasoning, and write digits and brackets of any script in ASCII; None where reasoning has no end.
-
-    Example:
-        >>> take_answer("[THINK]1?[/THINK]3"), take_answer("2<reason>because</reason>"), take_answer("<think>3")
-        ('3', '2', None)
-    """
+    """Remove reasoning, and write digits and brackets of any script in ASCII; None where reasoning has no end."""
     answer, end, inside = "", 0, False
     for mark in _REASONING.finditer(text):
         if mark["end"]:
@@ -96,12 +91,8 @@ def take_answer(text: str) -> str | None:
 def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Reading[float]:
     """Read the final or overall score, else the first line, else a number called score or grade, else the only number.
 
-    The scale itself does not count ("score (0-3): 2", "2/3"). Numbers that differ, a range, a number with a comma, one outside the
-    scale or between two grades are unread, and so is an answer that was cut off, unless it is the grade alone.
-
-    Example:
-        >>> read_grade("2", 0, 3).value, read_grade("##final score: 2/3", 0, 3).value, sorted(read_grade("7", 0, 3).faults)
-        (2.0, 2.0, ['malformed', 'unread'])
+    The scale itself does not count ("score (0-3): 2"). Numbers that differ, a range, and a number outside the scale or between two
+    grades are unread, and so is an answer that was cut off, unless it is the grade alone.
     """
     whole = take_answer(text) or ""
     scale = rf"[(\[]?\b{lowest}{_DASH}{highest}\b[)\]]?|\bbetween {lowest} and {highest}\b|(?:/|\bout of) {{0,3}}{highest}\b"
@@ -118,18 +109,10 @@ def read_verdict(text: str, logprobs: Sequence[Alternatives] = (), *, cut: bool 
     """Read the log-odds of a yes, log p(yes) - log p(no), limited to -SURE and SURE.
 
     The verdict is the first word, else a yes or no that is its own clause or the last word; where these differ, or a negation
-    precedes one in its sentence ("not a yes"), there is none. Log-odds are those at the verdict's token, else at the first token of
-    the answer if a yes or no is listed there. Spellings that differ in case or white space add up. A word that is not listed gets
-    the probability that the listed tokens leave, but no more than the least likely other token. Without log-probabilities of
-    this answer a yes is SURE and a no -SURE. Of an answer that was cut off only the first word counts, or its only token; without
-    log-probabilities, only the word alone.
-
-    References:
-        Liang et al., "Holistic Evaluation of Language Models", TMLR 2023: an LLM's yes, ranked by its probability.
-
-    Example:
-        >>> read_verdict("Yes", [(("Yes", -0.25), ("No", -1.5))]).value, read_verdict("No.").value
-        (1.25, -100.0)
+    precedes one in its sentence, there is none. Log-odds are those at the verdict's token, else at the first token of the answer
+    if a yes or no is listed there. Spellings add up; a word that is not listed gets the probability that the listed tokens leave,
+    but no more than the least likely other token. Of an answer that was cut off only the first word counts, or its only token;
+    without log-probabilities, only the word alone.
     """
     answer = take_answer(text) or ""
     alone = _VERDICT.fullmatch(answer) is not None

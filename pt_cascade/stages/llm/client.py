@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pt_cascade.errors import StageError
-from pt_cascade.stages.llm.responses import CallError, Response, find_changes, load_body, read_error, read_response
+from pt_cascade.stages.llm.responses import Response, find_changes, load_body, read_error, read_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionUserMessageParam
 
     from pt_cascade.stages.llm.connection import Server
+    from pt_cascade.stages.llm.responses import Kind
 
 LONGEST_WAIT = 600.0
 MOST_FAILED = 20
@@ -36,7 +37,7 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 _TOO_FEW = re.compile(r"max\w*_tokens.{0,99}?(?:at least|minimum|>=)\D{0,40}([0-9]+)", re.DOTALL)
 _ABOUT_LENGTH = re.compile(r"too (?:long|large|many)|context|length|exceed", re.IGNORECASE)
 _KEPT = "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
-_LATER = "call the stage again later, or llm_judge(..., concurrency=1), which asks less at once"
+_FIXES = {"rate_limited": "call the stage again later, or llm_judge(..., concurrency=1), which asks less at once"}
 _FIX = "look at base_url, model, the key in the environment, and the fields of request"
 
 
@@ -73,11 +74,7 @@ class Client:
         return next((value for name in _LIMITS if isinstance(value := fields.get(name), int)), 0)
 
     async def ask(self, prompt: str) -> Response:
-        """Ask until there is an answer, or a retry is of no use; the first call runs alone, to learn which fields are refused.
-
-        Raises:
-            StageError: No later call can succeed.
-        """
+        """Ask until there is an answer, or no retry is of use; the first call runs alone, to learn which fields are refused."""
         async with self.first:
             if not self.state.asked:
                 return await self._retry(prompt)
@@ -89,30 +86,21 @@ class Client:
         while True:
             defaults = {**self.server.defaults, **state.changes, **changes}
             sent = {name: value for name, value in defaults.items() if value is not None and name not in self.server.request}
-            try:
-                response = await self._send(prompt, sent)
-                state.changes |= changes
+            response = await self._send(prompt, sent)
+            tokens, retries = tokens + response.tokens, retries + response.retries
+            if response.kind == "rate_limited":
+                self._hold(response, waits)
+                waits += 1
+            elif response.error and (found := find_changes(sent, response.about)):
+                changes |= found
+            elif response.kind == "empty" and empty < self.server.retries:
+                await state.sleep(_PAUSE * 2**empty)
+                empty += 1
+            else:
                 break
-            except CallError as error:
-                tokens, retries = tokens + error.tokens, retries + error.retries
-                if error.kind not in ("rate_limited", "filtered") and (found := find_changes(sent, error.about)):
-                    changes |= found
-                elif error.kind == "rate_limited":
-                    self._hold(error, waits)
-                    waits += 1
-                elif error.kind == "empty" and empty < self.server.retries:
-                    await state.sleep(_PAUSE * 2**empty)
-                    empty += 1
-                elif error.kind == "filtered":
-                    response = Response(refused=True, instead=error.words)
-                    break
-                else:
-                    self._give_up(error)
-                    return Response(error=error.words, tokens=tokens, retries=retries)
-                retries += 1
-        state.asked, state.answered, state.failed, self.answers = True, True, 0, self.answers + 1
-        state.models |= {self.shorten(response.model)} - {""}
-        return replace(response, tokens=tokens + response.tokens, retries=retries + response.retries)
+            retries += 1
+        state.changes |= changes if response.kind == "answer" else {}
+        return self._note(replace(response, tokens=tokens, retries=retries))
 
     async def _send(self, prompt: str, defaults: Mapping[str, object]) -> Response:
         """Send one call, with the package's own retries."""
@@ -123,61 +111,61 @@ class Client:
         while (wait := self.state.free_at - self.state.now()) > 0:
             await self.state.sleep(wait)
         fields = {name: value for name, value in {**defaults, **self.server.request}.items() if value is not None}
+        headers = dict.fromkeys(self.server.unsent, openai.Omit())
         message: ChatCompletionUserMessageParam = {"role": "user", "content": prompt}
-        create, retries = self.connection.chat.completions.with_raw_response.create, 0
+        create = self.connection.chat.completions.with_raw_response.create
         try:
-            headers = dict.fromkeys(self.server.unsent, openai.Omit())
             raw = await create(model=self.server.model, messages=[message], extra_body=fields, extra_headers=headers)
-            retries = raw.retries_taken
             response = read_response(load_body(raw.content), raw.content.decode("utf-8", "replace"))
-            return replace(response, retries=retries, instead=self.shorten(response.instead))
+            retries = raw.retries_taken
         except openai.APIError as error:
-            failure = self._read_failure(error)
-            failure.retries = int(error.request.headers.get("x-stainless-retry-count", "0"))
-        except CallError as error:
-            failure, error.retries = error, retries
-        failure.words = self.shorten(failure.words)
-        raise failure
+            response, retries = self._read_failure(error), int(error.request.headers.get("x-stainless-retry-count", "0"))
+        words, instead, model = (self.shorten(text) for text in (response.error, response.instead, response.model))
+        return replace(response, retries=retries, error=words, instead=instead, model=model)
 
-    def _read_failure(self, error: openai.APIError) -> CallError:
+    def _read_failure(self, error: openai.APIError) -> Response:
         import openai  # noqa: PLC0415 - heavy
 
-        if isinstance(error, openai.APIStatusError):
-            failure = read_error(error.body, error.status_code, error.response.text or "an empty response")
-            if (after := error.response.headers.get("retry-after", "")).isdecimal():
-                failure.pause = float(after)
-            if error.response.is_redirect:
-                to, secret = error.response.next_request, dict.fromkeys(("username", "password", "query", "fragment"))
-                where = str(to.url.copy_with(**secret)).removesuffix("/chat/completions") if to else "no address"
-                words = f"{error.status_code}: the server redirects to {where}; put that into base_url"
-                failure = CallError(words, "fatal")
-            return failure
         if isinstance(error, openai.APITimeoutError):
-            return CallError(f"no answer within {self.server.timeout:g} s", tokens=np.full(2, np.nan))
-        cause = error.__cause__ or error
-        return CallError(f"the connection failed: {cause}", "unreachable" if type(cause).__name__ == "ConnectError" else "failed")
+            return Response(error=f"no answer within {self.server.timeout:g} s", kind="failed", tokens=np.full(2, np.nan))
+        if not isinstance(error, openai.APIStatusError):
+            cause = error.__cause__ or error
+            kind: Kind = "unreachable" if type(cause).__name__ == "ConnectError" else "failed"
+            return Response(error=f"the connection failed: {cause}", kind=kind)
+        if error.response.is_redirect:
+            to, secret = error.response.next_request, dict.fromkeys(("username", "password", "query", "fragment"))
+            where = str(to.url.copy_with(**secret)).removesuffix("/chat/completions") if to else "no address"
+            words = f"{error.status_code}: the server redirects to {where}; put that into base_url"
+            return Response(error=words, kind="fatal")
+        after = error.response.headers.get("retry-after", "")
+        failure = read_error(error.body, error.status_code, error.response.text or "an empty response")
+        return replace(failure, pause=float(after) if after.isdecimal() else 0.0)
 
-    def _hold(self, error: CallError, waits: int) -> None:
+    def _hold(self, response: Response, waits: int) -> None:
         """Make all calls wait for the rate limit to end, or give up."""
-        pause = max(error.pause, min(_FIRST_WAIT * 2**waits, _LAST_WAIT))
+        pause = max(response.pause, min(_FIRST_WAIT * 2**waits, _LAST_WAIT))
         if waits * _LAST_WAIT + pause > LONGEST_WAIT:
-            self._give_up(error)
+            self._note(response)
         self.state.free_at = max(self.state.free_at, self.state.now() + pause)
 
-    def _give_up(self, error: CallError) -> None:
-        """Note a call without an answer; raise where later calls would fail likewise."""
-        state, kind = self.state, error.kind
+    def _note(self, response: Response) -> Response:
+        """Note how a call ended; raise where later calls would fail likewise."""
+        state, kind, words = self.state, response.kind, response.error
         state.asked = True
+        if not words:
+            state.answered, state.failed, self.answers = True, 0, self.answers + 1
+            state.models |= {response.model} - {""}
+            return response
         state.failed += kind != "rejected"
-        early = kind == "unreachable" or (kind == "rejected" and not _ABOUT_LENGTH.search(error.words))
+        early = kind == "unreachable" or (kind == "rejected" and not _ABOUT_LENGTH.search(words))
         if kind in ("fatal", "rate_limited") or (early and not state.answered):
-            least = _TOO_FEW.search(error.words)
-            fix = f"llm_judge(..., max_tokens={least[1]})" if least else _LATER if kind == "rate_limited" else _FIX
-            raise self.stop([error.words], fix=fix) from None
+            least = _TOO_FEW.search(words)
+            raise self.stop([words], fix=f"llm_judge(..., max_tokens={least[1]})" if least else _FIXES.get(kind, _FIX))
         if state.failed >= MOST_FAILED:
-            problem = f"{state.failed} calls in a row had no answer, the last one for this reason: {error.words}"
+            problem = f"{state.failed} calls in a row had no answer, the last one for this reason: {words}"
             state.failed = 0
-            raise self.stop([problem]) from None
+            raise self.stop([problem])
+        return response
 
     def stop(self, problems: Sequence[str], what: str = "", fix: str = _FIX) -> StageError:
         """Make the error that stops all calls and says how many answers are lost."""

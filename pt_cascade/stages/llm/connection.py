@@ -50,30 +50,21 @@ class Server:
 
 
 def read_key(name: str, base_url: str) -> str:
-    """Read the key from the environment variable ``name``, without white space around it; empty without a name.
-
-    Raises:
-        MissingError: The variable is not set, unless it is OPENAI_API_KEY for another server; or the key cannot be sent.
-    """
-    key, problem, fix = os.environ.get(name, "").strip() if name else "", "", "export it again, copied from the provider's page"
+    """Read the key from an environment variable, or raise MissingError; OPENAI_API_KEY may be unset for other servers."""
+    key = os.environ.get(name, "").strip()
     if not all("\x21" <= sign <= "\x7e" for sign in key):
         problem = f"{name} holds white space or characters beyond ASCII, expected a key alone (its value is not shown)"
-    elif not key and base_url == OPENAI_URL:
-        problem = f"the environment has no {name or OPENAI_KEY}, and {OPENAI_URL} needs one"
-        fix = f"export {name or OPENAI_KEY}=..., or llm_judge(..., base_url=...) for another server"
-    elif not key and name not in ("", OPENAI_KEY):
-        problem, fix = f"the environment has no {name}", "export it, or api_key_env=None for a server that needs no key"
-    if problem:
-        raise MissingError("llm_judge has no key to send", [problem], fix=fix)
-    return key
+        fix = "export it again, copied from the provider's page"
+    elif key or (base_url != OPENAI_URL and name in ("", OPENAI_KEY)):
+        return key
+    else:
+        problem = f"the environment has no {name or OPENAI_KEY} for {base_url}"
+        fix = f"export {name or OPENAI_KEY}=..., or llm_judge(..., base_url=..., api_key_env=None) for a server that needs no key"
+    raise MissingError("llm_judge has no key to send", [problem], fix=fix)
 
 
 def connect(server: Server) -> AsyncOpenAI:
-    """Make a client with the retries and the time-out of a server.
-
-    Raises:
-        StageError: The proxies or certificates of the environment cannot be used.
-    """
+    """Make a client, or raise StageError where the proxies or certificates of the environment cannot be used."""
     import openai  # noqa: PLC0415 - heavy
 
     try:

@@ -34,32 +34,20 @@ _MEASURE = re.compile(
 
 
 def read_ranking(text: str, n: int) -> Reading[tuple[int, ...]]:
-    """Read an order of n documents as RankLLM does: each number counts at its first place, missing documents follow in input order.
+    """Read an order of n documents as RankLLM (Sun et al., EMNLP 2023): each number counts at its first place, the rest follows.
 
     Returns:
         Positions in the input order, from 0, best first: always a permutation of 0 ... n - 1.
-
-    References:
-        Sun et al., "Is ChatGPT Good at Search? Investigating Large Language Models as Re-Ranking Agents", EMNLP 2023.
-
-    Example:
-        >>> reading = read_ranking("Sure: [3] > [1] > [3]", 4)
-        >>> reading.value, sorted(reading.faults)
-        ((2, 0, 1, 3), ['malformed', 'partial', 'repeated'])
     """
     answer = take_answer(text) or ""
     return _order([_to_int(word) for word in re.findall("[0-9]+", answer)], n, formed=_RANKING.fullmatch(answer) is not None)
 
 
 def read_list(text: str, n: int, *, cut: bool = False) -> Reading[tuple[int, ...]]:
-    r"""Read an order as ``read_ranking`` does, from the numbers that name documents.
+    """Read an order as ``read_ranking`` does, from the numbers that name documents.
 
     An answer is unread if it names no document, if it was cut off before it named all, or if it is no list and names at most
     half of the documents, as in "20 passages are provided".
-
-    Example:
-        >>> read_list("The 3 documents: [2] > [1]", 3).value, read_list("1. [3]\n2. [1]", 3).value, read_list("[3] > [1", 3).value
-        ((1, 0, 2), (2, 0, 1), (2, 0, 1))
     """
     whole = take_answer(text) or ""
     answer = _LAST_NUMBER.sub("", whole) if cut else whole

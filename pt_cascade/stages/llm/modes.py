@@ -113,17 +113,7 @@ class ListwiseJudge(LlmJudge[tuple[int, ...]]):
 
 
 def slide(n: int, window: int, step: int) -> Iterator[slice]:
-    """Give the windows over a list of n, lowest first; the topmost starts at 0 and may be shorter.
-
-    If the judge orders each window correctly, the best ``window - step`` documents come to the top, in order.
-
-    References:
-        Sun et al., "Is ChatGPT Good at Search? Investigating Large Language Models as Re-Ranking Agents", EMNLP 2023, section 3.2.
-
-    Example:
-        >>> [(part.start, part.stop) for part in slide(45, window=20, step=10)]
-        [(25, 45), (15, 35), (5, 25), (0, 15)]
-    """
+    """Give the windows over a list of n, lowest first, as Sun et al. (EMNLP 2023, section 3.2); the topmost may be shorter."""
     start, end = n, n
     while start > 0 and end > 1:
         start = max(end - window, 0)

@@ -36,12 +36,7 @@ class Prompt:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def render(self, values: Mapping[str, str]) -> str:
-        """Fill the fields; without an instruction, a line that is ``{instruction}`` alone is left out.
-
-        Example:
-            >>> Prompt("p", "{query}? {document}").render({"query": "{document}", "document": "{0}"})
-            '{document}? {0}'
-        """
+        """Fill the fields; without an instruction, a line that is ``{instruction}`` alone is left out."""
         text = self.text if values.get("instruction") else _EMPTY_LINE.sub("", self.text)
         filled = _FIELD.sub(lambda found: values.get(found[1], found[0]), text)
         return filled.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot be sent
@@ -51,11 +46,7 @@ class Prompt:
 
 
 def load_prompt(prompt: str | os.PathLike[str] | None, mode: Mode) -> Prompt:
-    """Read a prompt from a file in UTF-8, or the built-in one.
-
-    Raises:
-        MissingError: There is no such file, or it is not UTF-8.
-    """
+    """Read a prompt from a file in UTF-8, or the built-in one; raise MissingError where there is none."""
     file = _BUILT_IN / f"{mode}.txt" if prompt is None else Path(prompt)
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -67,12 +58,7 @@ def load_prompt(prompt: str | os.PathLike[str] | None, mode: Mode) -> Prompt:
 
 
 def find_faults(prompt: Prompt, mode: Mode, instruction: str) -> Iterator[str]:
-    """Name the fields that a prompt lacks, and those that are unknown; ``{instruction}`` is needed where there is one.
-
-    Example:
-        >>> list(find_faults(Prompt("mine.txt", "{query} {passage}"), "graded", ""))
-        ['prompt mine.txt has no field {document}', 'prompt mine.txt has {passage}, expected {query}, {document} or {instruction}']
-    """
+    """Name the fields that a prompt lacks, and those that are unknown; ``{instruction}`` is needed where there is one."""
     found = dict.fromkeys(_FIELD.findall(prompt.text))
     known = ["query", *(["documents", "instruction", "count"] if mode == "listwise" else ["document", "instruction"])]
     needed = known[:3] if instruction else known[:2]
@@ -93,23 +79,13 @@ def count_least(text: str) -> int:
 
 
 def cut_text(text: str, words: int) -> str:
-    """Cut a text after so many words, and after ten times as many characters; white space stays as it is.
-
-    Example:
-        >>> cut_text("the flow  of heat", 3), cut_text("x" * 99, 3)
-        ('the flow  of', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx')
-    """
+    """Cut a text after so many words, and after ten times as many characters; white space stays as it is."""
     text = text[: _LONGEST_WORD * words]
     parts = text.split(None, words)
     return text if len(parts) <= words else text[: len(text) - len(parts[-1])].rstrip()
 
 
 def number_documents(texts: Sequence[str]) -> str:
-    r"""Write each document on a line behind its number; a number in brackets in a text gets parentheses.
-
-    Example:
-        >>> number_documents(["heat", "see [1] for\nmore"])
-        '[1] heat\n[2] see (1) for more'
-    """
+    """Write each document on a line behind its number; a number in brackets in a text gets parentheses."""
     lines = (re.sub(r"\[(\d+)\]", r"(\1)", " ".join(text.split())) for text in texts)
     return "\n".join(f"[{number}] {line}" for number, line in enumerate(lines, start=1))

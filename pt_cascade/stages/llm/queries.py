@@ -33,10 +33,7 @@ class Query:
 
 
 def read_queries(results: pd.DataFrame, text_field: str, instruction: str) -> list[Query]:
-    """Split a frame, in order of first appearance; without a rank, the rows are ranked as they stand.
-
-    A column ``instruction`` adds a line to the instruction; None, NaN and an empty text add nothing.
-    """
+    """Split a frame, in order of first appearance; a column ``instruction`` adds a line to the instruction."""
     given = results[INSTRUCTION] if INSTRUCTION in results else pd.Series("", results.index)
     own = given.where(given.notna(), "").astype(str).str.strip().to_numpy(object)
     number, qids = pd.factorize(results["qid"])
@@ -51,12 +48,7 @@ def read_queries(results: pd.DataFrame, text_field: str, instruction: str) -> li
 
 
 def check_frame(results: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse a frame whose queries, ranks or instructions are ambiguous.
-
-    Raises:
-        FrameError: A column stands twice; a qid is missing, or has several queries or instructions; a rank is not a number; an
-            instruction is not text.
-    """
+    """Raise FrameError where a column stands twice, or qids, ranks, queries or instructions are missing or ambiguous."""
     optional = [name for name in ("rank", INSTRUCTION) if name in results]
     guard = Guard(results, "results", ("qid", "docno", *columns, *optional))
     guard.find("qid", "is missing", results["qid"].isna().to_numpy(bool), "look where it got lost, e.g. in a merge")

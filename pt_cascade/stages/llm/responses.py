@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
     from pt_cascade.stages.llm.answers import Alternatives
 
-Kind: TypeAlias = Literal["rejected", "filtered", "rate_limited", "failed", "empty", "unreachable", "fatal"]
+Kind: TypeAlias = Literal["answer", "rejected", "filtered", "rate_limited", "failed", "empty", "unreachable", "fatal"]
 """``empty``: a status 200 without an answer; ``failed``: no answer after all retries; ``fatal``: no later call can succeed."""
 
 _LARGEST = 2**53
@@ -39,7 +39,7 @@ _COUNT = re.compile(r"(?<![\w.-])[0-9]{1,3}(?![\w.-]*\w)")
 
 @dataclass(frozen=True)
 class Response:
-    """The answer to a prompt, or the reason why there is none."""
+    """The answer to a prompt, or an error."""
 
     text: str = ""
     logprobs: tuple[Alternatives, ...] = ()
@@ -50,18 +50,9 @@ class Response:
     retries: int = 0
     model: str = ""  # its name in the response
     error: str = ""  # why there is no answer
-
-
-@dataclass(eq=False)
-class CallError(Exception):
-    """A call without an answer."""
-
-    words: str
-    kind: Kind = "failed"
-    about: str = ""  # what the server says of the fields that were sent
-    tokens: Floats = field(default_factory=lambda: np.zeros(2))
+    kind: Kind = "answer"
+    about: str = ""  # what an error says of the fields that were sent
     pause: float = 0.0  # seconds that the server asks to wait
-    retries: int = 0
 
 
 def load_body(content: bytes) -> object:
@@ -82,17 +73,7 @@ def load_body(content: bytes) -> object:
 
 
 def read_response(body: object, raw: str = "") -> Response:
-    """Read the JSON of a chat completion, of which any part may be missing; ``raw`` is its text, for the error.
-
-    Raises:
-        CallError: It has no message, or says that it failed.
-
-    Example:
-        >>> body = {"choices": [{"message": {"content": "2"}, "finish_reason": "length"}], "usage": {"prompt_tokens": 9}}
-        >>> response = read_response(body)
-        >>> response.text, response.cut, response.tokens.tolist()
-        ('2', True, [9.0, nan])
-    """
+    """Read the JSON of a chat completion, of which any part may be missing; without a message, ``raw`` is shown in the error."""
     choice, counts, model = get(body, "choices", 0), get(body, "usage"), get(body, "model")
     message, reason = get(choice, "message"), str(get(choice, "finish_reason")).casefold()
     content, refusal = get(message, "content"), get(message, "refusal")
@@ -102,9 +83,7 @@ def read_response(body: object, raw: str = "") -> Response:
     tokens = np.array([_read_count(get(counts, "prompt_tokens")) or np.nan, _read_count(get(counts, "completion_tokens"))])
     error = get(choice, "error") or (None if text else get(body, "error"))
     if error or reason in _BROKEN or not isinstance(message, dict):
-        failure = read_error(error, None, f"no answer in the response {raw!r}")
-        failure.tokens = np.nan_to_num(tokens)
-        raise failure
+        return replace(read_error(error, None, f"no answer in the response {raw!r}"), tokens=np.nan_to_num(tokens))
     others = [name for name, value in message.items() if value and name not in ("content", "role")]
     return Response(
         text=text,
@@ -117,7 +96,7 @@ def read_response(body: object, raw: str = "") -> Response:
     )
 
 
-def read_error(error: object, status: int | None, fallback: str) -> CallError:
+def read_error(error: object, status: int | None, fallback: str) -> Response:
     """Read an error in OpenAI's form or as text; ``status`` is None for a status 200, ``fallback`` stands for a missing message."""
     message, code = (error, None) if isinstance(error, str) else (get(error, "message"), get(error, "code"))
     words = message if isinstance(message, str) and message else fallback
@@ -126,27 +105,21 @@ def read_error(error: object, status: int | None, fallback: str) -> CallError:
         status = int(str(code))
     kind: Kind = "empty" if status is None else "rejected"
     if _FILTERED.search(said):
-        kind = "filtered"
-    elif "insufficient_quota" in said or status in _FATAL:
+        return Response(kind="filtered", refused=True, instead=f"{status or 200}: {words}")
+    if "insufficient_quota" in said or status in _FATAL:
         kind = "fatal"
     elif status == _RATE_LIMITED:
         kind = "rate_limited"
     elif status is not None and (status in _PASSING or status >= _SERVER_ERROR):
         kind = "empty" if in_body else "failed"
     about = f"{words if words is message or not in_body else ''} {code if isinstance(code, str) else ''} {get(error, 'param')}"
-    return CallError(f"{status or 200}: {words}", kind, about)
+    return Response(error=f"{status or 200}: {words}", kind=kind, about=about)
 
 
 def find_changes(sent: Mapping[str, object], about: str) -> dict[str, object]:
     """Find the fields that a server refuses, with another value or None for no such field; empty where it names none.
 
     ``max_tokens`` is left out only where the server does not know it: a prompt may be too long beside it.
-
-    Example:
-        >>> find_changes({"max_tokens": 4}, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
-        {'max_tokens': None, 'max_completion_tokens': 4}
-        >>> find_changes({"top_logprobs": 20}, "Invalid value for 'top_logprobs': expected 0 to 5, got 20")
-        {'top_logprobs': 5}
     """
     if "stream" not in sent and _STREAM.search(about):
         return {"stream": True, "stream_options": {"include_usage": True}}

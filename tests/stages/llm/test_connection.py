@@ -122,7 +122,10 @@ def test_a_variable_that_is_gone_is_missed_and_shown_only_if_it_looks_like_one(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Named, it must be there; a name in small letters may be a key, and stays out of the error and of the repr."""
-    with pytest.raises(MissingError, match=r"llm_judge has no key to send: the environment has no TOY_KEY\. Fix: export"):
+    with pytest.raises(
+        MissingError,
+        match=r"llm_judge has no key to send: the environment has no TOY_KEY for http://.*/v1\. Fix: export",
+    ):
         judge(server).transform(FRAME)
     with pytest.raises(PipelineError, match="api_key_env is not the name of an environment variable") as refused:
         judge(server, api_key_env="gsk_small")

@@ -850,8 +850,8 @@ def test_without_a_key_openai_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingError) as error:
         llm_judge("gpt-5").transform(frame())
     assert str(error.value) == (
-        "llm_judge has no key to send: the environment has no OPENAI_API_KEY, and https://api.openai.com/v1 needs one."
-        " Fix: export OPENAI_API_KEY=..., or llm_judge(..., base_url=...) for another server"
+        "llm_judge has no key to send: the environment has no OPENAI_API_KEY for https://api.openai.com/v1."
+        " Fix: export OPENAI_API_KEY=..., or llm_judge(..., base_url=..., api_key_env=None) for a server that needs no key"
     )
 
 
