@@ -123,7 +123,7 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         >>> llm_judge("qwen3-8b", how="listwise", base_url="http://localhost:8000/v1", concurrency=4)
         ListwiseJudge(model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ..., window=20, step=10)
     """
-    options = locals()
+    options = dict(locals())
     modes: dict[str, type[AnyJudge]] = {"graded": GradedJudge, "yes_no": YesNoJudge, "listwise": ListwiseJudge}
     if not isinstance(how, str) or how not in modes:
         raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(modes)}"])
