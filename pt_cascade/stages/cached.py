@@ -94,7 +94,7 @@ def cached(
     dependence = depends or (known.depends if known else "")
     _check(stage, known.documents if known else "", dependence, batch_size, identity)
     columns = reads if reads is None else (reads,) if isinstance(reads, str) else tuple(reads)
-    made = Cached(stage, find_path(path), dependence, columns, batch_size, identity)  # type: ignore[arg-type] # checked
+    made = Cached(stage, find_path(path), dependence, columns, batch_size, identity)
     if (store := made.store()).size():
         store.notes()
     return made

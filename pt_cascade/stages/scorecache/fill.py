@@ -126,7 +126,8 @@ class CacheFill:
                 break
         if self.order != before:
             with suppress(StoreError):  # it only saves a question next time
-                self.store.put([], *np.zeros((2, 0), np.int64), np.zeros(0), {_ORDER: self.order.write()})
+                nothing = np.zeros(0, np.int64)
+                self.store.put([], nothing, nothing, np.zeros(0), {_ORDER: self.order.write()})
 
     def _is_lost(self, some: Ints, failed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Mark what is not cached: what failed, with its list where lists are cached whole."""

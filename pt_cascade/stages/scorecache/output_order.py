@@ -13,8 +13,6 @@ from pt_cascade.errors import StageError
 from pt_cascade.ranking import is_ranking, ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pt_cascade.analysis.table.tie_rules import Order, TieRules
     from pt_cascade.ranking import Floats, Ints
 
@@ -60,7 +58,7 @@ class OutputOrder(NamedTuple):
     def find_question(self, given: pd.DataFrame, score: Floats) -> list[int] | None:
         """Find two rows of a query that two of the rules put in opposite orders; None where all rules agree on this frame."""
         query = pd.factorize(given["qid"])[0]
-        ties: Iterable[Order] = sorted({rule.ties for rule in self.rules})
+        ties = sorted({rule.ties for rule in self.rules})
         if not pd.DataFrame({"query": query, "score": score}).duplicated().any():
             ties = ties[:1]
         ranked = [_rank(order, given, score) for order in ties]

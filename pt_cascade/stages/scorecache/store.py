@@ -45,9 +45,9 @@ class ScoreStore:
 
     A row of the file holds what one call has put for one query: 64-bit items with their scores, and a CRC-32 of all that. The
     first score of an item stays; later ones are ignored. Of n documents of a query two share an item, and so a score, with a
-    probability of n²/2⁶⁵: 3e-14 for a thousand. No connection outlives a call, so that threads, processes and forks share nothing;
-    only a fork in the middle of another thread's call must not use the same file. Keep the file on a local disk: SQLite's locks do
-    not hold on network file systems.
+    probability of n²/2⁶⁵: 3e-14 for a thousand. No connection outlives a call, so that threads, processes and forks share nothing.
+    A process that is forked in the middle of another thread's call must not use the same file. Keep the file on a local disk:
+    SQLite's locks do not hold on network file systems.
 
     Attributes:
         path: The file; the first ``put`` creates it. Relative paths and ``~`` are resolved when the object is made.
@@ -83,7 +83,7 @@ class ScoreStore:
         """
         scores = np.full(len(item), np.nan)
         with self._read() as file:
-            for number, rows in _split(group) if file else ():
+            for number, rows in _split(group):
                 found = _read_group(file, groups[number])
                 items, first = np.unique(found["item"], return_index=True)
                 at = np.searchsorted(items, item[rows])
@@ -91,7 +91,7 @@ class ScoreStore:
                 scores[rows[known]] = found["score"][first[at[known]]]
         return scores
 
-    def put(  # noqa: PLR0913 - scores with their keys, and two options
+    def put(
         self,
         groups: Sequence[bytes],
         group: Ints,
@@ -154,7 +154,7 @@ class ScoreStore:
         """
         with self._read() as file:
             groups = file.execute("SELECT DISTINCT query FROM scores").fetchall() if file else []
-            return sum(len(np.unique(_read_group(file, group)["item"])) for (group,) in groups)
+            return sum(np.unique(_read_group(file, group)["item"]).size for (group,) in groups)
 
     def size(self) -> int:
         """Give the size of the file in bytes; 0 without a file."""
@@ -261,9 +261,10 @@ def _split(group: Ints) -> Iterator[tuple[int, Ints]]:
         yield int(group[rows[0]]), rows
 
 
-def _read_group(file: sqlite3.Connection, group: bytes) -> NDArray[np.void]:
+def _read_group(file: sqlite3.Connection | None, group: bytes) -> NDArray[np.void]:
     """Read what was put for a group, in the order in which it was put."""
-    rows = file.execute("SELECT scores, crc FROM scores WHERE query = ? ORDER BY id", (group,)).fetchall()
+    line = "SELECT scores, crc FROM scores WHERE query = ? ORDER BY id"
+    rows = file.execute(line, (group,)).fetchall() if file else []
     for content, crc in rows:
         _check(group + content, crc, "scores")
     return np.frombuffer(b"".join(content for content, _ in rows), _SCORE)
