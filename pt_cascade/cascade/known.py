@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pyterrier as pt
 
-from pt_cascade.cascade.stand_ins import live, wrapped
+from pt_cascade.cascade.wrappers import live, wrapped
 
 if TYPE_CHECKING:
     from pt_cascade.cascade.stage import Depends, Documents, Stage

@@ -9,7 +9,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.known import is_lazy, look_up
-from pt_cascade.cascade.stand_ins import wrapped
+from pt_cascade.cascade.wrappers import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
