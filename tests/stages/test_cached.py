@@ -1,4 +1,4 @@
-"""A stage whose scores are kept answers as the stage itself, and asks it only for what is new."""
+"""A cached stage answers as the stage itself, and asks it only for what is new."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Reason: TypeAlias = Literal["", "not a pointwise re-ranker", "no identity", "unk
 def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
     """Return a plan whose pointwise re-ranking stages are cached; a file is named after its stage and the hash of its identity.
 
-    A stage without a method ``identify()`` is not cached, with a CascadeWarning; one whose dependence is unknown is a PipelineError.
+    A stage without a method ``identify()`` is not cached, with a CascadeWarning; an unknown dependence is a PipelineError.
 
     Example:
         >>> import pandas as pd, pyterrier as pt
@@ -47,7 +47,7 @@ def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
         raise PipelineError("scores cannot be cached", problems, fix=fix)
     if nameless := named.get("no identity"):
         message = (
-            f"the scores of stage(s) {', '.join(map(repr, nameless))} are not cached: they have no method identify(), so their model, "
+            f"the scores of stage(s) {', '.join(map(repr, nameless))} are not cached: without a method identify(), their model, "
             "version and settings are unknown. To cache them, put in the place of each: "
             "cached(stage, 'path', identity='its model, version and settings', depends='pointwise')"
         )

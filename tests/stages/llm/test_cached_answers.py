@@ -1,4 +1,4 @@
-"""An LLM judge whose scores are kept: what was no answer is asked again, and what it costs stays in sight."""
+"""A cached LLM judge: failed documents are asked again, and the accounts say what this call used."""
 
 from __future__ import annotations
 
