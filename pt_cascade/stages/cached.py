@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-Depends: TypeAlias = Literal["pointwise", "pairwise", "listwise"]
+    from pt_cascade.cascade.stage import Depends
 
 BATCH_SIZE = 512
+_DEPENDS = ("pointwise", "pairwise", "listwise")
 
 
 def cached(
@@ -91,7 +92,7 @@ def cached(
         ([4.0, 5.0], 2)
     """
     known = look_up(stage) if isinstance(stage, pt.Transformer) else None
-    dependence = depends or (known.depends if known else "")
+    dependence = depends or (known.depends if known else "unknown")
     _check(stage, known.documents if known else "", dependence, batch_size, identity)
     columns = reads if reads is None else (reads,) if isinstance(reads, str) else tuple(reads)
     made = Cached(stage, find_path(path), dependence, columns, batch_size, identity)
@@ -229,8 +230,8 @@ def _check(stage: object, documents: str, depends: str, batch_size: int, identit
         problems.append(f"the scores of {stage!r} are cached already")
     elif documents != "reranks":
         problems.append(f"{stage!r} is no re-ranker: it may return other documents than it is given")
-    elif depends not in get_args(Depends):
-        problems.append(f"what its scores depend on is {depends}, expected one of {', '.join(get_args(Depends))}")
+    elif depends not in _DEPENDS:
+        problems.append(f"what its scores depend on is {depends}, expected one of {', '.join(_DEPENDS)}")
     if identity is not None and not words:
         problems.append(f"identity is {identity!r}, expected words")
     elif not (known or words):

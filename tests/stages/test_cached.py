@@ -23,11 +23,12 @@ from toys.storing import MEMORY
 
 from pt_cascade import Cascade
 from pt_cascade.cascade.fingerprints import describe, fingerprint
+from pt_cascade.cascade.stage import Depends
 from pt_cascade.errors import FrameError, PipelineError, StageError, StoreError
 from pt_cascade.ranking import score_below
 from pt_cascade.stages.base.pairwise import PairReranker
 from pt_cascade.stages.base.reranker import Reranker
-from pt_cascade.stages.cached import Cached, Depends, cached
+from pt_cascade.stages.cached import Cached, cached
 from pt_cascade.stages.scorecache.store import ScoreStore
 
 

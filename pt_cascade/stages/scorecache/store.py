@@ -49,6 +49,8 @@ class ScoreStore:
     A process that is forked in the middle of another thread's call must not use the same file. Keep the file on a local disk:
     SQLite's locks do not hold on network file systems.
 
+    A StoreError says that the file is of another stage, damaged, or cannot be read or written.
+
     Attributes:
         path: The file; the first ``put`` creates it. Relative paths and ``~`` are resolved when the object is made.
         identity: What the stage is, see ``stages.base.identity``; empty: any.
@@ -68,18 +70,12 @@ class ScoreStore:
         object.__setattr__(self, "path", find_path(self.path))
 
     def get(self, groups: Sequence[bytes], group: Ints, item: Ints) -> Floats:
-        """Read scores.
+        """Read the scores of n items, each in the group with its number; NaN where there is none.
 
         Args:
             groups: 16 bytes each.
-            group: Shape (n,). The number of each score's group.
-            item: Shape (n,). Its item.
-
-        Returns:
-            Shape (n,). The scores, bit for bit as they were put; NaN where there is none.
-
-        Raises:
-            StoreError: The file is of another stage, damaged, or cannot be read.
+            group: Shape (n,). From 0 to len(groups) - 1.
+            item: Shape (n,).
         """
         scores = np.full(len(item), np.nan)
         with self._read() as file:
@@ -104,15 +100,12 @@ class ScoreStore:
         """Write scores in one transaction; a score that is there stays.
 
         Args:
-            groups: As for ``get``.
-            group: Shape (n,). As for ``get``.
-            item: Shape (n,). As for ``get``.
+            groups: As for ``get``, like ``group`` and ``item``.
+            group: Shape (n,).
+            item: Shape (n,).
             score: Shape (n,). Finite.
             notes: What is known of the stage by name, in place of what was noted before.
             durable: Wait until the disk has it. Otherwise a power cut may damage the file; a killed process never does.
-
-        Raises:
-            StoreError: A score is not finite, or the file is of another stage, damaged, or cannot be written.
         """
         if bad := int((~np.isfinite(score)).sum()):
             raise StoreError("scores cannot be cached", [f"{bad} of {len(score)} are not finite"])
@@ -126,11 +119,7 @@ class ScoreStore:
             _write_meta(file, notes or {})
 
     def check_writable(self) -> None:
-        """Find out, before a stage scores anything, that an existing file cannot be written.
-
-        Raises:
-            StoreError: As for ``put``.
-        """
+        """Find out, before a stage scores anything, that an existing file cannot be written."""
         if self.size():
             with self._write() as file:
                 file.execute("UPDATE meta SET crc = crc")
@@ -138,20 +127,12 @@ class ScoreStore:
                 file.execute("BEGIN")
 
     def notes(self) -> dict[str, str]:
-        """Read the identity of the stage, as JSON, and what was noted; nothing without a file.
-
-        Raises:
-            StoreError: As for ``get``.
-        """
+        """Read the identity of the stage, as JSON, and what was noted; nothing without a file."""
         with self._read() as file:
             return _read_meta(file) if file else {}
 
     def count(self) -> int:
-        """Count the scores, and check all of them; it reads the whole file.
-
-        Raises:
-            StoreError: As for ``get``.
-        """
+        """Count the scores, and check all of them; it reads the whole file."""
         with self._read() as file:
             groups = file.execute("SELECT DISTINCT query FROM scores").fetchall() if file else []
             return sum(np.unique(_read_group(file, group)["item"]).size for (group,) in groups)
@@ -159,13 +140,6 @@ class ScoreStore:
     def size(self) -> int:
         """Give the size of the file in bytes; 0 without a file."""
         return Path(self.path).stat().st_size if Path(self.path).exists() else 0
-
-    def __repr__(self) -> str:
-        try:
-            scores = f"{self.count()} scores"
-        except StoreError as error:
-            scores = error.what
-        return f"ScoreStore({self.path!r}: {scores}, {self.size()} bytes)"
 
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection | None]:
@@ -203,12 +177,9 @@ class ScoreStore:
 
     def _is_made(self, file: sqlite3.Connection) -> bool:
         """Check that a file is the cache of this stage; False where it is empty."""
-        application, version, tables = (
-            file.execute(line).fetchone()[0]
-            for line in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-        )
-        if not (application or tables):
+        if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return False
+        application, version = (file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         if application != APPLICATION:
             raise self._refuse("it is an SQLite file of another application")
         if version != VERSION:

@@ -168,7 +168,6 @@ def test_scores_of_another_stage_are_refused(store: ScoreStore) -> None:
     for use in (lambda: get(other, [(0, 1)]), lambda: put(other, {(0, 9): 0.5}), other.check_writable):
         with pytest.raises(StoreError, match=r"are of another stage: its model is not given, expected files 12ab\. Fix: cached"):
             use()
-    assert repr(other) == f"ScoreStore('{store.path}': the scores in {store.path} are of another stage, {store.size()} bytes)"
     assert (store.count(), list(store.notes())) == (3, ["identity"])
     assert ScoreStore(store.path, {}).count() == 3
 
@@ -328,7 +327,7 @@ def test_a_score_takes_few_bytes(tmp_path: Path) -> None:
     assert sizes[0] / 16_000 < 24
     found = mixed.get(GROUPS, np.repeat(np.arange(8), 2000), item.ravel())
     assert found.tolist() == np.sqrt(np.arange(16_000)).tolist()
-    assert repr(mixed) == f"ScoreStore('{mixed.path}': 16000 scores, {mixed.size()} bytes)"
+    assert mixed.count() == 16_000
 
 
 def test_nothing_stays_open(store: ScoreStore) -> None:
