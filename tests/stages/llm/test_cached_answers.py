@@ -1,4 +1,4 @@
-"""``cached(llm_judge(...))``: documents without a judgment are asked about again, and calls are counted."""
+"""A cached LLM judge: failed documents are asked again, and the accounts say what this call used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pt_cascade.stages.cached import cached
 from pt_cascade.stages.llm.stage import LlmJudge
 from pt_cascade.stages.llm.usage import ACCOUNTS
 from pt_cascade.stages.llm_judge import llm_judge
-from pt_cascade.stages.scorecache.usage import Spending
+from pt_cascade.stages.scorecache.usage import Usage
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 
@@ -157,7 +157,7 @@ def test_counts_add_up_over_batches(parts: list[list[tuple[str, int]]]) -> None:
     given_frame = pd.DataFrame({"qid": ["a", "b", "a", "c"], "docno": list("wxyz")})
     stage = pt.apply.generic(lambda df: df.assign(calls=1.5, bad=True))
     stage.accounts = ("calls", "bad", "absent")
-    spent, wanted, bad = Spending(stage, given_frame), dict.fromkeys("abc", 0.0), dict.fromkeys("abc", False)
+    spent, wanted, bad = Usage(stage, given_frame), dict.fromkeys("abc", 0.0), dict.fromkeys("abc", False)
     for part in parts:
         told = dict(part)
         rows = [(qid, told[qid]) for qid, _ in part]
