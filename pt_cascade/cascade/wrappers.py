@@ -119,7 +119,7 @@ def _unwrap(value: _T, above: tuple[int, ...], *, load: bool) -> _T:
         return cast("_T", unwrap(other))
     names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else list(vars(value))
     parts_by_name = {name: (part, unwrap(part)) for name in names if (part := getattr(value, name, None)) is not None}
-    changed = {name: live for name, (part, new) in parts_by_name.items() if new is not part}
+    changed = {name: new for name, (part, new) in parts_by_name.items() if new is not part}
     return _rebuild(value, changed, load=load) if changed else value
 
 

@@ -150,7 +150,7 @@ class Hidden(pt.Transformer):
 
 def test_caches_that_cannot_be_looked_past_are_not_timed(tmp_path: Path) -> None:
     """One in a dict, and one without a model within another transformer; the same without a cache is timed."""
-    with pytest.raises(PipelineError, match=r"nobody can look past kept scores: .*Hidden"):
+    with pytest.raises(PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Hidden"):
         profile(FIRST % 6 >> Hidden(ScorerCache(str(tmp_path / "s"), Counting())) % 3, topics(2))
     with pytest.raises(PipelineError, match="has no scorer, so that a profile would time its look-ups"):
         profile(FIRST % 6 >> 2 * ScorerCache(str(tmp_path / "t")) % 3, topics(2))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.stages.base.identity import hash_identity
+from pt_cascade.stages.base.identity import check_files, hash_identity
 from pt_cascade.stages.base.pairwise import check_wins
 from pt_cascade.stages.scorecache.fill import check_identity
 from pt_cascade.stages.scorecache.keys import comparison_keys
@@ -37,12 +37,13 @@ class CachedComparisons:
         wins = self.store.get(keys.groups, keys.group, keys.item)
         missing = np.flatnonzero(np.isnan(wins))
         if len(missing):
+            check_files(self.stage)
             self.store.check_writable()
         for start in range(0, len(missing), self.batch_size):
             some = missing[start : start + self.batch_size]
             one, two = first[keys.row[some]], second[keys.row[some]]
             wins[some] = check_wins(self.stage.compare(results, one, two), results, one, two, self.stage.stage_name)
-            self.stage.note_files()
+            check_files(self.stage)
             check_identity(self.stage, self.stage.stage_name, self.store)
             self.store.put(keys.groups, keys.group[some], keys.item[some], wins[some])
         return wins[keys.key]
