@@ -9,7 +9,7 @@ import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
-from pt_cascade.analysis.replay.measures import check_labels, spare_trec_eval
+from pt_cascade.analysis.replay.measures import check_labels, raise_negative_labels
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError
@@ -85,7 +85,7 @@ def compare(
         raise FrameError("nothing can be compared", [problem])
     qrels = qrels[qrels["qid"].isin(topics["qid"])]
     check_labels(qrels, [measure for measure in measures if isinstance(measure, Measure)], numbered=False)
-    effectiveness = _evaluate(whole, topics, spare_trec_eval(qrels), measures, table)
+    effectiveness = _evaluate(whole, topics, raise_negative_labels(qrels), measures, table)
     names = list(dict.fromkeys(str(measure) for measure in measures))
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     trace = run(whole, topics.head(timed) if timed else topics, chunk_size=1, verbose=verbose).trace

@@ -24,21 +24,13 @@ _ALL = 100.0
 
 @dataclass(frozen=True, eq=False)
 class Budget:
-    """What may be spent, and what vectors cost.
+    """What may be spent, and what vectors cost."""
 
-    Attributes:
-        cost: What the stages cost, each under its name; None: not known.
-        ms: The most that a query may take; None: no matter.
-        percentile: Of the queries' times; None: their mean.
-        usd: The most that a query may cost on average; None: no matter.
-        docs: Shape (queries,). How many documents each query retrieved.
-    """
-
-    cost: Cost | None
-    ms: float | None
-    percentile: float | None
-    usd: float | None
-    docs: Ints
+    cost: Cost | None  # What the stages cost, each under its name; None: not known
+    ms: float | None  # The most that a query may take; None: no matter
+    percentile: float | None  # Of the queries' times; None: their mean
+    usd: float | None  # The most that a query may cost on average; None: no matter
+    docs: Ints  # (queries,): How many documents each query retrieved
 
     @classmethod
     def of(cls, sweep: Sweep, ms: float | None, percentile: float | None, usd: float | None) -> Budget:
@@ -92,15 +84,7 @@ class Budget:
         return problems
 
     def spend(self, stages: tuple[str, ...], vectors: Vectors) -> tuple[NDArray[np.bool_], Floats]:
-        """Tell which vectors are within the budget, and what they cost.
-
-        Args:
-            stages: Of the path.
-            vectors: Shape (vectors, stages).
-
-        Returns:
-            Shape (vectors,) each: whether it is affordable, and its mean milliseconds; without costs, the documents scored.
-        """
+        """Tell which vectors are within the budget, and what they cost."""
         frame = self.frame(stages, vectors)
         inside = np.ones(len(vectors), np.bool_)
         for column, limit in self.limits:
@@ -108,22 +92,13 @@ class Budget:
         return inside, frame[self.unit].to_numpy(np.float64)
 
     def frame(self, stages: tuple[str, ...], vectors: Vectors) -> pd.DataFrame:
-        """Give the costs of vectors, as ``Cost.frame`` does, with the budget's percentile and no other.
-
-        Args:
-            stages: Of the path.
-            vectors: Shape (vectors, stages).
-        """
+        """Give the costs of vectors, as ``Cost.frame`` does, with the budget's percentile and no other."""
         cost = Cost.of(*(StageCost() for _ in stages)) if self.cost is None else self.cost.select(stages)
         wanted = () if self.percentile is None or self.ms is None else (self.percentile,)
         return cost.frame(vectors, docs=self.docs, percentiles=wanted)
 
     def refuse(self, sweep: Sweep) -> SweepError:
-        """Return the error for a budget that nothing meets; it says the cheapest there is.
-
-        Args:
-            sweep: With its costs.
-        """
+        """Return the error for a budget that nothing meets; it says the cheapest there is."""
         frame = self.frame(sweep.stages, sweep.grid.vectors)
         problems = []
         for column, limit in self.limits:
@@ -143,20 +118,10 @@ class Budget:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether something is a number, and neither a truth value nor a text.
-
-    Example:
-        >>> is_number(2), is_number(np.float64(2)), is_number(True), is_number("2")
-        (True, True, False, False)
-    """
+    """Tell whether something is a number, and neither a truth value nor a text."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Tell whether something is a whole number, and no truth value.
-
-    Example:
-        >>> is_whole(np.int64(5)), is_whole(5.0)
-        (True, False)
-    """
+    """Tell whether something is a whole number, and no truth value."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -21,22 +21,14 @@ _FEW = 2000  # vectors that are all looked at query by query
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
-    """One path's vectors.
+class Candidates:
+    """One path's vectors."""
 
-    Attributes:
-        replayer: The table under the judgments, with the measure to choose by and no other.
-        vectors: Shape (vectors, stages), as of a Grid.
-        affordable: Shape (vectors,). Which are within the budget, at least one.
-        costs: Shape (vectors,). What each costs, to prefer the cheaper one.
-        fold: Shape (queries that count,). The fold of each query, from 0.
-    """
-
-    replayer: Replayer
-    vectors: Vectors
-    affordable: NDArray[np.bool_]
-    costs: Floats
-    fold: Ints
+    replayer: Replayer  # The table under the judgments, with the measure to choose by and no other
+    vectors: Vectors  # (vectors, stages): as of a Grid
+    affordable: NDArray[np.bool_]  # (vectors,): Which are within the budget, at least one
+    costs: Floats  # (vectors,): What each costs, to prefer the cheaper one
+    fold: Ints  # (queries that count,): The fold of each query, from 0
 
     def per_query(self, vector: int) -> Floats:
         """Give each query's measure at one vector, by its position."""
@@ -69,10 +61,10 @@ class Contest:
         return int(np.flatnonzero(depth >= depth.max() - _SAME)[-1])
 
     @cached_property
-    def spread(self) -> tuple[Ints, Floats]:
-        """Affordable vectors worth telling apart, see ``thin``, and each query's measure there: shape (queries, those)."""
+    def representatives(self) -> tuple[Ints, Floats]:
+        """Affordable vectors worth telling apart, see ``subsample``, and each query's measure there: shape (queries, those)."""
         inside = np.flatnonzero(self.affordable)
-        at = inside[thin(self.depths[inside])] if len(self.vectors) > _FEW else inside
+        at = inside[subsample(self.depths[inside])] if len(self.vectors) > _FEW else inside
         return at, self.values(at) if len(self.vectors) > _FEW else self._all[:, at]
 
     @cached_property
@@ -82,34 +74,13 @@ class Contest:
 
 
 def best_of(means: Floats, allowed: NDArray[np.bool_], costs: Floats) -> int:
-    """Return the position of the best allowed vector; of equal ones the cheapest, then the first.
-
-    Args:
-        means: Shape (vectors,).
-        allowed: Shape (vectors,). At least one.
-        costs: Shape (vectors,).
-
-    Example:
-        >>> best_of(np.array([0.3, 0.5, 0.5]), np.array([True, True, True]), np.array([1.0, 3.0, 2.0]))
-        2
-    """
+    """Return the position of the best allowed vector; of equal ones the cheapest, then the first."""
     top = np.flatnonzero(allowed & (means >= means[allowed].max() - _SAME))
     return int(top[np.argmin(costs[top])])
 
 
-def thin(vectors: NDArray[np.integer]) -> Ints:
-    """Thin vectors to cut-offs that are a tenth or more apart, the deepest of each stage among them.
-
-    Args:
-        vectors: Shape (vectors, stages), each 1 or more.
-
-    Returns:
-        Shape (kept,): positions, rising; all, where no vector has only such cut-offs.
-
-    Example:
-        >>> thin(np.arange(1, 41).reshape(-1, 1)).tolist()
-        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 17, 19, 22, 25, 28, 31, 35, 39]
-    """
+def subsample(vectors: NDArray[np.integer]) -> Ints:
+    """Thin vectors to cut-offs that are a tenth or more apart, the deepest of each stage among them."""
     keep = np.ones(len(vectors), np.bool_)
     for column in vectors.T:
         kept: list[int] = []

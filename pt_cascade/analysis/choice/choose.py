@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from pt_cascade.analysis.choice.budget import Budget, is_number, is_whole
-from pt_cascade.analysis.choice.candidates import Contest
-from pt_cascade.analysis.choice.cross_validation import compare_held_out, control_noise, cross_validate, find_runners_up
-from pt_cascade.analysis.choice.curve_shape import trace_shapes
+from pt_cascade.analysis.choice.candidates import Candidates
+from pt_cascade.analysis.choice.cross_validation import compare_held_out, cross_validate, find_runners_up, permutation_control
+from pt_cascade.analysis.choice.curve_shape import trace_curves
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.result import Choice
 from pt_cascade.analysis.choice.selection import Method, Rules, pick
@@ -90,13 +90,13 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     if not affordable.any():
         raise budget.refuse(sweep)
     replayer = replace(sweep.replayer, measures=(sweep.replayer.measures[sweep.measures.index(name)],))
-    replayer.__dict__.update(orders=sweep.replayer.orders, judged=sweep.replayer.judged)
+    replayer.__dict__.update(rankings=sweep.replayer.rankings, judged=sweep.replayer.judged)
     fold = np.random.default_rng(seed).permutation(len(sweep.qids)) % folds
-    contest = Contest(replayer, vectors, affordable, costs, fold)
-    rules = Rules(contest, method, margin, level, seed, rel)
-    means = contest.sums.sum(axis=0) / len(fold)
-    every, tried = pick(rules, means, np.ones(len(fold), np.bool_)), cross_validate(rules)
-    noise, more = control_noise(rules, tried)
+    candidates = Candidates(replayer, vectors, affordable, costs, fold)
+    rules = Rules(candidates, method, margin, level, seed, rel)
+    means = candidates.sums.sum(axis=0) / len(fold)
+    every, validated = pick(rules, means, np.ones(len(fold), np.bool_)), cross_validate(rules)
+    noise, more = permutation_control(rules, validated)
     return Choice(
         as_cutoffs(vectors[every.vector].tolist()),
         sweep.stages,
@@ -104,16 +104,16 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         method,
         len(fold),
         float(means[every.vector]),
-        estimate(tried.measured, level=level, least=0.0, more=more),
-        tried.optimism,
-        compare_held_out(rules, tried, more),
-        tried.frame(sweep),
+        estimate(validated.measured, level=level, least=0.0, more=more),
+        validated.optimism,
+        compare_held_out(rules, validated, more),
+        validated.frame(sweep),
         find_runners_up(sweep, rules, every.vector, means),
         noise,
         _price(sweep, budget, every.vector),
         every.plateaus,
-        trace_shapes(rules, every.vector),
-        advise(contest, budget, margin, level=level, seed=seed),
+        trace_curves(rules, every.vector),
+        advise(candidates, budget, margin, level=level, seed=seed),
         every.over_budget,
         budget,
         margin,

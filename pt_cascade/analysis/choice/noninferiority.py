@@ -14,28 +14,8 @@ if TYPE_CHECKING:
 _CLEAR = 2.0  # errors beyond the margin: what is so much worse is not accepted in any resample
 
 
-def bound_all(losses: Floats, margin: float, *, level: float = 0.95, seed: int = 0) -> Floats:
-    """Bound many mean losses from above so that all bounds hold together, but for 1 - level of the samples.
-
-    As ``bound_above`` for each, but as many standard errors out as the largest of all the resampled losses asks for: a bootstrap of
-    the maximum (Romano and Wolf 2005, "Stepwise multiple testing as formalized data snooping"). Candidates that lose clearly more
-    than the margin cannot be mistaken, and do not count among the many (Hansen 2005, "A test for superior predictive ability").
-
-    Args:
-        losses: Shape (queries, candidates). Against one and the same vector, at most 1, or the largest there is.
-        margin: The loss that matters, above 0.
-        level: How sure, above 0, below 1.
-        seed: For the resamples.
-
-    Returns:
-        Shape (candidates,): the bounds; infinite for what clearly loses more than the margin.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> losses = rng.normal(0.0, 0.1, (200, 5)) + [0.0, 0.0, 0.0, 0.0, 0.5]
-        >>> (bound_all(losses, 0.05) < 0.05).tolist()
-        [True, True, True, True, False]
-    """
+def simultaneous_bounds(losses: Floats, margin: float, *, level: float = 0.95, seed: int = 0) -> Floats:
+    """Bound many mean losses from above so that all bounds hold together, but for 1 - level of the samples."""
     bounds = np.full(losses.shape[1], np.inf)
     if not losses.size:
         return bounds

@@ -12,7 +12,7 @@ from pt_cascade.analysis.grid.cutoffs import name_cascade
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.budget import Budget
-    from pt_cascade.analysis.choice.curve_shape import Shape
+    from pt_cascade.analysis.choice.curve_shape import Curve
     from pt_cascade.analysis.choice.plateaus import Plateau
     from pt_cascade.analysis.choice.selection import Method
     from pt_cascade.analysis.choice.stage_advice import Advice
@@ -43,7 +43,7 @@ class Choice:
             scores, each query's ``labels`` exchanged among its documents.
         cost: The choice's row of the sweep's costs, and the percentile of the budget; empty without costs.
         plateaus: Where the recall of each stage stops rising; for the method ``plateau``.
-        shapes: How the measure goes with each stage's cut-off: rises, levels off, or peaks and then falls.
+        curves: How the measure goes with each stage's cut-off: rises, levels off, or peaks and then falls.
         advice: Whether a further stage pays.
         over_budget: Whether the plateau lies beyond the budget.
         budget: What might be spent.
@@ -65,7 +65,7 @@ class Choice:
     noise: pd.DataFrame
     cost: pd.Series[float]
     plateaus: tuple[Plateau, ...]
-    shapes: tuple[Shape, ...]
+    curves: tuple[Curve, ...]
     advice: Advice
     over_budget: bool
     budget: Budget
@@ -81,14 +81,7 @@ class Choice:
 
 
 def explain(choice: Choice) -> str:
-    """Say what was chosen, how good it is, how sure that is, and what to do next.
-
-    Args:
-        choice: What ``choose`` returned.
-
-    Returns:
-        Lines of text.
-    """
+    """Say what was chosen, how good it is, how sure that is, and what to do next."""
     held, seen = choice.held_out, choice.held_out.mean + choice.optimism
     overstates = f"choosing overstates by {choice.optimism:.4f}" if choice.optimism > 0 else "choosing does not overstate here"
     lines = [
@@ -104,7 +97,7 @@ def explain(choice: Choice) -> str:
         lines.append(f"  against {against}: {'each fold chose that one' if low == high else found}")
     lines += [f"  recall of {plateau}" for plateau in choice.plateaus]
     lines += ["  that is beyond the budget: this is the best within it"] if choice.over_budget else []
-    lines += [f"  {choice.measure} {shape}" for shape in choice.shapes]
+    lines += [f"  {choice.measure} {shape}" for shape in choice.curves]
     lines += [f"  {_say_noise(choice)}", f"  {choice.advice.text}"]
     if choice.queries < _MANY:
         lines.append(f"  {choice.queries} queries are few: 100 to 500 would narrow the intervals")

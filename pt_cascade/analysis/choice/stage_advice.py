@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from pt_cascade.analysis.choice.candidates import Contest
+from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.intervals import Estimate, estimate, queries_needed
-from pt_cascade.analysis.choice.selection_noise import shake, vary_more
+from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.replay.measures import in_kernel
@@ -29,52 +29,31 @@ Verdict: TypeAlias = Literal["yes", "no", "cannot tell"]
 
 @dataclass(frozen=True)
 class Advice:
-    """Whether the whole cascade is worth its last step in length.
+    """Whether the whole cascade is worth its last step in length."""
 
-    Attributes:
-        verdict: ``yes``, ``no`` or ``cannot tell``, see ``judge``; empty: there is no shorter cascade to compare with.
-        gain: The measure of the whole cascade less that of the shorter one, on held-out queries, both chosen on the others.
-        longer: The whole cascade's stages and cut-offs, in words, chosen by all queries.
-        shorter: The same for the best cascade of one stage fewer.
-        needed: About how many queries it takes for the interval to be narrower than the margin, and so for a verdict.
-        text: All this in a sentence.
-    """
-
+    # ``yes``, ``no`` or ``cannot tell``, see ``decide``; empty: there is no shorter cascade to compare with
     verdict: Verdict | Literal[""]
+    # The measure of the whole cascade less that of the shorter one, on held-out queries, both chosen on the others
     gain: Estimate | None
-    longer: str
-    shorter: str
-    needed: int | None
-    text: str
+    longer: str  # The whole cascade's stages and cut-offs, in words, chosen by all queries
+    shorter: str  # The same for the best cascade of one stage fewer
+    needed: int | None  # About how many queries it takes for the interval to be narrower than the margin, and so for a verdict
+    text: str  # All this in a sentence
 
 
-def advise(whole: Contest, budget: Budget, margin: float, *, level: float = 0.95, seed: int = 0) -> Advice:
-    """Compare the best of the whole cascade with the best of one stage fewer, each chosen on the other folds.
-
-    A shorter cascade is the whole one without one of its stages after the first, at any cut-offs that the table covers and the
-    budget allows; without a budget the longer one may cost more.
-
-    Args:
-        whole: The cascade.
-        budget: For both.
-        margin: A gain of less is not worth a stage.
-        level: Of the interval.
-        seed: For what choosing adds to its width.
-
-    Returns:
-        The advice.
-    """
+def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0.95, seed: int = 0) -> Advice:
+    """Compare the best of the whole cascade with the best of one stage fewer, each chosen on the other folds."""
     stages = whole.replayer.path.stages
     count = len(stages)
     shorter = [stages[:n] + stages[n + 1 :] for n in range(1, count)] if count >= _COMPARABLE else []
-    rivals = [rival for path in shorter if (rival := _rival(whole, path, budget)) is not None]
-    if not rivals:
+    shorter = [found for path in shorter if (found := _shorten(whole, path, budget)) is not None]
+    if not shorter:
         text = f"The cascade has {count} stage{'s' * (count > 1)}: score one with a further stage to learn whether it pays."
         text = text if not shorter else f"No cascade of {count - 1} stages is covered and within the budget."
         return Advice("", None, "", "", None, text)
-    gain = compare([whole], rivals, level=level, seed=seed)
-    verdict, needed = judge(gain, margin), queries_needed(gain, margin)
-    longer, best = _name_best([whole], budget.unit), _name_best(rivals, budget.unit)
+    gain = compare([whole], shorter, level=level, seed=seed)
+    verdict, needed = decide(gain, margin), queries_needed(gain, margin)
+    longer, best = _name_best([whole], budget.unit), _name_best(shorter, budget.unit)
     stage = "a third stage" if count == _COMPARABLE else f"stage {count}"
     interval = f"{whole.replayer.measures[0]} {gain} on held-out queries"
     said = {
@@ -86,58 +65,31 @@ def advise(whole: Contest, budget: Budget, margin: float, *, level: float = 0.95
     return Advice(verdict, gain, longer, best, needed, f"{said[verdict]}. Compared: {longer}, and {best}.")
 
 
-def compare(long: Sequence[Contest], short: Sequence[Contest], *, level: float = 0.95, seed: int = 0) -> Estimate:
-    """Estimate what the best of some contests gives more than the best of others, each chosen on the other folds.
-
-    Args:
-        long: At least one.
-        short: At least one, with the same queries and folds.
-        level: Of the interval.
-        seed: For what choosing adds to its width.
-    """
+def compare(long: Sequence[Candidates], short: Sequence[Candidates], *, level: float = 0.95, seed: int = 0) -> Estimate:
+    """Estimate what the best of some contests gives more than the best of others, each chosen on the other folds."""
     difference = measure_held_out(long) - measure_held_out(short)
-    one, other = (np.hstack([contest.spread[1] for contest in side]) for side in (long, short))
+    one, other = (np.hstack([candidates.representatives[1] for candidates in side]) for side in (long, short))
     common = one[:, [int(one.mean(axis=0).argmax())]]
-    off = shake(one - common, long[0].fold, seed=seed)[0] - shake(other - common, long[0].fold, seed=seed)[0]
-    return estimate(difference, level=level, more=vary_more(off, difference))
+    off = wild_bootstrap(one - common, long[0].fold, seed=seed)[0] - wild_bootstrap(other - common, long[0].fold, seed=seed)[0]
+    return estimate(difference, level=level, more=excess_variance(off, difference))
 
 
-def judge(gain: Estimate, margin: float) -> Verdict:
-    """Say whether a gain is one.
-
-    Args:
-        gain: Of a further stage, held-out.
-        margin: A gain of less is not worth a stage.
-
-    Returns:
-        ``no``: the whole interval lies below the margin, even if above 0; else ``yes``: all of it lies above 0; else
-        ``cannot tell``.
-
-    Example:
-        >>> judge(Estimate(0.05, 0.01, 0.09, 100), 0.02), judge(Estimate(0.0, -0.01, 0.01, 100), 0.02)
-        ('yes', 'no')
-    """
+def decide(gain: Estimate, margin: float) -> Verdict:
+    """Say whether a gain is one."""
     return "no" if gain.high < margin else "yes" if gain.low > 0 else "cannot tell"
 
 
-def measure_held_out(contests: Sequence[Contest]) -> Floats:
-    """Measure each query with the vector that is best on the other folds, of whichever contest.
-
-    Args:
-        contests: At least one, with the same queries and folds.
-
-    Returns:
-        Shape (queries that count,).
-    """
+def measure_held_out(contests: Sequence[Candidates]) -> Floats:
+    """Measure each query with the vector that is best on the other folds, of whichever candidates."""
     fold = contests[0].fold
     values = np.zeros(len(fold))
     for held in range(len(contests[0].sums)):
-        contest, at = _best(contests, [one.sums.sum(axis=0) - one.sums[held] for one in contests])
-        values[fold == held] = contest.per_query(at)[fold == held]
+        candidates, at = _best(contests, [one.sums.sum(axis=0) - one.sums[held] for one in contests])
+        values[fold == held] = candidates.per_query(at)[fold == held]
     return values
 
 
-def _rival(whole: Contest, stages: tuple[str, ...], budget: Budget) -> Contest | None:
+def _shorten(whole: Candidates, stages: tuple[str, ...], budget: Budget) -> Candidates | None:
     """Open a shorter path as deep as the table covers it; None where it covers nothing of it that is affordable."""
     one = whole.replayer
     replayer = Replayer(one.table, one.table.find_path(stages), one.qrels, one.measures, one.tail, one.by_rank)
@@ -148,21 +100,21 @@ def _rival(whole: Contest, stages: tuple[str, ...], budget: Budget) -> Contest |
         return None
     vectors = default_grid(depths, last, len(whole.fold), coarse=not in_kernel(one.measures[0])).vectors
     affordable, costs = budget.spend(stages, vectors)
-    return Contest(replayer, vectors, affordable, costs, whole.fold) if affordable.any() else None
+    return Candidates(replayer, vectors, affordable, costs, whole.fold) if affordable.any() else None
 
 
-def _best(contests: Sequence[Contest], sums: Sequence[Floats]) -> tuple[Contest, int]:
-    """Return the best contest by sums over queries, the first of equal ones, and the position of its best vector."""
+def _best(contests: Sequence[Candidates], sums: Sequence[Floats]) -> tuple[Candidates, int]:
+    """Return the best candidates by sums over queries, the first of equal ones, and the position of its best vector."""
     best, top = (contests[0], 0), -np.inf
-    for contest, one in zip(contests, sums, strict=True):
-        at = contest.best(one)
+    for candidates, one in zip(contests, sums, strict=True):
+        at = candidates.best(one)
         if one[at] > top:
-            best, top = (contest, at), float(one[at])
+            best, top = (candidates, at), float(one[at])
     return best
 
 
-def _name_best(contests: Sequence[Contest], unit: str) -> str:
+def _name_best(contests: Sequence[Candidates], unit: str) -> str:
     """Name the best cascade by all queries, and what it costs."""
-    contest, at = _best(contests, [contest.sums.sum(axis=0) for contest in contests])
-    name = name_cascade(contest.replayer.path.stages, as_cutoffs(contest.vectors[at].tolist()))
-    return f"{name} ({contest.costs[at]:.4g} {unit} a query)"
+    candidates, at = _best(contests, [candidates.sums.sum(axis=0) for candidates in contests])
+    name = name_cascade(candidates.replayer.path.stages, as_cutoffs(candidates.vectors[at].tolist()))
+    return f"{name} ({candidates.costs[at]:.4g} {unit} a query)"

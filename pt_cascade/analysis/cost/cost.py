@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.cost.latency import PERCENTILES, Latency, check_percentiles, compose, take_percentiles, warn_of_few
-from pt_cascade.analysis.cost.residuals import Sample, sample_of
+from pt_cascade.analysis.cost.latency import PERCENTILES, Latency, check_percentiles, compose, take_percentiles, warn_of_few_queries
+from pt_cascade.analysis.cost.residuals import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
@@ -172,9 +172,9 @@ class Cost:
         self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None
     ) -> tuple[Sample, tuple[float, ...]]:
         """Give the queries to reckon with, and the percentiles that they can tell."""
-        sample = sample_of(docs) if self.sample is None else self.sample
+        sample = sample_from_counts(docs) if self.sample is None else self.sample
         levels = check_percentiles(percentiles) if sample.percentiles else ()
-        warn_of_few(levels, sample.queries)
+        warn_of_few_queries(levels, sample.queries)
         return sample, levels
 
     def _work(self, stage: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:

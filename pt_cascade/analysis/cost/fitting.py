@@ -21,18 +21,7 @@ if TYPE_CHECKING:
 
 
 def fit_cost(timings: TimingData, per: Per = "pair") -> Cost:
-    """Fit each stage's cost; see ``Timings.cost``.
-
-    Args:
-        timings: What was measured.
-        per: ``pair`` or ``token``.
-
-    Returns:
-        The cost.
-
-    Raises:
-        SweepError: See ``Timings.cost``.
-    """
+    """Fit each stage's cost; see ``Timings.cost``."""
     if per not in get_args(Per):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
     documents = timings.frame["docs_in"].to_numpy(np.float64)

@@ -72,23 +72,7 @@ class Latency:
 
 
 def compose(times: Floats, means: Floats, cutoffs: tuple[int | None, ...], percentiles: Sequence[float], queries: int) -> Latency:
-    """Put the stages' times together.
-
-    Args:
-        times: Shape (stages, rows). Milliseconds, a row one query run once.
-        means: Shape (stages,). Each stage's mean milliseconds.
-        cutoffs: One a stage.
-        percentiles: Each above 0, at most 100; none: means only.
-        queries: How many different queries the rows are of.
-
-    Returns:
-        The latency.
-
-    Example:
-        >>> late = compose(np.array([[1.0, 9.0], [9.0, 1.0]]), np.array([5.0, 5.0]), (10, 5), (50,), 2)
-        >>> late.joint_ms, late.summed_ms, late.guaranteed, late.bound_ms
-        ((10.0,), (2.0,), (0.0,), (18.0,))
-    """
+    """Put the stages' times together."""
     stages = len(times)
     mean = tuple(float(one) for one in means)
     if not percentiles:
@@ -112,22 +96,7 @@ def compose(times: Floats, means: Floats, cutoffs: tuple[int | None, ...], perce
 
 
 def take_percentiles(values: Floats, percentiles: Floats | Sequence[float]) -> Floats:
-    """Give the least value that at least p % of the values do not exceed, for each p.
-
-    Args:
-        values: Shape (..., n), n 1 or more.
-        percentiles: Shape (p,), each above 0, at most 100.
-
-    Returns:
-        Shape (..., p).
-
-    References:
-        Hyndman & Fan (1996), definition 1; ``numpy.percentile(..., method="inverted_cdf")``.
-
-    Example:
-        >>> take_percentiles(np.arange(1.0, 101.0), (50, 95, 99)).tolist()
-        [50.0, 95.0, 99.0]
-    """
+    """Give the least value that at least p % of the values do not exceed, for each p."""
     count = values.shape[-1]
     places = [max(math.ceil(round(level * count / 100, _ROUND)), 1) - 1 for level in percentiles]
     taken: Floats = np.sort(values, axis=-1)[..., places]
@@ -135,31 +104,15 @@ def take_percentiles(values: Floats, percentiles: Floats | Sequence[float]) -> F
 
 
 def check_percentiles(percentiles: Sequence[float]) -> tuple[float, ...]:
-    """Return the percentiles, or refuse them.
-
-    Args:
-        percentiles: Each above 0, at most 100.
-
-    Raises:
-        SweepError: One is no such number.
-
-    Example:
-        >>> check_percentiles([50, 99.9])
-        (50, 99.9)
-    """
+    """Return the percentiles, or refuse them."""
     if bad := [level for level in percentiles if not _is_percentile(level)]:
         problem = f"found {', '.join(map(repr, bad))}, expected numbers above 0, at most 100"
         raise SweepError("these are no percentiles", [problem], fix="percentiles=(50, 95, 99)")
     return tuple(percentiles)
 
 
-def warn_of_few(percentiles: Sequence[float], queries: int) -> None:
-    """Warn of percentiles that fewer queries lie above than one: p99 needs 100 queries, p95 needs 20.
-
-    Args:
-        percentiles: Each above 0, at most 100.
-        queries: How many different queries were timed; repeats add none.
-    """
+def warn_of_few_queries(percentiles: Sequence[float], queries: int) -> None:
+    """Warn of percentiles that fewer queries lie above than one: p99 needs 100 queries, p95 needs 20."""
     needed = {level: math.ceil(round(100 / (100 - level), _ROUND)) for level in percentiles if level < _ALL}
     if short := [f"p{level:g} needs {count}" for level, count in needed.items() if queries < count]:
         message = f"{queries} queries are too few: {', '.join(short)}; with fewer it is little more than the slowest one seen"

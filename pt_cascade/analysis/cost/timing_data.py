@@ -22,25 +22,18 @@ KEYS = ("stage", "qid", "repeat", "share")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TimingData:
-    """What each stage of a cascade took for each query, at its own cut-offs and at shares of them.
+    """What each stage of a cascade took for each query, at its own cut-offs and at shares of them."""
 
-    Attributes:
-        frame: Frame[stage, qid, repeat, share, docs_in, docs_ranked, docs_out, tokens, ms], a row for each stage, query, repeat and
-            share; stages in order. ``repeat`` counts from 0; ``share`` is what the cascade's cut-offs were multiplied by;
-            ``docs_in`` is what the stage was given (0 for a retriever), ``docs_ranked`` what it ranked, ``docs_out`` what passed
-            its cut-off, all in documents; ``tokens`` is what its model read, NaN where it does not tell; ``ms`` are milliseconds.
-        mode: ``interactive``: each row timed one query; ``throughput``: all queries were timed together, and ``ms`` is the stage's
-            time divided by their number, which gives means and no percentiles.
-        machine: On what, e.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
-        pairwise: The names of the stages that compare each two documents: of n documents they score n(n - 1) pairs.
-
-    Raises:
-        TableError: The frame is not that, all reasons at once.
-    """
-
+    # Frame[stage, qid, repeat, share, docs_in, docs_ranked, docs_out, tokens, ms], a row for each stage, query, repeat and
+    # share; stages in order. ``repeat`` counts from 0; ``share`` is what the cascade's cut-offs were multiplied by;
+    # ``docs_in`` is what the stage was given (0 for a retriever), ``docs_ranked`` what it ranked, ``docs_out`` what passed
+    # its cut-off, all in documents; ``tokens`` is what its model read, NaN where it does not tell; ``ms`` are milliseconds
     frame: pd.DataFrame
+    # ``interactive``: each row timed one query; ``throughput``: all queries were timed together, and ``ms`` is the stage's
+    # time divided by their number, which gives means and no percentiles
     mode: Mode = "interactive"
-    machine: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)  # On what, e.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``
+    # The names of the stages that compare each two documents: of n documents they score n(n - 1) pairs
     pairwise: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -27,11 +27,7 @@ _FORMAT = 3
 
 
 def save_timings(timings: TimingData, path: PathLike) -> None:
-    """Write timings; see ``Timings.save``.
-
-    Raises:
-        MissingError: The folder of the file is not there.
-    """
+    """Write timings; see ``Timings.save``."""
     numbers = timings.frame[list(COLUMNS)].astype(dict.fromkeys(COUNTS, np.int64))
     columns = numbers.astype({"stage": "str", "qid": "str", "share": np.float64, "tokens": np.float64, "ms": np.float64})
     about = {"format": _FORMAT, "pairwise": list(timings.pairwise), "mode": timings.mode, "machine": dict(timings.machine)}
@@ -42,12 +38,7 @@ def save_timings(timings: TimingData, path: PathLike) -> None:
 
 
 def load_timings(path: PathLike) -> TimingData:
-    """Read timings; see ``Timings.load``.
-
-    Raises:
-        MissingError: There is no such file.
-        TableError: It is damaged, truncated, foreign or of another format.
-    """
+    """Read timings; see ``Timings.load``."""
     if not Path(path).is_file():
         raise MissingError(f"there is no file {path}", fix="timings.save(path), or pt-cascade profile --out FILE")
     try:

@@ -25,30 +25,8 @@ _OWN = ("qid", "docno", "score", "rank")
 _PRIVATE = ("docid",)
 
 
-def lay_out(pool: Pool, runs: Sequence[pd.DataFrame], pairs: Ints, score: Floats, rank: Ints) -> pd.DataFrame:
-    """Make the frame of some pairs of a pool.
-
-    Args:
-        pool: The pool of these runs.
-        runs: Frame[qid, docno, score, rank, ...] each.
-        pairs: Shape (m,). The numbers of the pairs.
-        score: Shape (m,). Their scores.
-        rank: Shape (m,). Their ranks.
-
-    Returns:
-        Frame[<topics>..., query..., docno, score, rank, ...]: the columns of the topics and those that begin with ``query``, one
-        value a qid; then those of the documents, one value a (qid, docno). Where the topics have a query, ``query_0`` and the like,
-        a run's own record of what it has rewritten, are left out; of several runs, ``docid`` is. Where runs disagree, the first
-        with a value wins.
-
-    Example:
-        >>> from pt_cascade.analysis.fusion.pooling import pool_runs
-        >>> one = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "score": 1.0, "rank": [0, 1], "text": [None, "b by one"]})
-        >>> two = pd.DataFrame({"qid": "1", "docno": ["b", "a"], "score": 1.0, "rank": [0, 1], "text": ["b by two", "a by two"]})
-        >>> pool = pool_runs({"one": one, "two": two})
-        >>> lay_out(pool, [one, two], np.array([1, 0]), np.array([0.5, 0.25]), np.array([0, 1]))["text"].tolist()
-        ['b by one', 'a by two']
-    """
+def merge_columns(pool: Pool, runs: Sequence[pd.DataFrame], pairs: Ints, score: Floats, rank: Ints) -> pd.DataFrame:
+    """Make the frame of some pairs of a pool."""
     of_query, of_pair = _fill(pool, runs, pairs)
     docno = _take(pool.docnos, pool.docno_of[pairs])
     return pd.DataFrame({**of_query, "docno": docno, "score": score, "rank": rank, **of_pair})

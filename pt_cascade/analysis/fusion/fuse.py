@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.fusion.columns import lay_out
+from pt_cascade.analysis.fusion.columns import merge_columns
 from pt_cascade.analysis.fusion.normalization import Normalise, normalise_lists, worth_missing
 from pt_cascade.analysis.fusion.pooling import check_runs, pool_runs
 from pt_cascade.errors import CascadeError, FrameError
@@ -96,7 +96,7 @@ def fuse(
     """
     named = _name(runs)
     fusion = Fusion(method, weights, k, normalise, missing)
-    if problems := fusion.misfits(len(named)):
+    if problems := fusion.find_problems(len(named)):
         raise CascadeError("the runs cannot be fused", problems, fix='fuse([one, two], "weighted", weights=(0.3, 0.7))')
     return fusion.apply(named, topics)
 
@@ -111,13 +111,8 @@ class Fusion:
     normalise: Normalise = "min-max"
     missing: Missing = "worst"
 
-    def misfits(self, runs: int) -> list[str]:
-        """Say which options make no sense for so many runs, a sentence for each.
-
-        Example:
-            >>> Fusion(weights=(1, -1)).misfits(2)
-            ['weights is (1, -1), expected 2 number(s) from 0, not all 0']
-        """
+    def find_problems(self, runs: int) -> list[str]:
+        """Say which options make no sense for so many runs, a sentence for each."""
         problems = [] if runs else ["there is nothing to fuse, expected 1 or more"]
         for name, kind in (("method", Method), ("normalise", Normalise), ("missing", Missing)):
             if (value := getattr(self, name)) not in get_args(kind):
@@ -134,18 +129,7 @@ class Fusion:
         return problems
 
     def apply(self, runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Fuse runs; see ``fuse``.
-
-        Args:
-            runs: Frame[qid, docno, score, ...] each, by name, as many as the options are for.
-            topics: As for ``fuse``.
-
-        Returns:
-            As ``fuse``.
-
-        Raises:
-            FrameError: As ``fuse``.
-        """
+        """Fuse runs; see ``fuse``."""
         checked = check_runs(runs)
         pool = pool_runs(checked, topics)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -153,7 +137,7 @@ class Fusion:
         if not np.isfinite(score).all():
             raise FrameError("the runs cannot be fused", ["their scores are too large to be added"], fix="divide them")
         order, rank = _rank(pool, score)
-        return lay_out(pool, list(checked.values()), order, score[order], rank)
+        return merge_columns(pool, list(checked.values()), order, score[order], rank)
 
     def _judge(self, pool: Pool, runs: int) -> tuple[Floats, Floats]:
         """Say what each row is worth, shape (n,), and in each list what is missing from it, shape (lists,)."""
@@ -182,19 +166,7 @@ def _are_weights(weights: Sequence[float], runs: int) -> bool:
 
 
 def _add_up(pool: Pool, worth: Floats, lowest: Floats) -> Floats:
-    """Sum what each pair is worth to each run.
-
-    The terms of a sum are added from the smallest to the largest, so that the order of the runs makes no difference, and documents
-    that runs rank crosswise are tied, not torn apart by rounding.
-
-    Args:
-        pool: The runs.
-        worth: Shape (n,). What each row is worth.
-        lowest: Shape (lists,). What a pair is worth that is missing from the list.
-
-    Returns:
-        Shape (pairs,).
-    """
+    """Sum what each pair is worth to each run."""
     runs, queries = int(pool.run.max(initial=0)) + 1, len(pool.topics)
     missing = np.zeros((runs, queries))
     missing[pool.run, pool.query] = lowest

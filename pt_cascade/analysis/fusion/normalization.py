@@ -38,41 +38,12 @@ Normalise: TypeAlias = Literal["min-max", "z-score", "max", "sum", "rank", "none
 
 
 def normalise_lists(score: Floats, sizes: Ints, how: Normalise) -> Floats:
-    """Make the scores of each list comparable with those of others.
-
-    Args:
-        score: Shape (n,). The lists one after the other, each by score, descending.
-        sizes: Shape (lists,). The length of each, 1 or more; their sum is n.
-        how: See the module.
-
-    Returns:
-        Shape (n,), each list descending still.
-
-    References:
-        Montague & Aslam, "Relevance Score Normalization for Metasearch", CIKM 2001: min-max (standard), sum, and z-score (ZMUV).
-
-    Example:
-        >>> normalise_lists(np.array([9.0, 6.0, 5.0, -1.0, -3.0]), np.array([3, 2]), "min-max").tolist()
-        [1.0, 0.25, 0.0, 1.0, 0.0]
-    """
+    """Make the scores of each list comparable with those of others."""
     return NORMALISERS[how](score, sizes)
 
 
 def worth_missing(worth: Floats, sizes: Ints, how: Normalise) -> Floats:
-    """Say what a document is worth that a list lacks: the least that the list gives, or less where it gives one score only.
-
-    Args:
-        worth: Shape (n,). What ``normalise_lists`` returned.
-        sizes: Shape (lists,). The length of each list, 1 or more.
-        how: The same as there.
-
-    Returns:
-        Shape (lists,).
-
-    Example:
-        >>> worth_missing(np.array([1.0, 0.25, 0.0, 1.0]), np.array([3, 1]), "min-max").tolist()
-        [0.0, 0.0]
-    """
+    """Say what a document is worth that a list lacks: the least that the list gives, or less where it gives one score only."""
     lowest = worth[np.cumsum(sizes) - 1]
     less = {"sum": 1 / sizes, "none": np.maximum(lowest, 0)}.get(how, np.ones(len(sizes)))
     return np.where(worth[np.cumsum(sizes) - sizes] > lowest, lowest, lowest - less)

@@ -45,57 +45,19 @@ _EVEN = 0.5
 
 
 def check_aggregation(how: str, who: str) -> None:
-    """Refuse what is no name of an aggregation.
-
-    Args:
-        how: The name.
-        who: Whose it is, for the error.
-
-    Raises:
-        PipelineError: It is none of ``Aggregation``.
-
-    Example:
-        >>> check_aggregation("sym-sum", "duo_t5")
-    """
+    """Refuse what is no name of an aggregation."""
     if how not in get_args(Aggregation):
         problem = f"aggregation is {how!r}, expected one of {', '.join(get_args(Aggregation))}"
         raise PipelineError(f"{who} cannot aggregate", [problem], fix='aggregation="sym-sum"')
 
 
 def has_terms(how: Aggregation) -> bool:
-    """Tell whether an aggregation is a sum of terms, one for each other document; the extremes are not.
-
-    Args:
-        how: The aggregation.
-
-    Example:
-        >>> has_terms("sym-sum"), has_terms("min")
-        (True, False)
-    """
+    """Tell whether an aggregation is a sum of terms, one for each other document; the extremes are not."""
     return how in _TERMS
 
 
 def to_terms(p_ij: Floats, p_ji: Floats, how: Aggregation) -> Ints:
-    """Give what each comparison adds to the score of document i, as a whole number of ``FIXED``.
-
-    A term depends on its own two probabilities only, whatever the shape of the arrays and their order in memory.
-
-    Args:
-        p_ij: Any shape. The probability that i beats j, 0 to 1.
-        p_ji: The same shape. The probability that j beats i, 0 to 1; only the aggregations that begin with ``sym`` read it.
-        how: An aggregation that is a sum, see ``has_terms``.
-
-    Returns:
-        The same shape. The terms, of at most 46.06 / ``FIXED`` = 2**45.6 in size.
-
-    Raises:
-        PipelineError: The aggregation is unknown, or is no sum.
-        StageError: A probability is not one.
-
-    Example:
-        >>> to_terms(np.array([0.75]), np.array([0.5]), "sym-sum") * FIXED
-        array([1.25])
-    """
+    """Give what each comparison adds to the score of document i, as a whole number of ``FIXED``."""
     check_aggregation(how, "to_terms")
     if not has_terms(how):
         raise PipelineError("to_terms cannot aggregate", [f"{how!r} is no sum, expected one of {', '.join(_TERMS)}"])
@@ -106,27 +68,7 @@ def to_terms(p_ij: Floats, p_ji: Floats, how: Aggregation) -> Ints:
 
 
 def aggregate(wins: Floats, how: Aggregation) -> Floats:
-    """Give each document its score from all comparisons with the others.
-
-    Args:
-        wins: Shape (n, n). ``wins[i, j]`` is the probability that i beats j, 0 to 1; the diagonal is not read, and may be NaN.
-        how: The aggregation.
-
-    Returns:
-        Shape (n,), higher is better. Documents in another order get the same scores, bit for bit, in that order. A document
-        that stands alone scores 0.
-
-    Raises:
-        PipelineError: The aggregation is unknown, or these are not each document's wins over each.
-        StageError: A probability is not one.
-
-    Example:
-        >>> wins = np.array([[np.nan, 0.75, 0.5], [0.5, np.nan, 0.25], [0.0, 1.0, np.nan]])
-        >>> aggregate(wins, "sum").tolist(), aggregate(wins, "sym-sum").tolist()
-        ([1.25, 0.75, 1.0], [2.75, 1.0, 2.25])
-        >>> aggregate(wins, "min").tolist()
-        [0.5, 0.25, 0.0]
-    """
+    """Give each document its score from all comparisons with the others."""
     check_aggregation(how, "aggregate")
     wins = _as_square(wins)
     size = len(wins)

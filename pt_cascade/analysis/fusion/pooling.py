@@ -21,50 +21,23 @@ _WHAT = "the runs cannot be fused"
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The rows of several runs, a list (one run's answer to one query) after the other, each by rank.
+    """The rows of several runs, a list (one run's answer to one query) after the other, each by rank."""
 
-    Rows are numbered as the runs stand end to end; pairs in the order in which the pool first has them, so that within a query the
-    first run's order comes first.
-
-    Attributes:
-        topics: Frame[qid, ...]: the queries.
-        row: Shape (n,). The number of each row.
-        rank: Shape (n,). From 0.
-        score: Shape (n,). Descending in each list.
-        pair: Shape (n,). The number of its (qid, docno).
-        sizes: Shape (lists,). The length of each list, 1 or more.
-        run: Shape (lists,). Whose it is.
-        query: Shape (lists,). Where its query stands in the topics.
-        query_of: Shape (pairs,). Where the query of each pair stands in the topics.
-        docno_of: Shape (pairs,). Where the docno of each pair stands in ``docnos``.
-        docnos: Shape (documents,). Each docno once.
-    """
-
-    topics: pd.DataFrame
-    row: Ints
-    rank: Ints
-    score: Floats
-    pair: Ints
-    sizes: Ints
-    run: Ints
-    query: Ints
-    query_of: Ints
-    docno_of: Ints
-    docnos: pd.Series[str]
+    topics: pd.DataFrame  # Frame[qid, ...]: the queries
+    row: Ints  # (n,): The number of each row
+    rank: Ints  # (n,): From 0
+    score: Floats  # (n,): Descending in each list
+    pair: Ints  # (n,): The number of its (qid, docno)
+    sizes: Ints  # (lists,): The length of each list, 1 or more
+    run: Ints  # (lists,): Whose it is
+    query: Ints  # (lists,): Where its query stands in the topics
+    query_of: Ints  # (pairs,): Where the query of each pair stands in the topics
+    docno_of: Ints  # (pairs,): Where the docno of each pair stands in ``docnos``
+    docnos: pd.Series[str]  # (documents,): Each docno once
 
 
 def check_runs(runs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Make each run canonical, ranks by the tie rule; or refuse all that is wrong with any.
-
-    Args:
-        runs: Frame[qid, docno, score, ...] each, by name; a rank column is not read.
-
-    Returns:
-        Frame[qid: str, docno: str, score: float64, rank: int64, ...] each, by name.
-
-    Raises:
-        FrameError: One of them is not usable, see ``canonical_results``, or repeats a column.
-    """
+    """Make each run canonical, ranks by the tie rule; or refuse all that is wrong with any."""
     answers = {name: _check_run(run) for name, run in runs.items()}
     refused = {name: answer for name, answer in answers.items() if isinstance(answer, FrameError)}
     if refused:
@@ -75,17 +48,7 @@ def check_runs(runs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def check_topics(topics: object) -> pd.DataFrame:
-    """Make topics canonical; they may do without a query, e.g. where they have vectors.
-
-    Args:
-        topics: Frame[qid, ...].
-
-    Returns:
-        Frame[qid: str, ...], the same rows and columns.
-
-    Raises:
-        FrameError: They are not usable, see ``canonical_topics``.
-    """
+    """Make topics canonical; they may do without a query, e.g. where they have vectors."""
     if not isinstance(topics, pd.DataFrame):
         problem = f"they are a {type(topics).__name__}, expected a DataFrame of qid and query"
         raise FrameError("topics are not usable", [problem], fix='topics = pd.DataFrame(topics, columns=["qid", "query"])')
@@ -93,25 +56,7 @@ def check_topics(topics: object) -> pd.DataFrame:
 
 
 def pool_runs(runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = None) -> Pool:
-    """Pool some runs.
-
-    Args:
-        runs: Frame[qid, docno, score, rank, ...] each, by name, canonical, ranks by the tie rule; at least one.
-        topics: Frame[qid, ...]; None: the queries in the order in which the runs have them.
-
-    Returns:
-        The pool.
-
-    Raises:
-        FrameError: The topics are not usable, or a run has a qid that they have not.
-
-    Example:
-        >>> one = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "score": [1.0, 2.0], "rank": [1, 0]})
-        >>> two = pd.DataFrame({"qid": "1", "docno": ["c", "a"], "score": [9.0, 8.0], "rank": [0, 1]})
-        >>> pool = pool_runs({"one": one, "two": two})
-        >>> pool.row.tolist(), pool.pair.tolist()
-        ([1, 0, 2, 3], [0, 1, 2, 1])
-    """
+    """Pool some runs."""
     frames = list(runs.values())
     code, qids = pd.factorize(_end_to_end(frames, "qid"))
     asked = pd.Series(qids, name="qid", dtype=qids.dtype).to_frame() if topics is None else check_topics(topics)

@@ -21,19 +21,7 @@ NO_CUT = int(np.iinfo(np.int32).max)
 
 
 def check_cutoff(cutoff: Cutoff, stage: str) -> int | None:
-    """Return the cut-off as an int, whatever integer type it came in.
-
-    Args:
-        cutoff: 1 or more, or None for no cut-off.
-        stage: Whose it is, for the error.
-
-    Raises:
-        PipelineError: It is not a whole number, or below 1.
-
-    Example:
-        >>> check_cutoff(np.int64(100), "bm25")
-        100
-    """
+    """Return the cut-off as an int, whatever integer type it came in."""
     if cutoff is None:
         return None
     expected = "expected a whole number, 1 or more, or None for no cut-off"
@@ -48,23 +36,11 @@ def check_cutoff(cutoff: Cutoff, stage: str) -> int | None:
 
 
 def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int | None, ...]:
-    """Return a vector of cut-offs as ints, one a stage.
-
-    Args:
-        cutoffs: Each 1 or more, or None for no cut-off.
-        stages: The names of the stages.
-
-    Raises:
-        SweepError: There are more or fewer than stages, or one is no cut-off.
-
-    Example:
-        >>> check_cutoffs((1000, None), ["bm25", "t5"])
-        (1000, None)
-    """
+    """Return a vector of cut-offs as ints, one a stage."""
     given: object = cutoffs  # types are hints
     if isinstance(given, str) or not hasattr(given, "__len__"):
         found = f"{cutoffs!r} ({type(cutoffs).__name__}), expected one cut-off for each of {', '.join(stages)}"
-        raise SweepError("this is no vector of cut-offs", [found], fix=say_cutoffs([100] * len(stages)))
+        raise SweepError("this is no vector of cut-offs", [found], fix=format_cutoffs([100] * len(stages)))
     if len(cutoffs) != len(stages):
         problem = f"{len(cutoffs)} cut-off(s) {tuple(cutoffs)} for {len(stages)} stage(s) {', '.join(stages)}"
         raise SweepError("this is no vector of cut-offs", [problem], fix="one a stage; None where a stage passes everything on")
@@ -82,47 +58,21 @@ def _check(cutoff: Cutoff, stage: str) -> tuple[int | None, str]:
         return None, f"{error.what}, {error.problems[0]}"
 
 
-def say_cutoffs(cutoffs: Sequence[int | None]) -> str:
-    """Write cut-offs as a tuple.
-
-    Example:
-        >>> say_cutoffs([1000, None]), say_cutoffs([5])
-        ('(1000, None)', '(5,)')
-    """
+def format_cutoffs(cutoffs: Sequence[int | None]) -> str:
+    """Write cut-offs as a tuple."""
     return str(tuple(cutoffs))
 
 
 def as_vectors(vectors: Iterable[Sequence[int | None]]) -> Vectors:
-    """Write checked vectors as one array, no cut as the largest int32.
-
-    Args:
-        vectors: Each of the same length.
-
-    Returns:
-        Shape (vectors, stages).
-
-    Example:
-        >>> as_vectors([(1000, None)]).tolist()
-        [[1000, 2147483647]]
-    """
+    """Write checked vectors as one array, no cut as the largest int32."""
     return np.array([[NO_CUT if k is None else min(k, NO_CUT) for k in vector] for vector in vectors], np.int32)
 
 
 def as_cutoffs(vector: Iterable[int]) -> tuple[int | None, ...]:
-    """Read one row of ``as_vectors`` back.
-
-    Example:
-        >>> as_cutoffs([1000, 2147483647])
-        (1000, None)
-    """
+    """Read one row of ``as_vectors`` back."""
     return tuple(None if k == NO_CUT else int(k) for k in vector)
 
 
 def name_cascade(stages: tuple[str, ...], cutoffs: tuple[int | None, ...]) -> str:
-    """Write a cascade as its ``repr`` does.
-
-    Example:
-        >>> name_cascade(("bm25", "t5"), (100, None))
-        'bm25 → 100 · t5'
-    """
+    """Write a cascade as its ``repr`` does."""
     return " · ".join(stage if k is None else f"{stage} → {k}" for stage, k in zip(stages, cutoffs, strict=True))

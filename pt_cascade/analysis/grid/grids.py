@@ -22,18 +22,10 @@ _STEPS = (1, 2, 3, 5, 7)
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Cut-off vectors, each once, in lexicographic order.
+    """Cut-off vectors, each once, in lexicographic order."""
 
-    Attributes:
-        vectors: Shape (vectors, stages), int32; the largest int32 is no cut.
-        said: The grid in words.
-
-    Raises:
-        SweepError: There is no vector, or they do not rise.
-    """
-
-    vectors: Vectors
-    said: str = ""
+    vectors: Vectors  # (vectors, stages): int32; the largest int32 is no cut
+    said: str = ""  # The grid in words
 
     def __post_init__(self) -> None:
         """Refuse what is not in order."""
@@ -83,19 +75,7 @@ def grid(*axes: Iterable[Cutoff] | int | None) -> Grid:
 
 
 def as_grid(vectors: Grid | Iterable[Sequence[Cutoff]], stages: Sequence[str]) -> Grid:
-    """Read what a user gives as a grid for these stages: a Grid, or any vectors of cut-offs, in any order.
-
-    Args:
-        vectors: One cut-off a stage each.
-        stages: The names of the stages.
-
-    Raises:
-        SweepError: There is none, or one does not fit the stages.
-
-    Example:
-        >>> as_grid([(10, 5), (5, 5), (10, 5)], ["bm25", "t5"]).vectors.tolist()
-        [[5, 5], [10, 5]]
-    """
+    """Read what a user gives as a grid for these stages: a Grid, or any vectors of cut-offs, in any order."""
     if isinstance(vectors, Grid):
         if vectors.vectors.shape[1] != len(stages):
             problem = f"its vectors have {vectors.vectors.shape[1]} cut-offs, the stages are {', '.join(stages)}"
@@ -109,23 +89,7 @@ def as_grid(vectors: Grid | Iterable[Sequence[Cutoff]], stages: Sequence[str]) -
 
 
 def default_grid(depths: Sequence[int], last: int | None, n_queries: int, *, coarse: bool = False, alone: bool = False) -> Grid:
-    """Return every vector up to the depths where that is affordable, else a logarithmic grid that says so.
-
-    The last stage keeps its own cut-off: it changes neither what is scored nor what it costs.
-
-    Args:
-        depths: The deepest cut-off of each stage but the last.
-        last: The last stage's own cut-off; None: no cut.
-        n_queries: How many queries would be ranked for each vector.
-        coarse: Take the logarithmic grid in any case, as for measures that take long.
-        alone: There is one stage only: ``depths`` is its own.
-
-    Example:
-        >>> default_grid((1000, 100), 20, 200)
-        Grid(95,050 vectors: all of k1 1..1000 × k2 1..100, k3 20)
-        >>> default_grid((10000, 1000), 20, 200)
-        Grid(216 vectors: log grid of k1 1..10000 × k2 1..1000, k3 20)
-    """
+    """Return every vector up to the depths where that is affordable, else a logarithmic grid that says so."""
     full = float(np.prod([float(depth) for depth in depths]))
     dense = full <= MOST_VECTORS and full * n_queries <= MOST_RANKINGS and not coarse
     axes = [np.arange(1, depth + 1, dtype=np.int32) if dense else _log_axis(depth) for depth in depths]

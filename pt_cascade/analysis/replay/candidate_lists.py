@@ -2,7 +2,7 @@
 
 ``docs`` and ``keys`` have a row for each list: documents, and their places in its stage's order, which rise. ``state`` says of each
 list how long it is (``SIZE``), how long it need be (``BOUND``), how many of it were handed on (``TAKEN``), and for which cut-off
-(``LAST``); and, once, how many documents have entered the orders of evaluation (``TIED``). See ``records.Desk``.
+(``LAST``); and, once, how many documents have entered the rankings of evaluation (``TIED``). See ``records.KernelBuffers``.
 """
 
 from __future__ import annotations
@@ -26,19 +26,7 @@ SIZE, BOUND, TAKEN, LAST, TIED = range(5)
 
 @compiled
 def insert(docs: Numbers, keys: Numbers, row: int, size: int, doc: int, key: int) -> int:
-    """Insert a document into a list sorted by key; what drops off the end stands in a place to spare.
-
-    Args:
-        docs: Shape (lists, length). The documents.
-        keys: Shape (lists, length). Their keys.
-        row: Which list.
-        size: How long it is.
-        doc: The document.
-        key: Its key.
-
-    Returns:
-        Its position.
-    """
+    """Insert a document into a list sorted by key; what drops off the end stands in a place to spare."""
     at = size
     while at > 0 and keys[row, at - 1] > key:
         docs[row, at] = docs[row, at - 1]
@@ -67,19 +55,7 @@ def _hand_on(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, level: 
 
 @compiled
 def open_head(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, cutoff: int) -> int:
-    """Let the first list hand on more, and empty the lists after the second.
-
-    Args:
-        docs: The documents.
-        keys: Their places.
-        state: Of the lists.
-        places: Shape (stages + more, documents). -1 where a document was not scored.
-        cutoff: The first one.
-
-    Returns:
-        The first position that changed in the second list, or ~(stage * documents + document) for what was not scored; of a single
-        stage, the first position that it newly keeps.
-    """
+    """Let the first list hand on more, and empty the lists after the second."""
     stages = state.shape[1]
     before: int = state[TAKEN, 0]
     if stages == 1:
@@ -92,15 +68,7 @@ def open_head(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, cutoff
 
 @compiled
 def unsettle(sound: Ints, seconds: Ints, changed: int, above: int, keep: bool) -> None:  # noqa: FBT001 - a flag among arrays
-    """Note what a change of the second list unsettles.
-
-    Args:
-        sound: Shape (tails,). How many at the top of what is evaluated still stand.
-        seconds: Shape (tails,). The second cut-offs.
-        changed: The first position that changed.
-        above: How many stand where the second list is cut below the change.
-        keep: Whether what is cut follows below.
-    """
+    """Note what a change of the second list unsettles."""
     for tail in range(len(sound)):
         if seconds[tail] > changed:
             sound[tail] = min(sound[tail], above)
@@ -110,19 +78,7 @@ def unsettle(sound: Ints, seconds: Ints, changed: int, above: int, keep: bool) -
 
 @compiled
 def extend(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, vectors: Vectors, vector: int) -> int:
-    """Bring the lists after the second to a vector of this head.
-
-    Args:
-        docs: The documents.
-        keys: Their places.
-        state: Of the lists.
-        places: As for ``open_head``.
-        vectors: Shape (vectors, cut-offs).
-        vector: Which one.
-
-    Returns:
-        As ``open_head``, of the last list.
-    """
+    """Bring the lists after the second to a vector of this head."""
     changed, anew = FAR, False
     for level in range(1, state.shape[1] - 1):
         if anew:

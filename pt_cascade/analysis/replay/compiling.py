@@ -22,24 +22,12 @@ if TYPE_CHECKING:
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function when it is first called, without Python's lock, so that threads run it side by side.
-
-    Args:
-        function: Plain loops over numbers and arrays.
-
-    Returns:
-        The same, typed as it was: numba ships no types.
-    """
+    """Compile a function when it is first called, without Python's lock, so that threads run it side by side."""
     return cast("Function", njit(cache=True, nogil=True)(function))
 
 
 def forget_older(function: Callable[..., object], *used: ModuleType) -> None:
-    """Delete what numba keeps of a file's functions if it is older than another file whose functions they call.
-
-    Args:
-        function: A compiled function of the file.
-        *used: The modules of the other files.
-    """
+    """Delete what numba keeps of a file's functions if it is older than another file whose functions they call."""
     newest = max(Path(str(module.__file__)).stat().st_mtime_ns for module in used)
     stem = function.__module__.rpartition(".")[2]
     for index in Path(function.stats.cache_path).glob(f"{stem}.*.nbi"):  # type: ignore[attr-defined] # a numba dispatcher's

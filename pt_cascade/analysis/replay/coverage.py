@@ -1,4 +1,4 @@
-"""How deep each stage may be cut so that every pair that is needed was scored."""
+"""How deep each stage may be cut so that every pair that is required_documents was scored."""
 
 from __future__ import annotations
 
@@ -8,42 +8,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pt_cascade.analysis.replay.rankings import NOT_SCORED
-from pt_cascade.analysis.replay.required_documents import needed
+from pt_cascade.analysis.replay.required_documents import required_documents
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
-    from pt_cascade.analysis.replay.rankings import Orders
+    from pt_cascade.analysis.replay.rankings import Rankings
     from pt_cascade.analysis.table.data import Path, Scores
     from pt_cascade.ranking import Ints
 
 
-def find_reach(table: Scores, path: Path, orders: Orders, queries: Ints) -> tuple[int, ...]:
-    """Tell how deep each stage but the last may be cut, at any cut-offs before it, so that everything needed was scored.
-
-    Args:
-        table: The scores.
-        path: Which cascade.
-        orders: Of the path.
-        queries: Positions of the queries that count, those with a judgment.
-
-    Returns:
-        A depth for each stage but the last, as deep as the path was made for; where not all of that was scored, the first stage's
-        is the deepest that can be. For a path of one stage, its own depth.
-
-    Raises:
-        SweepError: A stage did not score the top of a list.
-    """
+def find_reach(table: Scores, path: Path, rankings: Rankings, queries: Ints) -> tuple[int, ...]:
+    """Tell how deep each stage but the last may be cut, at any cut-offs before it, so that everything required_documents was scored."""
     most = max(int(table.retrieved.max(initial=1)), 1)
     depths = path.depths or (None,) * max(len(path.stages) - 1, 1)
     own = [min(most if depth is None else depth, table.depth or most, most) for depth in depths]
     counts = np.zeros(len(table.topics), np.bool_)
     counts[queries] = True
-    lacking = counts[table.queries[orders.rows]] & (orders.places == NOT_SCORED)
+    lacking = counts[table.queries[rankings.rows]] & (rankings.places == NOT_SCORED)
 
     def lacks(first: int) -> bool:
         depths = [first, *(min(first, depth) for depth in own[1:])]
         return any(
-            bool((needed(orders.offsets, orders.places[:stage], depths[:stage]) & lacking[stage]).any())
+            bool((required_documents(rankings.offsets, rankings.places[:stage], depths[:stage]) & lacking[stage]).any())
             for stage in range(1, len(path.stages))
             if lacking[stage].any()
         )

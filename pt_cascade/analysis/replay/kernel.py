@@ -2,7 +2,7 @@
 
 Documents enter in the first stage's order. The second stage's list changes rarely, and then only from the insert position on, so
 what was computed for a cut-off above that position stands; for the others, the lists after it grow as their cut-offs do. A list is
-in the order of places (``orders``), so ties cost nothing until they are evaluated.
+in the order of places (``rankings``), so ties cost nothing until they are evaluated.
 
 The inner functions take arrays, not tuples of them, and leave their loops in one place: else numba counts references to the arrays
 at every call, which takes longer than the work.
@@ -17,7 +17,7 @@ import numpy as np
 from pt_cascade.analysis.replay import candidate_lists as lists
 from pt_cascade.analysis.replay.candidate_lists import BOUND, FAR, SIZE, TAKEN, TIED, extend, insert, open_head, unsettle
 from pt_cascade.analysis.replay.compiling import compiled, forget_older
-from pt_cascade.analysis.replay.kernel_types import Desk, Ranked, Steps, Terms, Wanted
+from pt_cascade.analysis.replay.kernel_types import GridIndex, KernelBuffers, MeasureSpec, QueryOptions, Ranked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ _TWO = 2
 
 @compiled
 def _enter_ties(docs: Numbers, keys: Numbers, state: Ints, places: Numbers) -> None:
-    """Let all that the last list was handed enter the two orders of evaluation."""
+    """Let all that the last list was handed enter the two rankings of evaluation."""
     stages = state.shape[1]
     for at in range(state[TIED, 0], state[TAKEN, stages - 2]):
         doc = docs[stages - 2, at]
@@ -45,14 +45,14 @@ def _enter_ties(docs: Numbers, keys: Numbers, state: Ints, places: Numbers) -> N
 
 @compiled
 def _lay_out(
-    docs: Numbers, keys: Numbers, state: Ints, places: Numbers, terms: Terms, vectors: Vectors, vector: int, kind: int
+    docs: Numbers, keys: Numbers, state: Ints, places: Numbers, options: QueryOptions, vectors: Vectors, vector: int, kind: int
 ) -> int:
     """Lay out the top of what is evaluated: the last list's head, and, if it is kept, what each stage cut, the last first."""
     stages = state.shape[1]
     last, shown, count = stages - 1, stages + 2, 0
     head = min(vectors[vector, last], state[SIZE, last])
-    need = min(head, terms.most)
-    row = stages + kind if terms.ties else last
+    need = min(head, options.most)
+    row = stages + kind if options.ties else last
     lowest, i = keys[last, head - 1], 0
     while count < need:
         doc = docs[row, i]
@@ -60,10 +60,10 @@ def _lay_out(
         if places[last, doc] <= lowest:
             docs[shown, count] = doc
             count += 1
-    if terms.keep:
+    if options.keep:
         for level in range(last, -1, -1):
             cutoff = vectors[vector, level]
-            for i in range(cutoff, cutoff + min(state[SIZE, level] - cutoff, terms.most - count)):
+            for i in range(cutoff, cutoff + min(state[SIZE, level] - cutoff, options.most - count)):
                 docs[shown, count] = docs[level, i]
                 count += 1
     return count
@@ -73,18 +73,7 @@ def _lay_out(
 def measure(  # noqa: C901 - a branch a measure
     kind: int, depth: int, rel: int, norm: float, docs: Numbers, shown: int, labels: Numbers, discounts: Floats
 ) -> float:
-    """Compute one measure of the first documents in a row, as trec_eval defines it.
-
-    Args:
-        kind: ``NDCG``, ``RR``, ...
-        depth: How many documents, at most the measure's cut-off.
-        rel: The lowest label that is relevant.
-        norm: What the sum is divided by.
-        docs: Shape (rows, length). Documents.
-        shown: Which row.
-        labels: Shape (documents,).
-        discounts: Shape (length,). log2(rank + 1).
-    """
+    """Compute one measure of the first documents in a row, as trec_eval defines it."""
     found, total = 0, 0.0
     for i in range(depth):
         label = labels[docs[shown, i]]
@@ -110,28 +99,35 @@ def measure(  # noqa: C901 - a branch a measure
 
 @compiled
 def _replay(  # noqa: C901 - cut up, a call a vector with all its arrays takes longer than the work
-    desk: Desk, places: Numbers, labels: Numbers, norms: Floats, terms: Terms, steps: Steps, codes: Numbers, sums: Floats
+    buffers: KernelBuffers,
+    places: Numbers,
+    labels: Numbers,
+    norms: Floats,
+    options: QueryOptions,
+    index: GridIndex,
+    codes: Numbers,
+    sums: Floats,
 ) -> int:
     """Add one query's measures for every vector; return as ``sum_measures``, of the query's own documents."""
-    docs, keys, state, values, sound, discounts = desk
-    vectors, heads, tails, seconds, keep = steps
+    docs, keys, state, values, sound, discounts = buffers
+    vectors, heads, tails, seconds, keep = index
     stages = state.shape[1]
     for head in range(len(heads) - 1):
         changed = open_head(docs, keys, state, places, vectors[heads[head], 0])
         if changed < 0:
             return ~changed
-        above = 0 if stages > _TWO or terms.ties else changed  # without a third list, the second is what is shown
+        above = 0 if stages > _TWO or options.ties else changed  # without a third list, the second is what is shown
         unsettle(sound, seconds, -1 if stages == 1 else changed, above, keep)
         latest, cut = -1, 0
         for vector in range(heads[head], heads[head + 1]):
             tail, cutoff = tails[vector], vectors[vector, stages - 1]
-            if sound[tail] < terms.most:
+            if sound[tail] < options.most:
                 changed = extend(docs, keys, state, places, vectors, vector)
                 if changed < 0:
                     return ~changed
-                if terms.ties and stages > 1:
+                if options.ties and stages > 1:
                     _enter_ties(docs, keys, state, places)
-                same = changed if cutoff == cut and (changed >= cutoff or not terms.ties) else 0
+                same = changed if cutoff == cut and (changed >= cutoff or not options.ties) else 0
                 laid, count = -1, 0
                 for n in range(len(codes)):
                     reach = codes[n, 1] if keep else min(codes[n, 1], cutoff)
@@ -142,7 +138,7 @@ def _replay(  # noqa: C901 - cut up, a call a vector with all its arrays takes l
                         continue
                     if laid != codes[n, 3]:
                         laid = codes[n, 3]
-                        count = _lay_out(docs, keys, state, places, terms, vectors, vector, laid)
+                        count = _lay_out(docs, keys, state, places, options, vectors, vector, laid)
                     depth = min(codes[n, 1], count)
                     values[tail, n] = measure(codes[n, 0], depth, codes[n, 2], norms[n], docs, stages + 2, labels, discounts)
                 sound[tail], latest, cut = FAR, tail, cutoff
@@ -152,22 +148,24 @@ def _replay(  # noqa: C901 - cut up, a call a vector with all its arrays takes l
 
 
 @compiled
-def _sum_up(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, desk: Desk, groups: Ints, sums: Floats) -> int:
+def _sum_up(
+    queries: Ints, ranked: Ranked, index: GridIndex, wanted: MeasureSpec, buffers: KernelBuffers, groups: Ints, sums: Floats
+) -> int:
     """Go through the queries; see ``sum_measures``."""
-    stages, documents, missing = desk.state.shape[1], ranked.places.shape[1], DONE
+    stages, documents, missing = buffers.state.shape[1], ranked.places.shape[1], DONE
     for number in queries:
         begin, end = ranked.offsets[number], ranked.offsets[number + 1]
         places, labels = ranked.places[:, begin:end], ranked.labels[begin:end]
         for i in range(end - begin):
-            desk.docs[0, i], desk.keys[0, i] = i, i
+            buffers.docs[0, i], buffers.keys[0, i] = i, i
             if stages == 1:
-                desk.docs[1, places[1, i]], desk.docs[2, places[2, i]] = i, i
+                buffers.docs[1, places[1, i]], buffers.docs[2, places[2, i]] = i, i
         for stage in range(stages):
-            desk.state[SIZE, stage] = end - begin if stage == 0 else 0
-            desk.state[TAKEN, stage], desk.state[TIED, stage] = 0, 0
+            buffers.state[SIZE, stage] = end - begin if stage == 0 else 0
+            buffers.state[TAKEN, stage], buffers.state[TIED, stage] = 0, 0
         if begin < end:
-            terms = Terms(not ranked.agree[number], steps.keep, wanted.most)
-            missing = _replay(desk, places, labels, wanted.norms[:, number], terms, steps, wanted.codes, sums[groups[number]])
+            options = QueryOptions(not ranked.agree[number], index.keep, wanted.most)
+            missing = _replay(buffers, places, labels, wanted.norms[:, number], options, index, wanted.codes, sums[groups[number]])
         if missing != DONE:
             stage, document = missing // (end - begin), missing % (end - begin)
             missing = stage * documents + begin + document
@@ -175,27 +173,15 @@ def _sum_up(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, desk: D
     return missing
 
 
-def sum_measures(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, groups: Ints, sums: Floats) -> int:
-    """Add every query's measures for every cut-off vector to the sums of its group.
-
-    Args:
-        queries: Which queries to take.
-        ranked: Their documents.
-        steps: The vectors.
-        wanted: The measures.
-        groups: Shape (all queries,). Which sums a query adds to.
-        sums: Shape (groups, vectors, measures), added to.
-
-    Returns:
-        ``DONE``, or, where a pair is needed that was not scored, its stage * documents + document.
-    """
-    stages, longest = steps.vectors.shape[1], int(np.diff(ranked.offsets)[queries].max(initial=1))
+def sum_measures(queries: Ints, ranked: Ranked, index: GridIndex, wanted: MeasureSpec, groups: Ints, sums: Floats) -> int:
+    """Add every query's measures for every cut-off vector to the sums of its group."""
+    stages, longest = index.vectors.shape[1], int(np.diff(ranked.offsets)[queries].max(initial=1))
     docs, keys = np.empty((stages + 3, longest + 1), np.int32), np.empty((stages + 3, longest + 1), np.int32)
     state = np.zeros((5, stages), np.int64)
-    state[BOUND] = longest if steps.keep else np.minimum(longest, steps.vectors.max(axis=0))
-    values, sound = np.zeros((len(steps.seconds), len(wanted.codes))), np.zeros(len(steps.seconds), np.int64)
-    desk = Desk(docs, keys, state, values, sound, np.log2(np.arange(longest + 1) + 2.0))
-    missing: int = _sum_up(queries, ranked, steps, wanted, desk, groups, sums)
+    state[BOUND] = longest if index.keep else np.minimum(longest, index.vectors.max(axis=0))
+    values, sound = np.zeros((len(index.seconds), len(wanted.codes))), np.zeros(len(index.seconds), np.int64)
+    buffers = KernelBuffers(docs, keys, state, values, sound, np.log2(np.arange(longest + 1) + 2.0))
+    missing: int = _sum_up(queries, ranked, index, wanted, buffers, groups, sums)
     return missing
 
 

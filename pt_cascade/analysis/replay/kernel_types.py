@@ -16,77 +16,50 @@ if TYPE_CHECKING:
 
 
 class Ranked(NamedTuple):
-    """One path of a table under some labels; documents and queries as in ``Orders``.
+    """One path of a table under some labels; documents and queries as in ``Rankings``."""
 
-    Attributes:
-        offsets: Shape (queries + 1,).
-        places: Shape (stages + 2, documents). Places at each stage, then in the two orders of evaluation.
-        agree: Shape (queries,).
-        labels: Shape (documents,). The judgment of each, ``UNJUDGED`` for none.
-    """
-
-    offsets: Ints
-    places: Numbers
-    agree: Flags
-    labels: Numbers
+    offsets: Ints  # (queries + 1,)
+    places: Numbers  # (stages + 2, documents): Places at each stage, then in the two rankings of evaluation
+    agree: Flags  # (queries,)
+    labels: Numbers  # (documents,): The judgment of each, ``UNJUDGED`` for none
 
 
-class Steps(NamedTuple):
-    """The vectors, as they are walked through: all of one first cut-off, a head, then those of the next.
+class GridIndex(NamedTuple):
+    """The vectors, as they are walked through: all of one first cut-off, a head, then those of the next."""
 
-    Attributes:
-        vectors: Shape (vectors, stages), in lexicographic order; the largest int32 is no cut.
-        heads: Shape (distinct first cut-offs + 1,). Where the vectors of each begin.
-        tails: Shape (vectors,). Number of what follows the first cut-off: equal for equal rests.
-        seconds: Shape (tails,). The second cut-off of each tail; of a single stage: 0.
-        keep: Whether what is cut follows below.
-    """
-
-    vectors: Vectors
-    heads: Ints
-    tails: Ints
-    seconds: Ints
-    keep: bool
+    vectors: Vectors  # (vectors, stages): in lexicographic order; the largest int32 is no cut
+    heads: Ints  # (distinct first cut-offs + 1,): Where the vectors of each begin
+    tails: Ints  # (vectors,): Number of what follows the first cut-off: equal for equal rests
+    seconds: Ints  # (tails,): The second cut-off of each tail; of a single stage: 0
+    keep: bool  # Whether what is cut follows below
 
 
-class Wanted(NamedTuple):
-    """The measures.
+class MeasureSpec(NamedTuple):
+    """The measures."""
 
-    Attributes:
-        codes: Shape (measures, 4): kind, cut-off, lowest label that is relevant, which order of evaluation.
-        norms: Shape (measures, queries). What the sum is divided by; 0 where the query has nothing relevant.
-        most: The largest of the cut-offs.
-    """
-
-    codes: Numbers
-    norms: Floats
-    most: int
+    codes: Numbers  # (measures, 4): kind, cut-off, lowest label that is relevant, which order of evaluation
+    norms: Floats  # (measures, queries): What the sum is divided by; 0 where the query has nothing relevant
+    most: int  # The largest of the cut-offs
 
 
-class Desk(NamedTuple):
-    """What is written on while a query is walked through.
+class KernelBuffers(NamedTuple):
+    """What is written on while a query is walked through."""
 
-    Attributes:
-        docs: Shape (stages + 3, longest + 1). Each stage's list, in its order; then, if the query has ties, all that the last stage
-            was handed, in each order of evaluation; then the head of what is evaluated.
-        keys: The same: their places in those orders.
-        state: Shape (5, stages). Of each list how long it is, how long it need be, how many of it were handed on, and for which
-            cut-off; then, once, how many have entered the orders of evaluation.
-        values: Shape (tails, measures). As last computed.
-        sound: Shape (tails,). How many documents at the top of what is evaluated are still those of the values; a query's first
-            document unsettles all.
-        discounts: Shape (longest + 1,). log2(rank + 1), ranks from 1.
-    """
-
+    # (stages + 3, longest + 1): Each stage's list, in its order; then, if the query has ties, all that the last stage was
+    # handed, in each order of evaluation; then the head of what is evaluated
     docs: Numbers
-    keys: Numbers
+    keys: Numbers  # The same: their places in those rankings
+    # (5, stages): Of each list how long it is, how long it need be, how many of it were handed on, and for which cut-off;
+    # then, once, how many have entered the rankings of evaluation
     state: Ints
-    values: Floats
+    values: Floats  # (tails, measures): As last computed
+    # (tails,): How many documents at the top of what is evaluated are still those of the values; a query's first document
+    # unsettles all
     sound: Ints
-    discounts: Floats
+    discounts: Floats  # (longest + 1,): log2(rank + 1), ranks from 1
 
 
-class Terms(NamedTuple):
+class QueryOptions(NamedTuple):
     """Numbers that hold for a query."""
 
     ties: bool

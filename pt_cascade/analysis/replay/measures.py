@@ -41,29 +41,15 @@ _BY_DOCNO = 1  # RR with a cut-off and Judged are not trec_eval's: they break ti
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A table's documents and queries under some judgments.
+    """A table's documents and queries under some judgments."""
 
-    Attributes:
-        labels: Shape (rows of the table's frame,). The judgment of each row, ``kernels.UNJUDGED`` for none.
-        queries: The positions, among the table's topics, of the queries that count: those with a judgment.
-        relevant: For each query that counts, all its labels, retrieved or not, descending.
-    """
-
-    labels: NDArray[np.int32]
-    queries: Ints
-    relevant: tuple[Ints, ...]
+    labels: NDArray[np.int32]  # (rows of the table's frame,): The judgment of each row, ``kernels.UNJUDGED`` for none
+    queries: Ints  # The positions, among the table's topics, of the queries that count: those with a judgment
+    relevant: tuple[Ints, ...]  # For each query that counts, all its labels, retrieved or not, descending
 
 
 def judge(table: Scores, qrels: pd.DataFrame) -> Judged:
-    """Look up the judgments of a table's documents.
-
-    Args:
-        table: The scores.
-        qrels: Frame[qid: str, docno: str, label: int64], canonical.
-
-    Raises:
-        SweepError: There is no judgment, or no topic has one.
-    """
+    """Look up the judgments of a table's documents."""
     if not len(qrels):
         raise SweepError(
             "nothing can be measured", ["the qrels are empty"], fix="give Frame[qid, docno, label] with a row a judgment"
@@ -88,19 +74,7 @@ def judge(table: Scores, qrels: pd.DataFrame) -> Judged:
 
 
 def check_labels(qrels: pd.DataFrame, measures: Sequence[Measure], *, numbered: bool = True) -> None:
-    """Refuse labels that a measure does not take, and warn of measures to which no label is relevant.
-
-    Args:
-        qrels: Frame[qid, label: int64, ...], of the queries that count.
-        measures: What is to be measured.
-        numbered: Whether qids become numbers before gdeval sees them, which reads nothing else.
-
-    Raises:
-        SweepError: A label is beyond 1,000,000, or, where gdeval computes a measure, beyond 4, or a qid is no number.
-
-    Warns:
-        CascadeWarning: No label reaches the lowest relevant one of a measure, which is 0 then for every ranking.
-    """
+    """Refuse labels that a measure does not take, and warn of measures to which no label is relevant."""
     low, high = (0, 0) if qrels.empty else (int(qrels["label"].min()), int(qrels["label"].max()))
     gdeval = [str(measure) for measure in measures if measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2"]
     bound, whose = (_GDEVAL, f" for gdeval, which computes {', '.join(gdeval)}") if gdeval else (_LARGEST, "")
@@ -117,30 +91,14 @@ def check_labels(qrels: pd.DataFrame, measures: Sequence[Measure], *, numbered: 
         warnings.warn(told, CascadeWarning, stacklevel=3)
 
 
-def spare_trec_eval(qrels: pd.DataFrame) -> pd.DataFrame:
-    """Give label 0 to the documents of queries whose labels are all negative: trec_eval may never return from those.
-
-    Example:
-        >>> spare_trec_eval(pd.DataFrame({"qid": ["1", "1", "2"], "label": [-1, 2, -1]}))["label"].tolist()
-        [-1, 2, 0]
-    """
+def raise_negative_labels(qrels: pd.DataFrame) -> pd.DataFrame:
+    """Give label 0 to the documents of queries whose labels are all negative: trec_eval may never return from those."""
     best = qrels.groupby("qid")["label"].transform("max")
     return qrels.assign(label=qrels["label"].where(best >= 0, 0))
 
 
 def parse_measures(measures: Sequence[Measure | str]) -> tuple[Measure, ...]:
-    """Return measures, each once, whatever form they came in.
-
-    Args:
-        measures: Of ir_measures, or their names, e.g. ``nDCG@10`` or ``"nDCG@10"``.
-
-    Raises:
-        SweepError: There is none, or one is unknown.
-
-    Example:
-        >>> parse_measures(["nDCG@10", ir_measures.R @ 100])
-        (nDCG@10, R@100)
-    """
+    """Return measures, each once, whatever form they came in."""
     read = [_parse(measure) for measure in ([measures] if isinstance(measures, str | Measure) else measures)]
     if problems := [problem for _, problem in read if problem] or ["no measure was given"] * (not read):
         raise SweepError("these cannot be measured", problems, fix='["nDCG@10", "R@100"]')
@@ -163,39 +121,18 @@ def _parse(given: Measure | str) -> tuple[Measure | None, str]:
 
 
 def adds_up(measure: Measure) -> bool:
-    """Tell whether a measure is summed over queries instead of averaged, as ``pt.Experiment`` has it: by the names of counts.
-
-    Example:
-        >>> adds_up(ir_measures.NumRet), adds_up(ir_measures.NumRet(rel=1)), adds_up(ir_measures.AP)
-        (True, False, False)
-    """
+    """Tell whether a measure is summed over queries instead of averaged, as ``pt.Experiment`` has it: by the names of counts."""
     return str(measure) in _COUNTS
 
 
 def in_kernel(measure: Measure) -> bool:
-    """Tell whether the kernel computes a measure; all others go through ir_measures.
-
-    Example:
-        >>> in_kernel(ir_measures.nDCG @ 10), in_kernel(ir_measures.nDCG(judged_only=True) @ 10), in_kernel(ir_measures.RBP)
-        (True, False, False)
-    """
+    """Tell whether the kernel computes a measure; all others go through ir_measures."""
     allowed = {"cutoff", "rel"} if measure.NAME != "nDCG" else {"cutoff"}
     return measure.NAME in _KINDS and set(measure.params) <= allowed and measure.params.get("rel", 1) >= 1
 
 
 def encode(measures: Sequence[Measure]) -> NDArray[np.int32]:
-    """Write the kernel's measures as numbers: kind, cut-off, lowest relevant label, order of evaluation.
-
-    Args:
-        measures: Each ``in_kernel``.
-
-    Returns:
-        Shape (measures, 4).
-
-    Example:
-        >>> encode([ir_measures.R(rel=2) @ 100]).tolist()
-        [[2, 100, 2, 0]]
-    """
+    """Write the kernel's measures as numbers: kind, cut-off, lowest relevant label, order of evaluation."""
     rows = []
     for measure in measures:
         cutoff = measure.params.get("cutoff", NO_CUT)
@@ -205,17 +142,7 @@ def encode(measures: Sequence[Measure]) -> NDArray[np.int32]:
 
 
 def normalise(codes: NDArray[np.int32], judged: Judged, n_queries: int) -> Floats:
-    """Give what each measure divides by, for each query.
-
-    Args:
-        codes: Shape (measures, 4), see ``encode``.
-        judged: The judgments.
-        n_queries: Of the table.
-
-    Returns:
-        Shape (measures, queries): the ideal DCG (labels descending over log2(rank + 1), ranks from 1, Järvelin and Kekäläinen 2002,
-        as trec_eval has it), the number of relevant documents for R and AP, the cut-off for P, else 1.
-    """
+    """Give what each measure divides by, for each query."""
     norms = np.ones((len(codes), n_queries))
     for query, labels in zip(judged.queries, judged.relevant, strict=True):
         gains = labels[labels > 0]

@@ -24,31 +24,20 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 NOT_SCORED = -1
-_KEPT: WeakKeyDictionary[Scores, dict[tuple[tuple[str, ...], bool], Orders]] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[Scores, dict[tuple[tuple[str, ...], bool], Rankings]] = WeakKeyDictionary()
 _LAST = np.iinfo(np.int64).max
 _CELLS = 1 << 20  # of a block of queries that are sorted together
 
 
 @dataclass(frozen=True, eq=False)
-class Orders:
-    """One path of a table, ready for the kernels: documents of a query in stage-1 rank order, and their place at every stage.
+class Rankings:
+    """One path of a table, ready for the kernels: documents of a query in stage-1 rank order, and their place at every stage."""
 
-    A cut-off never changes which of two documents a stage prefers, nor how it breaks a tie: a tie is broken by the order of the
-    rows, which is the first stage's or that of a stage before, and so on down. So each stage has one fixed order for each query,
-    and ranking under any cut-offs is comparing places in it.
-
-    Attributes:
-        offsets: Shape (queries + 1,): where each query's documents begin.
-        rows: Shape (documents,): the row of ``table.frame`` that stands there.
-        every: Shape (stages + 2, documents): ``places``, then ``evaluated``.
-        agree: Shape (queries,): whether all three orders of the last stage are one, as where no scores tie.
-        keys: The orders that do not depend on the candidates, for the stages that follow one: shape (documents,) each.
-    """
-
-    offsets: Ints
-    rows: Ints
-    every: Numbers
-    agree: Flags
+    offsets: Ints  # (queries + 1,): where each query's documents begin
+    rows: Ints  # (documents,): the row of ``table.frame`` that stands there
+    every: Numbers  # (stages + 2, documents): ``places``, then ``evaluated``
+    agree: Flags  # (queries,): whether all three orders of the last stage are one, as where no scores tie
+    # The orders that do not depend on the candidates, for the stages that follow one: shape (documents,) each
     keys: Mapping[Order, Ints]
 
     @property
@@ -58,35 +47,12 @@ class Orders:
 
     @property
     def evaluated(self) -> Numbers:
-        """Shape (2, documents): the place when the last stage's scores are evaluated.
-
-        First by trec_eval (float32, descending, then docno descending), then by the MS MARCO and judged measures of ir_measures
-        (float64, descending, then docno ascending).
-        """
+        """Shape (2, documents): the place when the last stage's scores are evaluated."""
         return self.every[-2:]
 
 
-def order(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Orders:
-    """Work out every stage's order for a path of a table.
-
-    Args:
-        table: The scores.
-        stages: The path.
-        by_rank: Evaluate in rank order, whatever the tie rules of evaluation tools.
-
-    Returns:
-        The orders.
-
-    Example:
-        >>> import pandas as pd
-        >>> from pt_cascade.analysis.table.data import Column, Path, Scores
-        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [1, 0], "bm25": [1.0, 2.0], "t5": [0.5, 0.5]})
-        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
-        >>> table = Scores(frame, topics, (Column("bm25"), Column("t5")), (Path(("bm25", "t5"), (2, 1)),))
-        >>> orders = order(table, ("bm25", "t5"))
-        >>> orders.rows.tolist(), orders.places.tolist(), orders.evaluated.tolist()
-        ([1, 0], [[0, 1], [1, 0]], [[0, 1], [1, 0]])
-    """
+def order(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Rankings:
+    """Work out every stage's order for a path of a table."""
     rules = [column.rule for name in stages for column in table.columns if column.stage == name]
     offsets = np.r_[0, np.cumsum(table.retrieved)].astype(np.int64)
     rows = np.empty(len(table.frame), np.int64)
@@ -101,26 +67,11 @@ def order(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Ord
     agree = np.ones(len(offsets) - 1, np.bool_)
     moved = (every[-2:] != every[-3]).any(axis=0)
     agree[np.searchsorted(offsets, np.flatnonzero(moved), side="right") - 1] = False
-    return Orders(offsets, rows, every, agree, keys)
+    return Rankings(offsets, rows, every, agree, keys)
 
 
-def recall_orders(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Orders:
-    """Return what ``order`` returns, worked out once for a table and kept as long as the table.
-
-    Args:
-        table: The scores.
-        stages: The path.
-        by_rank: As for ``order``.
-
-    Example:
-        >>> import pandas as pd
-        >>> from pt_cascade.analysis.table.data import Column, Path, Scores
-        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a"], "rank": [0], "bm25": [1.0]})
-        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
-        >>> table = Scores(frame, topics, (Column("bm25"),), (Path(("bm25",), (2,)),))
-        >>> recall_orders(table, ["bm25"]) is recall_orders(table, ("bm25",))
-        True
-    """
+def cached_rankings(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Rankings:
+    """Return what ``order`` returns, worked out once for a table and kept as long as the table."""
     kept, key = _KEPT.setdefault(table, {}), (tuple(stages), by_rank)
     if key not in kept:
         kept[key] = order(table, stages, by_rank=by_rank)
@@ -128,23 +79,7 @@ def recall_orders(table: Scores, stages: Sequence[str], *, by_rank: bool = False
 
 
 def place_all(offsets: Ints, rows: Ints, scores: Floats, rules: Sequence[TieRule], keys: Mapping[Order, Ints]) -> Numbers:
-    """Give every document its place in every stage's order.
-
-    Args:
-        offsets: Shape (queries + 1,).
-        rows: Shape (n,). Where each document stood among the rows of the first stage; documents stand in its rank order.
-        scores: Shape (stages, n). NaN: not scored; -inf: could not be scored, and ranks last, in the order of the rank before.
-        rules: The tie rule of each stage; the first stage's does not count.
-        keys: For each order of the rules that does not depend on the candidates, an array of shape (n,), see ``static_keys``.
-
-    Returns:
-        Shape (stages, n). From 0 within the query; -1: not scored.
-
-    Example:
-        >>> scores, rules = np.array([[3.0, 2.0, 1.0], [1.0, 1.0, np.nan]]), (TieRule(), TieRule())
-        >>> place_all(np.array([0, 3]), np.array([2, 0, 1]), scores, rules, {}).tolist()
-        [[0, 1, 2], [1, 0, -1]]
-    """
+    """Give every document its place in every stage's order."""
     places = np.full(scores.shape, NOT_SCORED, np.int32)
     for at, real in _blocks(offsets):
         orders = {order: np.argsort(np.where(real, key[at], _LAST), axis=1, kind="stable") for order, key in keys.items()}

@@ -15,10 +15,10 @@ import pandas as pd
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs
 from pt_cascade.analysis.replay.coverage import find_reach
 from pt_cascade.analysis.replay.kernel import DONE, UNJUDGED, sum_measures
-from pt_cascade.analysis.replay.kernel_types import Ranked, Steps, Wanted
-from pt_cascade.analysis.replay.measures import Judged, encode, in_kernel, judge, normalise, spare_trec_eval
-from pt_cascade.analysis.replay.rankings import Orders, recall_orders
-from pt_cascade.analysis.replay.replay import check_depth, rank_by, refuse_uncovered
+from pt_cascade.analysis.replay.kernel_types import GridIndex, MeasureSpec, Ranked
+from pt_cascade.analysis.replay.measures import Judged, encode, in_kernel, judge, normalise, raise_negative_labels
+from pt_cascade.analysis.replay.rankings import Rankings, cached_rankings
+from pt_cascade.analysis.replay.replay import check_depth, replay_path, uncovered_error
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -32,37 +32,28 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 _QRELS = {"qid": "query_id", "docno": "doc_id", "label": "relevance"}
-_SHARED = ("orders", "judged", "reach")  # whatever the labels and measures
+_SHARED = ("rankings", "judged", "reach")  # whatever the labels and measures
 _BLOCKS = 8  # fixed, so that sums do not depend on the number of cores
 
 
 @dataclass(frozen=True, eq=False)
 class Replayer:
-    """One path of a table under some judgments and measures, ready to be asked for any cut-offs.
+    """One path of a table under some judgments and measures, ready to be asked for any cut-offs."""
 
-    Attributes:
-        table: The scores.
-        path: Which cascade.
-        qrels: Frame[qid, docno, label], canonical.
-        measures: Of ir_measures.
-        tail: What becomes of what is cut.
-        by_rank: Evaluate in rank order, instead of as trec_eval breaks ties.
-        exchanged: Shape (documents,). Labels of the retrieved documents, in the order of ``orders``, instead of those of the qrels;
-            see ``with_labels``. None: those of the qrels.
-    """
-
-    table: Scores
-    path: Path
-    qrels: pd.DataFrame
-    measures: tuple[Measure, ...]
-    tail: Tail = "drop"
-    by_rank: bool = False
+    table: Scores  # The scores
+    path: Path  # Which cascade
+    qrels: pd.DataFrame  # Frame[qid, docno, label], canonical
+    measures: tuple[Measure, ...]  # Of ir_measures
+    tail: Tail = "drop"  # What becomes of what is cut
+    by_rank: bool = False  # Evaluate in rank order, instead of as trec_eval breaks ties
+    # (documents,): Labels of the retrieved documents, in the order of ``rankings``, instead of those of the qrels; see
+    # ``with_labels``. None: those of the qrels
     exchanged: NDArray[np.int32] | None = None
 
     @cached_property
-    def orders(self) -> Orders:
+    def rankings(self) -> Rankings:
         """Every stage's order."""
-        return recall_orders(self.table, self.path.stages, by_rank=self.by_rank)
+        return cached_rankings(self.table, self.path.stages, by_rank=self.by_rank)
 
     @cached_property
     def judged(self) -> Judged:
@@ -72,27 +63,19 @@ class Replayer:
     @cached_property
     def reach(self) -> tuple[int, ...]:
         """How deep each stage but the last may be cut, see ``coverage.find_reach``."""
-        return find_reach(self.table, self.path, self.orders, self.judged.queries)
+        return find_reach(self.table, self.path, self.rankings, self.judged.queries)
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:
-        """Shape (documents,): the labels in the order of ``orders``."""
-        return self.judged.labels[self.orders.rows] if self.exchanged is None else self.exchanged
+        """Shape (documents,): the labels in the order of ``rankings``."""
+        return self.judged.labels[self.rankings.rows] if self.exchanged is None else self.exchanged
 
     def with_labels(self, labels: NDArray[np.int32]) -> Replayer:
-        """Return the same under other labels of the retrieved documents, e.g. exchanged ones.
-
-        Args:
-            labels: Shape (documents,), in the order of ``orders``.
-        """
+        """Return the same under other labels of the retrieved documents, e.g. exchanged ones."""
         return self._alike(replace(self, exchanged=labels))
 
     def only(self, which: int) -> Replayer:
-        """Return the same with one of its measures only.
-
-        Args:
-            which: The position of the measure.
-        """
+        """Return the same with one of its measures only."""
         return self._alike(replace(self, measures=(self.measures[which],)))
 
     def _alike(self, other: Replayer) -> Replayer:
@@ -101,19 +84,7 @@ class Replayer:
         return other
 
     def sums(self, vectors: Vectors, groups: Ints | None = None) -> Floats:
-        """Sum each measure over the queries of each group.
-
-        Args:
-            vectors: Shape (vectors, stages), in lexicographic order, each once.
-            groups: Shape (queries that count,). The group of each, from 0; None: one group.
-
-        Returns:
-            Shape (groups, vectors, measures). Bit by bit the same, however many cores there are.
-
-        Raises:
-            TableError: The table does not cover a vector.
-            SweepError: A measure looks deeper into a kept tail than the table does.
-        """
+        """Sum each measure over the queries of each group."""
         check_depth(self.table, self.path.stages, as_cutoffs(vectors.max(axis=0)))
         self._check_tail()
         group = np.zeros(len(self.judged.queries), np.int64) if groups is None else np.asarray(groups, np.int64)
@@ -127,14 +98,7 @@ class Replayer:
         return sums
 
     def per_query(self, vector: Vectors) -> Floats:
-        """Measure each query at one vector.
-
-        Args:
-            vector: Shape (stages,).
-
-        Returns:
-            Shape (queries that count, measures).
-        """
+        """Measure each query at one vector."""
         return self.sums(vector.reshape(1, -1), np.arange(len(self.judged.queries)))[:, 0, :]
 
     def _fast(self, vectors: Vectors, group: Ints) -> Floats:
@@ -144,16 +108,16 @@ class Replayer:
         groups = np.zeros(len(self.table.topics), np.int64)
         groups[self.judged.queries] = group
         n_groups = int(group.max()) + 1
-        steps = number_tails(vectors, keep=self.tail == "keep")
-        orders = self.orders
-        ranked = Ranked(orders.offsets, orders.every, orders.agree, self.labels)
+        index = index_grid(vectors, keep=self.tail == "keep")
+        rankings = self.rankings
+        ranked = Ranked(rankings.offsets, rankings.every, rankings.agree, self.labels)
 
-        wanted = Wanted(codes, norms, int(codes[:, 1].max()))
+        wanted = MeasureSpec(codes, norms, int(codes[:, 1].max()))
 
         def add(queries: Ints) -> tuple[int, Floats]:
             first = int(groups[queries].min())
             sums = np.zeros((int(groups[queries].max()) + 1 - first, len(vectors), len(codes)))
-            return sum_measures(queries, ranked, steps, wanted, groups - first, sums), sums
+            return sum_measures(queries, ranked, index, wanted, groups - first, sums), sums
 
         total = np.zeros((n_groups, len(vectors), len(codes)))
         blocks = np.array_split(self.judged.queries, min(_BLOCKS, len(self.judged.queries)))
@@ -176,9 +140,11 @@ class Replayer:
             some = frame[frame["qid"].isin(qids)]
             return some.assign(qid=numbers.reindex(some["qid"]).to_numpy(object)).rename(columns=_QRELS)
 
-        evaluator = ir_measures.evaluator(measures, numbered(spare_trec_eval(self._relabelled(self.qrels)))[[*_QRELS.values()]])
+        evaluator = ir_measures.evaluator(
+            measures, numbered(raise_negative_labels(self._relabelled(self.qrels)))[[*_QRELS.values()]]
+        )
         for vector in vectors.tolist():
-            run = rank_by(self.orders, self.table, self.path.stages, as_cutoffs(vector), self.tail)
+            run = replay_path(self.rankings, self.table, self.path.stages, as_cutoffs(vector), self.tail)
             run = run.assign(score=-run["rank"].astype(float)) if self.by_rank else run
             values = np.zeros((len(qids), len(measures)))
             try:
@@ -193,7 +159,7 @@ class Replayer:
         """Exchange the labels of retrieved documents, if they are to be."""
         if self.exchanged is None:
             return qrels
-        pairs = self.table.frame[["qid", "docno"]].iloc[self.orders.rows].assign(label=self.exchanged)
+        pairs = self.table.frame[["qid", "docno"]].iloc[self.rankings.rows].assign(label=self.exchanged)
         both = pd.concat([pairs[pairs["qid"].isin(qrels["qid"].unique())], qrels[["qid", "docno", "label"]]], ignore_index=True)
         new = both.drop_duplicates(["qid", "docno"])
         return new[new["label"] != UNJUDGED]
@@ -210,25 +176,15 @@ class Replayer:
 
     def _uncovered(self, vectors: Vectors, done: int) -> Exception:
         """Name the pair that a vector would need."""
-        stage, document = divmod(done, len(self.orders.rows))
+        stage, document = divmod(done, len(self.rankings.rows))
         deepest = [None if k == NO_CUT else int(k) for k in vectors.max(axis=0)]
-        row = self.table.frame.iloc[self.orders.rows[document]]
+        row = self.table.frame.iloc[self.rankings.rows[document]]
         where = f"qid {row['qid']}, docno {row['docno']}"
-        return refuse_uncovered(self.table, self.path.stages, deepest, self.path.stages[stage], where)
+        return uncovered_error(self.table, self.path.stages, deepest, self.path.stages[stage], where)
 
 
-def number_tails(vectors: Vectors, *, keep: bool) -> Steps:
-    """Split vectors into their first cut-offs and what follows, for the kernel.
-
-    Args:
-        vectors: Shape (vectors, stages), in lexicographic order, each once.
-        keep: Whether what is cut follows below.
-
-    Example:
-        >>> steps = number_tails(np.array([[1, 1], [2, 1], [2, 2]], np.int32), keep=False)
-        >>> steps.heads.tolist(), steps.tails.tolist(), steps.seconds.tolist()
-        ([0, 1, 3], [0, 0, 1], [1, 2])
-    """
+def index_grid(vectors: Vectors, *, keep: bool) -> GridIndex:
+    """Split vectors into their first cut-offs and what follows, for the kernel."""
     heads = np.flatnonzero(np.r_[True, vectors[1:, 0] != vectors[:-1, 0], True])
     tails, seconds = np.zeros(len(vectors), np.int64), np.zeros(1, np.int64)
     if vectors.shape[1] > 1:
@@ -237,4 +193,4 @@ def number_tails(vectors: Vectors, *, keep: bool) -> Steps:
             _, tails = np.unique(tails * len(vectors) + number, return_inverse=True)
         seconds = np.zeros(tails.max() + 1, np.int64)
         seconds[tails] = vectors[:, 1]
-    return Steps(np.ascontiguousarray(vectors, np.int32), heads.astype(np.int64), tails.astype(np.int64), seconds, keep)
+    return GridIndex(np.ascontiguousarray(vectors, np.int32), heads.astype(np.int64), tails.astype(np.int64), seconds, keep)

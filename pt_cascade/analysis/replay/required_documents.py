@@ -18,29 +18,8 @@ if TYPE_CHECKING:
     Marks = NDArray[np.bool_]
 
 
-def needed(offsets: Ints, places: NDArray[np.int32], depths: Sequence[int | None]) -> Marks:
-    """Mark the documents that the next stage must score, so that all cut-offs up to the depths can be replayed.
-
-    With stages 1 to j that is every document among the top K_j, by stage j, of the top k_(j-1), by stage j - 1, ... of the first
-    k_1, for *some* k_1 ≤ K_1, ..., k_(j-1) ≤ K_(j-1). Cutting as tightly before it as keeps a document leaves it the fewest rivals:
-    those that all the stages up to i place above it, for each i. So it is needed if these are fewer than K_i, for each i; of
-    K_1 documents in random order about K_2 (1 + ln(K_1 / K_2)) are.
-
-    Args:
-        offsets: Shape (queries + 1,): where each query's documents begin; they stand in the first stage's rank order.
-        places: Shape (j, documents): the place of each document in each stage's order; whatever, where it was not needed there.
-        depths: K_1 to K_j, each 1 or more; None: all.
-
-    Returns:
-        Shape (documents,).
-
-    Example:
-        >>> first, second = np.arange(4), np.array([0, 3, 2, 1])
-        >>> needed(np.array([0, 4]), np.stack([first, second]).astype(np.int32), (4, 2)).tolist()
-        [True, True, True, True]
-        >>> needed(np.array([0, 4]), np.stack([first, second]).astype(np.int32), (3, 1)).tolist()
-        [True, False, False, False]
-    """
+def required_documents(offsets: Ints, places: NDArray[np.int32], depths: Sequence[int | None]) -> Marks:
+    """Mark the documents that the next stage must score, so that all cut-offs up to the depths can be replayed."""
     rank = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
     marks: Marks = np.ones(len(rank), np.bool_) if depths[0] is None else rank < depths[0]
     for stage, depth in enumerate(depths[1:], start=2):

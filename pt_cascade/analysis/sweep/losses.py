@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoffs, say_cutoffs
-from pt_cascade.analysis.replay.replay import check_depth, look_up
+from pt_cascade.analysis.grid.cutoffs import check_cutoffs, format_cutoffs
+from pt_cascade.analysis.replay.replay import check_depth, rank_at_stage
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -24,29 +24,19 @@ if TYPE_CHECKING:
 
 
 def cut(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[Ints]:
-    """Cut one query stage by stage.
-
-    Args:
-        replayer: Whose table.
-        cutoffs: For the first stages, in order.
-        query: Its position among the topics.
-
-    Returns:
-        What each stage ranks and, last, what the last of these stages passes on, each in the order of its stage: positions in
-        ``orders``. One more than cut-offs.
-    """
-    orders = replayer.orders
-    passed: Ints = np.arange(orders.offsets[query], orders.offsets[query + 1])
+    """Cut one query stage by stage."""
+    rankings = replayer.rankings
+    passed: Ints = np.arange(rankings.offsets[query], rankings.offsets[query + 1])
     handed = []
     for n, cutoff in enumerate(cutoffs):
-        by_rank, _ = look_up(replayer.table, replayer.path.stages, cutoffs, orders, n, passed)
+        by_rank, _ = rank_at_stage(replayer.table, replayer.path.stages, cutoffs, rankings, n, passed)
         ranked = passed[by_rank]
         handed.append(ranked)
         passed = ranked[:cutoff]
     return [*handed, passed]
 
 
-def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int) -> pd.DataFrame:
+def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int) -> pd.DataFrame:
     """Say which stage lost how much; see ``Sweep.loss``."""
     check_depth(replayer.table, replayer.path.stages, cutoffs)
     judged, labels = replayer.judged, replayer.labels
@@ -63,7 +53,7 @@ def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: 
         ideal = _dcg(np.sort(grades)[::-1], depth)
         if ideal > 0:
             found += [_dcg(np.sort(grade)[::-1], depth) / ideal for grade in kept]
-            final += _dcg(labels[lists[-1][np.argsort(replayer.orders.evaluated[0, lists[-1]])]], depth) / ideal
+            final += _dcg(labels[lists[-1][np.argsort(replayer.rankings.evaluated[0, lists[-1]])]], depth) / ideal
     n = len(judged.queries)
     recall, ndcg = np.r_[share, share[-1]] / n, np.r_[found, final] / n
     left = np.r_[left, left[-1]]
@@ -74,7 +64,7 @@ def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: 
 
 def recall_curve(replayer: Replayer, stage: int, given: tuple[Cutoff, ...], *, rel: int) -> pd.DataFrame:
     """Give recall@k of one stage given the cut-offs before; see ``Sweep.recall``."""
-    recall, handed, relevant = recalls(replayer, stage, given, rel=rel)
+    recall, handed, relevant = recall_per_query(replayer, stage, given, rel=rel)
     some = handed > 0
     scale = relevant[some] / np.maximum(handed[some], 1)
     relative = (recall[some] * scale[:, None]).mean(axis=0) if some.any() else np.full(recall.shape[1], np.nan)
@@ -82,23 +72,12 @@ def recall_curve(replayer: Replayer, stage: int, given: tuple[Cutoff, ...], *, r
     return pd.DataFrame({"k": k, "recall": recall.mean(axis=0), "relative": relative, "queries": int(some.sum())})
 
 
-def recalls(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, rel: int = 1) -> tuple[Floats, Ints, Ints]:
-    """Give each query's recall@k of one stage.
-
-    Args:
-        replayer: Whose table, path and judgments.
-        stage: Its position.
-        given: The cut-offs of the stages before; empty: as deep as the table goes.
-        rel: The lowest label that is relevant.
-
-    Returns:
-        Shape (queries that count, depth): recall@1, recall@2, ..., 0 where a query has nothing relevant; then, shape (queries that
-        count,) each: how many relevant documents the stage was handed, and how many there are.
-    """
+def recall_per_query(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, rel: int = 1) -> tuple[Floats, Ints, Ints]:
+    """Give each query's recall@k of one stage."""
     stages = replayer.path.stages
     if given and len(given) != stage:
         problem = f"{len(given)} cut-off(s) {given} for the {stage} stage(s) before {stages[stage]!r}"
-        raise SweepError("recall is not given that", [problem], fix=f"recall({stages[stage]!r}, {say_cutoffs([100] * stage)})")
+        raise SweepError("recall is not given that", [problem], fix=f"recall({stages[stage]!r}, {format_cutoffs([100] * stage)})")
     before = check_cutoffs(given, stages[:stage]) if given or not stage else replayer.reach[:stage]
     if before:
         check_depth(replayer.table, stages, before)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
-from pt_cascade.analysis.sweep.losses import lose, recall_curve
+from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
 from pt_cascade.analysis.sweep.pareto import find_front
 from pt_cascade.errors import SweepError
 
@@ -114,7 +114,7 @@ class Sweep:
             TableError: The table does not cover the vector.
         """
         _check_positive(rel=rel, depth=depth)
-        return lose(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth)
+        return trace_losses(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth)
 
     def recall(self, stage: int | str = 0, given: Sequence[Cutoff] = (), *, rel: int = 1) -> pd.DataFrame:
         """Give recall@k of one stage, given the cut-offs of the stages before it.

@@ -10,7 +10,7 @@ from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
 from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, parse_measures
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
-from pt_cascade.analysis.table.from_runs import add_unanswered
+from pt_cascade.analysis.table.from_runs import add_judged_queries
 from pt_cascade.errors import SweepError
 from pt_cascade.frames import canonical_qrels
 
@@ -79,7 +79,7 @@ def sweep(
     path = table.find_path(stages)
     check_tail(tail)
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
-    table = add_unanswered(table, known)
+    table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted)
     replayer = Replayer(table, path, known, wanted, tail, by_rank)
     n_queries = len(replayer.judged.queries)

@@ -22,22 +22,12 @@ OWN_COLUMNS = ("qid", "docno", "rank", "docid")
 
 @dataclass(frozen=True)
 class Column:
-    """What a table knows of one stage beyond its scores.
+    """What a table knows of one stage beyond its scores."""
 
-    Attributes:
-        stage: The stage's name, and the name of its column of scores.
-        rule: How it orders its rows and equal scores: what replay needs to rank as the live stage does.
-        fingerprint: A hash of what the stage is, to tell two tables' stages apart; empty: not known.
-        described: The stage in words, e.g. the ``repr`` of its transformers.
-
-    Raises:
-        TableError: The name is one of the table's own columns, or there is no such rule.
-    """
-
-    stage: str
-    rule: TieRule = PLAIN
-    fingerprint: str = ""
-    described: str = ""
+    stage: str  # The stage's name, and the name of its column of scores
+    rule: TieRule = PLAIN  # How it orders its rows and equal scores: what replay needs to rank as the live stage does
+    fingerprint: str = ""  # A hash of what the stage is, to tell two tables' stages apart; empty: not known
+    described: str = ""  # The stage in words, e.g. the ``repr`` of its transformers
 
     def __post_init__(self) -> None:
         """Refuse what is not a column."""
@@ -51,19 +41,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Path:
-    """One cascade of a table: which stages, in which order.
+    """One cascade of a table: which stages, in which order."""
 
-    Attributes:
-        stages: Names of columns, the table's first one first.
-        cutoffs: The cascade's own cut-offs, one a stage.
-        depths: How deep each stage but the last was scored on from, one fewer than stages; None: all there was.
-        live: The name of a last stage that depends on the whole list: it is not in the table and is run, never replayed; usually
-            empty.
-    """
-
-    stages: tuple[str, ...]
-    cutoffs: tuple[int | None, ...]
+    stages: tuple[str, ...]  # Names of columns, the table's first one first
+    cutoffs: tuple[int | None, ...]  # The cascade's own cut-offs, one a stage
+    # How deep each stage but the last was scored on from, one fewer than stages; None: all there was
     depths: tuple[int | None, ...] = ()
+    # The name of a last stage that depends on the whole list: it is not in the table and is run, never replayed; usually
+    # empty
     live: str = ""
 
 
@@ -122,14 +107,7 @@ class Scores:
         return np.bincount(self.queries, minlength=len(self.topics))
 
     def find_path(self, stages: Sequence[str] | None = None) -> Path:
-        """Return a path by its stages: one of the table's own, or any that begins with the first stage.
-
-        Args:
-            stages: Names of stages in order; None: the table's first path.
-
-        Raises:
-            TableError: A stage is unknown or stands twice, or the first is not the table's first.
-        """
+        """Return a path by its stages: one of the table's own, or any that begins with the first stage."""
         if stages is None:
             return self.paths[0]
         names = tuple(stages)

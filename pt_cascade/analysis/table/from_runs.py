@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.table.data import Column, Path, Scores
-from pt_cascade.analysis.table.run_gaps import (
+from pt_cascade.analysis.table.missing_pairs import (
     PAIR,
-    count_gaps,
-    describe_borrowed,
+    count_missing,
+    describe_dropped_queries,
     describe_extra,
-    describe_foreign,
-    describe_gaps,
-    find_strangers,
-    rank_last,
+    describe_missing,
+    fill_missing,
+    find_permuted_scores,
+    find_unknown_ids,
 )
 from pt_cascade.errors import CascadeWarning, TableError
 from pt_cascade.frames import canonical_results, canonical_topics
@@ -45,58 +45,19 @@ _POLICIES = (
 
 
 def import_runs(runs: Runs, topics: pd.DataFrame | None = None, *, missing: Missing = "refuse") -> Scores:
-    """Make a table of runs: the documents of the first, scored by the others.
-
-    The table stands for the pipeline ``first % k1 >> look_up(second) % k2 >> ...``: ``first`` gives the rows of its run in rank
-    order; ``look_up`` gives each row the score of its pair in that run, ranks by it, equal scores by row order, and leaves the rows
-    where they are. So equal scores of a later run stand in the order of the first one, whatever the later run's own ranks.
-
-    Only scores that depend on query and document alone may be looked up at other cut-offs. Few runs show that their ranker looked
-    at whole lists; one that has the very scores of an earlier run in another order does, and a warning says so.
-
-    Args:
-        runs: Stage name → Frame[qid, docno, score, ...] or a file in the TREC format, plain or gzip. The first is taken to be all
-            that its stage retrieves.
-        topics: Frame[qid, query]. Those without a result stay, and count as 0; queries of the runs that are not among them are left
-            out. None: the queries of the first run, in its order; their text is that of its column ``query``, else empty; whoever
-            measures the table (``sweep``) adds the judged queries that the run lacks, and counts them 0.
-        missing: What becomes of a document of the first run that a later one lacks. ``refuse``: an error that counts them;
-            ``leave``: it stays unscored, and the table refuses the cut-offs that would need it, e.g. all above 100 where the top
-            100 were re-ranked; ``last``: it ranks below all that the run scored for the query, in the order of the first run.
-
-    Returns:
-        The table. Its ``missing`` is a Frame[stage, queries, pairs, extra], a row for each later run: in how many queries it lacks
-        how many documents of the first run, and how many of its own the first run lacks, which are left out. The depths of its path
-        say how many documents from the top of each stage the next run scored in every query, at least 1; None: all.
-
-    Raises:
-        TableError: The runs share no query or document, or lack some and ``missing`` is ``refuse``; an argument makes no sense.
-        CascadeError: A run or the topics are not usable (``read_run``, ``canonical_results``, ``canonical_topics``).
-
-    Warns:
-        CascadeWarning: Something was left out, or a run has another one's scores in another order.
-
-    Example:
-        >>> bm25 = pd.DataFrame({"qid": "1", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0]})
-        >>> t5 = pd.DataFrame({"qid": "1", "docno": ["b", "a"], "score": [0.9, 0.5]})
-        >>> table = import_runs({"bm25": bm25, "t5": t5}, missing="leave")
-        >>> table.frame["t5"].tolist(), table.paths[0].depths
-        ([0.5, 0.9, nan], (2,))
-        >>> import_runs({"bm25": bm25, "t5": t5}, missing="last").frame["t5"].tolist()
-        [0.5, 0.9, -0.5]
-    """
+    """Make a table of runs: the documents of the first, scored by the others."""
     _check(runs, missing)
     read = {name: _read(name, run) for name, run in runs.items()}
     asked = _topics(next(iter(read.values()))) if topics is None else canonical_topics(topics)
     kept = read if topics is None else {name: run[run["qid"].isin(asked["qid"])] for name, run in read.items()}
     frame = _align(kept, asked)
-    if problems := find_strangers(frame, kept):
+    if problems := find_unknown_ids(frame, kept):
         raise TableError(_REFUSED, problems, fix="runs, and topics, of the same queries over the same collection")
-    gaps = count_gaps(frame, kept)
+    gaps = count_missing(frame, kept)
     if missing == "refuse" and gaps["pairs"].any():
-        raise TableError(_REFUSED, describe_gaps(frame, gaps), fix=_POLICIES)
-    told = [*describe_foreign(read, kept), *describe_extra(frame, kept, gaps), *describe_borrowed(frame)]
-    frame = rank_last(frame) if missing == "last" else frame
+        raise TableError(_REFUSED, describe_missing(frame, gaps), fix=_POLICIES)
+    told = [*describe_dropped_queries(read, kept), *describe_extra(frame, kept, gaps), *find_permuted_scores(frame)]
+    frame = fill_missing(frame) if missing == "last" else frame
     depths = [_depth(frame, before, after) for before, after in pairwise(read)]
     told += [
         f"{_BARRED} {name!r}: it lacks the first document of a query"
@@ -112,16 +73,8 @@ def import_runs(runs: Runs, topics: pd.DataFrame | None = None, *, missing: Miss
     return Scores(frame, asked, columns, (path,), about=about, missing=gaps)
 
 
-def add_unanswered(table: Scores, qrels: pd.DataFrame) -> Scores:
-    """Add to a table of runs the judged queries that they lack, unless topics said which queries were asked.
-
-    Args:
-        table: Any.
-        qrels: Frame[qid, docno, label], canonical.
-
-    Warns:
-        CascadeWarning: Some were added.
-    """
+def add_judged_queries(table: Scores, qrels: pd.DataFrame) -> Scores:
+    """Add to a table of runs the judged queries that they lack, unless topics said which queries were asked."""
     judged = qrels["qid"].drop_duplicates()
     more = judged[~judged.isin(table.topics["qid"])]
     if "topics" not in table.about or len(more) in (0, len(judged)):

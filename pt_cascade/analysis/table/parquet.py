@@ -18,24 +18,7 @@ _ENCODINGS = {pa.int64(): "DELTA_BINARY_PACKED", pa.float64(): "BYTE_STREAM_SPLI
 
 
 def encode(frame: pd.DataFrame, schema: pa.Schema, name: str, problems: list[str]) -> bytes:
-    """Write the columns of a schema as Parquet: floats byte by byte, ranks as steps, texts once where they repeat.
-
-    Args:
-        frame: Has at least the columns of the schema; NaN becomes null.
-        schema: Columns of string, int64 and float64.
-        name: Of the file, for the problems.
-        problems: Gets a line if a text is not text or not UTF-8, or something is missing that may not be.
-
-    Returns:
-        The file; empty where there is a problem.
-
-    Example:
-        >>> schema = pa.schema([pa.field("docno", pa.string(), nullable=False), pa.field("t5", pa.float64())])
-        >>> problems = []
-        >>> data = encode(pd.DataFrame({"docno": ["01", "NA"], "t5": [0.1, None]}), schema, "t", problems)
-        >>> decode(data, schema, "t", problems).values.tolist(), problems
-        ([['01', 0.1], ['NA', nan]], [])
-    """
+    """Write the columns of a schema as Parquet: floats byte by byte, ranks as steps, texts once where they repeat."""
     arrays = [_to_arrow(frame[field.name], field, name, problems) for field in schema]
     if problems:
         return b""
@@ -49,17 +32,7 @@ def encode(frame: pd.DataFrame, schema: pa.Schema, name: str, problems: list[str
 
 
 def decode(data: bytes, schema: pa.Schema, name: str, problems: list[str]) -> pd.DataFrame | None:
-    """Read what ``encode`` wrote.
-
-    Args:
-        data: The file.
-        schema: The columns that it must have, no more, no fewer.
-        name: Of the file, for the problems.
-        problems: Gets a line if it is no Parquet or has other columns.
-
-    Returns:
-        The frame: text in the way of the pandas at hand, int64 and float64, null as NaN; None where there is a problem.
-    """
+    """Read what ``encode`` wrote."""
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
     except (pa.ArrowException, OSError) as error:

@@ -48,24 +48,7 @@ _VECTORS = ("stages", "cutoffs", "depths")
 
 
 def save_table(table: Scores, path: PathLike) -> None:
-    """Write a table to a new folder; it is there whole or not at all.
-
-    Args:
-        table: Its documented columns are kept; others of its frame and topics are not.
-        path: A place where nothing is; folders above it are made.
-
-    Raises:
-        TableError: Something is there already, no folder can be made there, or a docno or query is not UTF-8 text.
-
-    Example:
-        >>> frame = pd.DataFrame({"qid": "1", "docno": ["NA", "01"], "rank": [0, 1], "bm25": [2.0, 0.1]})
-        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
-        >>> table = Scores(frame, topics, (Column("bm25"),), (layout.Path(("bm25",), (2,)),))
-        >>> place = getfixture("tmp_path") / "table"
-        >>> save_table(table, place)
-        >>> load_table(place).frame["docno"].tolist(), sorted(file.name for file in place.iterdir())
-        (['NA', '01'], ['pt_meta.json', 'scores.parquet', 'topics.parquet'])
-    """
+    """Write a table to a new folder; it is there whole or not at all."""
     target = Path(path)
     if os.path.lexists(target):
         fix = f"another path, or {rm_command(path)}"
@@ -80,18 +63,7 @@ def save_table(table: Scores, path: PathLike) -> None:
 
 
 def load_table(path: PathLike) -> Scores:
-    """Read a table that ``save_table`` wrote, and make sure that it is whole.
-
-    Args:
-        path: Its folder.
-
-    Returns:
-        The table, equal to the one that was written: scores bit by bit, NaN where a pair was not scored.
-
-    Raises:
-        TableError: There is no such folder; it is not a score table, or one of a later version; a file is missing, damaged, or does
-            not fit the others.
-    """
+    """Read a table that ``save_table`` wrote, and make sure that it is whole."""
     folder = Path(path)
     meta = _read_meta(folder)
     stages = [column.stage for column in meta.columns]

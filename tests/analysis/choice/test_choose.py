@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys.scored import make_scores, make_sweep
 
-from pt_cascade.analysis.choice.candidates import Contest
+from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.choose import choose
-from pt_cascade.analysis.choice.cross_validation import control_noise, cross_validate
-from pt_cascade.analysis.choice.curve_shape import name_shape
+from pt_cascade.analysis.choice.cross_validation import cross_validate, permutation_control
+from pt_cascade.analysis.choice.curve_shape import classify_curve
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.plateaus import find_plateaus
 from pt_cascade.analysis.choice.result import Choice
 from pt_cascade.analysis.choice.selection import Rules
-from pt_cascade.analysis.choice.selection_noise import shake, vary_more
+from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.residuals import Sample
 from pt_cascade.analysis.grid.grids import grid
@@ -45,7 +45,7 @@ def by_hand() -> Sweep:
 def bits(choice: Choice) -> list[object]:
     """Everything in a choice that is a number or a text, to the last bit."""
     frames = [choice.versus, choice.folds, choice.runners_up, choice.noise]
-    numbers = [choice.cutoffs, choice.in_sample, choice.held_out, choice.optimism, choice.plateaus, choice.shapes, choice.advice]
+    numbers = [choice.cutoffs, choice.in_sample, choice.held_out, choice.optimism, choice.plateaus, choice.curves, choice.advice]
     return [*numbers, choice.cost.to_dict(), choice.explain(), *(frame.to_csv() for frame in frames)]
 
 
@@ -248,20 +248,20 @@ def peaked(queries: int = 80) -> Sweep:
 def test_a_curve_that_peaks_and_falls_is_reported_and_a_flat_or_rising_one_is_not() -> None:
     """By construction; the plateau of recall knows nothing of it."""
     choice = choose(peaked(), "RR", margin=0.2)
-    assert [(shape.stage, shape.kind, shape.peak, shape.deepest, shape.best) for shape in choice.shapes] == [
+    assert [(shape.stage, shape.kind, shape.peak, shape.deepest, shape.best) for shape in choice.curves] == [
         ("s1", "falls", 1, 12, 1.0)
     ]
-    assert f"RR peaks at s1 → 1 (1.0000) and falls to 12 ({choice.shapes[0].last:.4f}), held out " in choice.explain()
+    assert f"RR peaks at s1 → 1 (1.0000) and falls to 12 ({choice.curves[0].last:.4f}), held out " in choice.explain()
     flat = np.zeros((80, 12), int)
     flat[:, 0] = 1
     first = np.tile(-np.arange(12.0), (80, 1))
-    assert [one.kind for one in choose(make_sweep({"s1": first, "s2": first}, flat, ("RR",)), "RR", margin=0.2).shapes] == [
+    assert [one.kind for one in choose(make_sweep({"s1": first, "s2": first}, flat, ("RR",)), "RR", margin=0.2).curves] == [
         "levels"
     ]
     deep = np.zeros((80, 12), int)
     deep[np.arange(80), np.arange(80) % 12] = 1
     rising = make_sweep({"s1": first, "s2": deep * 1.0}, deep, ("RR",))
-    shape = choose(rising, "RR", margin=0.2).shapes[0]
+    shape = choose(rising, "RR", margin=0.2).curves[0]
     assert (shape.kind, shape.peak) == ("rises", 12)
     assert str(shape) == "still rises with s1, up to 12 (1.0000): a deeper list may help"
 
@@ -285,28 +285,28 @@ def test_exchanged_labels_leave_nothing_of_a_real_gain() -> None:
 
 
 def test_held_out_intervals_are_wider_by_what_choosing_varies() -> None:
-    """As control_noise says, for what is compared and for what is not; a plateau does not look for the best, so not for it."""
+    """As permutation_control says, for what is compared and for what is not; a plateau does not look for the best, so not for it."""
     scores, labels = make_scores(60, 12, 3, 1)
     table = make_sweep(scores, labels, cost=COSTS[:3])
     for method, budget in (("budget", 1000), ("plateau", None)):
         choice = choose(table, "nDCG@10", budget_ms=budget, method=method, level=0.9)
         affordable, costs = choice.budget.spend(table.stages, table.grid.vectors)
         fold = np.random.default_rng(0).permutation(60) % 5
-        contest = Contest(table.replayer, table.grid.vectors, affordable, costs, fold)
-        rules = Rules(contest, method, 0.02, 0.9, 0)
-        tried = cross_validate(rules)
-        noise, more = control_noise(rules, tried)
-        last = contest.per_query(contest.deepest)
+        candidates = Candidates(table.replayer, table.grid.vectors, affordable, costs, fold)
+        rules = Rules(candidates, method, 0.02, 0.9, 0)
+        validated = cross_validate(rules)
+        noise, more = permutation_control(rules, validated)
+        last = candidates.per_query(candidates.deepest)
         assert (more > 0) == (method == "budget")
-        assert choice.held_out == estimate(tried.measured, level=0.9, least=0.0, more=more)
-        found = estimate(tried.measured - last, level=0.9, more=more)
+        assert choice.held_out == estimate(validated.measured, level=0.9, least=0.0, more=more)
+        found = estimate(validated.measured - last, level=0.9, more=more)
         assert choice.versus["low"].iloc[0] in (found.low, 0.0)
         alone = make_sweep({"s1": scores["s1"]}, labels, grid=[(12,)]).per_query((12,))["nDCG@10"]
-        found = estimate(tried.measured - alone.to_numpy(), level=0.9, more=more)
+        found = estimate(validated.measured - alone.to_numpy(), level=0.9, more=more)
         assert choice.versus.iloc[1].tolist()[1:] == pytest.approx([found.mean, found.low, found.high])
-        off, _ = shake(contest.spread[1] - last[:, None], fold, seed=0)
+        off, _ = wild_bootstrap(candidates.representatives[1] - last[:, None], fold, seed=0)
         assert noise.loc[noise["exchanged"] == "signs", "held_out"].tolist() == off.tolist()
-        assert method == "plateau" or more == vary_more(off, tried.measured - last)
+        assert method == "plateau" or more == excess_variance(off, validated.measured - last)
 
 
 def test_runners_up_are_no_neighbours_and_no_better_in_sample() -> None:
@@ -466,7 +466,7 @@ def test_a_curve_that_levels_off_says_how(case: str) -> None:
     noise[:, 2] = noise[:, 1] if case == "as good" else noise[:, 2]
     values = noise - noise.mean(axis=0) + means
     fold = np.arange(40) % 5
-    shape = name_shape("s", np.array([10, 20, 40]), values, fold)
+    shape = classify_curve("s", np.array([10, 20, 40]), values, fold)
     assert str(shape).startswith(said)
     peaks = [values[fold != fold[query]].mean(axis=0).argmax() for query in range(40)]
     assert shape.lead.mean == pytest.approx((values[np.arange(40), peaks] - values[:, 2]).mean())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pt_cascade.analysis.cost.latency import check_percentiles, compose, take_percentiles, warn_of_few
+from pt_cascade.analysis.cost.latency import check_percentiles, compose, take_percentiles, warn_of_few_queries
 from pt_cascade.errors import CascadeWarning, SweepError
 
 TIMES = st.integers(1, 4).flatmap(
@@ -141,6 +141,6 @@ def test_too_few_queries_are_told(percentiles: tuple[float, ...], queries: int, 
     """One warning, with the numbers; none where there are enough: 20 for p95, 100 for p99."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        warn_of_few(percentiles, queries)
+        warn_of_few_queries(percentiles, queries)
     messages = [str(one.message) for one in told if one.category is CascadeWarning]
     assert messages == ([] if said is None else [f"{said}with fewer it is little more than the slowest one seen"])

@@ -551,7 +551,7 @@ def test_options_of_all_kinds_of_numbers_are_accepted() -> None:
     one, two = frame([("1", "a", 2.0)]), frame([("1", "b", 2.0)])
     fused = fuse([one, two], weights=np.array([1.0, 0.0]), k=np.int64(0))
     assert fused[["docno", "score"]].to_numpy().tolist() == [["a", 1.0], ["b", 0.0]]
-    assert Fusion(weights=(np.float32(0.5), 1)).misfits(2) == []
+    assert Fusion(weights=(np.float32(0.5), 1)).find_problems(2) == []
     assert fuse([one, two], weights=pd.Series([1.0, 0.0], index=[7, 3]), k=0).equals(fused)
 
 

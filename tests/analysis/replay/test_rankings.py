@@ -17,7 +17,7 @@ from toys.strategies import JUDGES, RETRIEVERS
 from toys.tables import TOPICS, tabulate
 
 from pt_cascade.analysis.replay import rankings as module
-from pt_cascade.analysis.replay.rankings import Orders, order, place_all
+from pt_cascade.analysis.replay.rankings import Rankings, order, place_all
 from pt_cascade.analysis.table.data import Column, Path
 from pt_cascade.analysis.table.tie_rules import TieRule, number_docnos
 from pt_cascade.execution.score_table import ScoreTable
@@ -67,8 +67,8 @@ def test_docnos_compare_as_bytes_do() -> None:
     assert number_docnos(pd.Series(["b", "a", "b"], dtype=object)).tolist() == [2, 1, 2]
 
 
-def made_of(table_scores: dict[str, list[float]], **columns: Column) -> Orders:
-    """The orders of a table of one query over documents 0, 1, 2, ..."""
+def made_of(table_scores: dict[str, list[float]], **columns: Column) -> Rankings:
+    """The rankings of a table of one query over documents 0, 1, 2, ..."""
     frame = pd.DataFrame({"qid": "1", "docno": [*map(str, range(len(table_scores["s1"])))], **table_scores})
     frame["rank"] = (-frame["s1"]).rank(method="first").astype(int) - 1
     names = tuple(table_scores)
@@ -101,7 +101,7 @@ def test_ties_follow_rows_or_ranks_of_the_stages_before() -> None:
 
 
 def test_what_was_not_scored_has_no_place_anywhere() -> None:
-    """-1 at the stage and in evaluation; the others close ranks; queries whose orders differ are told."""
+    """-1 at the stage and in evaluation; the others close ranks; queries whose rankings differ are told."""
     made = made_of({"s1": [3.0, 2.0, 1.0, 0.0], "s2": [5.0, np.nan, 5.0, 7.0]})
     assert made.places[1].tolist() == [1, -1, 2, 0]
     assert made.evaluated.tolist() == [[2, -1, 1, 0], [1, -1, 2, 0]]

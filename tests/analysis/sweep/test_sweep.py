@@ -129,10 +129,10 @@ def test_exchanged_labels_are_those_of_other_judgments() -> None:
     """Golden: the sweep under qrels that say the same; for measures in the kernel and others, judged and unjudged exchanged."""
     _, _, got = simple()
     replayer, random = got.replayer, np.random.default_rng(1)
-    offsets, labels = replayer.orders.offsets, replayer.labels.copy()
+    offsets, labels = replayer.rankings.offsets, replayer.labels.copy()
     for begin, end in pairwise(offsets):
         labels[begin:end] = random.permutation(labels[begin:end])
-    pairs = replayer.table.frame[["qid", "docno"]].iloc[replayer.orders.rows].assign(label=labels)
+    pairs = replayer.table.frame[["qid", "docno"]].iloc[replayer.rankings.rows].assign(label=labels)
     old = make_qrels(5)
     unseen = old[~pd.MultiIndex.from_frame(old[["qid", "docno"]]).isin(pd.MultiIndex.from_frame(pairs[["qid", "docno"]]))]
     wanted = sweep(replayer.table, pd.concat([pairs[labels != UNJUDGED], unseen]), got.measures, grid=got.grid)

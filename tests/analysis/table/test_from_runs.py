@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.from_runs import Missing, import_runs
-from pt_cascade.analysis.table.run_gaps import (
-    count_gaps,
-    describe_borrowed,
+from pt_cascade.analysis.table.missing_pairs import (
+    count_missing,
+    describe_dropped_queries,
     describe_extra,
-    describe_foreign,
-    describe_gaps,
-    find_strangers,
+    describe_missing,
+    find_permuted_scores,
+    find_unknown_ids,
 )
 from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, TableError
@@ -271,12 +271,12 @@ def test_gaps_are_described_where_they_are() -> None:
     """The parts that the warnings and errors are made of, on one frame by hand."""
     frame = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [0.5, NAN]})
     runs = {"bm25": run_of({("1", "a"): 2.0, ("1", "b"): 1.0}), "t5": run_of({("1", "a"): 0.5, ("1", "c"): 0.4})}
-    gaps = count_gaps(frame, runs)
-    assert describe_gaps(frame, gaps) == ["run 't5' lacks 1 of 2 pairs, in 1 query(ies), e.g. qid '1', docno 'b'"]
+    gaps = count_missing(frame, runs)
+    assert describe_missing(frame, gaps) == ["run 't5' lacks 1 of 2 pairs, in 1 query(ies), e.g. qid '1', docno 'b'"]
     assert describe_extra(frame, runs, gaps) == [
         "left out: 1 pair(s) of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'c'"
     ]
-    assert (describe_foreign(runs, runs), describe_borrowed(frame), find_strangers(frame, runs)) == ([], [], [])
+    assert (describe_dropped_queries(runs, runs), find_permuted_scores(frame), find_unknown_ids(frame, runs)) == ([], [], [])
 
 
 # bad input

@@ -19,21 +19,8 @@ _MANY = 10  # so many documents with each other's scores are no chance
 _LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and with it trec_eval, sees nothing but infinity
 
 
-def find_strangers(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Name the runs that have nothing to do with the first one.
-
-    Args:
-        frame: Frame[qid, docno, rank, <stage>...], the documents of the first run and their scores, NaN for none.
-        runs: Stage name → Frame[qid, docno, score, ...], those among the topics.
-
-    Returns:
-        A line each.
-
-    Example:
-        >>> frame = pd.DataFrame({"qid": ["1"], "docno": "a", "rank": 0, "bm25": 1.0, "t5": np.nan})
-        >>> find_strangers(frame, {"bm25": frame, "t5": pd.DataFrame({"qid": ["q1"], "docno": "a"})})
-        ["run 't5' shares no query with 'bm25', e.g. qid 'q1', not '1'"]
-    """
+def find_unknown_ids(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Name the runs that have nothing to do with the first one."""
     first, *later = runs
     if frame.empty:
         return [f"run {first!r} has no result for any of the topics"]
@@ -52,22 +39,8 @@ def find_strangers(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> lis
     return problems
 
 
-def count_gaps(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Count what each later run lacks of the first one, and the first one of it.
-
-    Args:
-        frame: As for ``find_strangers``.
-        runs: As for ``find_strangers``.
-
-    Returns:
-        Frame[stage, queries, pairs, extra]: in how many queries it lacks how many pairs of the first run, and how many of its own
-        the first run lacks.
-
-    Example:
-        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [0.5, np.nan]})
-        >>> count_gaps(frame, {"bm25": frame, "t5": pd.DataFrame({"qid": "1", "docno": ["a", "c"]})}).values.tolist()
-        [['t5', 1, 1, 1]]
-    """
+def count_missing(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Count what each later run lacks of the first one, and the first one of it."""
     later = list(runs)[1:]
     lacking = [frame["qid"][frame[name].isna()] for name in later]
     queries, pairs = [qid.nunique() for qid in lacking], [len(qid) for qid in lacking]
@@ -75,16 +48,8 @@ def count_gaps(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> pd.Data
     return pd.DataFrame({"stage": later, "queries": queries, "pairs": pairs, "extra": extra})
 
 
-def describe_gaps(frame: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
-    """Say what each later run lacks.
-
-    Args:
-        frame: As for ``find_strangers``.
-        gaps: Of ``count_gaps``.
-
-    Returns:
-        A line for each run that lacks something.
-    """
+def describe_missing(frame: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
+    """Say what each later run lacks."""
     said = []
     for name, queries, pairs, _ in gaps[gaps["pairs"] > 0].itertuples(index=False):
         found = _example(frame[frame[name].isna()])
@@ -93,16 +58,7 @@ def describe_gaps(frame: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
 
 
 def describe_extra(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame], gaps: pd.DataFrame) -> list[str]:
-    """Say which documents of later runs the first one lacks.
-
-    Args:
-        frame: As for ``find_strangers``.
-        runs: As for ``find_strangers``.
-        gaps: Of ``count_gaps``.
-
-    Returns:
-        A line for each run that has some.
-    """
+    """Say which documents of later runs the first one lacks."""
     said = []
     for name, _, _, extra in gaps[gaps["extra"] > 0].itertuples(index=False):
         both = runs[name][PAIR].merge(frame[PAIR], how="left", on=PAIR, indicator="found")
@@ -111,16 +67,8 @@ def describe_extra(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame], gaps: 
     return said
 
 
-def describe_foreign(read: Mapping[str, pd.DataFrame], kept: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Say how many queries were left out as they are not among the topics.
-
-    Args:
-        read: The runs as they are.
-        kept: Their results for the topics.
-
-    Returns:
-        A line for each run that has some.
-    """
+def describe_dropped_queries(read: Mapping[str, pd.DataFrame], kept: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Say how many queries were left out as they are not among the topics."""
     said = []
     for name, run in read.items():
         if len(run) > len(kept[name]):
@@ -129,25 +77,12 @@ def describe_foreign(read: Mapping[str, pd.DataFrame], kept: Mapping[str, pd.Dat
     return said
 
 
-def describe_borrowed(frame: pd.DataFrame) -> list[str]:
-    """Name the runs that have the very scores of one before in another order, as rankers of whole lists write them.
-
-    Args:
-        frame: As for ``find_strangers``.
-
-    Returns:
-        A line for each such run.
-
-    Example:
-        >>> score = np.arange(10.0)
-        >>> frame = pd.DataFrame({"qid": "1", "docno": list("abcdefghij"), "rank": score, "bm25": -score, "gpt": score - 9})
-        >>> len(describe_borrowed(frame)), len(describe_borrowed(frame.assign(gpt=score)))
-        (1, 0)
-    """
+def find_permuted_scores(frame: pd.DataFrame) -> list[str]:
+    """Name the runs that have the very scores of one before in another order, as rankers of whole lists write them."""
     said = []
     stages = list(frame.columns)[_OWN:]
     for place, name in enumerate(stages):
-        lender = next((before for before in stages[:place] if _are_swapped(frame, before, name)), None)
+        lender = next((before for before in stages[:place] if _are_permuted(frame, before, name)), None)
         if lender is not None:
             doubt = "what that ranker makes of other cut-offs is not in its run"
             said.append(
@@ -156,25 +91,8 @@ def describe_borrowed(frame: pd.DataFrame) -> list[str]:
     return said
 
 
-def rank_last(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give what a later run lacks a score below all that it scored for the query, in the order of the first run.
-
-    These scores say order only: they fall in steps that float32, which trec_eval reads, can tell apart.
-
-    Args:
-        frame: As for ``find_strangers``, documents of a query in rank order.
-
-    Returns:
-        The frame without NaN.
-
-    Raises:
-        TableError: A run's lowest score is beyond float32, so that nothing can be seen below it.
-
-    Example:
-        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [np.nan, 0.5]})
-        >>> rank_last(frame)["t5"].tolist()
-        [-0.5, 0.5]
-    """
+def fill_missing(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give what a later run lacks a score below all that it scored for the query, in the order of the first run."""
     filled, problems = {}, []
     for name in list(frame.columns)[_OWN + 1 :]:
         gap = frame[name].isna()
@@ -192,7 +110,7 @@ def rank_last(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**filled)
 
 
-def _are_swapped(frame: pd.DataFrame, before: str, after: str) -> bool:
+def _are_permuted(frame: pd.DataFrame, before: str, after: str) -> bool:
     """Tell whether two stages have the same scores in each query, but many at other documents."""
     both = frame[frame[before].notna() & frame[after].notna()]
     query, one, other = pd.factorize(both["qid"])[0], both[before].to_numpy(np.float64), both[after].to_numpy(np.float64)
