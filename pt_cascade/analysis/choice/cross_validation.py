@@ -1,4 +1,4 @@
-"""What a way of choosing gives on queries that it did not see, and what it would seem to give from nothing."""
+"""What a way of choosing gives on queries that it did not see, and what it appears to gain where there is nothing to gain."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.ranking import Floats, Ints
 
-_CONTROLS = 3
+_PERMUTATIONS = 3
 _RUNNERS_UP = 4
 _APART = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """What the other folds chose for each fold, and what that gave there."""
+    """What was picked for each fold by the other folds, and what that gave."""
 
-    picks: tuple[Pick, ...]  # One a fold
-    trained: Floats  # (folds,): The measure of each pick on the queries it was picked by
-    measured: Floats  # (queries that count,): The measure of each query by the pick of its fold
-    fold: Ints  # (queries that count,): The fold of each
+    picks: tuple[Pick, ...]  # one a fold
+    trained: Floats  # (folds,): the measure of each pick on the queries it was picked by
+    measured: Floats  # (judged queries,): the measure of each query at the pick of its fold
+    fold: Ints  # (judged queries,)
 
     @property
     def held_out(self) -> Floats:
@@ -46,7 +46,7 @@ class CrossValidation:
         return float((self.trained[self.fold] - self.measured).mean())
 
     def frame(self, sweep: Sweep) -> pd.DataFrame:
-        """Return Frame[fold, queries, k1, ..., in_sample, held_out]: stability, a row a fold."""
+        """Return Frame[fold, queries, k1, ..., in_sample, held_out], a row a fold."""
         chosen = np.stack([sweep.grid.vectors[one.vector] for one in self.picks])
         sizes = np.bincount(self.fold)
         cutoffs = {f"k{n}": pd.Series(k, dtype="Int64").mask(k == NO_CUT, pd.NA) for n, k in enumerate(chosen.T, 1)}
@@ -55,7 +55,7 @@ class CrossValidation:
 
 
 def cross_validate(rules: Rules) -> CrossValidation:
-    """Pick for each fold by the other folds, and measure the pick on it."""
+    """Pick a vector for each fold by the other folds, and measure it on the fold."""
     fold, sums = rules.candidates.fold, rules.candidates.sums
     picks, trained, values = [], [], np.zeros(len(fold))
     for held, own in enumerate(sums):
@@ -68,7 +68,11 @@ def cross_validate(rules: Rules) -> CrossValidation:
 
 
 def compare_held_out(rules: Rules, validated: CrossValidation, more: float) -> pd.DataFrame:
-    """Compare what was picked, held-out and paired, with the deepest cascade of the grid, and with stage 1 alone if there are more."""
+    """Compare the picks, held out and paired, with the deepest cascade and with stage 1 alone.
+
+    Returns Frame[against, difference, low, high]. ``more`` is the variance that choosing adds. Where each fold picked the deepest
+    vector, the first row is 0 without width.
+    """
     candidates = rules.candidates
     replayer, deepest = candidates.replayer, candidates.vectors[candidates.deepest]
     difference = validated.measured - candidates.per_query(candidates.deepest)
@@ -85,21 +89,25 @@ def compare_held_out(rules: Rules, validated: CrossValidation, more: float) -> p
 
 
 def permutation_control(rules: Rules, validated: CrossValidation) -> tuple[pd.DataFrame, float]:
-    """Choose the best where there is nothing to choose, by exchanged signs (``wild_bootstrap``) and by exchanged labels."""
+    """Choose the best where there is nothing to choose, with signs drawn at random and with labels permuted.
+
+    Returns Frame[exchanged, in_sample, held_out], a row a repetition: the gain over the deepest vector on the queries that chose
+    and on others; and the variance that choosing adds to a held-out mean, 0 for ``plateau``, which does not look for the best.
+    """
     candidates = rules.candidates
     last = candidates.per_query(candidates.deepest)
-    off, gains = wild_bootstrap(candidates.representatives[1] - last[:, None], candidates.fold, seed=rules.seed)
-    rows = [("signs", *both) for both in zip(gains.tolist(), off.tolist(), strict=True)]
-    rows += [("labels", *both) for both in permute_labels(rules)]
-    more = 0.0 if rules.method == "plateau" else excess_variance(off, validated.measured - last)
+    errors, gains = wild_bootstrap(candidates.representatives[1] - last[:, None], candidates.fold, seed=rules.seed)
+    rows = [("signs", *both) for both in zip(gains.tolist(), errors.tolist(), strict=True)]
+    rows += [("labels", *both) for both in _permute_labels(rules)]
+    more = 0.0 if rules.method == "plateau" else excess_variance(errors, validated.measured - last)
     return pd.DataFrame(rows, columns=["exchanged", "in_sample", "held_out"]), more
 
 
-def permute_labels(rules: Rules) -> list[tuple[float, float]]:
-    """Choose with the same scores, each query's labels exchanged among its documents, for measures of the kernel; else not at all."""
+def _permute_labels(rules: Rules) -> list[tuple[float, float]]:
+    """Choose with each query's labels permuted among its documents (measures of the kernel only); return the gains as above."""
     candidates, rng, found = rules.candidates, np.random.default_rng(rules.seed), []
     replayer, fold, offsets = candidates.replayer, candidates.fold, candidates.replayer.rankings.offsets
-    for _ in range(_CONTROLS if in_kernel(replayer.measures[0]) else 0):
+    for _ in range(_PERMUTATIONS if in_kernel(replayer.measures[0]) else 0):
         labels = replayer.labels.copy()
         for query in replayer.judged.queries:
             labels[offsets[query] : offsets[query + 1]] = rng.permutation(labels[offsets[query] : offsets[query + 1]])
@@ -112,7 +120,10 @@ def permute_labels(rules: Rules) -> list[tuple[float, float]]:
 
 
 def find_runners_up(sweep: Sweep, rules: Rules, chosen: int, means: Floats) -> pd.DataFrame:
-    """List the next best affordable vectors that are no mere neighbours of one listed: some cut-off differs by a fifth or more."""
+    """List the next best affordable vectors that differ from those listed by a fifth or more in some cut-off.
+
+    Returns rows of ``sweep.frame``, best first, with difference, low and high: paired against the choice, in-sample.
+    """
     candidates = rules.candidates
     size = np.log(candidates.depths.astype(np.float64))
     far = candidates.affordable & (np.abs(size - size[chosen]).max(axis=1) >= np.log1p(_APART))

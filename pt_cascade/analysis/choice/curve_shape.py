@@ -1,4 +1,4 @@
-"""How a measure goes with one stage's cut-off: it rises, levels off, or peaks and then falls."""
+"""The shape of a measure over one stage's cut-off: increasing, on a plateau, or peaked."""
 
 from __future__ import annotations
 
@@ -16,41 +16,43 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.choice.selection import Rules
     from pt_cascade.ranking import Floats, Ints
 
-Kind: TypeAlias = Literal["rises", "levels", "falls"]
+Kind: TypeAlias = Literal["increasing", "plateau", "peaked"]
 _FEWEST = 3
 _SAME = 5e-5  # as printed
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve of the measure over one cut-off, the others as chosen."""
+    """The measure over one cut-off, the other cut-offs as chosen."""
 
-    stage: str  # Whose cut-off
-    # ``falls``: the peak, found on other queries, is better than the deepest, by an interval that excludes 0; ``rises``: the
-    # deepest is better than half as deep, likewise; ``levels``: neither can be told
+    stage: str
+    # peaked: the peak, found on other queries, is better than the deepest cut-off, by an interval that excludes 0; increasing: the
+    # deepest is better than half as deep, likewise; plateau: neither is shown
     kind: Kind
-    peak: int  # The cut-off where it is best, in-sample
-    deepest: int  # The deepest cut-off
-    best: float  # The measure at the peak, in-sample: the best of many, and so too high
-    last: float  # The measure at the deepest
-    lead: Estimate  # How much better the peak is than the deepest, on held-out queries
+    peak: int  # the cut-off with the best measure, in-sample
+    deepest: int
+    best: float  # the measure at the peak, in-sample: the best of many, so too high
+    last: float  # the measure at the deepest cut-off
+    lead: Estimate  # the peak less the deepest, on held-out queries
 
     def __str__(self) -> str:
         at, end = f"{self.stage} → {self.peak} ({self.best:.4f})", f"{self.deepest} ({self.last:.4f})"
-        lead = f"held out {self.lead}"
-        if self.kind == "falls":
-            return f"peaks at {at} and falls to {end}, {lead}: a deeper list hurts here"
-        if self.kind == "rises":
-            return f"still rises with {self.stage}, up to {end}: a deeper list may help"
+        if self.kind == "peaked":
+            return f"peaks at {at} and falls to {end}, held out {self.lead}: deeper lists are worse"
+        if self.kind == "increasing":
+            return f"still increases at {self.stage} → {end}: a deeper list may be better"
         if self.peak == self.deepest:
             return f"levels off: {self.stage} → {end} is not shown to be better than half as deep"
         if self.best - self.last < _SAME:
             return f"levels off: {at} is as good as {end}"
-        return f"levels off: {at} is not shown to be better than {end}: {lead}"
+        return f"levels off: {at} is not shown to be better than {end}, held out {self.lead}"
 
 
 def trace_curves(rules: Rules, chosen: int) -> tuple[Curve, ...]:
-    """Follow the measure along each stage's cut-off, the other cut-offs as in one vector."""
+    """Follow the measure along the cut-off of each stage but the last that has three values or more, the others as in one vector.
+
+    For each stage, a peak where there is none is reported with a chance of half of 1 - level, and so is an increase.
+    """
     curves, candidates = [], rules.candidates
     vector = candidates.vectors[chosen]
     for stage in range(max(len(vector) - 1, 1)):
@@ -65,16 +67,18 @@ def trace_curves(rules: Rules, chosen: int) -> tuple[Curve, ...]:
 
 
 def classify_curve(stage: str, k: Ints, values: Floats, fold: Ints, *, level: float = 0.95, seed: int = 0) -> Curve:
-    """Name the shape of one curve."""
+    """Classify one curve: k ascending, shape (cut-offs,); values of shape (queries, cut-offs); fold of shape (queries,).
+
+    The peak is the best of many, so for each fold it is found on the other folds.
+    """
     means = values.mean(axis=0)
     top, half = int(means.argmax()), max(int(np.searchsorted(k, k[-1] / 2, side="right")) - 1, 0)
     leads = np.zeros(len(fold))
     for held in range(int(fold.max()) + 1):
         peak = int(values[fold != held].mean(axis=0).argmax())
         leads[fold == held] = (values[:, peak] - values[:, -1])[fold == held]
-    kept: Ints = subsample(k[:, None])
-    off, _ = wild_bootstrap(values[:, kept] - values[:, [-1]], fold, seed=seed)
-    lead = estimate(leads, level=level, more=excess_variance(off, leads))
+    errors, _ = wild_bootstrap(values[:, subsample(k[:, None])] - values[:, [-1]], fold, seed=seed)
+    lead = estimate(leads, level=level, more=excess_variance(errors, leads))
     rise = estimate(values[:, -1] - values[:, half], level=level)
-    kind: Kind = "falls" if lead.low > 0 else "rises" if rise.low > 0 else "levels"
+    kind: Kind = "peaked" if lead.low > 0 else "increasing" if rise.low > 0 else "plateau"
     return Curve(stage, kind, int(k[top]), int(k[-1]), float(means[top]), float(means[-1]), lead)

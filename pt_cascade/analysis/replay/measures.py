@@ -1,4 +1,4 @@
-"""Measures as the kernel computes them, equal to what ir_measures computes, and which of them it leaves to ir_measures."""
+"""Measures of the kernel, equal to those of ir_measures; all other measures are computed by ir_measures."""
 
 from __future__ import annotations
 
@@ -33,32 +33,33 @@ _KINDS = {
     "Success": kernels.SUCCESS,
 }
 _COUNTS = ("NumQ", "NumRel", "NumRet", "NumRelRet")
-_LARGEST = 1_000_000  # trec_eval counts the documents of every grade up to the highest, each time anew
+_LARGEST = 1_000_000  # trec_eval loops over all grades up to the highest
 _GDEVAL = 4  # the highest grade of gdeval, which computes ERR and the exponential nDCG
 _NEEDS_NO_RELEVANT = ("Judged", "NumQ", "NumRet")
+_UNUSABLE = "the qrels are not usable for these measures"
 _BY_DOCNO = 1  # RR with a cut-off and Judged are not trec_eval's: they break ties by docno, ascending, on float64
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A table's documents and queries under some judgments."""
+    """The documents and queries of a table with their judgments."""
 
-    labels: NDArray[np.int32]  # (rows of the table's frame,): The judgment of each row, ``kernels.UNJUDGED`` for none
-    queries: Ints  # The positions, among the table's topics, of the queries that count: those with a judgment
-    relevant: tuple[Ints, ...]  # For each query that counts, all its labels, retrieved or not, descending
+    labels: NDArray[np.int32]  # (rows of the table's frame,): judgments, ``kernels.UNJUDGED`` for none
+    queries: Ints  # positions of the judged queries among the table's topics
+    relevant: tuple[Ints, ...]  # for each judged query all its labels, retrieved or not, descending
 
 
-def judge(table: Scores, qrels: pd.DataFrame) -> Judged:
-    """Look up the judgments of a table's documents."""
+def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
+    """Match canonical qrels with a table's documents; refuse qrels without any of its queries."""
     if not len(qrels):
-        raise SweepError(
-            "nothing can be measured", ["the qrels are empty"], fix="give Frame[qid, docno, label] with a row a judgment"
-        )
+        raise SweepError(_UNUSABLE, ["they are empty"], fix="pass a Frame[qid, docno, label] with a row for each judgment")
     asked = pd.Index(table.topics["qid"])
     known = qrels[qrels["qid"].isin(asked)]
     if not len(known):
-        found = f"topics have qids such as {asked[0] if len(asked) else '(none)'}, the qrels such as {qrels['qid'].iloc[0]}"
-        raise SweepError("nothing can be measured", [f"no topic has a judgment: {found}"], fix="give the qrels of these topics")
+        found = (
+            f"the topics have qids such as {asked[0] if len(asked) else '(none)'}, the qrels qids such as {qrels['qid'].iloc[0]}"
+        )
+        raise SweepError(_UNUSABLE, [f"no topic has a judgment: {found}"], fix="pass the qrels of these topics")
     label = known["label"].to_numpy(np.int64)
     query = asked.get_indexer(pd.Index(known["qid"]))
     docno = pd.Index(known["docno"].unique())
@@ -74,34 +75,38 @@ def judge(table: Scores, qrels: pd.DataFrame) -> Judged:
 
 
 def check_labels(qrels: pd.DataFrame, measures: Sequence[Measure], *, numbered: bool = True) -> None:
-    """Refuse labels that a measure does not take, and warn of measures to which no label is relevant."""
+    """Refuse labels that a measure cannot take, and warn of measures for which no label is relevant.
+
+    ``numbered``: qids become numbers before gdeval, which reads nothing else, gets them.
+    """
     low, high = (0, 0) if qrels.empty else (int(qrels["label"].min()), int(qrels["label"].max()))
     gdeval = [str(measure) for measure in measures if measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2"]
     bound, whose = (_GDEVAL, f" for gdeval, which computes {', '.join(gdeval)}") if gdeval else (_LARGEST, "")
     fix = f'qrels["label"] = qrels["label"].clip(-{bound}, {bound})'
-    problems = [f"label {label} is beyond {bound:,}{whose}" for label in sorted({low, high}) if label > bound or label < -_LARGEST]
+    outside = [label for label in sorted({low, high}) if not -_LARGEST <= label <= bound]
+    problems = [f"label {label} is out of range, expected {-_LARGEST:,} to {bound:,}{whose}" for label in outside]
     if gdeval and not numbered and not qrels["qid"].str.isdecimal().all():
-        problems.append(f"a qid is no whole number{whose}, e.g. {qrels['qid'][~qrels['qid'].str.isdecimal()].iloc[0]!r}")
+        problems.append(f"a qid is not a whole number{whose}, e.g. {qrels['qid'][~qrels['qid'].str.isdecimal()].iloc[0]!r}")
         fix = "sweep(score(cascade, topics), qrels, measures)"
     if problems:
-        raise SweepError("nothing can be measured", problems, fix=fix)
+        raise SweepError(_UNUSABLE, problems, fix=fix)
     idle = [str(one) for one in measures if one.NAME not in _NEEDS_NO_RELEVANT and high < one.params.get("rel", 1)]
     if idle and len(qrels):
-        told = f"no document is relevant: the labels are {low} to {high}, so that {', '.join(idle)} is 0 whatever is ranked"
-        warnings.warn(told, CascadeWarning, stacklevel=3)
+        message = f"no document is relevant: the labels are {low} to {high}, so {', '.join(idle)} is 0 for every ranking"
+        warnings.warn(message, CascadeWarning, stacklevel=3)
 
 
 def raise_negative_labels(qrels: pd.DataFrame) -> pd.DataFrame:
-    """Give label 0 to the documents of queries whose labels are all negative: trec_eval may never return from those."""
+    """Give label 0 to the documents of queries whose labels are all negative: trec_eval may never return from them."""
     best = qrels.groupby("qid")["label"].transform("max")
     return qrels.assign(label=qrels["label"].where(best >= 0, 0))
 
 
 def parse_measures(measures: Sequence[Measure | str]) -> tuple[Measure, ...]:
-    """Return measures, each once, whatever form they came in."""
+    """Return measures of ir_measures, each once, from measures or their names."""
     read = [_parse(measure) for measure in ([measures] if isinstance(measures, str | Measure) else measures)]
     if problems := [problem for _, problem in read if problem] or ["no measure was given"] * (not read):
-        raise SweepError("these cannot be measured", problems, fix='["nDCG@10", "R@100"]')
+        raise SweepError("cannot compute the measures", problems, fix='["nDCG@10", "R@100"]')
     return tuple(dict.fromkeys(measure for measure, _ in read))
 
 
@@ -110,29 +115,29 @@ def _parse(given: Measure | str) -> tuple[Measure | None, str]:
     try:
         measure = ir_measures.parse_measure(given) if isinstance(given, str) else given
         if not isinstance(measure, Measure):
-            return None, f"{given!r} ({type(given).__name__}) is no measure"
+            return None, f"{given!r} ({type(given).__name__}) is not a measure"
         if lacking := [name for name, info in measure.SUPPORTED_PARAMS.items() if info.required and name not in measure.params]:
-            return None, f"{given!r} needs its {', '.join(lacking)}, as in P@10 or SDCG(max_rel=3)@10"
+            return None, f"{given!r} needs a {', '.join(lacking)}, as in P@10 or SDCG(max_rel=3)@10"
         if not ir_measures.DefaultPipeline.supports(measure):
-            return None, f"{given!r}: no installed package of ir_measures computes it"
+            return None, f"{given!r}: ir_measures has no installed provider for it"
     except (NameError, ValueError, SyntaxError, KeyError, AssertionError, TypeError) as error:
         return None, f"{given!r} is unknown to ir_measures: {error}"
     return measure, f"{given!r} has a cut-off below 1" if measure.params.get("cutoff", 1) < 1 else ""
 
 
 def adds_up(measure: Measure) -> bool:
-    """Tell whether a measure is summed over queries instead of averaged, as ``pt.Experiment`` has it: by the names of counts."""
+    """Tell whether a measure is summed over queries instead of averaged, as in ``pt.Experiment``."""
     return str(measure) in _COUNTS
 
 
 def in_kernel(measure: Measure) -> bool:
-    """Tell whether the kernel computes a measure; all others go through ir_measures."""
+    """Tell whether the kernel computes a measure."""
     allowed = {"cutoff", "rel"} if measure.NAME != "nDCG" else {"cutoff"}
     return measure.NAME in _KINDS and set(measure.params) <= allowed and measure.params.get("rel", 1) >= 1
 
 
 def encode(measures: Sequence[Measure]) -> NDArray[np.int32]:
-    """Write the kernel's measures as numbers: kind, cut-off, lowest relevant label, order of evaluation."""
+    """Write the kernel's measures as numbers, see ``MeasureSpec.codes``."""
     rows = []
     for measure in measures:
         cutoff = measure.params.get("cutoff", NO_CUT)
@@ -141,8 +146,12 @@ def encode(measures: Sequence[Measure]) -> NDArray[np.int32]:
     return np.array(rows, np.int32).reshape(len(rows), 4)
 
 
-def normalise(codes: NDArray[np.int32], judged: Judged, n_queries: int) -> Floats:
-    """Give what each measure divides by, for each query."""
+def compute_norms(codes: NDArray[np.int32], judged: Judged, n_queries: int) -> Floats:
+    """Give the divisor of each measure for each query: shape (measures, queries).
+
+    For nDCG the ideal DCG (labels descending over log2(rank + 1), ranks from 1, Järvelin and Kekäläinen 2002, as in trec_eval), for
+    R and AP the number of relevant documents, for P the cut-off, else 1.
+    """
     norms = np.ones((len(codes), n_queries))
     for query, labels in zip(judged.queries, judged.relevant, strict=True):
         gains = labels[labels > 0]

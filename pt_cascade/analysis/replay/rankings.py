@@ -1,4 +1,9 @@
-"""A table's scores as integers: each stage's order among a query's documents, ties and all, worked out once."""
+"""A table's scores as integers: each stage's ranking of a query's documents, ties broken, computed once.
+
+A cut-off never changes which of two documents a stage prefers, nor how it breaks a tie: ties are broken by the order of the rows,
+which is that of a stage before, down to the first. So each stage has one fixed ranking for each query, and ranking under any
+cut-offs is comparing places in it.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +36,13 @@ _CELLS = 1 << 20  # of a block of queries that are sorted together
 
 @dataclass(frozen=True, eq=False)
 class Rankings:
-    """One path of a table, ready for the kernels: documents of a query in stage-1 rank order, and their place at every stage."""
+    """One path of a table for the kernel: each query's documents in stage-1 rank order, and their place at every stage."""
 
     offsets: Ints  # (queries + 1,): where each query's documents begin
     rows: Ints  # (documents,): the row of ``table.frame`` that stands there
     every: Numbers  # (stages + 2, documents): ``places``, then ``evaluated``
-    agree: Flags  # (queries,): whether all three orders of the last stage are one, as where no scores tie
-    # The orders that do not depend on the candidates, for the stages that follow one: shape (documents,) each
-    keys: Mapping[Order, Ints]
+    agree: Flags  # (queries,): whether all three rankings of the last stage are equal, as where no scores tie
+    keys: Mapping[Order, Ints]  # (documents,) each: the orders that do not depend on the candidates
 
     @property
     def places(self) -> Numbers:
@@ -47,12 +51,16 @@ class Rankings:
 
     @property
     def evaluated(self) -> Numbers:
-        """Shape (2, documents): the place when the last stage's scores are evaluated."""
+        """Shape (2, documents): the place when the last stage's scores are evaluated.
+
+        First by trec_eval (float32, descending, then docno descending), then by the MS MARCO and judged measures of ir_measures
+        (float64, descending, then docno ascending).
+        """
         return self.every[-2:]
 
 
-def order(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Rankings:
-    """Work out every stage's order for a path of a table."""
+def compute_rankings(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Rankings:
+    """Compute every stage's ranking for a path of a table; ``by_rank``: evaluate in rank order, not by trec_eval's tie rule."""
     rules = [column.rule for name in stages for column in table.columns if column.stage == name]
     offsets = np.r_[0, np.cumsum(table.retrieved)].astype(np.int64)
     rows = np.empty(len(table.frame), np.int64)
@@ -71,20 +79,28 @@ def order(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Ran
 
 
 def cached_rankings(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Rankings:
-    """Return what ``order`` returns, worked out once for a table and kept as long as the table."""
+    """Return what ``compute_rankings`` returns, computed once for a table and kept as long as the table."""
     kept, key = _KEPT.setdefault(table, {}), (tuple(stages), by_rank)
     if key not in kept:
-        kept[key] = order(table, stages, by_rank=by_rank)
+        kept[key] = compute_rankings(table, stages, by_rank=by_rank)
     return kept[key]
 
 
 def place_all(offsets: Ints, rows: Ints, scores: Floats, rules: Sequence[TieRule], keys: Mapping[Order, Ints]) -> Numbers:
-    """Give every document its place in every stage's order."""
+    """Give every document its place in every stage's ranking: shape (stages, n), from 0 in each query, -1 if not scored.
+
+    Args:
+        offsets: Shape (queries + 1,).
+        rows: Shape (n,). Where each document stood among the rows of the first stage; documents stand in its rank order.
+        scores: Shape (stages, n). NaN: not scored; -inf: failed, ranks last, in the order of the rank before.
+        rules: The tie rule of each stage; the first stage's is not used.
+        keys: Shape (n,) for each order that does not depend on the candidates, see ``static_keys``.
+    """
     places = np.full(scores.shape, NOT_SCORED, np.int32)
     for at, real in _blocks(offsets):
         orders = {order: np.argsort(np.where(real, key[at], _LAST), axis=1, kind="stable") for order, key in keys.items()}
         orders["rank"] = np.broadcast_to(np.arange(at.shape[1]), at.shape)  # of the stage before
-        orders["given"] = np.argsort(np.where(real, rows[at], _LAST), axis=1, kind="stable")  # of the rows handed on
+        orders["given"] = np.argsort(np.where(real, rows[at], _LAST), axis=1, kind="stable")  # of the rows passed on
         places[0, at[real]] = orders["rank"][real]
         for stage in range(1, len(scores)):
             given = orders[rules[stage].ties]
@@ -102,7 +118,7 @@ def place_all(offsets: Ints, rows: Ints, scores: Floats, rules: Sequence[TieRule
 
 
 def _blocks(offsets: Ints) -> Iterator[tuple[Ints, Flags]]:
-    """Yield some queries at a time: their documents, a row a query, and which are real; the others fill a row up, at its end."""
+    """Yield blocks of queries: their documents, a row a query, and which are real; the others pad a row at its end."""
     counts = np.diff(offsets)
     first = 0
     while first < len(counts):
@@ -115,14 +131,14 @@ def _blocks(offsets: Ints) -> Iterator[tuple[Ints, Flags]]:
 
 
 def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints, evaluated: Numbers) -> None:
-    """Put documents of equal scores in the two orders of evaluation; only they need their docnos compared."""
+    """Put documents of equal scores into the two orders of evaluation."""
     begin = np.repeat(offsets[:-1], np.diff(offsets))
     scored = np.flatnonzero(evaluated[0] != NOT_SCORED)
-    ordered = np.full(len(rows), -1, np.int64)  # documents by query and place; those not scored leave gaps at the end
+    ordered = np.full(len(rows), -1, np.int64)  # documents by query and place, gaps at the end
     ordered[begin[scored] + evaluated[0, scored]] = scored
     with np.errstate(over="ignore"):
         read: list[NDArray[np.floating]] = [score.astype(np.float32), score]
-    apart = np.where(np.isneginf(score), ~np.arange(len(score)), 0)  # what failed ties with nothing
+    apart = np.where(np.isneginf(score), ~np.arange(len(score)), 0)  # failed documents tie with none
     level = [_levels(np.where(ordered < 0, np.nan, value[ordered]), begin, apart[ordered]) for value in read]
     tied = np.flatnonzero(np.bincount(level[0], minlength=1)[level[0]] > 1)
     documents = ordered[tied]
@@ -133,7 +149,7 @@ def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints,
 
 
 def _levels(value: NDArray[np.floating], begin: Ints, apart: Ints) -> Ints:
-    """Number runs of equal values within a query; what is ``apart`` is none."""
+    """Number runs of equal values within a query; documents that are ``apart`` have a number of their own."""
     step = np.ones(len(value), np.int64)
     step[1:] = (value[1:] != value[:-1]) | (apart[1:] != apart[:-1]) | (begin[1:] != begin[:-1])
     return np.cumsum(step)

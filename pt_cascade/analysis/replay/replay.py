@@ -1,4 +1,4 @@
-"""Any cut-off vector's ranking from the table, as the live cascade gives it, rows, ranks and ties included."""
+"""Any cut-off vector's ranking from the table, equal to that of the live cascade in rows, ranks and ties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs, format_cutoffs
 from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError
-from pt_cascade.ranking import score_below, scores_below
+from pt_cascade.ranking import append_below, score_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def replay(table: Scores, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", stages: Sequence[str] | None = None) -> pd.DataFrame:
-    """Give the ranking that the live cascade gives at these cut-offs; see ``ScoreTable.replay``."""
+    """Return the ranking of the live cascade at these cut-offs; see ``ScoreTable.replay``."""
     check_tail(tail)
     path = table.find_path(stages)
     check_replayable(path, len(cutoffs))
@@ -33,7 +33,7 @@ def replay(table: Scores, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", sta
 def replay_path(
     rankings: Rankings, table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], tail: Tail
 ) -> pd.DataFrame:
-    """Do the same with rankings that are there, and checked arguments."""
+    """Return the same from computed rankings and checked arguments."""
     kept, rank, score, cuts = _walk(table, stages, cutoffs, rankings)
     results = _frame(table, kept, rank, score, rankings)
     return results if tail == "drop" else _append(table, results, cuts, stages, rankings)
@@ -53,50 +53,52 @@ def covers(table: Scores, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | 
 
 
 def check_tail(tail: Tail) -> None:
-    """Refuse what is no word for what becomes of the tail."""
+    """Refuse an unknown value of ``tail``."""
     if tail not in get_args(Tail):
         raise SweepError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
 
 
 def check_replayable(path: Path, count: int) -> None:
-    """Refuse to replay a cascade that ends in a stage that must be run."""
+    """Refuse to replay a cascade that ends in a stage that must run live."""
     if path.live and count == len(path.stages) + 1:
-        problem = f"stage {path.live!r} depends on the whole list"
-        raise TableError(
-            "this cascade cannot be replayed", [problem], fix="finish(table, cascade, cutoffs) runs that stage on the rest"
-        )
+        problem = f"stage {path.live!r} depends on the whole list, so its scores are not in the table"
+        raise TableError("the cascade cannot be replayed", [problem], fix="finish(table, cascade, cutoffs) runs that stage")
 
 
 def uncovered_error(table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], stage: str, where: str) -> TableError:
-    """Say what is not covered, and which call would cover it and what is covered already."""
+    """Return the error for cut-offs that need what was not scored; it names the call that would cover them."""
     asked = [None if k in (None, NO_CUT) else int(k) for k in cutoffs]
     own = table.find_path(stages).depths if any(path.stages == tuple(stages) for path in table.paths) else ()
     depths = [*asked[: len(stages) - 1], *own[len(asked) :]]
     depths += asked[-1:] * (len(stages) - 1 - len(depths))
     depths = [None if k is None or known is None else max(k, known) for k, known in zip(depths, own or depths, strict=True)]
     problem = f"{' → '.join(stages)} at {format_cutoffs(asked)} needs {where} scored by {stage!r}"
-    made = f"; it was made with depths={format_cutoffs(own)}" if own and own[0] is not None else ""
+    made = f"; the table was made with depths={format_cutoffs(own)}" if own and own[0] is not None else ""
     fix = (
         f"score(cascade, topics, depths={format_cutoffs(depths)})"
         if len(stages) > 1
         else f"score(cascade, topics), with {stage} % {asked[0]}"
     )
     if table.about.get("made of") == "runs":
-        fix = f'runs that go deeper, or ScoreTable.from_runs(..., missing="last"): it ranks what run {stage!r} lacks below the rest'
+        fix = f'deeper runs, or ScoreTable.from_runs(..., missing="last"), which ranks what run {stage!r} lacks below the rest'
     return TableError("the table does not cover these cut-offs", [problem + made], fix=fix)
 
 
 def check_depth(table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None]) -> None:
-    """Refuse a first cut-off beyond what the first stage was asked for."""
+    """Refuse a first cut-off beyond the depth of the first stage."""
     first = cutoffs[0]
     if table.depth is not None and (first is None or first > table.depth):
-        raise uncovered_error(table, stages, cutoffs, stages[0], f"documents beyond the {table.depth} that it has of each query")
+        raise uncovered_error(table, stages, cutoffs, stages[0], f"documents beyond the first {table.depth} of each query")
 
 
 def rank_at_stage(
     table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings, n: int, kept: Ints
 ) -> tuple[Ints, Floats]:
-    """Rank the documents that reach a stage, and give their scores there; refuse what it was not asked."""
+    """Rank the documents that reach a stage (``kept``, positions in ``rankings``), and give their scores there.
+
+    Returns positions among ``kept``, query by query in the ranking of the stage, and the score of each; both of shape (documents,).
+    Raises a TableError where the stage did not score a document. ``cutoffs`` may be those of the first stages only.
+    """
     place, query = rankings.places[n, kept], table.queries[rankings.rows[kept]]
     if (place < 0).any():
         missing = kept[place < 0]
@@ -141,13 +143,8 @@ def _frame(table: Scores, at: Ints, rank: Ints, score: Floats, rankings: Ranking
 
 
 def _append(table: Scores, head: pd.DataFrame, cuts: Sequence[Ints], stages: Sequence[str], rankings: Rankings) -> pd.DataFrame:
-    """Append what was cut, the last stage's cut first; its scores say order only."""
+    """Append what was cut, the last stage's cut first."""
     at = np.concatenate(cuts[::-1])
     cut_by = np.repeat(np.array(stages[::-1], object), [len(cut) for cut in cuts[::-1]])
-    below = _frame(table, at, np.zeros(len(at), np.int64), np.zeros(len(at)), rankings).assign(cut_by=cut_by)
-    lowest = head.groupby("qid")["score"].min().reindex(below["qid"]).fillna(0.0).to_numpy(np.float64)
-    size = head["qid"].value_counts().reindex(below["qid"]).fillna(0).to_numpy(np.int64)
-    place = below.groupby("qid", sort=False).cumcount().to_numpy(np.int64)
-    longest = below.groupby("qid")["qid"].transform("size").to_numpy(np.float64)
-    below = below.assign(score=scores_below(lowest, place.astype(np.float64), longest), rank=size + place)
-    return pd.concat([head.assign(cut_by=""), below], ignore_index=True) if len(below) else head.assign(cut_by="")
+    below = _frame(table, at, np.zeros(len(at), np.int64), np.zeros(len(at)), rankings)
+    return append_below(head.assign(cut_by=""), below.assign(cut_by=cut_by))

@@ -1,4 +1,4 @@
-"""Sums of measures over queries for every vector of a grid: the kernel on all cores, block by block, always the same result."""
+"""Sums of measures over queries for every vector of a grid: the kernel on all cores, whose number does not change a bit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs
-from pt_cascade.analysis.replay.coverage import find_reach
-from pt_cascade.analysis.replay.kernel import DONE, UNJUDGED, sum_measures
+from pt_cascade.analysis.replay.kernel import DONE, sum_measures
 from pt_cascade.analysis.replay.kernel_types import GridIndex, MeasureSpec, Ranked
-from pt_cascade.analysis.replay.measures import Judged, encode, in_kernel, judge, normalise, raise_negative_labels
+from pt_cascade.analysis.replay.measures import Judged, compute_norms, encode, in_kernel, match_labels, raise_negative_labels
 from pt_cascade.analysis.replay.rankings import Rankings, cached_rankings
 from pt_cascade.analysis.replay.replay import check_depth, replay_path, uncovered_error
+from pt_cascade.analysis.replay.required_documents import find_reach
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -32,59 +32,65 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 _QRELS = {"qid": "query_id", "docno": "doc_id", "label": "relevance"}
-_SHARED = ("rankings", "judged", "reach")  # whatever the labels and measures
+_SHARED = ("rankings", "judged", "reach")  # do not depend on labels and measures
 _BLOCKS = 8  # fixed, so that sums do not depend on the number of cores
 
 
 @dataclass(frozen=True, eq=False)
 class Replayer:
-    """One path of a table under some judgments and measures, ready to be asked for any cut-offs."""
+    """One path of a table under some judgments and measures, which computes measures at any cut-offs."""
 
-    table: Scores  # The scores
-    path: Path  # Which cascade
+    table: Scores
+    path: Path
     qrels: pd.DataFrame  # Frame[qid, docno, label], canonical
-    measures: tuple[Measure, ...]  # Of ir_measures
-    tail: Tail = "drop"  # What becomes of what is cut
-    by_rank: bool = False  # Evaluate in rank order, instead of as trec_eval breaks ties
-    # (documents,): Labels of the retrieved documents, in the order of ``rankings``, instead of those of the qrels; see
-    # ``with_labels``. None: those of the qrels
-    exchanged: NDArray[np.int32] | None = None
+    measures: tuple[Measure, ...]
+    tail: Tail = "drop"
+    by_rank: bool = False  # evaluate in rank order, instead of as trec_eval breaks ties
 
     @cached_property
     def rankings(self) -> Rankings:
-        """Every stage's order."""
+        """Every stage's ranking."""
         return cached_rankings(self.table, self.path.stages, by_rank=self.by_rank)
 
     @cached_property
     def judged(self) -> Judged:
-        """The labels of the table's documents, and the queries that count."""
-        return judge(self.table, self.qrels)
+        """The labels of the table's documents, and the judged queries."""
+        return match_labels(self.table, self.qrels)
 
     @cached_property
     def reach(self) -> tuple[int, ...]:
-        """How deep each stage but the last may be cut, see ``coverage.find_reach``."""
+        """How deep each stage but the last may be cut, see ``find_reach``."""
         return find_reach(self.table, self.path, self.rankings, self.judged.queries)
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:
         """Shape (documents,): the labels in the order of ``rankings``."""
-        return self.judged.labels[self.rankings.rows] if self.exchanged is None else self.exchanged
+        return self.judged.labels[self.rankings.rows]
 
     def with_labels(self, labels: NDArray[np.int32]) -> Replayer:
-        """Return the same under other labels of the retrieved documents, e.g. exchanged ones."""
-        return self._alike(replace(self, exchanged=labels))
+        """Return the same with other labels of the retrieved documents, for measures in the kernel."""
+        return self._copy(replace(self), labels=labels)
 
     def only(self, which: int) -> Replayer:
         """Return the same with one of its measures only."""
-        return self._alike(replace(self, measures=(self.measures[which],)))
+        return self._copy(replace(self, measures=(self.measures[which],)))
 
-    def _alike(self, other: Replayer) -> Replayer:
-        """Hand over what does not depend on labels and measures."""
-        other.__dict__.update({name: known for name, known in self.__dict__.items() if name in _SHARED})
+    def _copy(self, other: Replayer, **own: object) -> Replayer:
+        """Pass on what was computed and does not depend on labels and measures."""
+        other.__dict__.update({name: known for name, known in self.__dict__.items() if name in _SHARED} | own)
         return other
 
     def sums(self, vectors: Vectors, groups: Ints | None = None) -> Floats:
-        """Sum each measure over the queries of each group."""
+        """Sum each measure over the queries of each group: shape (groups, vectors, measures).
+
+        Args:
+            vectors: Shape (vectors, stages), in lexicographic order, each once.
+            groups: Shape (judged queries,). The group of each query, from 0; None: one group.
+
+        Raises:
+            TableError: The table does not cover a vector.
+            SweepError: A measure looks deeper into a kept tail than the table does.
+        """
         check_depth(self.table, self.path.stages, as_cutoffs(vectors.max(axis=0)))
         self._check_tail()
         group = np.zeros(len(self.judged.queries), np.int64) if groups is None else np.asarray(groups, np.int64)
@@ -98,26 +104,25 @@ class Replayer:
         return sums
 
     def per_query(self, vector: Vectors) -> Floats:
-        """Measure each query at one vector."""
+        """Measure each query at one vector: shape (judged queries, measures)."""
         return self.sums(vector.reshape(1, -1), np.arange(len(self.judged.queries)))[:, 0, :]
 
     def _fast(self, vectors: Vectors, group: Ints) -> Floats:
         """Run the kernel over blocks of queries, on all cores."""
         codes = encode([measure for measure in self.measures if in_kernel(measure)])
-        norms = normalise(codes, self.judged, len(self.table.topics))
+        norms = compute_norms(codes, self.judged, len(self.table.topics))
         groups = np.zeros(len(self.table.topics), np.int64)
         groups[self.judged.queries] = group
         n_groups = int(group.max()) + 1
         index = index_grid(vectors, keep=self.tail == "keep")
         rankings = self.rankings
         ranked = Ranked(rankings.offsets, rankings.every, rankings.agree, self.labels)
-
-        wanted = MeasureSpec(codes, norms, int(codes[:, 1].max()))
+        spec = MeasureSpec(codes, norms, int(codes[:, 1].max()))
 
         def add(queries: Ints) -> tuple[int, Floats]:
             first = int(groups[queries].min())
             sums = np.zeros((int(groups[queries].max()) + 1 - first, len(vectors), len(codes)))
-            return sum_measures(queries, ranked, index, wanted, groups - first, sums), sums
+            return sum_measures(queries, ranked, index, spec, groups - first, sums), sums
 
         total = np.zeros((n_groups, len(vectors), len(codes)))
         blocks = np.array_split(self.judged.queries, min(_BLOCKS, len(self.judged.queries)))
@@ -130,19 +135,17 @@ class Replayer:
         return total
 
     def _evaluate(self, vectors: Vectors) -> Iterator[Floats]:
-        """Yield, for each vector, what ir_measures says of its ranking: shape (queries that count, measures not in the kernel)."""
+        """Yield the values of ir_measures for each vector: shape (judged queries, measures not in the kernel)."""
         measures = [measure for measure in self.measures if not in_kernel(measure)]
         of = {measure: n for n, measure in enumerate(measures)}
         qids = self.table.topics["qid"].to_numpy(object)[self.judged.queries]
-        numbers = pd.Series(np.arange(len(qids)).astype(str), index=qids)  # gdeval takes whole numbers for qids only
+        numbers = pd.Series(np.arange(len(qids)).astype(str), index=qids)  # gdeval takes only numbers as qids
 
         def numbered(frame: pd.DataFrame) -> pd.DataFrame:
             some = frame[frame["qid"].isin(qids)]
             return some.assign(qid=numbers.reindex(some["qid"]).to_numpy(object)).rename(columns=_QRELS)
 
-        evaluator = ir_measures.evaluator(
-            measures, numbered(raise_negative_labels(self._relabelled(self.qrels)))[[*_QRELS.values()]]
-        )
+        evaluator = ir_measures.evaluator(measures, numbered(raise_negative_labels(self.qrels))[[*_QRELS.values()]])
         for vector in vectors.tolist():
             run = replay_path(self.rankings, self.table, self.path.stages, as_cutoffs(vector), self.tail)
             run = run.assign(score=-run["rank"].astype(float)) if self.by_rank else run
@@ -152,30 +155,21 @@ class Replayer:
                     values[int(metric.query_id), of[metric.measure]] = metric.value
             except Exception as error:
                 problem = f"{', '.join(map(str, measures))} at {tuple(vector)}: ir_measures raised {type(error).__name__}: {error}"
-                raise SweepError("these cannot be measured", [problem]) from error
+                raise SweepError("cannot compute the measures", [problem]) from error
             yield values
 
-    def _relabelled(self, qrels: pd.DataFrame) -> pd.DataFrame:
-        """Exchange the labels of retrieved documents, if they are to be."""
-        if self.exchanged is None:
-            return qrels
-        pairs = self.table.frame[["qid", "docno"]].iloc[self.rankings.rows].assign(label=self.exchanged)
-        both = pd.concat([pairs[pairs["qid"].isin(qrels["qid"].unique())], qrels[["qid", "docno", "label"]]], ignore_index=True)
-        new = both.drop_duplicates(["qid", "docno"])
-        return new[new["label"] != UNJUDGED]
-
     def _check_tail(self) -> None:
-        """Refuse measures that look below what the table holds of a tail: the live cascade would show more there."""
+        """Refuse measures that look deeper into the tail than the table does."""
         depth = self.table.depth
         if self.tail == "drop" or depth is None:
             return
         if deep := [str(measure) for measure in self.measures if measure.params.get("cutoff", NO_CUT) > depth]:
             problem = f"{', '.join(deep)} with tail='keep', but the table has only the first {depth} documents of each query"
-            fix = f"a cut-off of at most {depth}, or a table of all: score(cascade, topics, depths=(None, ...))"
-            raise SweepError("these cannot be measured", [problem], fix=fix)
+            fix = f"measures with a cut-off of at most {depth}, or a deeper table: score(cascade, topics, depths=(None, ...))"
+            raise SweepError("cannot compute the measures", [problem], fix=fix)
 
     def _uncovered(self, vectors: Vectors, done: int) -> Exception:
-        """Name the pair that a vector would need."""
+        """Return the error that names the pair that was not scored."""
         stage, document = divmod(done, len(self.rankings.rows))
         deepest = [None if k == NO_CUT else int(k) for k in vectors.max(axis=0)]
         row = self.table.frame.iloc[self.rankings.rows[document]]
@@ -184,7 +178,13 @@ class Replayer:
 
 
 def index_grid(vectors: Vectors, *, keep: bool) -> GridIndex:
-    """Split vectors into their first cut-offs and what follows, for the kernel."""
+    """Split vectors into heads and tails for the kernel.
+
+    Example:
+        >>> index = index_grid(np.array([[1, 1], [2, 1], [2, 2]], np.int32), keep=False)
+        >>> index.heads.tolist(), index.tails.tolist(), index.seconds.tolist()
+        ([0, 1, 3], [0, 0, 1], [1, 2])
+    """
     heads = np.flatnonzero(np.r_[True, vectors[1:, 0] != vectors[:-1, 0], True])
     tails, seconds = np.zeros(len(vectors), np.int64), np.zeros(1, np.int64)
     if vectors.shape[1] > 1:

@@ -1,4 +1,4 @@
-"""Where relevant documents get lost, and recall curves."""
+"""The stages at which relevant documents are lost, and recall curves."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     _Number = TypeVar("_Number", np.int64, np.float64)
 
 
-def cut(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[Ints]:
-    """Cut one query stage by stage."""
+def cut_by_stage(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[Ints]:
+    """Return what each of the first stages ranks for one query and, last, what the last of them passes on, each in rank order."""
     rankings = replayer.rankings
     passed: Ints = np.arange(rankings.offsets[query], rankings.offsets[query + 1])
-    handed = []
+    lists = []
     for n, cutoff in enumerate(cutoffs):
         by_rank, _ = rank_at_stage(replayer.table, replayer.path.stages, cutoffs, rankings, n, passed)
         ranked = passed[by_rank]
-        handed.append(ranked)
+        lists.append(ranked)
         passed = ranked[:cutoff]
-    return [*handed, passed]
+    return [*lists, passed]
 
 
 def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int) -> pd.DataFrame:
-    """Say which stage lost how much; see ``Sweep.loss``."""
+    """Compute what is lost at each stage; see ``Sweep.loss``."""
     check_depth(replayer.table, replayer.path.stages, cutoffs)
     judged, labels = replayer.judged, replayer.labels
     names = ["judged", f"not retrieved by {replayer.path.stages[0]}"]
@@ -45,7 +45,7 @@ def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int,
     left, found, share = np.zeros(len(names), np.int64), np.zeros(len(names)), np.zeros(len(names))
     final = 0.0
     for query, grades in zip(judged.queries, judged.relevant, strict=True):
-        lists = cut(replayer, cutoffs, query)
+        lists = cut_by_stage(replayer, cutoffs, query)
         kept: list[NDArray[np.integer]] = [grades, *(labels[rows] for rows in lists)]
         counts = np.array([np.count_nonzero(grade >= rel) for grade in kept])
         left += counts
@@ -63,7 +63,7 @@ def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int,
 
 
 def recall_curve(replayer: Replayer, stage: int, given: tuple[Cutoff, ...], *, rel: int) -> pd.DataFrame:
-    """Give recall@k of one stage given the cut-offs before; see ``Sweep.recall``."""
+    """Compute recall@k of one stage given the cut-offs before; see ``Sweep.recall``."""
     recall, handed, relevant = recall_per_query(replayer, stage, given, rel=rel)
     some = handed > 0
     scale = relevant[some] / np.maximum(handed[some], 1)
@@ -73,18 +73,33 @@ def recall_curve(replayer: Replayer, stage: int, given: tuple[Cutoff, ...], *, r
 
 
 def recall_per_query(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, rel: int = 1) -> tuple[Floats, Ints, Ints]:
-    """Give each query's recall@k of one stage."""
+    """Compute each query's recall@k of one stage.
+
+    Args:
+        replayer: The table, path and judgments.
+        stage: The position of the stage.
+        given: The cut-offs of the stages before; empty: as deep as the table covers.
+        rel: The lowest relevant label.
+
+    Returns:
+        Shape (judged queries, depth): recall@1, recall@2, ..., 0 for a query without relevant documents; then, of shape (judged
+        queries,), the number of relevant documents that the stage got, and that there are.
+    """
     stages = replayer.path.stages
     if given and len(given) != stage:
         problem = f"{len(given)} cut-off(s) {given} for the {stage} stage(s) before {stages[stage]!r}"
-        raise SweepError("recall is not given that", [problem], fix=f"recall({stages[stage]!r}, {format_cutoffs([100] * stage)})")
+        raise SweepError(
+            "recall needs one cut-off for each stage before",
+            [problem],
+            fix=f"recall({stages[stage]!r}, {format_cutoffs([100] * stage)})",
+        )
     before = check_cutoffs(given, stages[:stage]) if given or not stage else replayer.reach[:stage]
     if before:
         check_depth(replayer.table, stages, before)
     judged, labels = replayer.judged, replayer.labels
     hits = []
     for query in judged.queries:
-        ranked = cut(replayer, [*before, None], query)[stage]
+        ranked = cut_by_stage(replayer, [*before, None], query)[stage]
         hits.append(np.cumsum(labels[ranked] >= rel))
     depth = max((len(hit) for hit in hits), default=0) or 1
     found = np.stack([np.r_[hit, np.full(depth - len(hit), hit[-1] if len(hit) else 0)] for hit in hits])
@@ -99,7 +114,7 @@ def _dcg(grades: NDArray[np.integer], depth: int) -> float:
 
 
 def _fall(values: NDArray[_Number]) -> NDArray[_Number]:
-    """How much each value is below the one before."""
+    """Return how much each value is below the one before."""
     return np.concatenate([values[:1], values[:-1]]) - values
 
 

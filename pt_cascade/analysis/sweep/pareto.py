@@ -1,4 +1,4 @@
-"""The vectors worth considering: none is better at no more cost."""
+"""The Pareto front: vectors than which none is better at no more cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def find_front(frame: pd.DataFrame, measure: str, cost: str) -> pd.DataFrame:
-    """Keep the rows that no other beats in measure at no more cost, cheapest first; of equal ones the first."""
+    """Keep the rows than which no other is better at no more cost, cheapest first; of equal rows the first."""
     order = np.lexsort((np.arange(len(frame)), -frame[measure].to_numpy(), frame[cost].to_numpy()))
     gains = frame[measure].to_numpy()[order]
     best = np.maximum.accumulate(gains)

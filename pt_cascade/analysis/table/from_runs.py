@@ -35,68 +35,82 @@ if TYPE_CHECKING:
     Runs: TypeAlias = Mapping[str, "pd.DataFrame | str | os.PathLike[str]"]
 
 Missing: TypeAlias = Literal["refuse", "leave", "last"]
-_REFUSED = "the runs do not make a table"
-_BARRED = "no cut-offs can be replayed through run"
+_REFUSED = "the runs do not make a score table"
 _WRITE = 'ScoreTable.from_runs({"bm25": "bm25.res.gz", "t5": "t5.res.gz"}, missing="refuse")'
 _POLICIES = (
-    'missing="leave" keeps such pairs unscored, and the table refuses the cut-offs that would need them; '
+    'missing="leave" keeps these pairs unscored, and the table refuses cut-offs that need them; '
     'missing="last" ranks them below what the run scored'
 )
 
 
 def import_runs(runs: Runs, topics: pd.DataFrame | None = None, *, missing: Missing = "refuse") -> Scores:
-    """Make a table of runs: the documents of the first, scored by the others."""
+    """Make a table of runs: the documents of the first, scored by the others; see ``ScoreTable.from_runs``.
+
+    The table stands for the pipeline ``first % k1 >> look_up(second) % k2 >> ...``: ``first`` returns the rows of its run in rank
+    order; ``look_up`` gives each row its score in that run, ranks by it, ties by row order, and keeps the order of the rows. So
+    ties of a later run have the order of the first one, whatever the later run's own ranks.
+
+    Example:
+        >>> bm25 = pd.DataFrame({"qid": "1", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0]})
+        >>> t5 = pd.DataFrame({"qid": "1", "docno": ["b", "a"], "score": [0.9, 0.5]})
+        >>> table = import_runs({"bm25": bm25, "t5": t5}, missing="leave")
+        >>> table.frame["t5"].tolist(), table.paths[0].depths
+        ([0.5, 0.9, nan], (2,))
+        >>> import_runs({"bm25": bm25, "t5": t5}, missing="last").frame["t5"].tolist()
+        [0.5, 0.9, -0.5]
+    """
     _check(runs, missing)
     read = {name: _read(name, run) for name, run in runs.items()}
     asked = _topics(next(iter(read.values()))) if topics is None else canonical_topics(topics)
     kept = read if topics is None else {name: run[run["qid"].isin(asked["qid"])] for name, run in read.items()}
     frame = _align(kept, asked)
     if problems := find_unknown_ids(frame, kept):
-        raise TableError(_REFUSED, problems, fix="runs, and topics, of the same queries over the same collection")
-    gaps = count_missing(frame, kept)
-    if missing == "refuse" and gaps["pairs"].any():
-        raise TableError(_REFUSED, describe_missing(frame, gaps), fix=_POLICIES)
-    told = [*describe_dropped_queries(read, kept), *describe_extra(frame, kept, gaps), *find_permuted_scores(frame)]
+        raise TableError(_REFUSED, problems, fix="pass runs, and topics, of the same queries over the same collection")
+    lacking = count_missing(frame, kept)
+    if missing == "refuse" and lacking["pairs"].any():
+        raise TableError(_REFUSED, describe_missing(frame, lacking), fix=_POLICIES)
+    warned = [*describe_dropped_queries(read, kept), *describe_extra(frame, kept, lacking), *find_permuted_scores(frame)]
     frame = fill_missing(frame) if missing == "last" else frame
     depths = [_depth(frame, before, after) for before, after in pairwise(read)]
-    told += [
-        f"{_BARRED} {name!r}: it lacks the first document of a query"
-        for name, depth in zip(gaps["stage"], depths, strict=True)
-        if depth == 0
+    first_missing = [name for name, depth in zip(lacking["stage"], depths, strict=True) if depth == 0]
+    warned += [
+        f"run {name!r} lacks the first document of a query, so no cut-offs can be replayed with it" for name in first_missing
     ]
-    if told:
-        warnings.warn("; ".join(told), CascadeWarning, stacklevel=3)  # whoever called ScoreTable.from_runs
+    if warned:
+        warnings.warn("; ".join(warned), CascadeWarning, stacklevel=3)  # whoever called ScoreTable.from_runs
     columns = tuple(Column(name, fingerprint=_fingerprint(run), described=_describe(runs[name], run)) for name, run in read.items())
     deep = tuple(None if depth is None else max(1, depth) for depth in depths)
     path = Path(tuple(read), (*deep, None), deep)
     about = {"made of": "runs", "missing": missing} | ({"topics": "those of the first run"} if topics is None else {})
-    return Scores(frame, asked, columns, (path,), about=about, missing=gaps)
+    return Scores(frame, asked, columns, (path,), about=about, missing=lacking)
 
 
 def add_judged_queries(table: Scores, qrels: pd.DataFrame) -> Scores:
-    """Add to a table of runs the judged queries that they lack, unless topics said which queries were asked."""
+    """Add to a table of runs without topics the judged queries that the runs lack, with a CascadeWarning."""
     judged = qrels["qid"].drop_duplicates()
     more = judged[~judged.isin(table.topics["qid"])]
     if "topics" not in table.about or len(more) in (0, len(judged)):
         return table
-    told = f"{len(more)} of {len(judged)} judged queries are not in the runs, e.g. {more.iloc[0]!r}, and count 0, as in ir_measures"
-    fix = "to leave them out, say which queries were asked: ScoreTable.from_runs(runs, topics), or --topics FILE"
-    warnings.warn(f"{told} and trec_eval -c; {fix}", CascadeWarning, stacklevel=3)
+    found = (
+        f"{len(more)} of {len(judged)} judged queries are not in the runs, e.g. {more.iloc[0]!r}, and count 0, as in trec_eval -c"
+    )
+    fix = "to leave them out, pass the topics: ScoreTable.from_runs(runs, topics), or --topics FILE"
+    warnings.warn(f"{found}; {fix}", CascadeWarning, stacklevel=3)
     return replace(table, topics=pd.concat([table.topics, pd.DataFrame({"qid": more, "query": ""})], ignore_index=True))
 
 
 def _check(runs: Runs, missing: Missing) -> None:
-    """Refuse arguments that make no sense, before any file is read."""
+    """Check the arguments before any file is read."""
     problems = [] if missing in get_args(Missing) else [f"missing is {missing!r}, expected one of {', '.join(get_args(Missing))}"]
     given = cast("Mapping[object, object]", runs)  # types are hints
     if not hasattr(given, "items") or not given:
         found = "no runs" if hasattr(given, "items") else f"a {type(given).__name__}"
-        raise TableError(_REFUSED, [*problems, f"they are {found}, expected a dict of stage → run"], fix=_WRITE)
+        raise TableError(_REFUSED, [*problems, f"they are {found}, expected a dict of runs by stage"], fix=_WRITE)
     for name, run in given.items():
         if not isinstance(name, str):
             problems.append(f"the name of a stage is {name!r}, expected text")
         if not isinstance(run, pd.DataFrame | str | os.PathLike):
-            problems.append(f"run {name!r} is a {type(run).__name__}, expected a DataFrame or the path of a file")
+            problems.append(f"run {name!r} is a {type(run).__name__}, expected a DataFrame or a path")
     if problems:
         raise TableError(_REFUSED, problems, fix=_WRITE)
     for name in runs:
@@ -108,13 +122,13 @@ def _read(name: str, run: pd.DataFrame | str | os.PathLike[str]) -> pd.DataFrame
 
 
 def _topics(run: pd.DataFrame) -> pd.DataFrame:
-    """Give the queries of a run as they first appear, with their text if it is there."""
+    """Return the queries of a run in order of appearance, with their text if there is one."""
     once = run.drop_duplicates("qid").reset_index(drop=True)
     return canonical_topics(once[["qid", "query"]] if "query" in once else once[["qid"]].assign(query=""))
 
 
 def _align(kept: Mapping[str, pd.DataFrame], topics: pd.DataFrame) -> pd.DataFrame:
-    """Put the first run in order of topics and ranks, and beside each document its score in the other runs, NaN if it has none."""
+    """Sort the first run by topics and ranks, and add each document's score in the other runs, NaN for none."""
     first, *later = kept
     place = pd.Index(topics["qid"]).get_indexer(pd.Index(kept[first]["qid"]))
     run = kept[first].take(np.lexsort((kept[first]["rank"], place)))
@@ -124,7 +138,7 @@ def _align(kept: Mapping[str, pd.DataFrame], topics: pd.DataFrame) -> pd.DataFra
 
 
 def _depth(frame: pd.DataFrame, before: str, after: str) -> int | None:
-    """Say how many documents from the top of a stage the next one scored in every query; None: all."""
+    """Return how many documents from the top of a stage the next one scored in every query; None: all."""
     scored = frame[frame[before].notna()]
     lacking = scored[after].isna().to_numpy(bool)
     if not lacking.any():

@@ -1,4 +1,4 @@
-"""What runs lack of each other: counted, described, and if wanted filled by ranking last."""
+"""Pairs and queries that one run of a table lacks: counted, described, and filled by ranking them last."""
 
 from __future__ import annotations
 
@@ -8,105 +8,105 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import TableError
-from pt_cascade.ranking import scores_below
+from pt_cascade.ranking import score_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PAIR = ["qid", "docno"]
 _OWN = 3  # qid, docno and rank stand before the stages
-_MANY = 10  # so many documents with each other's scores are no chance
-_LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and with it trec_eval, sees nothing but infinity
+_MANY = 10  # so many documents with permuted scores are no chance
+_LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and so trec_eval, reads infinity
+
+# In all functions, frame is Frame[qid, docno, rank, <stage>...]: the documents of the first run, and their scores, NaN for none;
+# runs are Frame[qid, docno, score, ...] by stage, of the topics only; missing is what count_missing returns.
 
 
 def find_unknown_ids(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Name the runs that have nothing to do with the first one."""
+    """Describe each run that shares no pair with the first one."""
     first, *later = runs
     if frame.empty:
         return [f"run {first!r} has no result for any of the topics"]
     problems = []
     for name in (name for name in later if frame[name].isna().all()):
-        run = runs[name]
-        shared = len(set(run["qid"]) & set(frame["qid"]))
+        run, shared = runs[name], len(set(runs[name]["qid"]) & set(frame["qid"]))
+        what, column = (f"no document of the {shared:,} query(ies) in both", "docno") if shared else ("no query", "qid")
         if run.empty:
             problems.append(f"run {name!r} has no result for any of the topics")
-        elif shared:
-            found = f"e.g. docno {run['docno'].iloc[0]!r}, not {frame['docno'].iloc[0]!r}"
-            problems.append(f"run {name!r} shares {shared:,} query(ies) with {first!r}, but no document of theirs, {found}")
         else:
-            found = f"e.g. qid {run['qid'].iloc[0]!r}, not {frame['qid'].iloc[0]!r}"
-            problems.append(f"run {name!r} shares no query with {first!r}, {found}")
+            found = f"it has e.g. {column} {run[column].iloc[0]!r}, {first!r} has {frame[column].iloc[0]!r}"
+            problems.append(f"run {name!r} shares {what} with {first!r}: {found}")
     return problems
 
 
 def count_missing(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Count what each later run lacks of the first one, and the first one of it."""
+    """Return Frame[stage, queries, pairs, extra], a row for each later run.
+
+    It lacks so many pairs of the first run in so many queries, and has so many extra ones.
+    """
     later = list(runs)[1:]
     lacking = [frame["qid"][frame[name].isna()] for name in later]
     queries, pairs = [qid.nunique() for qid in lacking], [len(qid) for qid in lacking]
-    extra = [len(runs[name]) - (len(frame) - gap) for name, gap in zip(later, pairs, strict=True)]
+    extra = [len(runs[name]) - (len(frame) - count) for name, count in zip(later, pairs, strict=True)]
     return pd.DataFrame({"stage": later, "queries": queries, "pairs": pairs, "extra": extra})
 
 
-def describe_missing(frame: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
-    """Say what each later run lacks."""
-    said = []
-    for name, queries, pairs, _ in gaps[gaps["pairs"] > 0].itertuples(index=False):
+def describe_missing(frame: pd.DataFrame, missing: pd.DataFrame) -> list[str]:
+    """Describe the pairs that each later run lacks."""
+    lines = []
+    for name, queries, pairs, _ in missing[missing["pairs"] > 0].itertuples(index=False):
         found = _example(frame[frame[name].isna()])
-        said.append(f"run {name!r} lacks {pairs:,} of {len(frame):,} pairs, in {queries:,} query(ies), e.g. {found}")
-    return said
+        lines.append(f"run {name!r} lacks {pairs:,} of {len(frame):,} pairs, in {queries:,} query(ies), e.g. {found}")
+    return lines
 
 
-def describe_extra(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame], gaps: pd.DataFrame) -> list[str]:
-    """Say which documents of later runs the first one lacks."""
-    said = []
-    for name, _, _, extra in gaps[gaps["extra"] > 0].itertuples(index=False):
+def describe_extra(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame], missing: pd.DataFrame) -> list[str]:
+    """Describe the pairs of each later run that the first one lacks."""
+    lines = []
+    for name, _, _, extra in missing[missing["extra"] > 0].itertuples(index=False):
         both = runs[name][PAIR].merge(frame[PAIR], how="left", on=PAIR, indicator="found")
         found = _example(both[both["found"] == "left_only"])
-        said.append(f"left out: {extra:,} pair(s) of run {name!r} that {next(iter(runs))!r} did not retrieve, e.g. {found}")
-    return said
+        lines.append(f"ignored {extra:,} pair(s) of run {name!r} that {next(iter(runs))!r} did not retrieve, e.g. {found}")
+    return lines
 
 
 def describe_dropped_queries(read: Mapping[str, pd.DataFrame], kept: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Say how many queries were left out as they are not among the topics."""
-    said = []
+    """Describe the queries of each run that are not among the topics."""
+    lines = []
     for name, run in read.items():
         if len(run) > len(kept[name]):
             foreign = run["qid"][~run["qid"].isin(kept[name]["qid"])].unique()
-            said.append(f"left out: {len(foreign):,} query(ies) of run {name!r} that are not among the topics, e.g. {foreign[0]!r}")
-    return said
+            lines.append(f"ignored {len(foreign):,} query(ies) of run {name!r} that are not among the topics, e.g. {foreign[0]!r}")
+    return lines
 
 
 def find_permuted_scores(frame: pd.DataFrame) -> list[str]:
-    """Name the runs that have the very scores of one before in another order, as rankers of whole lists write them."""
-    said = []
-    stages = list(frame.columns)[_OWN:]
+    """Describe each run that has the scores of an earlier one in another order, as listwise rankers write them."""
+    lines, stages = [], list(frame.columns)[_OWN:]
     for place, name in enumerate(stages):
-        lender = next((before for before in stages[:place] if _are_permuted(frame, before, name)), None)
-        if lender is not None:
-            doubt = "what that ranker makes of other cut-offs is not in its run"
-            said.append(
-                f"run {name!r} has the scores of {lender!r} in another order, as rankers of whole lists write them: {doubt}"
-            )
-    return said
+        source = next((before for before in stages[:place] if _are_permuted(frame, before, name)), None)
+        if source is not None:
+            doubt = "a listwise ranker seems to have written it, whose ranking at other cut-offs the run does not show"
+            lines.append(f"run {name!r} has the scores of {source!r} in another order: {doubt}")
+    return lines
 
 
 def fill_missing(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give what a later run lacks a score below all that it scored for the query, in the order of the first run."""
-    filled, problems = {}, []
+    """Give the documents that a later run lacks scores below all that it scored for the query, in the order of the first run.
+
+    Example:
+        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [np.nan, 0.5]})
+        >>> fill_missing(frame)["t5"].tolist()
+        [-0.5, 0.5]
+    """
+    filled, problems, query = {}, [], pd.factorize(frame["qid"])[0].astype(np.int64)
     for name in list(frame.columns)[_OWN + 1 :]:
-        gap = frame[name].isna()
-        qid = frame["qid"][gap]
-        lowest = frame[name].groupby(frame["qid"]).transform("min")[gap].fillna(0.0)
+        lowest = frame[name].groupby(query).transform("min")[frame[name].isna()]
         if (lowest.abs() > _LARGEST).any():
             problems.append(f"run {name!r} has the score {lowest[lowest.abs() > _LARGEST].tolist()[0]!r}, beyond float32")
-        place, size = (
-            count.to_numpy().astype(np.float64) for count in (qid.groupby(qid).cumcount(), qid.groupby(qid).transform("size"))
-        )
-        below = scores_below(lowest.to_numpy(np.float64), place, size)
-        filled[name] = frame[name].mask(gap, pd.Series(below, gap.index[gap]))
+        filled[name] = score_below(query, frame[name].to_numpy(np.float64), frame["rank"].to_numpy())
     if problems:
-        raise TableError("nothing can be ranked below these scores", problems, fix="scale the scores of the run")
+        raise TableError("no scores below these can be given to missing pairs", problems, fix="scale the scores of the run")
     return frame.assign(**filled)
 
 

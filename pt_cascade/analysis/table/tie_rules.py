@@ -1,4 +1,4 @@
-"""The tie rule of a stage: in which order it returns its rows, and which of two documents with equal scores ranks first."""
+"""The tie rule of a stage: the order of the rows that it returns, and which of two documents with equal scores ranks first."""
 
 from __future__ import annotations
 
@@ -23,14 +23,10 @@ STATIC: tuple[Order, ...] = ("docno", "docno descending", "docid")  # the same f
 
 
 class TieRule(NamedTuple):
-    """How a stage orders what it returns, beyond its scores."""
+    """How a stage orders its rows and equal scores; docid is a column of whole numbers, as Terrier's."""
 
-    # The order of the rows of a query: ``given`` (as they came in), ``rank`` (by the rank that the stage gives), or by
-    # ``docno``, ``docno descending`` or ``docid`` (a column of whole numbers, as Terrier's)
-    rows: Order = "given"
-    # Which of two equal scores ranks first: the one that came in first (``given``), the one that ranked first before the
-    # stage (``rank``), or by ``docno``, ``docno descending`` or ``docid``
-    ties: Order = "given"
+    rows: Order = "given"  # the order of the rows of a query: as they came in, by the rank that the stage gives, or by a column
+    ties: Order = "given"  # which of two equal scores ranks first: as they came in, by the rank before the stage, or by a column
 
 
 TieRules: TypeAlias = frozenset[TieRule]
@@ -40,13 +36,17 @@ EVERY_RULE: TieRules = frozenset(TieRule(rows, ties) for rows in get_args(Order)
 
 
 def choose_rule(possible: TieRules) -> TieRule:
-    """Choose the simplest of the rules that agree with what was seen."""
+    """Return the simplest of the rules that agree with the observed output."""
     orders = get_args(Order)
     return min(possible, key=lambda rule: (orders.index(rule.rows), orders.index(rule.ties)))
 
 
 def narrow_rules(possible: TieRules, given: pd.DataFrame, ranked: pd.DataFrame) -> TieRules:
-    """Keep the rules by which a stage may have ordered its answer."""
+    """Keep the rules by which a stage may have ordered its output.
+
+    ``given`` is its input, Frame[qid, docno, rank, ...]; ``ranked`` its output, Frame[qid, docno, score, rank, ...], of documents
+    of the input only, with ``docid`` where it returns one.
+    """
     place, query = locate(ranked, given), pd.factorize(ranked["qid"])[0]
     rank, score = ranked["rank"].to_numpy(), ranked["score"].to_numpy(np.float64)
     keys = static_keys(ranked, {order for rule in possible for order in rule})
@@ -60,7 +60,7 @@ def narrow_rules(possible: TieRules, given: pd.DataFrame, ranked: pd.DataFrame) 
 
 
 def static_keys(documents: pd.DataFrame, orders: Iterable[Order]) -> Mapping[Order, Ints]:
-    """Give each document its key in the orders that do not depend on the candidates."""
+    """Give each document its key, lowest first, in those of the orders that do not depend on the candidates: shape (n,) each."""
     wanted = [order for order in STATIC if order in set(orders) and (order != "docid" or "docid" in documents)]
     number = number_docnos(documents["docno"]) if wanted and wanted != ["docid"] else None
     keys: dict[Order, Ints] = {}
@@ -73,7 +73,7 @@ def static_keys(documents: pd.DataFrame, orders: Iterable[Order]) -> Mapping[Ord
 
 
 def number_docnos(docno: pd.Series[str]) -> Ints:
-    """Number docnos so that they compare as their bytes do, as strcmp and Python's own strings have it."""
+    """Number docnos so that the numbers compare as the docnos do, byte by byte."""
     numbers: Ints = pc.rank(pa.array(docno), sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)
     return numbers
 

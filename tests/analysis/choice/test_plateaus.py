@@ -89,12 +89,12 @@ SAID = {
     "few": (
         20,
         [1, 3],
-        "s: below 3 no cut-off can be shown to lose 0.05 or less: that takes 59 queries or a larger margin, and there are 20",
+        "s: 20 queries cannot show that a cut-off below 3 loses 0.05 or less: use at least 59 queries, or a larger margin",
     ),
     "rising": (
         100,
         [1, 2, 3],
-        "s: no plateau up to 3: recall 1.000 still rises, or too few queries tell; a smaller cut-off may lose more than 0.05",
+        "s: no plateau up to 3: recall 1.000 still rises there, or there are too few queries; a smaller cut-off may lose more than 0.05",
     ),
 }
 

@@ -133,10 +133,10 @@ def test_a_profile_keeps_queries_together() -> None:
     cost = sampled(150)
     sample = cost.sample
     documents = np.minimum(100, sample.retrieved), np.minimum(10, sample.retrieved)
-    sums = sample.residuals[0].sample_factors(np.zeros((1, 150)))[0] * 3
+    sums = sample.residuals[0].sample(np.zeros((1, 150)))[0] * 3
     for n, (fixed, slope) in enumerate(((5, 0.01), (2, 0.5)), start=1):
         given = documents[n - 1]
-        factors = sample.residuals[n].sample_factors(given[None, :].astype(float))[0]
+        factors = sample.residuals[n].sample(given[None, :].astype(float))[0]
         sums = sums + np.where(given > 0, (fixed + slope * given) * factors, 0.0)
     late = cost.latency((100, 10, 5), docs=[1])
     assert late.joint_ms == pytest.approx(tuple(np.sort(sums)[[74, 142, 148]]))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pt_cascade.analysis.cost.latency import check_percentiles, compose, take_percentiles, warn_of_few_queries
+from pt_cascade.analysis.cost.latency import check_percentiles, summarise, take_percentiles, warn_of_few_queries
 from pt_cascade.errors import CascadeWarning, SweepError
 
 TIMES = st.integers(1, 4).flatmap(
@@ -24,7 +24,7 @@ LEVELS = st.lists(st.one_of(st.integers(1, 100), st.floats(0.1, 100)), min_size=
 
 def composed(times: np.ndarray, percentiles: list[float]) -> object:
     """Compose whole numbers as milliseconds, so that sums are exact."""
-    return compose(times, times.mean(axis=1), (None,) * len(times), percentiles, times.shape[1])
+    return summarise(times, times.mean(axis=1), (None,) * len(times), percentiles, times.shape[1])
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=120), st.lists(st.integers(1, 100), min_size=1, max_size=5))
@@ -108,7 +108,7 @@ def test_the_frame_shows_all_of_it() -> None:
     assert frame["percentile"].tolist() == [50, 75]
     assert frame["joint_ms"].tolist() == [7.0, 8.0]
     assert frame["summed_ms"].tolist() == [6.0, 9.0]
-    none = compose(np.ones((2, 1)), np.ones(2), (10, 5), (), 0)
+    none = summarise(np.ones((2, 1)), np.ones(2), (10, 5), (), 0)
     assert (list(none.frame), len(none.frame), none.ms) == (list(frame), 0, 2.0)
 
 

@@ -41,8 +41,8 @@ def test_a_draw_is_a_measured_factor_of_a_neighbouring_depth(table: tuple[np.nda
     documents, factors = table
     residuals = Residuals.of(documents, factors)
     wanted = np.broadcast_to(np.array(asked, float)[:, None], (len(asked), len(documents)))
-    drawn = residuals.sample_factors(wanted)
-    assert (drawn == residuals.sample_factors(wanted)).all()
+    drawn = residuals.sample(wanted)
+    assert (drawn == residuals.sample(wanted)).all()
     for (n, row), factor in np.ndenumerate(drawn):
         own = documents[row]
         below, above = own[own <= asked[n]], own[own >= asked[n]]
@@ -54,7 +54,7 @@ def test_draws_take_the_nearer_depth_more_often_and_keep_the_spread() -> None:
     """At three quarters of the way three quarters of 1000 rows take the deeper factor; a blend is neither of the two."""
     documents, factors = np.tile([0.0, 100.0], (1000, 1)), np.tile([1.0, 3.0], (1000, 1))
     residuals = Residuals.of(documents, factors)
-    drawn = residuals.sample_factors(np.full((1, 1000), 75.0))
+    drawn = residuals.sample(np.full((1, 1000), 75.0))
     assert set(drawn.ravel()) == {1.0, 3.0}
     assert (drawn == 3.0).mean() == pytest.approx(0.75, abs=0.01)
     assert residuals.interpolate(np.full((1, 1000), 75.0)) == pytest.approx(2.5)
@@ -63,7 +63,7 @@ def test_draws_take_the_nearer_depth_more_often_and_keep_the_spread() -> None:
 def test_equal_depths_are_all_drawn_from() -> None:
     """A retriever is measured at depth 0 each time: its rows take one of the measurements each, none of them only, no average."""
     residuals = Residuals.of(np.zeros((300, 3)), np.tile([1.0, 2.0, 6.0], (300, 1)))
-    drawn = residuals.sample_factors(np.zeros((1, 300)))
+    drawn = residuals.sample(np.zeros((1, 300)))
     assert [(drawn == factor).sum() for factor in (1.0, 2.0, 6.0)] == [100, 100, 100]
     assert residuals.interpolate(np.zeros((1, 300))) == pytest.approx(3.0)
 

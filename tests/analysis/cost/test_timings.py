@@ -62,7 +62,7 @@ def planted(
 @given(
     st.lists(st.tuples(st.floats(0, 50), st.floats(0, 5)), min_size=1, max_size=3),
     st.booleans(),
-    st.sampled_from(["interactive", "throughput"]),
+    st.single_from(["interactive", "throughput"]),
 )
 @settings(max_examples=25)
 def test_planted_costs_are_found_again(planted_costs: list[tuple[float, float]], per_token: bool, mode: str) -> None:  # noqa: FBT001
@@ -89,7 +89,7 @@ def test_noise_is_averaged_out() -> None:
 
 
 @FEW
-@given(st.integers(0, 1000), st.floats(0, 1), st.sampled_from(SHARES))
+@given(st.integers(0, 1000), st.floats(0, 1), st.single_from(SHARES))
 @settings(max_examples=20)
 def test_what_was_measured_comes_back(seed: int, noise: float, share: float) -> None:
     """At a profiled depth mean and percentiles are those of the measured sums, whatever the noise, however bad the fit."""
@@ -253,7 +253,7 @@ def test_what_cannot_be_is_refused(case: str) -> None:
 # --- files
 
 
-@given(st.integers(1, 5), st.integers(1, 3), st.sampled_from(["interactive", "throughput"]), st.dictionaries(st.text(), st.text()))
+@given(st.integers(1, 5), st.integers(1, 3), st.single_from(["interactive", "throughput"]), st.dictionaries(st.text(), st.text()))
 @settings(max_examples=15)
 def test_reading_gives_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, queries: int, repeats: int, mode: str, machine: dict[str, str]

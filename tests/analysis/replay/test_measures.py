@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ir_measures import AP, ERR, RBP, RR, Judged, P, R, Success, nDCG
 
 from pt_cascade.analysis.replay.kernel import UNJUDGED
-from pt_cascade.analysis.replay.measures import adds_up, encode, in_kernel, judge, normalise, parse_measures
+from pt_cascade.analysis.replay.measures import adds_up, compute_norms, encode, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.analysis.table.data import Column, Path
 from pt_cascade.errors import CascadeWarning, SweepError
@@ -117,11 +117,11 @@ def test_labels_and_norms_by_hand() -> None:
     qrels = pd.DataFrame(
         {"qid": ["1"] * 4 + ["2"], "docno": ["d3", "d0", "x", "d1", "d1"], "label": [2, -1, 3, 0, 1]}, index=[9, 9, 1, 2, 3]
     )
-    judged = judge(table, qrels)
+    judged = match_labels(table, qrels)
     assert judged.labels.tolist() == [-1, 0, UNJUDGED, 2]
     assert judged.queries.tolist() == [0]
     assert [labels.tolist() for labels in judged.relevant] == [[3, 2, 0, -1]]
-    norms = normalise(encode([nDCG, nDCG @ 1, R @ 5, AP(rel=3), P @ 7, RR]), judged, 1)
+    norms = compute_norms(encode([nDCG, nDCG @ 1, R @ 5, AP(rel=3), P @ 7, RR]), judged, 1)
     assert norms[:, 0].tolist() == pytest.approx([3 + 2 / log2(3), 3, 2, 1, 7, 1])
 
 
