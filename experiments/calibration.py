@@ -110,7 +110,7 @@ def t_quantile(n: int) -> float:
 
 
 def bound_losses(effort: Effort, seed: int) -> Iterator[str]:
-    """How often ``bound_above`` is below the true mean loss."""
+    """How often ``bounds_above`` is below the true mean loss."""
     rng = np.random.default_rng(seed)
     yield f"\n### One-sided bounds: share of {effort.bounds:,} samples whose 95 % bound is below the true mean loss (5 % allowed)\n"
     yield f"| losses | {' | '.join(f'n = {n}' for n in effort.sizes)} |"

@@ -126,7 +126,7 @@ def test_losses_add_up_in_the_table(sweep: ptc.Sweep) -> None:
         (["--out", "all.xls"], "the vectors cannot be written: all.xls is neither .csv nor .parquet. Fix: --out sweep.csv"),
         (
             ["--stages", "bi", "t5"],
-            "the table has no path bi → t5: its stages are bm25, bi, t5; every path begins with 'bm25'",
+            "the table has no cascade bi → t5: its stages are bm25, bi, t5; every cascade begins with 'bm25'",
         ),
     ],
 )

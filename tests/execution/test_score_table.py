@@ -41,14 +41,14 @@ BAD = {
     "no column": ({"frame": FRAME.drop(columns=["t5", "rank"])}, f"{SAYS}missing column(s) rank, t5, found qid, docno, bm25"),
     "a query in two places": (
         {"frame": FRAME.iloc[[0, 2, 3, 4, 1]]},
-        f"{SAYS}its queries do not stand in the order of the topics, rows of a query together",
+        f"{SAYS}the rows are not in the order of the topics, those of a query together",
     ),
     "queries in another order": (
         {"frame": FRAME.iloc[[2, 3, 4, 0, 1]]},
-        f"{SAYS}its queries do not stand in the order of the topics, rows of a query together",
+        f"{SAYS}the rows are not in the order of the topics, those of a query together",
     ),
-    "an unknown query": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", "x"])}, f"{SAYS}qid 'x' is not among its topics"),
-    "a query missing": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", None])}, f"{SAYS}qid nan is not among its topics"),
+    "an unknown query": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", "x"])}, f"{SAYS}qid 'x' is not among the topics"),
+    "a query missing": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", None])}, f"{SAYS}qid nan is not among the topics"),
     "a document twice": ({"frame": FRAME.assign(docno=["a", "b", "c", "a", "c"])}, f"{SAYS}qid '1', docno 'c' stands twice"),
     "ranks from 1": ({"frame": FRAME.assign(rank=FRAME["rank"] + 1)}, f"{SAYS}rank is not the order of 'bm25', descending from 0"),
     "a rank twice": ({"frame": FRAME.assign(rank=[0, 1, 2, 0, 0])}, f"{SAYS}rank is not the order of 'bm25', descending from 0"),
@@ -67,7 +67,7 @@ BAD = {
     ),
     "no scores of the first stage": (
         {"frame": FRAME.assign(bm25=[2.0, np.nan, 3.0, np.inf, 3.0])},
-        f"{SAYS}2 score(s) of its first stage 'bm25' are not finite",
+        f"{SAYS}2 score(s) of the first stage 'bm25' are not finite",
     ),
     "infinite scores": ({"frame": FRAME.assign(t5=np.inf)}, f"{SAYS}stage 't5' has infinite scores"),
     "a stage twice": ({"columns": (*COLUMNS, COLUMNS[1])}, f"{SAYS}stage 't5' stands twice"),
@@ -100,8 +100,8 @@ def test_what_cannot_be_replayed_is_no_table(options: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"stage": "rank"}, "stage 'rank' cannot be in a table: 'rank' is a column of the table's own"),
-        ({"stage": ""}, "stage '' cannot be in a table: '' is a column of the table's own"),
+        ({"stage": "rank"}, "stage 'rank' cannot be in a table: 'rank' is the name of another column of the table"),
+        ({"stage": ""}, "stage '' cannot be in a table: '' is the name of another column of the table"),
         (
             {"stage": "t5", "rule": ("given", "x")},
             "stage 't5' cannot be in a table: the tie rule is ('given', 'x'), expected two of given, rank, docno, "
@@ -130,7 +130,7 @@ def test_what_a_table_tells() -> None:
         with pytest.raises(TableError) as caught:
             table.find_path(stages)
         shown = " → ".join(stages)
-        message = f"the table has no path {shown}: its stages are bm25, t5; every path begins with 'bm25'"
+        message = f"the table has no cascade {shown}: its stages are bm25, t5; every cascade begins with 'bm25'"
         assert str(caught.value) == message
 
 

@@ -73,7 +73,7 @@ class Replayer:
 
     def only(self, which: int) -> Replayer:
         """Return the same with one of its measures only."""
-        return self._copy(replace(self, measures=(self.measures[which],)))
+        return self._copy(replace(self, measures=(self.measures[which],)), labels=self.labels)
 
     def _copy(self, other: Replayer, **own: object) -> Replayer:
         """Pass on what was computed and does not depend on labels and measures."""

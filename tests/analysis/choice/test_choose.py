@@ -287,7 +287,7 @@ def test_exchanged_labels_leave_nothing_of_a_real_gain() -> None:
 
 
 def test_held_out_intervals_are_wider_by_what_choosing_varies() -> None:
-    """As permutation_control says, for what is compared and for what is not; a plateau does not look for the best, so not for it."""
+    """By the variance of permutation_control; a plateau does not look for the best, so it adds none."""
     scores, labels = make_scores(60, 12, 3, 1)
     table = make_sweep(scores, labels, cost=COSTS[:3])
     for method, budget in (("budget", 1000), ("plateau", None)):
@@ -346,6 +346,8 @@ def test_folds_that_chose_otherwise_are_told() -> None:
 
 THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
+NO_PRICE = "budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour"
+PERCENTILE = "expected a number above 0 and at most 100, or None for the mean"
 RAISE = " Fix: raise the limit, or sweep a grid with smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"
 BAD = {
@@ -362,7 +364,7 @@ BAD = {
     "no price": (
         {},
         {"budget_usd": 5},
-        f"{HEAD}budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour",
+        f"{HEAD}{NO_PRICE}",
     ),
     "budget 0": ({}, {"budget_ms": 0}, f"{HEAD}budget_ms is 0, expected a number above 0"),
     "budget below 0": ({}, {"budget_ms": -1.5}, f"{HEAD}budget_ms is -1.5, expected a number above 0"),
@@ -371,12 +373,12 @@ BAD = {
     "percentile 0": (
         {},
         {"percentile": 0},
-        f"{HEAD}percentile is 0, expected a number above 0 and at most 100, or None for the mean",
+        f"{HEAD}percentile is 0, {PERCENTILE}",
     ),
     "percentile 101": (
         {},
         {"percentile": 101},
-        f"{HEAD}percentile is 101, expected a number above 0 and at most 100, or None for the mean",
+        f"{HEAD}percentile is 101, {PERCENTILE}",
     ),
     "throughput": (
         {"cost": THROUGHPUT},

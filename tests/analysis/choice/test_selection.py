@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pt_cascade.analysis.choice.noninferiority import simultaneous_bounds
 from toys.scored import make_scores, make_sweep
 
 from pt_cascade.analysis.choice.candidates import Candidates, best_of, subsample
-from pt_cascade.analysis.choice.intervals import bounds_above
+from pt_cascade.analysis.choice.intervals import bounds_above, simultaneous_bounds
 from pt_cascade.analysis.choice.selection import Rules, pick
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.grid.grids import grid

@@ -187,7 +187,7 @@ def test_another_name_is_refused() -> None:
 
 def test_an_extreme_has_no_terms() -> None:
     """It cannot be updated by adding and taking away."""
-    said = f"to_terms cannot aggregate: 'min' is no sum, expected one of {', '.join(SUMS)}"
+    said = f"to_terms cannot aggregate: 'min' is not a sum, expected one of {', '.join(SUMS)}"
     assert refused(lambda: to_terms(np.zeros(1), np.zeros(1), "min")) == said
 
 
@@ -197,10 +197,10 @@ def test_what_is_no_probability_is_refused(how: Aggregation, wrong: float) -> No
     """Nothing that a whole number cannot hold becomes one."""
     wins = np.full((3, 3), 0.5)
     wins[2, 0] = wrong
-    said = f"some probabilities that one document beats another are none: 1 of 6, first {wrong}; expected 0 to 1"
+    said = f"probabilities that one document beats another are out of range: 1 of 6 are not from 0 to 1, the first is {wrong}"
     assert refused(lambda: aggregate(wins, how)) == said
     if has_terms(how):
-        said = f"some probabilities that one document beats another are none: 1 of 1, first {wrong}; expected 0 to 1"
+        said = f"probabilities that one document beats another are out of range: 1 of 1 are not from 0 to 1, the first is {wrong}"
         for p_ij, p_ji in ((wrong, 0.5), (0.5, wrong)):
             assert refused(lambda pair=(p_ij, p_ji): to_terms(*np.array(pair)[:, None], how)) == said
 
@@ -214,14 +214,14 @@ def test_plain_lists_are_added_up_as_well(how: Aggregation) -> None:
 @pytest.mark.parametrize(
     ("wins", "problem"),
     [
-        (np.ones((2, 3)), "their shape is (2, 3), expected (n, n): each document's against each"),
-        (np.ones((3, 2)), "their shape is (3, 2), expected (n, n): each document's against each"),
-        ([0.5, 0.5], "their shape is (2,), expected (n, n): each document's against each"),
-        ([["a", "b"], ["c", "d"]], "they are no numbers: could not convert string to float: 'a'"),
+        (np.ones((2, 3)), "their shape is (2, 3), expected (n, n): each document against each"),
+        (np.ones((3, 2)), "their shape is (3, 2), expected (n, n): each document against each"),
+        ([0.5, 0.5], "their shape is (2,), expected (n, n): each document against each"),
+        ([["a", "b"], ["c", "d"]], "they are not numbers: could not convert string to float: 'a'"),
     ],
 )
 def test_what_is_no_square_is_refused(wins: Any, problem: str) -> None:
     """Said at once, not as an error of an index."""
     with pytest.raises(PipelineError) as caught:
         aggregate(wins, "sum")
-    assert str(caught.value) == f"these wins cannot be added up: {problem}"
+    assert str(caught.value) == f"cannot aggregate the probabilities: {problem}"

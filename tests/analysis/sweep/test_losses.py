@@ -165,5 +165,5 @@ def test_where_not_all_was_scored_the_first_cutoff_is_the_deepest_that_can_be() 
     with pytest.raises(SweepError) as caught:
         sweep(table, qrels, ["RR"])
     assert str(caught.value) == (
-        "no cut-offs of bm25 → t5 are covered: a stage did not score the document at the top of some query's list"
+        "the table covers no cut-offs of bm25 → t5: a stage did not score the first document of some query's list"
     )

@@ -68,12 +68,12 @@ def test_what_is_not_swept_has_no_front() -> None:
     with pytest.raises(SweepError) as caught:
         free.pareto_front("P@5")
     assert str(caught.value) == (
-        "there is no front:\n  - measure P@5 is not swept, but RR\n  - the sweep has no cost\n"
+        "cannot compute the Pareto front:\n  - the sweep has no measure P@5; it has RR\n  - the sweep has no cost\n"
         "Fix: sweep(table, qrels, [measure], cost=timings.cost())"
     )
     with pytest.warns(CascadeWarning, match="20 queries are too few"), pytest.raises(SweepError) as caught:
         make_sweep(scores, labels, ("RR",), cost=[StageCost(), StageCost(per_pair_ms=1)]).pareto_front("RR", "usd")
     assert str(caught.value) == (
-        "there is no front: cost 'usd' is not known, but ms, p50_ms, p95_ms, p99_ms, pairs. "
+        "cannot compute the Pareto front: the sweep has no cost 'usd'; it has ms, p50_ms, p95_ms, p99_ms, pairs. "
         "Fix: sweep(table, qrels, [measure], cost=timings.cost())"
     )
