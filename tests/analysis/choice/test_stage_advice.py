@@ -55,7 +55,8 @@ def test_few_queries_cannot_tell_and_more_would() -> None:
     assert found.verdict == "cannot tell"
     assert found.needed == int(np.ceil(25 * (width / 0.02) ** 2))
     assert found.text.startswith(
-        f"25 queries do not show whether a third stage pays: RR changes by {found.gain} on held-out queries; about {found.needed:,} "
+        f"25 queries do not show whether a third stage pays: RR changes by {found.gain} on held-out queries; "
+        f"about {found.needed:,} "
         "would show whether the change is above 0 or below the margin of 0.02."
     )
 

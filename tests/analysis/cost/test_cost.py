@@ -212,7 +212,8 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "unknown": (
         lambda: TWO.select(["bm25", "duo", "llm"]),
-        "the cost does not cover the stages: there is no cost for duo, llm, only for bm25, t5. Fix: StageCost('duo', per_pair_ms=...)",
+        "the cost does not cover the stages: there is no cost for duo, llm, only for bm25, t5. Fix: "
+        "StageCost('duo', per_pair_ms=...)",
     ),
     "too few": (
         lambda: Cost.of(StageCost()).select(["bm25", "t5"]),
@@ -226,7 +227,8 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "unbounded": (
         lambda: TWO.latency((None, 9)),
-        "the number of documents of a stage is unknown: a cut-off is None, and the number of documents that a query retrieves is unknown. "
+        "the number of documents of a stage is unknown: a cut-off is None, and the number of documents that a "
+        "query retrieves is unknown. "
         "Fix: pass docs=table.retrieved, or set that cut-off",
     ),
     "together": (

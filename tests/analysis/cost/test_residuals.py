@@ -91,5 +91,6 @@ def test_docs_that_cannot_be_read_are_refused(docs: object, found: str) -> None:
     with pytest.raises(SweepError) as error:
         sample_from_counts(docs)
     assert str(error.value) == (
-        f"docs is not a number of documents for each query: found {found}, expected a whole number, 0 or more, for each query. Fix: docs=table.retrieved"
+        f"docs is not a number of documents for each query: found {found}, expected a whole number, 0 or more, "
+        f"for each query. Fix: docs=table.retrieved"
     )

@@ -230,7 +230,8 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "nothing found": (
         lambda: Timings(GOOD[(GOOD["qid"] == "q0") & (GOOD["stage"] != "t5")]).cost(),
         "the timings cannot be fitted: stage 'bi' never got a document, "
-        "expected two numbers of documents or more, to fit a line. Fix: profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that find something",
+        "expected two numbers of documents or more, to fit a line. Fix: profile(cascade, topics, shares=(1.0, "
+        "0.3, 0.1)) with queries that find something",
     ),
     "no tokens": (
         lambda: Timings(GOOD.assign(tokens=np.nan)).cost("token"),

@@ -154,7 +154,8 @@ def test_labels_beyond_a_measures_own_limit_are_refused(measure: ir_measures.Mea
     with pytest.raises(SweepError) as caught:
         sweep(table, qrels, [measure])
     assert str(caught.value) == (
-        f"the qrels are not usable for these measures: label 5 is out of range, expected -1,000,000 to 4 for gdeval, which computes {measure}. "
+        f"the qrels are not usable for these measures: label 5 is out of range, expected -1,000,000 to 4 for "
+        f"gdeval, which computes {measure}. "
         'Fix: qrels["label"] = qrels["label"].clip(-4, 4)'
     )
     exec(caught.value.fix, {"qrels": qrels})  # noqa: S102 - the cure, as it is printed

@@ -35,11 +35,13 @@ GRID = "Fix: grid([10, 100, 1000], [10, 100])"
 BAD = {
     "empty qrels": (
         {"qrels": make_qrels(1).head(0)},
-        "the qrels are not usable for these measures: they are empty. Fix: pass a Frame[qid, docno, label] with a row for each judgment",
+        "the qrels are not usable for these measures: they are empty. Fix: pass a Frame[qid, docno, label] with "
+        "a row for each judgment",
     ),
     "no topic is judged": (
         {"qrels": make_qrels(1).assign(qid="other").drop_duplicates("docno")},
-        "the qrels are not usable for these measures: no topic has a judgment: the topics have qids such as q0, the qrels qids such as other. "
+        "the qrels are not usable for these measures: no topic has a judgment: the topics have qids such as q0, "
+        "the qrels qids such as other. "
         "Fix: pass the qrels of these topics",
     ),
     "a grade beyond int32": (
@@ -113,13 +115,15 @@ def test_questions_that_make_no_sense_are_refused() -> None:
         (lambda: got.recall("t5"), f"there is no stage 't5': the stages are {THREE}"),
         (
             lambda: got.recall("first", (5,)),
-            "recall needs one cut-off for each stage before: 1 cut-off(s) (5,) for the 0 stage(s) before 'first'. Fix: recall('first', ())",
+            "recall needs one cut-off for each stage before: 1 cut-off(s) (5,) for the 0 stage(s) before "
+            "'first'. Fix: recall('first', ())",
         ),
         (
             lambda: got.loss((5, 3, 2), rel=0, depth=0),
-            "nothing can be told:\n  - rel is 0, expected 1 or more\n  - depth is 0, expected 1 or more",
+            "an argument is out of range:\n  - rel is 0, expected a whole number, 1 or more\n"
+            "  - depth is 0, expected a whole number, 1 or more",
         ),
-        (lambda: got.recall(rel=0), "an argument is out of range: rel is 0, expected 1 or more"),
+        (lambda: got.recall(rel=0), "an argument is out of range: rel is 0, expected a whole number, 1 or more"),
         (
             lambda: got.per_query((5, 3)),
             f"this is not a vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
@@ -133,7 +137,7 @@ def test_questions_that_make_no_sense_are_refused() -> None:
 
 FAR = "the table does not cover these cut-offs: toy → judge → judge_2 at"
 DEPTHS = "the table was made with depths=(4, 2). Fix: score(cascade, topics, depths="
-BEYOND = "needs documents beyond the 4 that it has of each query scored by 'toy'"
+BEYOND = "needs documents beyond the first 4 of each query scored by 'toy'"
 
 
 def test_what_is_not_covered_is_refused_with_the_call_that_would_cover_it() -> None:

@@ -178,7 +178,8 @@ def test_nothing_can_rank_below_what_float32_does_not_hold() -> None:
     huge = run_of({("1", "b"): -1e300, ("1", "a"): 2.0, ("2", "x"): 1.0})
     with pytest.raises(TableError) as caught:
         ScoreTable.from_runs({"bm25": BM25, "t5": huge}, missing="last")
-    told = "no scores below these can be given to missing pairs: run 't5' has the score -1e+300, beyond float32. Fix: scale the scores of the run"
+    told = "no scores below these can be given to missing pairs: run 't5' has the score -1e+300, beyond "
+           "float32. Fix: scale the scores of the run"
     assert str(caught.value) == told
     assert scores_of(ScoreTable.from_runs({"bm25": BM25, "t5": huge}, missing="leave"), "t5") == [1.0, -1e300, None, 2.0]
 
@@ -260,7 +261,8 @@ def test_scores_of_another_run_are_told() -> None:
     with pytest.warns(CascadeWarning) as caught:
         ScoreTable.from_runs({"bm25": bm25, "same": bm25, "gpt": gpt})
     assert [str(warning.message) for warning in caught] == [
-        "run 'gpt' has the scores of 'bm25' in another order: a listwise ranker seems to have written it, whose ranking at other cut-offs the run does not show"
+        "run 'gpt' has the scores of 'bm25' in another order: a listwise ranker seems to have written it, whose "
+        "ranking at other cut-offs the run does not show"
     ]
 
 
@@ -317,7 +319,8 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         None,
         "leave",
         TableError,
-        f"{NO_TABLE}run 't5' shares no document of the 2 query(ies) in both with 'bm25': it has e.g. docno 'D1', 'bm25' has 'x'. {SAME}",
+        f"{NO_TABLE}run 't5' shares no document of the 2 query(ies) in both with 'bm25': it has e.g. docno "
+        f"'D1', 'bm25' has 'x'. {SAME}",
     ),
     "other topics": (
         {"bm25": BM25, "t5": FULL},
