@@ -16,7 +16,7 @@ max           the greatest p(i, j)                  0 to 1                  duoB
 ============= ===================================== ======================= ==================================
 
 A sum of floats depends on the order of its terms. So each term is rounded to a multiple of 2**-40 (about 1e-12) and kept as a whole
-number of them (``to_terms``), and whole numbers add up exactly.
+number of them, and whole numbers add up exactly.
 
 References:
     duoBERT: Nogueira, Yang, Cho & Lin, "Multi-Stage Document Ranking with BERT", arXiv:1910.14424, 2019.
@@ -35,7 +35,7 @@ from pt_cascade.errors import PipelineError, StageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pt_cascade.ranking import Floats, Ints
+    from pt_cascade.ranking import Floats
 
 Aggregation: TypeAlias = Literal["sum", "sym-sum", "binary", "sum-log", "sym-sum-log", "min", "max"]
 FIXED = 2.0**-40
@@ -48,22 +48,6 @@ def check_aggregation(how: str, who: str) -> None:
     if how not in get_args(Aggregation):
         problem = f"aggregation is {how!r}, expected one of {', '.join(get_args(Aggregation))}"
         raise PipelineError(f"{who} cannot aggregate", [problem], fix='aggregation="sym-sum"')
-
-
-def has_terms(how: Aggregation) -> bool:
-    """Tell whether an aggregation is a sum of terms; the extremes are not."""
-    return how in _TERMS
-
-
-def to_terms(p_ij: Floats, p_ji: Floats, how: Aggregation) -> Ints:
-    """Give what each pair adds to the score of document i, as a whole number of ``FIXED``; both arrays of the same shape."""
-    check_aggregation(how, "to_terms")
-    if not has_terms(how):
-        raise PipelineError("to_terms cannot aggregate", [f"{how!r} is not a sum, expected one of {', '.join(_TERMS)}"])
-    _check_wins(p_ij)
-    _check_wins(p_ji)
-    terms: Ints = np.rint(_TERMS[how](p_ij, p_ji) / FIXED).astype(np.int64)
-    return terms
 
 
 def aggregate(wins: Floats, how: Aggregation) -> Floats:
@@ -80,13 +64,17 @@ def aggregate(wins: Floats, how: Aggregation) -> Floats:
     if size < 2:  # noqa: PLR2004 - a pair
         return np.zeros(size)
     others = ~np.eye(size, dtype=bool)
-    of_each, of_others = (side[others].reshape(size, size - 1) for side in (wins, wins.T))
-    if has_terms(how):
-        scores: Floats = to_terms(of_each, of_others, how).sum(axis=1) * FIXED
-        return scores
-    _check_wins(of_each)
-    extremes: Floats = of_each.min(axis=1) if how == "min" else of_each.max(axis=1)
-    return extremes
+    p_ij, p_ji = (side[others].reshape(size, size - 1) for side in (wins, wins.T))
+    good = (p_ij >= 0) & (p_ij <= 1)
+    if not good.all():
+        problem = f"{int((~good).sum())} of {good.size} are not from 0 to 1, the first is {p_ij[~good][0]}"
+        raise StageError("probabilities that one document beats another are out of range", [problem])
+    scores: Floats
+    if how in _TERMS:
+        scores = np.rint(_TERMS[how](p_ij, p_ji) / FIXED).astype(np.int64).sum(axis=1) * FIXED
+    else:
+        scores = p_ij.min(axis=1) if how == "min" else p_ij.max(axis=1)
+    return scores
 
 
 def _as_square(wins: object) -> Floats:
@@ -98,13 +86,6 @@ def _as_square(wins: object) -> Floats:
         problem = f"their shape is {square.shape}, expected (n, n): each document against each"
         raise PipelineError("cannot aggregate the probabilities", [problem])
     return square
-
-
-def _check_wins(p: Floats) -> None:
-    good = (p >= 0) & (p <= 1)
-    if not good.all():
-        problem = f"{int((~good).sum())} of {p.size} are not from 0 to 1, the first is {p[~good][0]}"
-        raise StageError("probabilities that one document beats another are out of range", [problem])
 
 
 def _log(p: Floats) -> Floats:

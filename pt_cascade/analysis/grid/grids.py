@@ -27,15 +27,6 @@ class Grid:
     vectors: Vectors  # (vectors, stages): int32; the largest int32 is no cut
     description: str = ""  # The grid in words
 
-    def __post_init__(self) -> None:
-        """Refuse vectors that are not in order."""
-        before, after = self.vectors[:-1], self.vectors[1:]
-        first = (before != after).argmax(axis=1)[:, None] if self.vectors.shape[1] else np.zeros((len(after), 1), np.int64)
-        rises = np.take_along_axis(after, first, axis=1) > np.take_along_axis(before, first, axis=1)
-        if not len(self.vectors) or not rises.all():
-            problem = "its vectors are not in lexicographic order, each once" if len(self.vectors) else "it has no vector"
-            raise SweepError("this is not a grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
-
     def __len__(self) -> int:
         return len(self.vectors)
 
@@ -85,6 +76,8 @@ def as_grid(vectors: Grid | Iterable[Sequence[Cutoff]], stages: Sequence[str]) -
         problem = f"it is {vectors!r} ({type(vectors).__name__}), expected vectors of cut-offs"
         raise SweepError("this is not a grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
     checked = as_vectors([check_cutoffs(vector, stages) for vector in vectors])
+    if not len(checked):
+        raise SweepError("this is not a grid", ["it has no vector"], fix="grid([10, 100, 1000], [10, 100])")
     return Grid(np.unique(checked.reshape(-1, len(stages)), axis=0), "given")
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
 from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
-from pt_cascade.analysis.sweep.pareto import find_front
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_whole
 
@@ -201,3 +201,12 @@ def _check_positive(**numbers: int) -> None:
     if bad:
         problems = [f"{name} is {value!r}, expected a whole number, 1 or more" for name, value in bad.items()]
         raise SweepError("an argument is out of range", problems)
+
+
+def find_front(frame: pd.DataFrame, measure: str, cost: str) -> pd.DataFrame:
+    """Keep the rows than which no other is better at no more cost, cheapest first; of equal rows the first."""
+    order = np.lexsort((np.arange(len(frame)), -frame[measure].to_numpy(), frame[cost].to_numpy()))
+    gains = frame[measure].to_numpy()[order]
+    best = np.maximum.accumulate(gains)
+    first = np.r_[True, gains[1:] > best[:-1]]
+    return frame.iloc[order[first]].reset_index(drop=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs, as_vectors, check_cutoffs
-from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid, grid
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs, as_vectors, check_cutoffs
+from pt_cascade.analysis.grid.grids import as_grid, default_grid, grid
 from pt_cascade.errors import SweepError
 
 CUTOFF = st.one_of(st.none(), st.integers(1, 2000))
@@ -93,17 +93,12 @@ def test_what_is_no_grid(axes: tuple[object, ...], message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_vectors_of_a_grid_rise() -> None:
-    """A Grid made by hand is not trusted."""
-    for vectors, problem in (
-        ([[2, 1], [1, 1]], "its vectors are not in lexicographic order, each once"),
-        ([[1, 1], [1, 1]], "its vectors are not in lexicographic order, each once"),
-        (np.empty((0, 2)), "it has no vector"),
-    ):
-        with pytest.raises(SweepError) as caught:
-            Grid(np.array(vectors, np.int32))
-        assert str(caught.value) == f"this is not a grid: {problem}. {GRID}"
-    assert list(Grid(np.array([[1, NO_CUT], [2, 1]], np.int32))) == [(1, None), (2, 1)]
+def test_vectors_are_sorted_each_once_and_may_not_be_empty() -> None:
+    """By hand: any order comes in, lexicographic order comes out."""
+    assert list(as_grid([(2, 1), (1, None), (2, 1)], ["bm25", "t5"])) == [(1, None), (2, 1)]
+    with pytest.raises(SweepError) as caught:
+        as_grid([], ["bm25", "t5"])
+    assert str(caught.value) == f"this is not a grid: it has no vector. {GRID}"
 
 
 def test_cutoffs_are_checked_all_at_once() -> None:

@@ -178,8 +178,8 @@ def test_nothing_can_rank_below_what_float32_does_not_hold() -> None:
     huge = run_of({("1", "b"): -1e300, ("1", "a"): 2.0, ("2", "x"): 1.0})
     with pytest.raises(TableError) as caught:
         ScoreTable.from_runs({"bm25": BM25, "t5": huge}, missing="last")
-    told = "no scores below these can be given to missing pairs: run 't5' has the score -1e+300, beyond "
-           "float32. Fix: scale the scores of the run"
+    told = "no scores below these can be given to missing pairs: run 't5' has the score -1e+300, beyond float32. "
+    told += "Fix: scale the scores of the run"
     assert str(caught.value) == told
     assert scores_of(ScoreTable.from_runs({"bm25": BM25, "t5": huge}, missing="leave"), "t5") == [1.0, -1e300, None, 2.0]
 
