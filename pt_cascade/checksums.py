@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from pt_cascade.errors import MissingError
+from pt_cascade.errors import MissingError, StageError
 from pt_cascade.files import cache_folder, is_built, new_folder, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
 Stamp: TypeAlias = "tuple[str, int, int, int, int]"
 
@@ -133,6 +134,34 @@ def stamp(file: Path) -> Stamp:
     """Give what changes when a file is written to: its path, size, inode, and times of content and state in nanoseconds."""
     state = file.stat()
     return (str(file), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@dataclass(frozen=True)
+class OpenFolder:
+    """A folder whose files are in use since this was made, such as an index: a stage that read them is refused once they change.
+
+    Attributes:
+        path: The folder; files that appear in it later, and hidden ones, do not count.
+    """
+
+    path: str
+    _files: tuple[Stamp, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Note the files."""
+        files = (file for file in sorted(Path(self.path).glob("[!.]*")) if file.is_file() and file.name != SUMS)
+        object.__setattr__(self, "_files", tuple(stamp(file) for file in files))
+
+    def check(self, stage: str) -> None:
+        """Refuse the stage that uses the files, if one was written to or is gone."""
+        if any(not Path(told[0]).exists() or stamp(Path(told[0])) != told for told in self._files):
+            refuse_changed(stage)
+
+
+def refuse_changed(stage: str) -> NoReturn:
+    """Refuse a stage that has read other files than are there now."""
+    problem = "its files were written to after it loaded them"
+    raise StageError(f"stage {stage!r} is not what its files say", [problem], fix="make the stage anew")
 
 
 def hash_file(file: Path) -> str:

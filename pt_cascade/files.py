@@ -103,13 +103,21 @@ def publish(whole: Path, path: Path) -> None:
 def write_file(path: PathLike, data: bytes) -> None:
     """Put a file in its place in one step: whatever fails before leaves the old file. A link is followed, an old file's mode kept.
 
+    What is no regular file, such as ``/dev/stdout`` or a named pipe, is written to, not replaced.
+
     Raises:
-        MissingError: The folder is not there.
+        MissingError: The folder is not there, or there is a folder in the file's place.
     """
     target = Path(path).resolve()
+    if target.is_dir():
+        raise MissingError(f"cannot write {path}", ["it is a folder, expected a file"], fix="give the path of a file in it")
     if not target.parent.is_dir():
         fix = f"mkdir -p {shlex.quote(str(Path(path).parent))}"
         raise MissingError(f"cannot write {path}", ["its folder is not there"], fix=fix)
+    if target.exists() and not target.is_file():
+        with target.open("wb") as device:
+            device.write(data)
+        return
     beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with beside.open("xb") as file:

@@ -22,7 +22,6 @@ from pt_cascade.guards import ADD_RANKS, EXACT, Guard, are_of, show_rows
 from pt_cascade.ranking import is_ranking, ranks
 
 _GRADE = "grade with whole numbers, and drop what was not judged"
-_NO_NUL = r'topics["query"] = topics["query"].str.replace("\x00", " ")'
 _KEEP_BEST = 'results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])'
 _MEND_SCORES = "mend the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
 
@@ -38,7 +37,7 @@ def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         FrameError: A column is missing; a qid is missing, neither text nor a whole number, or stands twice; a query is missing
-            or not text.
+            or not text; either holds a NUL character.
 
     Example:
         >>> canonical_topics(pd.DataFrame({"qid": [7], "query": ["cumulative sum"]}))["qid"].tolist()
@@ -46,8 +45,6 @@ def canonical_topics(topics: pd.DataFrame) -> pd.DataFrame:
     """
     guard = Guard(topics, "topics", ("qid", "query"))
     qid, query = guard.text("qid", numbers=True), guard.text("query", numbers=False)
-    nul = np.array([isinstance(text, str) and "\x00" in text for text in query], bool)  # PISA dies of one
-    guard.find("query", "holds a NUL character", nul, _NO_NUL)
     guard.once(("qid",), 'topics = topics.drop_duplicates("qid")')
     guard.refuse()
     return topics.assign(qid=qid, query=query)
@@ -78,8 +75,8 @@ def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
         Frame[qid: str, docno: str, label: int64, ...], the same rows in the same order.
 
     Raises:
-        FrameError: A column is missing; an id is missing or neither text nor a whole number; a label is not a whole number;
-            a (qid, docno) stands twice.
+        FrameError: A column is missing; an id is missing, neither text nor a whole number, or holds a NUL character; a label is
+            not a whole number; a (qid, docno) stands twice.
 
     Example:
         >>> canonical_qrels(pd.DataFrame({"qid": [1], "docno": ["d"], "label": [2.0]}))["label"].tolist()
@@ -106,7 +103,8 @@ def canonical_results(results: pd.DataFrame, stage: str = "") -> pd.DataFrame:
 
     Raises:
         FrameError: A column is missing; a score is not a finite number, or a whole number beyond 2**53 that float64 would round;
-            a (qid, docno) stands twice; an id is missing or neither text nor a whole number; a rank is not score descending from 0.
+            a (qid, docno) stands twice; an id is missing, neither text nor a whole number, or holds a NUL character; a rank is not
+            score descending from 0.
 
     Example:
         >>> frame = pd.DataFrame({"qid": [1, 1], "docno": ["a", "b"], "score": [0.5, 2]})

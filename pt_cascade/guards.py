@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,8 @@ class Guard:
         """Give a column as text; where numbers are allowed, it may be of whole numbers instead."""
         column = self.frame[name]
         kind = pd.api.types.infer_dtype(column, skipna=False)
+        replaced = f'{self.noun}["{name}"].str.replace("\\x00", "{"_" if numbers else " "}")'
+        self.find(name, "holds a NUL character", hold_nul(column), f'{self.noun}["{name}"] = {replaced}')
         if kind == "string" and column.dtype == object:
             self.find(name, "is not UTF-8 text: it holds half of a surrogate pair,", _are_broken(column), f"make every {name} text")
             return column
@@ -62,7 +66,7 @@ class Guard:
             return column.astype(str)
         text, whole = are_of(column, str), are_of(column, Integral)
         bad = ~(text | whole) if numbers else ~text
-        fix = self.cast(name, int) if kind == "floating" else f"make every {name} text"
+        fix = self._uncast(name) if kind == "floating" else f"make every {name} text"
         self.find(name, f"is not text{' or a whole number' * numbers}", bad, fix)
         if not bad.any() and text.any() and whole.any():
             self.find(name, "is a number, but text elsewhere,", whole, self.cast(name, str))
@@ -75,11 +79,13 @@ class Guard:
             number = column.to_numpy(np.float64, na_value=np.nan)
         else:
             real = are_of(column, Real)
-            number = np.array([float(value) if ok else np.nan for value, ok in zip(column, real, strict=True)], np.float64)
+            number = np.array([_to_float(value) if ok else np.nan for value, ok in zip(column, real, strict=True)], np.float64)
             fix = fix if real.any() else self.cast(name, float)
-        self.find(name, f"is not {wanted}", ~(np.isfinite(number) & is_good(number)), fix)
-        if (np.abs(number) >= EXACT).any():
-            rounded = [isinstance(whole, Integral) and int(whole) != int(real) for whole, real in zip(column, number, strict=True)]
+        good = np.isfinite(number) & is_good(number)
+        self.find(name, f"is not {wanted}", ~good, fix)
+        if (np.abs(number[good]) >= EXACT).any():
+            pairs = zip(column, number, good, strict=True)
+            rounded = [ok and isinstance(whole, Integral) and int(whole) != int(real) for whole, real, ok in pairs]
             mend = f'{self.noun}["{name}"] = {self.noun}.groupby("qid")["{name}"].rank()'
             self.find(name, "is a whole number that float64 would round", np.array(rounded), mend)
         return number
@@ -105,6 +111,13 @@ class Guard:
         """The line that gives a column another type."""
         return f'{self.noun} = {self.noun}.astype({{"{column}": {kind.__name__}}})'
 
+    def _uncast(self, column: str) -> str:
+        """The line that makes ids of floats: read again what is no whole number, or may have been rounded."""
+        number = self.frame[column].to_numpy(np.float64)
+        if (number == np.floor(number)).all() and (np.abs(number) < EXACT).all():
+            return self.cast(column, int)
+        return f'{self.noun} = pd.read_csv(path, dtype={{"{column}": str}})'
+
     def refuse(self) -> None:
         """Raise all that was found."""
         if self.problems:
@@ -114,6 +127,22 @@ class Guard:
 def are_of(column: pd.Series[Any], kind: type) -> NDArray[np.bool_]:
     """Tell which values are of a kind; a truth value is no number."""
     return np.array([isinstance(value, kind) and not isinstance(value, bool) for value in column], bool)
+
+
+def _to_float(value: Real) -> float:
+    """Convert a number; a whole number beyond float64 becomes its largest value, which differs from it."""
+    try:
+        return float(value)
+    except OverflowError:
+        largest = sys.float_info.max if isinstance(value, Integral) else math.inf
+        return -largest if value < 0 else largest
+
+
+def hold_nul(column: pd.Series[Any]) -> NDArray[np.bool_]:
+    """Tell which texts hold a NUL character, at which programs in C, such as trec_eval and PISA, cut them."""
+    if pd.api.types.infer_dtype(column) == "string":
+        return column.str.contains("\x00", regex=False, na=False).to_numpy(bool)
+    return np.array([isinstance(value, str) and "\x00" in value for value in column], bool)
 
 
 def _are_broken(column: pd.Series[str]) -> NDArray[np.bool_]:

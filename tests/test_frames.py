@@ -233,6 +233,25 @@ BAD_RESULTS = [
         id="float qids",
     ),
     pytest.param(
+        three(qid=[101.1, 101.1, 101.2]),
+        "qid is not text or a whole number in 3 of 3 row(s) (qid 101.1, docno 'a'; qid 101.1, docno 'b'; qid 101.2, docno 'a')."
+        ' Fix: results = pd.read_csv(path, dtype={"qid": str})',
+        id="qids of two parts, read as float",
+    ),
+    pytest.param(
+        three(docno=[2.0**53, 1, 2]),
+        "docno is not text or a whole number in 3 of 3 row(s) (qid '1', docno 9007199254740992.0; qid '1', docno 1.0; "
+        "qid '2', docno 2.0). Fix: results = pd.read_csv(path, dtype={\"docno\": str})",
+        id="docnos that float64 may have rounded",
+    ),
+    pytest.param(
+        three(score=objects(10**400, -(10**400), 1)),
+        "score is a whole number that float64 would round in 2 of 3 row(s) "
+        f"(qid '1', docno 'a', score {repr(10**400)[:60]}; qid '1', docno 'b', score {repr(-(10**400))[:60]})."
+        ' Fix: results["score"] = results.groupby("qid")["score"].rank()',
+        id="beyond float64",
+    ),
+    pytest.param(
         three(qid=[1, None, 2]),
         "qid is missing in 1 of 3 row(s) (qid nan, docno 'b'). Fix: look where it got lost, e.g. in a merge",
         id="a missing qid among numbers",
@@ -437,3 +456,49 @@ def test_missing_texts_are_refused(texts: object, shown: str) -> None:
         f"text is missing or not text in 1 of 3 row(s) (qid '1', docno 'b', text {shown})."
         " Fix: load the text of every document, e.g. pt.text.get_text(index), or drop those rows before this stage"
     )
+
+
+@pytest.mark.parametrize("column", ["qid", "docno"])
+@pytest.mark.parametrize("kind", [TEXT, object, "category"])
+def test_an_id_with_a_nul_character_is_refused(column: str, kind: type | str) -> None:
+    """The programs of trec_eval end a text there, and take two documents for one; the cure gives ids of which they see all."""
+    ids = pd.Series(["d\x00x", "d\x00y"]).astype(kind)
+    results = pd.DataFrame({"qid": ["1", "2"], "docno": ["a", "b"], "score": [2.0, 1.0]}).assign(**{column: ids})
+    qrels = results.drop(columns="score").assign(label=1)
+    told = rf"{column} holds a NUL character in 2 of 2 row\(s\) "
+    with pytest.raises(FrameError, match=told):
+        canonical_qrels(qrels)
+    with pytest.raises(FrameError, match=told) as error:
+        canonical_results(results)
+    names = {"results": results}
+    exec(error.value.fix, names)  # noqa: S102 - the cure that the message gives
+    assert canonical_results(names["results"])[column].tolist() == ["d_x", "d_y"]
+
+
+def test_the_cure_for_qids_that_were_read_as_float_keeps_every_topic(tmp_path: Path) -> None:
+    """CAsT's qids are turn and conversation, such as 101.10; int would make one of 101.1 and 101.2, float of 101.1 and 101.10."""
+    path = tmp_path / "topics.csv"
+    path.write_text("qid,query\n101.1,a\n101.2,b\n101.10,c\n")
+    with pytest.raises(FrameError) as error:
+        canonical_topics(pd.read_csv(path))
+    names = {"pd": pd, "path": path}
+    exec(error.value.fix.partition(";")[0], names)  # noqa: S102 - the cure that the message gives
+    assert canonical_topics(names["topics"])["qid"].tolist() == ["101.1", "101.2", "101.10"]
+
+
+def test_a_label_beyond_float64_is_refused() -> None:
+    """It is no label, and no raw OverflowError."""
+    qrels = pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": objects(10**400)})
+    with pytest.raises(
+        FrameError, match=r"label is not a whole number in 1 of 1 row\(s\) .* Fix: grade with whole numbers, and drop"
+    ):
+        canonical_qrels(qrels)
+
+
+def test_the_cure_for_scores_beyond_float64_keeps_their_order() -> None:
+    """By hand: of 10**400, -10**400 and 1 the ranks, ascending, are 3, 1 and 2."""
+    results = pd.DataFrame({"qid": "1", "docno": list("abc"), "score": objects(10**400, -(10**400), 1)})
+    with pytest.raises(FrameError) as error:
+        canonical_results(results)
+    exec(error.value.fix, {"results": results})  # noqa: S102 - the cure that the message gives
+    assert canonical_results(results)["rank"].tolist() == [0, 2, 1]

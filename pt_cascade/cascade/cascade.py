@@ -79,16 +79,17 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             The cascade; ``Cascade.of(pipeline).pipeline()`` ranks as ``pipeline``.
 
         Raises:
-            PipelineError: It has no scorer, or a transformer that PyTerrier cannot inspect.
+            PipelineError: It has no scorer, or a transformer that PyTerrier cannot inspect; or a cut-off changed since it was read.
         """
-        if isinstance(pipeline, cls):
-            return pipeline
         if not isinstance(pipeline, pt.Transformer):
             found = f"{pipeline!r} ({type(pipeline).__name__}), expected a PyTerrier transformer"
             raise PipelineError("this is not a pipeline", [found], fix="Cascade.of(retriever % 1000 >> reranker % 20)")
-        parts = list(_flatten(pipeline))
-        stages, ending = read(parts)
-        return cls(stages, ending, tuple((part, part.k) for part in parts if isinstance(part, pt.RankCutoff)))
+        cutoffs: list[tuple[pt.RankCutoff, int]] = []
+        cascade = pipeline if isinstance(pipeline, Cascade) else cls(*read(list(_flatten(pipeline, cutoffs))), tuple(cutoffs))
+        if changed := [f"{cutoff!r} was {k}" for cutoff, k in cascade.cutoffs_read if cutoff.k != k]:
+            fix = "GridScan over pipeline, or without GridScan: ptc.sweep, Cascade.of(pipeline).with_cutoffs(50)"
+            raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)
+        return cascade
 
     @property
     def cutoffs(self) -> tuple[int | None, ...]:
@@ -112,7 +113,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             new[self.stages[self.position(name)].name] = cutoff
         checked = {name: check_cutoff(cutoff, name) for name, cutoff in new.items()}
         stages = (replace(stage, cutoff=checked.get(stage.name, stage.cutoff)) for stage in self.stages)
-        return Cascade(tuple(stages), self.ending)
+        return replace(self, stages=tuple(stages))
 
     def with_stage(
         self, stage: str | SupportsIndex, *, name: str = "", depends: Depends | None = None, documents: Documents | None = None
@@ -144,7 +145,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         """
         if not 1 <= n <= len(self):
             raise PipelineError(f"{self!r} has no prefix of {n} stages", [f"expected 1 to {len(self)}"])
-        return Cascade(self.stages[:n])
+        return replace(self, stages=self.stages[:n], ending=())
 
     def without(self, stage: str | SupportsIndex) -> Cascade:
         """Return the cascade without one of its stages.
@@ -183,11 +184,8 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Rank Frame[qid, query] or Frame[qid, query, docno, ...] as the plain pipeline does, and check every stage's frame."""
-        if changed := [f"{cutoff!r} was {k}" for cutoff, k in self.cutoffs_read if cutoff.k != k]:
-            fix = "GridScan over pipeline, or without GridScan: ptc.sweep, cascade.with_cutoffs(50)"
-            raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)
         kept = inp
-        for step in walk(self.stages, inp):
+        for step in walk(Cascade.of(self).stages, inp):
             kept = step.kept
         return self.end(kept)
 
@@ -247,13 +245,15 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return " · ".join(map(repr, self.stages))
 
 
-def _flatten(pipeline: pt.Transformer) -> Iterator[pt.Transformer | Stage]:
-    """Lay nested pipelines and cascades out in a row."""
+def _flatten(pipeline: pt.Transformer, cutoffs: list[tuple[pt.RankCutoff, int]]) -> Iterator[pt.Transformer | Stage]:
+    """Lay nested pipelines and cascades out in a row, and note the cut-offs that are read, here or before."""
     if isinstance(pipeline, Cascade):
-        yield from pipeline.stages
-        yield from pipeline.ending
+        cutoffs += pipeline.cutoffs_read
+        yield from (*pipeline.stages, *pipeline.ending)
     elif isinstance(pipeline, pt.Compose):
         for part in pipeline:
-            yield from _flatten(part)
+            yield from _flatten(part, cutoffs)
     else:
+        if isinstance(pipeline, pt.RankCutoff):
+            cutoffs.append((pipeline, pipeline.k))
         yield pipeline

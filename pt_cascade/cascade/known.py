@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import pyterrier as pt
-
-from pt_cascade.cascade.stand_ins import live, wrapped
+from pt_cascade.cascade.stand_ins import held, is_lazy, live, wrapped
 
 if TYPE_CHECKING:
+    import pyterrier as pt
+
     from pt_cascade.cascade.stage import Depends, Documents, Stage
 
 Role: TypeAlias = Literal["scorer", "loader", "adjuster"]
@@ -46,7 +46,6 @@ _ROWS = Known(role="loader", depends="pointwise")
 _SET = Known(role="loader", documents="any")
 _ROW_FUNCTION = Known()
 RESET = "reset_results"
-_LAZY = "pyterrier_caching.util.Lazy"
 
 KNOWN: dict[str, Known] = {
     # PyTerrier
@@ -99,7 +98,7 @@ KNOWN: dict[str, Known] = {
     "pyterrier_caching.scorer_cache.Sqlite3ScorerCache": Known("scorer_cache", "scorer"),
     "pyterrier_caching.scorer_cache.Hdf5ScorerCache": Known("scorer_cache", "scorer"),
     "pyterrier_caching.retriever_cache.DbmRetrieverCache": Known("retriever_cache", "scorer", "pointwise", "any"),
-    _LAZY: Known("lazy", "scorer", documents="any"),
+    "pyterrier_caching.util.Lazy": Known("lazy", "scorer", documents="any"),
     "pyterrier_generative.GenerativeRanker": Known("llm", "scorer", "listwise"),
 }
 
@@ -153,6 +152,21 @@ def find_dependence(stage: Stage) -> Depends:
     return known if stage.depends == "unknown" and known != "pointwise" else stage.depends
 
 
+def keeps_ranking(transformer: pt.Transformer) -> bool:
+    """Tell whether a transformer is known to give the rows that it is given, with their scores and ranks, whatever they are.
+
+    Args:
+        transformer: One that neither creates nor adjusts a score.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> keeps_ranking(pt.apply.text(lambda row: "")), keeps_ranking(pt.apply.generic(lambda results: results))
+        (True, False)
+    """
+    known, written = look_up(transformer), {getattr(transformer, "col", ""), *getattr(transformer, "columns", ())}
+    return known.listed and known.documents == "reranks" and not written & {"qid", "docno", "score", "rank"}
+
+
 def reads_whole_frame(transformer: pt.Transformer) -> bool:
     """Tell whether a transformer's scores depend on all rows of a frame, those of other queries included.
 
@@ -166,21 +180,10 @@ def reads_whole_frame(transformer: pt.Transformer) -> bool:
         >>> reads_whole_frame(pt.apply.doc_score(lambda row: 1.0))
         False
     """
-    if any(base.__qualname__ == "TextIndexProcessor" for base in type(transformer).__mro__):
-        return transformer.background_indexref is None
-    inner = pt.inspect.subtransformers(transformer).values()
-    return any(reads_whole_frame(part) for parts in inner for part in (parts if isinstance(parts, list) else [parts]))
-
-
-def is_lazy(transformer: pt.Transformer) -> bool:
-    """Tell whether a transformer loads another one when it is first used.
-
-    Example:
-        >>> import pyterrier as pt
-        >>> is_lazy(pt.RankCutoff(3))
-        False
-    """
-    return any(f"{base.__module__}.{base.__qualname__}" == _LAZY for base in type(transformer).__mro__)
+    return any(
+        any(base.__qualname__ == "TextIndexProcessor" for base in type(part).__mro__) and part.background_indexref is None
+        for part in held(transformer)
+    )
 
 
 def _name(transformer: pt.Transformer, kind: type) -> str:

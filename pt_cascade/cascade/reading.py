@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 import pyterrier as pt
@@ -12,6 +12,7 @@ from pt_cascade.analysis.grid.cutoffs import check_cutoff
 from pt_cascade.cascade.known import RESET, look_up
 from pt_cascade.cascade.roles import RESULTS, TOPICS, read_role
 from pt_cascade.cascade.stage import Stage, unique_names
+from pt_cascade.cascade.stand_ins import held
 from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
     Raises:
         PipelineError: A transformer cannot be inspected, nothing creates a score, or a cut-off has nothing to cut.
     """
-    for item in pipeline:
-        if type(item).__name__ == "UniformTransformer":
-            problem = f"{item!r} returns the same rows whatever queries it is given"
+    for part in chain.from_iterable(held(item) for item in pipeline if isinstance(item, pt.Transformer)):
+        if type(part).__name__ == "UniformTransformer":
+            problem = f"{part!r} returns the same rows whatever queries it is given"
             raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix="pt.Transformer.from_df(run)")
     attempts: list[list[str]] = []
     for start in _starts(pipeline):

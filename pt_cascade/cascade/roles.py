@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.cascade.known import is_lazy, look_up
-from pt_cascade.cascade.stand_ins import wrapped
+from pt_cascade.cascade.known import look_up
+from pt_cascade.cascade.stand_ins import is_lazy, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def read_role(transformer: pt.Transformer, columns: Columns) -> Reading:
     In this order: what is known of its class, or declared by it; what it returns for no rows; what it returns for a few made-up
     rows. A transformer creates the score if it returns one that it was not given; it adjusts the score if it needs one and
     changes it. Only a transformer that is neither known nor declares anything is ever run on made-up rows. A model behind ``Lazy``
-    is not loaded, and one behind a cache of pyterrier_caching is asked without the cache.
+    is not loaded, but seen where it is, and one behind a cache of pyterrier_caching is asked without the cache.
 
     Args:
         transformer: Any PyTerrier transformer.

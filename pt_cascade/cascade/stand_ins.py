@@ -5,7 +5,9 @@ from __future__ import annotations
 import operator
 import warnings
 from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyterrier as pt
 
@@ -13,9 +15,10 @@ from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeWarning, PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _T = TypeVar("_T")
+_LAZY = "pyterrier_caching.util.Lazy"
 _CACHES = {  # class: the attribute that it answers for
     "pyterrier_caching.scorer_cache.Sqlite3ScorerCache": "scorer",
     "pyterrier_caching.scorer_cache.Hdf5ScorerCache": "scorer",
@@ -25,7 +28,7 @@ _CACHES = {  # class: the attribute that it answers for
 }
 
 
-def live(stage: Stage) -> Stage:
+def live(stage: Stage, *, load: bool = False) -> Stage:
     """Return a stage with each transformer that answers for another exchanged for that other.
 
     A transformer says whom it stands for by an attribute ``stands_for``. Whoever wants to know what a stage itself does, or how
@@ -34,6 +37,7 @@ def live(stage: Stage) -> Stage:
 
     Args:
         stage: Any stage.
+        load: Load what is behind ``Lazy``, as running the stage would, and look into that as well.
 
     Returns:
         The same stage, if nothing in it stands for anything else.
@@ -51,19 +55,47 @@ def live(stage: Stage) -> Stage:
         >>> live(Stage("s", (2 * kept,))).transformers
         ((RankCutoff(3) >> ScalarProduct(2)),)
     """
-    parts = tuple(_unwrap(part, ()) for part in stage.transformers)
+    parts = tuple(_unwrap(part, (), load=load) for part in stage.transformers)
     return stage if all(map(operator.is_, parts, stage.transformers)) else replace(stage, transformers=parts)
 
 
+def is_lazy(transformer: object) -> bool:
+    """Tell whether a transformer loads another one when it is first used.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> is_lazy(pt.RankCutoff(3))
+        False
+    """
+    return _LAZY in _names(transformer)
+
+
+def held(transformer: pt.Transformer) -> Iterator[pt.Transformer]:
+    """Give a transformer and all that it holds or stands for, as far as PyTerrier can tell.
+
+    Args:
+        transformer: Any.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> list(held(pt.RankCutoff(3) >> pt.RankCutoff(2)))
+        [(RankCutoff(3) >> RankCutoff(2)), RankCutoff(3), RankCutoff(2)]
+    """
+    yield transformer
+    for parts in (*pt.inspect.subtransformers(transformer).values(), wrapped(transformer) or []):
+        for part in parts if isinstance(parts, list) else [parts]:
+            yield from held(part)
+
+
 def wrapped(value: object) -> pt.Transformer | None:
-    """Return what a transformer answers for, if it says so or is a cache of pyterrier_caching that can ask somebody.
+    """Return what a transformer answers for, if it says so, has loaded it, or is a cache that can ask somebody.
 
     Args:
         value: Anything.
     """
     if (other := getattr(value, "stands_for", None)) is not None:
         return other
-    return getattr(value, _cached_attribute(value), None)
+    return getattr(value, "_transformer" if is_lazy(value) else _cached_attribute(value), None)
 
 
 def refuse_bare_caches(stage: Stage) -> None:
@@ -75,36 +107,44 @@ def refuse_bare_caches(stage: Stage) -> None:
     Raises:
         PipelineError: It holds such a cache.
     """
-    for part in stage.transformers:
+    for part in chain.from_iterable(map(held, stage.transformers)):
         if (name := _cached_attribute(part)) and wrapped(part) is None:
             problem = f"{part!r} has no {name}, so that a profile would time its look-ups"
             raise PipelineError(f"stage {stage.name!r} cannot be timed", [problem], fix=f"give the cache its {name}")
 
 
 def _cached_attribute(value: object) -> str:
-    names = (f"{base.__module__}.{base.__qualname__}" for base in type(value).__mro__)
-    return next((_CACHES[name] for name in names if name in _CACHES), "")
+    return next((_CACHES[name] for name in _names(value) if name in _CACHES), "")
 
 
-def _unwrap(value: _T, above: tuple[int, ...]) -> _T:
+def _names(value: object) -> list[str]:
+    return [f"{base.__module__}.{base.__qualname__}" for base in type(value).__mro__]
+
+
+def _unwrap(value: _T, above: tuple[int, ...], *, load: bool) -> _T:
     """Give a value without what stands for others; the same value where it holds no such thing."""
     if id(value) in above:
         return value
-    above = (*above, id(value))
-    if isinstance(value, (list, tuple)):
-        parts = [_unwrap(part, above) for part in value]
-        return value if all(map(operator.is_, parts, value)) else type(value)(parts)
+    unwrap = partial(_unwrap, above=(*above, id(value)), load=load)
+    if isinstance(value, (list, tuple, dict)):
+        old = list(value.values() if isinstance(value, dict) else value)
+        new = list(map(unwrap, old))
+        made = zip(value, new, strict=True) if isinstance(value, dict) else new
+        return value if all(map(operator.is_, new, old)) else type(value)(made)
     if not isinstance(value, (pt.Transformer, Stage)):
         return value
+    if is_lazy(value):
+        loaded = cast("Any", value).load() if load else None
+        return value if (bare := unwrap(loaded)) is loaded else cast("_T", bare)
     if (other := wrapped(value)) is not None:
-        return cast("_T", _unwrap(other, above))
+        return cast("_T", unwrap(other))
     names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else list(vars(value))
-    parts_by_name = {name: (part, _unwrap(part, above)) for name in names if (part := getattr(value, name, None)) is not None}
+    parts_by_name = {name: (part, unwrap(part)) for name in names if (part := getattr(value, name, None)) is not None}
     changed = {name: live for name, (part, live) in parts_by_name.items() if live is not part}
-    return _rebuild(value, changed) if changed else value
+    return _rebuild(value, changed, load=load) if changed else value
 
 
-def _rebuild(value: _T, changed: Mapping[str, object]) -> _T:
+def _rebuild(value: _T, changed: Mapping[str, object], *, load: bool) -> _T:
     """Make something anew with other parts; look whether they did get in."""
     try:
         with warnings.catch_warnings():
@@ -114,7 +154,7 @@ def _rebuild(value: _T, changed: Mapping[str, object]) -> _T:
             else:
                 arguments = {name.removeprefix("_"): part for name, part in changed.items()}
                 made = pt.inspect.transformer_apply_attributes(value, **arguments)
-        if _unwrap(made, ()) is made:
+        if _unwrap(made, (), load=load) is made:
             return made
         why = "it keeps it for itself"
     except Exception as error:  # noqa: BLE001 - whatever its constructor does

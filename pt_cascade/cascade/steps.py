@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.cascade.known import is_lazy, look_up
+from pt_cascade.cascade.known import look_up
+from pt_cascade.cascade.stand_ins import is_lazy
 from pt_cascade.errors import CascadeError, CascadeWarning, StageError
 from pt_cascade.frames import canonical_input, canonical_results, check_text
 from pt_cascade.ranking import same_pairs
@@ -100,9 +101,13 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
         start = clock()
         frame = call(part, frame, stage.name)
         ms += 1000 * (clock() - start)
+        if n == stage.scorer % len(stage.transformers) and is_lazy(part) and not {"docno", "score"} <= set(frame):
+            problem = f"{part!r} was taken for a scorer before it was loaded, but returns {', '.join(frame.columns)}"
+            fix = "load it, and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
+            raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
     ranked = canonical_results(frame, stage.name)
     _check_documents(stage, given, ranked)
-    if frame["score"].dtype == np.float32:  # goes on as it is, so that what is computed from it is what the plain pipeline computes
+    if len(frame):  # its scores go on as they are, so that what is computed from them is what the plain pipeline computes
         ranked = ranked.assign(score=frame["score"])
     start = clock() if len(ranked) else 0.0
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)

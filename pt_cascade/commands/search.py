@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from pt_cascade.commands.cascades import add_cascade, build_cascade
@@ -56,8 +57,10 @@ def show(cascade: Cascade, query: str, texts: dict[str, str], *, top: int = 10) 
 
     _check(query, top)
     topics = pd.DataFrame({"qid": ["1"], "query": [query]})
-    for _ in walk(cascade, topics):
-        pass  # models load, files are read: the times shown below are those of a second search
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the second search gives them again
+        for _ in walk(cascade, topics):
+            pass  # models load, files are read: the times shown below are those of a second search
     yield f"{query!r} in {cascade!r}\n"
     before, total = None, 0.0
     for step in walk(cascade, topics):

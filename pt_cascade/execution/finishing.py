@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.analysis.grid.cutoffs import check_cutoffs
 from pt_cascade.cascade import Cascade, walk
 from pt_cascade.cascade.fingerprints import fingerprint
-from pt_cascade.cascade.known import find_dependence
+from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import TableError
 from pt_cascade.frames import canonical_input
-from pt_cascade.ranking import locate, same_pairs
+from pt_cascade.ranking import locate, rescore, same_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pandas as pd
+    from typing import TypeAlias
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.cascade import Stage
     from pt_cascade.execution.score_table import ScoreTable
+
+    Loaders: TypeAlias = Sequence[tuple[Stage, pt.Transformer]]
+
+_WHAT = "this cascade cannot be finished from a table"
 
 
 def finish(
@@ -30,8 +35,10 @@ def finish(
 ) -> pd.DataFrame:
     """Give what a cascade answers at some cut-offs: its stages from the table, a last one that is not there live.
 
-    What loads texts or vectors on the way to the last stage runs again, on what is left. Columns that a scorer itself adds, such as
-    the metadata of a Terrier retriever, are not in a table: put a text loader before the last stage.
+    What loads texts or vectors on the way to the last stage, or to what follows it, runs again, on what is left; a column that may
+    differ there, such as a copy of an earlier score, is refused. Columns that a scorer itself adds, such as the metadata of a
+    Terrier retriever, are not in a table: put a text loader before the last stage. A table's scores are float64, also where a
+    stage gave float32.
 
     Args:
         table: The scores of all stages but the last, or of all.
@@ -43,7 +50,7 @@ def finish(
         Frame[qid, docno, score, rank, ...], the ranking of the live cascade.
 
     Raises:
-        TableError: The table lacks a stage, or does not cover the cut-offs.
+        TableError: The table lacks a stage, or does not cover the cut-offs; or what was loaded on the way cannot be loaded again.
         SweepError: These are no cut-offs.
         StageError: The last stage failed, or lacks a column.
 
@@ -60,11 +67,11 @@ def finish(
     whole = Cascade.of(cascade)
     whole = whole if cutoffs is None else whole.with_cutoffs(*check_cutoffs(cutoffs, [stage.name for stage in whole]))
     names = _columns(table, whole)
-    replayed = table.replay(whole.cutoffs[: len(names)], stages=names)
-    if len(names) == len(whole):
-        return whole.end(replayed)
-    given = _dress(replayed, whole.stages[:-1], table.topics if topics is None else topics)
-    return whole.end(next(walk(whole.stages[-1:], given)).kept)
+    replayed, live = table.replay(whole.cutoffs[: len(names)], stages=names), whole.stages[len(names) :]
+    if not live and not whole.ending:
+        return replayed
+    given = _dress(replayed, whole.stages[: len(names)], table.topics if topics is None else topics)
+    return whole.end(next(walk(live, given)).kept if live else given)
 
 
 def _columns(table: ScoreTable, cascade: Cascade) -> list[str]:
@@ -105,17 +112,38 @@ def _dress(replayed: pd.DataFrame, stages: Sequence[Stage], topics: pd.DataFrame
     for stage in others:
         scorer = stage.scorer % len(stage.transformers)
         loaders += [(stage, part) for n, part in enumerate(stage.transformers) if n != scorer]
+    loaders = [(stage, part) for stage, part in loaders if not isinstance(part, pt.RankCutoff)]
+    dressed = _load(loaders, frame)
+    if not all(
+        look_up(part).role == "loader" and look_up(part).depends == "pointwise" and keeps_ranking(part) for _, part in loaders
+    ):
+        _refuse_other_columns(loaders, frame, dressed)
+    return dressed
+
+
+def _refuse_other_columns(loaders: Loaders, frame: pd.DataFrame, dressed: pd.DataFrame) -> None:
+    """Load for each half of the rows with other scores and ranks: a column that then differs was another on the way."""
+    for half, sign in ((slice(0, None, 2), 1), (slice(1, None, 2), -1)):
+        few, before = frame.iloc[half].reset_index(drop=True), dressed.iloc[half].reset_index(drop=True)
+        if few.empty:
+            continue
+        other = rescore(few, sign * np.arange(1e6, 1e6 + len(few), dtype=np.float64))
+        again = _load(loaders, other.assign(rank=other["rank"] + 10**6 * (sign > 0)))
+        for name in before.columns.difference(["score", "rank"]):
+            try:
+                pd.testing.assert_series_equal(before[name], again[name], rtol=1e-3, check_dtype=False)
+            except (AssertionError, KeyError) as error:
+                problem = f"column {name!r} depends on the score, rank or list that it is loaded for, and the table has others"
+                raise TableError(_WHAT, [problem], fix="run(cascade, topics)") from error
+
+
+def _load(loaders: Loaders, frame: pd.DataFrame) -> pd.DataFrame:
+    """Run what stands beside the scorers for the columns that it adds; scores, ranks and rows stay those of the table."""
     for stage, part in loaders:
-        if not isinstance(part, pt.RankCutoff):
-            frame = _load(stage, part, frame)
+        loaded = call(part, frame, stage.name)
+        if not same_pairs(frame, loaded):
+            problem = f"{part!r} in stage {stage.name!r} changes the documents"
+            raise TableError(_WHAT, [problem], fix="run(cascade, topics)")
+        ordered = loaded.iloc[locate(frame, loaded)].reset_index(drop=True)
+        frame = ordered.assign(score=frame["score"].to_numpy(), rank=frame["rank"].to_numpy())
     return frame
-
-
-def _load(stage: Stage, part: pt.Transformer, frame: pd.DataFrame) -> pd.DataFrame:
-    """Run what stands beside a scorer for the columns that it adds; scores, ranks and rows stay those of the table."""
-    loaded = call(part, frame, stage.name)
-    if not same_pairs(frame, loaded):
-        problem = f"{part!r} in stage {stage.name!r} changes the documents"
-        raise TableError("this cascade cannot be finished from a table", [problem], fix="run(cascade, topics)")
-    ordered = loaded.iloc[locate(frame, loaded)].reset_index(drop=True)
-    return ordered.assign(score=frame["score"].to_numpy(), rank=frame["rank"].to_numpy())

@@ -127,12 +127,13 @@ class _Runner:
 
 
 def _go_live(cascade: Cascade) -> Cascade:
-    """Put the models in the place of their caches."""
-    for stage in cascade:
-        refuse_bare_caches(stage)
+    """Put the models in the place of their caches, also of those that are yet to be loaded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CascadeWarning)  # as in ``_Runner.run``
-        return replace(cascade, stages=tuple(map(live, cascade.stages)))
+        bare = replace(cascade, stages=tuple(live(stage, load=True) for stage in cascade))
+    for stage in bare:
+        refuse_bare_caches(stage)
+    return bare
 
 
 def _scale(depth: int | None, share: float) -> int | None:

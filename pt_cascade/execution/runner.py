@@ -49,22 +49,24 @@ def run(
     topics: pd.DataFrame,
     *,
     tail: Tail = "drop",
-    chunk_size: int | None = 100,
+    chunk_size: int | None = None,
     verbose: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
     """Run a cascade stage by stage over the topics, and say what each stage did.
 
-    With ``tail="drop"`` the ranking is the plain pipeline's. Chunks bound what is in memory at once between stages; to bound the
-    results as well, take them chunk by chunk from ``run_chunks``.
+    With ``tail="drop"`` the ranking is the plain pipeline's, as long as no chunks are asked for or every stage ranks each query by
+    itself. Chunks bound what is in memory at once between stages; to bound the results as well, take them chunk by chunk from
+    ``run_chunks``.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads.
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
         tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below what was kept, in its old
             order, the latest cut first.
-        chunk_size: Queries that go through the stages together, 1 or more; None: all. A stage that scores by all rows of a frame
-            (``pt.text.scorer`` without a background index) is given all queries, whatever it says.
+        chunk_size: Queries that go through the stages together, 1 or more; None: all, as in the plain pipeline. A stage that is
+            known to score by all rows of a frame (``pt.text.scorer`` without a background index) is given all queries in any case;
+            a function that does so, e.g. normalises scores over all queries, gives other scores in chunks.
         verbose: Show a progress bar, one tick a query.
         clock: Seconds, for the trace.
 
@@ -72,7 +74,8 @@ def run(
         The results and the trace.
 
     Raises:
-        CascadeError: An argument or a frame does not fit, or a stage failed.
+        CascadeError: An argument or a frame does not fit, or a stage failed; or chunks were asked for, and what ``Lazy`` loaded
+            scores by all rows of a frame.
 
     Example:
         >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
@@ -120,11 +123,13 @@ def run_chunks(
     """
     _check_options(tail, chunk_size)
     stages, topics = Cascade.of(cascade), canonical_input(topics)
-    if any(reads_whole_frame(part) for stage in stages for part in stage.transformers):
-        chunk_size = None
+    chunks = split_queries(topics, None if _find_whole(stages) else chunk_size)
     with tqdm(total=topics["qid"].nunique(), desc="cascade", unit="query", disable=not verbose) as bar:
-        for chunk in split_queries(topics, chunk_size):
+        for chunk in chunks:
             done = _run_chunk(stages, chunk, tail, clock)
+            if len(chunks) > 1 and (whole := _find_whole(stages)):
+                problem = f"stage {whole[0]!r} scores by all rows of a frame, which was seen when it was loaded"
+                raise CascadeError("the cascade cannot be run in chunks", [problem], fix="run(cascade, topics, chunk_size=None)")
             bar.update(len(done.trace) // len(stages))
             yield done
 
@@ -147,7 +152,7 @@ class Runner(pt.Transformer):  # type: ignore[misc]
 
     cascade: Cascade
     tail: Tail = "drop"
-    chunk_size: int | None = 100
+    chunk_size: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that ``run`` would refuse."""
@@ -175,6 +180,11 @@ def _check_options(tail: Tail, chunk_size: int | None) -> None:
         problems.append(f"chunk_size is {chunk_size!r}, expected 1 or more queries, or None for all")
     if problems:
         raise CascadeError("the cascade cannot be run", problems, fix='run(cascade, topics, tail="drop", chunk_size=100)')
+
+
+def _find_whole(cascade: Cascade) -> list[str]:
+    """Name the stages that are known to score by all rows of a frame."""
+    return [stage.name for stage in cascade if any(map(reads_whole_frame, stage.transformers))]
 
 
 def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callable[[], float]) -> Run:

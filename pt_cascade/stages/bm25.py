@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pyterrier as pt
 
-from pt_cascade.checksums import SUMS, check_sealed, seal, unsealed_files
+from pt_cascade.checksums import SUMS, OpenFolder, check_sealed, seal, unsealed_files
 from pt_cascade.errors import MissingError, PipelineError, require
 from pt_cascade.files import rm_command
 from pt_cascade.stages.indexing.silence import hushed
-from pt_cascade.stages.indexing.words import BagOfWords, read_language
+from pt_cascade.stages.indexing.words import ENGLISH, BagOfWords, read_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,9 @@ def bm25(
         MissingError: The folder, the engine's package or Java is not there, or the index is damaged.
         PipelineError: An argument is out of its range, or the folder holds neither engine's index.
 
+    Warns:
+        CascadeWarning: When used: the index keeps no word of a query, or a query has a lone letter that is only in pairs there.
+
     References:
         Robertson et al., "Okapi at TREC-3", 1994.
 
@@ -85,8 +88,9 @@ def bm25(
     pisa = type(opened).__name__ == "PisaIndex"
     counted = {"query_weighted": True} if pisa else {}
     with prepared(opened, parameters), hushed():
+        noted = OpenFolder(str(folder))
         retriever = opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters, **counted)
-    return retriever if pisa else BagOfWords(retriever, read_language(Path(str(getattr(opened, "path", "")))))
+    return BagOfWords(retriever, read_language(folder) or (ENGLISH if pisa else None), noted, rewrites=not pisa)
 
 
 def _find_folder(index: object) -> str | os.PathLike[str]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pt_cascade.errors import FrameError, PipelineError, StageError
 from pt_cascade.frames import canonical_topics
-from pt_cascade.stages.base.identity import identify
+from pt_cascade.stages.base.identity import check_files, identify
 from pt_cascade.stages.vectors.engines import check_engine, start_engine
 from pt_cascade.stages.vectors.exact_search import Searcher
 from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder
@@ -128,7 +128,8 @@ class Dense(pt.Transformer):  # type: ignore[misc]
 
         Raises:
             FrameError: A qid or a query is missing, or a qid stands twice, or there are documents already.
-            StageError: The query's vectors cannot be compared with the documents'.
+            StageError: The query's vectors cannot be compared with the documents', or the files of either were written to after
+                they were loaded.
         """
         if "docno" in inp:
             problem = "it was given rows with a docno, expected topics: it retrieves, and re-ranks nothing"
@@ -137,6 +138,7 @@ class Dense(pt.Transformer):  # type: ignore[misc]
             )
         pt.validate.query_frame(inp, extra_columns=["query"], context=self)
         topics = canonical_topics(inp)
+        check_files(self)
         found = self._search(topics["query"].tolist()) if len(topics) else []
         counts = [len(rows) for rows, _ in found]
         results = topics.iloc[np.repeat(np.arange(len(topics)), counts)].reset_index(drop=True)

@@ -21,7 +21,7 @@ def read_text(path: PathLike) -> str:
         path: Plain or gzip, told apart by the first two bytes. A byte order mark at its start is not text.
 
     Raises:
-        MissingError: There is no such file.
+        MissingError: There is no such file, or it cannot be read, e.g. as it is a folder or no path.
         RecordError: Its gzip is broken.
 
     Example:
@@ -37,6 +37,9 @@ def read_text(path: PathLike) -> str:
         raise MissingError(f"there is no file {path}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RecordError(f"cannot read {path}", [f"its gzip is broken: {error}"], fix="fetch the file again") from error
+    except (OSError, TypeError, ValueError) as error:  # a folder, no right to read, None, a NUL in its name
+        told = "it is a folder, expected a file" if isinstance(error, IsADirectoryError) else str(error)
+        raise MissingError(f"cannot read {path!r:.80}", [told], fix="give the path of a file that you may read") from error
     return data.decode("utf-8-sig", "surrogateescape")
 
 

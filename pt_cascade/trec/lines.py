@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import FrameError, RecordError
+from pt_cascade.guards import EXACT
 from pt_cascade.trec.files import read_text
 
 if TYPE_CHECKING:
@@ -93,9 +95,9 @@ def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
     columns = zip(*rows, strict=True) if rows else ((),) * len(form.kept)
     frame = pd.DataFrame({name: _typed(form.columns[name], cells) for name, cells in zip(form.kept, columns, strict=True)})
     lines = text.rstrip().count("\n") + 1 if text.strip() else 0
-    infinite = np.isinf(frame.select_dtypes(float)).any(axis=None)
-    if len(rows) != lines or infinite or frame.duplicated(list(form.once)).any():
-        faults = list(_faults(form, text.split("\n")[:lines]))
+    large = (frame.select_dtypes(float).abs() >= EXACT).any(axis=None)
+    suspect = len(rows) != lines or large or frame.duplicated(list(form.once)).any()
+    if faults := list(_faults(form, text.split("\n")[:lines])) if suspect else []:
         shown = faults[:_SHOWN] + ([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])
         raise RecordError(f"cannot read {path}, {len(faults)} of its {lines} line(s) are bad", shown, fix=f"make each line: {form}")
     return frame
@@ -130,8 +132,8 @@ def _faults(form: Form, lines: list[str]) -> Iterator[str]:
         key = tuple(cells.get(name, "") for name in form.once)
         if found != len(form.columns):
             fault = f"{found} column(s), expected {len(form.columns)}"
-        elif odd := [name for name, cell in cells.items() if not _is_good(cell, form.columns[name])]:
-            fault = ", ".join(f"{name} is not {_MEANING[form.columns[name]]}" for name in odd)
+        elif odd := [f"{name} {problem}" for name, cell in cells.items() if (problem := _misfit(cell, form.columns[name]))]:
+            fault = ", ".join(odd)
         elif above.setdefault(key, number) != number:
             fault = f"{', '.join(form.once)} stands already in line {above[key]}"
         else:
@@ -145,8 +147,12 @@ def _typed(pattern: str, cells: tuple[str, ...]) -> pd.Series[str] | pd.Series[i
     return pd.Series(map(float, cells), dtype=np.float64) if pattern == NUMBER else pd.Series(cells, dtype=str)
 
 
-def _is_good(cell: str, pattern: str) -> bool:
-    return bool(re.fullmatch(pattern, cell)) and (pattern != NUMBER or math.isfinite(float(cell)))
+def _misfit(cell: str, pattern: str) -> str:
+    """Say why a cell is not what its column holds; empty where it is."""
+    if not re.fullmatch(pattern, cell) or (pattern == NUMBER and not math.isfinite(float(cell))):
+        return f"is not {_MEANING[pattern]}"
+    whole = pattern == NUMBER and abs(float(cell)) >= EXACT and re.fullmatch("[+-]?[0-9]+", cell)
+    return "is a whole number that float64 would round" if whole and Decimal(cell) != float(cell) else ""
 
 
 def _clip(line: str) -> str:

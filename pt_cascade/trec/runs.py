@@ -37,8 +37,8 @@ def read_run(path: PathLike) -> pd.DataFrame:
 
     Raises:
         MissingError: There is no such file.
-        RecordError: A line has not six columns, its rank is no whole number, its score no finite number, its (qid, docno)
-            stands above, or it is not UTF-8; or the file's gzip is broken.
+        RecordError: A line has not six columns, its rank is no whole number, its score no finite number or a whole one that
+            float64 would round, its (qid, docno) stands above, or it is not UTF-8; or the file's gzip is broken.
 
     Example:
         >>> path = getfixture("tmp_path") / "bm25.res"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +11,8 @@ import pytest
 from pyterrier_caching import Lazy, ScorerCache
 from toys.rankers import ToyReranker
 
-from pt_cascade import Cascade, Stage
-from pt_cascade.errors import PipelineError
+from pt_cascade import Cascade, Runner, Stage, profile, run, score
+from pt_cascade.errors import CascadeError, PipelineError, StageError
 
 FOUND = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})
 SOURCE, ASKED = pt.Transformer.from_df(FOUND), pd.DataFrame({"qid": ["1"], "query": ["q"]})
@@ -28,6 +28,18 @@ class Iterating(pt.Transformer):
         """Turn the list around."""
         for rank, row in enumerate(reversed(list(inp))):
             yield {**row, "score": -float(rank), "rank": rank}
+
+
+class Closed(pt.Transformer):
+    """Holds a transformer."""
+
+    def __init__(self, inner: pt.Transformer) -> None:
+        """Take it."""
+        self.inner = inner
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Let it rank."""
+        return self.inner.transform(inp)
 
 
 UNINSPECTABLE = {
@@ -116,6 +128,24 @@ def test_a_run_that_ignores_the_queries_is_refused() -> None:
         "this pipeline cannot be read as a cascade: UniformTransformer() returns the same rows whatever queries it is given. "
         "Fix: pt.Transformer.from_df(run)"
     )
+    for nested in (SOURCE + pt.Transformer.from_df(FOUND, uniform=True), Closed(2 * pt.Transformer.from_df(FOUND, uniform=True))):
+        with pytest.raises(PipelineError, match=r"UniformTransformer\(\) returns the same rows"):
+            Cascade.of(nested % 2)
+
+
+def test_a_query_rewriter_behind_lazy_is_refused_until_it_is_loaded() -> None:
+    """Before, it is taken for a scorer. Golden for the cure: the plain pipeline."""
+    lazy = Lazy(lambda: pt.apply.query(lambda row: row["query"] + " more"))
+    pipeline = lazy >> SOURCE % 3 >> ToyReranker() % 2
+    with pytest.raises(StageError, match=r"stage 'lazy' does not rank: .* was taken for a scorer before it was loaded") as error:
+        run(pipeline, ASKED)
+    assert error.value.fix == "load it, and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
+    lazy.load()
+    cascade = Cascade.of(pipeline)
+    assert cascade.cutoffs == (3, 2)
+    live = pipeline.transform(ASKED)
+    assert run(cascade, ASKED).results["docno"].tolist() == live["docno"].tolist()
+    assert score(cascade, ASKED).replay((3, 2))["docno"].tolist() == live["docno"].tolist()
 
 
 def test_a_cutoff_that_changes_after_reading_is_refused() -> None:
@@ -127,11 +157,46 @@ def test_a_cutoff_that_changes_after_reading_is_refused() -> None:
         pt.GridScan(cascade, {cutoff: {"k": [1, 2, 3]}}, ASKED, qrels, ["recall_2"], verbose=False)
     assert str(error.value) == (
         "a cut-off changed after the pipeline was read with Cascade.of(pipeline): RankCutoff(2) was 1. "
-        "Fix: GridScan over pipeline, or without GridScan: ptc.sweep, cascade.with_cutoffs(50)"
+        "Fix: GridScan over pipeline, or without GridScan: ptc.sweep, Cascade.of(pipeline).with_cutoffs(50)"
     )
     scanned = pt.GridScan(pipeline, {cutoff: {"k": [1, 2, 3]}}, ASKED, qrels, ["recall_2"], verbose=False)
     assert scanned["recall_2"].tolist() == [0.0, 1.0, 1.0]
-    assert [len(cascade.with_cutoffs(k).transform(ASKED)) for k in (1, 2, 3)] == [1, 2, 3]
+    again = Cascade.of(pipeline)
+    assert [len(again.with_cutoffs(k).transform(ASKED)) for k in (1, 2, 3)] == [1, 2, 3]
+
+
+DERIVED: dict[str, Callable[[Cascade], pt.Transformer]] = {
+    "itself": lambda cascade: cascade,
+    "with_cutoffs": lambda cascade: cascade.with_cutoffs(3),
+    "with_stage": lambda cascade: cascade.with_stage(0, name="first"),
+    "prefix": lambda cascade: cascade.prefix(1),
+    "without": lambda cascade: cascade.without(1),
+    "a cut-off after it": lambda cascade: Cascade.of(cascade % 5),
+    "a stage after it": lambda cascade: Cascade.of(cascade >> ToyReranker(seed=2)),
+    "a cascade of it": lambda cascade: Cascade.of(Cascade.of(cascade % 2) >> ToyReranker(seed=2)),
+    "Runner": Runner,
+    "a sum": lambda cascade: cascade + SOURCE,
+}
+CALLS: dict[str, Callable[[pt.Transformer], object]] = {
+    "transform": lambda cascade: cascade.transform(ASKED),
+    "run": lambda cascade: run(cascade, ASKED),
+    "score": lambda cascade: score(cascade, ASKED),
+    "profile": lambda cascade: profile(cascade, ASKED, repeats=1, warmup=1),
+    "of": Cascade.of,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("case", DERIVED)
+def test_a_changed_cutoff_is_refused_whatever_is_made_of_the_cascade(case: str, call: str) -> None:
+    """All would go on with the old value; before the change all work."""
+    cutoff = pt.RankCutoff(3)
+    derived = DERIVED[case](Cascade.of(SOURCE >> cutoff >> ToyReranker() % 2))
+    if call == "transform":
+        assert len(derived.transform(ASKED))
+    cutoff.k = 1
+    with pytest.raises(CascadeError, match=r"a cut-off changed after the pipeline was read .*: RankCutoff\(1\) was 3"):
+        CALLS["transform" if case in ("Runner", "a sum") else call](derived)
 
 
 def test_the_stages_are_seen_by_inspection() -> None:

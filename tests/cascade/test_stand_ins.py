@@ -9,10 +9,11 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 from pyterrier_alpha.fusion import RRFusion
+from pyterrier_caching import Lazy, RetrieverCache, ScorerCache
 from toys.judges import Judge, Log
-from toys.rankers import FakeClock, ToyRetriever, topics
+from toys.rankers import Counting, FakeClock, ToyReranker, ToyRetriever, topics
 
-from pt_cascade import Cascade, Stage
+from pt_cascade import Cascade, Stage, score
 from pt_cascade.cascade.fingerprints import describe, fingerprint
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import PipelineError
@@ -92,3 +93,76 @@ def test_a_profile_times_what_a_hybrid_holds(tmp_path: Path) -> None:
         counts.append(len(judge.log.calls) - calls)
     assert counts[0] == counts[1] > 0
     pd.testing.assert_frame_equal(*frames)
+
+
+class Counted(pt.Transformer):
+    """A retriever that counts the queries that it was asked."""
+
+    depends, documents = "pointwise", "any"
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.asked: list[str] = []
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Retrieve."""
+        self.asked += inp["qid"].tolist()
+        return FIRST.transform(inp)
+
+
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_a_profile_looks_past_caches_that_are_yet_to_be_loaded(tmp_path: Path, warmup: int) -> None:
+    """At the first stage and behind it, in the place of a cache or around one: each run asks the models, though all is kept."""
+    finds, scores = Counted(), Counting()
+    found, scored = str(tmp_path / "found"), str(tmp_path / "scored")
+    for first, second in (
+        (Lazy(lambda: RetrieverCache(found, finds)), Lazy(lambda: ScorerCache(scored, scores))),
+        (RetrieverCache(found, Lazy(lambda: finds)), ScorerCache(scored, Lazy(lambda: 2 * scores >> pt.RankCutoff(9)))),
+        (Lazy(lambda: RetrieverCache(found, finds) % 6), Lazy(lambda: ScorerCache(scored, scores)) + ToyReranker()),
+    ):
+        (RetrieverCache(found, finds) % 6 >> ScorerCache(scored, scores)).transform(topics(3))
+        finds.asked.clear()
+        scores.asked.clear()
+        profile(first % 6 >> second % 3, topics(3), repeats=2, warmup=warmup, shares=(1.0,))
+        assert sorted(finds.asked) == sorted(["q0", "q1", "q2"] * 2 + ["q0"] * warmup)
+        assert len(scores.asked) == 6 * (6 + warmup)
+
+
+def test_a_lazy_cache_is_scored(tmp_path: Path) -> None:
+    """The stage is asked again in other company without its cache. Golden: the scores of the bare stage."""
+    scores = Counting()
+    table = score(FIRST % 6 >> Lazy(lambda: ScorerCache(str(tmp_path / "s"), scores)) % 3, topics(3))
+    assert table.frame.iloc[:, -1].tolist() == table.frame["docno"].str.len().tolist()
+    assert len(scores.asked) > len(table.frame)
+
+
+class Hidden(pt.Transformer):
+    """Holds a stage in a dict."""
+
+    def __init__(self, stage: pt.Transformer) -> None:
+        """Take it."""
+        self.by_name = {"mine": stage}
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Let it rank."""
+        return self.by_name["mine"].transform(inp)
+
+
+def test_caches_that_cannot_be_looked_past_are_not_timed(tmp_path: Path) -> None:
+    """One in a dict, and one without a model within another transformer; the same without a cache is timed."""
+    with pytest.raises(PipelineError, match=r"nobody can look past kept scores: .*Hidden"):
+        profile(FIRST % 6 >> Hidden(ScorerCache(str(tmp_path / "s"), Counting())) % 3, topics(2))
+    with pytest.raises(PipelineError, match="has no scorer, so that a profile would time its look-ups"):
+        profile(FIRST % 6 >> 2 * ScorerCache(str(tmp_path / "t")) % 3, topics(2))
+    assert profile(FIRST % 6 >> Hidden(Counting()) % 3, topics(2), repeats=1, warmup=0).queries == 2
+
+
+def test_a_stage_that_holds_a_cache_is_the_same_as_itself(tmp_path: Path) -> None:
+    """A sum of a cache compares by identity: it is one first stage, and one column of two cascades."""
+    first = RetrieverCache(str(tmp_path / "found"), FIRST) + FIRST
+    adds = ScorerCache(str(tmp_path / "scored"), ToyReranker()) + ToyReranker(seed=2)
+    pipeline = first % 6 >> adds % 3
+    table = score([pipeline, Cascade.of(pipeline).prefix(1), Cascade.of(pipeline).with_cutoffs(4)], topics(3))
+    assert table.stages == ("sum", "sum_2")
+    again = score([first % 6 >> adds % 3 >> ToyReranker(seed=3), pipeline], topics(3))
+    assert again.stages == ("sum", "sum_2", "toy_reranker")

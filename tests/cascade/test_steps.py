@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 import pytest
-from toys.rankers import Broken, Counting, FakeClock, ToyReranker, ToyRetriever, topics
+from toys.rankers import Broken, Counting, FakeClock, ToyReranker, ToyRetriever, topics, toss
 
-from pt_cascade import Cascade, Stage
+from pt_cascade import Cascade, Stage, run, score
 from pt_cascade.cascade import walk
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
 
@@ -254,3 +254,20 @@ def test_an_ending_that_fails_is_named() -> None:
     fails = pt.apply.text(lambda row: row["no_such_column"])
     with pytest.raises(StageError, match="stage 'the ending' failed on"):
         Cascade.of(RETRIEVER % 5 >> fails).transform(topics(2))
+
+
+def toss_scores(df: pd.DataFrame) -> pd.Series:
+    """Scores by a hash, with a fraction that no float16 holds, of which some products leave an int8."""
+    return df["docno"].map(lambda docno: toss(docno, sides=5) + 0.3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "Float32", "int8"])
+def test_scores_go_on_in_the_type_that_the_stage_gave_them(dtype: str) -> None:
+    """What the next stage computes from them, rounding and overflow included, is what the plain pipeline computes."""
+    typed = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=toss_scores(df).astype(dtype)).drop(columns="rank")))
+    adds = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["score"] * df["score"] * 9).drop(columns="rank")))
+    pipeline = ToyRetriever(docs=12) % 9 >> typed % 8 >> adds % 6
+    live = pipeline.transform(topics(3)).sort_values(["qid", "rank"])[["qid", "docno", "rank", "score"]].to_numpy().tolist()
+    replayed = score(pipeline, topics(3)).replay((9, 8, 6))
+    for done in (Cascade.of(pipeline).transform(topics(3)), run(pipeline, topics(3)).results, replayed):
+        assert done.sort_values(["qid", "rank"])[["qid", "docno", "rank", "score"]].to_numpy().tolist() == live

@@ -12,6 +12,7 @@ import shutil
 import string
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -409,6 +410,18 @@ def test_search_lists_no_more_than_top(top: int, small: str, capsys: pytest.Capt
     """--top bounds each stage's list."""
     main(["search", "old house", "--collection", small, "--engine", "pisa", "--top", str(top)])
     assert [len(docnos) for _, docnos in stages_of(capsys.readouterr().out)] == [top] * 3
+
+
+@pytest.mark.parametrize("engine", [pytest.param("pisa"), pytest.param("terrier", marks=pytest.mark.java)])
+@pytest.mark.parametrize("query", ["!!!", "лев"])
+def test_search_says_why_it_finds_nothing(query: str, engine: str, small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, on standard error, where the index keeps no word of the query."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["search", query, "--collection", small, "--engine", engine]) == 0
+    err = capsys.readouterr().err.splitlines()
+    told = f"pt-cascade: bm25: 1 query(ies) have no word that the index keeps, e.g. qid '1', {query!r}"
+    assert [line for line in err if line.startswith("pt-cascade: ")] == [told]
 
 
 def test_search_puts_a_precise_model_last(small: str, precise: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,13 +16,13 @@ from scipy.stats import ttest_rel
 from toys.rankers import Broken, ToyReranker, ToyRetriever, topics
 
 from pt_cascade import Cascade, compare, run
-from pt_cascade.errors import CascadeError, CascadeWarning
+from pt_cascade.errors import CascadeError, CascadeWarning, SweepError
 from pt_cascade.execution import comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pt_cascade import Run
+    from pt_cascade.execution.runner import Run
 
 QRELS = pd.DataFrame([(f"q{q}", f"d{d}", (d + q) % 3) for q in range(9) for d in range(20)], columns=["qid", "docno", "label"])
 FIRST, SECOND, THIRD = ToyRetriever(docs=20), ToyReranker(seed=1, levels=9), ToyReranker(seed=3, levels=9)
@@ -199,6 +199,18 @@ def test_qrels_without_a_relevant_document_are_told() -> None:
     """Only the queries that are topics count: q2 has relevant documents, and nobody asked it."""
     with pytest.warns(CascadeWarning, match="no document is relevant: the labels are 0 to 0, so that RR is 0 whatever is ranked"):
         compare(PIPELINE, topics(2), QRELS.assign(label=QRELS["label"].where(QRELS["qid"] == "q2", 0)), [RR])
+
+
+def test_docnos_with_blanks_are_told_where_gdeval_computes() -> None:
+    """Also those that are not judged: what the pipeline finds is known when it has run."""
+    found = pd.DataFrame({"qid": ["1"], "query": "q", "docno": "a b", "score": 1.0, "rank": 0})
+    asked, qrels = found[["qid", "query"]], pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
+    pipeline = pt.Transformer.from_df(found)
+    with pytest.raises(
+        SweepError, match=r"1 row\(s\) have a docno with white space for gdeval, which computes ERR@10, e\.g\. 'a b"
+    ):
+        compare(pipeline, asked, qrels, [ERR @ 10])
+    assert compare(pipeline, asked, qrels, [RR]).effectiveness["RR"].tolist() == [0]
 
 
 def _fails(_: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from toys.judges import Judge
 from toys.rankers import ToyReranker, ToyRetriever, topics
 from toys.strategies import JUDGES
 
-from pt_cascade import Cascade
+from pt_cascade import Cascade, run
 from pt_cascade.errors import CascadeError, StageError, TableError
 from pt_cascade.execution.finishing import finish
 from pt_cascade.execution.score_table import ScoreTable
@@ -145,3 +145,38 @@ def test_a_part_that_changes_the_documents_cannot_be_repeated() -> None:
         "this cascade cannot be finished from a table: pt.apply.generic() in stage 'toy' changes the documents. "
         "Fix: run(cascade, topics)"
     )
+
+
+MIX = pt.apply.by_query(
+    lambda df: pt.model.add_ranks(df.assign(score=df["first"] + df["score"] - df["score"].max()).drop(columns="rank"))
+)
+COPIES = {
+    "a score": pt.apply.first(lambda row: row["score"]),
+    "a rank": pt.apply.first(lambda row: row["rank"]),
+    "a high score": pt.apply.first(lambda row: float(row["score"] > 1)),
+    "an early rank": pt.apply.first(lambda row: float(row["rank"] < 2)),
+    "a renamed score": pt.apply.rename({"score": "first"}),
+    "the length of the list": pt.apply.generic(lambda df: df.assign(first=df.groupby("qid")["qid"].transform("size"))),
+}
+
+
+@pytest.mark.parametrize("case", COPIES)
+def test_a_column_made_of_an_earlier_score_is_refused(case: str) -> None:
+    """On the way it was another than what its loader would make of the replayed rows. Golden for the cure: the plain pipeline."""
+    cascade = Cascade.of(FIRST % 9 >> COPIES[case] >> Judge(2, levels=5) % 6 >> MIX % 3).with_stage(-1, depends="listwise")
+    table = score(cascade, topics(3))
+    with pytest.raises(TableError, match="cannot be finished from a table: column 'first' depends on the score") as error:
+        finish(table, cascade)
+    assert error.value.fix == "run(cascade, topics)"
+    assert ranking(run(cascade, topics(3)).results) == ranking(cascade.pipeline().transform(topics(3)))
+    own = Cascade.of(FIRST % 9 >> pt.apply.first(lambda row: float(len(row["docno"]))) >> Judge(2) % 6 >> MIX % 3)
+    own = own.with_stage(-1, depends="listwise")
+    assert ranking(finish(score(own, topics(3)), own)) == ranking(own.pipeline().transform(topics(3)))
+
+
+def test_an_ending_reads_what_was_loaded_on_the_way() -> None:
+    """A threshold on a text, and a loader that reads it. Golden: the plain pipeline."""
+    before = FIRST % 9 >> TEXT >> Judge() % 5
+    cascade = Cascade.of(before >> pt.apply.generic(lambda df: df[df["text"].str.startswith("d1")]) >> pt.apply.first(len))
+    table = score(before, topics(3))
+    assert ranking(finish(table, cascade)) == ranking(cascade.pipeline().transform(topics(3)))

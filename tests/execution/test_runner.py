@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import R, nDCG
+from pyterrier_caching import Lazy
 from toys.rankers import Counting, FakeClock, ToyReranker, ToyRetriever, topics
 
-from pt_cascade import Cascade, Runner, run, run_chunks
+from pt_cascade import Cascade, Runner, run
 from pt_cascade.errors import CascadeError
+from pt_cascade.execution.runner import run_chunks
 
 
 @st.composite
@@ -194,3 +196,31 @@ def test_topics_that_are_no_frame_are_refused() -> None:
     """A list of queries is told what topics are."""
     with pytest.raises(CascadeError, match="topics are not usable: they are a list, expected a DataFrame of qid, query"):
         run(ToyRetriever() % 5, ["a query"])  # type: ignore[arg-type]
+
+
+def test_without_chunks_a_stage_may_look_at_all_queries() -> None:
+    """Golden: the plain pipeline, with a function that normalises over all queries and 150 of them; chunks are opt-in."""
+    most = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["score"] / df["score"].max())))
+    asked = topics(150)
+    found = ToyRetriever(docs=4).transform(asked)
+    found = pt.model.add_ranks(found.assign(score=[float(n) for n in range(len(found))]))
+    pipeline = pt.Transformer.from_df(found) % 4 >> most % 3
+    live = ranking(pipeline.transform(asked))
+    for done in (run(pipeline, asked).results, Runner(Cascade.of(pipeline)).transform(asked)):
+        assert ranking(done) == live
+    assert ranking(run(pipeline, asked, chunk_size=100).results) != live
+
+
+@pytest.mark.java
+def test_chunks_are_refused_when_what_is_loaded_reads_all_rows() -> None:
+    """``pt.text.scorer`` takes its statistics from the frame; behind Lazy that is seen late, and the cure gives all queries."""
+    text = pt.apply.text(lambda row: f"{row['docno']} {row['query']}")
+    scorer = Lazy(lambda: pt.text.scorer(body_attr="text", wmodel="BM25", verbose=False))
+    pipeline = ToyRetriever(docs=4) % 3 >> text >> scorer % 2
+    with pytest.raises(CascadeError, match="the cascade cannot be run in chunks: stage 'lazy' scores by all rows") as error:
+        run(pipeline, topics(4), chunk_size=2)
+    assert error.value.fix == "run(cascade, topics, chunk_size=None)"
+    live = ranking(pipeline.transform(topics(4)))
+    assert ranking(run(pipeline, topics(4), chunk_size=None).results) == live
+    scorer.unload()
+    assert ranking(run(pipeline, topics(4)).results) == live

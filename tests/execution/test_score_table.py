@@ -50,6 +50,10 @@ BAD = {
     "an unknown query": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", "x"])}, f"{SAYS}qid 'x' is not among the topics"),
     "a query missing": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", None])}, f"{SAYS}qid nan is not among the topics"),
     "a document twice": ({"frame": FRAME.assign(docno=["a", "b", "c", "a", "c"])}, f"{SAYS}qid '1', docno 'c' stands twice"),
+    "a NUL in a docno": (
+        {"frame": FRAME.assign(docno=["a", "b", "a\0x", "c", "a\0y"])},
+        f"{SAYS}docno 'a\\x00x' holds a NUL character, at which trec_eval cuts it",
+    ),
     "ranks from 1": ({"frame": FRAME.assign(rank=FRAME["rank"] + 1)}, f"{SAYS}rank is not the order of 'bm25', descending from 0"),
     "a rank twice": ({"frame": FRAME.assign(rank=[0, 1, 2, 0, 0])}, f"{SAYS}rank is not the order of 'bm25', descending from 0"),
     "ranks of other scores": (

@@ -6,6 +6,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import get_args
 
 import pandas as pd
@@ -85,6 +86,16 @@ EXTRAS = st.sampled_from(
         pt.Transformer.identity(),
     ]
 )
+ENDINGS = st.sampled_from(
+    [
+        TEXT,
+        pt.apply.generic(lambda df: df[df["score"] >= 1.0]),
+        pt.apply.generic(lambda df: df[df["rank"] < 2]),
+        pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["score"].clip(upper=1.0)))),
+        pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["score"] + 9.0 * (df["docno"] == "d3")))),
+        pt.apply.generic(lambda df: df[df.get("text", df["docno"]) != "word"]),
+    ]
+)
 RETRIEVERS = st.builds(ToyRetriever, docs=st.integers(4, 14), levels=st.integers(1, 4), seed=SEEDS)
 FIRST = st.one_of(
     RETRIEVERS,
@@ -102,14 +113,14 @@ FIRST = st.one_of(
 
 @st.composite
 def pipelines(draw: st.DrawFn) -> pt.Transformer:
-    """A first stage, and up to three more, with cut-offs and other transformers between, some nested as cascades."""
+    """A first stage, and up to three more, with cut-offs and other transformers between and after, some nested as cascades."""
     pipe = draw(FIRST)
     for _ in range(draw(st.integers(0, 3))):
         pipe = pipe % draw(st.integers(1, 12)) if draw(st.booleans()) else pipe
         pipe = pipe >> draw(EXTRAS) if draw(st.integers(0, 3)) == 0 else pipe
         stage = draw(RERANKERS) % draw(st.integers(1, 9))
         pipe = pipe >> (Cascade.of(stage) if draw(st.integers(0, 5)) == 0 else stage)
-    return pipe
+    return pipe >> draw(ENDINGS) if draw(st.integers(0, 2)) == 0 else pipe
 
 
 def rows(results: pd.DataFrame) -> list[list[object]]:
@@ -122,8 +133,8 @@ def apply_cure(error: CascadeError, cascade: Cascade) -> Cascade:
     """Do what the error says."""
     if found := re.search(r"cascade\.with_stage\('(\w+)', depends='listwise'\)", error.fix):
         return cascade.with_stage(found[1], depends="listwise")
-    if "score(cascade.prefix(1), topics)" in error.fix:
-        return cascade.prefix(1)
+    if found := re.search(r"score\(cascade\.prefix\((\d)\), topics\)", error.fix):
+        return cascade.prefix(int(found[1]))
     raise AssertionError(f"no cure in: {error}") from error
 
 
@@ -144,12 +155,16 @@ def test_plain_cascade_run_and_replay_rank_alike(pipeline: pt.Transformer, chunk
             return
         assert rows(cascade.transform(TOPICS)) == plain
         assert rows(run(cascade, TOPICS, chunk_size=chunk).results) == plain
-        for _ in range(2 * len(cascade)):
+        ending = cascade.ending
+        for _ in range(2 * len(cascade) + 1):
             try:
                 table = score(cascade, TOPICS, query_batch_size=chunk)
                 break
             except CascadeError as error:
-                cascade = apply_cure(error, cascade)
+                cured = apply_cure(error, cascade)
+                ending = ending if len(cured) == len(cascade) else ()  # which is finished
+                cascade = cured
+        cascade = replace(cascade, ending=ending)
         lower = [None if k is None else data.draw(st.integers(1, k)) for k in cascade.cutoffs]
         for cutoffs in (cascade.cutoffs, lower):
             other = cascade.with_cutoffs(*cutoffs)

@@ -267,3 +267,17 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path_factory: pytest.TempPathF
                 write_file(link, new)
     assert target.read_bytes() == (new if step == "none" else old)
     assert sorted(folder.iterdir()) == [link, target]
+
+
+def test_a_named_pipe_is_written_to(tmp_path: Path) -> None:
+    """A device or pipe keeps its place: its reader gets the bytes, and no file takes its name."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_file(pipe, b"q1 Q0 d1 1 2.0 bm25\n")
+        assert os.read(reader, 100) == b"q1 Q0 d1 1 2.0 bm25\n"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]

@@ -118,10 +118,25 @@ def test_a_model_that_was_written_to_after_it_was_loaded_is_not_scored(tmp_path:
     write_cross_encoder(model, seed=1)
     with pytest.raises(StageError) as error:
         score(cascade, asked)
-    problem = "the files of its model were written to after it was loaded"
+    problem = "its files were written to after it loaded them"
     assert str(error.value) == f"stage 'cross_encoder' is not what its files say: {problem}. Fix: make the stage anew"
     fresh = Cascade.of(pt.Transformer.from_df(results) >> cross_encoder(model))
     assert score(fresh, asked).frame["cross_encoder"].notna().all()
+
+
+def test_a_model_whose_weights_were_copied_over_is_not_asked(tmp_path: Path) -> None:
+    """Weights are mapped from the disk, so that those of the new file would be mixed with what is in memory."""
+    model, other = write_cross_encoder(tmp_path / "model"), write_cross_encoder(tmp_path / "other", seed=1)
+    results = pd.DataFrame({"qid": "1", "query": "heat", "docno": ["a", "b"], "text": ["flow", "body"], "score": [2.0, 1.0]})
+    stage = cross_encoder(model)
+    stage.transform(results)
+    shutil.copy(other / "model.safetensors", model / "model.safetensors")
+    for call in (lambda: stage.transform(results), stage.identify):
+        with pytest.raises(StageError, match=r"its files were written to after it loaded them\. Fix: make the stage anew"):
+            call()
+    reference = sentence_transformers.CrossEncoder(str(other), device="cpu", activation_fn=torch.nn.Identity())
+    golden = reference.predict([("heat", "flow"), ("heat", "body")], show_progress_bar=False)
+    np.testing.assert_allclose(cross_encoder(model).transform(results)["score"], golden, atol=1e-5)
 
 
 def test_every_weight_counts() -> None:
@@ -282,6 +297,27 @@ def test_an_index_that_was_made_again_is_another_stage(make: Callable[..., pt.Tr
     after = fingerprint(Stage("s", (make(other, path),)))
     assert before == again
     assert len({before, after, elsewhere}) == 3
+
+
+@pytest.mark.parametrize("make", [make_vectors, make_pisa, pytest.param(make_terrier, marks=pytest.mark.java)])
+def test_an_index_that_was_made_again_is_not_searched_by_who_opened_the_old_one(
+    make: Callable[..., pt.Transformer], tmp_path: Path
+) -> None:
+    """Its documents would stand in a table under the fingerprint of the new ones; the cure finds the new ones."""
+    tiny_model(tmp_path)
+    path, asked = tmp_path / "index", pd.DataFrame({"qid": ["1"], "query": ["heat"]})
+    old = make(DOCS, path)
+    compiled = (old % 2).compile()
+    old.transform(asked)
+    compiled.transform(asked)
+    shutil.rmtree(path)
+    new = make([{"docno": name, "text": TEXTS[name]} for name in TEXTS if name != "a"], path)
+    for call in (lambda: old.transform(asked), lambda: compiled.transform(asked), lambda: score(old >> ToyReranker(), asked)):
+        with pytest.raises(StageError, match=r"its files were written to after it loaded them\. Fix: make the stage anew"):
+            call()
+    found = score(new >> ToyReranker(), asked).frame["docno"]
+    assert 0 < len(found) < 4
+    assert "a" not in set(found)
 
 
 def test_a_table_is_compared_under_its_own_name() -> None:

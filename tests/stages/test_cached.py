@@ -499,7 +499,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a retriever": (lambda path: cached(ToyRetriever(), path), "is no re-ranker: it may return other documents"),
     "unknown": (
         lambda path: cached(pt.apply.doc_score(len), path),
-        "what its scores depend on is unknown, expected one of point, pair",
+        "what its scores depend on is unknown, expected one of pointwise, pairwise",
     ),
     "a word": (lambda path: cached(Reader(), path, depends="query"), "what its scores depend on is query, expected"),
     "no transformer": (lambda path: cached("bm25", path), r"'bm25' \(str\) is no PyTerrier transformer"),
@@ -586,14 +586,14 @@ def test_a_model_trained_on_in_place_is_another_model(tmp_path: Path) -> None:
     kept = cached(Modelled(model=str(weights.parent)), tmp_path / "s")
     kept.transform(results)
     weights.write_bytes(b"new weights")
-    with pytest.raises(StageError, match=r"the files of its model were written to after it was loaded\. Fix: make the stage anew"):
+    with pytest.raises(StageError, match=r"its files were written to after it loaded them\. Fix: make the stage anew"):
         kept.transform(results)
     with pytest.raises(StoreError, match=r"are of another stage: its model is files [0-9a-f]*, expected files [0-9a-f]*"):
         cached(Modelled(model=str(weights.parent)), tmp_path / "s")
     loaded = Modelled(model=str(weights.parent))
     loaded.transform(results)
     weights.write_bytes(b"old weights")
-    with pytest.raises(StageError, match="written to after it was loaded"):
+    with pytest.raises(StageError, match="written to after it loaded them"):
         cached(loaded, tmp_path / "s")
     copy = (tmp_path / "model").rename(tmp_path / "moved")
     assert_frame_equal(
@@ -607,7 +607,7 @@ def test_a_model_that_changes_while_it_scores_keeps_nothing(tmp_path: Path) -> N
     weights.parent.mkdir()
     weights.write_bytes(b"old weights")
     inner = Modelled(model=str(weights.parent), train=lambda: weights.write_bytes(b"new weights"))
-    with pytest.raises(StageError, match="it is another model than before this call"):
+    with pytest.raises(StageError, match="written to after it loaded them"):
         cached(inner, tmp_path / "s").transform(frame(("1", "q", "a", "x")))
     assert not (tmp_path / "s").exists()
 

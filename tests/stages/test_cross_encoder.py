@@ -374,6 +374,8 @@ def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, Any],
 
 
 THREE = "cross_encoder cannot choose a label: the model has 0 contradiction, 1 entailment, 2 neutral"
+MEANT = "cross_encoder(model, label=...) with the label that means relevant"
+CHOOSE = f"{MEANT}: label=0 for contradiction, or label=1 for entailment, or label=2 for neutral"
 ONE = "cross_encoder cannot choose a label: the model has 0 LABEL_0"
 FEW = "cross_encoder cannot read so much: max_length is 512, the model reads 64 tokens at most"
 
@@ -381,9 +383,9 @@ FEW = "cross_encoder cannot read so much: max_length is 512, the model reads 64 
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (3, {}, f"{THREE}; which one means relevant is not said. Fix: cross_encoder(model, label=2)"),
-        (3, {"label": "relevant"}, f"{THREE}; none of them is 'relevant'. Fix: cross_encoder(model, label=2)"),
-        (1, {"label": 1}, f"{ONE}; none of them is 1. Fix: cross_encoder(model, label=0)"),
+        (3, {}, f"{THREE}; which one means relevant is not said. Fix: {CHOOSE}"),
+        (3, {"label": "relevant"}, f"{THREE}; none of them is 'relevant'. Fix: {CHOOSE}"),
+        (1, {"label": 1}, f"{ONE}; none of them is 1. Fix: {MEANT}: label=0 for LABEL_0"),
         (1, {"max_length": 512}, f"{FEW}. Fix: cross_encoder(model, max_length=64)"),
     ],
 )

@@ -313,21 +313,31 @@ def test_of_two_labels_the_relevant_one_is_read_by_name(
     assert cross_encoder(folder).transform(pairs)["score"].to_numpy() == pytest.approx(golden, **CLOSE)
 
 
-@pytest.mark.parametrize("names", [("contradiction", "entailment"), ("good", "bad"), ("relevant", "Relevant")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("contradiction", "entailment"),
+        ("entailment", "not_entailment"),
+        ("is_relevant", "other"),
+        ("True", "Yes"),
+        ("relevant", "Relevant"),
+    ],
+)
 def test_two_labels_whose_names_do_not_tell_are_refused(
     names: tuple[str, str], saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """Neither is guessed; the fix, and a name, choose one."""
+    """Neither is guessed; the fix names both, and either one, by number or name, ranks by it."""
     folder = shutil.copytree(saved("bert", 2), tmp_path / "model")
     _write(folder / "config.json", id2label=dict(enumerate(names)), label2id={name: n for n, name in enumerate(names)})
     with pytest.raises(PipelineError) as error:
         cross_encoder(folder).transform(pairs)
     assert str(error.value) == (
         f"cross_encoder cannot choose a label: the model has 0 {names[0]}, 1 {names[1]}; which one means relevant is not said."
-        " Fix: cross_encoder(model, label=1)"
+        " Fix: cross_encoder(model, label=...) with the label that means relevant:"
+        f" label=0 for {names[0]}, or label=1 for {names[1]}"
     )
     golden = logit(softmax(_classify(folder, pairs), axis=1))
-    for label, column in ((1, 1), (names[0], 0)):
+    for label, column in ((0, 0), (1, 1), (names[0], 0)):
         assert cross_encoder(folder, label=label).transform(pairs)["score"].to_numpy() == pytest.approx(golden[:, column], **CLOSE)
 
 

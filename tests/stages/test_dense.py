@@ -27,9 +27,8 @@ from hypothesis.extra.numpy import arrays
 from safetensors.torch import load_file, save_file
 from toys.encoders import ToyEncoder, collection, tiny_model
 
-from pt_cascade import Cascade, run
+from pt_cascade import Cascade, errors, run
 from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError, StageError
-from pt_cascade.stages.base import reranker
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.dense import dense
 from pt_cascade.stages.inference import hub
@@ -394,7 +393,7 @@ def test_impossible_arguments_are_refused(folder: Path, tmp_path: Path, monkeypa
         dense(tmp_path / "nowhere")
     with pytest.raises(MissingError, match="dense cannot use the device 'nowhere:1'"):
         replace(dense(folder, model=ToyEncoder()), device="nowhere:1").search("x")
-    monkeypatch.setattr(reranker, "find_spec", lambda name: None if name == "faiss" else find_spec(name))
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "faiss" else find_spec(name))
     with pytest.raises(MissingError) as error:
         dense(folder, engine="faiss")
     assert str(error.value) == "dense(engine='faiss') needs the package faiss. Fix: pip install faiss-cpu"

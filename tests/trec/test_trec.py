@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pt_cascade.errors import CascadeError, FrameError, MissingError, RecordError
+from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.trec import read_qrels, read_run, read_topics, write_qrels, write_run, write_topics
 
 if TYPE_CHECKING:
@@ -231,6 +232,15 @@ BAD = [
     ),
     pytest.param(
         read_run,
+        b"1 Q0 a 1 9007199254740993 t\n1 Q0 b 2 9007199254740992 t\n1 Q0 c 3 -1695900000000000001 t\n1 Q0 d 4 1e23 t\n",
+        "cannot read bad, 2 of its 4 line(s) are bad:\n"
+        "  - line 1: score is a whole number that float64 would round: '1 Q0 a 1 9007199254740993 t'\n"
+        "  - line 3: score is a whole number that float64 would round: '1 Q0 c 3 -1695900000000000001 t'\n"
+        "Fix: make each line: qid Q0 docno rank score tag",
+        id="run: rounded",
+    ),
+    pytest.param(
+        read_run,
         b"1 Q0 a first x t\r\n",
         "cannot read bad, 1 of its 1 line(s) are bad: line 1: rank is not a whole number, score is not a finite number: "
         "'1 Q0 a first x t\\r'. Fix: make each line: qid Q0 docno rank score tag",
@@ -432,11 +442,11 @@ UNWRITABLE = [
         id="blank in a docno",
     ),
     pytest.param(
-        lambda: write_run(run_of([1.0, 1e39, -1e300], ["", "b\n", "\ufeffc"], "\x00"), "out", tag="a b"),
+        lambda: write_run(run_of([1.0, 1e39, -1e300], ["", "b\n", "\ufeffc"], " "), "out", tag="a b"),
         "cannot write out:\n"
         "  - tag 'a b' is not one word\n"
         "  - 2 score(s) are beyond float32, which trec_eval reads, e.g. 1e+39\n"
-        "  - 1 qid(s) are not one word of UTF-8 text, e.g. '\\x00'\n"
+        "  - 1 qid(s) are not one word of UTF-8 text, e.g. ' '\n"
         "  - 3 docno(s) are not one word of UTF-8 text, e.g. 'b\\n'",
         id="all at once",
     ),
@@ -528,3 +538,40 @@ def test_files_are_replaced_where_they_are() -> None:
 def test_errors_are_of_one_family() -> None:
     """One except clause catches all that the readers and writers refuse."""
     assert {FrameError, RecordError, MissingError} <= set(CascadeError.__subclasses__())
+
+
+def test_whole_scores_that_float64_holds_are_read() -> None:
+    """By hand: 2**53, 2**60 and 10**22 are exact; 1e23 is what Python writes for the float64 next to it."""
+    Path("a.res").write_text("".join(f"1 Q0 d{n} 1 {cell} t\n" for n, cell in enumerate([2**53, -(2**60), 10**22, "1e+23"])))
+    assert sorted(read_run("a.res")["score"]) == [-(2.0**60), 2.0**53, 1e22, 1e23]
+
+
+@pytest.mark.parametrize("read", [read_run, read_qrels, read_topics])
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("folder", "it is a folder, expected a file"), (None, "NoneType"), (5, "int"), (b"x", "bytes"), ("x\0", "null byte")],
+    ids=["folder", "None", "number", "bytes", "NUL"],
+)
+def test_what_is_no_file_is_not_read(read: Callable[[object], pd.DataFrame], path: object, told: str) -> None:
+    """The error names the path, and its type where that is wrong."""
+    Path("folder").mkdir()
+    with pytest.raises(MissingError) as error:
+        read(path)
+    assert error.value.what == f"cannot read {path!r}"
+    assert told in error.value.problems[0]
+
+
+def test_a_folder_is_not_written_over() -> None:
+    """A folder stays as it is, and nothing is left beside it."""
+    Path("folder").mkdir()
+    qrels = pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
+    for write in (lambda: write_run(run_of([1.0]), "folder"), lambda: write_qrels(qrels, "folder")):
+        with pytest.raises(MissingError, match="it is a folder, expected a file"):
+            write()
+    assert [file.name for file in Path().iterdir()] == ["folder"]
+
+
+def test_a_table_is_not_made_of_a_folder(tmp_path: Path) -> None:
+    """Of runs, each a file or a frame."""
+    with pytest.raises(MissingError, match="it is a folder, expected a file"):
+        ScoreTable.from_runs({"a": tmp_path, "b": run_of([1.0])})

@@ -74,13 +74,16 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
     return Judged(labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
 
 
-def check_labels(qrels: pd.DataFrame, measures: Sequence[Measure], *, numbered: bool = True) -> None:
-    """Refuse labels that a measure cannot take, and warn of measures for which no label is relevant.
+def check_labels(
+    qrels: pd.DataFrame, measures: Sequence[Measure], *, found: pd.DataFrame | None = None, numbered: bool = True
+) -> None:
+    """Refuse labels and ids that a measure cannot take, and warn of measures for which no label is relevant.
 
-    ``numbered``: qids become numbers before gdeval, which reads nothing else, gets them.
+    ``found``: Frame[docno, ...] of the retrieved documents, as far as they are known. ``numbered``: qids become numbers before
+    gdeval, which reads nothing else, gets them.
     """
     low, high = (0, 0) if qrels.empty else (int(qrels["label"].min()), int(qrels["label"].max()))
-    gdeval = [str(measure) for measure in measures if measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2"]
+    gdeval = [str(measure) for measure in measures if is_gdeval(measure)]
     bound, whose = (_GDEVAL, f" for gdeval, which computes {', '.join(gdeval)}") if gdeval else (_LARGEST, "")
     fix = f'qrels["label"] = qrels["label"].clip(-{bound}, {bound})'
     outside = [label for label in sorted({low, high}) if not -_LARGEST <= label <= bound]
@@ -88,12 +91,21 @@ def check_labels(qrels: pd.DataFrame, measures: Sequence[Measure], *, numbered: 
     if gdeval and not numbered and not qrels["qid"].str.isdecimal().all():
         problems.append(f"a qid is not a whole number{whose}, e.g. {qrels['qid'][~qrels['qid'].str.isdecimal()].iloc[0]!r}")
         fix = "sweep(score(cascade, topics), qrels, measures)"
+    docnos = pd.concat([qrels["docno"], *([] if found is None else [found["docno"]])])
+    if gdeval and (blank := docnos.str.contains(r"[ \t-\r]", na=False)).any():
+        problems.append(f"{int(blank.sum())} row(s) have a docno with white space{whose}, e.g. {docnos[blank].iloc[0]!r}")
+        fix = r'for frame in (*runs, qrels): frame["docno"] = frame["docno"].str.replace(r"\s", "_", regex=True)'
     if problems:
         raise SweepError(_UNUSABLE, problems, fix=fix)
     idle = [str(one) for one in measures if one.NAME not in _NEEDS_NO_RELEVANT and high < one.params.get("rel", 1)]
     if idle and len(qrels):
         message = f"no document is relevant: the labels are {low} to {high}, so {', '.join(idle)} is 0 for every ranking"
         warnings.warn(message, CascadeWarning, stacklevel=3)
+
+
+def is_gdeval(measure: Measure) -> bool:
+    """Tell whether the script gdeval computes a measure, which splits what it reads at white space."""
+    return bool(measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2")
 
 
 def raise_negative_labels(qrels: pd.DataFrame) -> pd.DataFrame:

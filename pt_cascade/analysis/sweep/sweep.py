@@ -79,7 +79,7 @@ def sweep(
     check_tail(tail)
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
     table = add_judged_queries(table, known)
-    check_labels(known[known["qid"].isin(table.topics["qid"])], wanted)
+    check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
     replayer = Replayer(table, path, known, wanted, tail, by_rank)
     n_queries = len(replayer.judged.queries)
     if grid is None:

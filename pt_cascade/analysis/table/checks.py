@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import TableError
+from pt_cascade.guards import hold_nul
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.table.data import Path, Scores
@@ -61,7 +62,9 @@ def _check_path(path: Path, table: Scores) -> list[str]:
 
 
 def _check_pairs(table: Scores) -> list[str]:
-    """Look for a document that occurs twice in a query."""
+    """Look for docnos that trec_eval cuts, and for a document that occurs twice in a query."""
+    if (nul := hold_nul(table.frame["docno"])).any():
+        return [f"docno {table.frame['docno'][nul].iloc[0]!r} holds a NUL character, at which trec_eval cuts it"]
     docno = pd.factorize(table.frame["docno"], use_na_sentinel=False)[0].astype(np.int64)
     pair = table.queries * np.int64(docno.max(initial=0) + 1) + docno
     ordered = np.sort(pair)

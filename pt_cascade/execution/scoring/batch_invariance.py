@@ -86,7 +86,7 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
         StageError: A score moved; the pair, both scores and the largest difference are named.
     """
     whole = "docno" not in step.given or step.stage.depends in ("pairwise", "listwise")
-    stage, tested = replace(live(step.stage), cutoff=None), False
+    stage, tested = replace(live(step.stage, load=True), cutoff=None), False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
         tested = True
         again = next(walk((stage,), frame))
@@ -170,7 +170,7 @@ def rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame, 
     """
     given = topics[topics["qid"].isin(sample["qid"])]
     for name in path.stages:
-        step = next(walk((replace(live(plan.stage(name)), cutoff=None),), given))
+        step = next(walk((replace(live(plan.stage(name), load=True), cutoff=None),), given))
         expected = sample.rename(columns={"rank": "_", name: "score"})
         if drift := _compare(name, expected, drop_failed(step), tolerance) or _find_missing(name, sample, step.ranked):
             return drift

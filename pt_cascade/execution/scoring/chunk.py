@@ -91,15 +91,15 @@ class _Chunk:
                 for output in tuple(self.outputs.get(path.stages[n - 1], ())):
                     mark = todo[output.position]
                     if mark.any():
-                        self.score(plan.stage(name), output, mark)
+                        self.score(plan.stage(name), output, mark, path)
 
-    def score(self, stage: Stage, output: _Output, mark: NDArray[np.bool_]) -> None:
-        """Let a stage score the marked rows of another one's output."""
+    def score(self, stage: Stage, output: _Output, mark: NDArray[np.bool_], path: Path) -> None:
+        """Let a stage of a path score the marked rows of another one's output."""
         given = rerank(output.frame[mark])
         if stage.name not in self.rules:
             self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
         step = next(walk((stage,), given))
-        refuse_other_documents(step)
+        refuse_other_documents(step, path.stages.index(stage.name), last=stage.name == path.stages[-1] and not path.live)
         refuse_failed(step, failed := find_failed(step), keep=True)
         self.rules[stage.name] = observe(step, self.rules[stage.name])
         self.steps.append(step)

@@ -12,7 +12,7 @@ from pt_cascade.analysis.grid.cutoffs import Cutoff, check_cutoff
 from pt_cascade.analysis.table.data import OWN_COLUMNS, Path
 from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
-from pt_cascade.cascade.known import find_dependence
+from pt_cascade.cascade.known import find_dependence, keeps_ranking
 from pt_cascade.cascade.stage import unique_names
 from pt_cascade.cascade.stand_ins import live
 from pt_cascade.errors import PipelineError
@@ -56,7 +56,8 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
 
     Raises:
         PipelineError: There is no cascade; the first stages differ; a later stage retrieves anew, stands twice, or depends on the
-            whole list without standing last; a depth is no cut-off, or below a cascade's own.
+            whole list without standing last; what follows the last stage may change its ranking; a depth is no cut-off, or below a
+            cascade's own.
 
     Example:
         >>> import pandas as pd
@@ -73,8 +74,9 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
     if others := [repr(one) for one in read if not same(one[0], first)]:
         problem = f"they do not begin with one first stage: {read[0]!r}; {'; '.join(others)}"
         raise PipelineError(_WHAT, [problem], fix="one table each: [score(cascade, topics) for cascade in cascades]")
-    if problems := [problem for one in read for problem in _misfits(one)]:
-        raise PipelineError(_WHAT, dict.fromkeys(problems), fix="score the stages before it, e.g. score(cascade.prefix(1), topics)")
+    if misfits := [misfit for one in read for misfit in _misfits(one)]:
+        fix = f"score the stages before it, e.g. score(cascade.prefix({misfits[0][0]}), topics)"
+        raise PipelineError(_WHAT, dict.fromkeys(problem for _, problem in misfits), fix=fix)
     checked = _check_depths(read, depths)
     columns: list[Stage] = []
     positions = [[_position(columns, stage) for stage in _scored(one)] for one in read]
@@ -100,11 +102,11 @@ def same(one: Stage, other: Stage) -> bool:
         one: A stage.
         other: Another.
     """
-    one, other = live(one), live(other)
     if len(one.transformers) != len(other.transformers):
         return False
     if all(left is right for left, right in zip(one.transformers, other.transformers, strict=True)):
         return True
+    one, other = live(one), live(other)
     try:
         equal = bool(one.transformers == other.transformers)
     except ValueError:  # arrays among their settings
@@ -125,18 +127,23 @@ def _scored(cascade: Cascade) -> tuple[Stage, ...]:
     return cascade.stages[:-1] if live else cascade.stages
 
 
-def _misfits(cascade: Cascade) -> list[str]:
-    """Say which stages after the first cannot be replayed."""
+def _misfits(cascade: Cascade) -> list[tuple[int, str]]:
+    """Say what after the first stage cannot be replayed, and how many stages stand before it."""
     scored, found = _scored(cascade), f"in {cascade!r}"
     problems = []
     for n, stage in enumerate(scored[1:], start=1):
         if (depends := find_dependence(stage)) in _NOT_POINTWISE:
             problem = f"the scores of stage {stage.name!r} depend on other documents ({depends}), so it may only stand last"
-            problems.append(f"{problem}, {found}")
+            problems.append((n, f"{problem}, {found}"))
         if stage.documents == "retrieves":
-            problems.append(f"stage {stage.name!r} retrieves anew, so what it returns depends on the cut-offs before it, {found}")
+            problem = "retrieves anew, so what it returns depends on the cut-offs before it"
+            problems.append((n, f"stage {stage.name!r} {problem}, {found}"))
         if twin := next((one for one in scored[:n] if same(one, stage)), None):
-            problems.append(f"stages {twin.name!r} and {stage.name!r} are the same, {found}")
+            problems.append((n, f"stages {twin.name!r} and {stage.name!r} are the same, {found}"))
+    if len(scored) == len(cascade):  # else ``finish`` runs the last stage and what follows it
+        problem = "may change its rows or scores, which no replay would show; finish(table, cascade) runs it"
+        unknown = [part for part in cascade.ending if not keeps_ranking(part)]
+        problems += [(len(cascade), f"{part!r} after the last stage {problem}, {found}") for part in unknown]
     return problems
 
 

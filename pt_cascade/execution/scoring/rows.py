@@ -36,11 +36,13 @@ def rerank(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(rank=rank).reset_index(drop=True)
 
 
-def refuse_other_documents(step: Step) -> None:
+def refuse_other_documents(step: Step, before: int, *, last: bool) -> None:
     """Refuse a stage that did not return exactly the documents it was given: what is left depends on the cut-offs before it.
 
     Args:
         step: What it did.
+        before: How many stages stand before it.
+        last: Whether none follows it.
 
     Raises:
         PipelineError: It lost or added some.
@@ -58,6 +60,7 @@ def refuse_other_documents(step: Step) -> None:
     ]
     name = step.stage.name
     fix = f"let it run last, and live: cascade.with_stage({name!r}, depends='listwise'), then finish(table, cascade)"
+    fix = fix if last else f"score the stages before it, e.g. score(cascade.prefix({before}), topics)"
     raise PipelineError(f"stage {name!r} cannot be replayed: it changes the documents", problems, fix=fix)
 
 

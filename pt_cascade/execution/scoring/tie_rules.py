@@ -105,7 +105,7 @@ def _probe(stage: Stage, few: pd.DataFrame, possible: TieRules) -> TieRules:
             given = turn.assign(rank=np.arange(len(turn))[::-1]).reset_index(drop=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CascadeWarning)  # the stage's own run tells
-                step = next(walk((live(stage),), given))
+                step = next(walk((live(stage, load=True),), given))
             possible = observe(step, possible)
     return possible
 

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias, runtime_checkable
 
-from pt_cascade.checksums import stamp
+from pt_cascade.checksums import refuse_changed, stamp
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages.inference.batching import find_budget
 from pt_cascade.stages.inference.loading import find_device
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     import pyterrier as pt
 
-    from pt_cascade.checksums import Stamp
 
 Identity: TypeAlias = "dict[str, str]"
 
@@ -56,6 +55,7 @@ def identify(stage: object) -> Identity:
     Raises:
         PipelineError: A field is neither plain nor a dataclass, so that it has no value to tell it by.
         MissingError: The revision of a model is unknown.
+        StageError: It has loaded files that were written to since, so that nobody knows which scores these are.
 
     Example:
         >>> from pt_cascade.stages.vectors.encoder import Encoder
@@ -63,6 +63,8 @@ def identify(stage: object) -> Identity:
         >>> identify(Encoder(str(folder), "cpu", 64)) == identify(Encoder(str(folder), "cuda:1", 64, batch_size=8))
         True
     """
+    if "_loaded_from" in vars(stage):
+        check_files(stage)
     return dict(_tell(stage, _name(stage)))
 
 
@@ -128,16 +130,17 @@ def hash_identity(identity: Mapping[str, str]) -> str:
     return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def stamp_weights(stage: object) -> tuple[Stamp, ...]:
-    """Give what changes when a local file that a stage is told by is written to; nothing of it is read.
+def check_files(stage: object) -> None:
+    """Note the local files that a stage is told by, before it loads them; refuse it from when they were written to.
 
     Args:
-        stage: A re-ranking stage, or a part of one.
+        stage: A stage; nothing is noted of names on the hub. The files are not read.
 
-    Returns:
-        One entry a file; none for names on the hub.
+    Raises:
+        StageError: They are not as they were when this was first called.
     """
-    return tuple(stamp(file) for file in _list_files(stage))
+    if vars(stage).setdefault("_loaded_from", now := tuple(stamp(file) for file in _list_files(stage))) != now:
+        refuse_changed(_name(stage))
 
 
 def _tell(part: object, owner: str, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyterrier as pt
 
-from pt_cascade.errors import StageError
 from pt_cascade.frames import check_text
 from pt_cascade.ranking import rescore
-from pt_cascade.stages.base.identity import SPEED_FIELDS, WEIGHT_FIELDS, identify, stamp_weights
+from pt_cascade.stages.base.identity import SPEED_FIELDS, WEIGHT_FIELDS, check_files, identify
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,9 +70,6 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
             PipelineError: An argument has no value to tell it by.
             StageError: The files of the model were written to after it was loaded, so that nobody knows which scores these are.
         """
-        if self.__dict__.get("_loaded_from", now := stamp_weights(self)) != now:
-            problem = "the files of its model were written to after it was loaded"
-            raise StageError(f"stage {self.stage_name!r} is not what its files say", [problem], fix="make the stage anew")
         return identify(self)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -84,19 +80,19 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
 
         Returns:
             The same rows in the same order, with score and rank.
+
+        Raises:
+            StageError: The files of the model were written to after it was loaded.
         """
         pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
         for column in self.needs():
             check_text(inp, column, self.stage_name)
-        scores = self.score(inp) if len(inp) else np.empty(0)
-        if len(inp):
-            self.note_files()
+        if not len(inp):
+            return rescore(inp, np.empty(0))
+        check_files(self)
+        scores = self.score(inp)
+        check_files(self)  # weights are mapped from the disk: what was written meanwhile may have been read
         return rescore(inp, scores)
-
-    def note_files(self) -> None:
-        """Note from which files the model was loaded, after it was first asked; ``identify`` refuses others from then on."""
-        if "_loaded_from" not in self.__dict__:
-            self.__dict__["_loaded_from"] = stamp_weights(self)
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from pt_cascade.checksums import build_once, check_sealed
-from pt_cascade.collections.intake import FIRST, LONGEST, Intake
+from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.files import rm_command
 from pt_cascade.stages.bm25 import Engine, bm25, check_engine, default_engine, pisa_index, terrier_index
@@ -63,7 +63,7 @@ def build_index(
             other documents, or not by this function.
 
     Warns:
-        CascadeWarning: An index for English drops more than 1 % of the letters of the first 1,000 documents.
+        CascadeWarning: An index for English drops more than 1 % of the letters of the documents.
 
     Example:
         >>> import tempfile
@@ -104,9 +104,9 @@ def _warn_of_dropped(engine: Engine, docs: Intake) -> None:
         shares[script_of(letter)] += number
     dropped = sum(shares.values()) - shares.pop("ASCII", 0)
     if docs.language == ENGLISH and dropped > _DROPPED * docs.letters.total():
-        first = f"the letters of the first {min(len(docs.seen), FIRST):,} document(s) are not ASCII"
         found = ", ".join(f"{script} {number / docs.letters.total():.1%}" for script, number in shares.most_common())
-        told = f"{found} of {first}, and an index for English keeps no other: such words are not found, or in pieces. Fix: {_CURE}"
+        those = f"the letters of the {len(docs.seen):,} document(s) are not ASCII"
+        told = f"{found} of {those}, and an index for English keeps no other: such words are not found, or in pieces. Fix: {_CURE}"
         warnings.warn(f"engine {engine}: {told}", CascadeWarning, stacklevel=5)
 
 

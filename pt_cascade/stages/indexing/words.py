@@ -15,16 +15,21 @@ of letters, as by Lucene's CJKAnalyzer. ``build_index`` writes the language into
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 from unicodedata import category, name, normalize
 
 import pyterrier as pt
 
+from pt_cascade.errors import CascadeWarning
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from pt_cascade.checksums import OpenFolder
 
 ENGLISH, ANY = "english", "any"
 SNOWBALL = "danish dutch finnish french german hungarian italian norwegian portuguese romanian russian spanish swedish turkish"
@@ -35,6 +40,7 @@ _SIGN = re.compile(r"[^\w\s]|_")
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
+_ALONE = re.compile(rf"(?<!\S){_UNSPACED.pattern[:-1]}(?!\S)")
 _TERRIER_QL = re.compile(r"^applypipeline:off |#\w+[:(]|\^\d")  # what PyTerrier's rewriters write
 
 
@@ -67,6 +73,13 @@ def script_of(letter: str) -> str:
     return "ASCII" if letter.isascii() else name(letter, "OTHER").split()[0]
 
 
+def _warn_of(told: str, qids: list[str], queries: dict[str, str]) -> None:
+    """Say which queries find nothing, or less than they seem to ask for."""
+    if qids:
+        found = f"{len(qids)} query(ies) have {told}, e.g. qid {qids[0]!r}, {queries[qids[0]]!r:.80}"
+        warnings.warn(f"bm25: {found}", CascadeWarning, stacklevel=3)
+
+
 def read_language(index: Path) -> str | None:
     """Tell what language an index folder was built for; None where nobody wrote it down."""
     return (index / FILE).read_text() if (index / FILE).is_file() else None
@@ -74,17 +87,21 @@ def read_language(index: Path) -> str | None:
 
 @dataclass(frozen=True)
 class BagOfWords(pt.Transformer):  # type: ignore[misc]
-    """Terrier's retriever, asked the words of each query: punctuation in it means nothing, as it does in documents.
+    """The retriever of an engine, asked the words of each query: punctuation in it means nothing, as it does in documents.
 
-    What PyTerrier's rewriters (RM3, SDM, ...) write in Terrier's query language goes through as it is.
+    PISA finds the words itself. What PyTerrier's rewriters (RM3, SDM, ...) write in Terrier's query language goes through as it is.
 
     Attributes:
         retriever: Of PyTerrier.
         language: Of the index; None: not known.
+        index: What the retriever has opened.
+        rewrites: Whether it is given the words instead of the query.
     """
 
     retriever: pt.Transformer = field(hash=False)  # equal ones of PyTerrier have different hashes
     language: str | None
+    index: OpenFolder
+    rewrites: bool = True
 
     depends: ClassVar[str] = "pointwise"
     documents: ClassVar[str] = "any"
@@ -98,7 +115,14 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
 
         Returns:
             Frame[qid, query, docno, score, rank, ...], with the queries that were given.
+
+        Raises:
+            StageError: The index was built anew, or written to, after the retriever opened it.
+
+        Warns:
+            CascadeWarning: See ``bm25``.
         """
+        self.index.check(self.stage_name)
         if "query" not in inp or "query_toks" in inp:
             return self.retriever.transform(inp)  # type: ignore[no-any-return]
         known, rewritten = inp.dropna(subset=["query"]), "query_0" in inp
@@ -106,9 +130,16 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
         words = {
             qid: text if rewritten and _TERRIER_QL.search(text) else plain_words(text, self.language) for qid, text in given.items()
         }
-        found: pd.DataFrame = self.retriever.transform(inp.assign(query=inp["qid"].astype(str).map(words)))
+        _warn_of("no word that the index keeps", [qid for qid, text in words.items() if not text], given)
+        _warn_of(
+            "a lone letter, which is in the index in pairs only", [qid for qid, text in words.items() if _ALONE.search(text)], given
+        )
+        if not self.rewrites:
+            return self.retriever.transform(inp)  # type: ignore[no-any-return]
+        rows = inp.assign(query=inp["qid"].astype(str).map(words))
+        found: pd.DataFrame = self.retriever.transform(rows[rows["query"] != ""])  # PyTerrier skips the others, with a warning
         return found.assign(query=found["qid"].astype(str).map(given))
 
     def fuse_rank_cutoff(self, k: int) -> BagOfWords | None:
         """Answer PyTerrier's compiler."""
-        return (fused := self.retriever.fuse_rank_cutoff(k)) and BagOfWords(fused, self.language)
+        return (fused := self.retriever.fuse_rank_cutoff(k)) and replace(self, retriever=fused)

@@ -43,7 +43,8 @@ def find_label(reader: CrossEncoder, label: int | str | None) -> int:
             return number
     have = ", ".join(f"{number} {name}" for number, name in sorted(names.items()))
     found = "which one means relevant is not said" if label is None else f"none of them is {label!r}"
-    fix = f"cross_encoder(model, label={max(names)})"
+    choice = ", or ".join(f"label={number} for {name}" for number, name in sorted(names.items()))
+    fix = f"cross_encoder(model, label=...) with the label that means relevant: {choice}"
     raise PipelineError("cross_encoder cannot choose a label", [f"the model has {have}; {found}"], fix=fix)
 
 

@@ -6,7 +6,7 @@ Any text can be read. What was found wrong with it is named, so that it can be c
 - ``unread``: nothing can be read in it, or it was cut off before its end: it is no answer;
 - ``partial``: an order that leaves documents out;
 - ``repeated``: an order that names a document twice;
-- ``overlong``: it was cut off at ``max_tokens``, unless log-probabilities tell a yes or no all the same;
+- ``overlong``: it was cut off at ``max_tokens``, unless it is a yes or no alone that comes with log-probabilities;
 - ``bare``: a yes or no without log-probabilities, which is no fault of the answer.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
@@ -42,6 +43,9 @@ _LEADING = re.compile(r"\A\W*(yes|no)\b", re.IGNORECASE)
 _CLAUSE = re.compile(
     r"(?<=[,:;.!?\n])[^\w\n]{0,9}\b(yes|no)\b(?=[*_\"')\]}]{0,3}\s?(?:[,:;.!?}\n]|\Z))|\b(yes|no)(?=\W{0,9}\Z)", re.IGNORECASE
 )
+_NEGATION = re.compile(r"\b(?:not|cannot|never|neither|nor|without|rather than|no(?=\s+\w))\b|n['\u2019]t\b", re.IGNORECASE)
+_BREAK = re.compile(r"[.!?\n]|[,;]\s{0,3}(?:so|hence|thus|therefore)\b", re.IGNORECASE)
+"""What ends the part of a text to which a negation in it applies."""
 _CHOICE = re.compile(r"\byes\s{0,3}(?:/|\bor\b)\s{0,3}no\b", re.IGNORECASE)
 _SPACES = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
 """How the vocabularies of SentencePiece and byte-level BPE write white space."""
@@ -90,12 +94,13 @@ def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Re
 def read_verdict(text: str, places: Sequence[Listed] = (), *, cut: bool = False) -> Reading[float]:
     """Read how sure a yes is, as log-odds from -SURE to SURE: log p(yes) - log p(no).
 
-    The yes or no that counts is the first word, else the one that is a clause of its own or the last word; where such differ,
-    none. Log-odds are those of its token, else those of the answer's first token, where that might have been one of the two.
-    Spellings that differ in case or white space add up. Where only one of the two words is listed, the other gets the most that
-    it can have: what the listed tokens leave of the probability, and no more than the least likely of the other tokens. Without
-    log-probabilities of the very answer a yes is SURE and a no -SURE; an answer that was cut off is then read only where it is
-    the word alone.
+    The yes or no that counts is the first word, else the one that is a clause of its own or the last word; where such differ, or
+    a negation precedes one in its sentence ("not a yes"), none. Log-odds are those of its token, else those of the answer's
+    first token, where that might have been one of the two. Of an answer that was cut off only the first word counts, or its only
+    token. Spellings that differ in case or white space add up. Where only one of the two words is listed, the other gets the most
+    that it can have: what the listed tokens leave of the probability, and no more than the least likely of the other tokens.
+    Without log-probabilities of the very answer a yes is SURE and a no -SURE; an answer that was cut off is then read only where
+    it is the word alone.
 
     References:
         Liang et al., "Holistic Evaluation of Language Models", TMLR 2023, where an LLM's yes ranks by its probability.
@@ -106,10 +111,10 @@ def read_verdict(text: str, places: Sequence[Listed] = (), *, cut: bool = False)
     """
     said = take_answer(text) or ""
     alone = _VERDICT.fullmatch(said) is not None
-    word, start = _find_verdict(said.strip())
-    place = _place_of(said.strip(), places, start)
+    word, start = _find_verdict(said.strip(), cut=cut)
+    place = _place_of(said.strip(), places, start) if word or not cut or len(places) == 1 else ()
     if any(_meaning(token) for token, _ in place):
-        return Reading(_odds(place), name_faults({"malformed": not alone}))
+        return Reading(_odds(place), name_faults({"malformed": not alone, "overlong": cut and not alone}))
     unread = not word or (cut and not alone)
     faults = name_faults({"malformed": not alone, "unread": unread, "overlong": cut, "bare": not unread})
     return Reading(math.nan if unread else SURE if word == "yes" else -SURE, faults)
@@ -127,12 +132,15 @@ def _to_number(text: str) -> float:
         return math.nan
 
 
-def _find_verdict(said: str) -> tuple[str, int]:
+def _find_verdict(said: str, *, cut: bool) -> tuple[str, int]:
     """Find the yes or no that counts, and where it stands; the words of the question ("Yes or No") do not count."""
     said = _CHOICE.sub(lambda choice: "#" * len(choice[0]), said)
-    found = list(_CLAUSE.finditer(said)) if (leading := _LEADING.search(said)) is None else [leading]
+    leading = _LEADING.search(said)
+    found = [leading] if leading else [] if cut else list(_CLAUSE.finditer(said))
     words = [(match[match.lastindex or 0].casefold(), match.start(match.lastindex or 0)) for match in found]
-    return words[0] if len({word for word, _ in words}) == 1 else ("", 0)
+    breaks = [0, *(mark.end() for mark in _BREAK.finditer(said))]
+    plain = all(not _NEGATION.search(said, breaks[bisect_right(breaks, start) - 1], start) for _, start in words)
+    return words[0] if plain and len({word for word, _ in words}) == 1 else ("", 0)
 
 
 def _place_of(said: str, places: Sequence[Listed], start: int) -> Listed:

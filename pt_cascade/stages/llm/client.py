@@ -2,7 +2,8 @@
 
 - Where the package has tried 429 in vain, all calls wait, twice as long each time, up to ``LONGEST_WAIT`` in all.
 - A 200 without an answer is asked for again.
-- A server that refuses a field that is ours is asked otherwise (``find_changes``), also in later calls.
+- A server that refuses a field that is ours, with whatever status, is asked otherwise (``find_changes``), and once that gives an
+  answer, in later calls too.
 - Once no call can succeed, all stop: what is fatal; before the first answer a refusal; ``SILENCE`` calls in a row without one.
 """
 
@@ -36,6 +37,7 @@ _FIRST_WAIT, _LAST_WAIT, _PAUSE = 15.0, 60.0, 0.5
 _WORDS = 300
 _KEPT = "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
 _LIMITS = ("max_completion_tokens", "max_tokens")
+_RATE = "call the stage again later, or llm_judge(..., concurrency=1), which asks less at once"
 _FIX = "look at base_url, model, the key in the environment, and the fields of request"
 
 
@@ -92,16 +94,18 @@ class Client:
     async def _insist(self, prompt: str) -> Answer:
         spent: Tokens = (0, 0)
         retries = tries = waits = 0
+        learnt: dict[str, object] = {}
         while True:
-            ours = {name: value for name, value in self._ours().items() if value is not None}
+            ours = {name: value for name, value in self._ours(learnt).items() if value is not None}
             try:
                 answer = await self._send(prompt, ours)
+                self.memory.changes |= learnt
                 return self._hear(replace(answer, retries=retries + answer.retries, tokens=_add(spent, answer.tokens)))
             except CallError as error:
                 error.retries = retries = retries + error.retries
                 error.tokens = spent = _add(spent, error.tokens)
-                if error.changes:
-                    self.memory.changes |= error.changes
+                if error.kind not in ("limited", "filtered") and (changes := find_changes(ours, error.said)):
+                    learnt |= changes
                 elif error.kind == "limited":
                     self._hold(error, waits)
                     waits += 1
@@ -114,9 +118,9 @@ class Client:
                     self._give_up(error)
                 retries += 1
 
-    def _ours(self) -> dict[str, object]:
+    def _ours(self, learnt: Mapping[str, object]) -> dict[str, object]:
         """Give the fields that a server may refuse, as it wants them; what the user set is not among them."""
-        fields = {**self.server.ours, **self.memory.changes}
+        fields = {**self.server.ours, **self.memory.changes, **learnt}
         return {name: value for name, value in fields.items() if name not in self.server.theirs}
 
     async def _send(self, prompt: str, ours: Mapping[str, object]) -> Answer:
@@ -138,7 +142,7 @@ class Client:
                 raw = await create(model=model, messages=[message], extra_body=fields)
                 completion, said, retries = _parse(raw), raw.content.decode("utf-8", "replace"), raw.retries_taken
         except openai.APIStatusError as error:
-            raise self._read_status(error, ours) from None
+            raise self._read_status(error) from None
         except openai.APITimeoutError as error:
             words = f"no answer within {self.server.timeout:g} s"
             raise CallError(words, retries=_count_retries(error.request), tokens=(None, None)) from None
@@ -149,19 +153,18 @@ class Client:
             raise CallError(words, "fatal" if gone else "silent", retries=_count_retries(error.request)) from None
         try:
             if isinstance(completion, str) and completion.lstrip().startswith("data:"):
-                raise CallError("it streams", "empty", changes=find_changes(ours, "it must stream"))  # noqa: TRY301 - as any other
+                raise CallError("it streams", "empty", said="it must stream")  # noqa: TRY301 - as any other
             return replace(read_answer(completion, said), retries=retries)
         except CallError as error:
             error.words, error.retries = self.shorten(error.words), retries
             raise
 
-    def _read_status(self, error: openai.APIStatusError, ours: Mapping[str, object]) -> CallError:
+    def _read_status(self, error: openai.APIStatusError) -> CallError:
         failure = read_error(error.body, error.status_code, error.response.text or "no words with it")
         if error.response.is_redirect:
             to, secret = error.response.next_request, dict.fromkeys(("username", "password", "query", "fragment"))
             where = str(to.url.copy_with(**secret)).removesuffix("/chat/completions") if to else "nowhere"
             failure.words = f"{error.status_code}: the server redirects to {where}; put that into base_url"
-        failure.changes = find_changes(ours, failure.words) if failure.kind == "prompt" else {}
         failure.words, failure.retries = self.shorten(failure.words), _count_retries(error.request)
         said = error.response.headers.get("retry-after", "")
         failure.pause = float(said) if said.isascii() and said.isdigit() else 0.0
@@ -187,7 +190,7 @@ class Client:
         self.memory.silent += error.kind != "prompt"
         early = not self.memory.answered and error.kind == "prompt" and not is_about_length(error.words)
         if error.kind in ("fatal", "limited") or early:
-            raise self.stop([error.words]) from None
+            raise self.stop([error.words], fix=_RATE if error.kind == "limited" else _FIX) from None
         if self.memory.silent >= SILENCE:
             said = f"{self.memory.silent} calls in a row had no answer, the last one for this: {error.words}"
             self.memory.silent = 0

@@ -17,12 +17,14 @@ _TOO_MANY, _SERVER_ERROR = 429, 500
 _REDIRECTS, _STATUSES = range(300, 400), range(400, 600)
 _FILTERED = re.compile(r"content[ _-]?(?:filter|policy)|moderation|\bflagged\b", re.IGNORECASE)
 _ABOUT_LENGTH = re.compile(r"too (?:long|large|many)|context|length|exceed", re.IGNORECASE)
-_SPARE = ("logprobs", "top_logprobs", "seed", "temperature", "max_tokens", "stream_options")
+_SPARE = ("logprobs", "top_logprobs", "seed", "temperature", "stream_options", "max_tokens")
 _UNKNOWN = re.compile(
     r"un(?:supported|expected|known|recognized)|forbidden|(?:not|n't) (?:support|permit|allow|available)", re.IGNORECASE
 )
 _STREAM = re.compile(
-    r"\b(?:only|must|requires?|enable)\b[^.]{0,40}\bstream|\bstream\w*\b[^.]{0,40}\b(?:only|must|required)", re.IGNORECASE
+    r"\b(?:only|must|requires?|enable)\b[^.]{0,40}\bstream|\bstream\w*\b[^.]{0,40}\b(?:only|must|required)"
+    r"|\bnon-?\s?stream|\bstream\W{1,4}false",
+    re.IGNORECASE,
 )
 _COUNT = re.compile(r"(?<![\w.-])[0-9]{1,3}(?![\w.-]*\w)")
 
@@ -38,12 +40,12 @@ class CallError(Exception):
         pause: float = 0.0,
         retries: int = 0,
         tokens: tuple[int | None, int | None] = (0, 0),
-        changes: dict[str, object] | None = None,
+        said: str = "",
     ) -> None:
-        """Keep the parts: seconds to wait, how often it was made again, what it charged, what the server wants otherwise."""
+        """Keep the parts: seconds to wait, how often it was made again, what it charged, what the server said of its fields."""
         super().__init__(words)
         self.words, self.kind, self.pause, self.retries, self.tokens = words, kind, pause, retries, tokens
-        self.changes = changes or {}
+        self.said = said
 
 
 def read_error(error: object, status: int | None, otherwise: str) -> CallError:
@@ -63,7 +65,8 @@ def read_error(error: object, status: int | None, otherwise: str) -> CallError:
         kind = "limited"
     elif status is not None and (status in _SILENT or status >= _SERVER_ERROR):
         kind = "empty" if inside else "silent"
-    return CallError(f"the answer is none: {words}" if status is None else f"{status}: {words}", kind)
+    about = f"{words if words is message or not inside else ''} {code if isinstance(code, str) else ''} {get(error, 'param')}"
+    return CallError(f"the answer is none: {words}" if status is None else f"{status}: {words}", kind, said=about)
 
 
 def is_about_length(words: str) -> bool:
@@ -73,6 +76,8 @@ def is_about_length(words: str) -> bool:
 
 def find_changes(sent: Mapping[str, object], said: str) -> dict[str, object]:
     """Find what a server that refused a call wants otherwise: a value a field, None to leave it out; empty: nothing.
+
+    A field is left out whose name it says, ``max_tokens`` only where it does not know it: a prompt may be too long beside it.
 
     Example:
         >>> find_changes({"max_tokens": 4}, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
@@ -86,7 +91,8 @@ def find_changes(sent: Mapping[str, object], said: str) -> dict[str, object]:
     fewer = [int(number) for number in _COUNT.findall(said) if isinstance(most, int) and 0 < int(number) < most]
     if "logprobs" in said and fewer:
         return {"top_logprobs": max(fewer)}
-    named = [name for name in _SPARE if name in sent and re.search(rf"\b{name}\b", said)] if _UNKNOWN.search(said) else []
+    spare = _SPARE if _UNKNOWN.search(said) else _SPARE[:-1]
+    named = [name for name in spare if name in sent and re.search(rf"(?<![\w/-]){name}(?![\w/-])", said)]
     changes: dict[str, object] = dict.fromkeys(named)
     if {"logprobs", "top_logprobs"} & set(named):
         changes |= {"logprobs": None, "top_logprobs": None}

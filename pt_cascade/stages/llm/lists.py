@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pt_cascade.stages.llm.answers import Reading, name_faults, take_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _DIGITS = 9  # a longer number names no document
 _RANKING = re.compile(r"\s*\[[0-9]+\](?:\s*>\s*\[[0-9]+\])*\s*")
@@ -23,7 +23,14 @@ _CHAIN = re.compile(r"(?<![0-9])[0-9]{1,9}\]?(?:[ \t>,;=\"'*]{1,9}\[?[0-9]{1,9}\
 _BRACKETED = re.compile(r"\[[0-9]|[0-9]\]")
 _LINE = re.compile(r"[^\w\n\[]{0,9}(?:\b(?:rank|position|no)\W{0,3})?([0-9]{1,9})\W{0,3}?[.):\]-]", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"(?<![0-9])\[?[0-9]+\Z")
-_ID = re.compile("id|doc|passage|number|index", re.IGNORECASE)
+_RANKLLM = re.compile(r"\s*[0-9.>\[\] ]+\s*")
+_NAMED = re.compile(r"\[\s{0,3}[0-9][0-9,;>\s]*\]|\[[0-9]+|(?<![0-9])[0-9]{1,9}(?=\]|\s?>)|(?<=> )[0-9]{1,9}(?![0-9]|\W{0,3}\[)")
+"""What names documents where brackets do: numbers in brackets, one of them missing perhaps, or between signs of order."""
+_IDS = (re.compile(r"id(?:entifier)?\Z", re.IGNORECASE), re.compile("doc|passage|number|index", re.IGNORECASE))
+_LABEL = re.compile(r"\W{0,9}(?:[a-z]{1,20}[\W_]{0,3})?[0-9]+\W{0,9}", re.IGNORECASE)
+_MEASURE = re.compile(
+    r"(?:rank|order|score)(?!e?d)|position|grade|relevance|rating|confiden|prob|count|length|reason|expl", re.IGNORECASE
+)
 
 
 def read_ranking(text: str, n: int) -> Reading[tuple[int, ...]]:
@@ -57,7 +64,7 @@ def read_list(text: str, n: int, *, cut: bool = False) -> Reading[tuple[int, ...
     whole = take_answer(text) or ""
     said = _LAST_NUMBER.sub("", whole) if cut else whole
     given = _read_json(said)
-    numbers = list(_find_numbers(said)) if given is None else given
+    numbers = _find_numbers(said, n) if given is None else given
     reading = _order(numbers, n, formed=_RANKING.fullmatch(said) is not None)
     listed = given is not None or _BRACKETED.search(said) or _CHAIN.search(said)
     named = {number for number in numbers if 1 <= number <= n}
@@ -79,18 +86,38 @@ def _order(numbers: Sequence[int], n: int, *, formed: bool) -> Reading[tuple[int
     return Reading((*order, *missing), name_faults(faults))
 
 
-def _find_numbers(said: str) -> Iterator[int]:
-    """Give the numbers that can be meant for documents."""
-    lines = [(mark, line) for line in said.splitlines() if (mark := _LINE.match(line))]
-    if len(lines) > 1 and [_to_int(mark[1]) for mark, _ in lines] == list(range(1, len(lines) + 1)):  # numbered lines
-        found = (_ITEM.search(line, mark.end()) for mark, line in lines)
-        yield from (_to_int(item[0]) for item in found if item)
-        return
+def _find_numbers(said: str, n: int) -> list[int]:
+    """Find the numbers that can be meant for documents.
+
+    Where some are in brackets, all others are passed over, but not in an answer of RankLLM's own signs, nor where the first texts
+    are said again, each with its number. Where every second number counts 1, 2, 3, and no order can be meant by that, or only those
+    have a mark behind, they number the others.
+    """
+    lines, listed = _read_lines(said), _BRACKETED.search(said)
+    named = [_to_int(word) for group in _NAMED.findall(said) for word in re.findall("[0-9]+", group)]
+    again = named == list(range(1, len(named) + 1)) and len(named) <= n / 2
+    if lines is not None or (listed and not again and not _RANKLLM.fullmatch(said)):
+        return named if lines is None else lines
     ends = [at for chain in _CHAIN.finditer(said) for at in chain.span()]
-    for item in _ITEM.finditer(said):
-        inside = bisect_right(ends, item.start()) % 2 == 1
-        if inside or not ends or not _is_in_words(said, item):
-            yield _to_int(item[0])
+    found = _ITEM.finditer(said)
+    items = [item for item in found if bisect_right(ends, item.start()) % 2 or not ends or not _is_in_words(said, item)]
+    numbers = [_to_int(item[0]) for item in items]
+    marked = [said[item.end() : item.end() + 1] in (".", ")", ":") for item in items]
+    apart = not listed and (len(set(numbers)) < len(numbers) or (all(marked[::2]) and not all(marked[1::2])))
+    return numbers[1::2] if apart and numbers[::2] == list(range(1, len(numbers[::2]) + 1)) else numbers
+
+
+def _read_lines(said: str) -> list[int] | None:
+    """Find the document that each line names; None where lines are not numbered."""
+    lines = [(mark, line) for line in said.splitlines() if (mark := _LINE.match(line))]
+    if len(lines) < 2 or [_to_int(mark[1]) for mark, _ in lines] != list(range(1, len(lines) + 1)):  # noqa: PLR2004
+        return None
+    return [number for mark, line in lines for number in _find_first(line[mark.end() :])]
+
+
+def _find_first(said: str) -> list[int]:
+    """Find the first number, in brackets if there are such."""
+    return [_to_int(word) for word in (re.findall(r"\[([0-9]+)", said) or _ITEM.findall(said))[:1]]
 
 
 def _is_in_words(said: str, item: re.Match[str]) -> bool:
@@ -108,15 +135,21 @@ def _read_json(said: str) -> list[int] | None:
     if isinstance(value, dict):
         lists = [inner for inner in value.values() if isinstance(inner, list)]
         value = lists[0] if len(lists) == 1 else []
-    return [number for item in value for number in _find_ids(item)] if isinstance(value, list) else None
+    if not isinstance(value, list):
+        return None
+    lines = _read_lines("\n".join(value)) if all(isinstance(item, str) for item in value) else None
+    return [number for item in value for number in _find_id(item)] if lines is None else lines
 
 
-def _find_ids(item: object) -> list[int]:
-    """Find the document's number in one item of a list."""
-    if isinstance(item, dict):
-        item = next((inner for name, inner in item.items() if _ID.search(name)), None)
-    found = _ITEM.findall(item if isinstance(item, str) else str(item) if type(item) is int else "")
-    return [_to_int(word) for word in found[:1]]
+def _find_id(item: object) -> list[int]:
+    """Find the document's number in one item of a list: of an object, under the name of an id, else of a document."""
+    if not isinstance(item, dict):
+        return _find_first(str(item)) if type(item) in (int, str) else []
+    plain = {name: str(value) for name, value in item.items() if type(value) in (int, str)}
+    names = [name for name, value in plain.items() if not _MEASURE.search(name) and _LABEL.fullmatch(value)]
+    ways = ({number for name in names if way.search(name) for number in _find_id(item[name])} for way in _IDS)
+    numbers = next(filter(None, ways), set())
+    return list(numbers) if len(numbers) == 1 else []
 
 
 def _to_int(word: str) -> int:

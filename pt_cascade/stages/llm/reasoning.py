@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 
-_TAG = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?)"
+_NAME = r"(?:think(?:ing)?|reason(?:ing)?|scratch_?pad|reflect(?:ion)?|analysis|rationale|cot|(?:\w+_)?(?:thoughts?|monologue))"
 _OPEN = re.compile(
-    rf"<{_TAG}>|\[THINK\]|<\|START_THINKING\|>|<\|begin_of_thought\|>|◁think▷|<\|?channel\|?>\s*(?:analysis|commentary|thought)\b"
-    r"|\A\s*(?:analysis|commentary)(?=[^\sa-z:.,;-]|\s+[A-Z]|\s*\Z)|Here is my thought process:"
+    rf"<\|?\s?(?:[a-z]+:|start_|begin_of_)?{_NAME}\b[^<>|]{{0,40}}\|?>|\[THINK\]|\u25c1think\u25b7|<unused94>"
+    r"|<\|?channel\|?>\s*(?:analysis|commentary|thought)\b|Here is my thought process:"
+    r"|\A\s*(?-i:(?:assistant\s*)?(?:analysis|commentary)(?!\s{0,3}[:.,;-]))",
+    re.IGNORECASE,
 )
+"""Marks that begin it; without its marks, gpt-oss's reasoning begins with the name of its channel, in small letters."""
 _CLOSE = re.compile(
-    rf"</{_TAG}>|\[/THINK\]|<\|END_THINKING\|>|<\|end_of_thought\|>|◁/think▷|<channel\|>"
+    rf"<\|?\s?(?:/|end_|end_of_)\s?(?:[a-z]+:)?{_NAME}\s?\|?>|\[/THINK\]|\u25c1/think\u25b7|<unused95>|<channel\|>"
     r"|(?:<\|channel\|>|assistant)\s*final(?:\s*<\|message\|>)?|assistant\s*<\|channel\|>\s*final(?:\s*<\|message\|>)?"
-    r"|\[BEGIN FINAL RESPONSE\]|Here is my response:"
+    r"|\[BEGIN FINAL RESPONSE\]|Here is my response:",
+    re.IGNORECASE,
 )
 _WRAPPING = re.compile(
     r"</?(?:answer|response|output|final|s)>|<\|(?:START|END)_(?:RESPONSE|TEXT)\|>|<\|(?:begin|end)_of_(?:solution|box)\|>"

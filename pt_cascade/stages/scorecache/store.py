@@ -174,15 +174,6 @@ class ScoreStore:
         files = (Path(self.path + end) for end in ("", "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
-    def vacuum(self) -> None:
-        """Write the file anew, as small as it can be; others wait.
-
-        Raises:
-            StoreError: As for ``put``.
-        """
-        with self._open() as file:
-            file.execute("VACUUM")
-
     def __repr__(self) -> str:
         try:
             scores = f"{self.count()} scores"

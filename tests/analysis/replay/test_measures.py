@@ -162,6 +162,23 @@ def test_labels_beyond_a_measures_own_limit_are_refused(measure: ir_measures.Mea
     assert sweep(table, qrels, [measure]).frame[str(measure)].iloc[-1] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("found", "judged", "rows"),
+    [(["d0", "d\t1"], ["d0", "d2"], 1), (["d0", "d1"], ["d0", "d 2"], 1), (["d 0", "d1"], ["d 0", "d2"], 2)],
+)
+def test_docnos_with_blanks_are_refused_where_gdeval_computes(found: list[str], judged: list[str], rows: int) -> None:
+    """The script gdeval splits a line at white space. Golden, by hand: ERR of a document of grade 4 at rank 1 is 15/16."""
+    run = pd.DataFrame({"qid": "1", "docno": found, "score": [2.0, 1.0]})
+    qrels = pd.DataFrame({"qid": "1", "docno": judged, "label": [4, 0]})
+    told = rf"{rows} row\(s\) have a docno with white space for gdeval, which computes ERR@10, e\.g\. 'd"
+    with pytest.raises(SweepError, match=told) as error:
+        sweep(ScoreTable.from_runs({"a": run, "b": run}), qrels, ["ERR@10"])
+    assert sweep(ScoreTable.from_runs({"a": run, "b": run}), qrels, ["nDCG@10"]).frame["nDCG@10"].iloc[-1] == 1
+    exec(error.value.fix, {"runs": [run], "qrels": qrels})  # noqa: S102 - the cure, as it is printed
+    table = ScoreTable.from_runs({"a": run, "b": run})
+    assert sweep(table, qrels, ["ERR@10"]).frame["ERR@10"].iloc[-1] == pytest.approx(15 / 16, abs=1e-5)
+
+
 def test_huge_labels_are_refused_before_trec_eval_counts_up_to_them() -> None:
     """trec_eval keeps a counter for each grade: for 2**31 - 2 it would need 16 GB for each query."""
     table, qrels = listed([2**31 - 2, 0])

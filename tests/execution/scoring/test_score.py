@@ -344,7 +344,7 @@ BAD = {
         "  - stage 'judge_2' retrieves anew, so what it returns depends on the cut-offs before it, "
         "in toy → 5 · judge → 3 · judge_2 → 2\n"
         "  - stages 'judge' and 'judge_2' are the same, in toy → 5 · judge → 3 · judge_2 → 2\n"
-        "Fix: score the stages before it, e.g. score(cascade.prefix(1), topics)",
+        "Fix: score the stages before it, e.g. score(cascade.prefix(2), topics)",
     ),
     "too few depths": (
         [FIRST % 5 >> MOST % 3 >> Judge(2), FIRST % 3],
@@ -419,6 +419,17 @@ def test_a_stage_that_changes_the_documents_is_refused() -> None:
         "2 document(s) lost of 12, first qid 'q0', docno 'd0'. "
         "Fix: let it run last, and live: cascade.with_stage('broken', depends='listwise'), then finish(table, cascade)"
     )
+
+
+def test_one_in_the_middle_that_changes_the_documents_is_left_to_the_live_cascade() -> None:
+    """Said to depend on the list it would still not stand last: the prefix before it is named, and can be scored."""
+    drops = Broken(lambda frame: pt.model.add_ranks(frame[frame["rank"] > 0].copy()))
+    for last in (Judge(2), Cascade.of(Judge(2)).with_stage(0, depends="listwise")):
+        cascade = Cascade.of(FIRST % 6 >> Judge(1) % 5 >> drops % 4 >> last % 2).with_stage(2, documents="any")
+        with pytest.raises(PipelineError, match="it changes the documents") as error:
+            score(cascade, topics(2))
+        assert error.value.fix == "score the stages before it, e.g. score(cascade.prefix(2), topics)"
+        assert score(cascade.prefix(2), topics(2)).stages == ("toy", "judge")
 
 
 def test_a_stage_that_adds_to_the_score_before_is_not_shared() -> None:

@@ -94,7 +94,7 @@ def test_a_word_that_stands_twice_in_a_query_counts_more(stage: pt.Transformer) 
     one, other, both = (
         stage.transform(asked(query)).set_index("docno")["score"]["mach"] for query in ("effects", "mach", "effects mach effects")
     )
-    weights = (2, 1) if "Pisa" in type(stage).__name__ else (1, 9 * 0.5 / 8.5)
+    weights = (2, 1) if "Pisa" in repr(stage) else (1, 9 * 0.5 / 8.5)
     assert both == pytest.approx(weights[0] * one + weights[1] * other, rel=1e-4)
 
 
@@ -192,9 +192,43 @@ def test_an_index_for_english_says_what_it_drops(engine: str, tmp_path: Path) ->
     assert told.startswith(f"engine {engine}: ")
     assert f"CYRILLIC {share:.1%}" in told
     assert all(script in told for script in ("CJK", "HIRAGANA", "ARABIC", "HANGUL", "DEVANAGARI", "THAI", "LATIN"))
-    assert "of the letters of the first 10 document(s) are not ASCII, and an index for English keeps no other" in told
+    assert "of the letters of the 10 document(s) are not ASCII, and an index for English keeps no other" in told
     assert told.endswith(CURE)
     assert found(stage, f"{BOOKS['ru'][1]} books") == ["en"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_an_index_for_english_drops_is_counted_to_the_last_document(engine: str, tmp_path: Path) -> None:
+    """By hand: 11 letters in each of 1,000 documents in English, then 10 in each of 300 in Russian, 21.4 %."""
+    english = [{"docno": f"e{n}", "text": f"The 2 lions {n}: sleep"[:16] + "s"} for n in range(1000)]
+    russian = [{"docno": f"r{n}", "text": "два льва, 2 сна!"} for n in range(300)]
+    share = 300 * 10 / (sum(map(str.isalpha, "".join(doc["text"] for doc in english))) + 300 * 10)
+    with pytest.warns(CascadeWarning) as warned:
+        build_index([*english, *russian], tmp_path / "index", engine=engine)
+    assert [str(one.message).partition(", and")[0] for one in warned] == [
+        f"engine {engine}: CYRILLIC {share:.1%} of the letters of the 1,300 document(s) are not ASCII"
+    ]
+
+
+def test_a_query_without_a_word_that_the_index_keeps_is_told(stage: pt.Transformer) -> None:
+    """It finds nothing; the other queries find what they found, and nothing is said of them."""
+    with pytest.warns(CascadeWarning) as warned:
+        results = stage.transform(asked("mach", "лев", "!!!", "лев mach"))
+    told = "bm25: 2 query(ies) have no word that the index keeps, e.g. qid '1', 'лев'"
+    assert [str(one.message) for one in warned] == [told]
+    assert results.groupby("qid")["docno"].agg(list).to_dict() == {"0": ["mach"], "3": ["mach"]}
+
+
+@pytest.mark.java
+def test_a_lone_letter_that_is_indexed_in_pairs_is_told(tmp_path: Path) -> None:
+    """As by Lucene's CJKAnalyzer, one letter finds only the document in which it stands alone; a Latin one is a word."""
+    docs = [{"docno": "mat", "text": "猫がマットの上に座る"}, {"docno": "cat", "text": "猫 a"}, {"docno": "en", "text": "a cat"}]
+    stage = bm25(build_index([*docs, *({"docno": f"d{n}", "text": f"x{n}"} for n in range(9))], tmp_path / "i", language="any"))
+    with pytest.warns(CascadeWarning) as warned:
+        assert found(stage, "猫") == ["cat"]
+    told = "bm25: 1 query(ies) have a lone letter, which is in the index in pairs only, e.g. qid '0', '猫'"
+    assert [str(one.message) for one in warned] == [told]
+    assert sorted(found(stage, "猫が a")) == ["cat", "en", "mat"]
 
 
 @pytest.mark.java

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from toys.llm_servers import chat, scripted
 
 from pt_cascade.errors import CascadeWarning
-from pt_cascade.stages.llm.answers import SURE, read_grade, read_verdict
+from pt_cascade.stages.llm.answers import SURE, Listed, read_grade, read_verdict
 from pt_cascade.stages.llm.lists import read_list, read_ranking
 from pt_cascade.stages.llm.reasoning import strip_reasoning
 from pt_cascade.stages.llm_judge import llm_judge
@@ -146,6 +146,27 @@ LISTS = {
         {"malformed", "partial"},
     ),
     "a numbered list in bold": ("**1.** [3]\n**2.** [2]\n**3.** [1]", False, (2, 1, 0), {"malformed"}),
+    "a numbered list in one line": ("1. [3], 2. [1], 3. [2]", False, (2, 0, 1), {"malformed"}),
+    "the same, without brackets": ("1) 3 2) 1 3) 2", False, (2, 0, 1), {"malformed"}),
+    "the same, partial": ("1: 3, 2: 2", False, (2, 1, 0), {"malformed", "partial"}),
+    "the same, in which no number comes twice": ("1. 3, 2. 4", False, (2, 0, 1), {"malformed", "partial"}),
+    "a mark behind each": ("1) > 3) > 2)", False, (0, 2, 1), {"malformed"}),
+    "an order from 1": ("1, 3, 2", False, (0, 2, 1), {"malformed"}),
+    "a list with crosses": ("#1 [3]\n#2 [1]\n#3 [2]", False, (2, 0, 1), {"malformed"}),
+    "two columns": ("1 [3]\n2 [1]\n3 [2]", False, (2, 0, 1), {"malformed"}),
+    "two columns, without brackets": ("1 3\n2 1\n3 2", False, (2, 0, 1), {"malformed"}),
+    "a table": ("| Rank | Doc |\n|---|---|\n| 1 | [3] |\n| 2 | [1] |\n| 3 | [2] |", False, (2, 0, 1), {"malformed"}),
+    "a table without brackets": ("| Rank | Doc |\n|1|3|\n|2|1|\n|3|2|", False, (2, 0, 1), {"malformed"}),
+    "pairs of names": (
+        "Rank: 1, Document: [3]\nRank: 2, Document: [1]\nRank: 3, Document: [2]",
+        False,
+        (2, 0, 1),
+        {"malformed"},
+    ),
+    "a number of the text in a line": ("1. In 2 cases, [3]\n2. The one [1]\n3. [2]", False, (2, 0, 1), {"malformed"}),
+    "a number between brackets": ("Ranking: [3] > 1 > [2]", False, (2, 0, 1), {"malformed"}),
+    "a number before brackets": ("Ranking: 3 > [1] > [2]", False, (2, 0, 1), {"malformed"}),
+    "one pair of brackets": ("The 3 documents in order: [3, 1, 2]", False, (2, 0, 1), {"malformed"}),
     "ordinals": ("1st: [3], 2nd: [1], 3rd: [2]", False, (2, 0, 1), {"malformed"}),
     "a headline": ("Top-3: [2] > [3] > [1]", False, (1, 2, 0), {"malformed"}),
     "ranks": ("Rank 1: [3]\nRank 2: [1]", False, (2, 0, 1), {"malformed", "partial"}),
@@ -156,6 +177,44 @@ LISTS = {
     "JSON": ('```json\n{"ranking": [2, 1, 3]}\n```', False, (1, 0, 2), {"malformed"}),
     "JSON with scores": ('[{"id": 2, "score": 3}, {"id": "[1]", "score": 3}]', False, (1, 0, 2), {"malformed", "partial"}),
     "JSON of which nobody knows the sense": ('{"1": 3, "2": 1, "3": 2}', False, (0, 1, 2), {"malformed", "unread"}),
+    "JSON with ranks": (
+        '[{"document_rank": 1, "document_id": 3}, {"document_rank": 2, "document_id": 1}, {"document_rank": 3, "document_id": 2}]',
+        False,
+        (2, 0, 1),
+        {"malformed"},
+    ),
+    "JSON with scores first": (
+        '[{"passage_score": 3, "passage_id": 2}, {"passage_score": 1, "passage_id": 3}]',
+        False,
+        (1, 2, 0),
+        {"malformed", "partial"},
+    ),
+    "JSON with the name of an id for a rank": (
+        '[{"identifier_rank": 1, "passage": 3}, {"identifier_rank": 2, "passage": 1}]',
+        False,
+        (2, 0, 1),
+        {"malformed", "partial"},
+    ),
+    "JSON with texts": (
+        '[{"document": "The 2 wings", "docid": 3}, {"document": "A body", "docid": 1}]',
+        False,
+        (2, 0, 1),
+        {"malformed", "partial"},
+    ),
+    "JSON with texts and numbers": (
+        '[{"index": 3, "document": "The 2 wings"}, {"index": 1, "document": "A body"}]',
+        False,
+        (2, 0, 1),
+        {"malformed", "partial"},
+    ),
+    "JSON of which two names may be meant": (
+        '[{"index": 1, "document": 3}, {"index": 2, "document": 1}]',
+        False,
+        (0, 1, 2),
+        {"malformed", "unread"},
+    ),
+    "JSON, its lines numbered": ('["Rank 1: Document 3", "Rank 2: Document 1"]', False, (2, 0, 1), {"malformed", "partial"}),
+    "JSON, its items numbered": ('["1. [3]", "2. [1]", "3. [2]"]', False, (2, 0, 1), {"malformed"}),
     "Arabic and wide digits": ("[\u0663] > \uff3b\uff11\uff3d > [2]", False, (2, 0, 1), set()),
     "no list": ("The 3 documents are all relevant.", False, (2, 0, 1), {"malformed", "unread", "partial"}),
     "a refusal": ("I cannot rank these 3 documents.", False, (2, 0, 1), {"malformed", "unread", "partial"}),
@@ -400,6 +459,65 @@ def test_a_verdict_that_was_cut_off_counts_by_its_log_probabilities_or_alone() -
     assert read_verdict("Let me see: no", cut=True).faults == {"malformed", "unread", "overlong"}
 
 
+def _listed(text: str, *, first: Listed = (), last: Listed = ()) -> list[Listed]:
+    """List each word of a text as a token that might have been "the"; others of the first and the last one are given."""
+    words = [f" {word}" for word in text.split(" ")]
+    places: list[Listed] = [((word, -0.1), (" the", -2.5)) for word in (words[0].strip(), *words[1:])]
+    places[0] += first
+    places[-1] += last
+    return places
+
+
+CUT_VERDICTS = {
+    "the last word of a sentence": (_listed("I should weigh it: relevant means yes", last=((" no", -2.5),)), None),
+    "the last word of a thought": (_listed("<THINK>The user says yes", last=((" no", -2.5),)), None),
+    "the last word of gpt-oss's thought": (_listed("analysis\nwe decide yes", last=((" no", -2.5),)), None),
+    "a first token that might have been a yes": (_listed("Maybe it", first=(("Yes", -2.0), ("No", -2.5))), None),
+    "the first word": (_listed("Yes, since", first=(("No", -2.5),)), 2.4),
+}
+
+
+@pytest.mark.parametrize("case", CUT_VERDICTS)
+def test_a_word_at_the_end_of_a_cut_answer_is_no_verdict_whatever_its_log_probability(case: str) -> None:
+    """Who was cut off while thinking had not decided; whose first word was the verdict had. Either is counted as cut off."""
+    places, value = CUT_VERDICTS[case]
+    reading = read_verdict("".join(place[0][0] for place in places), places, cut=True)
+    assert reading.value == pytest.approx(math.nan if value is None else value, nan_ok=True)
+    assert reading.faults == {"malformed", "overlong"} | ({"unread"} if value is None else set())
+
+
+def test_the_only_token_of_a_cut_answer_counts_by_what_it_might_have_been() -> None:
+    """With max_tokens=1, whatever the token: the logit of its yes and no, by hand -2 + 5."""
+    assert read_verdict("It", [(("It", -0.1), ("Yes", -2.0), ("No", -5.0))], cut=True).value == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is not a yes.",
+        "My answer is not yes.",
+        "I would not say no",
+        "It isn't, in my view, a yes.",
+        "I cannot say yes",
+        "Neither yes nor no.",
+        "By no means a yes.",
+        "Perhaps no rather than yes",
+    ],
+)
+def test_a_negated_verdict_is_none(text: str) -> None:
+    """What "not a yes" means, a rule for words cannot tell: unread, also where its token is listed."""
+    assert read_verdict(text).faults == {"malformed", "unread"}
+    assert read_verdict(text, _listed(text, last=((" yes", -2.0), (" no", -2.5)))).faults == {"malformed", "unread"}
+
+
+@pytest.mark.parametrize(
+    "text", ["It does not say. Answer: no", "It is not on the topic, so the answer is no.", "No, it is not.", "It is not it\n\nNo"]
+)
+def test_a_negation_of_something_else_does_not_count(text: str) -> None:
+    """Another sentence, a conclusion, or what follows the verdict."""
+    assert read_verdict(text).value == -SURE
+
+
 REASONING = {
     "DeepSeek, Qwen": "<think>1? No, 3.</think>\n\n{}",
     "its start in the prompt": "1? No, 3.</think>\n{}",
@@ -416,6 +534,17 @@ REASONING = {
     "Granite": "Here is my thought process: 1? 3. Here is my response: {}",
     "Apriel": "Here are my reasoning steps: 1? 3.\n[BEGIN FINAL RESPONSE]{}[END FINAL RESPONSE]",
     "Gemma": "<|channel>thought\n1? 3.<channel|>{}",
+    "MedGemma": "<unused94>thought\n1? 3.<unused95>{}",
+    "in capitals": "<THINK>1? 3.</THINK>{}",
+    "with a space": "<think >1? 3.</think >\n{}",
+    "with an attribute": "<thinking type='long'>1? 3.</thinking>\n{}",
+    "a prompt's scratchpad": "<scratchpad>1? 3.</scratchpad>\n{}",
+    "a prompt's analysis": "<analysis>1? 3.</analysis>\n{}",
+    "reflection": "<|reflection|>1? 3.<|/reflection|>{}",
+    "as special tokens": "<|think|>1? 3.<|/think|>{}",
+    "gpt-oss, its marks stripped, on a line": "analysis\nwe have 1? 3.assistantfinal{}",
+    "gpt-oss, its marks stripped, in small letters": "analysisthe passage 1? 3.assistantfinal{}",
+    "gpt-oss, with the role": "assistantanalysisWe 1? 3.assistantfinal{}",
 }
 
 
@@ -438,3 +567,11 @@ def test_reasoning_without_an_end_is_unread(case: str) -> None:
     assert math.isnan(read_verdict(text + ": yes").value)
     assert "unread" in read_list(text + " > [2] > [1]", 3).faults
     assert read_list(text + " > [2] > [1]", 3).value == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["Analysis: relevant. Score: 2", "Analysis\nScore: 2", "analysis: 2", "**analysis** 2", "a thought: 2"]
+)
+def test_a_heading_is_no_mark_of_reasoning(text: str) -> None:
+    """What has the word as its title is an answer."""
+    assert read_grade(text, 0, 3).value == 2

@@ -221,6 +221,33 @@ def test_a_rate_limit_that_does_not_end_is_an_error(server: ScriptedServer, repl
     assert sum(fake.waits) <= 600
 
 
+def test_what_a_rate_limit_without_end_advises_works(server: ScriptedServer) -> None:
+    """Later: the same stage goes on. One call at a time: a server that refuses two that come together answers each alone."""
+    fake = FakeTime()
+    server.do(lambda call: by_number(call) if fake.now > 1000 else STORM)
+    stage = judge(server, fake=fake, retries=0, concurrency=1)
+    with pytest.raises(StageError, match="429: slow down") as error:
+        stage.transform(frame())
+    assert error.value.fix == "call the stage again later, or llm_judge(..., concurrency=1), which asks less at once"
+    fake.now = 2000
+    assert stage.transform(frame())["score"].tolist() == [0.0, 1.0, 2.0]
+
+    def refuse_two(call: Call) -> Reply:
+        try:
+            meeting.wait(0.2 if alone else 10)
+        except threading.BrokenBarrierError:
+            meeting.reset()
+            return by_number(call)
+        return STORM
+
+    meeting, alone = threading.Barrier(2), False
+    server.do(refuse_two)
+    with pytest.raises(StageError, match="429: slow down"):
+        judge(server, experienced=True, retries=0, concurrency=2).transform(frame(docs=2))
+    meeting, alone = threading.Barrier(2), True
+    assert judge(server, experienced=True, retries=0, concurrency=1).transform(frame(docs=2))["score"].tolist() == [0.0, 1.0]
+
+
 # on_error
 
 
@@ -527,6 +554,47 @@ def test_what_a_server_refuses_it_is_asked_otherwise(server: ScriptedServer, cas
     assert out["llm_retries"].tolist() == [1] * 9
 
 
+PARAM = b'{"error": {"message": "Unsupported parameter", "param": "%s", "type": "invalid_request_error", "code": null}}'
+LOGPROBS = {"logprobs", "top_logprobs"}
+REFUSALS = {
+    "403, by OpenAI": (failure(403, "You are not allowed to request logprobs from this model"), LOGPROBS),
+    "404, by a router": (failure(404, "No endpoints found that support the parameters: logprobs, seed"), {*LOGPROBS, "seed"}),
+    "501": (failure(501, "logprobs is not supported"), LOGPROBS),
+    "500": (failure(500, "logprobs is not supported"), LOGPROBS),
+    "200 with a code": (Reply(body=b'{"error": {"message": "logprobs is not supported", "code": 400}}'), LOGPROBS),
+    "200 without a code": (Reply(body=b'{"error": {"message": "logprobs is not supported"}}'), LOGPROBS),
+    "by its name alone": (Reply(400, PARAM % b"max_tokens"), {"max_tokens"}),
+    "by its name alone, another": (Reply(400, PARAM % b"seed"), {"seed"}),
+    "one value, by Kimi": (failure(400, "invalid temperature: only 1 is allowed for this model"), {"temperature"}),
+    "one value, while it thinks": (failure(400, "`temperature` must be 1 when thinking is enabled"), {"temperature"}),
+    "a field of old": (failure(400, "`temperature` is deprecated for this model."), {"temperature"}),
+}
+
+
+@QUIET
+@pytest.mark.parametrize("case", REFUSALS)
+def test_an_error_that_names_a_field_of_ours_makes_it_go_whatever_its_status(server: ScriptedServer, case: str) -> None:
+    """One call learns it, and counts it as a retry; all calls after it go without the field, and only without it."""
+    reply, gone = REFUSALS[case]
+    server.do(lambda call: reply if gone & set(call.body) else chat("Yes"))
+    out = judge(server, how="yes_no", on_error="raise", retries=0).transform(frame(docs=9))
+    first, *rest = [set(call.body) for call in server.calls]
+    assert len(rest) == 9
+    assert all(first - body == gone for body in rest)
+    assert out["llm_retries"].tolist() == [1] * 9
+
+
+def test_a_document_whose_error_speaks_of_a_field_changes_nothing_for_the_others(server: ScriptedServer) -> None:
+    """A refusal that has the prompt's words in it stays one without the field; all others are asked with it."""
+    words = "invalid input: 'a body at the temperature of the wall'"
+    server.do(lambda call: failure(400, words) if "text 0 1" in call.prompt else by_number(call))
+    with pytest.warns(CascadeWarning) as told:
+        out = judge(server, concurrency=1).transform(frame(docs=4))
+    assert "is asked with" not in str(told[0].message)
+    assert out["llm_failed"].tolist() == [False, True, False, False]
+    assert ["temperature" in call.body for call in server.calls] == [True, True, True, False, True]
+
+
 def test_a_model_of_the_o_series_is_asked_as_it_wants(server: ScriptedServer) -> None:
     """No max_tokens, no temperature, no log-probabilities: three refusals of the first call, which the warning tells."""
     wants = {
@@ -543,6 +611,8 @@ def test_a_model_of_the_o_series_is_asked_as_it_wants(server: ScriptedServer) ->
 
 
 STREAMING = {
+    "it refuses the opposite": failure(422, "stream=false is not supported"),
+    "it refuses the opposite, in words": failure(400, "Non-streaming requests are not supported"),
     "it says so": failure(400, "This model only support stream mode, please enable the stream parameter to access the model."),
     "it just does": stream(["2"]),
 }
@@ -767,7 +837,7 @@ def test_without_a_key_openai_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_the_package_it_says_how_to_install_it(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pip line; an empty frame does not need it."""
-    monkeypatch.setattr("pt_cascade.stages.base.reranker.find_spec", lambda _: None)
+    monkeypatch.setattr("pt_cascade.errors.find_spec", lambda _: None)
     stage = judge(server)
     assert len(stage.transform(frame().head(0))) == 0
     with pytest.raises(MissingError, match=r"llm_judge needs the package openai\. Fix: pip install openai"):
