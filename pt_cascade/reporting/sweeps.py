@@ -37,7 +37,7 @@ def top_table(sweep: Sweep, measure: str) -> str:
     means = sweep.frame[measure].to_numpy(np.float64)
     cost = sweep.frame["ms"].to_numpy(np.float64) if sweep.cost is not None else sweep.grid.vectors.astype(np.float64).sum(axis=1)
     best = best_of(means, np.ones(len(means), np.bool_), cost)
-    return _format_vectors(sweep, sweep.frame.iloc[[len(means) - 1, best]], ["deepest", f"best {measure} in-sample"])
+    return _format_vectors(sweep, sweep.frame.iloc[[len(means) - 1, best]], ["deepest", f"best {measure}, in-sample"])
 
 
 def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
