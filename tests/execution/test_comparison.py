@@ -220,7 +220,8 @@ def _fails(_: pd.DataFrame) -> pd.DataFrame:
 BAD = {
     "labels": (
         (PIPELINE, topics(2), QRELS.assign(label=QRELS["label"] * 3), [ERR @ 10]),
-        "the qrels are not usable for these measures:\n  - label 6 is out of range, expected -1,000,000 to 4 for gdeval, which computes ERR@10\n"
+        "the qrels are not usable for these measures:\n  - label 6 is out of range, expected -1,000,000"
+        " to 4 for gdeval, which computes ERR@10\n"
         "  - a qid is not a whole number for gdeval, which computes ERR@10, e.g. 'q0'\n"
         "Fix: sweep(score(cascade, topics), qrels, measures)",
     ),

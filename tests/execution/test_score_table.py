@@ -54,8 +54,14 @@ BAD = {
         {"frame": FRAME.assign(docno=["a", "b", "a\0x", "c", "a\0y"])},
         f"{SAYS}docno 'a\\x00x' holds a NUL character, at which trec_eval cuts it",
     ),
-    "ranks from 1": ({"frame": FRAME.assign(rank=FRAME["rank"] + 1)}, f"{SAYS}rank is not that of 'bm25' by descending score, from 0"),
-    "a rank twice": ({"frame": FRAME.assign(rank=[0, 1, 2, 0, 0])}, f"{SAYS}rank is not that of 'bm25' by descending score, from 0"),
+    "ranks from 1": (
+        {"frame": FRAME.assign(rank=FRAME["rank"] + 1)},
+        f"{SAYS}rank is not that of 'bm25' by descending score, from 0",
+    ),
+    "a rank twice": (
+        {"frame": FRAME.assign(rank=[0, 1, 2, 0, 0])},
+        f"{SAYS}rank is not that of 'bm25' by descending score, from 0",
+    ),
     "ranks of other scores": (
         {"frame": FRAME.assign(bm25=[2.0, 1.0, 3.0, 9.0, 2.0])},
         f"{SAYS}rank is not that of 'bm25' by descending score, from 0",
