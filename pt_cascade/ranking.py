@@ -139,36 +139,15 @@ def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
     return not bool((pd.Series(pair_codes(both["qid"], both["docno"])).value_counts() != 2).any())  # noqa: PLR2004
 
 
-def scores_below(lowest: Floats, place: Floats, longest: Floats) -> Floats:
-    """Give what follows below a ranking scores that say order only, in steps that float32 can tell apart (trec_eval reads float32).
-
-    Args:
-        lowest: Shape (n,). The lowest score of each row's query.
-        place: Shape (n,). How many rows of its query stand between it and that score, from 0.
-        longest: Shape (n,). How many rows are to follow in its query.
-
-    Returns:
-        Shape (n,).
-
-    Example:
-        >>> scores_below(np.array([0.5, 0.5]), np.array([0.0, 1.0]), np.array([2.0, 2.0])).tolist()
-        [-0.5, -1.5]
-    """
-    reach = np.minimum(np.abs(lowest) + longest + 2, _LARGEST).astype(np.float32)
-    step = np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
-    below: Floats = lowest - (place + 1) * step
-    return below
-
-
 def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:
-    """Give what has no score one below all scores of its query, in the order it had; ``scores_below`` says in which steps.
+    """Give what has no score one below all scores of its query, in steps that float32 can tell apart (trec_eval reads float32).
 
-    This is how a document ranks that a stage was asked about and could not score; a query without any score keeps its order.
+    This is how a document ranks that a stage could not score or that a cut-off removed; a query without any score starts below 0.
 
     Args:
         query: Shape (n,). The number of each row's query.
         score: Shape (n,). NaN or -inf where there is none.
-        place: Shape (n,). The order that the rows of a query had.
+        place: Shape (n,). The order of the rows of a query that have no score.
 
     Returns:
         Shape (n,), finite.
@@ -180,11 +159,35 @@ def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:
     lost = np.flatnonzero(~np.isfinite(score))
     lost = lost[np.lexsort((place[lost], query[lost]))]
     group = pd.Series(query[lost]).groupby(query[lost])
-    lowest = pd.Series(np.where(np.isfinite(score), score, np.nan)).groupby(query).min().reindex(query[lost]).fillna(0.0)
-    below: list[Floats] = [one.to_numpy().astype(np.float64) for one in (lowest, group.cumcount(), group.transform("size"))]
-    made = score.copy()
-    made[lost] = scores_below(*below)
-    return made
+    known = pd.Series(np.where(np.isfinite(score), score, np.nan)).groupby(query).min()
+    lowest = known.reindex(query[lost]).fillna(0.0).to_numpy().astype(np.float64)
+    count, size = (one.to_numpy().astype(np.float64) for one in (group.cumcount(), group.transform("size")))
+    reach = np.minimum(np.abs(lowest) + size + 2, _LARGEST).astype(np.float32)
+    scores = score.copy()
+    scores[lost] = lowest - (count + 1) * np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
+    return scores
+
+
+def append_below(head: pd.DataFrame, tail: pd.DataFrame) -> pd.DataFrame:
+    """Append rows below the ranking of their query, in their order, with the scores of ``score_below``.
+
+    Args:
+        head: Frame[qid, score, rank, ...].
+        tail: Frame[qid, ...]; a score or rank in it is not read.
+
+    Returns:
+        The rows of the head, then those of the tail.
+
+    Example:
+        >>> head = pd.DataFrame({"qid": ["q"], "docno": ["a"], "score": [0.5], "rank": [0]})
+        >>> append_below(head, pd.DataFrame({"qid": ["q", "q"], "docno": ["c", "b"]})).to_numpy().tolist()
+        [['q', 'a', 0.5, 0], ['q', 'c', -0.5, 1], ['q', 'b', -1.5, 2]]
+    """
+    both = pd.concat([head, tail.drop(columns=["score", "rank"], errors="ignore")], ignore_index=True)
+    query, row = pd.factorize(both["qid"])[0].astype(np.int64), np.arange(len(both))
+    score = score_below(query, both["score"].to_numpy(np.float64), row)
+    rank = np.where(row < len(head), both["rank"].fillna(0), both.groupby(query).cumcount()).astype(np.int64)
+    return both.assign(score=score, rank=rank)
 
 
 def _is_ranked(query: Ints, score: Floats) -> bool:
