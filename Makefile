@@ -1,12 +1,12 @@
-# The two commands of the README, and the gates. Everything runs in .venv, made on first use.
+# The two commands of the README, the checks, and the documentation. Everything runs in .venv, which the first call creates.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# processes that run tests, one core each
+# processes that run tests, one a core
 WORKERS ?= 2
 READY  := $(VENV)/.ready
 
-.PHONY: quickstart test check bench notebooks clean
+.PHONY: quickstart test check bench docs notebooks clean
 
 quickstart: $(READY)
 	$(BIN)/pt-cascade quickstart
@@ -24,14 +24,18 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python experiments/benchmarks/all.py
 
+# the first page is docs/_build/html/docs/index.html
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -b html . docs/_build/html
+
 notebooks: $(READY)
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
-# One environment for all of it; made again when what it depends on changes.
+# One environment for all targets; updated when one of these files changes.
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pt_cascade needs Python 3.11 or later: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev,docs]'
 	touch $(READY)
 
 # what numba has compiled: after editing a kernel

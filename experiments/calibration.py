@@ -19,14 +19,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import simulated
 
-from pt_cascade.analysis.choice.candidates import Contest
+from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.cross_validation import cross_validate
-from pt_cascade.analysis.choice.curve_shape import name_shape
+from pt_cascade.analysis.choice.curve_shape import classify_curve
 from pt_cascade.analysis.choice.intervals import Estimate, bounds_above, estimate
 from pt_cascade.analysis.choice.plateaus import find_plateaus
 from pt_cascade.analysis.choice.selection import Rules, pick
-from pt_cascade.analysis.choice.selection_noise import shake, vary_more
-from pt_cascade.analysis.choice.stage_advice import compare, judge
+from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
+from pt_cascade.analysis.choice.stage_advice import compare, decide
 from pt_cascade.analysis.grid.grids import grid
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def t_quantile(n: int) -> float:
 
 
 def bound_losses(effort: Effort, seed: int) -> Iterator[str]:
-    """How often ``bound_above`` is below the true mean loss."""
+    """How often ``bounds_above`` is below the true mean loss."""
     rng = np.random.default_rng(seed)
     yield f"\n### One-sided bounds: share of {effort.bounds:,} samples whose 95 % bound is below the true mean loss (5 % allowed)\n"
     yield f"| losses | {' | '.join(f'n = {n}' for n in effort.sizes)} |"
@@ -153,11 +153,11 @@ def _find_two(population: simulated.Population, margin: float, sample: Ints) -> 
     return tuple(wrong), tuple(deeper)
 
 
-def contest_of(vectors: Vectors, values: Floats, folds: int = FOLDS) -> Contest:
-    """Make a contest of a sample; a vector costs its documents, those of the second stage twenty times as much."""
+def make_candidates(vectors: Vectors, values: Floats, folds: int = FOLDS) -> Candidates:
+    """Make the candidates of a sample; a vector costs its documents, those of the second stage twenty times as much."""
     costs = np.minimum(vectors, simulated.DEPTH)[:, :2] @ [1.0, 20.0]
     every, replayer = np.ones(len(vectors), np.bool_), simulated.Sampled(vectors, values)
-    return Contest(replayer, vectors, every, costs, np.arange(len(values)) % folds)  # type: ignore[arg-type]
+    return Candidates(replayer, vectors, every, costs, np.arange(len(values)) % folds)  # type: ignore[arg-type]
 
 
 def choose_and_hold_out(populations: dict[str, simulated.Population], effort: Effort, seed: int) -> Iterator[str]:
@@ -182,14 +182,14 @@ def choose_and_hold_out(populations: dict[str, simulated.Population], effort: Ef
 
 def _hold_out(vectors: Vectors, values: Floats, sample: Ints, folds: int) -> tuple[float, ...]:
     """Choose and cross-validate once."""
-    truth, contest = values.mean(axis=0), contest_of(vectors, values[sample], folds)
-    gains, last = truth - truth[contest.deepest], contest.per_query(contest.deepest)
-    tried = cross_validate(Rules(contest, "budget", 0.05, 0.95, 0))
-    best = contest.best(contest.sums.sum(axis=0))
-    off, noise = shake(contest.spread[1] - last[:, None], contest.fold)
-    more = vary_more(off, tried.measured - last)
+    truth, candidates = values.mean(axis=0), make_candidates(vectors, values[sample], folds)
+    gains, last = truth - truth[candidates.deepest], candidates.per_query(candidates.deepest)
+    tried = cross_validate(Rules(candidates, "budget", 0.05, 0.95, 0))
+    best = candidates.best(candidates.sums.sum(axis=0))
+    off, noise = wild_bootstrap(candidates.representatives[1] - last[:, None], candidates.fold)
+    more = excess_variance(off, tried.measured - last)
     held, alone = (estimate(tried.measured - last, more=one) for one in (more, 0.0))
-    naive, true = estimate(contest.per_query(best) - last), float(np.mean([gains[one.vector] for one in tried.picks]))
+    naive, true = estimate(candidates.per_query(best) - last), float(np.mean([gains[one.vector] for one in tried.picks]))
     covered = [holds(held, true), holds(alone, true), holds(naive, gains[best])]
     return naive.mean, float(noise.mean()), held.mean, true, *covered
 
@@ -214,11 +214,11 @@ def choose_cheapest(populations: dict[str, simulated.Population], effort: Effort
             for n in effort.sizes[1:]:
                 rng, rows = np.random.default_rng(seed), []
                 for _ in range(effort.choices):
-                    contest = contest_of(vectors, values[draw(rng, len(values), n)])
-                    rules = Rules(contest, "cheapest", margin, 0.95, 0)
-                    chosen = pick(rules, contest.sums.sum(axis=0) / n, np.ones(n, np.bool_)).vector
-                    enough = contest.costs[truth >= truth.max() - margin].min()
-                    rows.append((truth[chosen] < truth.max() - margin, contest.costs[chosen] / enough))
+                    candidates = make_candidates(vectors, values[draw(rng, len(values), n)])
+                    rules = Rules(candidates, "cheapest", margin, 0.95, 0)
+                    chosen = pick(rules, candidates.sums.sum(axis=0) / n, np.ones(n, np.bool_)).vector
+                    enough = candidates.costs[truth >= truth.max() - margin].min()
+                    rows.append((truth[chosen] < truth.max() - margin, candidates.costs[chosen] / enough))
                 wrong, ratio = np.array(rows).T
                 yield f"| {name} | {margin:g} | {n} | {100 * wrong.mean():.1f} % | {np.median(ratio):.2f} |"
 
@@ -243,12 +243,12 @@ def _advise(population: simulated.Population, twin: Floats, sample: Ints, rng: n
     swap = rng.integers(0, 2, (len(sample), 1)).astype(np.bool_)  # which of the two is the longer one, query by query
     one, two = population.values[sample], twin[sample]
     long, short = np.where(swap, one, two), np.where(swap, two, one)
-    other = contest_of(population.vectors, short)
-    gains = [compare([contest_of(population.vectors, long + shift)], [other]) for shift in (0.0, 0.02, 0.06)]
-    verdicts = [judge(gain, 0.02) for gain in gains]
+    other = make_candidates(population.vectors, short)
+    gains = [compare([make_candidates(population.vectors, long + shift)], [other]) for shift in (0.0, 0.02, 0.06)]
+    verdicts = [decide(gain, 0.02) for gain in gains]
     line = np.flatnonzero(population.vectors[:, 1] == simulated.SECOND[5])
     flat = (population.values - population.values.mean(axis=0))[sample][:, line]
-    kind = name_shape("bm25", population.vectors[line, 0], flat, other.fold).kind
+    kind = classify_curve("bm25", population.vectors[line, 0], flat, other.fold).kind
     return verdicts[0] == "yes", verdicts[1] == "no", verdicts[2] == "yes", kind == "falls", kind == "rises"
 
 

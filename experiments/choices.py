@@ -1,4 +1,4 @@
-"""The two tables of the README: cut-offs chosen within 100, 400 and 1250 ms, on dl19's published runs and on scifact from scratch.
+"""The tables of docs/choosing.md: cut-offs chosen within 100, 400 and 1250 ms, on dl19's runs and on scifact from scratch.
 
 Run: python experiments/choices.py [DATA]. DATA holds dl19 and scifact; default: $PT_CASCADE_DATA, else ../shared/data.
 The scores are of real rankers. The costs are the textbook's, by hand: they are not what these rankers take.

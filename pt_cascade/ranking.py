@@ -69,22 +69,8 @@ def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
     return not bool((pd.Series(pair_codes(both["qid"], both["docno"])).value_counts() != 2).any())  # noqa: PLR2004
 
 
-def scores_below(lowest: Floats, place: Floats, longest: Floats) -> Floats:
-    """Return scores below the lowest of each query, in steps that float32, which trec_eval reads, can tell apart.
-
-    Args:
-        lowest: Shape (n,). The lowest score of each row's query.
-        place: Shape (n,). The position of each row below that score, from 0.
-        longest: Shape (n,). How many rows of its query are below that score.
-    """
-    reach = np.minimum(np.abs(lowest) + longest + 2, _LARGEST).astype(np.float32)
-    step = np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
-    below: Floats = lowest - (place + 1) * step
-    return below
-
-
 def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:
-    """Replace NaN and -inf by scores below all others of the query, so that failed documents rank last in their old order.
+    """Replace NaN and -inf by scores below all others of the query, in steps that float32, and so trec_eval, can tell apart.
 
     Args:
         query: Shape (n,). The number of each row's query.
@@ -94,11 +80,22 @@ def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:
     lost = np.flatnonzero(~np.isfinite(score))
     lost = lost[np.lexsort((place[lost], query[lost]))]
     group = pd.Series(query[lost]).groupby(query[lost])
-    lowest = pd.Series(np.where(np.isfinite(score), score, np.nan)).groupby(query).min().reindex(query[lost]).fillna(0.0)
-    below: list[Floats] = [one.to_numpy().astype(np.float64) for one in (lowest, group.cumcount(), group.transform("size"))]
-    made = score.copy()
-    made[lost] = scores_below(*below)
-    return made
+    known = pd.Series(np.where(np.isfinite(score), score, np.nan)).groupby(query).min()
+    lowest = known.reindex(query[lost]).fillna(0.0).to_numpy().astype(np.float64)
+    count, size = (one.to_numpy().astype(np.float64) for one in (group.cumcount(), group.transform("size")))
+    reach = np.minimum(np.abs(lowest) + size + 2, _LARGEST).astype(np.float32)
+    scores = score.copy()
+    scores[lost] = lowest - (count + 1) * np.maximum(1.0, 4 * np.spacing(reach).astype(np.float64))
+    return scores
+
+
+def append_below(head: pd.DataFrame, tail: pd.DataFrame) -> pd.DataFrame:
+    """Append the rows of a tail, without its scores and ranks, below the ranking of their query; see ``score_below``."""
+    both = pd.concat([head, tail.drop(columns=["score", "rank"], errors="ignore")], ignore_index=True)
+    query, row = pd.factorize(both["qid"])[0].astype(np.int64), np.arange(len(both))
+    score = score_below(query, both["score"].to_numpy(np.float64), row)
+    rank = np.where(row < len(head), both["rank"].fillna(0), both.groupby(query).cumcount()).astype(np.int64)
+    return both.assign(score=score, rank=rank)
 
 
 def is_ranking(qid: pd.Series[str], score: Floats, rank: Floats) -> bool:

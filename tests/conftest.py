@@ -28,22 +28,22 @@ settings.load_profile("pt_cascade")
 ROOT = Path(__file__).parent.parent
 # What takes longest, so that it starts first and two workers end together (make test gives a file to a worker).
 LONGEST = (
-    "test_documents",
-    "test_commands",
-    "test_llm_real_server",
-    "test_llm_faults",
-    "test_real_collections",
-    "test_mono_t5",
-    "test_vectors",
-    "test_pydocs",
+    "integration/test_documents",
+    "commands/test_commands",
+    "stages/llm/test_real_server",
+    "stages/llm/test_faults",
+    "integration/test_real_collections",
+    "stages/test_mono_t5",
+    "stages/vectors/test_store",
+    "collections/test_pydocs",
 )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest; the tests of a file stay together, and in their order."""
-    place = {name: n for n, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+    place = {ROOT / "tests" / f"{name}.py": n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(LONGEST)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,11 +1,10 @@
-"""What keeping scores costs, beside pyterrier_caching's ScorerCache: the same pairs, written and read back. Scores are synthetic.
+"""The cost of a score cache beside pyterrier_caching's ScorerCache: the same pairs, written and read back. Scores are synthetic.
 
     python experiments/benchmarks/store.py [--quick] [--queries N] [--documents N] [--repeats N]
 
-Both stand before the same scorer, which only looks its scores up, so that what is timed is the keeping. ScorerCache keeps all
-that a call asked for in one commit at its end; ours commits each micro-batch, here of the default size and of a whole call. Ours
-hashes each different text once, so that the same is measured where no two rows have one text: queries of a thousand documents of
-their own, and one query of all.
+Both cache the same scorer, which only looks its scores up. ScorerCache commits all scores of a call at its end; ours commits each
+batch, here of the default size and of a whole call. Ours hashes each different text once, so the same is also measured where no two
+rows have the same text: queries of a thousand documents of their own, and one query of all.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import pyterrier as pt
 from report import Line, tell
 
 from pt_cascade.stages.cached import BATCH_SIZE, cached
-from pt_cascade.stages.scorecache.keys import pair_keys
+from pt_cascade.stages.scorecache.keys import point_keys
 from pt_cascade.stages.scorecache.store import ScoreStore
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def run_round(results: pd.DataFrame, folder: Path) -> dict[str, tuple[float, flo
         times = {f"write {name}": seconds(lambda stage=stage: stage.transform(results)) for name, stage in stages.items()}
         times |= {f"read {name}": seconds(lambda stage=stage: stage.transform(results)) for name, stage in stages.items()}
         theirs.close()
-    keys, store = pair_keys(results, reads, ""), ScoreStore(str(folder / "bare"), {"class": "known"})
+    keys, store = point_keys(results, reads, ""), ScoreStore(str(folder / "bare"), {"class": "known"})
     bare = (keys.groups, keys.group, keys.item)
     times["put"] = seconds(lambda: store.put(*bare, results["true"].to_numpy()))
     times["get"] = seconds(lambda: store.get(*bare))
@@ -136,9 +135,9 @@ def measure(queries: int, documents: int, repeats: int, *, distinct: bool = Fals
         print(f"  {name:20} {wall:12,.0f} by the clock {cpu:12,.0f} of processor time")
     micro = 1e6 / len(results)
     for what, ours, peer, aim in (
-        (f"keep, micro-batches of {BATCH_SIZE}", "write micro-batches", "write theirs", 0.0),
-        ("keep, one commit", "write one batch", "write theirs", 0.0),
-        ("answer from kept scores", "read micro-batches", "read theirs", 0.0),
+        (f"write, batches of {BATCH_SIZE}", "write micro-batches", "write theirs", 0.0),
+        ("write, one commit", "write one batch", "write theirs", 0.0),
+        ("read", "read micro-batches", "read theirs", 0.0),
     ):
         tell(Line("store", f"{what}, {texts}", PEER, micro * took[ours][0], micro * took[peer][0], "us a score", aim))
     tell(Line("store", "size on the disk", PEER, sizes["ours"] / len(results), sizes["theirs"] / len(results), "bytes a score"))

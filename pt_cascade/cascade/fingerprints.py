@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.cascade.stand_ins import live
+from pt_cascade.cascade.wrappers import live
 from pt_cascade.checksums import SUMS
 from pt_cascade.errors import MissingError, PipelineError
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pt_cascade.cascade.stand_ins import held, is_lazy, live, wrapped
+from pt_cascade.cascade.wrappers import held, is_lazy, live, wrapped
 
 if TYPE_CHECKING:
     import pyterrier as pt

@@ -12,7 +12,7 @@ from pt_cascade.analysis.grid.cutoffs import check_cutoff
 from pt_cascade.cascade.known import RESET, look_up
 from pt_cascade.cascade.roles import RESULTS, TOPICS, read_role
 from pt_cascade.cascade.stage import Stage, unique_names
-from pt_cascade.cascade.stand_ins import held
+from pt_cascade.cascade.wrappers import held
 from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:

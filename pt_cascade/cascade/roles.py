@@ -13,7 +13,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.known import look_up
-from pt_cascade.cascade.stand_ins import is_lazy, wrapped
+from pt_cascade.cascade.wrappers import is_lazy, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

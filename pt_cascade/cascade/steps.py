@@ -12,7 +12,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.known import look_up
-from pt_cascade.cascade.stand_ins import is_lazy
+from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, CascadeWarning, StageError
 from pt_cascade.frames import canonical_input, canonical_results, check_text
 from pt_cascade.ranking import same_pairs

@@ -77,7 +77,7 @@ def _check(options: Options) -> None:
 
 
 def _table(timings: Timings) -> str:
-    from pt_cascade.reporting.tables import lay_out  # noqa: PLC0415 - loaded when the command runs
+    from pt_cascade.reporting.tables import format_table  # noqa: PLC0415 - loaded when the command runs
 
     names = {
         "docs_in": "docs in",
@@ -87,7 +87,7 @@ def _table(timings: Timings) -> str:
     }
     table = timings.summary().rename(columns={**names, "p50_ms": "p50 ms", "p95_ms": "p95 ms"})
     formats = dict.fromkeys(table.columns[1:], "{:,.2f}".format)
-    return lay_out(table, {**formats, "docs in": "{:,.1f}".format, "ms a pair": "{:,.4f}".format})
+    return format_table(table, {**formats, "docs in": "{:,.1f}".format, "ms a pair": "{:,.4f}".format})
 
 
 def _explain(timings: Timings, options: Options, cutoffs: tuple[int | None, ...]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
-from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, spare_trec_eval
+from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, raise_negative_labels
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError
@@ -82,7 +82,7 @@ def compare(
     known = [measure for measure in measures if isinstance(measure, Measure)]
     asked = whole.prefix(1).transform(topics) if table is None and any(map(is_gdeval, known)) else None
     check_labels(qrels, known, found=asked if table is None else table.frame, numbered=False)
-    effectiveness = _evaluate(whole, topics, spare_trec_eval(qrels), measures, table)
+    effectiveness = _evaluate(whole, topics, raise_negative_labels(qrels), measures, table)
     names = list(dict.fromkeys(str(measure) for measure in measures))
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     trace = run(whole, topics.head(timed) if timed else topics, chunk_size=1, verbose=verbose).trace

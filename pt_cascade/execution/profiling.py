@@ -20,8 +20,8 @@ from pt_cascade.analysis.cost.timing_data import COLUMNS, Mode
 from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import find_dependence
-from pt_cascade.cascade.stand_ins import live, refuse_bare_caches
 from pt_cascade.cascade.steps import call
+from pt_cascade.cascade.wrappers import live, refuse_bare_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
 from pt_cascade.frames import canonical_topics
 

@@ -1,1 +1,1 @@
-"""What a person sees."""
+"""Results as text for a terminal."""

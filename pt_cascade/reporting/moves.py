@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pt_cascade.reporting.tables import lay_out
+from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,17 +18,7 @@ _WIDTH = 60
 
 
 def list_stage(step: Step, before: pd.DataFrame | None, texts: Mapping[str, str], top: int) -> str:
-    """Show one stage's work on one query: its list, how each document moved, what fell to its cut-off, and the time.
-
-    Args:
-        step: What the stage did.
-        before: Frame[docno, rank] of the stage before, or None for the first.
-        texts: The text of each document by docno.
-        top: Documents to list, 1 or more.
-
-    Returns:
-        Lines of text.
-    """
+    """Show one stage's work on one query: its list, how each document moved, what fell to its cut-off, and the time."""
     ranked = step.ranked.sort_values("rank", kind="stable")
     listed = ranked.head(top)
     old = {} if before is None else dict(zip(before["docno"], before["rank"], strict=True))
@@ -46,7 +36,7 @@ def list_stage(step: Step, before: pd.DataFrame | None, texts: Mapping[str, str]
         table[column] = [value.ljust(width) for value in table[column]]
         table = table.rename(columns={column: column.ljust(width)})
     shown = table if before is not None else table.drop(columns="moved")
-    body = lay_out(shown, {}) if len(shown) else "no document"
+    body = format_table(shown, {}) if len(shown) else "no document"
     return f"{_headline(step)}\n{textwrap.indent(body, '  ')}\n{_cut(step, ranked)}"
 
 

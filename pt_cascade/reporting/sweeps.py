@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.choice.selection import best_of
+from pt_cascade.analysis.choice.candidates import best_of
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
-from pt_cascade.reporting.tables import lay_out
+from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,109 +17,68 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.sweep.result import Sweep
 
+    Formats = dict[str, Callable[[float], str]]
+
 _DEPTHS = (5, 10, 20, 50, 100, 200, 500, 1000)
 _ROWS = 12
 
 
 def recall_table(sweep: Sweep) -> str:
-    """Lay out recall@k of each stage, given the deepest cut-offs before it: a row a stage.
-
-    Args:
-        sweep: What to ask.
-
-    Returns:
-        Lines of text.
-    """
+    """Format recall@k of each stage, given the deepest cut-offs before it: a row a stage."""
     rows, depths = [], [k for k in _DEPTHS if k <= sweep.table.retrieved.max(initial=0)]
     for n, stage in enumerate(sweep.stages):
         recall = sweep.recall(n).set_index("k")["recall"]
         rows.append({"recall of": stage} | {f"@{k}": recall.get(k, np.nan) for k in depths})
-    return lay_out(pd.DataFrame(rows), dict.fromkeys([f"@{k}" for k in depths], "{:.3f}".format))
+    return format_table(pd.DataFrame(rows), dict.fromkeys([f"@{k}" for k in depths], "{:.3f}".format))
 
 
 def top_table(sweep: Sweep, measure: str) -> str:
-    """Lay out the deepest vector of a sweep and its best one.
-
-    Args:
-        sweep: What to show.
-        measure: What it is best by.
-
-    Returns:
-        Lines of text.
-    """
+    """Format the deepest and the best vector of a sweep."""
     means = sweep.frame[measure].to_numpy(np.float64)
     cost = sweep.frame["ms"].to_numpy(np.float64) if sweep.cost is not None else sweep.grid.vectors.astype(np.float64).sum(axis=1)
     best = best_of(means, np.ones(len(means), np.bool_), cost)
-    return _lay_out_vectors(sweep, sweep.frame.iloc[[len(means) - 1, best]], ["deepest", f"best {measure}, in-sample"])
+    return _format_vectors(sweep, sweep.frame.iloc[[len(means) - 1, best]], ["deepest", f"best {measure}, in-sample"])
 
 
 def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
-    """Lay out a Pareto front, thinned to steps of equal gain.
-
-    Args:
-        sweep: Where it comes from.
-        front: Of ``Sweep.pareto_front``.
-        measure: What it was taken by.
-
-    Returns:
-        Lines of text.
-    """
+    """Format a Pareto front, thinned to about equal steps of the measure."""
     gains = front[measure].to_numpy(np.float64)
     wanted = np.linspace(gains[0], gains[-1], _ROWS)
     rows = np.unique(np.searchsorted(gains, wanted).clip(0, len(gains) - 1))
-    shown = f"{len(rows)} of {len(front)} vectors that none beats, by {measure} and mean ms, in-sample:\n"
-    return shown + _lay_out_vectors(sweep, front.iloc[rows], [""] * len(rows))
+    heading = f"Pareto front of {measure} and mean ms, in-sample: {len(rows)} of {len(front)} vectors\n"
+    return heading + _format_vectors(sweep, front.iloc[rows], [])
 
 
 def loss_table(sweep: Sweep, cutoffs: Sequence[int | None] | None = None) -> str:
-    """Lay out where relevant documents get lost.
-
-    Args:
-        sweep: What to ask.
-        cutoffs: One a stage; None: the deepest of the grid.
-
-    Returns:
-        Lines of text.
-    """
+    """Format where relevant documents are lost at some cut-offs; None: the deepest of the grid."""
     vector = as_cutoffs(sweep.grid.vectors[-1].tolist()) if cutoffs is None else cutoffs
-    loss = sweep.loss(vector).rename(columns={"at": f"at {tuple(vector)}", "ndcg": "best nDCG@10", "lost_ndcg": "nDCG lost"})
-    loss = loss.rename(columns={"lost": "documents", "lost_recall": "recall lost"})
-    formats = dict.fromkeys(["recall", "recall lost", "best nDCG@10", "nDCG lost"], "{:.3f}".format)
-    return lay_out(loss, formats)
+    names = {"lost": "relevant lost", "lost_recall": "recall lost", "ndcg": "best nDCG@10", "lost_ndcg": "nDCG@10 lost"}
+    loss = sweep.loss(vector).rename(columns={"at": f"at {tuple(vector)}"} | names)
+    return format_table(loss, dict.fromkeys(["recall", *list(names.values())[1:]], "{:.3f}".format))
 
 
 def runners_up_table(choice: Choice) -> str:
-    """Lay out the runners-up of a choice, against it.
-
-    Args:
-        choice: What was chosen.
-
-    Returns:
-        Lines of text.
-    """
+    """Format the runners-up of a choice, with their difference from it."""
     table = choice.runners_up
-    cutoffs = [f"k{n}" for n in range(1, len(choice.stages) + 1)]
-    names = [
-        name_cascade(choice.stages, tuple(None if pd.isna(k) else int(k) for k in row)) for row in table[cutoffs].to_numpy(object)
-    ]
-    shown = pd.DataFrame({"runner-up (in-sample)": names, choice.measure: table[choice.measure]})
-    shown = shown.assign(**({"ms": table["ms"]} if "ms" in table else {}), difference=table["difference"], low=table["low"])
-    signed = dict.fromkeys(("difference", "low", "high"), "{:+.4f}".format)
-    formats: dict[str, Callable[[float], str]] = {choice.measure: "{:.4f}".format, "ms": "{:.1f}".format, **signed}
-    return lay_out(shown.assign(high=table["high"]), formats)
+    shown = pd.DataFrame({"runner-up (in-sample)": _name_rows(choice.stages, table), choice.measure: table[choice.measure]})
+    shown = shown.assign(**{name: table[name] for name in ("ms", "difference", "low", "high") if name in table})
+    formats: Formats = dict.fromkeys(("difference", "low", "high"), "{:+.4f}".format)
+    return format_table(shown, formats | {choice.measure: "{:.4f}".format, "ms": "{:.1f}".format})
 
 
-def _lay_out_vectors(sweep: Sweep, rows: pd.DataFrame, names: list[str]) -> str:
-    """Lay out some rows of a sweep's frame."""
-    cutoffs = [f"k{n}" for n in range(1, len(sweep.stages) + 1)]
-    cascades = [
-        name_cascade(sweep.stages, tuple(None if pd.isna(k) else int(k) for k in row)) for row in rows[cutoffs].to_numpy(object)
-    ]
-    table = rows.drop(columns=cutoffs).reset_index(drop=True)
-    table.insert(0, "cascade", cascades)
-    if any(names):
+def _format_vectors(sweep: Sweep, rows: pd.DataFrame, names: list[str]) -> str:
+    """Format some rows of a sweep's frame."""
+    table = rows.drop(columns=[f"k{n}" for n in range(1, len(sweep.stages) + 1)]).reset_index(drop=True)
+    table.insert(0, "cascade", _name_rows(sweep.stages, rows))
+    if names:
         table.insert(0, "", names)
     costs = [column for column in table if str(column).endswith(("ms", "pairs"))]
-    formats: dict[str, Callable[[float], str]] = dict.fromkeys(sweep.measures, "{:.4f}".format)
+    formats: Formats = dict.fromkeys(sweep.measures, "{:.4f}".format)
     formats |= dict.fromkeys(map(str, costs), "{:,.1f}".format) | {"usd": "{:.5f}".format}
-    return lay_out(table, formats)
+    return format_table(table, formats)
+
+
+def _name_rows(stages: tuple[str, ...], rows: pd.DataFrame) -> list[str]:
+    """Name the cascade of each row by its cut-offs."""
+    cutoffs = rows[[f"k{n}" for n in range(1, len(stages) + 1)]].to_numpy(object)
+    return [name_cascade(stages, tuple(None if pd.isna(k) else int(k) for k in row)) for row in cutoffs]

@@ -14,47 +14,25 @@ _CORRECTED = " p-value corrected"
 
 
 def effectiveness_table(effectiveness: pd.DataFrame) -> str:
-    """Lay out what ``pt.Experiment`` returned: a row a system, each measure, then each corrected p-value.
-
-    Args:
-        effectiveness: Frame[name, measure, ..., "measure p-value corrected", ...].
-
-    Returns:
-        Lines of text.
-    """
+    """Lay out what ``pt.Experiment`` returned: a row a system, each measure, then each corrected p-value."""
     columns = [str(column) for column in effectiveness]
     measures = [column for column in columns if column != "name" and " " not in column]
     corrected = {measure + _CORRECTED: f"p {measure}" for measure in measures if measure + _CORRECTED in columns}
     table = effectiveness[["name", *measures, *corrected]].rename(columns={"name": "system", **corrected})
     formats: dict[str, Callable[[float], str]] = dict.fromkeys(measures, "{:.3f}".format)
-    return lay_out(table, {**formats, **dict.fromkeys(corrected.values(), _p_value)})
+    return format_table(table, {**formats, **dict.fromkeys(corrected.values(), _p_value)})
 
 
 def cost_table(cost: pd.DataFrame) -> str:
-    """Lay out what a cascade costs: a row a stage, means a query.
-
-    Args:
-        cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms].
-
-    Returns:
-        Lines of text.
-    """
+    """Lay out what a cascade costs: a row a stage, means a query."""
     names = {"docs_in": "docs in", "docs_out": "docs out", "pairs": "model pairs", "ms": "ms a query", "p95_ms": "p95 ms"}
     times = ("ms a query", "p95 ms")
     formats = {name: ("{:,.2f}" if name in times else "{:,.1f}").format for name in names.values()}
-    return lay_out(cost.rename(columns=names), formats)
+    return format_table(cost.rename(columns=names), formats)
 
 
-def lay_out(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]]) -> str:
-    """Write a frame with its first column to the left and numbers to the right.
-
-    Args:
-        table: Any frame.
-        formats: How to write the values of a column.
-
-    Returns:
-        Lines of text without trailing blanks.
-    """
+def format_table(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]]) -> str:
+    """Write a frame with its first column to the left and numbers to the right."""
     first = table.columns[0]
     width = max([len(str(value)) for value in table[first]] + [len(str(first))])
     left = table.assign(**{first: [str(value).ljust(width) for value in table[first]]}).rename(

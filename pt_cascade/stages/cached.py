@@ -1,22 +1,23 @@
-"""A re-ranker whose scores are kept on the disk: no pair is scored twice, not by another run, not after a crash."""
+"""A re-ranker whose scores are cached on the disk: no pair is scored twice, not by another run, not after a crash."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
 from pt_cascade.frames import check_text
+from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
+from pt_cascade.stages.base.pairwise import PairReranker
 from pt_cascade.stages.base.reranker import Reranker
-from pt_cascade.stages.scorecache.fill import Asking
-from pt_cascade.stages.scorecache.keys import list_keys, pair_keys
-from pt_cascade.stages.scorecache.sqlite_file import find_path
-from pt_cascade.stages.scorecache.store import ScoreStore
+from pt_cascade.stages.scorecache.comparisons import CachedComparisons
+from pt_cascade.stages.scorecache.fill import CacheFill
+from pt_cascade.stages.scorecache.keys import list_keys, point_keys
+from pt_cascade.stages.scorecache.store import ScoreStore, find_path
 
 if TYPE_CHECKING:
     import os
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pt_cascade.stages.scorecache.keys import Keys
-
-Depends: TypeAlias = Literal["pointwise", "pairwise", "listwise"]
+    from pt_cascade.cascade.stage import Depends
 
 BATCH_SIZE = 512
+_DEPENDS = ("pointwise", "pairwise", "listwise")
 
 
 def cached(
@@ -40,50 +40,48 @@ def cached(
     depends: Depends | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Cached:
-    """Keep the scores of a re-ranker: what is kept is read, only the rest is asked for, and each micro-batch is kept at once.
+    """Cache the scores of a re-ranker in an SQLite file: what is there is read, the rest is scored in batches and written.
 
-    What was kept is given bit for bit as it was kept, with rows, order and ties as the stage itself returns them. What is new is
-    scored in micro-batches, so it is as near to the stage's own scores of the whole frame as the stage is to itself in other
-    batches: the same bits where a score does not depend on its batch at all; within 1e-5 of the size of the scores for a model in
-    fp32; below that dtype, within its rounding. ``Cascade.of`` reads it as the stage itself, and ``profile`` times the stage
-    itself, live.
+    Cached scores are returned bit for bit, in the stage's number type, with its order of a query's rows and its tie rule (both are
+    found out from its answers). New scores are computed in batches, so they are as near to the stage's scores of the whole frame
+    as the stage is batch-invariant: within 1e-5 in fp32, the same bits where a score does not depend on its batch.
+    ``Cascade.of`` reads a cached stage as the stage itself, and ``profile`` times the stage itself.
 
-    A score is kept under what it depends on: the stage's identity, the text of the query, and the text of the document; so two
-    topics with one text share a score, and so do two documents. Where a stage of ours reads stored vectors, the docno tells the
-    document. A score that depends on the list (``pairwise``, ``listwise``) is kept with all the scores of its query, under the
-    documents in order, their ranks, and the query.
+    A score is found by what it depends on: the stage's identity, the text of the query and the text of the document (for a stage
+    that reads stored vectors, the docno). So two topics with one text share a score, and so do two documents. The scores of a
+    ``listwise`` stage are cached by list: the query and its documents in order, with their ranks. A pairwise stage of this package
+    (``duo_t5``) caches each comparison of two documents; another ``pairwise`` stage its lists.
 
-    A stage of ours says what it is (``identify()``: class, weights, prompt, dtype, limits; below fp32 also the kind of device
-    and the budget of a batch, which then show in a score), and what it reads. Any other re-ranker, or a pipeline of several, may
-    have such a method too; else you say what it is. Nothing is guessed: who trains the model on, or changes a setting, has to
-    change ``identity``. Of such a stage every given column counts but qid, and for ``pointwise`` score and rank: a column that it
-    does not read costs a question, never a wrong score.
+    The stages of this package know their identity: class, weights, prompt, dtype, limits; below fp32 also the kind of device and
+    the budget of a batch. Another stage may have a method ``identify()``; otherwise pass ``identity``, and change it when the model
+    or a setting changes. Of such a stage every column of its input counts but qid, and for ``pointwise`` score and rank.
 
-    A path holds the scores of one stage; another stage there, or another state of the model, is refused. Several processes and
-    threads may use one path at once: they may score a pair twice, and the first score stays. A score that is not finite is an
-    error, and so is a lost document; nothing of that micro-batch is kept. A stage marks what failed by a column of truth values,
-    whose name it gives as ``failed_column``. A marked row is not kept, and ranks below the rest of its query in the order it had;
-    of a pair or list stage, nothing of its query is kept, and all is given as the stage gave it. Where the stage keeps accounts of
-    calls, tokens and dollars (``accounts``), they say what was asked in this call: 0 for what was read. Other columns that the
-    stage adds are dropped, always: kept answers would not have them. Columns that were given stay as they were given.
+    A file holds the scores of one stage; another stage, or another state of its model, is refused. Processes and threads may share
+    a file: two that score a pair at the same time both return their own score, and the first one stays. A score that is not finite
+    and a lost document are errors, and nothing of their batch is written. A killed process loses at most its current batch. Every
+    row of the file has a checksum.
+
+    Rows that the stage marks as failed, in a column that its attribute ``failed_column`` names, are not cached; they rank below the
+    rest of their query in the order they had. Of a listwise stage the whole list is not cached. The columns in the stage's
+    ``accounts`` (calls, tokens, dollars) count this call only: 0 for what was read. Other columns that the stage adds are dropped.
 
     Args:
-        stage: A stage of ours, or any re-ranker.
-        path: The file; made when the first score is kept. ``~`` is your home; a relative path is fixed now.
+        stage: A re-ranker.
+        path: The file; the first score creates it. ``~`` is your home; a relative path is resolved now.
         identity: What tells the scorer from any other, in your words: the model, its version, the settings. Needed for a stage
-            without a method ``identify()``; of any other it counts besides.
-        reads: The columns that, with the query, tell a score; without: what the stage says, else every given column as above.
+            without a method ``identify()``; otherwise it counts as well.
+        reads: The columns that, with the query, tell a score; None: what the stage says, else the columns of its input as above.
         depends: What a score depends on, where the stage does not say: ``pointwise`` (query and document), ``pairwise`` or
             ``listwise``.
-        batch_size: Rows that are scored and kept together, 1 or more; of pair and list stages whole queries, until there are as
-            many. A killed process loses at most these. A GPU wants more, e.g. 8192; a language model fewer, e.g. 32.
+        batch_size: Rows, or comparisons, that are scored and written together, 1 or more; lists are not split. A GPU wants more,
+            e.g. 8192; a language model fewer, e.g. 32.
 
     Returns:
         A transformer from Frame[qid, query, docno, ...] to the same rows with score and rank.
 
     Raises:
-        PipelineError: The stage is no re-ranker, or nobody knows what it is, or what its scores depend on.
-        StoreError: The path holds something else, or scores of another stage.
+        PipelineError: The stage is no re-ranker, or its identity or what its scores depend on is unknown.
+        StoreError: The file is not a score cache, or of another stage.
 
     Example:
         >>> path = getfixture("tmp_path") / "length.sqlite"
@@ -94,13 +92,13 @@ def cached(
         ([4.0, 5.0], 2)
     """
     known = look_up(stage) if isinstance(stage, pt.Transformer) else None
-    _check(stage, known.documents if known else "", depends or (known.depends if known else ""), batch_size, identity)
-    told = depends or known.depends  # type: ignore[union-attr] # checked
+    dependence = depends or (known.depends if known else "unknown")
+    _check(stage, known.documents if known else "", dependence, batch_size, identity)
     columns = reads if reads is None else (reads,) if isinstance(reads, str) else tuple(reads)
-    kept = Cached(stage, find_path(path), told, columns, batch_size, identity)
-    if Path(kept.path).exists():
-        kept.store().notes()
-    return kept
+    made = Cached(stage, find_path(path), dependence, columns, batch_size, identity)
+    if (store := made.store()).size():
+        store.notes()
+    return made
 
 
 @dataclass(frozen=True)
@@ -108,15 +106,16 @@ class Cached(pt.Transformer):  # type: ignore[misc]
     """The stage that ``cached`` makes.
 
     Attributes:
-        inner: Whose scores are kept.
+        inner: The stage whose scores are cached.
         path: The file.
         depends: What a score depends on.
         reads: The columns that, with the query, tell a score; None: as in ``cached``.
-        batch_size: Rows that are scored and kept together.
+        batch_size: Rows that are scored and written together.
         identity: What the stage is, in its user's words; None: as it says.
     """
 
-    schematic: ClassVar[dict[str, str | None]] = {"label": "Kept scores", "help_url": None}
+    schematic: ClassVar[dict[str, str | None]] = {"label": "Score cache", "help_url": None}
+    documents: ClassVar[str] = "reranks"
 
     inner: pt.Transformer
     path: str
@@ -127,44 +126,42 @@ class Cached(pt.Transformer):  # type: ignore[misc]
 
     @property
     def stands_for(self) -> pt.Transformer:
-        """Whose answers these are, for those who want to see or time the stage itself."""
+        """The stage itself, for those who want to inspect or time it."""
         return self.inner
 
     @property
     def stage_name(self) -> str:
-        """What a cascade calls it."""
+        """What a cascade calls the stage."""
         return look_up(self.inner).name
 
     @property
-    def documents(self) -> str:
-        """The documents that come out are those that went in."""
-        return "reranks"
-
-    @property
     def failed_column(self) -> str:
-        """Where the stage marks what failed; empty: nowhere."""
+        """The column in which the stage marks failed rows; empty: none."""
         return str(getattr(self.inner, "failed_column", ""))
 
     @property
     def on_error(self) -> str:
-        """What the stage does where it cannot score; empty: it does not say."""
+        """What the stage does with a row that it cannot score; empty: unknown."""
         return str(getattr(self.inner, "on_error", ""))
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """The columns in which the stage says, on each row, what its query took."""
+        """The columns in which the stage counts what each query used."""
         return tuple(getattr(self.inner, "accounts", ()))
 
     def store(self) -> ScoreStore:
-        """Give the kept scores of the stage as it is now.
+        """Give the cached scores of the stage as it is now.
+
+        Returns:
+            The store, whose ``count()`` and ``size()`` tell what is there.
 
         Raises:
-            CascadeError: What the stage is cannot be told.
+            CascadeError: The identity of the stage is unknown.
         """
         return ScoreStore(self.path, identify_any(self.inner, self.identity))
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Give every row its score and its rank, from the kept scores as far as they go.
+        """Give every row its score and its rank.
 
         Args:
             inp: Frame[qid, query, docno, ...] with what the stage needs.
@@ -173,60 +170,75 @@ class Cached(pt.Transformer):  # type: ignore[misc]
             The rows that the stage itself would return.
 
         Raises:
-            StageError: See ``asking.Asking.answer``.
+            StageError: The stage failed, or its answer cannot be cached.
+            StoreError: The file cannot be read or written.
         """
         if not len(inp):
             nothing: pd.DataFrame = self.inner.transform(inp)
             return nothing[[column for column in nothing.columns if self._is_given(column, list(inp.columns))]]
-        keys = self._keys(inp, store := self.store())
-        return Asking(self.inner, self.stage_name, store, inp, keys, self.depends != "pointwise", self.batch_size).answer()
+        reads, store = self._find_reads(inp), self.store()
+        if isinstance(self.inner, PairReranker) and self.depends == "pairwise":
+            comparisons = CachedComparisons(self.inner, store, reads, self.batch_size)
+            return rescore(inp, self.inner.score_by(comparisons.compare, inp))
+        make = point_keys if self.depends == "pointwise" else list_keys
+        keys = make(inp, reads, hash_identity(store.identity))
+        return CacheFill(self.inner, self.stage_name, store, inp, keys, self.depends != "pointwise", self.batch_size).answer()
 
-    def _keys(self, inp: pd.DataFrame, store: ScoreStore) -> Keys:
-        """Check what is read, and make the keys."""
+    def _find_reads(self, inp: pd.DataFrame) -> list[str]:
+        """Check the columns of a frame, and list those that tell a document."""
         ours = isinstance(self.inner, Reranker)
-        texts = ["query", *(self.inner.needs() if ours else ["text"])]
-        needs = dict.fromkeys([*(texts if ours else ["query"]), *(self.reads or ())])
-        pt.validate.result_frame(inp, extra_columns=list(needs), context=self)
-        for column in dict.fromkeys(texts):
+        needs = self.inner.needs() if ours else []
+        pt.validate.result_frame(inp, extra_columns=list(dict.fromkeys(["query", *needs, *(self.reads or ())])), context=self)
+        for column in dict.fromkeys(["query", *(needs if ours else ["text"])]):
             check_text(inp, column, self.stage_name)
         ignored = ("qid", "query", "score", "rank") if self.depends == "pointwise" else ("qid",)
         reads = self.reads or (self.inner.reads() if ours else [column for column in inp.columns if column not in ignored])
-        make = pair_keys if self.depends == "pointwise" else list_keys
-        return make(inp, [column for column in reads if column in inp], hash_identity(store.identity))
+        return [column for column in reads if column in inp]
 
     def transform_inputs(self) -> list[list[str]]:
-        """Answer PyTerrier's inspection as the stage would."""
+        """Answer PyTerrier's inspection as the stage would.
+
+        Returns:
+            The columns that the stage needs, one list a way to call it.
+        """
         return list(pt.inspect.transformer_inputs(self.inner))
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Answer PyTerrier's inspection as the stage would, without the columns that are not kept."""
-        given = pt.inspect.transformer_outputs(self.inner, input_columns)
-        return [column for column in given if self._is_given(column, input_columns)]
+        """Answer PyTerrier's inspection as the stage would, without the columns that are dropped.
+
+        Args:
+            input_columns: The columns of the input.
+
+        Returns:
+            The columns of the output.
+        """
+        columns = pt.inspect.transformer_outputs(self.inner, input_columns)
+        return [column for column in columns if self._is_given(column, input_columns)]
 
     def _is_given(self, column: str, columns: list[str]) -> bool:
         return column in (*columns, "score", "rank", self.failed_column, *self.accounts)
 
 
 def _check(stage: object, documents: str, depends: str, batch_size: int, identity: str | None) -> None:
-    """Refuse what cannot be kept, all reasons at once."""
-    told = not isinstance(stage, pt.Transformer) or isinstance(stage, Cached) or can_identify(stage)
+    """Refuse a stage whose scores cannot be cached, all reasons at once."""
+    known = not isinstance(stage, pt.Transformer) or isinstance(stage, Cached) or can_identify(stage)
     words = isinstance(identity, str) and identity.strip()
     problems = []
     if not isinstance(stage, pt.Transformer):
         problems.append(f"{stage!r} ({type(stage).__name__}) is no PyTerrier transformer")
     elif isinstance(stage, Cached):
-        problems.append(f"the scores of {stage!r} are kept already")
+        problems.append(f"the scores of {stage!r} are cached already")
     elif documents != "reranks":
         problems.append(f"{stage!r} is no re-ranker: it may return other documents than it is given")
-    elif depends not in get_args(Depends):
-        problems.append(f"what its scores depend on is {depends}, expected one of {', '.join(get_args(Depends))}")
+    elif depends not in _DEPENDS:
+        problems.append(f"what its scores depend on is {depends}, expected one of {', '.join(_DEPENDS)}")
     if identity is not None and not words:
         problems.append(f"identity is {identity!r}, expected words")
-    elif not (told or words):
-        problems.append("it has no method identify(), so nobody knows of which model, version and settings its scores are")
+    elif not (known or words):
+        problems.append("it has no method identify(), so its model, version and settings are unknown")
     if type(batch_size) is not int or batch_size < 1:
         problems.append(f"batch_size is {batch_size!r}, expected 1 or more rows")
     if problems:
-        say = "" if told else "identity='its model, version and settings', "
+        say = "" if known else "identity='its model, version and settings', "
         fix = f"cached(stage, path, {say}depends='pointwise'), if a score depends on query and document alone"
-        raise PipelineError("the scores of a stage cannot be kept", problems, fix=fix)
+        raise PipelineError("the scores of a stage cannot be cached", problems, fix=fix)

@@ -106,7 +106,7 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
             for n, branch in enumerate(self.retrievers, start=1)
             if not isinstance(branch, pt.Transformer)
         ]
-        problems += self.fusion.misfits(len(self.retrievers))
+        problems += self.fusion.find_problems(len(self.retrievers))
         if self.num_results is not None and not (type(self.num_results) is int and self.num_results > 0):
             problems.append(f"num_results is {self.num_results!r}, expected 1 or more, or None for all")
         if problems:

@@ -1,11 +1,11 @@
-"""LLM judges: a language model behind an OpenAI-compatible server grades documents, says yes or no to them, or orders them."""
+"""LLM judges: a language model behind an OpenAI-compatible server grades documents, answers yes or no, or orders them."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import fields
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pt_cascade.errors import PipelineError
@@ -14,15 +14,12 @@ from pt_cascade.stages.llm.modes import GradedJudge, ListwiseJudge, YesNoJudge
 from pt_cascade.stages.llm.prompts import load_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pt_cascade.stages.llm.stage import LlmJudge
 
     AnyJudge: TypeAlias = LlmJudge[float] | LlmJudge[tuple[int, ...]]
 
 _TOKENS = 16
 _TOKENS_A_NUMBER = 8  # "[20] > " takes 4 to 6
-_MILLION = 1e6
 
 
 def llm_judge(  # noqa: PLR0913 - options, each with a default
@@ -48,86 +45,74 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
     on_error: Literal["raise", "keep"] = "raise",
     verbose: bool = False,
 ) -> AnyJudge:
-    """Re-rank by what a language model answers, through any OpenAI-compatible server; what is no judgment never looks like one.
+    """Re-rank with a language model behind an OpenAI-compatible server, which grades documents or orders them.
 
-    - ``graded``: each document gets a grade, 0 to 3, and that is its score.
-    - ``yes_no``: each document is relevant or not, and its score is the log-odds of yes, log p(yes) - log p(no), at the token of
-      the answer's yes or no, where a word that is not listed gets the most that is left for it; from a server that lists no
-      log-probabilities of the very answer 100 for yes and -100 for no.
-    - ``listwise``: a window of documents is put in order, from the bottom of the list up; the score is 1/rank.
+    - ``graded``: the score of a document is its grade, 0 to 3.
+    - ``yes_no``: the score is the log-odds of yes, log p(yes) - log p(no), at the token of the answer's yes or no; without
+      log-probabilities, 100 or -100.
+    - ``listwise``: the model orders windows of documents, from the bottom of the list up; the score is 1/rank.
 
-    **Ties** stay in the order of the ranks that came in. (``pt.Experiment`` breaks them by docno, as trec_eval does.)
+    Equal scores keep the order of the input ranks. (``pt.Experiment`` breaks ties by docno, as trec_eval does.)
 
-    **Answers are read by rule**, and what is not in the form asked for is counted. Reasoning is left out in the formats of
-    DeepSeek, Qwen, Magistral, gpt-oss, Command A, Granite and others. Of an order the numbers count in the order they stand in,
-    each the first time, and what is missing follows in its old order; numbers of lines and numbers in words around the list do
-    not count. Of a grade: the final score or grade, else the first line, else what is called a score or a grade, else the only
-    number there is, the scale itself passed over. Of a yes or no: the first word, else the last, or one that is its own clause.
+    **A document has no judgment** where its answer cannot be read or was cut off too early; where the model or a content filter
+    refuses; where its call fails after all retries; and where the server counts fewer tokens than the prompt has words, so that it
+    did not read the whole prompt. With ``on_error="raise"`` this is an error. With ``"keep"`` it is counted and warned of,
+    ``llm_failed`` is True, and the document ranks below the judged ones of its query, in input order; ``score`` stores it in
+    ``ScoreTable.failed``, and ``cached`` does not store it. A listwise query with a failed window is marked as a whole. Where none
+    of the first 20 answers can be read, that is an error in either case.
 
-    **There is no judgment** where nothing can be read in an answer, where reasoning does not end, or an answer was cut off before
-    its end; where the model or a filter refuses; where a call fails after all retries, or the server refuses the prompt; and where
-    it counts fewer tokens than the prompt has words, so that it cannot have read all of it. With ``on_error="raise"`` the first of
-    these is an error. With ``"keep"`` it is counted, warned of, and marked by ``llm_failed``, and such a document ranks below the
-    judged ones of its query, in the order it had; so a query without any judgment keeps its order. In ``listwise`` a window that
-    cannot be read is ordered as far as it can be, and all rows of its query are marked; a query of which a call fails keeps its
-    order. ``score`` keeps such documents apart from scores (``ScoreTable.failed``), and replays them as they rank here; ``cached``
-    does not keep them. Where none of the first 20 answers is of use, that is an error in any case.
+    **Answers** are read by fixed rules, and answers in another form than the prompt asks for are counted. Reasoning is removed in
+    the formats of DeepSeek, Qwen, Magistral, gpt-oss, Command A, Granite and others. A document that a list leaves out follows in
+    input order.
 
-    **Calls** are made by the package openai, which tries 408, 409, 429, 5xx, time-outs and lost connections again, and honours
-    ``Retry-After``. A rate limit that lasts longer is waited out by all calls, up to ten minutes; a 200 without an answer is asked
-    for again. A server that refuses temperature, seed, max_tokens, log-probabilities or so many of them, or answers only in a
-    stream, is asked otherwise from then on, which the warning says; not what ``request`` sets. At any time 401, 402, 403, 404, a
-    spent quota, a redirect and 20 calls in a row without an answer are an error, as is any other 4xx before the first answer.
-    With an error the answers of that call to the stage are lost: ``cached(llm_judge(...), path, batch_size=32)`` keeps them
-    batch by batch.
+    **Calls** are made by the package openai, which retries 408, 409, 429, 5xx, time-outs and lost connections, and honours
+    ``Retry-After``. If a rate limit lasts longer, all calls wait up to ten minutes; a status 200 without an answer is asked for
+    again. If a server refuses a default field (temperature, seed, max_tokens, log-probabilities), or only streams, later calls
+    are changed, and a warning says how; fields of ``request`` never change. The stage stops at 401, 402, 403, 404, a spent quota, a
+    redirect, 20 failed calls in a row, and any other 4xx before the first answer. It loses the answers of this call to the stage
+    then, unless ``cached(llm_judge(...), path, batch_size=32)`` stores them batch by batch. A prompt that stands twice in a frame
+    is asked once.
 
-    **Each row has its query's account**: ``llm_calls``, ``llm_retries``, ``llm_tokens_in``, ``llm_tokens_out``, ``llm_usd`` (NaN
-    where a server does not count, or did not answer in time), ``llm_repaired`` (answers), and why: ``llm_malformed`` (not in the
-    form asked for), ``llm_partial``, ``llm_repeated``, ``llm_overlong`` (cut at ``max_tokens``); ``llm_unread``, ``llm_refused``,
-    ``llm_bare`` (without log-probabilities) and ``llm_failures`` (documents or windows without a judgment). The trace of ``run``
-    has them too, and a warning sums them up; Python shows a warning that says the same again only once, the columns have all. A
-    prompt is asked once a frame, however many rows it stands for, on the account of the query that came first; ``score`` and
-    ``profile`` ask anew, to look after the truth and the time.
+    **Columns** count for each query: ``llm_calls``, ``llm_retries``, ``llm_tokens_in``, ``llm_tokens_out``, ``llm_usd`` (NaN where
+    the server did not count), ``llm_repaired`` (answers in another form), of which ``llm_malformed``, ``llm_partial``,
+    ``llm_repeated``, ``llm_overlong`` (cut at ``max_tokens``); ``llm_unread``, ``llm_refused``, ``llm_no_logprobs`` and
+    ``llm_failures`` (documents or windows without a judgment). The trace of ``run`` has them too.
 
-    **Nobody can tell which model answers** behind a name: kept scores are told apart by ``base_url``, ``model`` and what is sent.
-    A server that names different models in its answers is warned of. A model whose scores vary from call to call, also at
-    temperature 0, needs a ``tolerance`` in ``score``.
+    A name does not identify a model: stored scores are told apart by ``base_url``, ``model`` and the fields of the call. If scores
+    vary from call to call, also at temperature 0, ``score`` needs a ``tolerance``.
 
     Args:
-        model: Its name on the server.
-        how: See above. A score depends on query and document alone, but for ``listwise``, which sees the whole list.
-        base_url: E.g. ``http://localhost:8000/v1``; None takes the environment's OPENAI_BASE_URL, else OpenAI's own.
-        api_key_env: The environment variable with the key, which is read at each use, sent to ``base_url`` (through the proxies of
-            the environment, if any), and never kept, shown or logged here; None sends none. OpenAI's own may be missing where
-            another server is asked, any other must be there.
-        prompt: A text file with ``{query}`` and ``{document}``, listwise ``{documents}`` and perhaps ``{count}``; with
-            ``{instruction}`` where there is one. None: the built-in one. Another text is another stage: its hash is shown.
-        instruction: What to look for, said with every query. A topics column ``instruction`` adds to it, on a line below.
+        model: The model's name on the server.
+        how: The mode. Only ``listwise`` scores depend on the other documents of the list.
+        base_url: E.g. ``http://localhost:8000/v1``; None takes OPENAI_BASE_URL of the environment, else OpenAI's server.
+        api_key_env: The environment variable with the key, which is read at each use and never stored or shown; None sends no key.
+            OPENAI_API_KEY may be unset for another server than OpenAI's.
+        prompt: A text file with ``{query}`` and ``{document}``, or for listwise ``{documents}`` and perhaps ``{count}``; with
+            ``{instruction}`` if there is one. None takes the built-in prompt. The stage is identified by the text's hash.
+        instruction: What counts as relevant, for every query. A topics column ``instruction`` adds a line.
         text_field: The column with the document's text.
-        max_words: Words of a document that are sent, at most; and ten times as many characters.
-        max_tokens: Tokens of an answer, at most; None: 16, or 8 a document of a window. A model that reasons needs more.
-        scale: The lowest and the highest grade; another one needs a ``prompt`` that says what it means.
-        window: Documents ordered at once.
-        step: How far up the next window begins, below ``window``.
-        seed: Sent with each prompt beside temperature 0; None: not sent.
-        request: Further fields to send, e.g. ``{"chat_template_kwargs": {"enable_thinking": False}}``; one that is None is not
-            sent, e.g. ``{"temperature": None}``.
-        concurrency: Calls at once, at most; ``listwise`` makes one a query at a time.
-        retries: How often a call is tried again.
-        timeout: Seconds that a server may say nothing.
+        max_words: Most words of a document to send; also ten times as many characters.
+        max_tokens: Most tokens of an answer; None takes 16, or 8 a document of a window. A model that reasons needs more.
+        scale: The lowest and the highest grade; another one than (0, 3) needs a ``prompt``.
+        window: Documents in a window.
+        step: Documents between the starts of two windows, fewer than ``window``.
+        seed: Sent with each prompt, as is temperature 0; None sends none.
+        request: Further fields of a call, e.g. ``{"chat_template_kwargs": {"enable_thinking": False}}``; a field with the value
+            None is not sent, e.g. ``{"temperature": None}``.
+        concurrency: Most calls at once; ``listwise`` makes one a query at a time.
+        retries: Most retries of a call.
+        timeout: Seconds to wait for the server.
         prices: US dollars a million tokens, of prompts and of answers.
-        on_error: ``raise`` or ``keep``, see above.
-        verbose: Show a progress bar.
+        on_error: ``raise`` or ``keep`` where a document has no judgment.
+        verbose: Whether to show a progress bar.
 
     Returns:
-        A transformer from Frame[qid, query, docno, text] to the same rows with score, rank, ``llm_failed`` and the account.
+        A transformer from Frame[qid, query, docno, text] to the same rows with score, rank, ``llm_failed`` and the counts.
 
     Raises:
-        PipelineError: An option is out of range, or the prompt lacks a place.
-        MissingError: There is no such prompt. When used: openai, the key, or what the network's settings name is missing.
-        SweepError: There is no such price.
-        StageError: When used: there is no judgment of a document, and ``on_error`` is ``raise``; or of none of the first 20; or the
-            server refuses every call, redirects, falls silent, or is not there.
+        PipelineError: An option is out of range, or the prompt lacks a field.
+        MissingError: There is no such prompt. In use: the package openai or the key is missing.
+        StageError: In use: a document has no judgment, with ``on_error="raise"``; or the stage stops, see above.
 
     References:
         Upadhyay et al., "UMBRELA: UMbrela is the (Open-Source Reproduction of the) Bing RELevance Assessor", arXiv:2406.06519,
@@ -138,37 +123,26 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         >>> llm_judge("qwen3-8b", how="listwise", base_url="http://localhost:8000/v1", concurrency=4)
         ListwiseJudge(model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ..., window=20, step=10)
     """
-    ways: dict[str, Callable[..., AnyJudge]] = {
-        "graded": partial(GradedJudge, scale=tuple(scale) if isinstance(scale, list) else scale),  # a list has no hash
-        "yes_no": YesNoJudge,
-        "listwise": partial(ListwiseJudge, window=window, step=step),
-    }
-    if not isinstance(how, str) or how not in ways:
-        raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(ways)}"])
+    options = dict(locals())
+    modes: dict[str, type[AnyJudge]] = {"graded": GradedJudge, "yes_no": YesNoJudge, "listwise": ListwiseJudge}
+    if not isinstance(how, str) or how not in modes:
+        raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(modes)}"])
     url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
     most = _TOKENS_A_NUMBER * window if how == "listwise" and type(window) is int else _TOKENS
-    return ways[how](
-        model=model,
-        prompt=load_prompt(prompt, how) if prompt is None or isinstance(prompt, (str, os.PathLike)) else prompt,
-        base_url=url.rstrip("/") if isinstance(url, str) else url,
-        api_key_env=api_key_env or "",
-        instruction=instruction,
-        text_field=text_field,
-        max_words=max_words,
-        max_tokens=most if max_tokens is None else max_tokens,
-        seed=seed,
-        request=_to_json({} if request is None else request),
-        concurrency=concurrency,
-        retries=retries,
-        timeout=timeout,
-        prices=tuple(prices) if isinstance(prices, list) else prices,
-        on_error=on_error,
-        verbose=verbose,
-    )
+    options |= {
+        "prompt": load_prompt(prompt, how) if prompt is None or isinstance(prompt, (str, os.PathLike)) else prompt,
+        "base_url": url.rstrip("/") if isinstance(url, str) else url,
+        "api_key_env": api_key_env or "",
+        "max_tokens": most if max_tokens is None else max_tokens,
+        "scale": tuple(scale) if isinstance(scale, list) else scale,  # a list has no hash
+        "request": _to_json({} if request is None else request),
+        "prices": tuple(prices) if isinstance(prices, list) else prices,
+    }
+    return modes[how](**{one.name: options[one.name] for one in fields(modes[how])})
 
 
 def _to_json(request: object) -> str:
-    """Keep what is to be sent as text, so that stages compare and hash by value; what cannot be sent so is null."""
+    """Write the fields as text, so that stages compare by value; ``null`` where JSON cannot hold them."""
     try:
         return json.dumps(request if isinstance(request, Mapping) else None, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError):

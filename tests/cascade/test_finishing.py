@@ -113,8 +113,8 @@ def test_a_saved_table_knows_its_stages_again(tmp_path: Path) -> None:
         (
             FIRST % 9 >> Judge(1) % 3 >> Lister() % 2,
             (9, 3),
-            "this is no vector of cut-offs: 2 cut-off(s) (9, 3) for 3 stage(s) toy, judge, lister. "
-            "Fix: one a stage; None where a stage passes everything on",
+            "this is not a vector of cut-offs: 2 cut-off(s) (9, 3) for 3 stage(s) toy, judge, lister. "
+            "Fix: pass one cut-off for each stage, None for no cut",
         ),
     ],
 )

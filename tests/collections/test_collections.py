@@ -667,9 +667,7 @@ def test_cache_folder_refuses_an_empty_part() -> None:
     """An empty part would make two folders one."""
     with pytest.raises(CollectionError) as caught:
         cache_folder("bm25", "")
-    assert (
-        str(caught.value) == """this names no cache folder: a part is empty: ('bm25', ''). Fix: cache_folder("bm25", key)"""
-    )
+    assert str(caught.value) == """this names no cache folder: a part is empty: ('bm25', ''). Fix: cache_folder("bm25", key)"""
 
 
 def test_build_once_builds_once(tmp_path: Path) -> None:

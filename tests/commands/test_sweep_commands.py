@@ -94,7 +94,7 @@ def test_sweep_without_costs_shows_no_front(saved: tuple[File, File], capsys: py
     assert main(["sweep", str(table), "--qrels", str(qrels), "--stages", "bm25", "t5", "--tail", "keep", "--measures", "RR"]) == 0
     told = capsys.readouterr().out
     assert "of bm25 → t5; RR; 12 queries)" in told
-    assert "that none beats" not in told
+    assert "Pareto front" not in told
 
 
 @FEW
@@ -131,7 +131,7 @@ def test_losses_add_up_in_the_table(sweep: ptc.Sweep) -> None:
         (["--out", "all.xls"], "the vectors cannot be written: all.xls is neither .csv nor .parquet. Fix: --out sweep.csv"),
         (
             ["--stages", "bi", "t5"],
-            "the table has no path bi → t5: its stages are bm25, bi, t5; every path begins with 'bm25'",
+            "the table has no cascade bi → t5: its stages are bm25, bi, t5; every cascade begins with 'bm25'",
         ),
     ],
 )

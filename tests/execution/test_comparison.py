@@ -197,7 +197,7 @@ def test_a_query_whose_labels_are_all_below_0_counts_0(monkeypatch: pytest.Monke
 
 def test_qrels_without_a_relevant_document_are_told() -> None:
     """Only the queries that are topics count: q2 has relevant documents, and nobody asked it."""
-    with pytest.warns(CascadeWarning, match="no document is relevant: the labels are 0 to 0, so that RR is 0 whatever is ranked"):
+    with pytest.warns(CascadeWarning, match="no document is relevant: the labels are 0 to 0, so RR is 0 for every ranking"):
         compare(PIPELINE, topics(2), QRELS.assign(label=QRELS["label"].where(QRELS["qid"] == "q2", 0)), [RR])
 
 
@@ -220,8 +220,9 @@ def _fails(_: pd.DataFrame) -> pd.DataFrame:
 BAD = {
     "labels": (
         (PIPELINE, topics(2), QRELS.assign(label=QRELS["label"] * 3), [ERR @ 10]),
-        "nothing can be measured:\n  - label 6 is beyond 4 for gdeval, which computes ERR@10\n"
-        "  - a qid is no whole number for gdeval, which computes ERR@10, e.g. 'q0'\n"
+        "the qrels are not usable for these measures:\n  - label 6 is out of range, expected -1,000,000"
+        " to 4 for gdeval, which computes ERR@10\n"
+        "  - a qid is not a whole number for gdeval, which computes ERR@10, e.g. 'q0'\n"
         "Fix: sweep(score(cascade, topics), qrels, measures)",
     ),
     "topics": (

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
+import pyterrier as pt
 import pytest
 import transformers
 from hypothesis import given
@@ -171,10 +172,11 @@ def test_what_stands_in_quotes_stays_as_it_is(model: str) -> None:
 def test_a_retriever_finds_as_many_as_its_cut_off_lets_pass() -> None:
     """Else a cut-off beyond 1000 would cut nothing, and nobody would see it; golden: PISA's and the stage's own setting."""
     for line, found in (("bm25 % 2500", 2500), ("bm25 % 5", 1000), ("bm25(num_results=7) % 5", 7), ("bm25", 1000)):
-        assert parse_cascade(line, animals())[0].transformers[0].num_results == found
+        assert parse_cascade(line, animals())[0].transformers[0].retriever.num_results == found
     for line, found in (("hybrid(bm25, bm25 % 7) % 2500", [2500, 1000]), ("hybrid(bm25, bm25(num_results=9)) % 5", [1000, 9])):
         branches = parse_cascade(line, animals())[0].transformers[0].retrievers
-        assert [getattr(branch, "num_results", None) or branch[0].num_results for branch in branches] == found
+        bare = [branch[0] if isinstance(branch, pt.Compose) else branch for branch in branches]
+        assert [getattr(one, "retriever", one).num_results for one in bare] == found
 
 
 @pytest.mark.usefixtures("cache")

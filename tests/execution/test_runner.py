@@ -218,7 +218,9 @@ def test_chunks_are_refused_when_what_is_loaded_reads_all_rows() -> None:
     text = pt.apply.text(lambda row: f"{row['docno']} {row['query']}")
     scorer = Lazy(lambda: pt.text.scorer(body_attr="text", wmodel="BM25", verbose=False))
     pipeline = ToyRetriever(docs=4) % 3 >> text >> scorer % 2
-    with pytest.raises(CascadeError, match="the cascade cannot be run in chunks: stage 'lazy', once loaded, scores by all rows") as error:
+    with pytest.raises(
+        CascadeError, match="the cascade cannot be run in chunks: stage 'lazy', once loaded, scores by all rows"
+    ) as error:
         run(pipeline, topics(4), chunk_size=2)
     assert error.value.fix == "run(cascade, topics, chunk_size=None)"
     live = ranking(pipeline.transform(topics(4)))

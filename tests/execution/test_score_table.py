@@ -41,24 +41,30 @@ BAD = {
     "no column": ({"frame": FRAME.drop(columns=["t5", "rank"])}, f"{SAYS}missing column(s) rank, t5, found qid, docno, bm25"),
     "a query in two places": (
         {"frame": FRAME.iloc[[0, 2, 3, 4, 1]]},
-        f"{SAYS}its queries do not stand in the order of the topics, rows of a query together",
+        f"{SAYS}the rows are not in the order of the topics, those of a query together",
     ),
     "queries in another order": (
         {"frame": FRAME.iloc[[2, 3, 4, 0, 1]]},
-        f"{SAYS}its queries do not stand in the order of the topics, rows of a query together",
+        f"{SAYS}the rows are not in the order of the topics, those of a query together",
     ),
-    "an unknown query": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", "x"])}, f"{SAYS}qid 'x' is not among its topics"),
-    "a query missing": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", None])}, f"{SAYS}qid nan is not among its topics"),
-    "a document twice": ({"frame": FRAME.assign(docno=["a", "b", "c", "a", "c"])}, f"{SAYS}qid '1', docno 'c' stands twice"),
+    "an unknown query": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", "x"])}, f"{SAYS}qid 'x' is not among the topics"),
+    "a query missing": ({"frame": FRAME.assign(qid=["2", "2", "1", "1", None])}, f"{SAYS}qid nan is not among the topics"),
+    "a document twice": ({"frame": FRAME.assign(docno=["a", "b", "c", "a", "c"])}, f"{SAYS}qid '1', docno 'c' occurs twice"),
     "a NUL in a docno": (
         {"frame": FRAME.assign(docno=["a", "b", "a\0x", "c", "a\0y"])},
         f"{SAYS}docno 'a\\x00x' holds a NUL character, at which trec_eval cuts it",
     ),
-    "ranks from 1": ({"frame": FRAME.assign(rank=FRAME["rank"] + 1)}, f"{SAYS}rank is not the order of 'bm25', descending from 0"),
-    "a rank twice": ({"frame": FRAME.assign(rank=[0, 1, 2, 0, 0])}, f"{SAYS}rank is not the order of 'bm25', descending from 0"),
+    "ranks from 1": (
+        {"frame": FRAME.assign(rank=FRAME["rank"] + 1)},
+        f"{SAYS}rank is not that of 'bm25' by descending score, from 0",
+    ),
+    "a rank twice": (
+        {"frame": FRAME.assign(rank=[0, 1, 2, 0, 0])},
+        f"{SAYS}rank is not that of 'bm25' by descending score, from 0",
+    ),
     "ranks of other scores": (
         {"frame": FRAME.assign(bm25=[2.0, 1.0, 3.0, 9.0, 2.0])},
-        f"{SAYS}rank is not the order of 'bm25', descending from 0",
+        f"{SAYS}rank is not that of 'bm25' by descending score, from 0",
     ),
     "ranks that are floats": (
         {"frame": FRAME.assign(rank=FRAME["rank"] / 2)},
@@ -71,19 +77,19 @@ BAD = {
     ),
     "no scores of the first stage": (
         {"frame": FRAME.assign(bm25=[2.0, np.nan, 3.0, np.inf, 3.0])},
-        f"{SAYS}2 score(s) of its first stage 'bm25' are not finite",
+        f"{SAYS}2 score(s) of the first stage 'bm25' are not finite",
     ),
-    "infinite scores": ({"frame": FRAME.assign(t5=np.inf)}, f"{SAYS}stage 't5' has infinite scores"),
-    "a stage twice": ({"columns": (*COLUMNS, COLUMNS[1])}, f"{SAYS}stage 't5' stands twice"),
-    "no path": ({"paths": ()}, f"{SAYS}it has no path"),
+    "infinite scores": ({"frame": FRAME.assign(t5=np.inf)}, f"{SAYS}stage 't5' has infinite scores, expected numbers, NaN or -inf"),
+    "a stage twice": ({"columns": (*COLUMNS, COLUMNS[1])}, f"{SAYS}stage 't5' occurs twice"),
+    "no path": ({"paths": ()}, f"{SAYS}there is no path"),
     "odd paths": (
         {"paths": (Path(("t5",), (1,)), Path(("bm25", "mono"), (1, 1)), Path(("bm25", "t5"), (1,), (1, 2)), Path((), ()))},
         "this is not a score table:\n"
-        "  - path t5 is not of the stages bm25, t5, each once, 'bm25' first\n"
-        "  - path bm25 → mono is not of the stages bm25, t5, each once, 'bm25' first\n"
+        "  - path t5 has other stages than bm25, t5, a stage twice, or not 'bm25' first\n"
+        "  - path bm25 → mono has other stages than bm25, t5, a stage twice, or not 'bm25' first\n"
         "  - path bm25 → t5 has 1 cut-offs, expected 2\n"
         "  - path bm25 → t5 has 2 depths, expected 1\n"
-        "  - path (empty) is not of the stages bm25, t5, each once, 'bm25' first",
+        "  - path (empty) has other stages than bm25, t5, a stage twice, or not 'bm25' first",
     ),
     "a topic twice": (
         {"topics": pd.concat([TOPICS, TOPICS.head(1)])},
@@ -104,8 +110,8 @@ def test_what_cannot_be_replayed_is_no_table(options: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"stage": "rank"}, "stage 'rank' cannot be in a table: 'rank' is a column of the table's own"),
-        ({"stage": ""}, "stage '' cannot be in a table: '' is a column of the table's own"),
+        ({"stage": "rank"}, "stage 'rank' cannot be in a table: 'rank' is the name of another column of the table"),
+        ({"stage": ""}, "stage '' cannot be in a table: '' is the name of another column of the table"),
         (
             {"stage": "t5", "rule": ("given", "x")},
             "stage 't5' cannot be in a table: the tie rule is ('given', 'x'), expected two of given, rank, docno, "
@@ -134,7 +140,7 @@ def test_what_a_table_tells() -> None:
         with pytest.raises(TableError) as caught:
             table.find_path(stages)
         shown = " → ".join(stages)
-        message = f"the table has no path {shown}: its stages are bm25, t5; every path begins with 'bm25'"
+        message = f"the table has no cascade {shown}: its stages are bm25, t5; every cascade begins with 'bm25'"
         assert str(caught.value) == message
 
 
@@ -158,5 +164,5 @@ def test_any_order_of_ranks_among_equal_scores_is_one(scores: list[int], rows: l
     assert table.replay((None,), stages=("bm25",)).sort_values("rank")["docno"].tolist() == [f"d{n}" for n in shuffled]
     if min(scores) < max(scores):
         swapped = frame["rank"].replace({0: len(scores) - 1, len(scores) - 1: 0})
-        with pytest.raises(TableError, match="rank is not the order"):
+        with pytest.raises(TableError, match="rank is not that of"):
             make(frame.assign(rank=swapped))

@@ -1,19 +1,26 @@
-"""What a reader is shown runs: the quickstart, the notebooks, and the Python of the README.
+"""What a reader is shown runs and exists: the quickstart, the notebooks, and the examples, links and tables of README.md and docs/.
 
-All three read the vectors of pydocs, which whoever is first makes: so they stand in one file, which one worker runs.
+All examples read the vectors of pydocs, which the first one builds: so they are in one file, which one worker runs.
 """
 
 from __future__ import annotations
 
 import ast
+import inspect
+import operator
+import pydoc
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
 
+import pt_cascade
+from pt_cascade import cli
 from pt_cascade.commands import quickstart
 from pt_cascade.commands.quickstart import Options
 
@@ -21,7 +28,37 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # what a notebook is to have shown, beside running
 SHOWN = {"01_first_cascade": "bm25 → 1000 · bi_encoder → 100 · late_interaction → 20", "02_score_once": "on held-out queries"}
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS]
+MARKDOWN = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "experiments" / "README.md"]
+# a block that starts so is compiled and its names are checked, but it does not run
+TABLES = ("README.md", "docs/stages.md", "docs/command-line.md", "docs/errors.md")
+NOT_RUN = ("# needs the model hub", "# needs a server")
+
+
+def read(page: Path) -> str:
+    """The text of a page."""
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page: Path, language: str = "python") -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", read(page), flags=re.DOTALL | re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", read(page), flags=re.DOTALL | re.MULTILINE)
+
+
+def find(name: ast.expr) -> Any:
+    """What an example calls ``ptc.name``."""
+    return operator.attrgetter(ast.unparse(name).removeprefix("ptc."))(pt_cascade)
+
+
+def named(page: Path) -> str:
+    """The name of a page in a test's id."""
+    return page.stem
 
 
 @pytest.mark.usefixtures("minilm")
@@ -64,26 +101,102 @@ def test_a_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
 @pytest.mark.filterwarnings("ignore:.* queries are too few:pt_cascade.CascadeWarning")
-def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's Python blocks run one after the other in one session, and print what stands in their comments."""
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page run one after the other in one session, and values are those in the comments after an arrow."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) >= 3
     names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own README
-    for expression, shown in re.findall(r"^(\w[^#\n]*?) +# → (.+)$", "\n".join(blocks), flags=re.MULTILINE):
-        assert str(eval(expression, names)) == shown  # noqa: S307 - likewise
+    for block in blocks(page):
+        # the README shows the result of 200 queries; 20 are enough to see that its lines run
+        code = compile(block.replace(".judged(), ", ".judged(20), "), page.name, "exec")
+        if block.startswith(NOT_RUN):
+            continue
+        exec(code, names)  # noqa: S102 - our own page
+        for expression, shown in re.findall(r"^(\w[^#\n]*?) +# → (.+)$", block, flags=re.MULTILINE):
+            assert str(eval(expression, names)) == shown  # noqa: S307 - our own page
 
 
-def test_the_readme_names_what_exists() -> None:
-    """Every make target, command and file that the README names is there."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"(?:^|`)make ([a-z]+)", README, flags=re.MULTILINE)
-    assert {"quickstart", "test", "check"} <= set(targets)
-    assert all(f"\n{target}:" in makefile for target in targets)
-    commands = set(re.findall(r"(?:^|`)pt-cascade ([a-z]+)", README, flags=re.MULTILINE))
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
+def test_the_names_and_arguments_of_a_page_exist(page: Path) -> None:
+    """Each ``ptc.name`` is there and takes the keywords it is called with, also in blocks that do not run."""
+    for node in (node for block in blocks(page) for node in ast.walk(ast.parse(block))):
+        if isinstance(node, ast.Attribute) and re.fullmatch(r"ptc(\.\w+)+", ast.unparse(node)):
+            assert find(node) is not None
+        if isinstance(node, ast.Call) and re.fullmatch(r"ptc(\.\w+)+", ast.unparse(node.func)):
+            inspect.signature(find(node.func)).bind_partial(**{one.arg: None for one in node.keywords if one.arg})
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=named)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    """The file of each internal link is there, and has the heading that the link names, by the rule of code forges."""
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(page)):
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", prose(target), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, link
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=named)
+def test_the_commands_of_a_page_parse(page: Path) -> None:
+    """Every shell line names a make target that is there, or is a line that ``pt-cascade`` takes."""
+    makefile = read(ROOT / "Makefile")
+    for line in "".join(blocks(page, "sh")).splitlines():
+        program, *words = shlex.split(line, comments=True) or [""]
+        if program == "pt-cascade":
+            cli._parser().parse_args(words)
+        elif program == "make":
+            assert f"\n{words[0]}:" in makefile
+        else:
+            assert program in ("", "pip")
+
+
+def test_the_readme_is_one_page() -> None:
+    """At most 150 lines; its commands, and the targets that it names in the text, are there."""
+    text = read(ROOT / "README.md")
+    assert len(text.splitlines()) <= 150
+    assert {"quickstart", "test", "docs"} <= set(re.findall(r"(?:^|`)make ([a-z]+)", text, flags=re.MULTILINE))
+    commands = set(re.findall(r"(?:^|`)pt-cascade ([a-z]+)", text, flags=re.MULTILINE))
     assert commands
-    assert all((ROOT / "pt_cascade" / "commands" / f"{command}.py").exists() for command in commands)
-    assert all((ROOT / link).exists() for link in re.findall(r"\]\((?!http)([^)#]+)\)", README))
+    assert commands <= set(cli.COMMANDS)
+
+
+def test_the_pages_name_every_stage_command_and_error() -> None:
+    """The tables of stages, commands and errors have a row for each there is, and no other."""
+    rows = {page: set(re.findall(r"^\| `(\w+)", read(ROOT / page), flags=re.MULTILINE)) for page in TABLES}
+    stages = {name for name in pt_cascade.stages.__all__ if name not in ("build_index", "build_vectors", "list_stages")}
+    assert stages <= rows["README.md"]
+    assert stages <= rows["docs/stages.md"]
+    assert set(cli.COMMANDS) <= rows["docs/command-line.md"]
+    assert {name for name, kind in vars(pt_cascade.errors).items() if name.endswith("Error") and name != "CascadeError"} == rows[
+        "docs/errors.md"
+    ]
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    """Names of the package, its stages, the TREC files, the frames and the errors: each once; and nothing that is not there."""
+    modules = {name: getattr(pt_cascade, name) for name in ("stages", "trec", "frames", "errors")}
+    public = {f"pt_cascade.{name}" for name in pt_cascade.__all__ if name not in modules}
+    public |= {f"pt_cascade.{folder}.{name}" for folder in ("stages", "trec") for name in modules[folder].__all__}
+    for folder in ("frames", "errors"):
+        own = {name for name, value in vars(modules[folder]).items() if getattr(value, "__module__", "") == f"pt_cascade.{folder}"}
+        public |= {
+            f"pt_cascade.{folder}.{name}"
+            for name in own
+            if not name.startswith("_") and name not in (*pt_cascade.__all__, "require")
+        }
+    listed = re.findall(r"^\.\. auto(?:class|function|exception):: (\S+)$", read(ROOT / "docs" / "api.md"), flags=re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert public - set(listed) == set()
+    assert [name for name in listed if pydoc.locate(name) is None] == []
+
+
+def test_the_map_of_the_package_is_true() -> None:
+    """Each file and folder that CONTRIBUTING.md names is there, and it names each folder of the package."""
+    paths = set(re.findall(r"`((?:pt_cascade|tests|experiments|docs)/[\w./-]*)`", read(ROOT / "CONTRIBUTING.md")))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    folders = {f"{file.parent.relative_to(ROOT)}/" for file in (ROOT / "pt_cascade").rglob("__init__.py")}
+    above = {"pt_cascade/", "pt_cascade/analysis/"}
+    assert {folder for folder in folders - above if not any(path.startswith(folder) for path in paths)} == set()

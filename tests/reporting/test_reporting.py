@@ -14,7 +14,7 @@ from toys.rankers import FakeClock, ToyReranker, ToyRetriever
 from pt_cascade import Cascade, Stage
 from pt_cascade.cascade import Step, walk
 from pt_cascade.reporting.moves import list_stage
-from pt_cascade.reporting.tables import cost_table, effectiveness_table, lay_out
+from pt_cascade.reporting.tables import cost_table, effectiveness_table, format_table
 
 EFFECTIVENESS = pd.DataFrame(
     {
@@ -90,7 +90,10 @@ def test_tables_leave_their_frames_alone() -> None:
 def test_lay_out_puts_names_left_and_numbers_right() -> None:
     """Formats where they are given, a dash where there is no value, and a heading that is wider than its column."""
     table = pd.DataFrame({"stage of it": ["a", "bb"], "n": [1, 22], "x": [0.25, np.nan], "p": [0.5, 0.125]})
-    assert lay_out(table, {"x": "{:.1f}".format}) == "stage of it  n   x     p\na            1 0.2 0.500\nbb          22   - 0.125"
+    assert (
+        format_table(table, {"x": "{:.1f}".format})
+        == "stage of it  n   x     p\na            1 0.2 0.500\nbb          22   - 0.125"
+    )
 
 
 @given(
@@ -103,7 +106,7 @@ def test_lay_out_puts_names_left_and_numbers_right() -> None:
 def test_lay_out_loses_nothing(rows: list[tuple[str, float, int]]) -> None:
     """A line a row under one heading, each with its name first and its values last, columns ending where their heading ends."""
     table = pd.DataFrame(rows, columns=["system", "value", "count"])
-    heading, *lines = lay_out(table, {"value": "{:.3f}".format}).splitlines()
+    heading, *lines = format_table(table, {"value": "{:.3f}".format}).splitlines()
     assert len(lines) == len(rows)
     end = heading.index("value") + len("value")
     for line, (name, value, count) in zip(lines, rows, strict=True):

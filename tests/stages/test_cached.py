@@ -1,4 +1,4 @@
-"""A stage whose scores are kept answers as the stage itself, and asks it only for what is new."""
+"""A cached stage answers as the stage itself, and asks it only for what is new."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from toys.storing import MEMORY
 
 from pt_cascade import Cascade
 from pt_cascade.cascade.fingerprints import describe, fingerprint
+from pt_cascade.cascade.stage import Depends
 from pt_cascade.errors import FrameError, PipelineError, StageError, StoreError
 from pt_cascade.ranking import score_below
+from pt_cascade.stages.base.pairwise import PairReranker
 from pt_cascade.stages.base.reranker import Reranker
-from pt_cascade.stages.cached import Cached, Depends, cached
+from pt_cascade.stages.cached import Cached, cached
 from pt_cascade.stages.scorecache.store import ScoreStore
 
 
@@ -102,8 +104,9 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
 
 
 def same(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
-    """Compare frames of foreign stages: the order of columns, and the index, are the stage's own affair."""
-    assert_frame_equal(ours.reset_index(drop=True), theirs.reset_index(drop=True)[list(ours.columns)], check_exact=True)
+    """Compare the rows of each query in their order; the order of columns, of queries, and the index, may differ."""
+    one, other = (results.sort_values("qid", kind="stable").reset_index(drop=True) for results in (ours, theirs))
+    assert_frame_equal(one, other[list(ours.columns)], check_exact=True)
     assert set(ours.columns) == set(theirs.columns)
 
 
@@ -260,7 +263,7 @@ def _searcher(pattern: str) -> pt.Transformer:
 
 def test_nothing_of_a_foreign_stage_is_guessed(tmp_path: Path) -> None:
     """Two regular expressions in a closure look alike to any fingerprint: without words they are refused, with them they differ."""
-    with pytest.raises(PipelineError, match=r"it has no method identify\(\), so nobody knows of which model, version") as refused:
+    with pytest.raises(PipelineError, match=r"it has no method identify\(\), so its model, version and settings") as refused:
         cached(_searcher("[a-z]"), tmp_path / "s", depends="pointwise")
     assert refused.value.fix.startswith("cached(stage, path, identity='its model, version and settings")
     results = frame(("1", "q", "a", "aa1"))
@@ -355,9 +358,9 @@ SPOILT: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
     "lost": (lambda out: out.iloc[:1], r"1 of 2 document\(s\) lost, first qid 1, docno b"),
     "added": (lambda out: pd.concat([out, out.assign(docno="z").head(1)]), r"1 of 2 document\(s\) added, first qid 1, docno z"),
     "twice": (lambda out: pd.concat([out, out.head(1)]), r"1 of 2 document\(s\) added, first qid 1, docno a"),
-    "no rank": (lambda out: out.drop(columns="rank"), r"it gave no rank. Fix: broken >> pt.apply.generic\(pt.model.add_ranks\)"),
+    "no rank": (lambda out: out.drop(columns="rank"), r"it returned no rank. Fix: broken >> pt.apply.generic\(pt.model.add_"),
     "no frame": (lambda _: None, "returned NoneType, expected a DataFrame"),
-    "rank": (lambda out: out.assign(rank=[1, 0]), "orders its rows, or equal scores, in a way of its own"),
+    "rank": (lambda out: out.assign(rank=[1, 0]), "orders its rows or equal scores by no known rule"),
 }
 
 
@@ -426,6 +429,39 @@ def test_a_shorter_or_reordered_list_is_another_list(tmp_path: Path) -> None:
     for one in (results, results.head(2), results.iloc[[1, 0, 2]], results.assign(rank=[0, 2, 1]), results):
         assert_frame_equal(kept.transform(one), Lister().transform(one))
     assert [len(call) for call in inner.log.calls] == [3, 2, 3, 3]
+
+
+@dataclass(frozen=True)
+class Numbers(PairReranker):
+    """A pairwise stage of ours: the share of the first text's number in the sum of both."""
+
+    aggregation: str = "sym-sum"
+    log: Log = field(default_factory=Log, compare=False)
+    stage_name: ClassVar[str] = "numbers"
+
+    def compare(self, results: pd.DataFrame, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Compare the numbers at the end of the texts."""
+        qid, docno = (results[name].to_numpy() for name in ("qid", "docno"))
+        size = results["text"].str[-1].astype(float).to_numpy()
+        self.log.note([(qid[one], f"{docno[one]}{docno[two]}") for one, two in zip(first, second, strict=True)])
+        return size[first] / (size[first] + size[second] + 0.125)
+
+
+@settings(max_examples=20)
+@given(st.lists(frames(), min_size=1, max_size=4), st.integers(1, 6))
+def test_each_comparison_of_a_pairwise_stage_is_asked_once(given_frames: list[pd.DataFrame], batch_size: int) -> None:
+    """In whatever lists it comes: the scores are those of the stage alone, bit for bit, and no two documents are compared twice."""
+    alone, inner = Numbers(), Numbers()
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        kept = cached(inner, f"{folder}/s", batch_size=batch_size)
+        wanted: set[tuple[int, int, int]] = set()
+        for results in (*given_frames, *given_frames):
+            assert_frame_equal(kept.transform(results), alone.transform(results), check_exact=True)
+            for _, mine in results.groupby("qid"):
+                query, sizes = min(int(mine["qid"].iloc[0][1]), 2), mine["text"].str[-1].astype(int).tolist()
+                wanted |= {(query, one, two) for n, one in enumerate(sizes) for k, two in enumerate(sizes) if n != k}
+        assert len(inner.log.asked) == len(wanted) == kept.store().count()
+        assert max(map(len, inner.log.calls), default=0) <= batch_size
 
 
 def test_what_failed_is_given_but_not_kept(tmp_path: Path) -> None:
@@ -503,7 +539,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a word": (lambda path: cached(Reader(), path, depends="query"), "what its scores depend on is query, expected"),
     "no transformer": (lambda path: cached("bm25", path), r"'bm25' \(str\) is no PyTerrier transformer"),
-    "twice": (lambda path: cached(cached(Reader(), path), path), "the scores of .* are kept already"),
+    "twice": (lambda path: cached(cached(Reader(), path), path), "the scores of .* are cached already"),
     "batch size": (lambda path: cached(Reader(), path, batch_size=0), "batch_size is 0, expected 1 or more rows"),
 }
 
@@ -524,7 +560,7 @@ def _by_length(df: pd.DataFrame) -> pd.DataFrame:
 
 
 ODD: dict[str, pt.Transformer] = {
-    "its own row order": pt.apply.generic(lambda df: _by_length(df).sort_values("score", ascending=False)),
+    "its own row order": pt.apply.generic(lambda df: _by_length(df).sort_values("docno", key=lambda docno: docno.map("bac".index))),
     "ranks from 1": pt.apply.generic(lambda df: _by_length(df).assign(rank=_by_length(df)["rank"] + 1)),
 }
 
@@ -534,7 +570,7 @@ def test_the_line_that_mends_an_order_of_its_own_does(tmp_path: Path, kind: str)
     """What cannot be repeated is refused, and what the error says to write instead is kept and repeated."""
     rows = [(qid, f"query {qid}", docno, "x" * n) for qid in "21" for n, docno in enumerate("abc")]
     results, names = frame(*rows), {"cached": cached, "pt": pt, "stage": ODD[kind], "path": tmp_path / "t"}
-    with pytest.raises(StageError, match="in a way of its own") as refused:
+    with pytest.raises(StageError, match="by no known rule") as refused:
         cached(ODD[kind], tmp_path / "s", identity=kind, depends="pointwise").transform(results)
     kept = eval(refused.value.fix, names)  # noqa: S307 - our own words
     for some in (results.iloc[[4, 1]], results, results):
@@ -612,28 +648,19 @@ def test_a_model_that_changes_while_it_scores_keeps_nothing(tmp_path: Path) -> N
     assert not (tmp_path / "s").exists()
 
 
-def test_what_cannot_be_noted_does_not_stop_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All is kept, but a tie is new: the stage is asked how it breaks it, and what was learned cannot be written."""
+def test_an_answer_needs_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is cached, but a tie is new: the stage is asked how it breaks it, and the disk is full when that is written."""
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "x"))
     kept = cached(Features("text"), tmp_path / "s", identity="text")
     for n in (0, 1):
         kept.transform(results.iloc[[n]])
 
     def refuse(*_: object) -> None:
-        raise StoreError("attempt to write a readonly database")
+        raise StoreError("database or disk is full")
 
-    monkeypatch.setattr(ScoreStore, "note", refuse)
+    monkeypatch.setattr(ScoreStore, "put", refuse)
     turned = results.assign(rank=[1, 0])
     same(kept.transform(turned), Features("text").transform(turned))
-
-
-def test_a_damaged_note_is_told(tmp_path: Path) -> None:
-    """What stands there of the stage's manner is no manner: an error with the way out, not a rule."""
-    kept = cached(Features("text"), tmp_path / "s", identity="text")
-    kept.transform(frame(("1", "q", "a", "x")))
-    kept.store().note("manner", "{}")
-    with pytest.raises(StoreError, match=r"cannot be used: ValueError: .* is no manner"):
-        kept.transform(frame(("1", "q", "a", "x")))
 
 
 @pytest.mark.parametrize("dtype", ["Float64", "float16", "Int64", "bool", "object"])

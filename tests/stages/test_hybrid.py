@@ -349,7 +349,7 @@ BROKEN: dict[str, tuple[Callable[[pd.DataFrame], object], type[Exception], str]]
     "strangers": (
         lambda found: found.assign(qid=found["qid"] + "x"),
         FrameError,
-        "retriever 2, .*: it has 4 qid.s. that the topics do not, e.g. 'q0x'",
+        "retriever 2, .*: 4 qid.s. are not in the topics, e.g. 'q0x'",
     ),
     "no docno": (lambda found: found.drop(columns="docno"), FrameError, "retriever 2, .*: missing or repeated column.s. docno"),
     "no frame": (lambda _: [1], StageError, "stage 'hybrid' failed: .* returned list, expected a DataFrame"),

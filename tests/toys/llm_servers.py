@@ -1,4 +1,4 @@
-"""Servers that speak OpenAI's protocol on loopback: one that does as a script says, faults and all, and a real one."""
+"""Servers with OpenAI's protocol on the loopback interface: a scripted one with faults, and a real one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONG = 30.0
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server does with a call."""
+    """The response of a server to a call."""
 
     status: int = 200
     body: bytes = b""
@@ -35,7 +35,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Call:
-    """What a server was asked."""
+    """A call that a server got."""
 
     number: int
     prompt: str
@@ -52,7 +52,7 @@ def chat(
     refusal: str | None = None,
     message: dict[str, Any] | None = None,
 ) -> Reply:
-    """An answer in OpenAI's form; ``message`` has further fields of it."""
+    """Make an answer in OpenAI's form; ``message`` has further fields of the message."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, "refusal": refusal}}
     if places is not None:
         listed = [[{"token": token, "logprob": value} for token, value in place.items()] for place in places]
@@ -65,7 +65,7 @@ def chat(
 
 
 def stream(texts: list[str], *, finish: str = "stop", usage: tuple[int, int] | None = (1000, 2)) -> Reply:
-    """The same in OpenAI's form of a stream, a piece a text."""
+    """Make an answer in OpenAI's form of a stream, one chunk a text."""
     frame = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "toy"}
     pieces: list[dict[str, Any]] = [
         {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None} for text in texts
@@ -80,7 +80,7 @@ def stream(texts: list[str], *, finish: str = "stop", usage: tuple[int, int] | N
 
 
 def failure(status: int, words: str = "not now", **headers: str) -> Reply:
-    """An error in OpenAI's form."""
+    """Make an error in OpenAI's form."""
     body = json.dumps({"error": {"message": words, "type": "toy", "param": None, "code": None}}).encode()
     return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -111,7 +111,7 @@ FAULTS = {
 
 @dataclass
 class Session:
-    """What a server does and has seen since it was last told."""
+    """A script, and the calls since it was set."""
 
     script: Callable[[Call], Reply]
     calls: list[Call] = field(default_factory=list)
@@ -121,10 +121,10 @@ class Session:
 
 
 class ScriptedServer:
-    """Does with each call as its script says, and remembers the calls, and how many were under way at once at most."""
+    """Answers each call by its script, and counts the calls and how many run at once."""
 
     def __init__(self) -> None:
-        """Answer nothing yet."""
+        """Start without a script."""
         self.lock = threading.Lock()
         self.session = Session(lambda _: failure(500, "no script"))
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -132,18 +132,18 @@ class ScriptedServer:
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
 
     def do(self, script: Callable[[Call], Reply]) -> None:
-        """Begin anew with another script; what stalls is dropped."""
+        """Set another script; stalled calls are dropped."""
         self.session.over.set()
         self.session = Session(script)
 
     @property
     def calls(self) -> list[Call]:
-        """What it was asked, in order."""
+        """The calls, in order."""
         return self.session.calls
 
     @property
     def most(self) -> int:
-        """How many calls were under way at once at most."""
+        """The most calls that ran at once."""
         return self.session.most
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self of its own
@@ -182,14 +182,14 @@ class ScriptedServer:
                 self.close_connection = bool(reply.lacking)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         return Handler
 
 
 @contextmanager
 def scripted() -> Iterator[ScriptedServer]:
-    """Run a scripted server; meanwhile the openai package pauses for a millisecond before it tries again."""
+    """Run a scripted server; the openai package waits a millisecond between its retries."""
     server = ScriptedServer()
     server.http.handle_error = lambda *_: None  # a client that went away is no news
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -205,7 +205,7 @@ def scripted() -> Iterator[ScriptedServer]:
 
 
 def _make_model(folder: Path) -> None:
-    """Save a causal language model of random weights, and a tokenizer trained here, that answers nonsense."""
+    """Save a causal language model of random weights and a tokenizer trained here."""
     import torch
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -227,7 +227,7 @@ def _make_model(folder: Path) -> None:
 
 @contextmanager
 def transformers_serve(folder: Path, log: Path) -> Iterator[str]:
-    """Run ``transformers serve`` over a model that it makes first, and give its URL once it is there."""
+    """Run ``transformers serve`` with this model, and give its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -245,7 +245,7 @@ def transformers_serve(folder: Path, log: Path) -> Iterator[str]:
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
-    """Ask until the server answers; it has to be there within the time."""
+    """Wait until the server answers, or raise an error after so many seconds."""
     until = time.monotonic() + seconds
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while not _is_there(opener, url):

@@ -1,4 +1,4 @@
-"""What the tests of kept scores let other processes do: write at once, be killed, run out of disk, write where they may not.
+"""What other processes do in tests of the score cache: write at once, be killed, fill the disk, write without permission.
 
     python -m toys.storing TASK PATH [NUMBER]
 
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +24,9 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.errors import StoreError
+from pt_cascade.stages.base.identity import hash_identity
 from pt_cascade.stages.cached import cached
+from pt_cascade.stages.scorecache.keys import point_keys
 from pt_cascade.stages.scorecache.store import ScoreStore
 
 IDENTITY = {"class": "toy"}
@@ -100,15 +102,14 @@ def threads(path: str, batches: int) -> None:
 
 
 def forks(path: str, batches: int) -> None:
-    """A process that holds the file open forks twice, lets go, and all three fill it at once."""
-    store = ScoreStore(path, IDENTITY)
+    """A stage forks twice while it scores, between two writes of its process; then all three write at once."""
+    store, children = ScoreStore(path, IDENTITY), []
+    kept = cached(Forking(fork=lambda: children.extend(fork(lambda n=n: fill(store, n, batches)) for n in (1, 2))), f"{path}2")
     store.put(GROUPS[:1], np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1))
-    with store.hold():
-        fill(store, 9, 1)
-        children = [fork(lambda writer=writer: fill(store, writer, batches)) for writer in (1, 2)]
+    kept.transform(frame(range(BATCH)))
     fill(store, 3, batches)
     failed = wait(children)
-    sys.exit(audit(path, (1, 2, 3), batches) or failed)
+    sys.exit(audit(path, (1, 2, 3), batches) or failed or kept.store().count() != BATCH)
 
 
 def users(path: str, batches: int) -> None:
@@ -130,8 +131,8 @@ def users(path: str, batches: int) -> None:
         failed = wait(fork(lambda part=part: use(*part)) for part in work)
     expected = 1 + sum(len(numbers) * times for numbers, times in work)
     with sqlite3.connect(path) as file:
-        told = [*file.execute("SELECT count(*) FROM scores"), *file.execute("PRAGMA integrity_check")]
-    sys.exit(failed or (f"{told}, expected {expected}" if told != [(expected,), ("ok",)] else 0))
+        found = [ScoreStore(path, {}).count(), *file.execute("PRAGMA integrity_check")]
+    sys.exit(failed or (f"{found}, expected {expected}" if found != [expected, ("ok",)] else 0))
 
 
 def frame(numbers: range) -> pd.DataFrame:
@@ -155,6 +156,18 @@ class Speaker(pt.Transformer):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Say, then score."""
         os.write(self.pipe, f"{inp['docno'].iloc[0]} {len(inp)}\n".encode())
+        return pt.model.add_ranks(inp.assign(score=[value(docno) for docno in inp["docno"]]))
+
+
+@dataclass(frozen=True)
+class Forking(Speaker):
+    """A re-ranker that forks while it scores."""
+
+    fork: Callable[[], object] = field(default=lambda: None, compare=False)
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Fork, then score."""
+        self.fork()
         return pt.model.add_ranks(inp.assign(score=[value(docno) for docno in inp["docno"]]))
 
 
@@ -194,7 +207,8 @@ def check(path: str, batches: list[range]) -> bool:
     kept = cached(Speaker(), path)
     for number, batch in enumerate(batches):
         wanted = frame(batch)
-        keys = kept._keys(wanted, store := kept.store())
+        store = kept.store()
+        keys = point_keys(wanted, ["docno", "text"], hash_identity(store.identity))
         found = store.get(keys.groups, keys.group, keys.item)
         if (found == [value(docno) for docno in wanted["docno"]]).all():
             continue
@@ -236,8 +250,8 @@ def forbidden(path: str) -> None:
     except StoreError as error:
         sys.stdout.write(str(error))
     try:
-        with store.hold():
-            sys.exit("nothing was refused")
+        store.check_writable()
+        sys.exit("nothing was refused")
     except StoreError:
         sys.exit(0 if found.tolist() == [0.25, 0.5] else f"{found}")
 

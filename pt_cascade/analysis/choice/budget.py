@@ -1,15 +1,17 @@
-"""What may be spent on a query, in milliseconds or money."""
+"""The most that a query may take, in milliseconds or money."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
+from pt_cascade.analysis.cost.latency import is_percentile
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import is_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,30 +21,20 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.ranking import Floats, Ints
 
-_ALL = 100.0
-
 
 @dataclass(frozen=True, eq=False)
 class Budget:
-    """What may be spent, and what vectors cost.
+    """The most that a query may take, and the costs of the stages."""
 
-    Attributes:
-        cost: What the stages cost, each under its name; None: not known.
-        ms: The most that a query may take; None: no matter.
-        percentile: Of the queries' times; None: their mean.
-        usd: The most that a query may cost on average; None: no matter.
-        docs: Shape (queries,). How many documents each query retrieved.
-    """
-
-    cost: Cost | None
-    ms: float | None
-    percentile: float | None
-    usd: float | None
-    docs: Ints
+    cost: Cost | None  # each stage's cost under its name; None: unknown
+    ms: float | None  # None: no limit
+    percentile: float | None  # of the queries' times; None: their mean
+    usd: float | None  # US dollars a query, on average; None: no limit
+    docs: Ints  # (queries,): documents that each query retrieved
 
     @classmethod
-    def of(cls, sweep: Sweep, ms: float | None, percentile: float | None, usd: float | None) -> Budget:
-        """Make the budget for a sweep; costs by position get the names of its stages, for paths without one of them."""
+    def for_sweep(cls, sweep: Sweep, ms: float | None, percentile: float | None, usd: float | None) -> Budget:
+        """Make the budget for a sweep; costs without names get the names of its stages."""
         docs = sweep.table.retrieved[sweep.replayer.judged.queries]
         if sweep.cost is None:
             return cls(None, ms, percentile, usd, docs)
@@ -51,112 +43,75 @@ class Budget:
 
     @property
     def column(self) -> str:
-        """The column of costs that the budget is about."""
+        """The column of costs that ``ms`` limits."""
         return "ms" if self.percentile is None else f"p{self.percentile:g}_ms"
 
     @property
     def unit(self) -> str:
-        """What a vector's cost is counted in: ``ms``, or ``pairs`` where no cost is known."""
+        """The unit of a vector's cost: ``ms``, or ``pairs`` where no cost is known."""
         return "pairs" if self.cost is None else "ms"
 
     @property
     def by_hand(self) -> bool:
-        """Whether the costs were given by hand: then a query's time depends on nothing but how many documents it has."""
+        """Whether the costs were given by hand: then a query's time depends only on its number of documents."""
         return self.cost is not None and self.cost.sample is None
 
     @property
-    def limits(self) -> tuple[tuple[str, float], ...]:
-        """The columns that are limited, and to what."""
-        both = ((self.column, self.ms), ("usd", self.usd))
-        return tuple((column, limit) for column, limit in both if limit is not None)
+    def limits(self) -> dict[str, float]:
+        """The columns that are limited, each with its limit."""
+        return {column: limit for column, limit in ((self.column, self.ms), ("usd", self.usd)) if limit is not None}
 
     def __str__(self) -> str:
         time = "on average" if self.percentile is None else f"at p{self.percentile:g}"
-        said = [f"{self.ms:g} ms {time}"] if self.ms is not None else []
-        return " and ".join(said + ([f"{self.usd:g} usd a query"] if self.usd is not None else []))
+        parts = [f"{self.ms:g} ms {time}"] if self.ms is not None else []
+        return " and ".join(parts + ([f"{self.usd:g} usd a query"] if self.usd is not None else []))
 
-    def problems(self, sweep: Sweep) -> list[str]:
-        """Say what is wrong with the budget for a sweep."""
+    def find_problems(self, sweep: Sweep) -> list[str]:
+        """List what is wrong with the budget for a sweep."""
         problems = []
-        for limit, said in ((self.ms, "budget_ms"), (self.usd, "budget_usd")):
+        for name, limit in (("budget_ms", self.ms), ("budget_usd", self.usd)):
             if limit is not None and not (is_number(limit) and limit > 0):
-                problems.append(f"{said} is {limit!r}, expected a number above 0")
+                problems.append(f"{name} is {limit!r}, expected a number above 0")
             if limit is not None and sweep.cost is None:
-                problems.append(f"{said} is given, but the sweep has no cost")
+                problems.append(f"{name} is given, but the sweep has no cost")
         if self.usd is not None and sweep.cost is not None and "usd" not in sweep.frame:
-            problems.append("budget_usd is given, but no stage has a price")
-        if self.percentile is not None and not (is_number(self.percentile) and 0 < self.percentile <= _ALL):
-            problems.append(f"percentile is {self.percentile!r}, expected above 0 and at most 100, or None for the mean")
+            problems.append("budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour")
+        if self.percentile is not None and not is_percentile(self.percentile):
+            problems.append(f"percentile is {self.percentile!r}, expected a number above 0 and at most 100, or None for the mean")
         elif self.percentile and self.ms and sweep.cost and sweep.cost.sample and not sweep.cost.sample.percentiles:
-            problems.append("percentile needs single queries' times; these were timed together: percentile=None takes the mean")
+            problems.append("queries were timed together, so only their mean time is known: pass percentile=None")
         return problems
 
-    def spend(self, stages: tuple[str, ...], vectors: Vectors) -> tuple[NDArray[np.bool_], Floats]:
-        """Tell which vectors are within the budget, and what they cost.
-
-        Args:
-            stages: Of the path.
-            vectors: Shape (vectors, stages).
-
-        Returns:
-            Shape (vectors,) each: whether it is affordable, and its mean milliseconds; without costs, the documents scored.
-        """
+    def check(self, stages: tuple[str, ...], vectors: Vectors) -> tuple[NDArray[np.bool_], Floats]:
+        """Return, for each vector of a path, whether it is within the budget, and its cost in ``unit``."""
         frame = self.frame(stages, vectors)
         inside = np.ones(len(vectors), np.bool_)
-        for column, limit in self.limits:
+        for column, limit in self.limits.items():
             inside &= frame[column].to_numpy() <= limit
         return inside, frame[self.unit].to_numpy(np.float64)
 
     def frame(self, stages: tuple[str, ...], vectors: Vectors) -> pd.DataFrame:
-        """Give the costs of vectors, as ``Cost.frame`` does, with the budget's percentile and no other.
-
-        Args:
-            stages: Of the path.
-            vectors: Shape (vectors, stages).
-        """
+        """Give the costs of vectors of a path as ``Cost.frame`` does, with no percentile but the budget's."""
         cost = Cost.of(*(StageCost() for _ in stages)) if self.cost is None else self.cost.select(stages)
         wanted = () if self.percentile is None or self.ms is None else (self.percentile,)
         return cost.frame(vectors, docs=self.docs, percentiles=wanted)
 
-    def refuse(self, sweep: Sweep) -> SweepError:
-        """Return the error for a budget that nothing meets; it says the cheapest there is.
-
-        Args:
-            sweep: With its costs.
-        """
+    def unmet_error(self, sweep: Sweep) -> SweepError:
+        """Return the error for a budget that no vector meets; it names the cheapest vector."""
         frame = self.frame(sweep.stages, sweep.grid.vectors)
         problems = []
-        for column, limit in self.limits:
-            others = [frame[name].to_numpy() <= most for name, most in self.limits if name != column]
+        for column, limit in self.limits.items():
+            others = [frame[name].to_numpy() <= most for name, most in self.limits.items() if name != column]
             alone = not others or not others[0].any()
             if alone and frame[column].min() <= limit:
                 continue
             values = frame[column].to_numpy(np.float64) if alone else np.where(others[0], frame[column], np.inf)
             least = int(values.argmin())
             cascade = name_cascade(sweep.stages, as_cutoffs(sweep.grid.vectors[least].tolist()))
-            within = "" if alone else " within the other"
-            unit = "usd" if column == "usd" else "ms"
+            within, unit = "" if alone else " within the other limit", "usd" if column == "usd" else "ms"
             problems.append(
-                f"{column} is to be {limit:g} {unit} at most; the cheapest there is{within}, {cascade}, takes {values[least]:.4g}"
+                f"{column} is limited to {limit:g} {unit}; the cheapest{within}, {cascade}, takes {values[least]:.4g} {unit}"
             )
-        return SweepError("no cut-offs are within the budget", problems)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether something is a number, and neither a truth value nor a text.
-
-    Example:
-        >>> is_number(2), is_number(np.float64(2)), is_number(True), is_number("2")
-        (True, True, False, False)
-    """
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """Tell whether something is a whole number, and no truth value.
-
-    Example:
-        >>> is_whole(np.int64(5)), is_whole(5.0)
-        (True, False)
-    """
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+        return SweepError(
+            "no cut-offs are within the budget", problems, fix="raise the limit, or sweep a grid with smaller cut-offs"
+        )

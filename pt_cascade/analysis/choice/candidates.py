@@ -1,4 +1,4 @@
-"""All vectors of one path that may be chosen from, what each query gives and costs there, and which of them is best."""
+"""The vectors that may be chosen from: what each query gets at each of them, what they cost, and which is best."""
 
 from __future__ import annotations
 
@@ -17,37 +17,29 @@ if TYPE_CHECKING:
 
 _SAME = 1e-12
 _STEP = 1.1
-_FEW = 2000  # vectors that are all looked at query by query
+_FEW = 2000  # up to so many vectors are all measured query by query
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
-    """One path's vectors.
+class Candidates:
+    """The vectors of one path, under one measure; vectors and queries go by their positions."""
 
-    Attributes:
-        replayer: The table under the judgments, with the measure to choose by and no other.
-        vectors: Shape (vectors, stages), as of a Grid.
-        affordable: Shape (vectors,). Which are within the budget, at least one.
-        costs: Shape (vectors,). What each costs, to prefer the cheaper one.
-        fold: Shape (queries that count,). The fold of each query, from 0.
-    """
-
-    replayer: Replayer
-    vectors: Vectors
-    affordable: NDArray[np.bool_]
-    costs: Floats
-    fold: Ints
+    replayer: Replayer  # with the measure to choose by and no other
+    vectors: Vectors  # (vectors, stages), as of a Grid
+    affordable: NDArray[np.bool_]  # (vectors,): within the budget, at least one
+    costs: Floats  # (vectors,): of equally good vectors the cheaper one is preferred
+    fold: Ints  # (judged queries,): the fold of each query, from 0
 
     def per_query(self, vector: int) -> Floats:
-        """Give each query's measure at one vector, by its position."""
+        """Give each query's measure at one vector."""
         return self.replayer.per_query(self.vectors[vector])[:, 0]
 
     def values(self, vectors: Ints) -> Floats:
-        """Give each query's measure at several vectors, by their positions, rising: shape (queries, vectors)."""
+        """Give each query's measure at some vectors, in ascending order of positions: shape (queries, vectors)."""
         return self.replayer.sums(self.vectors[vectors], np.arange(len(self.fold)))[:, :, 0]
 
     def best(self, means: Floats) -> int:
-        """Return the position of the best affordable vector, see ``best_of``."""
+        """Return the best affordable vector, see ``best_of``."""
         return best_of(means, self.affordable, self.costs)
 
     @cached_property
@@ -59,20 +51,20 @@ class Contest:
 
     @cached_property
     def depths(self) -> Vectors:
-        """Shape (vectors, stages): the cut-offs, but none beyond what any query retrieves."""
+        """Shape (vectors, stages): the cut-offs, but at most the longest list that any query retrieves."""
         return np.minimum(self.vectors, max(int(self.replayer.table.retrieved.max(initial=1)), 1))
 
     @cached_property
     def deepest(self) -> int:
-        """The position of the deepest vector: the largest product of cut-offs, of equal ones the last."""
+        """The vector with the largest product of cut-offs; of equal ones the last."""
         depth = np.log(self.depths).sum(axis=1)
         return int(np.flatnonzero(depth >= depth.max() - _SAME)[-1])
 
     @cached_property
-    def spread(self) -> tuple[Ints, Floats]:
-        """Affordable vectors worth telling apart, see ``thin``, and each query's measure there: shape (queries, those)."""
+    def representatives(self) -> tuple[Ints, Floats]:
+        """Affordable vectors, of a large grid a subsample, and each query's measure there: shape (queries, these vectors)."""
         inside = np.flatnonzero(self.affordable)
-        at = inside[thin(self.depths[inside])] if len(self.vectors) > _FEW else inside
+        at = inside[subsample(self.depths[inside])] if len(self.vectors) > _FEW else inside
         return at, self.values(at) if len(self.vectors) > _FEW else self._all[:, at]
 
     @cached_property
@@ -82,32 +74,16 @@ class Contest:
 
 
 def best_of(means: Floats, allowed: NDArray[np.bool_], costs: Floats) -> int:
-    """Return the position of the best allowed vector; of equal ones the cheapest, then the first.
-
-    Args:
-        means: Shape (vectors,).
-        allowed: Shape (vectors,). At least one.
-        costs: Shape (vectors,).
-
-    Example:
-        >>> best_of(np.array([0.3, 0.5, 0.5]), np.array([True, True, True]), np.array([1.0, 3.0, 2.0]))
-        2
-    """
+    """Return the best allowed vector; of equal ones the cheapest, then the first. Arguments have shape (vectors,)."""
     top = np.flatnonzero(allowed & (means >= means[allowed].max() - _SAME))
     return int(top[np.argmin(costs[top])])
 
 
-def thin(vectors: NDArray[np.integer]) -> Ints:
-    """Thin vectors to cut-offs that are a tenth or more apart, the deepest of each stage among them.
-
-    Args:
-        vectors: Shape (vectors, stages), each 1 or more.
-
-    Returns:
-        Shape (kept,): positions, rising; all, where no vector has only such cut-offs.
+def subsample(vectors: NDArray[np.integer]) -> Ints:
+    """Keep vectors whose cut-offs are a tenth or more apart, each stage's deepest among them; all, where none is left.
 
     Example:
-        >>> thin(np.arange(1, 41).reshape(-1, 1)).tolist()
+        >>> subsample(np.arange(1, 41).reshape(-1, 1)).tolist()
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 17, 19, 22, 25, 28, 31, 35, 39]
     """
     keep = np.ones(len(vectors), np.bool_)

@@ -1,4 +1,4 @@
-"""What a way of choosing gives on queries that it did not see, and what it would seem to give from nothing."""
+"""What a way of choosing gives on queries that it did not see, and what it appears to gain where there is nothing to gain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from pt_cascade.analysis.choice.candidates import best_of
 from pt_cascade.analysis.choice.intervals import Estimate, estimate
 from pt_cascade.analysis.choice.selection import Pick, Rules, pick
-from pt_cascade.analysis.choice.selection_noise import shake, vary_more
+from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs, name_cascade
 from pt_cascade.analysis.replay.measures import in_kernel
 from pt_cascade.analysis.replay.replayer import Replayer
@@ -21,26 +21,19 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.ranking import Floats, Ints
 
-_CONTROLS = 3
+_PERMUTATIONS = 3
 _RUNNERS_UP = 4
 _APART = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
-    """What the other folds chose for each fold, and what that gave there.
+class CrossValidation:
+    """What was picked for each fold by the other folds, and what that gave."""
 
-    Attributes:
-        picks: One a fold.
-        trained: Shape (folds,). The measure of each pick on the queries it was picked by.
-        measured: Shape (queries that count,). The measure of each query by the pick of its fold.
-        fold: Shape (queries that count,). The fold of each.
-    """
-
-    picks: tuple[Pick, ...]
-    trained: Floats
-    measured: Floats
-    fold: Ints
+    picks: tuple[Pick, ...]  # one a fold
+    trained: Floats  # (folds,): the measure of each pick on the queries it was picked by
+    measured: Floats  # (judged queries,): the measure of each query at the pick of its fold
+    fold: Ints  # (judged queries,)
 
     @property
     def held_out(self) -> Floats:
@@ -53,7 +46,7 @@ class Tried:
         return float((self.trained[self.fold] - self.measured).mean())
 
     def frame(self, sweep: Sweep) -> pd.DataFrame:
-        """Return Frame[fold, queries, k1, ..., in_sample, held_out]: stability, a row a fold."""
+        """Return Frame[fold, queries, k1, ..., in_sample, held_out], a row a fold."""
         chosen = np.stack([sweep.grid.vectors[one.vector] for one in self.picks])
         sizes = np.bincount(self.fold)
         cutoffs = {f"k{n}": pd.Series(k, dtype="Int64").mask(k == NO_CUT, pd.NA) for n, k in enumerate(chosen.T, 1)}
@@ -61,119 +54,84 @@ class Tried:
         return pd.DataFrame({"fold": np.arange(len(sizes)), "queries": sizes} | cutoffs | numbers)
 
 
-def cross_validate(rules: Rules) -> Tried:
-    """Pick for each fold by the other folds, and measure the pick on it.
-
-    Args:
-        rules: How to pick.
-
-    Returns:
-        The picks and what they gave.
-    """
-    fold, sums = rules.contest.fold, rules.contest.sums
+def cross_validate(rules: Rules) -> CrossValidation:
+    """Pick a vector for each fold by the other folds, and measure it on the fold."""
+    fold, sums = rules.candidates.fold, rules.candidates.sums
     picks, trained, values = [], [], np.zeros(len(fold))
     for held, own in enumerate(sums):
         others = fold != held
         means = (sums.sum(axis=0) - own) / others.sum()
         picks.append(pick(rules, means, others))
         trained.append(means[picks[-1].vector])
-        values[~others] = rules.contest.per_query(picks[-1].vector)[~others]
-    return Tried(tuple(picks), np.array(trained), values, fold)
+        values[~others] = rules.candidates.per_query(picks[-1].vector)[~others]
+    return CrossValidation(tuple(picks), np.array(trained), values, fold)
 
 
-def compare_held_out(rules: Rules, tried: Tried, more: float) -> pd.DataFrame:
-    """Compare what was picked, held-out and paired, with the deepest cascade of the grid, and with stage 1 alone if there are more.
+def compare_held_out(rules: Rules, validated: CrossValidation, more: float) -> pd.DataFrame:
+    """Compare the picks, held out and paired, with the deepest cascade and with stage 1 alone.
 
-    Args:
-        rules: How it was picked.
-        tried: What was picked.
-        more: The variance that choosing adds.
-
-    Returns:
-        Frame[against, difference, low, high], a row each; without width against the deepest if each fold picked that very one.
+    Returns Frame[against, difference, low, high]. ``more`` is the variance that choosing adds. Where each fold picked the deepest
+    vector, the first row is 0 without width.
     """
-    contest = rules.contest
-    replayer, deepest = contest.replayer, contest.vectors[contest.deepest]
-    difference = tried.measured - contest.per_query(contest.deepest)
+    candidates = rules.candidates
+    replayer, deepest = candidates.replayer, candidates.vectors[candidates.deepest]
+    difference = validated.measured - candidates.per_query(candidates.deepest)
     found = estimate(difference, level=rules.level, more=more)
-    if all(one.vector == contest.deepest for one in tried.picks):
+    if all(one.vector == candidates.deepest for one in validated.picks):
         found = Estimate(0.0, 0.0, 0.0, len(difference))
     rows = [(name_cascade(replayer.path.stages, as_cutoffs(deepest.tolist())), found.mean, found.low, found.high)]
     if len(deepest) > 1:
         first = Path(replayer.path.stages[:1], (None,))
         alone = Replayer(replayer.table, first, replayer.qrels, replayer.measures, replayer.tail, replayer.by_rank)
-        found = estimate(tried.measured - alone.per_query(deepest[:1])[:, 0], level=rules.level, more=more)
+        found = estimate(validated.measured - alone.per_query(deepest[:1])[:, 0], level=rules.level, more=more)
         rows.append((name_cascade(first.stages, as_cutoffs(deepest[:1].tolist())), found.mean, found.low, found.high))
     return pd.DataFrame(rows, columns=["against", "difference", "low", "high"])
 
 
-def control_noise(rules: Rules, tried: Tried) -> tuple[pd.DataFrame, float]:
-    """Choose the best where there is nothing to choose, by exchanged signs (``shake``) and by exchanged labels.
+def permutation_control(rules: Rules, validated: CrossValidation) -> tuple[pd.DataFrame, float]:
+    """Choose the best where there is nothing to choose, with signs drawn at random and with labels permuted.
 
-    Args:
-        rules: How it was picked.
-        tried: What was picked.
-
-    Returns:
-        Frame[exchanged, in_sample, held_out]: the gain over the deepest vector, on the queries that chose and on others; a row a
-        repetition, exchanged: ``signs`` or ``labels``. And the variance that choosing adds to a held-out mean: none for the
-        method ``plateau``, which does not look for the best.
+    Returns Frame[exchanged, in_sample, held_out], a row a repetition: the gain over the deepest vector on the queries that chose
+    and on others; and the variance that choosing adds to a held-out mean, 0 for ``plateau``, which does not look for the best.
     """
-    contest = rules.contest
-    last = contest.per_query(contest.deepest)
-    off, gains = shake(contest.spread[1] - last[:, None], contest.fold, seed=rules.seed)
-    rows = [("signs", *both) for both in zip(gains.tolist(), off.tolist(), strict=True)]
-    rows += [("labels", *both) for both in exchange_labels(rules)]
-    more = 0.0 if rules.method == "plateau" else vary_more(off, tried.measured - last)
+    candidates = rules.candidates
+    last = candidates.per_query(candidates.deepest)
+    errors, gains = wild_bootstrap(candidates.representatives[1] - last[:, None], candidates.fold, seed=rules.seed)
+    rows = [("signs", *both) for both in zip(gains.tolist(), errors.tolist(), strict=True)]
+    rows += [("labels", *both) for both in _permute_labels(rules)]
+    more = 0.0 if rules.method == "plateau" else excess_variance(errors, validated.measured - last)
     return pd.DataFrame(rows, columns=["exchanged", "in_sample", "held_out"]), more
 
 
-def exchange_labels(rules: Rules) -> list[tuple[float, float]]:
-    """Choose with the same scores, each query's labels exchanged among its documents, for measures of the kernel; else not at all.
-
-    Where relevant documents are rare, hardly any comes to the top then, and hardly anything seems to be gained.
-
-    Args:
-        rules: What to choose from.
-
-    Returns:
-        The gain over the deepest vector, on the queries that chose and on others, for each repetition.
-    """
-    contest, rng, found = rules.contest, np.random.default_rng(rules.seed), []
-    replayer, fold, offsets = contest.replayer, contest.fold, contest.replayer.orders.offsets
-    for _ in range(_CONTROLS if in_kernel(replayer.measures[0]) else 0):
+def _permute_labels(rules: Rules) -> list[tuple[float, float]]:
+    """Choose with each query's labels permuted among its documents (measures of the kernel only); return the gains as above."""
+    candidates, rng, found = rules.candidates, np.random.default_rng(rules.seed), []
+    replayer, fold, offsets = candidates.replayer, candidates.fold, candidates.replayer.rankings.offsets
+    for _ in range(_PERMUTATIONS if in_kernel(replayer.measures[0]) else 0):
         labels = replayer.labels.copy()
         for query in replayer.judged.queries:
             labels[offsets[query] : offsets[query + 1]] = rng.permutation(labels[offsets[query] : offsets[query + 1]])
-        sums = replayer.with_labels(labels).sums(contest.vectors, fold)[:, :, 0]
-        gains = sums - sums[:, [contest.deepest]]
+        sums = replayer.with_labels(labels).sums(candidates.vectors, fold)[:, :, 0]
+        gains = sums - sums[:, [candidates.deepest]]
         every = gains.sum(axis=0)
-        held = sum(one[contest.best(every - one)] for one in gains)
-        found.append((float(every[contest.best(every)] / len(fold)), float(held / len(fold))))
+        held = sum(one[candidates.best(every - one)] for one in gains)
+        found.append((float(every[candidates.best(every)] / len(fold)), float(held / len(fold))))
     return found
 
 
 def find_runners_up(sweep: Sweep, rules: Rules, chosen: int, means: Floats) -> pd.DataFrame:
-    """List the next best affordable vectors that are no mere neighbours of one listed: some cut-off differs by a fifth or more.
+    """List the next best affordable vectors that differ from those listed by a fifth or more in some cut-off.
 
-    Args:
-        sweep: For the rows.
-        rules: What is affordable.
-        chosen: The position of the choice.
-        means: Shape (vectors,). The measure's mean over all queries.
-
-    Returns:
-        Rows of ``sweep.frame``, best first, with difference, low and high: paired against the choice, on the queries that chose it.
-        As the best of many there, it seems better than it is.
+    Returns rows of ``sweep.frame``, best first, with difference, low and high: paired against the choice, in-sample.
     """
-    contest = rules.contest
-    size = np.log(contest.depths.astype(np.float64))
-    far = contest.affordable & (np.abs(size - size[chosen]).max(axis=1) >= np.log1p(_APART))
+    candidates = rules.candidates
+    size = np.log(candidates.depths.astype(np.float64))
+    far = candidates.affordable & (np.abs(size - size[chosen]).max(axis=1) >= np.log1p(_APART))
     listed: list[int] = []
     while len(listed) < _RUNNERS_UP and far.any():
-        listed.append(best_of(means, far, contest.costs))
+        listed.append(best_of(means, far, candidates.costs))
         far &= np.abs(size - size[listed[-1]]).max(axis=1) >= np.log1p(_APART)
-    values = contest.per_query(chosen)
-    found = [estimate(contest.per_query(at) - values, level=rules.level) for at in listed]
+    values = candidates.per_query(chosen)
+    found = [estimate(candidates.per_query(at) - values, level=rules.level) for at in listed]
     rows = sweep.frame.iloc[listed].reset_index(drop=True)
     return rows.assign(difference=[f.mean for f in found], low=[f.low for f in found], high=[f.high for f in found])

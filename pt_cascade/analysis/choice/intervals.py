@@ -1,4 +1,22 @@
-"""How sure a mean over queries is: intervals, one-sided bounds, and how many queries it would take."""
+"""The uncertainty of a mean over queries: intervals, one-sided bounds, and the number of queries for a given width.
+
+``estimate`` is an interval of Student's t over the queries and two more, at the mean plus and minus the largest deviation from the
+median (1 where there is none): without them, few queries that differ, or none, would give an interval of no width. For differences
+of -1, 0 and 1 this adds one query on each side, as Bonett and Price (2012), "Adjusted Wald confidence interval for a difference of
+binomial proportions based on paired data". The end on the longer tail is moved out as in Johnson (1978), "Modified t tests and
+confidence intervals for asymmetrical populations".
+
+``bounds_above`` is a one-sided Bayesian bootstrap (Rubin 1981) of the queries and one more that loses the worst: the bound of
+Gaffke (2005), "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable", and of
+Learned-Miller and Thomas (2019), "A new confidence interval for the mean of a bounded random variable". It is conjectured, not
+proven, to hold for any distribution. For losses of 0 or 1 it is that of Clopper and Pearson (1934); where nothing is lost, about
+3/n, the rule of three.
+
+``simultaneous_bounds`` hold together: a bootstrap of the maximum (Romano and Wolf 2005, "Stepwise multiple testing as formalized
+data snooping"), without candidates that clearly lose more than the margin (Hansen 2005, "A test for superior predictive ability").
+
+The coverage of all of them, by simulation, is in experiments/README.md.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +31,12 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1999
 _CELLS = 2_000_000  # weights kept between calls, 16 MB
+_CLEAR = 2.0  # standard errors beyond the margin
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over queries, and where it may well lie.
-
-    Attributes:
-        mean: Over the queries.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        queries: How many.
-    """
+    """A mean over queries with its interval."""
 
     mean: float
     low: float
@@ -36,30 +48,18 @@ class Estimate:
 
 
 def estimate(values: Floats, *, level: float = 0.95, least: float = -1.0, most: float = 1.0, more: float = 0.0) -> Estimate:
-    """Estimate a mean with a two-sided interval that rare differences and skewness make wider.
-
-    Student's t of the queries and two more, at the mean plus and minus the largest deviation from the median (1 where there is
-    none). Without them few queries that differ, or none, would look like certainty. For differences of -1, 0 and 1 that is one more
-    on each side, as Bonett and Price (2012) add, "Adjusted Wald confidence interval for a difference of binomial proportions based
-    on paired data". The end on the longer tail is pushed out by the correction of Johnson (1978), "Modified t tests and confidence
-    intervals for asymmetrical populations". What it covers is in experiments/README.md; less than it promises where all depends on
-    very few queries that lose very much.
+    """Estimate a mean with a two-sided interval, see the module.
 
     Args:
-        values: Shape (queries,), at least one. A value or difference each; no NaN.
-        level: What share of such intervals is to hold the true mean, above 0, below 1.
-        least: No query's value is below; the interval ends there, unless one is.
-        most: No query's value is above; likewise.
-        more: A variance of the mean beyond that of independent queries, see ``noise.vary_more``.
-
-    Returns:
-        The estimate.
+        values: Shape (queries,), at least one, no NaN.
+        level: The share of such intervals that is to hold the true mean.
+        least: The interval ends there, unless a value is below.
+        most: Likewise above.
+        more: A variance of the mean to add, see ``excess_variance``.
 
     Example:
-        >>> str(estimate(np.array([0.0, 0.1, 0.2, 0.1, 0.1])))
-        '+0.1000 [+0.0245, +0.1755]'
-        >>> str(estimate(np.zeros(100)))
-        '+0.0000 [-0.0276, +0.0276]'
+        >>> str(estimate(np.array([0.0, 0.1, 0.2, 0.1, 0.1]))), str(estimate(np.zeros(100)))
+        ('+0.1000 [+0.0245, +0.1755]', '+0.0000 [-0.0276, +0.0276]')
     """
     from scipy import stats  # noqa: PLC0415 - loads when first needed
 
@@ -75,40 +75,14 @@ def estimate(values: Floats, *, level: float = 0.95, least: float = -1.0, most: 
     return Estimate(mean, low, min(high, most) if np.max(values) <= most else high, len(values))
 
 
-def bound_above(losses: Floats, worst: float = 1.0, *, level: float = 0.95, seed: int = 0) -> float:
-    """Bound a mean loss from above: what it will not exceed, but for 1 - level of the samples.
-
-    A one-sided bootstrap of the sample and one more query that loses the worst, with weights drawn evenly from all that sum to 1
-    (the Bayesian bootstrap, Rubin 1981). The bound is that of Gaffke (2005), "Three test statistics for a nonparametric one-sided
-    hypothesis on the mean of a nonnegative variable", and of Learned-Miller and Thomas (2019), "A new confidence interval for the
-    mean of a bounded random variable": conjectured, not proven, to hold for any distribution and any number of queries; how it does
-    here is in experiments/README.md. For losses of all or nothing it is that of Clopper and Pearson (1934); where nothing is lost,
-    about 3/n, the rule of three.
-
-    Args:
-        losses: Shape (queries,). What each query loses, at most ``worst``; below 0 for a gain.
-        worst: The most that any query can lose.
-        level: How sure, above 0, below 1.
-        seed: For the weights: with one seed the bound never falls where a loss grows.
-
-    Returns:
-        The bound.
-
-    Example:
-        >>> bound_above(np.zeros(100)) > 0.02, bound_above(np.zeros(1000)) < 0.005
-        (True, True)
-    """
-    return float(bounds_above(np.reshape(losses, (-1, 1)), worst, level=level, seed=seed)[0])
-
-
 def bounds_above(losses: Floats, worst: float = 1.0, *, level: float = 0.95, seed: int = 0) -> Floats:
-    """Bound several mean losses from above, each by itself, as ``bound_above`` does.
+    """Bound mean losses from above, each by itself.
 
     Args:
-        losses: Shape (queries, candidates).
+        losses: Shape (queries, candidates), at most ``worst``; below 0 for a gain.
         worst: The most that any query can lose.
-        level: How sure, above 0, below 1.
-        seed: For the weights.
+        level: Level of each bound.
+        seed: For the weights; with one seed no bound falls where a loss grows.
 
     Returns:
         Shape (candidates,).
@@ -120,21 +94,32 @@ def bounds_above(losses: Floats, worst: float = 1.0, *, level: float = 0.95, see
     return cut_above(resample(losses, worst, seed=seed), level)
 
 
-def resample(losses: Floats, worst: float = 1.0, *, seed: int = 0) -> Floats:
-    """Weigh the queries, and one more that loses the worst, in many ways.
+def simultaneous_bounds(losses: Floats, margin: float, *, level: float = 0.95, seed: int = 0) -> Floats:
+    """Bound mean losses from above so that all bounds hold together.
 
     Args:
-        losses: Shape (queries, candidates).
-        worst: What the one more loses.
-        seed: For the weights, the same for all candidates.
+        losses: Shape (queries, candidates), against one and the same vector.
+        margin: The loss that matters, above 0.
+        level: Level of all bounds together.
+        seed: For the weights.
 
     Returns:
-        Shape (resamples, candidates): weighted means.
-
-    Example:
-        >>> bool(abs(resample(np.full((9, 1), 0.5), 0.5) - 0.5).max() < 1e-12)
-        True
+        Shape (candidates,); infinite for a candidate that clearly loses more than the margin.
     """
+    bounds = np.full(losses.shape[1], np.inf)
+    if not losses.size:
+        return bounds
+    resampled = resample(losses, max(float(losses.max()), 1.0), seed=seed)
+    means, errors = resampled.mean(axis=0), np.maximum(resampled.std(axis=0), np.finfo(np.float64).tiny)
+    near = losses.mean(axis=0) <= margin + _CLEAR * errors
+    if near.any():
+        furthest = ((resampled - means) / errors)[:, near].max(axis=1, keepdims=True)
+        bounds[near] = means[near] + float(cut_above(furthest, level)[0]) * errors[near]
+    return bounds
+
+
+def resample(losses: Floats, worst: float = 1.0, *, seed: int = 0) -> Floats:
+    """Give weighted means of each candidate's losses and one more, the worst: shape (resamples, candidates)."""
     padded = np.vstack([losses, np.full(losses.shape[1], worst)])
     if RESAMPLES * len(padded) <= _CELLS:
         kept: Floats = _keep_weights(len(padded), seed) @ padded
@@ -144,11 +129,7 @@ def resample(losses: Floats, worst: float = 1.0, *, seed: int = 0) -> Floats:
 
 
 def cut_above(resampled: Floats, level: float) -> Floats:
-    """Return the least value of each column that so large a share of it does not exceed.
-
-    Args:
-        resampled: Shape (resamples, candidates).
-        level: The share of one more than the resamples, rounded up (Davison and Hinkley 1997, "Bootstrap methods", section 2.3).
+    """Return the quantile of each column at ``level`` of n + 1, rounded up (Davison and Hinkley 1997, section 2.3).
 
     Example:
         >>> cut_above(np.arange(19.0).reshape(-1, 1), 0.95).tolist()
@@ -161,14 +142,7 @@ def cut_above(resampled: Floats, level: float) -> Floats:
 
 
 def queries_needed(found: Estimate, width: float) -> int:
-    """Tell about how many queries it would take for the interval to be no wider than this.
-
-    Args:
-        found: What was estimated.
-        width: From the low to the high end, above 0.
-
-    Returns:
-        Queries (width found / width wanted)²: an interval narrows with the square root of the queries.
+    """Return how many queries an interval of this width takes: it narrows with the square root of the queries.
 
     Example:
         >>> queries_needed(Estimate(0.01, -0.01, 0.03, 100), 0.02)
@@ -178,15 +152,7 @@ def queries_needed(found: Estimate, width: float) -> int:
 
 
 def fewest_queries(margin: float, level: float = 0.95) -> int:
-    """Tell how few queries without any loss can show that the mean loss is within a margin: the rule of three, exactly.
-
-    Args:
-        margin: The loss, above 0, below 1, of a worst of 1.
-        level: How sure, above 0, below 1.
-
-    Returns:
-        The least n with (1 - margin)ⁿ ≤ 1 - level (Hanley and Lippman-Hand 1983, "If nothing goes wrong, is everything all
-        right?").
+    """Return the least n with (1 - margin)ⁿ ≤ 1 - level: so many queries without a loss show a mean loss within the margin.
 
     Example:
         >>> fewest_queries(0.02), fewest_queries(0.05)
@@ -197,12 +163,11 @@ def fewest_queries(margin: float, level: float = 0.95) -> int:
 
 @lru_cache(maxsize=4)
 def _keep_weights(queries: int, seed: int) -> Floats:
-    """Draw all weights, and keep them for the next call."""
     return _weights(np.random.default_rng(seed), RESAMPLES, queries)
 
 
 def _weights(rng: np.random.Generator, rows: int, queries: int) -> Floats:
-    """Draw weights that sum to 1, evenly from all such."""
+    """Draw weights uniformly from all that sum to 1."""
     drawn = rng.standard_exponential((rows, queries))
     weights: Floats = drawn / drawn.sum(axis=1, keepdims=True)
     return weights

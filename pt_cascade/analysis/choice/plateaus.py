@@ -1,4 +1,12 @@
-"""The designer's procedure: each stage's smallest cut-off at which recall has stopped rising, given the stages before."""
+"""Each stage's smallest cut-off at which recall has stopped rising, given the cut-offs of the stages before.
+
+For one stage at fixed cut-offs before it, the true loss of recall at the cut-off found exceeds the margin in at most 1 - level of
+the samples, however many cut-offs are tried: a deeper cut-off never has less recall, query by query, so the true loss and its bound
+both fall as k grows, and an error needs the bound of one certain cut-off, the deepest whose true loss exceeds the margin, to be
+within it. That is one test. The cut-offs before a later stage were found on the same queries, so for it this does not follow; its
+measured error rate is in experiments/README.md. The losses of two stages may add up, and neither is a statement on the measure of
+the whole cascade.
+"""
 
 from __future__ import annotations
 
@@ -20,44 +28,31 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Plateau:
-    """Where a stage's recall stops rising.
-
-    Attributes:
-        stage: Its name.
-        k: The smallest cut-off whose recall is shown to be below the deepest's by no more than the margin; at most the longest
-            list, as is the deepest.
-        deepest: The deepest cut-off looked at.
-        recall: Mean recall at k.
-        most: Mean recall at the deepest.
-        bound: What the loss against the deepest does not exceed, at the level asked for; infinite where only the deepest is safe.
-        margin: How much mean recall may be lost.
-        queries: By how many queries.
-        tried: How many cut-offs were looked at.
-        needed: How few queries could show a loss within the margin, if none of them lost anything.
-    """
+    """Where a stage's recall stops rising."""
 
     stage: str
-    k: int
-    deepest: int
-    recall: float
-    most: float
-    bound: float
-    margin: float
+    k: int  # the smallest cut-off shown to lose no more than the margin; at most the longest list, as is ``deepest``
+    deepest: int  # the deepest cut-off tried
+    recall: float  # mean recall at k
+    most: float  # mean recall at the deepest
+    bound: float  # upper bound of the loss against the deepest; infinite where only the deepest is safe
+    margin: float  # how much mean recall may be lost
     queries: int
-    tried: int
-    needed: int
+    tried: int  # how many cut-offs were tried
+    needed: int  # how many queries could show a loss within the margin, if none of them lost anything
 
     def __str__(self) -> str:
-        """Say it, and what to do where there is none."""
         if self.tried == 1:
-            return f"{self.stage}: only {self.k} was tried (recall {self.most:.3f})"
+            return f"{self.stage}: only cut-off {self.k} was tried (recall {self.most:.3f})"
         if self.k < self.deepest:
             reached = f"recall {self.recall:.3f} at {self.k}, {self.most:.3f} at {self.deepest}"
-            return f"{self.stage}: {reached}; the loss is at most {self.bound:.3f} (one-sided), the margin {self.margin:g}"
+            return (
+                f"{self.stage}: {reached}; the loss is at most {self.bound:.3f} (one-sided), within the margin of {self.margin:g}"
+            )
         if self.queries < self.needed:
-            more = f"that takes {self.needed} queries or a larger margin, and there are {self.queries}"
-            return f"{self.stage}: below {self.deepest} no cut-off can be shown to lose {self.margin:g} or less: {more}"
-        found = f"recall {self.most:.3f} still rises, or too few queries tell"
+            few = f"{self.queries} queries cannot show that a cut-off below {self.deepest} loses {self.margin:g} or less"
+            return f"{self.stage}: {few}: use at least {self.needed} queries, or a larger margin"
+        found = f"recall {self.most:.3f} still rises there, or there are too few queries"
         return f"{self.stage}: no plateau up to {self.deepest}: {found}; a smaller cut-off may lose more than {self.margin:g}"
 
 
@@ -70,29 +65,9 @@ def find_plateaus(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[Plateau, ...]:
-    """Find the plateau of every stage but the last, each given the cut-offs found before it.
+    """Find the plateau of every stage but the last (of a single stage, its own), each given the cut-offs found before it.
 
-    For the first stage, and for a later one at fixed cut-offs before it, the share of samples in which recall at k truly is below
-    the deepest's by more than the margin is at most 1 - level, see ``find_plateau``. The cut-offs before a later stage were found
-    on the same queries, so that for it this does not follow; its rate, measured, is in experiments/README.md. That one or the other
-    of two stages errs may happen twice as often. And each stage is compared with itself, deeper, at the same cut-offs before it:
-    what two stages lose may add up, and neither is a statement on the measure of the whole cascade.
-
-    Args:
-        recall: Gives, for a stage and the cut-offs before it, shape (queries, depth): each query's recall@1, recall@2, ...
-        stages: Their names.
-        vectors: Shape (vectors, stages): the grid, whose cut-offs are tried.
-        margin: How much mean recall may be lost, absolute, above 0, below 1.
-        level: How sure, above 0, below 1.
-        seed: For the resamples.
-
-    Returns:
-        One a stage but the last; for a cascade of one stage, its own.
-
-    Example:
-        >>> half = lambda stage, given: np.tile([0.5, 1.0, 1.0], (100, 1))
-        >>> print(*find_plateaus(half, ["bm25", "t5"], np.array([[1, 1], [2, 1], [3, 1]]), 0.05))
-        bm25: recall 1.000 at 2, 1.000 at 3; the loss is at most 0.030 (one-sided), the margin 0.05
+    ``recall`` gives, for a stage and the cut-offs before it, each query's recall@1, recall@2, ...: shape (queries, depth).
     """
     found: list[Plateau] = []
     given: tuple[int, ...] = ()
@@ -108,32 +83,15 @@ def find_plateaus(
 def find_plateau(
     recall: Floats, axis: Ints, margin: float, *, stage: str = "", level: float = 0.95, seed: int = 0
 ) -> tuple[int, Plateau]:
-    """Find one plateau: the smallest cut-off whose loss, bounded from above, is within the margin.
+    """Find the smallest cut-off of an ascending axis whose loss, bounded from above, is within the margin; and its position.
 
-    A deeper cut-off never has less recall, query by query, so both the true loss and its bound fall as k grows. An error needs the
-    bound of one certain cut-off, the deepest whose true loss is beyond the margin, to be within it. That is one test, which errs in
-    at most 1 - level of the samples (the conjecture of ``bound_above``), however many cut-offs are tried.
-
-    Args:
-        recall: Shape (queries, depth): each query's recall@1, recall@2, ...; the last holds for whatever is deeper.
-        axis: Shape (cut-offs,), rising: those to try.
-        margin: How much mean recall may be lost, absolute, above 0, below 1.
-        stage: Its name.
-        level: How sure, above 0, below 1.
-        seed: For the resamples.
-
-    Returns:
-        Where on the axis it is, and the plateau.
-
-    Example:
-        >>> find_plateau(np.tile([0.5, 1.0, 1.0], (100, 1)), np.array([1, 2, 3]), 0.05)[0]
-        1
+    ``recall`` has shape (queries, depth); its last column holds for all deeper cut-offs.
     """
     last = recall.shape[1]
     at = np.minimum(axis, last) - 1
     most = recall[:, at[-1]]
     low, high, bound = 0, len(axis) - 1, np.inf
-    while low < high:  # the plateau is at low, or at high, or between
+    while low < high:  # the plateau is at low, at high, or between
         tried = np.unique(np.linspace(low, high - 1, _AT_ONCE).astype(np.int64))
         bounds = bounds_above(most[:, None] - recall[:, at[tried]], level=level, seed=seed)
         first = int(np.argmax(np.r_[bounds <= margin, True]))

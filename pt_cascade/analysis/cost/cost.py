@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.cost.latency import PERCENTILES, Latency, check_percentiles, compose, take_percentiles, warn_of_few
-from pt_cascade.analysis.cost.residuals import Sample, sample_of
+from pt_cascade.analysis.cost.latency import (
+    PERCENTILES,
+    Latency,
+    check_percentiles,
+    summarise,
+    take_percentiles,
+    warn_of_few_queries,
+)
+from pt_cascade.analysis.cost.residuals import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
@@ -23,22 +30,22 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 __all__ = ["Cost", "StageCost"]
-_CELLS = 1_000_000  # vectors x queries looked at together, 8 MB an array
+_CELLS = 1_000_000  # vectors x queries computed together, 8 MB an array
 
 
 @dataclass(frozen=True)
 class Cost:
     """What the stages of a cascade cost together, at any cut-offs.
 
-    A stage is given at most as many documents as each cut-off before it lets through, and as the query retrieved; a re-ranker that
-    is given none is not run, nor one that compares documents and is given one. The first stage retrieves: its cost is ``fixed_ms``.
+    A stage gets at most as many documents as each cut-off before it passes on, and as the query retrieved. A re-ranker without
+    documents does not run, nor a pairwise one with a single document. The first stage retrieves: its cost is ``fixed_ms``.
 
     Attributes:
         stages: One entry a stage.
-        sample: For a profile: its queries and how their times differ from the stages' fitted ones; None: given by hand.
+        sample: The profiled queries, and how their times differ from the fitted ones; None: the cost was given by hand.
 
     Raises:
-        SweepError: There is no stage, an entry is no StageCost, or two have one name.
+        SweepError: There is no stage, an entry is not a StageCost, or two have the same name.
 
     Example:
         The textbook: 1000 → 100 → 20 → 5 at 0.05, 2 and 50 ms a pair is 1.25 s; 500 pairs at 50 ms are 25 s; 500 at 1 ms, then
@@ -57,14 +64,18 @@ class Cost:
     sample: Sample | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what is no cost of a cascade."""
+        """Refuse stages that make no cascade, all problems at once."""
         object.__setattr__(self, "stages", tuple(self.stages))
-        problems = [f"{one!r:.60} is no StageCost" for one in self.stages if not isinstance(one, StageCost)]
+        problems = [f"{one!r:.60} is not a StageCost" for one in self.stages if not isinstance(one, StageCost)]
         names = [one.stage for one in self.stages if isinstance(one, StageCost) and one.stage]
-        problems += [f"stage {name!r} has {names.count(name)} costs" for name in dict.fromkeys(names) if names.count(name) > 1]
-        problems += [] if self.stages else ["it has no stage"]
+        problems += [
+            f"stage {name!r} has {names.count(name)} costs, expected one" for name in dict.fromkeys(names) if names.count(name) > 1
+        ]
+        problems += [] if self.stages else ["there is no stage, expected a StageCost for each stage"]
         if problems:
-            raise SweepError("this is no cost", problems, fix="Cost.of(StageCost('bm25'), StageCost('t5', per_pair_ms=50))")
+            raise SweepError(
+                "these stages make no cost", problems, fix="Cost.of(StageCost('bm25'), StageCost('t5', per_pair_ms=50))"
+            )
 
     @classmethod
     def of(cls, *stages: StageCost) -> Cost:
@@ -75,7 +86,7 @@ class Cost:
         """Return the cost of another path through the same stages.
 
         Args:
-            names: Stages in order. Costs without any name are taken by position, and must be as many.
+            names: Stages in order. Costs without any name go by position, and must be as many.
 
         Raises:
             SweepError: A stage has no cost.
@@ -99,16 +110,16 @@ class Cost:
         percentiles: Sequence[float] = PERCENTILES,
         docs: Sequence[int] | NDArray[np.generic] | None = None,
     ) -> Latency:
-        """Tell how long a query takes at one vector of cut-offs: the mean, and percentiles of the sum over stages.
+        """Return how long a query takes at one vector of cut-offs: the mean, and percentiles of the sum over stages.
 
         Args:
             cutoffs: One a stage; None: no cut. The last one costs nothing.
             percentiles: Each above 0, at most 100.
-            docs: Shape (queries,). How many documents each query retrieves, for a cost by hand; without it every query is taken to
-                retrieve enough, and there are no percentiles. A profile has its own queries, and leaves it unread.
+            docs: Shape (queries,). How many documents each query retrieves, for a cost given by hand; without it every query
+                retrieves enough, and there are no percentiles. A profiled cost ignores it: it has its own queries.
 
         Raises:
-            SweepError: An argument is out of range, nothing bounds the documents, or the queries were timed together.
+            SweepError: An argument is out of range, the number of documents is unknown, or the queries were timed together.
 
         Example:
             >>> late = Cost.of(StageCost(fixed_ms=1), StageCost(per_pair_ms=2)).latency((10, 5), (50,), docs=[4, 50])
@@ -117,7 +128,7 @@ class Cost:
         """
         checked = check_cutoffs(cutoffs, [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)])
         if percentiles and self.sample is not None and not self.sample.percentiles:
-            problem = "its queries were timed together (throughput): that tells no single query's time, only the mean"
+            problem = "its queries were timed together (mode 'throughput'), so only their mean time is known"
             fix = "cost.latency(cutoffs, percentiles=()), or profile(cascade, topics, mode='interactive')"
             raise SweepError("the cost has no percentiles", [problem], fix=fix)
         sample, levels = self._prepare(percentiles, docs)
@@ -125,7 +136,7 @@ class Cost:
         work = [self._work(n, depths[:, n], sample) for n in range(len(self.stages))]
         means = np.array([sample.times(n, fitted, given, means=True).mean() for n, (given, fitted) in enumerate(work)])
         times = np.concatenate([sample.times(n, fitted, given, means=False) for n, (given, fitted) in enumerate(work)])
-        return compose(times, means, checked, levels, sample.queries)
+        return summarise(times, means, checked, levels, sample.queries)
 
     def frame(
         self,
@@ -133,20 +144,19 @@ class Cost:
         docs: Sequence[int] | NDArray[np.generic] | None = None,
         percentiles: Sequence[float] = PERCENTILES,
     ) -> pd.DataFrame:
-        """Tell what a query costs at many vectors of cut-offs: for a sweep.
+        """Return what a query costs at many vectors of cut-offs.
 
         Args:
-            vectors: Shape (vectors, stages), whole numbers from 1; 2**31 - 1 and more: no cut.
+            vectors: Shape (vectors, stages), whole numbers, 1 or more; 2**31 - 1 and more: no cut.
             docs: As for ``latency``.
             percentiles: As for ``latency``.
 
         Returns:
-            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, usd], one row a vector: mean milliseconds, percentiles where single
-            queries' times are known, mean pairs that stages after the first score, mean US dollars where there is a
-            price.
+            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, usd], one row a vector: mean milliseconds; percentiles, where single queries'
+            times are known; mean pairs that the stages after the first score; mean US dollars, where a stage has a price.
 
         Raises:
-            SweepError: The vectors or docs are not what they should be, or nothing bounds the documents.
+            SweepError: The vectors or docs are out of range, or the number of documents is unknown.
 
         Example:
             >>> Cost.of(StageCost(), StageCost(per_pair_ms=2, usd_per_search=0.002)).frame(np.array([[150, 5]])).to_dict("records")
@@ -164,21 +174,23 @@ class Cost:
         """Give the places of stages by name."""
         own = [one.stage for one in self.stages]
         if missing := [str(name) for name in names if not name or name not in own]:
-            problem = f"no cost for {', '.join(missing)}; there is {', '.join(name or 'one without a name' for name in own)}"
+            problem = (
+                f"there is no cost for {', '.join(missing)}, only for {', '.join(name or 'a stage without name' for name in own)}"
+            )
             raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
         return [own.index(name) for name in names]
 
     def _prepare(
         self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None
     ) -> tuple[Sample, tuple[float, ...]]:
-        """Give the queries to reckon with, and the percentiles that they can tell."""
-        sample = sample_of(docs) if self.sample is None else self.sample
+        """Return the queries, and the percentiles that are known for them."""
+        sample = sample_from_counts(docs) if self.sample is None else self.sample
         levels = check_percentiles(percentiles) if sample.percentiles else ()
-        warn_of_few(levels, sample.queries)
+        warn_of_few_queries(levels, sample.queries)
         return sample, levels
 
     def _work(self, stage: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
-        """Give a stage's documents and fitted time, shape (depths, rows); a re-ranker with nothing to do is not run."""
+        """Give a stage's documents and fitted time, shape (depths, rows) each."""
         if stage == 0:
             given = np.zeros((len(depth), len(sample.retrieved)))
             return given, self.stages[0].ms(given)
@@ -186,7 +198,7 @@ class Cost:
         return given, np.where(given >= self.stages[stage].least, self.stages[stage].ms(given), 0.0)
 
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:
-        """Add the stages up, each worked out once for each of its depths."""
+        """Sum over the stages, computing each once for each of its depths."""
         ms, pairs, usd = (np.zeros(len(depths)) for _ in range(3))
         sums = np.zeros((len(depths), len(sample.retrieved) if levels else 0))
         for n, stage in enumerate(self.stages):
@@ -204,33 +216,35 @@ class Cost:
 
 
 def _check_vectors(vectors: NDArray[np.generic], stages: int) -> Ints:
-    """Refuse what is no array of cut-offs."""
+    """Check an array of cut-offs."""
     array = np.asarray(vectors)
     problems = []
     if array.ndim != 2 or array.shape[-1] != stages:  # noqa: PLR2004 - vectors and stages
-        problems.append(f"their shape is {array.shape}, expected (vectors, {stages}): a cut-off for each stage")
+        problems.append(f"the shape is {array.shape}, expected (vectors, {stages}), a cut-off for each stage")
     if array.dtype.kind not in "iu":
-        problems.append(f"they are {array.dtype}, expected whole numbers, {NO_CUT} for no cut")
+        problems.append(f"the type is {array.dtype}, expected whole numbers, {NO_CUT} for no cut")
     elif array.size and array.min() < 1:
         problems.append(f"the smallest is {array.min()}, expected 1 or more")
     if problems:
-        raise SweepError("these are no vectors of cut-offs", problems)
+        raise SweepError("vectors are not cut-offs", problems)
     return np.minimum(array, NO_CUT).astype(np.int64)
 
 
 def _depths(vectors: NDArray[np.integer], sample: Sample) -> Ints:
-    """Give how many documents may reach each stage, shape (vectors, stages); 0 for the first, which retrieves."""
+    """Give how many documents may reach each stage, shape (vectors, stages); 0 for the first."""
     depths = np.zeros(vectors.shape, np.int64)
     np.minimum.accumulate(vectors[:, :-1], axis=1, out=depths[:, 1:])
     most = int(sample.retrieved.max())
     if most == NO_CUT and (depths == NO_CUT).any():
-        problem = "a cut-off is None, and how many documents a query retrieves is not known"
-        raise SweepError("nothing bounds the documents of a stage", [problem], fix="docs=table.retrieved, or a cut-off before it")
+        problem = "a cut-off is None, and the number of documents that a query retrieves is unknown"
+        raise SweepError(
+            "the number of documents of a stage is unknown", [problem], fix="pass docs=table.retrieved, or set that cut-off"
+        )
     return np.minimum(depths, most)
 
 
 def _distinct(rows: Ints) -> tuple[Ints, Ints]:
-    """Give a place of each different row, rows in order, and for each row which one it is."""
+    """Give the place of each distinct row, in order, and for each row the number of its distinct row."""
     code = np.zeros(len(rows), np.int64)
     for column in rows.T:
         one = np.unique(column, return_inverse=True)[1]

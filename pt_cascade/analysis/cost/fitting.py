@@ -1,4 +1,4 @@
-"""TimingData fitted: a fixed part and a part a pair or token for each stage, and how each query's own times differ."""
+"""Timings fitted: for each stage a fixed time and a time a pair or token, and how each query's times differ from that."""
 
 from __future__ import annotations
 
@@ -21,18 +21,7 @@ if TYPE_CHECKING:
 
 
 def fit_cost(timings: TimingData, per: Per = "pair") -> Cost:
-    """Fit each stage's cost; see ``Timings.cost``.
-
-    Args:
-        timings: What was measured.
-        per: ``pair`` or ``token``.
-
-    Returns:
-        The cost.
-
-    Raises:
-        SweepError: See ``Timings.cost``.
-    """
+    """Fit each stage's cost; see ``Timings.cost``."""
     if per not in get_args(Per):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
     documents = timings.frame["docs_in"].to_numpy(np.float64)
@@ -50,40 +39,40 @@ def fit_cost(timings: TimingData, per: Per = "pair") -> Cost:
 
 
 def _check(parts: list[pd.DataFrame], per: Per) -> None:
-    """Refuse what cannot be told from these timings."""
+    """Refuse timings that do not determine the cost."""
     problems, fix = [], ""
     for part in parts[1:]:
         seen = part.loc[part["work"] > 0, "docs_in"]
         if seen.nunique() < 2:  # noqa: PLR2004 - a line needs two points
-            given = f"was given {seen.iloc[0]:g} document(s) every time" if len(seen) else "was never given a document"
-            problems.append(f"stage {part['stage'].iloc[0]!r} {given}: that does not tell its fixed time from its time a document")
+            given = f"got {seen.iloc[0]:g} document(s) every time" if len(seen) else "never got a document"
+            problems.append(f"stage {part['stage'].iloc[0]!r} {given}, expected two numbers of documents or more, to fit a line")
             fix = "profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that find something"
     if per == "token" and all(part["tokens"].isna().any() for part in parts[1:]):
-        problems.append("per is 'token', and no stage told its tokens")
+        problems.append("per is 'token', but no stage counted its tokens")
         fix = fix or 'timings.cost(per="pair"), or give the stage a method count_tokens(frame)'
     if problems:
         raise SweepError("the timings cannot be fitted", problems, fix=fix)
 
 
 def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares: bool) -> StageCost:
-    """Fit one stage; a retriever's time is all fixed, and a stage that had nothing to do was not run."""
+    """Fit one stage; a retriever's time is all fixed, and runs without documents do not count."""
     if first:
         return StageCost(name, fixed_ms=float(part["ms"].mean()))
     run = part[part["work"] > 0]
-    told = not run["tokens"].isna().any()
-    tokens = float(run["tokens"].sum() / run["work"].sum()) if told else 0.0
-    load = run["tokens"] if per == "token" and told else run["work"]
+    counted = not run["tokens"].isna().any()
+    tokens = float(run["tokens"].sum() / run["work"].sum()) if counted else 0.0
+    load = run["tokens"] if per == "token" and counted else run["work"]
     usual = run.groupby("share")["ms"].transform("mean").to_numpy(np.float64)
     weight = 1 / np.where(usual > np.finfo(np.float64).tiny, usual, 1.0)
     scale = float(load.max()) or 1.0  # so that both columns are of one size
     lines = np.column_stack([np.ones(len(run)), load.to_numpy(np.float64) / scale])
     fixed, slope = nnls(lines * weight[:, None], run["ms"].to_numpy(np.float64) * weight)[0]
-    slope_of = "per_token_ms" if per == "token" and told else "per_pair_ms"
+    slope_of = "per_token_ms" if per == "token" and counted else "per_pair_ms"
     return StageCost(name, compares=compares, **{"fixed_ms": fixed, slope_of: slope / scale, "tokens_per_pair": tokens})
 
 
 def _sample(timings: TimingData, stages: tuple[StageCost, ...]) -> Sample:
-    """Keep each (query, repeat) as one row through all stages."""
+    """Make a sample in which each (query, repeat) is one row."""
     wide = timings.frame.pivot_table(index=["qid", "repeat"], columns=["stage", "share"], values=["docs_in", "docs_ranked", "ms"])
 
     def table(value: str, stage: str) -> Floats:

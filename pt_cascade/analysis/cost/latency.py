@@ -1,8 +1,8 @@
-"""How long a cascade takes: percentiles of the sum of its stages' times, and what is known of them without the sums.
+"""How long a cascade takes for a query: percentiles of the sum of its stages' times, and a bound on them.
 
-A percentile is an observed time: the least one within which at least p % of the queries finished (Hyndman & Fan, "Sample
-Quantiles in Statistical Packages", The American Statistician 50(4), 1996, definition 1). Nothing is interpolated, so that a tail is
-never made shorter than what was seen.
+A percentile is an observed time: the least one within which at least p % of the queries finished (Hyndman & Fan, "Sample Quantiles
+in Statistical Packages", The American Statistician 50(4), 1996, definition 1). Nothing is interpolated, so a tail is never shorter
+than what was observed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import CascadeWarning, SweepError
+from pt_cascade.numbers import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 95, 99)
 _ALL = 100  # per cent
-_DRAWS = 100_000
 _ROUND = 9  # 99.9 % of 1000 queries are 999 of them, whatever floats make of it
 
 
@@ -32,23 +32,17 @@ _ROUND = 9  # 99.9 % of 1000 queries are 999 of them, whatever floats make of it
 class Latency:
     """How long a cascade takes for a query at one vector of cut-offs.
 
-    **A percentile of a sum is not the sum of percentiles.** ``joint_ms`` is the percentile of the sums that were seen, query by
-    query: the one to go by. ``independent_ms`` is what it would be if a query that is slow in one stage were no slower in the
-    others: too low where long queries are slow everywhere. ``summed_ms`` adds the stages' own percentiles. It is mostly above the
-    joint one, yet no bound: p99 + p99 only guarantees p98, as 1 % may be late in the one stage and another 1 % in the other (the
-    union bound; ``guaranteed``). ``bound_ms`` is a bound: the sum of the stages' percentiles at 100 - (100 - p)/n for n stages,
-    which no dependence between them can exceed.
+    A percentile of a sum is not the sum of percentiles: ``joint_ms`` is the percentile of the observed sums, query by query.
+    ``bound_ms`` is the sum of the stages' percentiles at 100 - (100 - p)/n for n stages, which ``joint_ms`` cannot exceed however
+    the stages' times depend on each other (the union bound).
 
     Attributes:
         cutoffs: One a stage.
         ms: Mean milliseconds a query.
         stage_ms: The same for each stage; they add up to ``ms``.
-        percentiles: Which; none where single queries' times are not known.
-        joint_ms: Percentiles of the sum over stages, the queries' times kept together.
-        independent_ms: Percentiles of the sum of independent draws from each stage's times, 100,000 of them, seed 0.
-        summed_ms: Sums of the stages' own percentiles.
-        guaranteed: The percentile that ``summed_ms`` guarantees: 100 - n (100 - p), 0 or more.
-        bound_ms: Sums of the stages' percentiles at 100 - (100 - p)/n: never below ``joint_ms``.
+        percentiles: The percentiles; none where single queries' times are not known.
+        joint_ms: Percentiles of the sum over stages.
+        bound_ms: An upper bound of each.
         queries: How many different queries the percentiles come from.
     """
 
@@ -57,72 +51,44 @@ class Latency:
     stage_ms: tuple[float, ...]
     percentiles: tuple[float, ...] = ()
     joint_ms: tuple[float, ...] = ()
-    independent_ms: tuple[float, ...] = ()
-    summed_ms: tuple[float, ...] = ()
-    guaranteed: tuple[float, ...] = ()
     bound_ms: tuple[float, ...] = ()
     queries: int = 0
 
     @property
     def frame(self) -> pd.DataFrame:
-        """Frame[percentile, joint_ms, independent_ms, summed_ms, guaranteed, bound_ms], one row a percentile."""
-        names = ("joint_ms", "independent_ms", "summed_ms", "guaranteed", "bound_ms")
-        columns = {"percentile": self.percentiles, **{name: getattr(self, name) for name in names}}
+        """Frame[percentile, joint_ms, bound_ms], one row a percentile."""
+        columns = {"percentile": self.percentiles, "joint_ms": self.joint_ms, "bound_ms": self.bound_ms}
         return pd.DataFrame(columns, dtype=np.float64)
 
 
-def compose(times: Floats, means: Floats, cutoffs: tuple[int | None, ...], percentiles: Sequence[float], queries: int) -> Latency:
+def summarise(times: Floats, means: Floats, cutoffs: tuple[int | None, ...], percentiles: Sequence[float], queries: int) -> Latency:
     """Put the stages' times together.
 
     Args:
-        times: Shape (stages, rows). Milliseconds, a row one query run once.
-        means: Shape (stages,). Each stage's mean milliseconds.
+        times: Shape (stages, rows), milliseconds; a row is one run of one query.
+        means: Shape (stages,), each stage's mean milliseconds.
         cutoffs: One a stage.
         percentiles: Each above 0, at most 100; none: means only.
         queries: How many different queries the rows are of.
 
-    Returns:
-        The latency.
-
     Example:
-        >>> late = compose(np.array([[1.0, 9.0], [9.0, 1.0]]), np.array([5.0, 5.0]), (10, 5), (50,), 2)
-        >>> late.joint_ms, late.summed_ms, late.guaranteed, late.bound_ms
-        ((10.0,), (2.0,), (0.0,), (18.0,))
+        >>> late = summarise(np.array([[1.0, 9.0], [9.0, 1.0]]), np.array([5.0, 5.0]), (10, 5), (50,), 2)
+        >>> late.joint_ms, late.bound_ms
+        ((10.0,), (18.0,))
     """
-    stages = len(times)
     mean = tuple(float(one) for one in means)
     if not percentiles:
         return Latency(cutoffs, sum(mean), mean)
     levels = np.array(percentiles, np.float64)
-    late = 100.0 - levels
-    random = np.random.default_rng(0)
-    independent = sum(random.choice(row, _DRAWS) for row in times)
-    return Latency(
-        cutoffs,
-        sum(mean),
-        mean,
-        tuple(float(level) for level in levels),
-        _tuple(take_percentiles(times.sum(axis=0), levels)),
-        _tuple(take_percentiles(np.asarray(independent), levels)),
-        _tuple(take_percentiles(times, levels).sum(axis=0)),
-        _tuple(np.maximum(100.0 - stages * late, 0.0)),
-        _tuple(take_percentiles(times, 100.0 - late / stages).sum(axis=0)),
-        queries,
-    )
+    joint = take_percentiles(times.sum(axis=0), levels)
+    bound = take_percentiles(times, 100.0 - (100.0 - levels) / len(times)).sum(axis=0)
+    return Latency(cutoffs, sum(mean), mean, tuple(levels.tolist()), tuple(joint.tolist()), tuple(bound.tolist()), queries)
 
 
 def take_percentiles(values: Floats, percentiles: Floats | Sequence[float]) -> Floats:
-    """Give the least value that at least p % of the values do not exceed, for each p.
+    """Give the least value that at least p % of the values do not exceed: shape (..., n) to (..., p).
 
-    Args:
-        values: Shape (..., n), n 1 or more.
-        percentiles: Shape (p,), each above 0, at most 100.
-
-    Returns:
-        Shape (..., p).
-
-    References:
-        Hyndman & Fan (1996), definition 1; ``numpy.percentile(..., method="inverted_cdf")``.
+    It equals ``numpy.percentile(..., method="inverted_cdf")``.
 
     Example:
         >>> take_percentiles(np.arange(1.0, 101.0), (50, 95, 99)).tolist()
@@ -134,41 +100,22 @@ def take_percentiles(values: Floats, percentiles: Floats | Sequence[float]) -> F
     return taken
 
 
+def is_percentile(level: object) -> bool:
+    """Tell whether something is a number above 0 and at most 100."""
+    return is_number(level) and 0 < level <= _ALL
+
+
 def check_percentiles(percentiles: Sequence[float]) -> tuple[float, ...]:
-    """Return the percentiles, or refuse them.
-
-    Args:
-        percentiles: Each above 0, at most 100.
-
-    Raises:
-        SweepError: One is no such number.
-
-    Example:
-        >>> check_percentiles([50, 99.9])
-        (50, 99.9)
-    """
-    if bad := [level for level in percentiles if not _is_percentile(level)]:
-        problem = f"found {', '.join(map(repr, bad))}, expected numbers above 0, at most 100"
-        raise SweepError("these are no percentiles", [problem], fix="percentiles=(50, 95, 99)")
+    """Return the percentiles, or raise a SweepError if one is out of range."""
+    if bad := [level for level in percentiles if not is_percentile(level)]:
+        problem = f"found {', '.join(map(repr, bad))}, expected numbers above 0 and at most 100"
+        raise SweepError("percentiles are out of range", [problem], fix="percentiles=(50, 95, 99)")
     return tuple(percentiles)
 
 
-def warn_of_few(percentiles: Sequence[float], queries: int) -> None:
-    """Warn of percentiles that fewer queries lie above than one: p99 needs 100 queries, p95 needs 20.
-
-    Args:
-        percentiles: Each above 0, at most 100.
-        queries: How many different queries were timed; repeats add none.
-    """
+def warn_of_few_queries(percentiles: Sequence[float], queries: int) -> None:
+    """Warn of percentiles that less than one query lies above: p99 needs 100 different queries, p95 needs 20."""
     needed = {level: math.ceil(round(100 / (100 - level), _ROUND)) for level in percentiles if level < _ALL}
     if short := [f"p{level:g} needs {count}" for level, count in needed.items() if queries < count]:
-        message = f"{queries} queries are too few: {', '.join(short)}; with fewer it is little more than the slowest one seen"
+        message = f"{queries} queries are too few: {', '.join(short)}; with fewer, the percentile is the time of the slowest query"
         warnings.warn(message, CascadeWarning, stacklevel=4)
-
-
-def _is_percentile(level: object) -> bool:
-    return isinstance(level, int | float | np.integer | np.floating) and not isinstance(level, bool) and 0 < float(level) <= _ALL
-
-
-def _tuple(values: Floats) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import is_amount
 
 if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
@@ -22,21 +22,21 @@ _MS_PER_HOUR = 3_600_000
 class StageCost:
     """What one stage costs for one query: a fixed part, and a part for each pair that it scores.
 
-    A pair is a query and a document, or, for a pairwise stage, two documents in one order: of n documents it compares n(n - 1).
+    A pair is a query and a document, or, for a pairwise stage, an ordered pair of documents: n documents are n(n - 1) pairs.
 
     Attributes:
-        stage: The stage's name; empty: known by its position.
-        fixed_ms: Milliseconds however many documents, e.g. to encode the query; for a retriever all of its time.
+        stage: The stage's name; empty: the stage is known by its position.
+        fixed_ms: Milliseconds whatever the number of documents, e.g. to encode the query; for a retriever all of its time.
         per_pair_ms: Milliseconds a pair.
         per_token_ms: Milliseconds a token that the model reads.
         tokens_per_pair: Tokens that the model reads for a pair.
         usd_per_token: US dollars a token.
-        usd_per_search: US dollars a search unit, each started 100 documents.
-        usd_per_hour: US dollars an hour of the machine, for as long as the stage runs.
-        compares: Whether it compares each two documents; it does not run on a single one.
+        usd_per_search: US dollars a search unit, each 100 documents or part of them.
+        usd_per_hour: US dollars an hour of the machine, while the stage runs.
+        compares: Whether the stage is pairwise; it does not run on a single document.
 
     Raises:
-        SweepError: A number is negative or not finite, or something is per token and no tokens are given.
+        SweepError: A number is negative or not finite, or a cost is per token and tokens_per_pair is 0.
 
     Example:
         >>> StageCost("mono_t5", fixed_ms=5, per_pair_ms=2).ms(100), StageCost("duo_t5", per_pair_ms=2, compares=True).ms(20)
@@ -54,39 +54,33 @@ class StageCost:
     compares: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no cost, all reasons at once."""
-        values: dict[str, object] = {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("stage", "compares")
-        }
+        """Refuse values out of range, all at once."""
         problems = [] if isinstance(self.stage, str) else [f"stage is {self.stage!r}, expected its name"]
-        for name, value in values.items():
-            if not _is_amount(value):
-                problems.append(f"{name} is {value!r}, expected a number from 0")
+        for name in (one.name for one in fields(self) if one.name not in ("stage", "compares")):
+            value: object = getattr(self, name)
+            if is_amount(value):
+                object.__setattr__(self, name, float(value))
             else:
-                object.__setattr__(self, name, float(value))  # type: ignore[arg-type] # it is a number
+                problems.append(f"{name} is {value!r}, expected a finite number, 0 or more")
         if not problems and (self.per_token_ms or self.usd_per_token) and not self.tokens_per_pair:
             problems.append("tokens_per_pair is 0, expected how many tokens the model reads for a pair")
         if problems:
-            raise SweepError(f"stage {self.stage!r} has no such cost", problems)
+            raise SweepError(f"the cost of stage {self.stage!r} is out of range", problems)
 
     @property
     def least(self) -> int:
-        """How many documents it must be given to run at all."""
+        """The least number of documents that the stage runs on."""
         return 2 if self.compares else 1
 
     def pairs(self, documents: Number) -> Number:
-        """Count the pairs that it scores of so many documents of a query."""
+        """Count the pairs that the stage scores for a query with so many documents."""
         return documents * documents - documents if self.compares else documents
 
     def ms(self, documents: Number) -> Number:
-        """Give the milliseconds for a query of which the stage is given so many documents."""
+        """Give the milliseconds for a query with so many documents."""
         return self.fixed_ms + (self.per_pair_ms + self.per_token_ms * self.tokens_per_pair) * self.pairs(documents)
 
     def usd(self, documents: Floats, ms: Floats) -> Floats:
-        """Give the US dollars for so many documents and so much time; shapes are those of the arguments."""
+        """Give the US dollars for so many documents and milliseconds, of the same shape."""
         tokens = self.usd_per_token * self.tokens_per_pair * self.pairs(documents)
         return tokens + self.usd_per_search * np.ceil(documents / UNIT) + self.usd_per_hour / _MS_PER_HOUR * ms
-
-
-def _is_amount(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and bool(0 <= value < math.inf)

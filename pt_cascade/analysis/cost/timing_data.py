@@ -1,4 +1,4 @@
-"""What each stage took for each query at several depths: the data of ``Timings``."""
+"""The time of each stage for each query at several depths: the data of ``Timings``, which documents them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,7 @@ KEYS = ("stage", "qid", "repeat", "share")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TimingData:
-    """What each stage of a cascade took for each query, at its own cut-offs and at shares of them.
-
-    Attributes:
-        frame: Frame[stage, qid, repeat, share, docs_in, docs_ranked, docs_out, tokens, ms], a row for each stage, query, repeat and
-            share; stages in order. ``repeat`` counts from 0; ``share`` is what the cascade's cut-offs were multiplied by;
-            ``docs_in`` is what the stage was given (0 for a retriever), ``docs_ranked`` what it ranked, ``docs_out`` what passed
-            its cut-off, all in documents; ``tokens`` is what its model read, NaN where it does not tell; ``ms`` are milliseconds.
-        mode: ``interactive``: each row timed one query; ``throughput``: all queries were timed together, and ``ms`` is the stage's
-            time divided by their number, which gives means and no percentiles.
-        machine: On what, e.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
-        pairwise: The names of the stages that compare each two documents: of n documents they score n(n - 1) pairs.
-
-    Raises:
-        TableError: The frame is not that, all reasons at once.
-    """
+    """The data of ``Timings``."""
 
     frame: pd.DataFrame
     mode: Mode = "interactive"
@@ -44,7 +30,7 @@ class TimingData:
     pairwise: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is not timings."""
+        """Refuse a frame that holds no timings, all problems at once."""
         lacking = [name for name in COLUMNS if name not in self.frame]
         if lacking:
             found = ", ".join(map(str, self.frame.columns)) or "none"
@@ -53,18 +39,24 @@ class TimingData:
             raise TableError("these are not timings", problems)
 
     def _problems(self) -> list[str]:
-        """Look for what would make a cost wrong."""
+        """List what would make a cost wrong."""
         problems = [] if self.mode in get_args(Mode) else [f"mode is {self.mode!r}, expected one of {', '.join(get_args(Mode))}"]
         if not len(self.frame):
-            return [*problems, "there is no row"]
-        problems += [f"pairwise names {name!r}, which is no stage" for name in self.pairwise if name not in self.stages[1:]]
+            return [*problems, "there are no rows"]
+        problems += [
+            f"pairwise names {name!r}, expected a stage after the first" for name in self.pairwise if name not in self.stages[1:]
+        ]
         for name in (*COUNTS, "share", "tokens", "ms"):
-            problems += _look_at(name, self.frame[name])
+            problems += _check_column(name, self.frame[name])
         runs = len(self.frame[["qid", "repeat", "share"]].drop_duplicates())
         if self.frame.duplicated(list(KEYS)).any():
-            problems.append(f"({', '.join(KEYS)}) stands more than once in {int(self.frame.duplicated(list(KEYS)).sum())} row(s)")
+            problems.append(
+                f"{int(self.frame.duplicated(list(KEYS)).sum())} row(s) repeat the ({', '.join(KEYS)}) of an earlier row"
+            )
         elif len(self.frame) != runs * len(self.stages):
-            problems.append(f"{len(self.frame)} row(s) for {runs} run(s) through {len(self.stages)} stage(s): some are missing")
+            problems.append(
+                f"{len(self.frame)} row(s) for {runs} run(s) of {len(self.stages)} stage(s), expected {runs * len(self.stages)}"
+            )
         elif len(self.frame) != len(self.stages) * len(self.shares) * len(self.frame[["qid", "repeat"]].drop_duplicates()):
             problems.append(f"not every query was run at every share of {', '.join(f'{share:g}' for share in self.shares)}")
         return problems
@@ -91,8 +83,8 @@ class TimingData:
         return f"{type(self).__name__}({stages}: {self.queries} queries, {repeats} repeats, shares {shares}, {self.mode})"
 
 
-def _look_at(name: str, column: pd.Series[float]) -> list[str]:
-    """Say what is wrong with a column of numbers."""
+def _check_column(name: str, column: pd.Series[float]) -> list[str]:
+    """List what is wrong with a column of numbers."""
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return [f"{name} is {column.dtype}, expected numbers"]
     values = column.to_numpy(np.float64, na_value=np.nan)
@@ -100,4 +92,4 @@ def _look_at(name: str, column: pd.Series[float]) -> list[str]:
     bad = ~(good | (np.isnan(values) & (name == "tokens")))
     if not bad.any():
         return []
-    return [f"{name} is {values[bad][0]:g} in row {int(bad.argmax())}, expected {'whole ' * (name in COUNTS)}numbers from 0"]
+    return [f"{name} is {values[bad][0]:g} in row {int(bad.argmax())}, expected {'whole ' * (name in COUNTS)}numbers, 0 or more"]

@@ -1,11 +1,11 @@
-"""TimingData on the disk: one parquet file; the mode, the machine and a checksum of all that it tells are in its schema."""
+"""Timings on disk: one Parquet file, with mode, machine and a checksum of everything in its schema."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,65 +18,54 @@ from pt_cascade.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import NoReturn
 
     from pt_cascade.files import PathLike
 
+    Kind = TypeVar("Kind", bound=TimingData)
+
+FORMAT = 1
 _KEY = b"pt_cascade.timings"
-_FORMAT = 3
+_FIX = "profile again, or copy the file again"
 
 
 def save_timings(timings: TimingData, path: PathLike) -> None:
-    """Write timings; see ``Timings.save``.
-
-    Raises:
-        MissingError: The folder of the file is not there.
-    """
+    """Write timings; see ``Timings.save``."""
     numbers = timings.frame[list(COLUMNS)].astype(dict.fromkeys(COUNTS, np.int64))
     columns = numbers.astype({"stage": "str", "qid": "str", "share": np.float64, "tokens": np.float64, "ms": np.float64})
-    about = {"format": _FORMAT, "pairwise": list(timings.pairwise), "mode": timings.mode, "machine": dict(timings.machine)}
+    about = {"format": FORMAT, "pairwise": list(timings.pairwise), "mode": timings.mode, "machine": dict(timings.machine)}
     sealed = json.dumps({**about, "sha256": _digest(about, columns.to_csv(index=False))})
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_pandas(columns, preserve_index=False).replace_schema_metadata({_KEY: sealed}), sink)
     write_file(path, sink.getvalue().to_pybytes())
 
 
-def load_timings(path: PathLike) -> TimingData:
-    """Read timings; see ``Timings.load``.
-
-    Raises:
-        MissingError: There is no such file.
-        TableError: It is damaged, truncated, foreign or of another format.
-    """
+def load_timings(path: PathLike, kind: type[Kind]) -> Kind:
+    """Read timings; see ``Timings.load``."""
     if not Path(path).is_file():
         raise MissingError(f"there is no file {path}", fix="timings.save(path), or pt-cascade profile --out FILE")
+    what = f"cannot read the timings of {path}"
     try:
         table = parquet.read_table(pa.py_buffer(Path(path).read_bytes()))
         frame = pd.DataFrame(table.to_pandas())
         rows = frame.to_csv(index=False)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        _refuse(
-            path, f"it is damaged, or no parquet file: {str(error).splitlines()[0] if str(error) else type(error).__name__}", error
-        )
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TableError(what, [f"it is damaged, or not a Parquet file: {cause}"], fix=_FIX) from error
     try:
         about = json.loads((table.schema.metadata or {})[_KEY])
-        kept, checksum = about["format"], about.pop("sha256", None)
+        written, checksum = about["format"], about.pop("sha256", None)
     except (KeyError, TypeError, ValueError) as error:
-        _refuse(path, "it is a parquet file, but not one that Timings.save wrote", error)
-    if kept != _FORMAT:
-        _refuse(path, f"its format is {kept!r}, expected {_FORMAT}", None)
+        raise TableError(what, ["Timings.save did not write this Parquet file"], fix=_FIX) from error
+    if written != FORMAT:
+        raise TableError(what, [f"its format is {written!r}, expected {FORMAT}"], fix=_FIX)
     if checksum != _digest(about, rows):
-        _refuse(path, "it is damaged: it does not hold what its checksum was made of", None)
+        raise TableError(what, ["it is damaged: its content does not match its checksum"], fix=_FIX)
     try:
-        return TimingData(frame, about["mode"], dict(about["machine"]), tuple(about["pairwise"]))
+        return kind(frame, about["mode"], dict(about["machine"]), tuple(about["pairwise"]))
     except TableError as error:
-        raise TableError(f"cannot read the timings of {path}", error.problems) from error
+        raise TableError(what, error.problems) from error
 
 
 def _digest(about: Mapping[str, object], rows: str) -> str:
-    """Hash all that is told: the schema's part as JSON with sorted keys, and the rows as CSV, which writes each number in full."""
+    """Hash the metadata as JSON with sorted keys, and the rows as CSV, which writes each number in full."""
     return hashlib.sha256(f"{json.dumps(about, sort_keys=True)}\n{rows}".encode()).hexdigest()
-
-
-def _refuse(path: PathLike, problem: str, error: Exception | None) -> NoReturn:
-    raise TableError(f"cannot read the timings of {path}", [problem], fix="profile again, or copy the file again") from error

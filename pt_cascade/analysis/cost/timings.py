@@ -1,8 +1,8 @@
-"""Timings: what each stage took for each query at several depths, and the cost that follows from it."""
+"""Timings: the time of each stage for each query at several depths, and the cost fitted to it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Timings(TimingData):
-    """What each stage of a cascade took for each query, at its own cut-offs and at shares of them.
+    """The time of each stage of a cascade for each query, at the cascade's cut-offs and at shares of them.
 
     Attributes:
         frame: Frame[stage, qid, repeat, share, docs_in, docs_ranked, docs_out, tokens, ms], a row for each stage, query, repeat and
-            share; stages in order. ``repeat`` counts from 0; ``share`` is what the cascade's cut-offs were multiplied by;
-            ``docs_in`` is what the stage was given (0 for a retriever), ``docs_ranked`` what it ranked, ``docs_out`` what passed
-            its cut-off, all in documents; ``tokens`` is what its model read, NaN where it does not tell; ``ms`` are milliseconds.
-        mode: ``interactive``: each row timed one query; ``throughput``: all queries were timed together, and ``ms`` is the stage's
-            time divided by their number, which gives means and no percentiles.
-        machine: On what, e.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
-        pairwise: The names of the stages that compare each two documents: of n documents they score n(n - 1) pairs.
+            share, stages in order. ``repeat`` counts from 0; ``share`` is the factor of the cascade's cut-offs; ``docs_in``,
+            ``docs_ranked`` and ``docs_out`` count the documents that the stage got (0 for a retriever), ranked, and passed on;
+            ``tokens`` are those that its model read, NaN where they were not counted; ``ms`` are milliseconds.
+        mode: ``interactive``: each query was timed alone; ``throughput``: all were timed together, and ``ms`` is the stage's time
+            divided by their number, so only means are known.
+        machine: E.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
+        pairwise: The names of the pairwise stages: of n documents they score n(n - 1) pairs.
 
     Raises:
-        TableError: The frame is not that, all reasons at once.
+        TableError: The frame does not hold that; all problems are listed.
 
     Example:
         >>> from pt_cascade.analysis.cost.timing_data import COLUMNS
@@ -48,20 +48,19 @@ class Timings(TimingData):
     """
 
     def cost(self, per: Per = "pair") -> Cost:
-        """Fit each stage's fixed time and its time a pair, and keep how the queries' own times differ from that.
+        """Fit each stage's fixed time and time a pair, and keep how each query's times differ from that.
 
-        Non-negative least squares, each depth's error relative to its mean time. At the depths that were profiled the cost's means
-        are the measured ones, and its percentiles those of the measured sums.
+        The fit is by non-negative least squares, each depth's error relative to its mean time. At the profiled depths the cost's
+        means are the measured ones, and its percentiles those of the measured sums.
 
         Args:
-            per: ``pair``, or ``token``: stages that tell their tokens get a time a token instead, and ``tokens_per_pair``.
+            per: ``pair``, or ``token``: stages that count their tokens get a time a token instead, and ``tokens_per_pair``.
 
         Returns:
-            The cost; from ``throughput`` timings one that gives means only.
+            The cost; from ``throughput`` timings it has means only.
 
         Raises:
-            SweepError: A stage was given the same number of documents every time, which does not tell the fixed part from the rest;
-                or per is ``token`` and no stage tells its tokens.
+            SweepError: A stage got the same number of documents every time, or per is ``token`` and no stage counted its tokens.
 
         References:
             Lawson & Hanson, "Solving Least Squares Problems", 1974, chapter 23, as in ``scipy.optimize.nnls``.
@@ -69,10 +68,10 @@ class Timings(TimingData):
         return fit_cost(self, per)
 
     def summary(self, percentiles: tuple[float, ...] = (50, 95)) -> pd.DataFrame:
-        """Sum up: what each stage costs, and what it took at the largest share.
+        """Return what each stage costs, and its time at the largest share.
 
         Args:
-            percentiles: Which, for ``interactive`` timings.
+            percentiles: Percentiles of ``interactive`` timings.
 
         Returns:
             Frame[stage, docs_in, fixed_ms, per_pair_ms, ms, p50_ms, p95_ms], a row a stage and one, ``cascade``, for the sum:
@@ -98,13 +97,13 @@ class Timings(TimingData):
         return table
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the timings to a parquet file, in one step; what fails before leaves an older file as it was.
+        """Write the timings to a Parquet file, in one step: on failure an older file stays as it was.
 
         Args:
             path: The file.
 
         Raises:
-            MissingError: Its folder is not there.
+            MissingError: There is no folder for it.
         """
         save_timings(self, path)
 
@@ -117,7 +116,6 @@ class Timings(TimingData):
 
         Raises:
             MissingError: There is no such file.
-            TableError: It is damaged, truncated, foreign or of another format.
+            TableError: It is damaged, of another format, or not written by ``save``.
         """
-        data = load_timings(path)
-        return Timings(*(getattr(data, field.name) for field in fields(data)))
+        return load_timings(path, Timings)

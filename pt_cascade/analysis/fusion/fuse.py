@@ -1,20 +1,15 @@
 """Several runs fused into one: by reciprocal ranks, or by a weighted sum of normalised scores.
 
-Who answers for what, in the fused run:
+In the fused run:
 
-- **rank** of a document in a run: by its score, descending, ties by row order (the tie rule); a rank column is not read;
-- **score**: the sum of what each run's answer is worth, the same to the last bit in whatever order the runs are given;
-- **ties** of fused scores: in the order of the first run; what it has not found follows, in the order of the second; and so on;
-- **query**, and every column whose name begins with ``query``: one value a qid, from the topics, else from the first run with one;
-  where the topics have the query, ``query_0`` and the like, a run's own record of its rewriting, are left out;
-- **docid**, the number of a document in one index, is left out where more than one run is fused: in another index it is another
-  document's, and loaders look it up before the docno;
-- **other columns**: one value a (qid, docno), from the first run with one; where runs disagree, the first wins.
+- **rank** of a document in a run is by score, descending, ties by row order (the tie rule); a rank column is not read;
+- **score** is the sum over runs, the same to the last bit in any order of the runs;
+- **ties** of fused scores are in the order of the first run, then the second, and so on;
+- **columns**: see ``columns``; where runs disagree, the first one with a value wins.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -23,10 +18,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.fusion.columns import lay_out
-from pt_cascade.analysis.fusion.normalization import Normalise, normalise_lists, worth_missing
+from pt_cascade.analysis.fusion.columns import merge_columns
+from pt_cascade.analysis.fusion.normalization import Normalise, normalise_lists, score_missing
 from pt_cascade.analysis.fusion.pooling import check_runs, pool_runs
 from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.numbers import is_amount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,34 +47,33 @@ def fuse(
     missing: Missing = "worst",
     topics: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Fuse several runs into one, in which each (qid, docno) that any of them found stands once.
+    """Fuse several runs into one that has each (qid, docno) of any of them once.
 
-    ``rrf`` gives a document the sum of weight / (k + rank) over the runs that found it, ranks from 1. ``weighted`` gives it the sum
-    of weight * normalised score over all runs; where a run answered the query but did not find the document, its score is worth
-    what ``missing`` says. A run that found nothing for a query adds nothing to it.
+    ``rrf`` gives a document the sum of weight / (k + rank) over the runs that have it, ranks from 1. ``weighted`` gives it the sum
+    of weight * normalised score over all runs; ``missing`` gives the score of a document that a run with results for the query
+    lacks. A run without results for a query adds nothing.
 
-    ranx orders the equal scores of a run otherwise than by row, so that tied documents have other ranks there, and from ``rrf``
-    other scores; with ``run.assign(score=-run["rank"])`` nothing is tied, and the scores are ranx's.
+    The scores equal those of ranx, but for ties within a run, which ranx does not order by row.
 
     Args:
         runs: Frame[qid, docno, score, ...] each, in any order of rows; a mapping gives them names, for errors.
         method: ``rrf`` or ``weighted``.
-        weights: One a run, 0 or more, not all 0; used as they are. None: 1 each.
-        k: For ``rrf``: how much less the top ranks count, 0 or more.
+        weights: One a run, 0 or more, not all 0; not rescaled. None: 1 each.
+        k: The constant of ``rrf``, 0 or more; a larger one reduces the weight of the top ranks.
         normalise: For ``weighted``, list by list: ``min-max``, ``z-score``, ``max``, ``sum``, ``rank`` or ``none``; see
             ``pt_cascade.analysis.fusion.normalization``.
-        missing: For ``weighted``: ``worst``: a document that a run did not find is worth that run's lowest normalised score for the
-            query, and less than a lone hit or hits of equal scores (the rule is in ``normalization``); ``zero``: 0, which for
-            log-probabilities is the best score there is.
-        topics: Frame[qid, query, ...]: the order of the queries, and the columns that every row is given. None: queries in the
-            order in which the runs have them.
+        missing: For ``weighted``: ``worst``: a document that a run lacks gets the run's lowest normalised score for the query, or
+        less
+            where the run has a single score (the rule is in ``normalization``); ``zero``: 0, which for log-probabilities is the
+            best score possible.
+        topics: Frame[qid, query, ...]: the order of the queries, and columns for every row. None: queries in the order of the runs.
 
     Returns:
         Frame[qid, (query), docno, score: float64, rank: int64, ...], queries in order, each by rank.
 
     Raises:
-        CascadeError: An option is none of these, or does not go with the method, or the runs are one frame.
-        FrameError: A run is not usable (see ``canonical_results``), or has a qid that the topics have not; or scores overflow.
+        CascadeError: An option is unknown, out of range or of the other method, or ``runs`` is one frame.
+        FrameError: A run is not usable (see ``canonical_results``) or has a qid that the topics lack; or scores overflow.
 
     References:
         Cormack, Clarke & Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009.
@@ -96,14 +91,14 @@ def fuse(
     """
     named = _name(runs)
     fusion = Fusion(method, weights, k, normalise, missing)
-    if problems := fusion.misfits(len(named)):
+    if problems := fusion.find_problems(len(named)):
         raise CascadeError("the runs cannot be fused", problems, fix='fuse([one, two], "weighted", weights=(0.3, 0.7))')
     return fusion.apply(named, topics)
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How runs are fused; its fields are the options of ``fuse``."""
+    """The options of ``fuse``."""
 
     method: Method = "rrf"
     weights: Sequence[float] | None = None
@@ -111,57 +106,43 @@ class Fusion:
     normalise: Normalise = "min-max"
     missing: Missing = "worst"
 
-    def misfits(self, runs: int) -> list[str]:
-        """Say which options make no sense for so many runs, a sentence for each.
-
-        Example:
-            >>> Fusion(weights=(1, -1)).misfits(2)
-            ['weights is (1, -1), expected 2 number(s) from 0, not all 0']
-        """
+    def find_problems(self, runs: int) -> list[str]:
+        """List the options that are unknown, out of range, or of the other method, for so many runs."""
         problems = [] if runs else ["there is nothing to fuse, expected 1 or more"]
         for name, kind in (("method", Method), ("normalise", Normalise), ("missing", Missing)):
             if (value := getattr(self, name)) not in get_args(kind):
                 problems.append(f"{name} is {value!r}, expected one of {', '.join(get_args(kind))}")
-        if not _is_number(self.k):
-            problems.append(f"k is {self.k!r}, expected a number from 0")
+        if not is_amount(self.k):
+            problems.append(f"k is {self.k!r}, expected a finite number, 0 or more")
         if self.weights is not None and not _are_weights(self.weights, runs):
-            problems.append(f"weights is {self.weights!r}, expected {runs} number(s) from 0, not all 0")
+            problems.append(f"weights is {self.weights!r}, expected {runs} number(s), 0 or more, not all 0")
         if self.method == "rrf" and (self.normalise, self.missing) != (Fusion.normalise, Fusion.missing):
             given = f"normalise={self.normalise!r}, missing={self.missing!r}"
-            problems.append(f"{given}: expected neither, rrf reads ranks, not scores")
+            problems.append(f"{given}: leave them out, method 'rrf' uses ranks, not scores")
         if self.method == "weighted" and self.k != Fusion.k:
-            problems.append(f"k={self.k!r}: expected none, weighted reads scores, not ranks")
+            problems.append(f"k={self.k!r}: leave it out, method 'weighted' uses scores, not ranks")
         return problems
 
     def apply(self, runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Fuse runs; see ``fuse``.
-
-        Args:
-            runs: Frame[qid, docno, score, ...] each, by name, as many as the options are for.
-            topics: As for ``fuse``.
-
-        Returns:
-            As ``fuse``.
-
-        Raises:
-            FrameError: As ``fuse``.
-        """
+        """Fuse named runs; see ``fuse``."""
         checked = check_runs(runs)
         pool = pool_runs(checked, topics)
         with np.errstate(over="ignore", invalid="ignore"):
-            score = _add_up(pool, *self._judge(pool, len(checked)))
+            score = _add_up(pool, *self._weigh(pool, len(checked)))
         if not np.isfinite(score).all():
-            raise FrameError("the runs cannot be fused", ["their scores are too large to be added"], fix="divide them")
+            raise FrameError(
+                "the runs cannot be fused", ["the sums of their scores are not finite"], fix="divide the scores of the runs"
+            )
         order, rank = _rank(pool, score)
-        return lay_out(pool, list(checked.values()), order, score[order], rank)
+        return merge_columns(pool, list(checked.values()), order, score[order], rank)
 
-    def _judge(self, pool: Pool, runs: int) -> tuple[Floats, Floats]:
-        """Say what each row is worth, shape (n,), and in each list what is missing from it, shape (lists,)."""
+    def _weigh(self, pool: Pool, runs: int) -> tuple[Floats, Floats]:
+        """Give the weighted score of each row, shape (n,), and of a missing document in each list, shape (lists,)."""
         weights = np.ones(runs) if self.weights is None else np.asarray(self.weights, np.float64)
         rrf = self.method == "rrf"
         worth = 1 / (self.k + 1 + pool.rank) if rrf else normalise_lists(pool.score, pool.sizes, self.normalise)
         zero = rrf or self.missing == "zero"
-        missing = np.zeros(len(pool.sizes)) if zero else worth_missing(worth, pool.sizes, self.normalise)
+        missing = np.zeros(len(pool.sizes)) if zero else score_missing(worth, pool.sizes, self.normalise)
         return worth * weights[np.repeat(pool.run, pool.sizes)], missing * weights[pool.run]
 
 
@@ -172,28 +153,16 @@ def _name(runs: object) -> Mapping[str, pd.DataFrame]:
     return runs if isinstance(runs, Mapping) else {f"run {n}": run for n, run in enumerate(runs, start=1)}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and 0 <= float(value) < math.inf
-
-
 def _are_weights(weights: Sequence[float], runs: int) -> bool:
     listed = list(weights) if isinstance(weights, (list, tuple, np.ndarray, pd.Series)) else []
-    return len(listed) == runs and all(map(_is_number, listed)) and any(listed)
+    return len(listed) == runs and all(map(is_amount, listed)) and any(listed)
 
 
 def _add_up(pool: Pool, worth: Floats, lowest: Floats) -> Floats:
-    """Sum what each pair is worth to each run.
+    """Sum the weighted scores of each pair: shape (pairs,). ``lowest`` is the score of a missing document in each list.
 
     The terms of a sum are added from the smallest to the largest, so that the order of the runs makes no difference, and documents
-    that runs rank crosswise are tied, not torn apart by rounding.
-
-    Args:
-        pool: The runs.
-        worth: Shape (n,). What each row is worth.
-        lowest: Shape (lists,). What a pair is worth that is missing from the list.
-
-    Returns:
-        Shape (pairs,).
+    that two runs rank in opposite order are tied.
     """
     runs, queries = int(pool.run.max(initial=0)) + 1, len(pool.topics)
     missing = np.zeros((runs, queries))
@@ -205,7 +174,7 @@ def _add_up(pool: Pool, worth: Floats, lowest: Floats) -> Floats:
 
 
 def _rank(pool: Pool, score: Floats) -> tuple[Ints, Ints]:
-    """Order the pairs by query, then score, ties in the order of the pool; and give the ranks."""
+    """Return the order of the pairs by query and score, ties in the order of the pool, and their ranks."""
     query = pool.query_of.astype(np.min_scalar_type(len(pool.topics)))  # up to 16 bits are sorted in linear time
     by_score = np.argsort(-score, kind="stable")
     order = by_score[np.argsort(query[by_score], kind="stable")]

@@ -1,6 +1,6 @@
-"""Scores of several retrievers made comparable, one result list at a time; and the worth of a document that a list lacks.
+"""Scores of several retrievers made comparable, list by list; and the score of a document that a list lacks.
 
-A list is one run's answer to one query, best score first. What follows holds for each of them by itself, n its length:
+A list is the results of one run for one query, best score first; n is its length:
 
 ========= ============================================ ======================================= =======================
 normalise a score becomes                              where all scores of the list are equal  a missing document there
@@ -9,18 +9,18 @@ min-max   (s - min) / (max - min), in [0, 1]           1                        
 z-score   (s - mean) / deviation, population deviation 0                                       -1
 max       s / largest magnitude, in [-1, 1]            the sign of the score: 1, 0 or -1       one less
 sum       (s - min) / sum of all (s - min)             1 / n                                   0
-rank      1 - rank / n, ranks from 0, in [1/n, 1]      as elsewhere: equal scores by row order 0, where n is 1
+rank      1 - rank / n, ranks from 0, in [1/n, 1]      the same, by row order                  0, where n is 1
 none      s                                            s                                       s, but not above 0
 ========= ============================================ ======================================= =======================
 
-**The rule for lone hits, equal scores and missing scores**: a document that a list lacks is worth the lowest score of the list
-(``worth_missing``). Where the scores of the list are all equal, as those of a lone hit are, the list still says which documents it
-found: a document that it lacks is worth less, as the last column says. OpenSearch (``MinMaxScoreNormalizationTechnique``) and
-Elasticsearch (``MinMaxScoreNormalizer``, since its single-document fix) give 1 to such scores, too; Vespa (``LinearNormalizer``)
-gives 0.5; ranx gives 0, so that a lone hit counts for nothing.
+A document that a list lacks gets the lowest score of the list (``score_missing``). Where all scores of the list are equal, as in a
+list of one document, it gets less, see the last column, since the list still shows which documents were found. OpenSearch
+(``MinMaxScoreNormalizationTechnique``) and Elasticsearch (``MinMaxScoreNormalizer``, since its single-document fix) also give 1 to
+such scores; Vespa (``LinearNormalizer``) gives 0.5; ranx gives 0, so that a single hit counts for nothing.
 
-No norm puts a lower score above a higher one. They are those of ranx, except where the scores of a list differ by less than 1e-9,
-and for ``max`` where the score of the largest magnitude is below 0.
+No norm puts a lower score above a higher one. They equal those of ranx, except where the scores of a list differ by less than 1e-9,
+and for ``max`` where the score of the largest magnitude is below 0. Min-max, sum and z-score (ZMUV) are those of Montague & Aslam,
+"Relevance Score Normalization for Metasearch", CIKM 2001.
 """
 
 from __future__ import annotations
@@ -38,41 +38,12 @@ Normalise: TypeAlias = Literal["min-max", "z-score", "max", "sum", "rank", "none
 
 
 def normalise_lists(score: Floats, sizes: Ints, how: Normalise) -> Floats:
-    """Make the scores of each list comparable with those of others.
-
-    Args:
-        score: Shape (n,). The lists one after the other, each by score, descending.
-        sizes: Shape (lists,). The length of each, 1 or more; their sum is n.
-        how: See the module.
-
-    Returns:
-        Shape (n,), each list descending still.
-
-    References:
-        Montague & Aslam, "Relevance Score Normalization for Metasearch", CIKM 2001: min-max (standard), sum, and z-score (ZMUV).
-
-    Example:
-        >>> normalise_lists(np.array([9.0, 6.0, 5.0, -1.0, -3.0]), np.array([3, 2]), "min-max").tolist()
-        [1.0, 0.25, 0.0, 1.0, 0.0]
-    """
+    """Normalise scores, shape (n,): lists one after the other, each by descending score, with sizes of shape (lists,)."""
     return NORMALISERS[how](score, sizes)
 
 
-def worth_missing(worth: Floats, sizes: Ints, how: Normalise) -> Floats:
-    """Say what a document is worth that a list lacks: the least that the list gives, or less where it gives one score only.
-
-    Args:
-        worth: Shape (n,). What ``normalise_lists`` returned.
-        sizes: Shape (lists,). The length of each list, 1 or more.
-        how: The same as there.
-
-    Returns:
-        Shape (lists,).
-
-    Example:
-        >>> worth_missing(np.array([1.0, 0.25, 0.0, 1.0]), np.array([3, 1]), "min-max").tolist()
-        [0.0, 0.0]
-    """
+def score_missing(worth: Floats, sizes: Ints, how: Normalise) -> Floats:
+    """Give the score of a document that a list lacks, shape (lists,), from what ``normalise_lists`` returned."""
     lowest = worth[np.cumsum(sizes) - 1]
     less = {"sum": 1 / sizes, "none": np.maximum(lowest, 0)}.get(how, np.ones(len(sizes)))
     return np.where(worth[np.cumsum(sizes) - sizes] > lowest, lowest, lowest - less)

@@ -1,7 +1,7 @@
-"""Preferences among pairs of documents, added up to one score a document, the same to the last bit in whatever order.
+"""Pairwise preferences aggregated to one score a document, exactly, whatever their order.
 
-Write p(i, j) for the probability that document i beats document j for a query; a model is asked for both orders, and they need
-not add up to 1. Over the n - 1 other documents j, document i scores
+Write p(i, j) for the probability that document i beats document j for a query; a model scores both orders, which need not sum to 1.
+Over the n - 1 other documents j, document i scores
 
 ============= ===================================== ======================= ==================================
 aggregation   score of document i                   range                   named in
@@ -15,9 +15,8 @@ min           the least p(i, j)                     0 to 1                  duoB
 max           the greatest p(i, j)                  0 to 1                  duoBERT
 ============= ===================================== ======================= ==================================
 
-**Exactness.** A sum of floats depends on the order of its terms. So each term is rounded to a multiple of 2**-40 (about 1e-12)
-and kept as a whole number of them (``to_terms``); whole numbers add up exactly. The score is that sum times 2**-40. A replay may
-thus add and take away terms as documents enter and leave, and from the same answers give the live stage's score bit for bit.
+A sum of floats depends on the order of its terms. So each term is rounded to a multiple of 2**-40 (about 1e-12) and kept as a whole
+number of them, and whole numbers add up exactly.
 
 References:
     duoBERT: Nogueira, Yang, Cho & Lin, "Multi-Stage Document Ranking with BERT", arXiv:1910.14424, 2019.
@@ -36,7 +35,7 @@ from pt_cascade.errors import PipelineError, StageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pt_cascade.ranking import Floats, Ints
+    from pt_cascade.ranking import Floats
 
 Aggregation: TypeAlias = Literal["sum", "sym-sum", "binary", "sum-log", "sym-sum-log", "min", "max"]
 FIXED = 2.0**-40
@@ -45,119 +44,48 @@ _EVEN = 0.5
 
 
 def check_aggregation(how: str, who: str) -> None:
-    """Refuse what is no name of an aggregation.
-
-    Args:
-        how: The name.
-        who: Whose it is, for the error.
-
-    Raises:
-        PipelineError: It is none of ``Aggregation``.
-
-    Example:
-        >>> check_aggregation("sym-sum", "duo_t5")
-    """
+    """Refuse an unknown aggregation, in the name of ``who``."""
     if how not in get_args(Aggregation):
         problem = f"aggregation is {how!r}, expected one of {', '.join(get_args(Aggregation))}"
         raise PipelineError(f"{who} cannot aggregate", [problem], fix='aggregation="sym-sum"')
 
 
-def has_terms(how: Aggregation) -> bool:
-    """Tell whether an aggregation is a sum of terms, one for each other document; the extremes are not.
-
-    Args:
-        how: The aggregation.
-
-    Example:
-        >>> has_terms("sym-sum"), has_terms("min")
-        (True, False)
-    """
-    return how in _TERMS
-
-
-def to_terms(p_ij: Floats, p_ji: Floats, how: Aggregation) -> Ints:
-    """Give what each comparison adds to the score of document i, as a whole number of ``FIXED``.
-
-    A term depends on its own two probabilities only, whatever the shape of the arrays and their order in memory.
-
-    Args:
-        p_ij: Any shape. The probability that i beats j, 0 to 1.
-        p_ji: The same shape. The probability that j beats i, 0 to 1; only the aggregations that begin with ``sym`` read it.
-        how: An aggregation that is a sum, see ``has_terms``.
-
-    Returns:
-        The same shape. The terms, of at most 46.06 / ``FIXED`` = 2**45.6 in size.
-
-    Raises:
-        PipelineError: The aggregation is unknown, or is no sum.
-        StageError: A probability is not one.
-
-    Example:
-        >>> to_terms(np.array([0.75]), np.array([0.5]), "sym-sum") * FIXED
-        array([1.25])
-    """
-    check_aggregation(how, "to_terms")
-    if not has_terms(how):
-        raise PipelineError("to_terms cannot aggregate", [f"{how!r} is no sum, expected one of {', '.join(_TERMS)}"])
-    _check_wins(p_ij)
-    _check_wins(p_ji)
-    terms: Ints = np.rint(_TERMS[how](p_ij, p_ji) / FIXED).astype(np.int64)
-    return terms
-
-
 def aggregate(wins: Floats, how: Aggregation) -> Floats:
-    """Give each document its score from all comparisons with the others.
-
-    Args:
-        wins: Shape (n, n). ``wins[i, j]`` is the probability that i beats j, 0 to 1; the diagonal is not read, and may be NaN.
-        how: The aggregation.
-
-    Returns:
-        Shape (n,), higher is better. Documents in another order get the same scores, bit for bit, in that order. A document
-        that stands alone scores 0.
-
-    Raises:
-        PipelineError: The aggregation is unknown, or these are not each document's wins over each.
-        StageError: A probability is not one.
+    """Aggregate the probabilities that i beats j, shape (n, n), to scores, shape (n,); the diagonal is not read.
 
     Example:
         >>> wins = np.array([[np.nan, 0.75, 0.5], [0.5, np.nan, 0.25], [0.0, 1.0, np.nan]])
         >>> aggregate(wins, "sum").tolist(), aggregate(wins, "sym-sum").tolist()
         ([1.25, 0.75, 1.0], [2.75, 1.0, 2.25])
-        >>> aggregate(wins, "min").tolist()
-        [0.5, 0.25, 0.0]
     """
     check_aggregation(how, "aggregate")
     wins = _as_square(wins)
     size = len(wins)
-    if size < 2:  # noqa: PLR2004 - a comparison takes two
+    if size < 2:  # noqa: PLR2004 - a pair
         return np.zeros(size)
     others = ~np.eye(size, dtype=bool)
-    of_each, of_others = (side[others].reshape(size, size - 1) for side in (wins, wins.T))
-    if has_terms(how):
-        scores: Floats = to_terms(of_each, of_others, how).sum(axis=1) * FIXED
-        return scores
-    _check_wins(of_each)
-    extremes: Floats = of_each.min(axis=1) if how == "min" else of_each.max(axis=1)
-    return extremes
+    p_ij, p_ji = (side[others].reshape(size, size - 1) for side in (wins, wins.T))
+    good = (p_ij >= 0) & (p_ij <= 1)
+    if not good.all():
+        problem = f"{int((~good).sum())} of {good.size} are not from 0 to 1, the first is {p_ij[~good][0]}"
+        raise StageError("probabilities that one document beats another are out of range", [problem])
+    scores: Floats
+    if how in _TERMS:
+        scores = np.rint(_TERMS[how](p_ij, p_ji) / FIXED).astype(np.int64).sum(axis=1) * FIXED
+    else:
+        scores = p_ij.min(axis=1) if how == "min" else p_ij.max(axis=1)
+    return scores
 
 
 def _as_square(wins: object) -> Floats:
     try:
         square = np.asarray(wins, np.float64)
     except (TypeError, ValueError) as error:
-        raise PipelineError("these wins cannot be added up", [f"they are no numbers: {error}"]) from error
-    if square.ndim != 2 or len(square) != square.shape[1]:  # noqa: PLR2004 - who wins, against whom
-        problem = f"their shape is {square.shape}, expected (n, n): each document's against each"
-        raise PipelineError("these wins cannot be added up", [problem])
+        raise PipelineError("cannot aggregate the probabilities", [f"they are not numbers: {error}"]) from error
+    if square.ndim != 2 or len(square) != square.shape[1]:  # noqa: PLR2004 - a matrix
+        problem = f"their shape is {square.shape}, expected (n, n): each document against each"
+        raise PipelineError("cannot aggregate the probabilities", [problem])
     return square
-
-
-def _check_wins(p: Floats) -> None:
-    good = (p >= 0) & (p <= 1)
-    if not good.all():
-        problem = f"{int((~good).sum())} of {p.size}, first {p[~good][0]}; expected 0 to 1"
-        raise StageError("some probabilities that one document beats another are none", [problem])
 
 
 def _log(p: Floats) -> Floats:

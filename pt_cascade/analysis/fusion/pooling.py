@@ -12,7 +12,7 @@ from pt_cascade.errors import FrameError
 from pt_cascade.frames import canonical_results, canonical_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from pt_cascade.ranking import Floats, Ints
 
@@ -21,71 +21,41 @@ _WHAT = "the runs cannot be fused"
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The rows of several runs, a list (one run's answer to one query) after the other, each by rank.
+    """The rows of several runs, one list (a run's results for a query) after the other, each by rank.
 
-    Rows are numbered as the runs stand end to end; pairs in the order in which the pool first has them, so that within a query the
-    first run's order comes first.
-
-    Attributes:
-        topics: Frame[qid, ...]: the queries.
-        row: Shape (n,). The number of each row.
-        rank: Shape (n,). From 0.
-        score: Shape (n,). Descending in each list.
-        pair: Shape (n,). The number of its (qid, docno).
-        sizes: Shape (lists,). The length of each list, 1 or more.
-        run: Shape (lists,). Whose it is.
-        query: Shape (lists,). Where its query stands in the topics.
-        query_of: Shape (pairs,). Where the query of each pair stands in the topics.
-        docno_of: Shape (pairs,). Where the docno of each pair stands in ``docnos``.
-        docnos: Shape (documents,). Each docno once.
+    Rows are numbered as the runs stand end to end, pairs in order of appearance in the pool, so that within a query the first run's
+    order comes first.
     """
 
-    topics: pd.DataFrame
-    row: Ints
-    rank: Ints
-    score: Floats
-    pair: Ints
-    sizes: Ints
-    run: Ints
-    query: Ints
-    query_of: Ints
-    docno_of: Ints
-    docnos: pd.Series[str]
+    topics: pd.DataFrame  # Frame[qid, ...]: the queries
+    row: Ints  # (n,): the number of each row
+    rank: Ints  # (n,), from 0
+    score: Floats  # (n,), descending in each list
+    pair: Ints  # (n,): the number of its (qid, docno)
+    sizes: Ints  # (lists,): the length of each list, 1 or more
+    run: Ints  # (lists,): the position of its run
+    query: Ints  # (lists,): the position of its query among the topics
+    query_of: Ints  # (pairs,): the position of its query among the topics
+    docno_of: Ints  # (pairs,): the position of its docno in ``docnos``
+    docnos: pd.Series[str]  # (documents,): each docno once
 
 
 def check_runs(runs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Make each run canonical, ranks by the tie rule; or refuse all that is wrong with any.
-
-    Args:
-        runs: Frame[qid, docno, score, ...] each, by name; a rank column is not read.
-
-    Returns:
-        Frame[qid: str, docno: str, score: float64, rank: int64, ...] each, by name.
-
-    Raises:
-        FrameError: One of them is not usable, see ``canonical_results``, or repeats a column.
-    """
-    answers = {name: _check_run(run) for name, run in runs.items()}
-    refused = {name: answer for name, answer in answers.items() if isinstance(answer, FrameError)}
-    if refused:
-        problems = [f"{name}: {problem}" for name, error in refused.items() for problem in error.problems]
-        fixes = dict.fromkeys(error.fix for error in refused.values() if error.fix)
-        raise FrameError(_WHAT, problems, fix="; ".join(fixes))
-    return {name: answer for name, answer in answers.items() if isinstance(answer, pd.DataFrame)}
+    """Return canonical runs, with ranks by the tie rule (a rank column is not read), or raise all problems of any of them."""
+    checked, problems, fixes = {}, [], []
+    for name, run in runs.items():
+        try:
+            checked[name] = _check_run(run)
+        except FrameError as error:
+            problems += [f"{name}: {problem}" for problem in error.problems]
+            fixes += [error.fix] if error.fix else []
+    if problems:
+        raise FrameError(_WHAT, problems, fix="; ".join(dict.fromkeys(fixes)))
+    return checked
 
 
 def check_topics(topics: object) -> pd.DataFrame:
-    """Make topics canonical; they may do without a query, e.g. where they have vectors.
-
-    Args:
-        topics: Frame[qid, ...].
-
-    Returns:
-        Frame[qid: str, ...], the same rows and columns.
-
-    Raises:
-        FrameError: They are not usable, see ``canonical_topics``.
-    """
+    """Return canonical topics, which may lack a query, e.g. where they have vectors."""
     if not isinstance(topics, pd.DataFrame):
         problem = f"they are a {type(topics).__name__}, expected a DataFrame of qid and query"
         raise FrameError("topics are not usable", [problem], fix='topics = pd.DataFrame(topics, columns=["qid", "query"])')
@@ -93,17 +63,7 @@ def check_topics(topics: object) -> pd.DataFrame:
 
 
 def pool_runs(runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = None) -> Pool:
-    """Pool some runs.
-
-    Args:
-        runs: Frame[qid, docno, score, rank, ...] each, by name, canonical, ranks by the tie rule; at least one.
-        topics: Frame[qid, ...]; None: the queries in the order in which the runs have them.
-
-    Returns:
-        The pool.
-
-    Raises:
-        FrameError: The topics are not usable, or a run has a qid that they have not.
+    """Pool canonical runs; without topics, queries come in the order in which the runs have them.
 
     Example:
         >>> one = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "score": [1.0, 2.0], "rank": [1, 0]})
@@ -112,49 +72,38 @@ def pool_runs(runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = No
         >>> pool.row.tolist(), pool.pair.tolist()
         ([1, 0, 2, 3], [0, 1, 2, 1])
     """
-    frames = list(runs.values())
-    code, qids = pd.factorize(_end_to_end(frames, "qid"))
+    count = len(runs)
+    both = pd.concat([run[["qid", "docno", "rank", "score"]] for run in runs.values()], ignore_index=True)
+    code, qids = pd.factorize(both["qid"])
     asked = pd.Series(qids, name="qid", dtype=qids.dtype).to_frame() if topics is None else check_topics(topics)
-    stands = pd.Index(asked["qid"]).get_indexer(qids)
-    if len(unknown := qids[stands < 0]):
-        _refuse_strangers(runs, unknown)
-    query = stands[code]
-    document, docnos = pd.factorize(_end_to_end(frames, "docno"))
-    rank = np.concatenate([run["rank"].to_numpy(np.int64) for run in frames])
-    lists = np.repeat(np.arange(len(frames)), [len(run) for run in frames]) * len(asked) + query
-    sizes = np.bincount(lists, minlength=len(frames) * len(asked))
+    position = pd.Index(asked["qid"]).get_indexer(qids)
+    if len(unknown := qids[position < 0]):
+        raise _unknown_qids_error(runs, unknown)
+    query = position[code]
+    document, docnos = pd.factorize(both["docno"])
+    rank = both["rank"].to_numpy(np.int64)
+    lists = np.repeat(np.arange(count), [len(run) for run in runs.values()]) * len(asked) + query
+    sizes = np.bincount(lists, minlength=count * len(asked))
     row = np.empty(len(rank), np.int64)
     row[(np.cumsum(sizes) - sizes)[lists] + rank] = np.arange(len(rank))
     pair, pairs = pd.factorize((query * np.int64(len(docnos)) + document)[row])
-    score = np.concatenate([run["score"].to_numpy(np.float64) for run in frames])
     full = np.flatnonzero(sizes)
     run, place = np.divmod(full, max(len(asked), 1))
     query_of, docno_of = np.divmod(pairs, max(len(docnos), 1))
-    names = pd.Series(docnos, dtype=docnos.dtype)
+    names, score = pd.Series(docnos, dtype=docnos.dtype), both["score"].to_numpy(np.float64)
     return Pool(asked, row, rank[row], score[row], pair, sizes[full], run, place, query_of, docno_of, names)
 
 
-def _check_run(run: object) -> pd.DataFrame | FrameError:
+def _check_run(run: object) -> pd.DataFrame:
     if not isinstance(run, pd.DataFrame):
-        return FrameError(_WHAT, [f"it is a {type(run).__name__}, expected a DataFrame of qid, docno and score"])
-    if len(twice := run.columns[run.columns.duplicated()]):
-        problem = f"column(s) {', '.join(map(str, twice))} stand more than once"
-        return FrameError(_WHAT, [problem], fix="run = run.loc[:, ~run.columns.duplicated()]")
-    try:
-        return canonical_results(run.drop(columns="rank", errors="ignore"))
-    except FrameError as error:
-        return error
+        raise FrameError(_WHAT, [f"it is a {type(run).__name__}, expected a DataFrame of qid, docno and score"])
+    if len(repeated := run.columns[run.columns.duplicated()]):
+        problem = f"column(s) {', '.join(map(str, repeated))} occur more than once"
+        raise FrameError(_WHAT, [problem], fix="run = run.loc[:, ~run.columns.duplicated()]")
+    return canonical_results(run.drop(columns="rank", errors="ignore"))
 
 
-def _refuse_strangers(runs: Mapping[str, pd.DataFrame], unknown: pd.Index[str]) -> None:
-    """Say which runs answer queries that nobody asked."""
+def _unknown_qids_error(runs: Mapping[str, pd.DataFrame], unknown: pd.Index[str]) -> FrameError:
     found = {name: run.loc[run["qid"].isin(unknown), "qid"].unique() for name, run in runs.items()}
-    problems = [
-        f"{name}: it has {len(qids)} qid(s) that the topics do not, e.g. {qids[0]!r}" for name, qids in found.items() if len(qids)
-    ]
-    raise FrameError(_WHAT, problems, fix='run = run[run["qid"].isin(topics["qid"])]')
-
-
-def _end_to_end(runs: Sequence[pd.DataFrame], name: str) -> pd.Series[str]:
-    """Lay a column of all runs end to end."""
-    return pd.concat([run[name] for run in runs], ignore_index=True)
+    problems = [f"{name}: {len(qids)} qid(s) are not in the topics, e.g. {qids[0]!r}" for name, qids in found.items() if len(qids)]
+    return FrameError(_WHAT, problems, fix='run = run[run["qid"].isin(topics["qid"])]')

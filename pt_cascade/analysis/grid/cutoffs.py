@@ -1,4 +1,4 @@
-"""What a cut-off is, what becomes of what it cuts, and a vector of cut-offs: one a stage, from the first to the last."""
+"""Cut-offs, and vectors of cut-offs: one a stage, from the first to the last."""
 
 from __future__ import annotations
 
@@ -21,22 +21,10 @@ NO_CUT = int(np.iinfo(np.int32).max)
 
 
 def check_cutoff(cutoff: Cutoff, stage: str) -> int | None:
-    """Return the cut-off as an int, whatever integer type it came in.
-
-    Args:
-        cutoff: 1 or more, or None for no cut-off.
-        stage: Whose it is, for the error.
-
-    Raises:
-        PipelineError: It is not a whole number, or below 1.
-
-    Example:
-        >>> check_cutoff(np.int64(100), "bm25")
-        100
-    """
+    """Return a cut-off of any integer type as an int, 1 or more, or None for no cut."""
     if cutoff is None:
         return None
-    expected = "expected a whole number, 1 or more, or None for no cut-off"
+    expected = "expected a whole number, 1 or more, or None for no cut"
     try:
         k = operator.index(cutoff)
     except TypeError:
@@ -48,29 +36,17 @@ def check_cutoff(cutoff: Cutoff, stage: str) -> int | None:
 
 
 def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int | None, ...]:
-    """Return a vector of cut-offs as ints, one a stage.
-
-    Args:
-        cutoffs: Each 1 or more, or None for no cut-off.
-        stages: The names of the stages.
-
-    Raises:
-        SweepError: There are more or fewer than stages, or one is no cut-off.
-
-    Example:
-        >>> check_cutoffs((1000, None), ["bm25", "t5"])
-        (1000, None)
-    """
+    """Return a vector of cut-offs as ints, one for each stage."""
     given: object = cutoffs  # types are hints
     if isinstance(given, str) or not hasattr(given, "__len__"):
         found = f"{cutoffs!r} ({type(cutoffs).__name__}), expected one cut-off for each of {', '.join(stages)}"
-        raise SweepError("this is no vector of cut-offs", [found], fix=say_cutoffs([100] * len(stages)))
+        raise SweepError("this is not a vector of cut-offs", [found], fix=format_cutoffs([100] * len(stages)))
     if len(cutoffs) != len(stages):
         problem = f"{len(cutoffs)} cut-off(s) {tuple(cutoffs)} for {len(stages)} stage(s) {', '.join(stages)}"
-        raise SweepError("this is no vector of cut-offs", [problem], fix="one a stage; None where a stage passes everything on")
+        raise SweepError("this is not a vector of cut-offs", [problem], fix="pass one cut-off for each stage, None for no cut")
     checked = [_check(cutoff, stage) for cutoff, stage in zip(cutoffs, stages, strict=True)]
     if problems := [problem for _, problem in checked if problem]:
-        raise SweepError("this is no vector of cut-offs", problems)
+        raise SweepError("this is not a vector of cut-offs", problems)
     return tuple(cutoff for cutoff, _ in checked)
 
 
@@ -82,47 +58,21 @@ def _check(cutoff: Cutoff, stage: str) -> tuple[int | None, str]:
         return None, f"{error.what}, {error.problems[0]}"
 
 
-def say_cutoffs(cutoffs: Sequence[int | None]) -> str:
-    """Write cut-offs as a tuple.
-
-    Example:
-        >>> say_cutoffs([1000, None]), say_cutoffs([5])
-        ('(1000, None)', '(5,)')
-    """
+def format_cutoffs(cutoffs: Sequence[int | None]) -> str:
+    """Format cut-offs as a tuple."""
     return str(tuple(cutoffs))
 
 
 def as_vectors(vectors: Iterable[Sequence[int | None]]) -> Vectors:
-    """Write checked vectors as one array, no cut as the largest int32.
-
-    Args:
-        vectors: Each of the same length.
-
-    Returns:
-        Shape (vectors, stages).
-
-    Example:
-        >>> as_vectors([(1000, None)]).tolist()
-        [[1000, 2147483647]]
-    """
+    """Return checked vectors as one array of shape (vectors, stages), no cut as the largest int32."""
     return np.array([[NO_CUT if k is None else min(k, NO_CUT) for k in vector] for vector in vectors], np.int32)
 
 
 def as_cutoffs(vector: Iterable[int]) -> tuple[int | None, ...]:
-    """Read one row of ``as_vectors`` back.
-
-    Example:
-        >>> as_cutoffs([1000, 2147483647])
-        (1000, None)
-    """
+    """Return one row of ``as_vectors`` as cut-offs."""
     return tuple(None if k == NO_CUT else int(k) for k in vector)
 
 
 def name_cascade(stages: tuple[str, ...], cutoffs: tuple[int | None, ...]) -> str:
-    """Write a cascade as its ``repr`` does.
-
-    Example:
-        >>> name_cascade(("bm25", "t5"), (100, None))
-        'bm25 → 100 · t5'
-    """
+    """Format a cascade as its ``repr`` does, e.g. ``bm25 → 100 · t5``."""
     return " · ".join(stage if k is None else f"{stage} → {k}" for stage, k in zip(stages, cutoffs, strict=True))

@@ -1,4 +1,4 @@
-"""Grids of cut-off vectors: the product of axes, each stage passing on no more than the one before."""
+"""Grids of cut-off vectors: products of axes in which no stage passes on more than the one before."""
 
 from __future__ import annotations
 
@@ -22,27 +22,10 @@ _STEPS = (1, 2, 3, 5, 7)
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Cut-off vectors, each once, in lexicographic order.
+    """Cut-off vectors, each once, in lexicographic order."""
 
-    Attributes:
-        vectors: Shape (vectors, stages), int32; the largest int32 is no cut.
-        said: The grid in words.
-
-    Raises:
-        SweepError: There is no vector, or they do not rise.
-    """
-
-    vectors: Vectors
-    said: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse what is not in order."""
-        before, after = self.vectors[:-1], self.vectors[1:]
-        first = (before != after).argmax(axis=1)[:, None] if self.vectors.shape[1] else np.zeros((len(after), 1), np.int64)
-        rises = np.take_along_axis(after, first, axis=1) > np.take_along_axis(before, first, axis=1)
-        if not len(self.vectors) or not rises.all():
-            problem = "its vectors do not rise in lexicographic order" if len(self.vectors) else "it has no vector"
-            raise SweepError("this is no grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
+    vectors: Vectors  # (vectors, stages): int32; the largest int32 is no cut
+    description: str = ""  # The grid in words
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -51,7 +34,7 @@ class Grid:
         return map(as_cutoffs, self.vectors.tolist())
 
     def __repr__(self) -> str:
-        return f"Grid({len(self):,} vectors{': ' * bool(self.said)}{self.said})"
+        return f"Grid({len(self):,} vectors{': ' * bool(self.description)}{self.description})"
 
 
 def grid(*axes: Iterable[Cutoff] | int | None) -> Grid:
@@ -61,10 +44,10 @@ def grid(*axes: Iterable[Cutoff] | int | None) -> Grid:
         *axes: For each stage its cut-offs, one cut-off, or None for no cut; each 1 or more.
 
     Returns:
-        The vectors; ``len`` and iteration as of a list of tuples.
+        The vectors; ``len`` and iteration work as for a list of tuples.
 
     Raises:
-        SweepError: There is no axis, an axis is empty or holds no cut-offs, or no vector is left.
+        SweepError: There is no axis, an axis is empty or holds other values than cut-offs, or no vector is left.
 
     Example:
         >>> list(grid([100, 10], [50, 10]))
@@ -73,79 +56,61 @@ def grid(*axes: Iterable[Cutoff] | int | None) -> Grid:
     names = [f"k{n}" for n in range(1, len(axes) + 1)]
     read = [_read_axis(name, axis) for name, axis in zip(names, axes, strict=True)]
     if problems := [problem for _, found in read for problem in found]:
-        raise SweepError("this is no grid", problems, fix="grid([10, 100, 1000], [10, 100])")
+        raise SweepError("this is not a grid", problems, fix="grid([10, 100, 1000], [10, 100])")
     vectors = _cross([values for values, _ in read]) if read else np.empty((0, 0), np.int32)
     if not len(vectors):
-        shown = " × ".join(_say(values) for values, _ in read) or "there is no axis"
-        problem = f"in no vector does each stage pass on at most what the one before does: {shown}" if read else shown
-        raise SweepError("this is no grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
-    return Grid(vectors, " × ".join(f"{name} {_say(values)}" for name, (values, _) in zip(names, read, strict=True)))
+        shown = " × ".join(_format_axis(values) for values, _ in read) or "there is no axis"
+        problem = f"every vector has a stage that passes on more than the one before: {shown}" if read else shown
+        raise SweepError("this is not a grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
+    return Grid(vectors, " × ".join(f"{name} {_format_axis(values)}" for name, (values, _) in zip(names, read, strict=True)))
 
 
 def as_grid(vectors: Grid | Iterable[Sequence[Cutoff]], stages: Sequence[str]) -> Grid:
-    """Read what a user gives as a grid for these stages: a Grid, or any vectors of cut-offs, in any order.
-
-    Args:
-        vectors: One cut-off a stage each.
-        stages: The names of the stages.
-
-    Raises:
-        SweepError: There is none, or one does not fit the stages.
-
-    Example:
-        >>> as_grid([(10, 5), (5, 5), (10, 5)], ["bm25", "t5"]).vectors.tolist()
-        [[5, 5], [10, 5]]
-    """
+    """Return a Grid for these stages from a Grid, or from vectors of cut-offs in any order."""
     if isinstance(vectors, Grid):
         if vectors.vectors.shape[1] != len(stages):
-            problem = f"its vectors have {vectors.vectors.shape[1]} cut-offs, the stages are {', '.join(stages)}"
+            problem = f"its vectors have {vectors.vectors.shape[1]} cut-offs, expected one for each of {', '.join(stages)}"
             raise SweepError("the grid does not fit the cascade", [problem])
         return vectors
     if not hasattr(vectors, "__iter__"):
         problem = f"it is {vectors!r} ({type(vectors).__name__}), expected vectors of cut-offs"
-        raise SweepError("this is no grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
+        raise SweepError("this is not a grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
     checked = as_vectors([check_cutoffs(vector, stages) for vector in vectors])
+    if not len(checked):
+        raise SweepError("this is not a grid", ["it has no vector"], fix="grid([10, 100, 1000], [10, 100])")
     return Grid(np.unique(checked.reshape(-1, len(stages)), axis=0), "given")
 
 
 def default_grid(depths: Sequence[int], last: int | None, n_queries: int, *, coarse: bool = False, alone: bool = False) -> Grid:
-    """Return every vector up to the depths where that is affordable, else a logarithmic grid that says so.
-
-    The last stage keeps its own cut-off: it changes neither what is scored nor what it costs.
+    """Return every vector up to the depths if that is feasible, else a logarithmic grid; the last stage keeps its own cut-off.
 
     Args:
         depths: The deepest cut-off of each stage but the last.
         last: The last stage's own cut-off; None: no cut.
-        n_queries: How many queries would be ranked for each vector.
-        coarse: Take the logarithmic grid in any case, as for measures that take long.
-        alone: There is one stage only: ``depths`` is its own.
-
-    Example:
-        >>> default_grid((1000, 100), 20, 200)
-        Grid(95,050 vectors: all of k1 1..1000 × k2 1..100, k3 20)
-        >>> default_grid((10000, 1000), 20, 200)
-        Grid(216 vectors: log grid of k1 1..10000 × k2 1..1000, k3 20)
+        n_queries: How many queries are ranked for each vector.
+        coarse: Always return the logarithmic grid, for measures that take long.
+        alone: There is one stage only, and ``depths`` is its own.
     """
     full = float(np.prod([float(depth) for depth in depths]))
     dense = full <= MOST_VECTORS and full * n_queries <= MOST_RANKINGS and not coarse
     axes = [np.arange(1, depth + 1, dtype=np.int32) if dense else _log_axis(depth) for depth in depths]
     vectors = _cross(axes)
-    said = " × ".join(f"k{n} 1..{depth}" for n, depth in enumerate(depths, 1))
+    text = " × ".join(f"k{n} 1..{depth}" for n, depth in enumerate(depths, 1))
     if not alone:
         end = np.full(len(vectors), NO_CUT) if last is None else np.minimum(vectors[:, -1], last)
         vectors = np.column_stack([vectors, end]).astype(np.int32)
-        said += f", k{len(depths) + 1} {'uncut' if last is None else last}"
-    return Grid(vectors, f"{'all' if dense else 'log grid'} of {said}")
+        text += f", k{len(depths) + 1} {'uncut' if last is None else last}"
+    return Grid(vectors, f"{'all' if dense else 'log grid'} of {text}")
 
 
 def _log_axis(depth: int) -> Vectors:
-    """1, 2, 3, 5, 7, 10, 20, ... up to the depth, and the depth itself."""
+    """Return 1, 2, 3, 5, 7, 10, 20, ... up to the depth, and the depth itself."""
     steps = [base * 10**power for power in range(10) for base in _STEPS]
     return np.unique([step for step in steps if step < depth] + [depth]).astype(np.int32)
 
 
 def _read_axis(name: str, axis: Iterable[Cutoff] | int | None) -> tuple[Vectors, list[str]]:
-    """Read one axis; return its distinct values, rising, and what is wrong with it."""
+    """Return the distinct values of an axis, ascending, and what is wrong with it."""
     values = [axis] if axis is None or not hasattr(axis, "__iter__") else list(axis)
     if not values:
         return np.empty(0, np.int32), [f"axis {name} is empty"]
@@ -157,7 +122,7 @@ def _read_axis(name: str, axis: Iterable[Cutoff] | int | None) -> tuple[Vectors,
 
 
 def _cross(axes: Sequence[Vectors]) -> Vectors:
-    """Cross axes one by one, keeping what passes on no more than the stage before; no cut is always allowed."""
+    """Cross axes one by one, keeping vectors in which no stage passes on more than the one before; no cut is always allowed."""
     vectors = axes[0].reshape(-1, 1).astype(np.int32)
     for axis in axes[1:]:
         wide = np.repeat(vectors, len(axis), axis=0)
@@ -168,6 +133,6 @@ def _cross(axes: Sequence[Vectors]) -> Vectors:
     return vectors
 
 
-def _say(values: Vectors) -> str:
+def _format_axis(values: Vectors) -> str:
     shown = ["uncut" if value == NO_CUT else str(value) for value in values.tolist()]
     return ", ".join(shown) if len(shown) <= 6 else f"{shown[0]}..{shown[-1]} ({len(shown)})"  # noqa: PLR2004 - short enough to read

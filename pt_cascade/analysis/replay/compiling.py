@@ -1,8 +1,7 @@
-"""How loops are compiled, and where the result is kept.
+"""How loops are compiled.
 
-numba compiles a function when it is first called, which takes seconds, and keeps the result in ``__pycache__`` beside the source;
-where that cannot be written, as in a read-only install, in the user's cache folder. ``NUMBA_CACHE_DIR`` names another one.
-A cached function does not see that one in another file changed: who edits a kernel deletes the caches with ``make clean``.
+numba compiles a function at its first call, which takes seconds, and caches the result in ``__pycache__`` beside the source or,
+where that cannot be written, in the user's cache folder; ``NUMBA_CACHE_DIR`` names another one.
 """
 
 from __future__ import annotations
@@ -18,12 +17,5 @@ if TYPE_CHECKING:
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function when it is first called, without Python's lock, so that threads run it side by side.
-
-    Args:
-        function: Plain loops over numbers and arrays.
-
-    Returns:
-        The same, typed as it was: numba ships no types.
-    """
+    """Compile a function of numbers and arrays at its first call, without Python's lock; its types stay, as numba ships none."""
     return cast("Function", njit(cache=True, nogil=True)(function))

@@ -1,11 +1,12 @@
 """The kernel: every cut-off vector's measures from one pass over each query's documents.
 
-Documents enter in the first stage's order. The second stage's list changes rarely, and then only from the insert position on, so
-what was computed for a cut-off above that position stands; for the others, the lists after it grow as their cut-offs do. A list is
-in the order of places (``orders``), so ties cost nothing until they are evaluated.
+Documents enter in the first stage's order. The second stage's list changes rarely, and only from the insert position on, so the
+measures of a cut-off above that position stay valid; for the others, the lists after it grow as their cut-offs do. Lists are sorted
+by places (``Rankings``), so ties matter only when a list is evaluated.
 
-The inner functions take arrays, not tuples of them, and leave their loops in one place: else numba counts references to the arrays
-at every call, which takes longer than the work.
+The functions call each other, so they stand in one file: numba's cache does not see a change in another one. The inner functions
+take arrays, not tuples of arrays, and return from one place: otherwise numba counts references at every call, which takes longer
+than the work.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.replay.candidate_lists import BOUND, FAR, SIZE, TAKEN, TIED, extend, insert, open_head, unsettle
 from pt_cascade.analysis.replay.compiling import compiled
-from pt_cascade.analysis.replay.kernel_types import Desk, Ranked, Steps, Terms, Wanted
+from pt_cascade.analysis.replay.kernel_types import GridIndex, KernelBuffers, MeasureSpec, QueryOptions, Ranked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,30 +28,100 @@ if TYPE_CHECKING:
 
 DONE, UNJUDGED = -1, int(np.iinfo(np.int32).min)
 NDCG, RR, RECALL, PRECISION, AP, JUDGED, SUCCESS = range(7)
+FAR = 2**40  # beyond every position
+SIZE, BOUND, PASSED, LAST, TIED = range(5)
 _TWO = 2
 
 
 @compiled
-def _enter_ties(docs: Numbers, keys: Numbers, state: Ints, places: Numbers) -> None:
-    """Let all that the last list was handed enter the two orders of evaluation."""
-    stages = state.shape[1]
-    for at in range(state[TIED, 0], state[TAKEN, stages - 2]):
-        doc = docs[stages - 2, at]
-        for row in range(stages, stages + 2):
-            insert(docs, keys, row, at, doc, places[row, doc])
-    state[TIED, 0] = state[TAKEN, stages - 2]
+def _insert(docs: Numbers, keys: Numbers, row: int, size: int, doc: int, key: int) -> int:
+    """Insert a document into the list of a row, sorted by key; return its position. A spare place takes what drops off the end."""
+    at = size
+    while at > 0 and keys[row, at - 1] > key:
+        docs[row, at] = docs[row, at - 1]
+        keys[row, at] = keys[row, at - 1]
+        at -= 1
+    docs[row, at] = doc
+    keys[row, at] = key
+    return at
 
 
 @compiled
-def _lay_out(
-    docs: Numbers, keys: Numbers, state: Ints, places: Numbers, terms: Terms, vectors: Vectors, vector: int, kind: int
+def _pass_on(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, level: int, cutoff: int) -> int:
+    """Pass on documents up to the cut-off; return the first position that changed in the next list, or ~(the pair not scored)."""
+    below, changed = level + 1, FAR
+    target = min(cutoff, state[SIZE, level])
+    while state[PASSED, level] < target:
+        doc: int = docs[level, state[PASSED, level]]
+        key = places[below, doc]
+        if key < 0:
+            return ~(below * int(places.shape[1]) + doc)
+        changed = min(changed, _insert(docs, keys, below, state[SIZE, below], doc, key))
+        state[SIZE, below] = min(state[SIZE, below] + 1, state[BOUND, below])
+        state[PASSED, level] += 1
+    return changed
+
+
+@compiled
+def _start_head(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, cutoff: int) -> int:
+    """Extend the first list and empty the lists after the second; return as ``_pass_on`` (of one stage, its length before)."""
+    stages = state.shape[1]
+    before: int = state[PASSED, 0]
+    if stages == 1:
+        state[PASSED, 0] = min(cutoff, state[SIZE, 0])
+        return before
+    for level in range(1, stages - 1):
+        state[PASSED, level], state[SIZE, level + 1], state[TIED, 0] = 0, 0, 0
+    return _pass_on(docs, keys, state, places, 0, cutoff)
+
+
+@compiled
+def _invalidate(valid: Ints, seconds: Ints, changed: int, above: int, keep: bool) -> None:  # noqa: FBT001 - a flag among arrays
+    """Reduce what is valid of each tail after the second list changed; ``above`` is what stays where it is cut below the change."""
+    for tail in range(len(valid)):
+        if seconds[tail] > changed:
+            valid[tail] = min(valid[tail], above)
+        elif keep:
+            valid[tail] = min(valid[tail], changed)
+
+
+@compiled
+def _extend(docs: Numbers, keys: Numbers, state: Ints, places: Numbers, vectors: Vectors, vector: int) -> int:
+    """Bring the lists after the second to a vector of this head; return as ``_pass_on``, of the last list."""
+    changed, anew = FAR, False
+    for level in range(1, state.shape[1] - 1):
+        if anew:
+            state[PASSED, level], state[SIZE, level + 1], state[TIED, 0] = 0, 0, 0
+        cutoff = vectors[vector, level]
+        changed = _pass_on(docs, keys, state, places, level, cutoff)
+        if changed < 0:
+            return changed
+        anew |= cutoff != state[LAST, level]
+        state[LAST, level] = cutoff
+    return changed
+
+
+@compiled
+def _enter_ties(docs: Numbers, keys: Numbers, state: Ints, places: Numbers) -> None:
+    """Insert what the last list received into the two orders of evaluation."""
+    stages = state.shape[1]
+    for at in range(state[TIED, 0], state[PASSED, stages - 2]):
+        doc = docs[stages - 2, at]
+        for row in range(stages, stages + 2):
+            _insert(docs, keys, row, at, doc, places[row, doc])
+    state[TIED, 0] = state[PASSED, stages - 2]
+
+
+@compiled
+def _collect(
+    docs: Numbers, keys: Numbers, state: Ints, places: Numbers, options: QueryOptions, vectors: Vectors, vector: int, kind: int
 ) -> int:
-    """Lay out the top of what is evaluated: the last list's head, and, if it is kept, what each stage cut, the last first."""
+    """Collect the top of what is evaluated: the last list's head and, if the tail is kept, what each stage cut, the last first."""
     stages = state.shape[1]
     last, shown, count = stages - 1, stages + 2, 0
     head = min(vectors[vector, last], state[SIZE, last])
-    need = min(head, terms.most)
-    row = stages + kind if terms.ties else last
+    need = min(head, options.most)
+    row = stages + kind if options.ties else last
     lowest, i = keys[last, head - 1], 0
     while count < need:
         doc = docs[row, i]
@@ -59,31 +129,20 @@ def _lay_out(
         if places[last, doc] <= lowest:
             docs[shown, count] = doc
             count += 1
-    if terms.keep:
+    if options.keep:
         for level in range(last, -1, -1):
             cutoff = vectors[vector, level]
-            for i in range(cutoff, cutoff + min(state[SIZE, level] - cutoff, terms.most - count)):
+            for i in range(cutoff, cutoff + min(state[SIZE, level] - cutoff, options.most - count)):
                 docs[shown, count] = docs[level, i]
                 count += 1
     return count
 
 
 @compiled
-def measure(  # noqa: C901 - a branch a measure
+def _measure(  # noqa: C901 - a branch a measure
     kind: int, depth: int, rel: int, norm: float, docs: Numbers, shown: int, labels: Numbers, discounts: Floats
 ) -> float:
-    """Compute one measure of the first documents in a row, as trec_eval defines it.
-
-    Args:
-        kind: ``NDCG``, ``RR``, ...
-        depth: How many documents, at most the measure's cut-off.
-        rel: The lowest label that is relevant.
-        norm: What the sum is divided by.
-        docs: Shape (rows, length). Documents.
-        shown: Which row.
-        labels: Shape (documents,).
-        discounts: Shape (length,). log2(rank + 1).
-    """
+    """Compute one measure of the first documents in a row, as trec_eval defines it."""
     found, total = 0, 0.0
     for i in range(depth):
         label = labels[docs[shown, i]]
@@ -109,64 +168,73 @@ def measure(  # noqa: C901 - a branch a measure
 
 @compiled
 def _replay(  # noqa: C901 - cut up, a call a vector with all its arrays takes longer than the work
-    desk: Desk, places: Numbers, labels: Numbers, norms: Floats, terms: Terms, steps: Steps, codes: Numbers, sums: Floats
+    buffers: KernelBuffers,
+    places: Numbers,
+    labels: Numbers,
+    norms: Floats,
+    options: QueryOptions,
+    index: GridIndex,
+    codes: Numbers,
+    sums: Floats,
 ) -> int:
     """Add one query's measures for every vector; return as ``sum_measures``, of the query's own documents."""
-    docs, keys, state, values, sound, discounts = desk
-    vectors, heads, tails, seconds, keep = steps
+    docs, keys, state, values, valid, discounts = buffers
+    vectors, heads, tails, seconds, keep = index
     stages = state.shape[1]
     for head in range(len(heads) - 1):
-        changed = open_head(docs, keys, state, places, vectors[heads[head], 0])
+        changed = _start_head(docs, keys, state, places, vectors[heads[head], 0])
         if changed < 0:
             return ~changed
-        above = 0 if stages > _TWO or terms.ties else changed  # without a third list, the second is what is shown
-        unsettle(sound, seconds, -1 if stages == 1 else changed, above, keep)
+        above = 0 if stages > _TWO or options.ties else changed  # without a third list, the second is what is evaluated
+        _invalidate(valid, seconds, -1 if stages == 1 else changed, above, keep)
         latest, cut = -1, 0
         for vector in range(heads[head], heads[head + 1]):
             tail, cutoff = tails[vector], vectors[vector, stages - 1]
-            if sound[tail] < terms.most:
-                changed = extend(docs, keys, state, places, vectors, vector)
+            if valid[tail] < options.most:
+                changed = _extend(docs, keys, state, places, vectors, vector)
                 if changed < 0:
                     return ~changed
-                if terms.ties and stages > 1:
+                if options.ties and stages > 1:
                     _enter_ties(docs, keys, state, places)
-                same = changed if cutoff == cut and (changed >= cutoff or not terms.ties) else 0
-                laid, count = -1, 0
+                same = changed if cutoff == cut and (changed >= cutoff or not options.ties) else 0
+                collected, count = -1, 0
                 for n in range(len(codes)):
                     reach = codes[n, 1] if keep else min(codes[n, 1], cutoff)
-                    if sound[tail] >= reach:
+                    if valid[tail] >= reach:
                         continue
                     if same >= reach:
                         values[tail, n] = values[latest, n]
                         continue
-                    if laid != codes[n, 3]:
-                        laid = codes[n, 3]
-                        count = _lay_out(docs, keys, state, places, terms, vectors, vector, laid)
+                    if collected != codes[n, 3]:
+                        collected = codes[n, 3]
+                        count = _collect(docs, keys, state, places, options, vectors, vector, collected)
                     depth = min(codes[n, 1], count)
-                    values[tail, n] = measure(codes[n, 0], depth, codes[n, 2], norms[n], docs, stages + 2, labels, discounts)
-                sound[tail], latest, cut = FAR, tail, cutoff
+                    values[tail, n] = _measure(codes[n, 0], depth, codes[n, 2], norms[n], docs, stages + 2, labels, discounts)
+                valid[tail], latest, cut = FAR, tail, cutoff
             for n in range(len(codes)):
                 sums[vector, n] += values[tail, n]
     return DONE
 
 
 @compiled
-def _sum_up(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, desk: Desk, groups: Ints, sums: Floats) -> int:
+def _sum_up(
+    queries: Ints, ranked: Ranked, index: GridIndex, spec: MeasureSpec, buffers: KernelBuffers, groups: Ints, sums: Floats
+) -> int:
     """Go through the queries; see ``sum_measures``."""
-    stages, documents, missing = desk.state.shape[1], ranked.places.shape[1], DONE
+    stages, documents, missing = buffers.state.shape[1], ranked.places.shape[1], DONE
     for number in queries:
         begin, end = ranked.offsets[number], ranked.offsets[number + 1]
         places, labels = ranked.places[:, begin:end], ranked.labels[begin:end]
         for i in range(end - begin):
-            desk.docs[0, i], desk.keys[0, i] = i, i
+            buffers.docs[0, i], buffers.keys[0, i] = i, i
             if stages == 1:
-                desk.docs[1, places[1, i]], desk.docs[2, places[2, i]] = i, i
+                buffers.docs[1, places[1, i]], buffers.docs[2, places[2, i]] = i, i
         for stage in range(stages):
-            desk.state[SIZE, stage] = end - begin if stage == 0 else 0
-            desk.state[TAKEN, stage], desk.state[TIED, stage] = 0, 0
+            buffers.state[SIZE, stage] = end - begin if stage == 0 else 0
+            buffers.state[PASSED, stage], buffers.state[TIED, stage] = 0, 0
         if begin < end:
-            terms = Terms(not ranked.agree[number], steps.keep, wanted.most)
-            missing = _replay(desk, places, labels, wanted.norms[:, number], terms, steps, wanted.codes, sums[groups[number]])
+            options = QueryOptions(not ranked.agree[number], index.keep, spec.most)
+            missing = _replay(buffers, places, labels, spec.norms[:, number], options, index, spec.codes, sums[groups[number]])
         if missing != DONE:
             stage, document = missing // (end - begin), missing % (end - begin)
             missing = stage * documents + begin + document
@@ -174,25 +242,16 @@ def _sum_up(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, desk: D
     return missing
 
 
-def sum_measures(queries: Ints, ranked: Ranked, steps: Steps, wanted: Wanted, groups: Ints, sums: Floats) -> int:
-    """Add every query's measures for every cut-off vector to the sums of its group.
+def sum_measures(queries: Ints, ranked: Ranked, index: GridIndex, spec: MeasureSpec, groups: Ints, sums: Floats) -> int:
+    """Add every query's measures for every vector to ``sums[groups[query]]``, of shape (groups, vectors, measures).
 
-    Args:
-        queries: Which queries to take.
-        ranked: Their documents.
-        steps: The vectors.
-        wanted: The measures.
-        groups: Shape (all queries,). Which sums a query adds to.
-        sums: Shape (groups, vectors, measures), added to.
-
-    Returns:
-        ``DONE``, or, where a pair is needed that was not scored, its stage * documents + document.
+    Returns ``DONE``, or stage * documents + document of a pair that is required and was not scored.
     """
-    stages, longest = steps.vectors.shape[1], int(np.diff(ranked.offsets)[queries].max(initial=1))
+    stages, longest = index.vectors.shape[1], int(np.diff(ranked.offsets)[queries].max(initial=1))
     docs, keys = np.empty((stages + 3, longest + 1), np.int32), np.empty((stages + 3, longest + 1), np.int32)
     state = np.zeros((5, stages), np.int64)
-    state[BOUND] = longest if steps.keep else np.minimum(longest, steps.vectors.max(axis=0))
-    values, sound = np.zeros((len(steps.seconds), len(wanted.codes))), np.zeros(len(steps.seconds), np.int64)
-    desk = Desk(docs, keys, state, values, sound, np.log2(np.arange(longest + 1) + 2.0))
-    missing: int = _sum_up(queries, ranked, steps, wanted, desk, groups, sums)
+    state[BOUND] = longest if index.keep else np.minimum(longest, index.vectors.max(axis=0))
+    values, valid = np.zeros((len(index.seconds), len(spec.codes))), np.zeros(len(index.seconds), np.int64)
+    buffers = KernelBuffers(docs, keys, state, values, valid, np.log2(np.arange(longest + 1) + 2.0))
+    missing: int = _sum_up(queries, ranked, index, spec, buffers, groups, sums)
     return missing

@@ -1,4 +1,9 @@
-"""What the kernel reads and writes, as tuples of arrays."""
+"""What the kernel reads and writes, as tuples of arrays.
+
+``docs`` and ``keys`` have a row for each stage's list: documents, and their places in its stage's order, ascending. ``state``
+holds, for each list, its length (``SIZE``), the length needed (``BOUND``), how many of its documents were passed on (``PASSED``)
+and for which cut-off (``LAST``); and, once, how many documents have entered the two orders of evaluation (``TIED``).
+"""
 
 from __future__ import annotations
 
@@ -16,77 +21,46 @@ if TYPE_CHECKING:
 
 
 class Ranked(NamedTuple):
-    """One path of a table under some labels; documents and queries as in ``Orders``.
+    """One path of a table under some labels; documents and queries as in ``Rankings``."""
 
-    Attributes:
-        offsets: Shape (queries + 1,).
-        places: Shape (stages + 2, documents). Places at each stage, then in the two orders of evaluation.
-        agree: Shape (queries,).
-        labels: Shape (documents,). The judgment of each, ``UNJUDGED`` for none.
-    """
-
-    offsets: Ints
-    places: Numbers
-    agree: Flags
-    labels: Numbers
+    offsets: Ints  # (queries + 1,)
+    places: Numbers  # (stages + 2, documents): places at each stage, then in the two orders of evaluation
+    agree: Flags  # (queries,)
+    labels: Numbers  # (documents,): judgments, ``UNJUDGED`` for none
 
 
-class Steps(NamedTuple):
-    """The vectors, as they are walked through: all of one first cut-off, a head, then those of the next.
+class GridIndex(NamedTuple):
+    """The vectors by heads and tails: a head is a first cut-off, a tail the cut-offs after it."""
 
-    Attributes:
-        vectors: Shape (vectors, stages), in lexicographic order; the largest int32 is no cut.
-        heads: Shape (distinct first cut-offs + 1,). Where the vectors of each begin.
-        tails: Shape (vectors,). Number of what follows the first cut-off: equal for equal rests.
-        seconds: Shape (tails,). The second cut-off of each tail; of a single stage: 0.
-        keep: Whether what is cut follows below.
-    """
-
-    vectors: Vectors
-    heads: Ints
-    tails: Ints
-    seconds: Ints
-    keep: bool
+    vectors: Vectors  # (vectors, stages), in lexicographic order; the largest int32 is no cut
+    heads: Ints  # (heads + 1,): where the vectors of each head begin
+    tails: Ints  # (vectors,): the number of its tail, equal for equal tails
+    seconds: Ints  # (tails,): the second cut-off of each tail; of a single stage 0
+    keep: bool  # whether documents that are cut follow below
 
 
-class Wanted(NamedTuple):
-    """The measures.
+class MeasureSpec(NamedTuple):
+    """The measures."""
 
-    Attributes:
-        codes: Shape (measures, 4): kind, cut-off, lowest label that is relevant, which order of evaluation.
-        norms: Shape (measures, queries). What the sum is divided by; 0 where the query has nothing relevant.
-        most: The largest of the cut-offs.
-    """
-
-    codes: Numbers
-    norms: Floats
-    most: int
+    codes: Numbers  # (measures, 4): kind, cut-off, lowest relevant label, order of evaluation
+    norms: Floats  # (measures, queries): the divisor; 0 where the query has nothing relevant
+    most: int  # the largest of the cut-offs
 
 
-class Desk(NamedTuple):
-    """What is written on while a query is walked through.
+class KernelBuffers(NamedTuple):
+    """Memory that the kernel writes to for each query; see the module."""
 
-    Attributes:
-        docs: Shape (stages + 3, longest + 1). Each stage's list, in its order; then, if the query has ties, all that the last stage
-            was handed, in each order of evaluation; then the head of what is evaluated.
-        keys: The same: their places in those orders.
-        state: Shape (5, stages). Of each list how long it is, how long it need be, how many of it were handed on, and for which
-            cut-off; then, once, how many have entered the orders of evaluation.
-        values: Shape (tails, measures). As last computed.
-        sound: Shape (tails,). How many documents at the top of what is evaluated are still those of the values; a query's first
-            document unsettles all.
-        discounts: Shape (longest + 1,). log2(rank + 1), ranks from 1.
-    """
-
+    # (stages + 3, longest + 1): each stage's list; if the query has ties, what the last stage received in each order of evaluation;
+    # the top of what is evaluated
     docs: Numbers
-    keys: Numbers
-    state: Ints
-    values: Floats
-    sound: Ints
-    discounts: Floats
+    keys: Numbers  # the same shape
+    state: Ints  # (5, stages)
+    values: Floats  # (tails, measures), as last computed
+    valid: Ints  # (tails,): how many documents at the top of what is evaluated are still those of the values
+    discounts: Floats  # (longest + 1,): log2(rank + 1), ranks from 1
 
 
-class Terms(NamedTuple):
+class QueryOptions(NamedTuple):
     """Numbers that hold for a query."""
 
     ties: bool

@@ -1,4 +1,9 @@
-"""A table's scores as integers: each stage's order among a query's documents, ties and all, worked out once."""
+"""A table's scores as integers: each stage's ranking of a query's documents, ties broken, computed once.
+
+A cut-off never changes which of two documents a stage prefers, nor how it breaks a tie: ties are broken by the order of the rows,
+which is that of a stage before, down to the first. So each stage has one fixed ranking for each query, and ranking under any
+cut-offs is comparing places in it.
+"""
 
 from __future__ import annotations
 
@@ -24,32 +29,20 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 NOT_SCORED = -1
-_KEPT: WeakKeyDictionary[Scores, dict[tuple[tuple[str, ...], bool], Orders]] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[Scores, dict[tuple[tuple[str, ...], bool], Rankings]] = WeakKeyDictionary()
 _LAST = np.iinfo(np.int64).max
 _CELLS = 1 << 20  # of a block of queries that are sorted together
 
 
 @dataclass(frozen=True, eq=False)
-class Orders:
-    """One path of a table, ready for the kernels: documents of a query in stage-1 rank order, and their place at every stage.
+class Rankings:
+    """One path of a table for the kernel: each query's documents in stage-1 rank order, and their place at every stage."""
 
-    A cut-off never changes which of two documents a stage prefers, nor how it breaks a tie: a tie is broken by the order of the
-    rows, which is the first stage's or that of a stage before, and so on down. So each stage has one fixed order for each query,
-    and ranking under any cut-offs is comparing places in it.
-
-    Attributes:
-        offsets: Shape (queries + 1,): where each query's documents begin.
-        rows: Shape (documents,): the row of ``table.frame`` that stands there.
-        every: Shape (stages + 2, documents): ``places``, then ``evaluated``.
-        agree: Shape (queries,): whether all three orders of the last stage are one, as where no scores tie.
-        keys: The orders that do not depend on the candidates, for the stages that follow one: shape (documents,) each.
-    """
-
-    offsets: Ints
-    rows: Ints
-    every: Numbers
-    agree: Flags
-    keys: Mapping[Order, Ints]
+    offsets: Ints  # (queries + 1,): where each query's documents begin
+    rows: Ints  # (documents,): the row of ``table.frame`` that stands there
+    every: Numbers  # (stages + 2, documents): ``places``, then ``evaluated``
+    agree: Flags  # (queries,): whether all three rankings of the last stage are equal, as where no scores tie
+    keys: Mapping[Order, Ints]  # (documents,) each: the orders that do not depend on the candidates
 
     @property
     def places(self) -> Numbers:
@@ -66,27 +59,8 @@ class Orders:
         return self.every[-2:]
 
 
-def order(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Orders:
-    """Work out every stage's order for a path of a table.
-
-    Args:
-        table: The scores.
-        stages: The path.
-        by_rank: Evaluate in rank order, whatever the tie rules of evaluation tools.
-
-    Returns:
-        The orders.
-
-    Example:
-        >>> import pandas as pd
-        >>> from pt_cascade.analysis.table.data import Column, Path, Scores
-        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [1, 0], "bm25": [1.0, 2.0], "t5": [0.5, 0.5]})
-        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
-        >>> table = Scores(frame, topics, (Column("bm25"), Column("t5")), (Path(("bm25", "t5"), (2, 1)),))
-        >>> orders = order(table, ("bm25", "t5"))
-        >>> orders.rows.tolist(), orders.places.tolist(), orders.evaluated.tolist()
-        ([1, 0], [[0, 1], [1, 0]], [[0, 1], [1, 0]])
-    """
+def compute_rankings(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Rankings:
+    """Compute every stage's ranking for a path of a table; ``by_rank``: evaluate in rank order, not by trec_eval's tie rule."""
     rules = [column.rule for name in stages for column in table.columns if column.stage == name]
     offsets = np.r_[0, np.cumsum(table.retrieved)].astype(np.int64)
     rows = np.empty(len(table.frame), np.int64)
@@ -101,55 +75,32 @@ def order(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Ord
     agree = np.ones(len(offsets) - 1, np.bool_)
     moved = (every[-2:] != every[-3]).any(axis=0)
     agree[np.searchsorted(offsets, np.flatnonzero(moved), side="right") - 1] = False
-    return Orders(offsets, rows, every, agree, keys)
+    return Rankings(offsets, rows, every, agree, keys)
 
 
-def recall_orders(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Orders:
-    """Return what ``order`` returns, worked out once for a table and kept as long as the table.
-
-    Args:
-        table: The scores.
-        stages: The path.
-        by_rank: As for ``order``.
-
-    Example:
-        >>> import pandas as pd
-        >>> from pt_cascade.analysis.table.data import Column, Path, Scores
-        >>> frame = pd.DataFrame({"qid": "1", "docno": ["a"], "rank": [0], "bm25": [1.0]})
-        >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
-        >>> table = Scores(frame, topics, (Column("bm25"),), (Path(("bm25",), (2,)),))
-        >>> recall_orders(table, ["bm25"]) is recall_orders(table, ("bm25",))
-        True
-    """
+def cached_rankings(table: Scores, stages: Sequence[str], *, by_rank: bool = False) -> Rankings:
+    """Return what ``compute_rankings`` returns, computed once for a table and kept as long as the table."""
     kept, key = _KEPT.setdefault(table, {}), (tuple(stages), by_rank)
     if key not in kept:
-        kept[key] = order(table, stages, by_rank=by_rank)
+        kept[key] = compute_rankings(table, stages, by_rank=by_rank)
     return kept[key]
 
 
 def place_all(offsets: Ints, rows: Ints, scores: Floats, rules: Sequence[TieRule], keys: Mapping[Order, Ints]) -> Numbers:
-    """Give every document its place in every stage's order.
+    """Give every document its place in every stage's ranking: shape (stages, n), from 0 in each query, -1 if not scored.
 
     Args:
         offsets: Shape (queries + 1,).
         rows: Shape (n,). Where each document stood among the rows of the first stage; documents stand in its rank order.
-        scores: Shape (stages, n). NaN: not scored; -inf: could not be scored, and ranks last, in the order of the rank before.
-        rules: The tie rule of each stage; the first stage's does not count.
-        keys: For each order of the rules that does not depend on the candidates, an array of shape (n,), see ``static_keys``.
-
-    Returns:
-        Shape (stages, n). From 0 within the query; -1: not scored.
-
-    Example:
-        >>> scores, rules = np.array([[3.0, 2.0, 1.0], [1.0, 1.0, np.nan]]), (TieRule(), TieRule())
-        >>> place_all(np.array([0, 3]), np.array([2, 0, 1]), scores, rules, {}).tolist()
-        [[0, 1, 2], [1, 0, -1]]
+        scores: Shape (stages, n). NaN: not scored; -inf: failed, ranks last, in the order of the rank before.
+        rules: The tie rule of each stage; the first stage's is not used.
+        keys: Shape (n,) for each order that does not depend on the candidates, see ``static_keys``.
     """
     places = np.full(scores.shape, NOT_SCORED, np.int32)
     for at, real in _blocks(offsets):
         orders = {order: np.argsort(np.where(real, key[at], _LAST), axis=1, kind="stable") for order, key in keys.items()}
         orders["rank"] = np.broadcast_to(np.arange(at.shape[1]), at.shape)  # of the stage before
-        orders["given"] = np.argsort(np.where(real, rows[at], _LAST), axis=1, kind="stable")  # of the rows handed on
+        orders["given"] = np.argsort(np.where(real, rows[at], _LAST), axis=1, kind="stable")  # of the rows passed on
         places[0, at[real]] = orders["rank"][real]
         for stage in range(1, len(scores)):
             given = orders[rules[stage].ties]
@@ -167,7 +118,7 @@ def place_all(offsets: Ints, rows: Ints, scores: Floats, rules: Sequence[TieRule
 
 
 def _blocks(offsets: Ints) -> Iterator[tuple[Ints, Flags]]:
-    """Yield some queries at a time: their documents, a row a query, and which are real; the others fill a row up, at its end."""
+    """Yield blocks of queries: their documents, a row a query, and which are real; the others pad a row at its end."""
     counts = np.diff(offsets)
     first = 0
     while first < len(counts):
@@ -180,14 +131,14 @@ def _blocks(offsets: Ints) -> Iterator[tuple[Ints, Flags]]:
 
 
 def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints, evaluated: Numbers) -> None:
-    """Put documents of equal scores in the two orders of evaluation; only they need their docnos compared."""
+    """Put documents of equal scores into the two orders of evaluation."""
     begin = np.repeat(offsets[:-1], np.diff(offsets))
     scored = np.flatnonzero(evaluated[0] != NOT_SCORED)
-    ordered = np.full(len(rows), -1, np.int64)  # documents by query and place; those not scored leave gaps at the end
+    ordered = np.full(len(rows), -1, np.int64)  # documents by query and place, gaps at the end
     ordered[begin[scored] + evaluated[0, scored]] = scored
     with np.errstate(over="ignore"):
         read: list[NDArray[np.floating]] = [score.astype(np.float32), score]
-    apart = np.where(np.isneginf(score), ~np.arange(len(score)), 0)  # what failed ties with nothing
+    apart = np.where(np.isneginf(score), ~np.arange(len(score)), 0)  # failed documents tie with none
     level = [_levels(np.where(ordered < 0, np.nan, value[ordered]), begin, apart[ordered]) for value in read]
     tied = np.flatnonzero(np.bincount(level[0], minlength=1)[level[0]] > 1)
     documents = ordered[tied]
@@ -198,7 +149,7 @@ def _break_ties(offsets: Ints, score: Floats, docno: pd.Series[str], rows: Ints,
 
 
 def _levels(value: NDArray[np.floating], begin: Ints, apart: Ints) -> Ints:
-    """Number runs of equal values within a query; what is ``apart`` is none."""
+    """Number runs of equal values within a query; documents that are ``apart`` have a number of their own."""
     step = np.ones(len(value), np.int64)
     step[1:] = (value[1:] != value[:-1]) | (apart[1:] != apart[:-1]) | (begin[1:] != begin[:-1])
     return np.cumsum(step)

@@ -1,4 +1,4 @@
-"""Any cut-off vector's ranking from the table, as the live cascade gives it, rows, ranks and ties included."""
+"""Any cut-off vector's ranking from the table, equal to that of the live cascade in rows, ranks and ties."""
 
 from __future__ import annotations
 
@@ -7,45 +7,36 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs, say_cutoffs
-from pt_cascade.analysis.replay.rankings import recall_orders
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs, format_cutoffs
+from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError
-from pt_cascade.ranking import score_below, scores_below
+from pt_cascade.ranking import append_below, score_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff
-    from pt_cascade.analysis.replay.rankings import Orders
+    from pt_cascade.analysis.replay.rankings import Rankings
     from pt_cascade.analysis.table.data import Path, Scores
     from pt_cascade.ranking import Floats, Ints
 
 
 def replay(table: Scores, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", stages: Sequence[str] | None = None) -> pd.DataFrame:
-    """Give the ranking that the live cascade gives at these cut-offs; see ``ScoreTable.replay``."""
+    """Return the ranking of the live cascade at these cut-offs; see ``ScoreTable.replay``."""
     check_tail(tail)
     path = table.find_path(stages)
-    refuse_live(path, len(cutoffs))
+    check_replayable(path, len(cutoffs))
     checked = check_cutoffs(cutoffs, path.stages)
-    return rank_by(recall_orders(table, path.stages), table, path.stages, checked, tail)
+    return replay_path(cached_rankings(table, path.stages), table, path.stages, checked, tail)
 
 
-def rank_by(orders: Orders, table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], tail: Tail) -> pd.DataFrame:
-    """Do the same with orders that are there, and checked arguments.
-
-    Args:
-        orders: Of the path.
-        table: The scores.
-        stages: The path.
-        cutoffs: One a stage.
-        tail: What becomes of what is cut.
-
-    Returns:
-        See ``ScoreTable.replay``.
-    """
-    kept, rank, score, cuts = _walk(table, stages, cutoffs, orders)
-    results = _frame(table, kept, rank, score, orders)
-    return results if tail == "drop" else _append(table, results, cuts, stages, orders)
+def replay_path(
+    rankings: Rankings, table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], tail: Tail
+) -> pd.DataFrame:
+    """Return the same from computed rankings and checked arguments."""
+    kept, rank, score, cuts = _walk(table, stages, cutoffs, rankings)
+    results = _frame(table, kept, rank, score, rankings)
+    return results if tail == "drop" else _append(table, results, cuts, stages, rankings)
 
 
 def covers(table: Scores, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | None = None) -> bool:
@@ -55,110 +46,86 @@ def covers(table: Scores, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | 
         return False
     checked = check_cutoffs(cutoffs, path.stages)
     try:
-        _walk(table, path.stages, checked, recall_orders(table, path.stages))
+        _walk(table, path.stages, checked, cached_rankings(table, path.stages))
     except TableError:
         return False
     return True
 
 
 def check_tail(tail: Tail) -> None:
-    """Refuse what is no word for what becomes of the tail."""
+    """Refuse an unknown value of ``tail``."""
     if tail not in get_args(Tail):
         raise SweepError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
 
 
-def refuse_live(path: Path, count: int) -> None:
-    """Refuse to replay a cascade that ends in a stage that must be run."""
+def check_replayable(path: Path, count: int) -> None:
+    """Refuse to replay a cascade that ends in a stage that must run live."""
     if path.live and count == len(path.stages) + 1:
-        problem = f"stage {path.live!r} depends on the whole list"
-        raise TableError(
-            "this cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs) runs that stage on the rest"
-        )
+        problem = f"stage {path.live!r} depends on the whole list, so its scores are not in the table"
+        raise TableError("the cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs) runs that stage")
 
 
-def refuse_uncovered(table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], stage: str, where: str) -> TableError:
-    """Say what is not covered, and which call would cover it and what is covered already.
-
-    Args:
-        table: The scores.
-        stages: The path.
-        cutoffs: That were asked for, of all its stages or the first ones.
-        stage: Which stage lacks something.
-        where: What it lacks.
-
-    Returns:
-        The error, to be raised.
-    """
+def uncovered_error(table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], stage: str, where: str) -> TableError:
+    """Return the error for cut-offs that need what was not scored; it names the call that would cover them."""
     asked = [None if k in (None, NO_CUT) else int(k) for k in cutoffs]
     own = table.find_path(stages).depths if any(path.stages == tuple(stages) for path in table.paths) else ()
     depths = [*asked[: len(stages) - 1], *own[len(asked) :]]
     depths += asked[-1:] * (len(stages) - 1 - len(depths))
     depths = [None if k is None or known is None else max(k, known) for k, known in zip(depths, own or depths, strict=True)]
-    problem = f"{' → '.join(stages)} at {say_cutoffs(asked)} needs {where} scored by {stage!r}"
-    made = f"; it was made with depths={say_cutoffs(own)}" if own and own[0] is not None else ""
+    problem = f"{' → '.join(stages)} at {format_cutoffs(asked)} needs {where} scored by {stage!r}"
+    made = f"; the table was made with depths={format_cutoffs(own)}" if own and own[0] is not None else ""
     fix = (
-        f"score(cascade, topics, depths={say_cutoffs(depths)})"
+        f"score(cascade, topics, depths={format_cutoffs(depths)})"
         if len(stages) > 1
         else f"score(cascade, topics), with {stage} % {asked[0]}"
     )
     if table.about.get("made of") == "runs":
-        fix = f'runs that go deeper, or ScoreTable.from_runs(..., missing="last"): it ranks what run {stage!r} lacks below the rest'
+        fix = f'deeper runs, or ScoreTable.from_runs(..., missing="last"), which ranks what run {stage!r} lacks below the rest'
     return TableError("the table does not cover these cut-offs", [problem + made], fix=fix)
 
 
 def check_depth(table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None]) -> None:
-    """Refuse a first cut-off beyond what the first stage was asked for."""
+    """Refuse a first cut-off beyond the depth of the first stage."""
     first = cutoffs[0]
     if table.depth is not None and (first is None or first > table.depth):
-        raise refuse_uncovered(table, stages, cutoffs, stages[0], f"documents beyond the {table.depth} that it has of each query")
+        raise uncovered_error(table, stages, cutoffs, stages[0], f"documents beyond the first {table.depth} of each query")
 
 
-def look_up(
-    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], orders: Orders, n: int, kept: Ints
+def rank_at_stage(
+    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings, n: int, kept: Ints
 ) -> tuple[Ints, Floats]:
-    """Rank the documents that reach a stage, and give their scores there; refuse what it was not asked.
+    """Rank the documents that reach a stage (``kept``, positions in ``rankings``), and give their scores there.
 
-    Args:
-        table: The scores.
-        stages: The path.
-        cutoffs: That were asked for, of all its stages or the first ones.
-        orders: Of the path.
-        n: The position of the stage.
-        kept: Shape (documents,). What reaches it, by position in ``orders``, in any order.
-
-    Returns:
-        Shape (documents,) each: positions among ``kept``, query by query in the order of the stage; and each one's score.
-
-    Raises:
-        TableError: It did not score a document.
+    Returns positions among ``kept``, query by query in the ranking of the stage, and the score of each; both of shape (documents,).
+    Raises a TableError where the stage did not score a document. ``cutoffs`` may be those of the first stages only.
     """
-    place, query = orders.places[n, kept], table.queries[orders.rows[kept]]
+    place, query = rankings.places[n, kept], table.queries[rankings.rows[kept]]
     if (place < 0).any():
         missing = kept[place < 0]
-        row = table.frame.iloc[orders.rows[missing[0]]]
+        row = table.frame.iloc[rankings.rows[missing[0]]]
         one = f"qid {row['qid']}, docno {row['docno']}"
         where = one if len(missing) == 1 else f"{len(missing)} pair(s), e.g. {one},"
-        raise refuse_uncovered(table, stages, cutoffs, stages[n], where)
-    score = table.frame[stages[n]].to_numpy(np.float64)[orders.rows[kept]]
+        raise uncovered_error(table, stages, cutoffs, stages[n], where)
+    score = table.frame[stages[n]].to_numpy(np.float64)[rankings.rows[kept]]
     return np.lexsort((place, query)), score_below(query, score, place) if np.isneginf(score).any() else score
 
 
 def _walk(
-    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], orders: Orders
+    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings
 ) -> tuple[Ints, Ints, Floats, list[Ints]]:
     """Cut stage by stage; return the rows kept in their order, their ranks and scores, and what each stage cut, in rank order."""
     check_depth(table, stages, cutoffs)
-    query = table.queries[orders.rows]
-    kept = np.argsort(orders.rows, kind="stable")  # the rows of the first stage, in its order
+    query = table.queries[rankings.rows]
+    kept = np.argsort(rankings.rows, kind="stable")  # the rows of the first stage, in its order
     columns = {column.stage: column for column in table.columns}
     rank, score, cuts = np.zeros(0, np.int64), np.zeros(0), []
     for n, (name, cutoff) in enumerate(zip(stages, cutoffs, strict=True)):
-        by_rank, score = look_up(table, stages, cutoffs, orders, n, kept)
+        by_rank, score = rank_at_stage(table, stages, cutoffs, rankings, n, kept)
         starts = np.r_[0, np.cumsum(np.bincount(query[kept], minlength=len(table.topics)))]
         rank = np.empty(len(kept), np.int64)
         rank[by_rank] = np.arange(len(kept)) - starts[query[kept[by_rank]]]
         if n and (rows := columns[name].rule.rows) != "given":
-            order = by_rank if rows == "rank" else np.lexsort((orders.keys[rows][kept], query[kept]))
+            order = by_rank if rows == "rank" else np.lexsort((rankings.keys[rows][kept], query[kept]))
             kept, rank, score = kept[order], rank[order], score[order]
         inside = rank < (NO_CUT if cutoff is None else cutoff)
         fallen = np.flatnonzero(~inside)
@@ -167,22 +134,17 @@ def _walk(
     return kept, rank, score, cuts
 
 
-def _frame(table: Scores, at: Ints, rank: Ints, score: Floats, orders: Orders) -> pd.DataFrame:
+def _frame(table: Scores, at: Ints, rank: Ints, score: Floats, rankings: Rankings) -> pd.DataFrame:
     """Write documents as results."""
-    rows = table.frame.iloc[orders.rows[at]]
-    query = table.topics["query"].to_numpy(object)[table.queries[orders.rows[at]]]
+    rows = table.frame.iloc[rankings.rows[at]]
+    query = table.topics["query"].to_numpy(object)[table.queries[rankings.rows[at]]]
     frame = pd.DataFrame({"qid": rows["qid"].to_numpy(object), "query": query, "docno": rows["docno"].to_numpy(object)}, dtype=str)
     return frame.assign(score=score, rank=rank)
 
 
-def _append(table: Scores, head: pd.DataFrame, cuts: Sequence[Ints], stages: Sequence[str], orders: Orders) -> pd.DataFrame:
-    """Append what was cut, the last stage's cut first; its scores say order only."""
+def _append(table: Scores, head: pd.DataFrame, cuts: Sequence[Ints], stages: Sequence[str], rankings: Rankings) -> pd.DataFrame:
+    """Append what was cut, the last stage's cut first."""
     at = np.concatenate(cuts[::-1])
     cut_by = np.repeat(np.array(stages[::-1], object), [len(cut) for cut in cuts[::-1]])
-    below = _frame(table, at, np.zeros(len(at), np.int64), np.zeros(len(at)), orders).assign(cut_by=cut_by)
-    lowest = head.groupby("qid")["score"].min().reindex(below["qid"]).fillna(0.0).to_numpy(np.float64)
-    size = head["qid"].value_counts().reindex(below["qid"]).fillna(0).to_numpy(np.int64)
-    place = below.groupby("qid", sort=False).cumcount().to_numpy(np.int64)
-    longest = below.groupby("qid")["qid"].transform("size").to_numpy(np.float64)
-    below = below.assign(score=scores_below(lowest, place.astype(np.float64), longest), rank=size + place)
-    return pd.concat([head.assign(cut_by=""), below], ignore_index=True) if len(below) else head.assign(cut_by="")
+    below = _frame(table, at, np.zeros(len(at), np.int64), np.zeros(len(at)), rankings)
+    return append_below(head.assign(cut_by=""), below.assign(cut_by=cut_by))

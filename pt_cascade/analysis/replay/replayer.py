@@ -1,4 +1,4 @@
-"""Sums of measures over queries for every vector of a grid: the kernel on all cores, block by block, always the same result."""
+"""Sums of measures over queries for every vector of a grid: the kernel on all cores, whose number does not change a bit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs
-from pt_cascade.analysis.replay.coverage import find_reach
-from pt_cascade.analysis.replay.kernel import DONE, UNJUDGED, sum_measures
-from pt_cascade.analysis.replay.kernel_types import Ranked, Steps, Wanted
-from pt_cascade.analysis.replay.measures import Judged, encode, in_kernel, judge, normalise, spare_trec_eval
-from pt_cascade.analysis.replay.rankings import Orders, recall_orders
-from pt_cascade.analysis.replay.replay import check_depth, rank_by, refuse_uncovered
+from pt_cascade.analysis.replay.kernel import DONE, sum_measures
+from pt_cascade.analysis.replay.kernel_types import GridIndex, MeasureSpec, Ranked
+from pt_cascade.analysis.replay.measures import Judged, compute_norms, encode, in_kernel, match_labels, raise_negative_labels
+from pt_cascade.analysis.replay.rankings import Rankings, cached_rankings
+from pt_cascade.analysis.replay.replay import check_depth, replay_path, uncovered_error
+from pt_cascade.analysis.replay.required_documents import find_reach
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -32,75 +32,60 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 _QRELS = {"qid": "query_id", "docno": "doc_id", "label": "relevance"}
-_SHARED = ("orders", "judged", "reach")  # whatever the labels and measures
+_SHARED = ("rankings", "judged", "reach")  # do not depend on labels and measures
 _BLOCKS = 8  # fixed, so that sums do not depend on the number of cores
 
 
 @dataclass(frozen=True, eq=False)
 class Replayer:
-    """One path of a table under some judgments and measures, ready to be asked for any cut-offs.
-
-    Attributes:
-        table: The scores.
-        path: Which cascade.
-        qrels: Frame[qid, docno, label], canonical.
-        measures: Of ir_measures.
-        tail: What becomes of what is cut.
-        by_rank: Evaluate in rank order, instead of as trec_eval breaks ties.
-        exchanged: Shape (documents,). Labels of the retrieved documents, in the order of ``orders``, instead of those of the qrels;
-            see ``with_labels``. None: those of the qrels.
-    """
+    """One path of a table under some judgments and measures, which computes measures at any cut-offs."""
 
     table: Scores
     path: Path
-    qrels: pd.DataFrame
+    qrels: pd.DataFrame  # Frame[qid, docno, label], canonical
     measures: tuple[Measure, ...]
     tail: Tail = "drop"
-    by_rank: bool = False
-    exchanged: NDArray[np.int32] | None = None
+    by_rank: bool = False  # evaluate in rank order, instead of as trec_eval breaks ties
 
     @cached_property
-    def orders(self) -> Orders:
-        """Every stage's order."""
-        return recall_orders(self.table, self.path.stages, by_rank=self.by_rank)
+    def rankings(self) -> Rankings:
+        """Every stage's ranking."""
+        return cached_rankings(self.table, self.path.stages, by_rank=self.by_rank)
 
     @cached_property
     def judged(self) -> Judged:
-        """The labels of the table's documents, and the queries that count."""
-        return judge(self.table, self.qrels)
+        """The labels of the table's documents, and the judged queries."""
+        return match_labels(self.table, self.qrels)
 
     @cached_property
     def reach(self) -> tuple[int, ...]:
-        """How deep each stage but the last may be cut, see ``coverage.find_reach``."""
-        return find_reach(self.table, self.path, self.orders, self.judged.queries)
+        """How deep each stage but the last may be cut, see ``find_reach``."""
+        return find_reach(self.table, self.path, self.rankings, self.judged.queries)
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:
-        """Shape (documents,): the labels in the order of ``orders``."""
-        return self.judged.labels[self.orders.rows] if self.exchanged is None else self.exchanged
+        """Shape (documents,): the labels in the order of ``rankings``."""
+        return self.judged.labels[self.rankings.rows]
 
     def with_labels(self, labels: NDArray[np.int32]) -> Replayer:
-        """Return the same under other labels of the retrieved documents, e.g. exchanged ones.
+        """Return the same with other labels of the retrieved documents, for measures in the kernel."""
+        return self._copy(replace(self), labels=labels)
 
-        Args:
-            labels: Shape (documents,), in the order of ``orders``.
-        """
-        return self._alike(replace(self, exchanged=labels))
+    def only(self, which: int) -> Replayer:
+        """Return the same with one of its measures only."""
+        return self._copy(replace(self, measures=(self.measures[which],)), labels=self.labels)
 
-    def _alike(self, other: Replayer) -> Replayer:
-        """Hand over what does not depend on labels and measures."""
-        other.__dict__.update({name: known for name, known in self.__dict__.items() if name in _SHARED})
+    def _copy(self, other: Replayer, **own: object) -> Replayer:
+        """Pass on what was computed and does not depend on labels and measures."""
+        other.__dict__.update({name: known for name, known in self.__dict__.items() if name in _SHARED} | own)
         return other
 
     def sums(self, vectors: Vectors, groups: Ints | None = None) -> Floats:
-        """Sum each measure over the queries of each group.
+        """Sum each measure over the queries of each group: shape (groups, vectors, measures).
 
         Args:
             vectors: Shape (vectors, stages), in lexicographic order, each once.
-            groups: Shape (queries that count,). The group of each, from 0; None: one group.
-
-        Returns:
-            Shape (groups, vectors, measures). Bit by bit the same, however many cores there are.
+            groups: Shape (judged queries,). The group of each query, from 0; None: one group.
 
         Raises:
             TableError: The table does not cover a vector.
@@ -119,33 +104,25 @@ class Replayer:
         return sums
 
     def per_query(self, vector: Vectors) -> Floats:
-        """Measure each query at one vector.
-
-        Args:
-            vector: Shape (stages,).
-
-        Returns:
-            Shape (queries that count, measures).
-        """
+        """Measure each query at one vector: shape (judged queries, measures)."""
         return self.sums(vector.reshape(1, -1), np.arange(len(self.judged.queries)))[:, 0, :]
 
     def _fast(self, vectors: Vectors, group: Ints) -> Floats:
         """Run the kernel over blocks of queries, on all cores."""
         codes = encode([measure for measure in self.measures if in_kernel(measure)])
-        norms = normalise(codes, self.judged, len(self.table.topics))
+        norms = compute_norms(codes, self.judged, len(self.table.topics))
         groups = np.zeros(len(self.table.topics), np.int64)
         groups[self.judged.queries] = group
         n_groups = int(group.max()) + 1
-        steps = number_tails(vectors, keep=self.tail == "keep")
-        orders = self.orders
-        ranked = Ranked(orders.offsets, orders.every, orders.agree, self.labels)
-
-        wanted = Wanted(codes, norms, int(codes[:, 1].max()))
+        index = index_grid(vectors, keep=self.tail == "keep")
+        rankings = self.rankings
+        ranked = Ranked(rankings.offsets, rankings.every, rankings.agree, self.labels)
+        spec = MeasureSpec(codes, norms, int(codes[:, 1].max()))
 
         def add(queries: Ints) -> tuple[int, Floats]:
             first = int(groups[queries].min())
             sums = np.zeros((int(groups[queries].max()) + 1 - first, len(vectors), len(codes)))
-            return sum_measures(queries, ranked, steps, wanted, groups - first, sums), sums
+            return sum_measures(queries, ranked, index, spec, groups - first, sums), sums
 
         total = np.zeros((n_groups, len(vectors), len(codes)))
         blocks = np.array_split(self.judged.queries, min(_BLOCKS, len(self.judged.queries)))
@@ -158,19 +135,19 @@ class Replayer:
         return total
 
     def _evaluate(self, vectors: Vectors) -> Iterator[Floats]:
-        """Yield, for each vector, what ir_measures says of its ranking: shape (queries that count, measures not in the kernel)."""
+        """Yield the values of ir_measures for each vector: shape (judged queries, measures not in the kernel)."""
         measures = [measure for measure in self.measures if not in_kernel(measure)]
         of = {measure: n for n, measure in enumerate(measures)}
         qids = self.table.topics["qid"].to_numpy(object)[self.judged.queries]
-        numbers = pd.Series(np.arange(len(qids)).astype(str), index=qids)  # gdeval takes whole numbers for qids only
+        numbers = pd.Series(np.arange(len(qids)).astype(str), index=qids)  # gdeval takes only numbers as qids
 
         def numbered(frame: pd.DataFrame) -> pd.DataFrame:
             some = frame[frame["qid"].isin(qids)]
             return some.assign(qid=numbers.reindex(some["qid"]).to_numpy(object)).rename(columns=_QRELS)
 
-        evaluator = ir_measures.evaluator(measures, numbered(spare_trec_eval(self._relabelled(self.qrels)))[[*_QRELS.values()]])
+        evaluator = ir_measures.evaluator(measures, numbered(raise_negative_labels(self.qrels))[[*_QRELS.values()]])
         for vector in vectors.tolist():
-            run = rank_by(self.orders, self.table, self.path.stages, as_cutoffs(vector), self.tail)
+            run = replay_path(self.rankings, self.table, self.path.stages, as_cutoffs(vector), self.tail)
             run = run.assign(score=-run["rank"].astype(float)) if self.by_rank else run
             values = np.zeros((len(qids), len(measures)))
             try:
@@ -178,47 +155,34 @@ class Replayer:
                     values[int(metric.query_id), of[metric.measure]] = metric.value
             except Exception as error:
                 problem = f"{', '.join(map(str, measures))} at {tuple(vector)}: ir_measures raised {type(error).__name__}: {error}"
-                raise SweepError("these cannot be measured", [problem]) from error
+                raise SweepError("cannot compute the measures", [problem]) from error
             yield values
 
-    def _relabelled(self, qrels: pd.DataFrame) -> pd.DataFrame:
-        """Exchange the labels of retrieved documents, if they are to be."""
-        if self.exchanged is None:
-            return qrels
-        pairs = self.table.frame[["qid", "docno"]].iloc[self.orders.rows].assign(label=self.exchanged)
-        both = pd.concat([pairs[pairs["qid"].isin(qrels["qid"].unique())], qrels[["qid", "docno", "label"]]], ignore_index=True)
-        new = both.drop_duplicates(["qid", "docno"])
-        return new[new["label"] != UNJUDGED]
-
     def _check_tail(self) -> None:
-        """Refuse measures that look below what the table holds of a tail: the live cascade would show more there."""
+        """Refuse measures that look deeper into the tail than the table does."""
         depth = self.table.depth
         if self.tail == "drop" or depth is None:
             return
         if deep := [str(measure) for measure in self.measures if measure.params.get("cutoff", NO_CUT) > depth]:
             problem = f"{', '.join(deep)} with tail='keep', but the table has only the first {depth} documents of each query"
-            fix = f"a cut-off of at most {depth}, or a table of all: score(cascade, topics, depths=(None, ...))"
-            raise SweepError("these cannot be measured", [problem], fix=fix)
+            fix = f"measures with a cut-off of at most {depth}, or a deeper table: score(cascade, topics, depths=(None, ...))"
+            raise SweepError("cannot compute the measures", [problem], fix=fix)
 
     def _uncovered(self, vectors: Vectors, done: int) -> Exception:
-        """Name the pair that a vector would need."""
-        stage, document = divmod(done, len(self.orders.rows))
+        """Return the error that names the pair that was not scored."""
+        stage, document = divmod(done, len(self.rankings.rows))
         deepest = [None if k == NO_CUT else int(k) for k in vectors.max(axis=0)]
-        row = self.table.frame.iloc[self.orders.rows[document]]
+        row = self.table.frame.iloc[self.rankings.rows[document]]
         where = f"qid {row['qid']}, docno {row['docno']}"
-        return refuse_uncovered(self.table, self.path.stages, deepest, self.path.stages[stage], where)
+        return uncovered_error(self.table, self.path.stages, deepest, self.path.stages[stage], where)
 
 
-def number_tails(vectors: Vectors, *, keep: bool) -> Steps:
-    """Split vectors into their first cut-offs and what follows, for the kernel.
-
-    Args:
-        vectors: Shape (vectors, stages), in lexicographic order, each once.
-        keep: Whether what is cut follows below.
+def index_grid(vectors: Vectors, *, keep: bool) -> GridIndex:
+    """Split vectors into heads and tails for the kernel.
 
     Example:
-        >>> steps = number_tails(np.array([[1, 1], [2, 1], [2, 2]], np.int32), keep=False)
-        >>> steps.heads.tolist(), steps.tails.tolist(), steps.seconds.tolist()
+        >>> index = index_grid(np.array([[1, 1], [2, 1], [2, 2]], np.int32), keep=False)
+        >>> index.heads.tolist(), index.tails.tolist(), index.seconds.tolist()
         ([0, 1, 3], [0, 0, 1], [1, 2])
     """
     heads = np.flatnonzero(np.r_[True, vectors[1:, 0] != vectors[:-1, 0], True])
@@ -229,4 +193,4 @@ def number_tails(vectors: Vectors, *, keep: bool) -> Steps:
             _, tails = np.unique(tails * len(vectors) + number, return_inverse=True)
         seconds = np.zeros(tails.max() + 1, np.int64)
         seconds[tails] = vectors[:, 1]
-    return Steps(np.ascontiguousarray(vectors, np.int32), heads.astype(np.int64), tails.astype(np.int64), seconds, keep)
+    return GridIndex(np.ascontiguousarray(vectors, np.int32), heads.astype(np.int64), tails.astype(np.int64), seconds, keep)

@@ -1,4 +1,4 @@
-"""Where relevant documents get lost, and recall curves."""
+"""The stages at which relevant documents are lost, and recall curves."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoffs, say_cutoffs
-from pt_cascade.analysis.replay.replay import check_depth, look_up
+from pt_cascade.analysis.grid.cutoffs import check_cutoffs, format_cutoffs
+from pt_cascade.analysis.replay.replay import check_depth, rank_at_stage
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -23,31 +23,21 @@ if TYPE_CHECKING:
     _Number = TypeVar("_Number", np.int64, np.float64)
 
 
-def cut(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[Ints]:
-    """Cut one query stage by stage.
-
-    Args:
-        replayer: Whose table.
-        cutoffs: For the first stages, in order.
-        query: Its position among the topics.
-
-    Returns:
-        What each stage ranks and, last, what the last of these stages passes on, each in the order of its stage: positions in
-        ``orders``. One more than cut-offs.
-    """
-    orders = replayer.orders
-    passed: Ints = np.arange(orders.offsets[query], orders.offsets[query + 1])
-    handed = []
+def cut_by_stage(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[Ints]:
+    """Return what each of the first stages ranks for one query and, last, what the last of them passes on, each in rank order."""
+    rankings = replayer.rankings
+    passed: Ints = np.arange(rankings.offsets[query], rankings.offsets[query + 1])
+    lists = []
     for n, cutoff in enumerate(cutoffs):
-        by_rank, _ = look_up(replayer.table, replayer.path.stages, cutoffs, orders, n, passed)
+        by_rank, _ = rank_at_stage(replayer.table, replayer.path.stages, cutoffs, rankings, n, passed)
         ranked = passed[by_rank]
-        handed.append(ranked)
+        lists.append(ranked)
         passed = ranked[:cutoff]
-    return [*handed, passed]
+    return [*lists, passed]
 
 
-def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int) -> pd.DataFrame:
-    """Say which stage lost how much; see ``Sweep.loss``."""
+def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int) -> pd.DataFrame:
+    """Compute what is lost at each stage; see ``Sweep.loss``."""
     check_depth(replayer.table, replayer.path.stages, cutoffs)
     judged, labels = replayer.judged, replayer.labels
     names = ["judged", f"not retrieved by {replayer.path.stages[0]}"]
@@ -55,7 +45,7 @@ def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: 
     left, found, share = np.zeros(len(names), np.int64), np.zeros(len(names)), np.zeros(len(names))
     final = 0.0
     for query, grades in zip(judged.queries, judged.relevant, strict=True):
-        lists = cut(replayer, cutoffs, query)
+        lists = cut_by_stage(replayer, cutoffs, query)
         kept: list[NDArray[np.integer]] = [grades, *(labels[rows] for rows in lists)]
         counts = np.array([np.count_nonzero(grade >= rel) for grade in kept])
         left += counts
@@ -63,7 +53,7 @@ def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: 
         ideal = _dcg(np.sort(grades)[::-1], depth)
         if ideal > 0:
             found += [_dcg(np.sort(grade)[::-1], depth) / ideal for grade in kept]
-            final += _dcg(labels[lists[-1][np.argsort(replayer.orders.evaluated[0, lists[-1]])]], depth) / ideal
+            final += _dcg(labels[lists[-1][np.argsort(replayer.rankings.evaluated[0, lists[-1]])]], depth) / ideal
     n = len(judged.queries)
     recall, ndcg = np.r_[share, share[-1]] / n, np.r_[found, final] / n
     left = np.r_[left, left[-1]]
@@ -73,8 +63,8 @@ def lose(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: 
 
 
 def recall_curve(replayer: Replayer, stage: int, given: tuple[Cutoff, ...], *, rel: int) -> pd.DataFrame:
-    """Give recall@k of one stage given the cut-offs before; see ``Sweep.recall``."""
-    recall, handed, relevant = recalls(replayer, stage, given, rel=rel)
+    """Compute recall@k of one stage given the cut-offs before; see ``Sweep.recall``."""
+    recall, handed, relevant = recall_per_query(replayer, stage, given, rel=rel)
     some = handed > 0
     scale = relevant[some] / np.maximum(handed[some], 1)
     relative = (recall[some] * scale[:, None]).mean(axis=0) if some.any() else np.full(recall.shape[1], np.nan)
@@ -82,30 +72,34 @@ def recall_curve(replayer: Replayer, stage: int, given: tuple[Cutoff, ...], *, r
     return pd.DataFrame({"k": k, "recall": recall.mean(axis=0), "relative": relative, "queries": int(some.sum())})
 
 
-def recalls(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, rel: int = 1) -> tuple[Floats, Ints, Ints]:
-    """Give each query's recall@k of one stage.
+def recall_per_query(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, rel: int = 1) -> tuple[Floats, Ints, Ints]:
+    """Compute each query's recall@k of one stage.
 
     Args:
-        replayer: Whose table, path and judgments.
-        stage: Its position.
-        given: The cut-offs of the stages before; empty: as deep as the table goes.
-        rel: The lowest label that is relevant.
+        replayer: The table, path and judgments.
+        stage: The position of the stage.
+        given: The cut-offs of the stages before; empty: as deep as the table covers.
+        rel: The lowest relevant label.
 
     Returns:
-        Shape (queries that count, depth): recall@1, recall@2, ..., 0 where a query has nothing relevant; then, shape (queries that
-        count,) each: how many relevant documents the stage was handed, and how many there are.
+        Shape (judged queries, depth): recall@1, recall@2, ..., 0 for a query without relevant documents; then, of shape (judged
+        queries,), the number of relevant documents that the stage got, and that there are.
     """
     stages = replayer.path.stages
     if given and len(given) != stage:
         problem = f"{len(given)} cut-off(s) {given} for the {stage} stage(s) before {stages[stage]!r}"
-        raise SweepError("recall is not given that", [problem], fix=f"recall({stages[stage]!r}, {say_cutoffs([100] * stage)})")
+        raise SweepError(
+            "recall needs one cut-off for each stage before",
+            [problem],
+            fix=f"recall({stages[stage]!r}, {format_cutoffs([100] * stage)})",
+        )
     before = check_cutoffs(given, stages[:stage]) if given or not stage else replayer.reach[:stage]
     if before:
         check_depth(replayer.table, stages, before)
     judged, labels = replayer.judged, replayer.labels
     hits = []
     for query in judged.queries:
-        ranked = cut(replayer, [*before, None], query)[stage]
+        ranked = cut_by_stage(replayer, [*before, None], query)[stage]
         hits.append(np.cumsum(labels[ranked] >= rel))
     depth = max((len(hit) for hit in hits), default=0) or 1
     found = np.stack([np.r_[hit, np.full(depth - len(hit), hit[-1] if len(hit) else 0)] for hit in hits])
@@ -120,7 +114,7 @@ def _dcg(grades: NDArray[np.integer], depth: int) -> float:
 
 
 def _fall(values: NDArray[_Number]) -> NDArray[_Number]:
-    """How much each value is below the one before."""
+    """Return how much each value is below the one before."""
     return np.concatenate([values[:1], values[:-1]]) - values
 
 

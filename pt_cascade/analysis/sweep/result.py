@@ -1,4 +1,4 @@
-"""What each cut-off vector of a grid gives and costs, and what follows from it."""
+"""The measures and costs of every cut-off vector of a grid, and what follows from them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
-from pt_cascade.analysis.sweep.losses import lose, recall_curve
-from pt_cascade.analysis.sweep.pareto import find_front
+from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,14 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What each cut-off vector of a grid gives and costs.
+    """The measures and costs of every cut-off vector of a grid.
 
     Attributes:
-        replayer: The table, path, judgments and measures that it was computed from, for what is asked later.
-        grid: The vectors.
-        means: Shape (vectors, measures): the mean over all queries with a judgment, those without results as 0; of counts, such as
-            NumRet, the sum, as ``pt.Experiment`` has it.
-        cost: What a stage costs; None: not known.
+        replayer: The table, path, judgments and measures that it was computed from. grid: The vectors. means: Shape (vectors,
+        measures). The mean over all queries with a judgment, 0 for a query without results; for counts, such as
+            NumRet, the sum, as in ``pt.Experiment``.
+        cost: The costs of the stages; None: unknown.
     """
 
     replayer: Replayer
@@ -60,15 +60,14 @@ class Sweep:
 
     @cached_property
     def qids(self) -> tuple[str, ...]:
-        """The queries that count: those with a judgment, in topic order."""
+        """The queries with a judgment, in topic order."""
         return tuple(self.table.topics["qid"].iloc[self.replayer.judged.queries])
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """Frame[k1, k2, ..., <measure>..., and with a cost: ms, p50_ms, p95_ms, p99_ms, pairs, usd]: a row for each vector.
 
-        A cut-off that does not cut is <NA>. Costs are means and percentiles over queries, see ``Cost.frame``;
-        ``usd`` is there only where there is a price.
+        No cut is <NA>. Costs are means and percentiles over queries, see ``Cost.frame``; ``usd`` needs a price.
         """
         columns = {}
         for n, values in enumerate(self.grid.vectors.T, 1):
@@ -81,7 +80,7 @@ class Sweep:
         return pd.concat([frame, self.cost.frame(self.grid.vectors, docs=retrieved)], axis=1)
 
     def per_query(self, cutoffs: Sequence[Cutoff]) -> pd.DataFrame:
-        """Measure each query at one vector, which need not be in the grid.
+        """Measure each query at one vector, in the grid or not.
 
         Args:
             cutoffs: One a stage.
@@ -97,7 +96,7 @@ class Sweep:
         return pd.DataFrame({"qid": self.qids} | dict(zip(self.measures, values.T, strict=True)))
 
     def loss(self, cutoffs: Sequence[Cutoff], *, rel: int = 1, depth: int = 10) -> pd.DataFrame:
-        """Say which stage lost how much: what an oracle could still make of what is left after each.
+        """Return how many relevant documents each stage loses, and the nDCG that an oracle could still reach after it.
 
         Args:
             cutoffs: One a stage.
@@ -105,29 +104,28 @@ class Sweep:
             depth: Of the nDCG.
 
         Returns:
-            Frame[at, lost, recall, lost_recall, ndcg, lost_ndcg]: one row for each place where relevant documents get lost, in
-            order: never retrieved, cut by each stage, and last ``ordered``, what the order of the final ranking costs. ``lost``
-            counts relevant documents over all queries; ``recall`` is the mean share still there; ``ndcg`` the mean nDCG@depth of
-            the best ordering of what is still there, and in the last row of the final ranking itself, without a tail.
+            Frame[at, lost, recall, lost_recall, ndcg, lost_ndcg], a row for each place where relevant documents are lost, in order:
+            not retrieved, cut by each stage, and last ``ordered``, the loss by the order of the final ranking. ``lost`` counts
+            relevant documents over all queries; ``recall`` is the mean share that is left; ``ndcg`` is the mean nDCG@depth of the
+            best order of what is left, and in the last row that of the final ranking, without a tail.
 
         Raises:
             TableError: The table does not cover the vector.
         """
         _check_positive(rel=rel, depth=depth)
-        return lose(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth)
+        return trace_losses(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth)
 
     def recall(self, stage: int | str = 0, given: Sequence[Cutoff] = (), *, rel: int = 1) -> pd.DataFrame:
-        """Give recall@k of one stage, given the cut-offs of the stages before it.
+        """Return recall@k of one stage, given the cut-offs of the stages before it.
 
         Args:
             stage: Its name or position.
-            given: The cut-offs of the stages before, one each; empty: as deep as the table goes.
+            given: The cut-offs of the stages before, one each; empty: as deep as the table covers.
             rel: The lowest label that is relevant.
 
         Returns:
-            Frame[k, recall, relative, queries]: ``recall`` of all the judged relevant documents, mean over all queries with a
-            judgment; ``relative`` to what the stage was handed, mean over the ``queries`` that handed it a relevant document (NaN
-            for none).
+            Frame[k, recall, relative, queries]: ``recall`` is of all judged relevant documents, mean over all queries with a
+            judgment; ``relative`` is of those that the stage got, mean over the ``queries`` for which it got any (NaN for none).
 
         Raises:
             SweepError: There is no such stage, or ``given`` does not fit.
@@ -137,9 +135,9 @@ class Sweep:
         return recall_curve(self.replayer, self.position(stage), tuple(given), rel=rel)
 
     def pareto_front(self, measure: Measure | str, cost: str = "ms") -> pd.DataFrame:
-        """Return the vectors that no other beats, by these queries: among them a better measure always costs more.
+        """Return the vectors than which no other is better at no more cost, on these queries.
 
-        The best of many in-sample: on other queries some will do worse; ``choose`` tells by how much.
+        They are the best of many in-sample: on other queries some are worse; ``choose`` estimates by how much.
 
         Args:
             measure: One of the sweep's.
@@ -166,17 +164,17 @@ class Sweep:
             [[1.0, 0.0, 50.0], [2.0, 1.0, 100.0]]
         """
         frame, name = self.frame, str(measure)
-        problems = [] if name in self.measures else [f"measure {name} is not swept, but {', '.join(self.measures)}"]
+        problems = [] if name in self.measures else [f"the sweep has no measure {name}; it has {', '.join(self.measures)}"]
         if self.cost is None:
             problems.append("the sweep has no cost")
         elif cost not in (known := [column for column in map(str, frame) if column.endswith(("ms", "pairs", "usd"))]):
-            problems.append(f"cost {cost!r} is not known, but {', '.join(known)}")
+            problems.append(f"the sweep has no cost {cost!r}; it has {', '.join(known)}")
         if problems:
-            raise SweepError("there is no front", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")
+            raise SweepError("cannot compute the Pareto front", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")
         return find_front(frame, name, cost)
 
     def position(self, stage: int | str) -> int:
-        """Return where a stage stands, from 0.
+        """Return the position of a stage, from 0.
 
         Args:
             stage: Its name or position.
@@ -188,18 +186,27 @@ class Sweep:
             return self.stages.index(stage)
         if not isinstance(stage, str) and 0 <= stage < len(self.stages):
             return stage
-        raise SweepError(f"no stage {stage!r}", [f"the stages are {', '.join(self.stages)}"])
+        raise SweepError(f"there is no stage {stage!r}", [f"the stages are {', '.join(self.stages)}"])
 
     def __repr__(self) -> str:
         queries, judged = len(self.qids), self.replayer.qrels["qid"].nunique()
-        left_out = {"judged and not asked": judged - queries, "asked and not judged": len(self.table.topics) - queries}
-        told = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
-        return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{told})"
+        left_out = {"without a topic": judged - queries, "without judgments": len(self.table.topics) - queries}
+        more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
+        return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
 
 
 def _check_positive(**numbers: int) -> None:
-    """Refuse what is not a whole number from 1."""
-    if problems := [
-        f"{name} is {value!r}, expected 1 or more" for name, value in numbers.items() if type(value) is not int or value < 1
-    ]:
-        raise SweepError("nothing can be told", problems)
+    """Refuse numbers other than whole numbers, 1 or more."""
+    bad = {name: value for name, value in numbers.items() if not is_whole(value, 1)}
+    if bad:
+        problems = [f"{name} is {value!r}, expected a whole number, 1 or more" for name, value in bad.items()]
+        raise SweepError("an argument is out of range", problems)
+
+
+def find_front(frame: pd.DataFrame, measure: str, cost: str) -> pd.DataFrame:
+    """Keep the rows than which no other is better at no more cost, cheapest first; of equal rows the first."""
+    order = np.lexsort((np.arange(len(frame)), -frame[measure].to_numpy(), frame[cost].to_numpy()))
+    gains = frame[measure].to_numpy()[order]
+    best = np.maximum.accumulate(gains)
+    first = np.r_[True, gains[1:] > best[:-1]]
+    return frame.iloc[order[first]].reset_index(drop=True)

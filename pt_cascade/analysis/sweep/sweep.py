@@ -1,4 +1,4 @@
-"""Every cut-off vector's exact effectiveness, cost and tail latency, from one table."""
+"""Every cut-off vector's effectiveness, cost and latency, from one table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
 from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, parse_measures
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
-from pt_cascade.analysis.table.from_runs import add_unanswered
+from pt_cascade.analysis.sweep.result import Sweep
+from pt_cascade.analysis.table.from_runs import add_judged_queries
 from pt_cascade.errors import SweepError
 from pt_cascade.frames import canonical_qrels
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
     from pt_cascade.analysis.table.data import Scores
-
-
-from pt_cascade.analysis.sweep.result import Sweep
 
 
 def sweep(
@@ -40,33 +38,33 @@ def sweep(
 ) -> Sweep:
     """Measure every cut-off vector of a grid, exactly as ``pt.Experiment`` would measure the pipeline at each.
 
-    The queries that count are those that were asked and have a judgment; one that found nothing counts 0. The queries that were
-    asked are the table's topics. A table of runs without topics does not know them: there every judged query counts, and one
-    that is in no run counts 0, as in ir_measures and trec_eval -c.
+    Means are over the table's topics that have a judgment; a query without results counts 0. A table made of runs without topics
+    does not know which queries were asked: there all judged queries count, 0 if they are in no run, as in ir_measures and
+    trec_eval -c.
 
     Args:
         table: The scores.
         qrels: Frame[qid, docno, label].
-        measures: Of ir_measures, or their names. nDCG, RR, R, P, AP, Judged and Success are computed in the kernel; any other goes
-            through ir_measures, a replay a vector.
-        cost: What the stages cost: ``timings.cost()``, or a StageCost for each; None: no costs.
-        grid: A Grid, or vectors of cut-offs; None: every vector up to the depths of the table where that is affordable, else a
-            logarithmic grid (``sweep.grid`` says which); the last stage keeps its own cut-off.
-        tail: ``drop``: what a stage cuts is gone, as with PyTerrier's ``%``; ``keep``: it follows below.
-        stages: Which path of the table, by the names of its stages; None: the first.
-        by_rank: Evaluate rankings in their own order. Else as ``pt.Experiment`` does, which hands scores to trec_eval: those equal
-            in float32 are ordered by docno, descending.
+        measures: Measures of ir_measures, or their names. nDCG, RR, R, P, AP, Judged and Success are computed in the kernel; any
+            other by ir_measures, from a replay of each vector.
+        cost: The costs of the stages: ``timings.cost()``, or a StageCost for each stage; None: no costs.
+        grid: A Grid, or vectors of cut-offs; None: every vector up to the depths of the table if that is feasible, else a
+            logarithmic grid (see ``sweep.grid``); the last stage keeps its own cut-off.
+        tail: ``drop``: documents that a stage cuts are removed, as with PyTerrier's ``%``; ``keep``: they follow below.
+        stages: The path of the table, by the names of its stages; None: the first path.
+        by_rank: Evaluate rankings in their own order; else as ``pt.Experiment``, which gives scores to trec_eval: documents with
+            scores equal in float32 are ordered by docno, descending.
 
     Returns:
-        The sweep; see ``Sweep.frame``. Its ``repr`` says how many queries count, and how many were left out.
+        The sweep; see ``Sweep.frame``. Its ``repr`` shows how many queries count, and how many were left out.
 
     Raises:
-        SweepError: The qrels are empty or share no query with the table, a measure is unknown or does not take their labels, or the
-            grid or cost does not fit.
-        TableError: The table does not cover the grid; the call that would is named.
+        SweepError: The qrels are empty, share no query with the table or have labels that a measure cannot take, a measure is
+            unknown, or the grid or cost does not fit.
+        TableError: The table does not cover the grid; the error names the call that would.
 
     Warns:
-        CascadeWarning: No label is relevant to a measure, or judged queries are in no run of a table made of runs.
+        CascadeWarning: No label is relevant for a measure, or judged queries are in no run of a table made of runs.
 
     Example:
         >>> import pandas as pd
@@ -80,7 +78,7 @@ def sweep(
     path = table.find_path(stages)
     check_tail(tail)
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
-    table = add_unanswered(table, known)
+    table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
     replayer = Replayer(table, path, known, wanted, tail, by_rank)
     n_queries = len(replayer.judged.queries)
@@ -97,11 +95,11 @@ def sweep(
 
 
 def _read_cost(cost: Cost | Sequence[StageCost] | None) -> Cost | None:
-    """Take costs as a Cost, or as one StageCost a stage."""
+    """Return a Cost from a Cost, or from one StageCost a stage."""
     if cost is None or isinstance(cost, Cost):
         return cost
     if isinstance(cost, Sequence) and all(isinstance(one, StageCost) for one in cost):
         return Cost.of(*cost)
     given: object = cost
-    problem = f"it is a {type(given).__name__}, expected a Cost or a StageCost for each stage"
-    raise SweepError("this is no cost", [problem], fix="cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]")
+    problem = f"it is a {type(given).__name__}, expected a Cost or a list with a StageCost for each stage"
+    raise SweepError("cost has the wrong type", [problem], fix="cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]")

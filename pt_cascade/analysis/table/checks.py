@@ -1,4 +1,4 @@
-"""What would make a replay of a score table wrong."""
+"""Checks of a score table, without which its replay could be wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_scores(table: Scores) -> None:
-    """Refuse scores that cannot be replayed, all reasons at once."""
+    """Refuse scores that cannot be replayed, all problems at once."""
     if problems := _find_problems(table):
         raise TableError("this is not a score table", problems)
 
@@ -25,20 +25,20 @@ def _find_problems(table: Scores) -> list[str]:
         return [f"missing column(s) {', '.join(lacking)}, found {', '.join(map(str, table.frame.columns))}"]
     problems = _check_columns(table)
     problems += [problem for path in table.paths for problem in _check_path(path, table)]
-    problems += [] if table.paths else ["it has no path"]
+    problems += [] if table.paths else ["there is no path"]
     if problems:
         return problems
     query = table.queries
     if (query < 0).any():
-        return [f"qid {table.frame['qid'].iloc[int((query < 0).argmax())]!r} is not among its topics"]
+        return [f"qid {table.frame['qid'].iloc[int((query < 0).argmax())]!r} is not among the topics"]
     if (np.diff(query) < 0).any():
-        return ["its queries do not stand in the order of the topics, rows of a query together"]
+        return ["the rows are not in the order of the topics, those of a query together"]
     return _check_pairs(table) + _check_scores(table)
 
 
 def _check_columns(table: Scores) -> list[str]:
-    """Look at names and types."""
-    problems = [f"stage {name!r} stands twice" for name in sorted({*table.stages}) if table.stages.count(name) > 1]
+    """Check names and types."""
+    problems = [f"stage {name!r} occurs twice" for name in sorted({*table.stages}) if table.stages.count(name) > 1]
     if problems:
         return problems
     for name, kinds, wanted in (("rank", "iu", "whole numbers"), *((stage, "fiu", "numbers") for stage in table.stages)):
@@ -49,11 +49,11 @@ def _check_columns(table: Scores) -> list[str]:
 
 
 def _check_path(path: Path, table: Scores) -> list[str]:
-    """Look at one path."""
+    """Check one path."""
     stages = table.stages
     shown = " → ".join(map(str, path.stages)) or "(empty)"
     if not set(path.stages) <= set(stages) or path.stages[:1] != stages[:1] or len(set(path.stages)) < len(path.stages):
-        return [f"path {shown} is not of the stages {', '.join(stages)}, each once, {stages[0]!r} first"]
+        return [f"path {shown} has other stages than {', '.join(stages)}, a stage twice, or not {stages[0]!r} first"]
     count = len(path.stages)
     problems = [f"path {shown} has {len(path.cutoffs)} cut-offs, expected {count}"] if len(path.cutoffs) != count else []
     if path.depths and len(path.depths) != len(path.stages) - 1:
@@ -62,7 +62,7 @@ def _check_path(path: Path, table: Scores) -> list[str]:
 
 
 def _check_pairs(table: Scores) -> list[str]:
-    """Look for docnos that cannot be told apart, and for a document that stands twice in a query."""
+    """Look for docnos that trec_eval cuts, and for a document that occurs twice in a query."""
     if (nul := hold_nul(table.frame["docno"])).any():
         return [f"docno {table.frame['docno'][nul].iloc[0]!r} holds a NUL character, at which trec_eval cuts it"]
     docno = pd.factorize(table.frame["docno"], use_na_sentinel=False)[0].astype(np.int64)
@@ -71,19 +71,19 @@ def _check_pairs(table: Scores) -> list[str]:
     if not (ordered[1:] == ordered[:-1]).any():
         return []
     row = table.frame[pd.Series(pair).duplicated().to_numpy()].iloc[0]
-    return [f"qid {row['qid']!r}, docno {row['docno']!r} stands twice"]
+    return [f"qid {row['qid']!r}, docno {row['docno']!r} occurs twice"]
 
 
 def _check_scores(table: Scores) -> list[str]:
-    """Look for scores that cannot be ranked, and for ranks that are not the first stage's."""
+    """Look for scores that cannot be ranked, and for ranks other than the first stage's."""
     first, problems = table.stages[0], []
     score = table.frame[first].to_numpy(np.float64)
     if not np.isfinite(score).all():
-        problems.append(f"{int((~np.isfinite(score)).sum())} score(s) of its first stage {first!r} are not finite")
+        problems.append(f"{int((~np.isfinite(score)).sum())} score(s) of the first stage {first!r} are not finite")
     elif not _is_ranked(table, score):
-        problems.append(f"rank is not the order of {first!r}, descending from 0")
+        problems.append(f"rank is not that of {first!r} by descending score, from 0")
     infinite = [name for name in table.stages[1:] if np.isposinf(table.frame[name].to_numpy(np.float64)).any()]
-    return problems + [f"stage {name!r} has infinite scores" for name in infinite]
+    return problems + [f"stage {name!r} has infinite scores, expected numbers, NaN or -inf" for name in infinite]
 
 
 def _is_ranked(table: Scores, score: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:
@@ -94,5 +94,5 @@ def _is_ranked(table: Scores, score: np.ndarray[tuple[int], np.dtype[np.float64]
     at = np.r_[0, np.cumsum(table.retrieved)][query] + rank
     ordered = np.full(len(rank), np.nan)
     ordered[at] = score
-    falls = (ordered[1:] <= ordered[:-1]) | (query[1:] != query[:-1])  # a place that no row has is NaN, which never falls
+    falls = (ordered[1:] <= ordered[:-1]) | (query[1:] != query[:-1])  # a rank that no row has is NaN, which never falls
     return bool(falls.all() and not np.isnan(ordered).any())

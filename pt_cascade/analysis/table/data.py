@@ -1,4 +1,4 @@
-"""Each pair's score at each stage: the data of a score table."""
+"""The score of each pair at each stage: the data of a score table."""
 
 from __future__ import annotations
 
@@ -22,26 +22,18 @@ OWN_COLUMNS = ("qid", "docno", "rank", "docid")
 
 @dataclass(frozen=True)
 class Column:
-    """What a table knows of one stage beyond its scores.
+    """One stage of a table, but for its scores."""
 
-    Attributes:
-        stage: The stage's name, and the name of its column of scores.
-        rule: How it orders its rows and equal scores: what replay needs to rank as the live stage does.
-        fingerprint: A hash of what the stage is, to tell two tables' stages apart; empty: not known.
-        described: The stage in words, e.g. the ``repr`` of its transformers.
-
-    Raises:
-        TableError: The name is one of the table's own columns, or there is no such rule.
-    """
-
-    stage: str
-    rule: TieRule = PLAIN
-    fingerprint: str = ""
-    described: str = ""
+    stage: str  # its name, and that of its column of scores
+    rule: TieRule = PLAIN  # the order of its rows and of equal scores
+    fingerprint: str = ""  # a hash of the stage, to compare the stages of two tables; empty: unknown
+    described: str = ""  # e.g. the ``repr`` of its transformers
 
     def __post_init__(self) -> None:
-        """Refuse what is not a column."""
-        problems = [] if self.stage and self.stage not in OWN_COLUMNS else [f"{self.stage!r} is a column of the table's own"]
+        """Refuse a name or rule that a table cannot have."""
+        problems = (
+            [] if self.stage and self.stage not in OWN_COLUMNS else [f"{self.stage!r} is the name of another column of the table"]
+        )
         if self.rule not in EVERY_RULE:
             problems.append(f"the tie rule is {self.rule!r}, expected two of {', '.join(get_args(Order))}")
         if problems:
@@ -51,38 +43,29 @@ class Column:
 
 @dataclass(frozen=True)
 class Path:
-    """One cascade of a table: which stages, in which order.
+    """One cascade of a table: some of its stages in order."""
 
-    Attributes:
-        stages: Names of columns, the table's first one first.
-        cutoffs: The cascade's own cut-offs, one a stage.
-        depths: How deep each stage but the last was scored on from, one fewer than stages; None: all there was.
-        live: The name of a last stage that depends on the whole list: it is not in the table and is run, never replayed; usually
-            empty.
-    """
-
-    stages: tuple[str, ...]
-    cutoffs: tuple[int | None, ...]
-    depths: tuple[int | None, ...] = ()
-    live: str = ""
+    stages: tuple[str, ...]  # the table's first stage first
+    cutoffs: tuple[int | None, ...]  # the cascade's own, one a stage
+    depths: tuple[int | None, ...] = ()  # the deepest cut-off of each stage but the last that was scored for; None: all
+    live: str = ""  # the name of a last stage that depends on the whole list: not in the table, run live; usually empty
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores:
-    """Each (query, document) pair's score at each stage, once: what ``ScoreTable`` is made of, unchecked.
+    """The score of each (query, document) pair at each stage: the data of ``ScoreTable``, unchecked.
 
     Attributes:
         frame: Frame[qid, docno, rank, <stage>...], a row for each document that the first stage retrieved: queries in the order of
             the topics, rows of a query in the order in which the first stage returned them; ``rank`` is the first stage's, from 0;
-            each stage has a column of float64 scores under its name: NaN was not scored, -inf is in ``failed``;
+            each stage has a column of float64 scores under its name: NaN was not scored, -inf failed;
             ``docid`` where the tie rule of a stage needs it.
-        topics: Frame[qid, query]: every query that was asked, also those that found nothing.
+        topics: Frame[qid, query]: all queries, also those without results.
         columns: One entry a stage, the first stage first.
         paths: The cascades that the table was made for, at least one.
         depth: How many documents of each query the first stage passed on at most; None: all that it retrieves.
-        about: Where it comes from: collection, versions of packages, and the like.
-        missing: For a table made of runs: what they lacked, see ``from_runs``.
-
+        about: Its origin: collection, versions of packages, and the like.
+        missing: For a table made of runs: what they lack, see ``from_runs``.
     """
 
     frame: pd.DataFrame
@@ -105,7 +88,7 @@ class Scores:
 
     @property
     def failed(self) -> pd.DataFrame:
-        """Frame[stage, qid, docno]: what a stage could not score; it ranks below the rest of its query, in the order it had."""
+        """Frame[stage, qid, docno]: pairs that a stage could not score; they rank below the rest of their query."""
         lost = [(name, self.frame[np.isneginf(self.frame[name])]) for name in self.stages]
         return pd.concat([rows[["qid", "docno"]].assign(stage=name) for name, rows in lost])[["stage", "qid", "docno"]]
 
@@ -118,18 +101,11 @@ class Scores:
 
     @cached_property
     def retrieved(self) -> Ints:
-        """Shape (queries,): how many documents each query found."""
+        """Shape (queries,): how many documents each query retrieved."""
         return np.bincount(self.queries, minlength=len(self.topics))
 
     def find_path(self, stages: Sequence[str] | None = None) -> Path:
-        """Return a path by its stages: one of the table's own, or any that begins with the first stage.
-
-        Args:
-            stages: Names of stages in order; None: the table's first path.
-
-        Raises:
-            TableError: A stage is unknown or stands twice, or the first is not the table's first.
-        """
+        """Return a path by its stages: one of the table's own, or any that begins with the first stage."""
         if stages is None:
             return self.paths[0]
         names = tuple(stages)
@@ -137,8 +113,8 @@ class Scores:
         if own is not None:
             return own
         if not set(names) <= set(self.stages) or names[:1] != self.stages[:1] or len(set(names)) < len(names):
-            problem = f"its stages are {', '.join(self.stages)}; every path begins with {self.stages[0]!r}"
-            raise TableError(f"the table has no path {' → '.join(map(str, names))}", [problem])
+            problem = f"its stages are {', '.join(self.stages)}; every cascade begins with {self.stages[0]!r}"
+            raise TableError(f"the table has no cascade {' → '.join(map(str, names))}", [problem])
         return Path(names, (None,) * len(names), (None,) * (len(names) - 1))
 
     def __repr__(self) -> str:

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.table.data import Column, Path, Scores
-from pt_cascade.analysis.table.run_gaps import (
+from pt_cascade.analysis.table.missing_pairs import (
     PAIR,
-    count_gaps,
-    describe_borrowed,
+    count_missing,
+    describe_dropped_queries,
     describe_extra,
-    describe_foreign,
-    describe_gaps,
-    find_strangers,
-    rank_last,
+    describe_missing,
+    fill_missing,
+    find_permuted_scores,
+    find_unknown_ids,
 )
 from pt_cascade.errors import CascadeWarning, TableError
 from pt_cascade.frames import canonical_results, canonical_topics
@@ -35,46 +35,20 @@ if TYPE_CHECKING:
     Runs: TypeAlias = Mapping[str, "pd.DataFrame | str | os.PathLike[str]"]
 
 Missing: TypeAlias = Literal["refuse", "leave", "last"]
-_REFUSED = "the runs do not make a table"
-_BARRED = "no cut-offs can be replayed through run"
+_REFUSED = "the runs do not make a score table"
 _WRITE = 'ScoreTable.from_runs({"bm25": "bm25.res.gz", "t5": "t5.res.gz"}, missing="refuse")'
 _POLICIES = (
-    'missing="leave" keeps such pairs unscored, and the table refuses the cut-offs that would need them; '
+    'missing="leave" keeps these pairs unscored, and the table refuses cut-offs that need them; '
     'missing="last" ranks them below what the run scored'
 )
 
 
 def import_runs(runs: Runs, topics: pd.DataFrame | None = None, *, missing: Missing = "refuse") -> Scores:
-    """Make a table of runs: the documents of the first, scored by the others.
+    """Make a table of runs: the documents of the first, scored by the others; see ``ScoreTable.from_runs``.
 
-    The table stands for the pipeline ``first % k1 >> look_up(second) % k2 >> ...``: ``first`` gives the rows of its run in rank
-    order; ``look_up`` gives each row the score of its pair in that run, ranks by it, equal scores by row order, and leaves the rows
-    where they are. So equal scores of a later run stand in the order of the first one, whatever the later run's own ranks.
-
-    Only scores that depend on query and document alone may be looked up at other cut-offs. Few runs show that their ranker looked
-    at whole lists; one that has the very scores of an earlier run in another order does, and a warning says so.
-
-    Args:
-        runs: Stage name → Frame[qid, docno, score, ...] or a file in the TREC format, plain or gzip. The first is taken to be all
-            that its stage retrieves.
-        topics: Frame[qid, query]. Those without a result stay, and count as 0; queries of the runs that are not among them are left
-            out. None: the queries of the first run, in its order; their text is that of its column ``query``, else empty; whoever
-            measures the table (``sweep``) adds the judged queries that the run lacks, and counts them 0.
-        missing: What becomes of a document of the first run that a later one lacks. ``refuse``: an error that counts them;
-            ``leave``: it stays unscored, and the table refuses the cut-offs that would need it, e.g. all above 100 where the top
-            100 were re-ranked; ``last``: it ranks below all that the run scored for the query, in the order of the first run.
-
-    Returns:
-        The table. Its ``missing`` is a Frame[stage, queries, pairs, extra], a row for each later run: in how many queries it lacks
-        how many documents of the first run, and how many of its own the first run lacks, which are left out. The depths of its path
-        say how many documents from the top of each stage the next run scored in every query, at least 1; None: all.
-
-    Raises:
-        TableError: The runs share no query or document, or lack some and ``missing`` is ``refuse``; an argument makes no sense.
-        CascadeError: A run or the topics are not usable (``read_run``, ``canonical_results``, ``canonical_topics``).
-
-    Warns:
-        CascadeWarning: Something was left out, or a run has another one's scores in another order.
+    The table stands for the pipeline ``first % k1 >> look_up(second) % k2 >> ...``: ``first`` returns the rows of its run in rank
+    order; ``look_up`` gives each row its score in that run, ranks by it, ties by row order, and keeps the order of the rows. So
+    ties of a later run have the order of the first one, whatever the later run's own ranks.
 
     Example:
         >>> bm25 = pd.DataFrame({"qid": "1", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0]})
@@ -90,60 +64,53 @@ def import_runs(runs: Runs, topics: pd.DataFrame | None = None, *, missing: Miss
     asked = _topics(next(iter(read.values()))) if topics is None else canonical_topics(topics)
     kept = read if topics is None else {name: run[run["qid"].isin(asked["qid"])] for name, run in read.items()}
     frame = _align(kept, asked)
-    if problems := find_strangers(frame, kept):
-        raise TableError(_REFUSED, problems, fix="runs, and topics, of the same queries over the same collection")
-    gaps = count_gaps(frame, kept)
-    if missing == "refuse" and gaps["pairs"].any():
-        raise TableError(_REFUSED, describe_gaps(frame, gaps), fix=_POLICIES)
-    told = [*describe_foreign(read, kept), *describe_extra(frame, kept, gaps), *describe_borrowed(frame)]
-    frame = rank_last(frame) if missing == "last" else frame
+    if problems := find_unknown_ids(frame, kept):
+        raise TableError(_REFUSED, problems, fix="pass runs, and topics, of the same queries over the same collection")
+    lacking = count_missing(frame, kept)
+    if missing == "refuse" and lacking["pairs"].any():
+        raise TableError(_REFUSED, describe_missing(frame, lacking), fix=_POLICIES)
+    warned = [*describe_dropped_queries(read, kept), *describe_extra(frame, kept, lacking), *find_permuted_scores(frame)]
+    frame = fill_missing(frame) if missing == "last" else frame
     depths = [_depth(frame, before, after) for before, after in pairwise(read)]
-    told += [
-        f"{_BARRED} {name!r}: it lacks the first document of a query"
-        for name, depth in zip(gaps["stage"], depths, strict=True)
-        if depth == 0
+    first_missing = [name for name, depth in zip(lacking["stage"], depths, strict=True) if depth == 0]
+    warned += [
+        f"run {name!r} lacks the first document of a query, so no cut-offs can be replayed with it" for name in first_missing
     ]
-    if told:
-        warnings.warn("; ".join(told), CascadeWarning, stacklevel=3)  # whoever called ScoreTable.from_runs
+    if warned:
+        warnings.warn("; ".join(warned), CascadeWarning, stacklevel=3)  # whoever called ScoreTable.from_runs
     columns = tuple(Column(name, fingerprint=_fingerprint(run), described=_describe(runs[name], run)) for name, run in read.items())
     deep = tuple(None if depth is None else max(1, depth) for depth in depths)
     path = Path(tuple(read), (*deep, None), deep)
     about = {"made of": "runs", "missing": missing} | ({"topics": "those of the first run"} if topics is None else {})
-    return Scores(frame, asked, columns, (path,), about=about, missing=gaps)
+    return Scores(frame, asked, columns, (path,), about=about, missing=lacking)
 
 
-def add_unanswered(table: Scores, qrels: pd.DataFrame) -> Scores:
-    """Add to a table of runs the judged queries that they lack, unless topics said which queries were asked.
-
-    Args:
-        table: Any.
-        qrels: Frame[qid, docno, label], canonical.
-
-    Warns:
-        CascadeWarning: Some were added.
-    """
+def add_judged_queries(table: Scores, qrels: pd.DataFrame) -> Scores:
+    """Add to a table of runs without topics the judged queries that the runs lack, with a CascadeWarning."""
     judged = qrels["qid"].drop_duplicates()
     more = judged[~judged.isin(table.topics["qid"])]
     if "topics" not in table.about or len(more) in (0, len(judged)):
         return table
-    told = f"{len(more)} of {len(judged)} judged queries are not in the runs, e.g. {more.iloc[0]!r}, and count 0, as in ir_measures"
-    fix = "to leave them out, say which queries were asked: ScoreTable.from_runs(runs, topics), or --topics FILE"
-    warnings.warn(f"{told} and trec_eval -c; {fix}", CascadeWarning, stacklevel=3)
+    found = (
+        f"{len(more)} of {len(judged)} judged queries are not in the runs, e.g. {more.iloc[0]!r}, and count 0, as in trec_eval -c"
+    )
+    fix = "to leave them out, pass the topics: ScoreTable.from_runs(runs, topics), or --topics FILE"
+    warnings.warn(f"{found}; {fix}", CascadeWarning, stacklevel=3)
     return replace(table, topics=pd.concat([table.topics, pd.DataFrame({"qid": more, "query": ""})], ignore_index=True))
 
 
 def _check(runs: Runs, missing: Missing) -> None:
-    """Refuse arguments that make no sense, before any file is read."""
+    """Check the arguments before any file is read."""
     problems = [] if missing in get_args(Missing) else [f"missing is {missing!r}, expected one of {', '.join(get_args(Missing))}"]
     given = cast("Mapping[object, object]", runs)  # types are hints
     if not hasattr(given, "items") or not given:
         found = "no runs" if hasattr(given, "items") else f"a {type(given).__name__}"
-        raise TableError(_REFUSED, [*problems, f"they are {found}, expected a dict of stage → run"], fix=_WRITE)
+        raise TableError(_REFUSED, [*problems, f"they are {found}, expected a dict of runs by stage"], fix=_WRITE)
     for name, run in given.items():
         if not isinstance(name, str):
             problems.append(f"the name of a stage is {name!r}, expected text")
         if not isinstance(run, pd.DataFrame | str | os.PathLike):
-            problems.append(f"run {name!r} is a {type(run).__name__}, expected a DataFrame or the path of a file")
+            problems.append(f"run {name!r} is a {type(run).__name__}, expected a DataFrame or a path")
     if problems:
         raise TableError(_REFUSED, problems, fix=_WRITE)
     for name in runs:
@@ -155,13 +122,13 @@ def _read(name: str, run: pd.DataFrame | str | os.PathLike[str]) -> pd.DataFrame
 
 
 def _topics(run: pd.DataFrame) -> pd.DataFrame:
-    """Give the queries of a run as they first appear, with their text if it is there."""
+    """Return the queries of a run in order of appearance, with their text if there is one."""
     once = run.drop_duplicates("qid").reset_index(drop=True)
     return canonical_topics(once[["qid", "query"]] if "query" in once else once[["qid"]].assign(query=""))
 
 
 def _align(kept: Mapping[str, pd.DataFrame], topics: pd.DataFrame) -> pd.DataFrame:
-    """Put the first run in order of topics and ranks, and beside each document its score in the other runs, NaN if it has none."""
+    """Sort the first run by topics and ranks, and add each document's score in the other runs, NaN for none."""
     first, *later = kept
     place = pd.Index(topics["qid"]).get_indexer(pd.Index(kept[first]["qid"]))
     run = kept[first].take(np.lexsort((kept[first]["rank"], place)))
@@ -171,7 +138,7 @@ def _align(kept: Mapping[str, pd.DataFrame], topics: pd.DataFrame) -> pd.DataFra
 
 
 def _depth(frame: pd.DataFrame, before: str, after: str) -> int | None:
-    """Say how many documents from the top of a stage the next one scored in every query; None: all."""
+    """Return how many documents from the top of a stage the next one scored in every query; None: all."""
     scored = frame[frame[before].notna()]
     lacking = scored[after].isna().to_numpy(bool)
     if not lacking.any():

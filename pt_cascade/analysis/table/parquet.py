@@ -1,4 +1,4 @@
-"""Frames of text, scores and ranks as Parquet: small, bit by bit, the same with every pandas."""
+"""Frames of text, scores and ranks as Parquet: small, exact to the bit, and the same with every pandas."""
 
 from __future__ import annotations
 
@@ -13,21 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEVEL = 9  # of zstd
-_OFTEN = 4  # a text that stands so many times on average is written once
+_OFTEN = 4  # a text that occurs so many times on average is written once
 _ENCODINGS = {pa.int64(): "DELTA_BINARY_PACKED", pa.float64(): "BYTE_STREAM_SPLIT"}
 
 
 def encode(frame: pd.DataFrame, schema: pa.Schema, name: str, problems: list[str]) -> bytes:
-    """Write the columns of a schema as Parquet: floats byte by byte, ranks as steps, texts once where they repeat.
-
-    Args:
-        frame: Has at least the columns of the schema; NaN becomes null.
-        schema: Columns of string, int64 and float64.
-        name: Of the file, for the problems.
-        problems: Gets a line if a text is not text or not UTF-8, or something is missing that may not be.
-
-    Returns:
-        The file; empty where there is a problem.
+    """Write the columns of a schema (string, int64, float64; NaN as null) as Parquet; note in ``problems`` what cannot be written.
 
     Example:
         >>> schema = pa.schema([pa.field("docno", pa.string(), nullable=False), pa.field("t5", pa.float64())])
@@ -40,7 +31,8 @@ def encode(frame: pd.DataFrame, schema: pa.Schema, name: str, problems: list[str
     if problems:
         return b""
     numbers = {field.name: _ENCODINGS[field.type] for field in schema if field.type != pa.string()}
-    repeated = [field.name for field in schema if field.name not in numbers and _repeats(frame[field.name])]
+    texts = [field.name for field in schema if field.name not in numbers]
+    repeated = [text for text in texts if frame[text].nunique() * _OFTEN <= len(frame)]
     options = {"compression": "zstd", "compression_level": _LEVEL, "use_dictionary": repeated, "column_encoding": numbers or None}
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, **options)
@@ -49,39 +41,25 @@ def encode(frame: pd.DataFrame, schema: pa.Schema, name: str, problems: list[str
 
 
 def decode(data: bytes, schema: pa.Schema, name: str, problems: list[str]) -> pd.DataFrame | None:
-    """Read what ``encode`` wrote.
-
-    Args:
-        data: The file.
-        schema: The columns that it must have, no more, no fewer.
-        name: Of the file, for the problems.
-        problems: Gets a line if it is no Parquet or has other columns.
-
-    Returns:
-        The frame: text in the way of the pandas at hand, int64 and float64, null as NaN; None where there is a problem.
-    """
+    """Read what ``encode`` wrote with this schema, null as NaN; or note in ``problems`` why it cannot be read."""
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
     except (pa.ArrowException, OSError) as error:
         problems.append(f"{name} is not Parquet: {error}")
         return None
     if not table.schema.equals(schema):
-        found, expected = (", ".join(map(_name, fields)) for fields in (table.schema, schema))
+        found, expected = (", ".join(map(_describe, fields)) for fields in (table.schema, schema))
         problems.append(f"{name} has the columns {found}; expected {expected}")
         return None
     return pd.DataFrame({field.name: _to_pandas(table[field.name], field.type) for field in schema})
 
 
-def _name(field: pa.Field) -> str:
+def _describe(field: pa.Field) -> str:
     return f"{field.name} ({field.type}{'' if field.nullable else ', not null'})"
 
 
-def _repeats(column: pd.Series[str]) -> bool:
-    return column.nunique() * _OFTEN <= len(column)
-
-
 def _to_arrow(column: pd.Series[str], field: pa.Field, name: str, problems: list[str]) -> pa.Array | None:
-    """Give a column as Arrow has it, NaN as null, or note why it cannot be."""
+    """Return a column as Arrow, NaN as null, or note why it cannot be."""
     values = column.to_numpy(object if field.type == pa.string() else field.type.to_pandas_dtype())
     try:
         array = pa.array(values, field.type, from_pandas=True)

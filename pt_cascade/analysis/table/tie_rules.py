@@ -1,4 +1,4 @@
-"""The tie rule of a stage: in which order it returns its rows, and which of two documents with equal scores ranks first."""
+"""The tie rule of a stage: the order of the rows that it returns, and which of two documents with equal scores ranks first."""
 
 from __future__ import annotations
 
@@ -23,21 +23,10 @@ STATIC: tuple[Order, ...] = ("docno", "docno descending", "docid")  # the same f
 
 
 class TieRule(NamedTuple):
-    """How a stage orders what it returns, beyond its scores.
+    """How a stage orders its rows and equal scores; docid is a column of whole numbers, as Terrier's."""
 
-    Attributes:
-        rows: The order of the rows of a query: ``given`` (as they came in), ``rank`` (by the rank that the stage gives), or by
-            ``docno``, ``docno descending`` or ``docid`` (a column of whole numbers, as Terrier's).
-        ties: Which of two equal scores ranks first: the one that came in first (``given``), the one that ranked first before the
-            stage (``rank``), or by ``docno``, ``docno descending`` or ``docid``.
-
-    Example:
-        >>> TieRule(), TieRule("docno", "docno")
-        (TieRule(rows='given', ties='given'), TieRule(rows='docno', ties='docno'))
-    """
-
-    rows: Order = "given"
-    ties: Order = "given"
+    rows: Order = "given"  # the order of the rows of a query: as they came in, by the rank that the stage gives, or by a column
+    ties: Order = "given"  # which of two equal scores ranks first: as they came in, by the rank before the stage, or by a column
 
 
 TieRules: TypeAlias = frozenset[TieRule]
@@ -47,35 +36,16 @@ EVERY_RULE: TieRules = frozenset(TieRule(rows, ties) for rows in get_args(Order)
 
 
 def choose_rule(possible: TieRules) -> TieRule:
-    """Choose the simplest of the rules that agree with what was seen.
-
-    Args:
-        possible: At least one rule.
-
-    Example:
-        >>> choose_rule(frozenset({TieRule("docno", "docno"), TieRule("given", "docno")}))
-        TieRule(rows='given', ties='docno')
-    """
+    """Return the simplest of the rules that agree with the observed output."""
     orders = get_args(Order)
     return min(possible, key=lambda rule: (orders.index(rule.rows), orders.index(rule.ties)))
 
 
 def narrow_rules(possible: TieRules, given: pd.DataFrame, ranked: pd.DataFrame) -> TieRules:
-    """Keep the rules by which a stage may have ordered its answer.
+    """Keep the rules by which a stage may have ordered its output.
 
-    Args:
-        possible: The rules that agree with its earlier answers.
-        given: Frame[qid, docno, rank, ...]: what the stage was given.
-        ranked: Frame[qid, docno, score, rank, ...]: what it returned, documents of ``given`` only; ``docid`` where it returns one.
-
-    Returns:
-        The rules that agree with this answer as well; none, if it follows none of them.
-
-    Example:
-        >>> given = pd.DataFrame({"qid": "1", "docno": ["b", "a"], "rank": [0, 1]})
-        >>> ranked = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "score": 0.5, "rank": [0, 1]})
-        >>> choose_rule(narrow_rules(EVERY_RULE, given, ranked))
-        TieRule(rows='rank', ties='docno')
+    ``given`` is its input, Frame[qid, docno, rank, ...]; ``ranked`` its output, Frame[qid, docno, score, rank, ...], of documents
+    of the input only, with ``docid`` where it returns one.
     """
     place, query = locate(ranked, given), pd.factorize(ranked["qid"])[0]
     rank, score = ranked["rank"].to_numpy(), ranked["score"].to_numpy(np.float64)
@@ -90,19 +60,7 @@ def narrow_rules(possible: TieRules, given: pd.DataFrame, ranked: pd.DataFrame) 
 
 
 def static_keys(documents: pd.DataFrame, orders: Iterable[Order]) -> Mapping[Order, Ints]:
-    """Give each document its key in the orders that do not depend on the candidates.
-
-    Args:
-        documents: Frame[docno, ...], n rows; with ``docid`` where there is one.
-        orders: Which orders are wanted; those that depend on the candidates are left out, and so is ``docid`` without a column.
-
-    Returns:
-        For each order an array of shape (n,): the lower key comes first. A missing docid comes last.
-
-    Example:
-        >>> {order: key.tolist() for order, key in static_keys(pd.DataFrame({"docno": ["b", "a"]}), ("docno descending",)).items()}
-        {'docno descending': [-2, -1]}
-    """
+    """Give each document its key, lowest first, in those of the orders that do not depend on the candidates: shape (n,) each."""
     wanted = [order for order in STATIC if order in set(orders) and (order != "docid" or "docid" in documents)]
     number = number_docnos(documents["docno"]) if wanted and wanted != ["docid"] else None
     keys: dict[Order, Ints] = {}
@@ -115,18 +73,7 @@ def static_keys(documents: pd.DataFrame, orders: Iterable[Order]) -> Mapping[Ord
 
 
 def number_docnos(docno: pd.Series[str]) -> Ints:
-    """Number docnos so that they compare as their bytes do, as strcmp and Python's own strings have it.
-
-    Args:
-        docno: Shape (n,).
-
-    Returns:
-        Shape (n,). Equal docnos have equal numbers.
-
-    Example:
-        >>> number_docnos(pd.Series(["b", "a", "b", "10", "9"])).tolist()
-        [4, 3, 4, 1, 2]
-    """
+    """Number docnos so that the numbers compare as the docnos do, byte by byte."""
     numbers: Ints = pc.rank(pa.array(docno), sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)
     return numbers
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.cascade import walk
-from pt_cascade.cascade.stand_ins import live
+from pt_cascade.cascade.wrappers import live
 from pt_cascade.errors import PipelineError, StageError, TableError
 from pt_cascade.execution.scoring.rows import drop_failed, rerank
 from pt_cascade.files import rm_command

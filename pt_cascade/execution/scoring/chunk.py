@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.replay.rankings import place_all
-from pt_cascade.analysis.replay.required_documents import needed
+from pt_cascade.analysis.replay.required_documents import required_documents
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
 from pt_cascade.cascade import walk
 from pt_cascade.errors import PipelineError
@@ -74,7 +74,7 @@ class _Chunk:
         rules = self.chosen_rules(names)
         keys = self.keys({order for rule in rules for order in rule})
         places = place_all(self.offsets, self.rows, np.stack([self.scores[name] for name in names]), rules, keys)
-        return needed(self.offsets, places, path.depths[:stages])
+        return required_documents(self.offsets, places, path.depths[:stages])
 
     def keys(self, orders: Collection[Order]) -> Mapping[Order, Ints]:
         return static_keys(self.first[["docno"]].iloc[self.rows].assign(docid=self.docids), orders)

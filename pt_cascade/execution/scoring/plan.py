@@ -14,7 +14,7 @@ from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import find_dependence, keeps_ranking
 from pt_cascade.cascade.stage import unique_names
-from pt_cascade.cascade.stand_ins import live
+from pt_cascade.cascade.wrappers import live
 from pt_cascade.errors import PipelineError
 
 Depths: TypeAlias = "Sequence[Cutoff] | Sequence[Sequence[Cutoff]]"

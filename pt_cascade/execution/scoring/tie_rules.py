@@ -11,7 +11,7 @@ import pandas as pd
 
 from pt_cascade.analysis.table.tie_rules import narrow_rules
 from pt_cascade.cascade import walk
-from pt_cascade.cascade.stand_ins import live
+from pt_cascade.cascade.wrappers import live
 from pt_cascade.errors import CascadeWarning, FrameError, PipelineError, StageError
 from pt_cascade.ranking import ranks
 

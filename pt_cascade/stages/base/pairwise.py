@@ -13,7 +13,7 @@ from pt_cascade.errors import FrameError, StageError
 from pt_cascade.stages.base.reranker import Reranker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pt_cascade.analysis.fusion.pair_aggregation import Aggregation
     from pt_cascade.ranking import Floats, Ints
@@ -62,6 +62,10 @@ class PairReranker(Reranker):
             FrameError: A row has no qid.
             StageError: A comparison did not give a probability.
         """
+        return self.score_by(self.compare, results)
+
+    def score_by(self, compare: Callable[[pd.DataFrame, Ints, Ints], Floats], results: pd.DataFrame) -> Floats:
+        """Score as ``score`` does, by the answers of ``compare`` instead of its own, e.g. those of a cache."""
         if (lost := results["qid"].isna().to_numpy(bool)).any():
             problem = (
                 f"qid is missing in {int(lost.sum())} of {len(lost)} row(s), first docno {results['docno'].iloc[lost.argmax()]!r}"
@@ -69,7 +73,7 @@ class PairReranker(Reranker):
             fix = 'results.dropna(subset=["qid"])'
             raise FrameError(f"stage {self.stage_name!r} cannot tell which documents to compare", [problem], fix=fix)
         first, second = list_pairs(results["qid"])
-        answers = self.compare(results, first, second) if len(first) else np.zeros(0)
+        answers = compare(results, first, second) if len(first) else np.zeros(0)
         answers = check_wins(answers, results, first, second, self.stage_name)
         scores, start = np.zeros(len(results)), 0
         for rows in _group(results["qid"]):

@@ -1,13 +1,13 @@
-"""What a language model answered, read by stated rules: a grade, or how sure its yes is (``llm_lists`` reads orders).
+r"""Reads a grade, or the log-odds of a yes, in the answer of a language model; ``lists.py`` reads orders.
 
-Any text can be read. What was found wrong with it is named, so that it can be counted:
+Each fault of an answer has a name, under which ``usage.py`` counts it:
 
-- ``malformed``: it is not in the form that was asked for, whatever was read in it;
-- ``unread``: nothing can be read in it, or it was cut off before its end: it is no answer;
-- ``partial``: an order that leaves documents out;
-- ``repeated``: an order that names a document twice;
-- ``overlong``: it was cut off at ``max_tokens``, unless it is a yes or no alone that comes with log-probabilities;
-- ``bare``: a yes or no without log-probabilities, which is no fault of the answer.
+- ``malformed``: the answer is not in the form that the prompt asks for;
+- ``unread``: nothing can be read in it, or it was cut off too early to be read;
+- ``partial``: an order leaves documents out;
+- ``repeated``: an order names a document twice;
+- ``overlong``: the answer was cut off at ``max_tokens``; not for a yes or no alone with log-probabilities;
+- ``no_logprobs``: a yes or no came without log-probabilities.
 """
 
 from __future__ import annotations
@@ -19,24 +19,40 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from pt_cascade.stages.llm.reasoning import strip_reasoning
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 T = TypeVar("T")
-Listed: TypeAlias = "tuple[tuple[str, float], ...]"
-"""Tokens that might have stood at one place of an answer, each with its finite log-probability; the one that does comes first."""
+Alternatives: TypeAlias = "tuple[tuple[str, float], ...]"
+"""The tokens listed at one position of an answer, each with a finite log-probability; the generated token comes first."""
 
-SURE = 100.0  # log-odds of a yes that no log-probability comes with, and the limit of those that have one
+SURE = 100.0  # log-odds of a yes without log-probabilities, and the limit of log-odds with them
+_THOUGHT = r"(?:think(?:ing)?|reason(?:ing)?|scratch_?pad|reflect(?:ion)?|analysis|rationale|cot|(?:\w+_)?(?:thoughts?|monologue))"
+_REASONING = re.compile(
+    rf"(?P<end><\|?\s?(?:/|end_|end_of_)\s?(?:[a-z]+:)?{_THOUGHT}\s?\|?>|\[/THINK\]|\u25c1/think\u25b7|<unused95>|<channel\|>"
+    r"|(?:<\|channel\|>|assistant)\s*final(?:\s*<\|message\|>)?|assistant\s*<\|channel\|>\s*final(?:\s*<\|message\|>)?"
+    r"|\[BEGIN FINAL RESPONSE\]|Here is my response:)"
+    rf"|<\|?\s?(?:[a-z]+:|start_|begin_of_)?{_THOUGHT}\b[^<>|]{{0,40}}\|?>|\[THINK\]|\u25c1think\u25b7|<unused94>"
+    r"|<\|?channel\|?>\s*(?:analysis|commentary|thought)\b|Here is my thought process:"
+    r"|\A\s*(?-i:(?:assistant\s*)?(?:analysis|commentary)(?!\s{0,3}[:.,;-]))",
+    re.IGNORECASE,
+)
+"""Marks around reasoning in the known formats; gpt-oss without its special tokens starts with ``analysis`` in lower case."""
+_WRAPPING = re.compile(
+    r"</?(?:answer|response|output|final|s)>|<\|(?:START|END)_(?:RESPONSE|TEXT)\|>|<\|(?:begin|end)_of_(?:solution|box)\|>"
+    r"|<\|(?:message|end|return|im_end|eot_id|endoftext)\|>|<end_of_turn>|\[END FINAL RESPONSE\]|```(?:json)?"
+)
 _GRADE = re.compile(r"\s*[0-9]+\s*")
 _FIRST_LINE = re.compile(r"\A[^\w\n.,-]{0,9}([0-9]+)[^\w\n]{0,9}\n")
 _DASH = r"\s{0,3}(?:[-\u2013\u2014]|\bto\b|\.\.)\s{0,3}"
-_NUMBER = rf"(?<![^\W_])(?<!\.)(?>-?[0-9]+(?:[.,][0-9]+)*(?:{_DASH}[0-9]+)*)(?![^\W_])"  # atomic: it is read whole, or not at all
+_NUMBER = rf"(?<![^\W_])(?<!\.)(?>-?[0-9]+(?:[.,][0-9]+)*(?:{_DASH}[0-9]+)*)(?![^\W_])"  # atomic: no part of a number matches
 _NAME = "(?:score|grade|rating|relevance)"
 _NAMED_GRADE = re.compile(rf"{_NAME}[^\w-]{{0,20}}(?:\b(?:is|of)\b[^\w-]{{1,9}})?({_NUMBER})", re.IGNORECASE)
 _FINAL_GRADE = re.compile(rf"\b(?:final|overall)\W{{1,3}}{_NAMED_GRADE.pattern}", re.IGNORECASE)
 _ANY_NUMBER = re.compile(_NUMBER)
+_DECIMALS = re.compile(r"\.0+\Z")
 _SPECIAL = re.compile(r"<[^<>\s]*>")
 _VERDICT = re.compile(r"\W*(?:yes|no)\W*", re.IGNORECASE)
 _LEADING = re.compile(r"\A\W*(yes|no)\b", re.IGNORECASE)
@@ -44,137 +60,113 @@ _CLAUSE = re.compile(
     r"(?<=[,:;.!?\n])[^\w\n]{0,9}\b(yes|no)\b(?=[*_\"')\]}]{0,3}\s?(?:[,:;.!?}\n]|\Z))|\b(yes|no)(?=\W{0,9}\Z)", re.IGNORECASE
 )
 _NEGATION = re.compile(r"\b(?:not|cannot|never|neither|nor|without|rather than|no(?=\s+\w))\b|n['\u2019]t\b", re.IGNORECASE)
-_BREAK = re.compile(r"[.!?\n]|[,;]\s{0,3}(?:so|hence|thus|therefore)\b", re.IGNORECASE)
-"""What ends the part of a text to which a negation in it applies."""
+_BREAK = re.compile(r"[.!?\n]|[,;]\s{0,3}(?:so|hence|thus|therefore)\b", re.IGNORECASE)  # a negation reaches up to it
 _CHOICE = re.compile(r"\byes\s{0,3}(?:/|\bor\b)\s{0,3}no\b", re.IGNORECASE)
-_SPACES = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
-"""How the vocabularies of SentencePiece and byte-level BPE write white space."""
+_SPACES = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})  # white space in SentencePiece and byte-level BPE
 _BRACKETS = str.maketrans("\uff3b\uff3d\u3010\u3011", "[][]")
 
 
 @dataclass(frozen=True)
 class Reading(Generic[T]):
-    """What was read in an answer, and its faults, of those above; of an ``unread`` one a grade or log-odds is NaN."""
+    """The value read in an answer, NaN for an unread grade or verdict, and the names of the answer's faults."""
 
     value: T
     faults: frozenset[str] = frozenset()
 
 
 def take_answer(text: str) -> str | None:
-    """Give an answer without reasoning, with digits and brackets of any script in ASCII; None where the reasoning does not end."""
-    said = strip_reasoning(text)
-    if said is None or said.isascii():
-        return said
-    return "".join(str(unicodedata.decimal(sign, sign)) for sign in said.translate(_BRACKETS))
+    """Remove reasoning, and write digits and brackets of any script in ASCII; None where reasoning has no end."""
+    answer, end, inside = "", 0, False
+    for mark in _REASONING.finditer(text):
+        if mark["end"]:
+            answer, inside, end = answer if inside else "", False, mark.end()  # before an end without a start is reasoning
+        elif not inside:
+            answer, inside = answer + text[end : mark.start()], True
+    answer = _WRAPPING.sub("", answer + text[end:])
+    if inside or answer.isascii():
+        return None if inside else answer
+    return "".join(str(unicodedata.decimal(sign, sign)) for sign in answer.translate(_BRACKETS))
 
 
 def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Reading[float]:
-    """Read a grade: the final or overall score, else the first line, else what is called a score, else the only number there is.
+    """Read the final or overall score, else the first line, else a number called score or grade, else the only number.
 
-    The scale itself is passed over, as in "score (0-3): 2" and "2/3". Where two numbers of the same standing differ, nothing is
-    read, and neither is a range, or a number with a comma, outside the scale, or between two grades. An answer that was cut off
-    is read only where it is the grade alone.
-
-    Example:
-        >>> read_grade("2", 0, 3).value, read_grade("##final score: 2/3", 0, 3).value, sorted(read_grade("7", 0, 3).faults)
-        (2.0, 2.0, ['malformed', 'unread'])
+    The scale itself does not count ("score (0-3): 2"). Numbers that differ, a range, and a number outside the scale or between two
+    grades are unread, and so is an answer that was cut off, unless it is the grade alone.
     """
     whole = take_answer(text) or ""
     scale = rf"[(\[]?\b{lowest}{_DASH}{highest}\b[)\]]?|\bbetween {lowest} and {highest}\b|(?:/|\bout of) {{0,3}}{highest}\b"
-    said = re.sub(scale, " ", whole, flags=re.IGNORECASE)
-    ways = (_FINAL_GRADE, _FIRST_LINE, _NAMED_GRADE, _ANY_NUMBER)
-    found = next((numbers for way in ways if (numbers := set(way.findall(said)))), set())
-    grades = {_to_number(number) for number in found}
-    number, alone = grades.pop() if len(grades) == 1 else math.nan, _GRADE.fullmatch(whole) is not None
-    unread = not (lowest <= number <= highest and number.is_integer()) or (cut and not alone)
-    faults = name_faults({"malformed": not alone or unread, "unread": unread, "overlong": cut})
-    return Reading(math.nan if unread else number, faults)
+    answer = re.sub(scale, " ", whole, flags=re.IGNORECASE)
+    forms = (_FINAL_GRADE, _FIRST_LINE, _NAMED_GRADE, _ANY_NUMBER)
+    found = next((numbers for form in forms if (numbers := form.findall(answer))), [])
+    grades, alone = {_DECIMALS.sub("", number) for number in found}, _GRADE.fullmatch(whole) is not None
+    grade = float(only) if len(grades) == 1 and (only := grades.pop()).isdigit() else math.nan
+    unread = not lowest <= grade <= highest or (cut and not alone)
+    return Reading(math.nan if unread else grade, name_faults(malformed=not alone or unread, unread=unread, overlong=cut))
 
 
-def read_verdict(text: str, places: Sequence[Listed] = (), *, cut: bool = False) -> Reading[float]:
-    """Read how sure a yes is, as log-odds from -SURE to SURE: log p(yes) - log p(no).
+def read_verdict(text: str, logprobs: Sequence[Alternatives] = (), *, cut: bool = False) -> Reading[float]:
+    """Read the log-odds of a yes, log p(yes) - log p(no), limited to -SURE and SURE.
 
-    The yes or no that counts is the first word, else the one that is a clause of its own or the last word; where such differ, or
-    a negation precedes one in its sentence ("not a yes"), none. Log-odds are those of its token, else those of the answer's
-    first token, where that might have been one of the two. Of an answer that was cut off only the first word counts, or its only
-    token. Spellings that differ in case or white space add up. Where only one of the two words is listed, the other gets the most
-    that it can have: what the listed tokens leave of the probability, and no more than the least likely of the other tokens.
-    Without log-probabilities of the very answer a yes is SURE and a no -SURE; an answer that was cut off is then read only where
-    it is the word alone.
-
-    References:
-        Liang et al., "Holistic Evaluation of Language Models", TMLR 2023, where an LLM's yes ranks by its probability.
-
-    Example:
-        >>> read_verdict("Yes", [(("Yes", -0.25), ("No", -1.5))]).value, read_verdict("No.").value
-        (1.25, -100.0)
+    The verdict is the first word, else a yes or no that is its own clause or the last word; where these differ, or a negation
+    precedes one in its sentence, there is none. Log-odds are those at the verdict's token, else at the first token of the answer
+    if a yes or no is listed there. Spellings add up; a word that is not listed gets the probability that the listed tokens leave,
+    but no more than the least likely other token. Of an answer that was cut off only the first word counts, or its only token;
+    without log-probabilities, only the word alone.
     """
-    said = take_answer(text) or ""
-    alone = _VERDICT.fullmatch(said) is not None
-    word, start = _find_verdict(said.strip(), cut=cut)
-    place = _place_of(said.strip(), places, start) if word or not cut or len(places) == 1 else ()
-    if any(_meaning(token) for token, _ in place):
-        return Reading(_odds(place), name_faults({"malformed": not alone, "overlong": cut and not alone}))
+    answer = take_answer(text) or ""
+    alone = _VERDICT.fullmatch(answer) is not None
+    word, start = _find_verdict(answer.strip(), cut=cut)
+    listed = _find_token(answer.strip(), logprobs, start) if word or not cut or len(logprobs) == 1 else ()
+    if any(_read_word(token) for token, _ in listed):
+        return Reading(_compute_odds(listed), name_faults(malformed=not alone, overlong=cut and not alone))
     unread = not word or (cut and not alone)
-    faults = name_faults({"malformed": not alone, "unread": unread, "overlong": cut, "bare": not unread})
+    faults = name_faults(malformed=not alone, unread=unread, overlong=cut, no_logprobs=not unread)
     return Reading(math.nan if unread else SURE if word == "yes" else -SURE, faults)
 
 
-def name_faults(faults: dict[str, bool]) -> frozenset[str]:
-    """Keep the names of those that are there."""
-    return frozenset(name for name, there in faults.items() if there)
+def name_faults(**faults: bool) -> frozenset[str]:
+    """Keep the names of the faults that are true."""
+    return frozenset(name for name, found in faults.items() if found)
 
 
-def _to_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _find_verdict(said: str, *, cut: bool) -> tuple[str, int]:
-    """Find the yes or no that counts, and where it stands; the words of the question ("Yes or No") do not count."""
-    said = _CHOICE.sub(lambda choice: "#" * len(choice[0]), said)
-    leading = _LEADING.search(said)
-    found = [leading] if leading else [] if cut else list(_CLAUSE.finditer(said))
+def _find_verdict(answer: str, *, cut: bool) -> tuple[str, int]:
+    """Find the verdict and its position, or an empty text; the words "Yes or No" of the question do not count."""
+    answer = _CHOICE.sub(lambda choice: "#" * len(choice[0]), answer)
+    leading = _LEADING.search(answer)
+    found = [leading] if leading else [] if cut else list(_CLAUSE.finditer(answer))
     words = [(match[match.lastindex or 0].casefold(), match.start(match.lastindex or 0)) for match in found]
-    breaks = [0, *(mark.end() for mark in _BREAK.finditer(said))]
-    plain = all(not _NEGATION.search(said, breaks[bisect_right(breaks, start) - 1], start) for _, start in words)
+    breaks = [0, *(mark.end() for mark in _BREAK.finditer(answer))]
+    plain = all(not _NEGATION.search(answer, breaks[bisect_right(breaks, start) - 1], start) for _, start in words)
     return words[0] if plain and len({word for word, _ in words}) == 1 else ("", 0)
 
 
-def _place_of(said: str, places: Sequence[Listed], start: int) -> Listed:
-    """Find what is listed where the word at ``start`` ends; nothing where the last tokens do not make up the answer."""
-    wanted, tail, first = said.translate(_SPACES), "", len(places)
+def _find_token(answer: str, logprobs: Sequence[Alternatives], start: int) -> Alternatives:
+    """Find the token that covers the character ``start`` of the answer; empty where the last tokens are not the answer."""
+    wanted, tail, first = answer.translate(_SPACES), "", len(logprobs)
     while first and len(tail.strip()) < len(wanted):
         first -= 1
-        token = places[first][0][0].translate(_SPACES) if places[first] else ""
-        if tail or not _SPECIAL.fullmatch(token):  # what ends an answer is none of its text
+        token = logprobs[first][0][0].translate(_SPACES) if logprobs[first] else ""
+        if tail or not _SPECIAL.fullmatch(token):  # an end-of-text token is not part of the answer
             tail = token + tail
     if not wanted or tail.strip() != wanted:
         return ()
-    end = len(tail) - len(tail.lstrip()) + start
-    for place in places[first:]:
-        end -= len(place[0][0]) if place else 0
-        if end < 0:
-            return place
+    left = len(tail) - len(tail.lstrip()) + start
+    for listed in logprobs[first:]:
+        left -= len(listed[0][0]) if listed else 0
+        if left < 0:
+            return listed
     return ()
 
 
-def _meaning(token: str) -> str:
+def _read_word(token: str) -> str:
     word = token.translate(_SPACES).strip().strip(".,:;!?\"'*_()[]{}").strip().casefold()
     return word if word in ("yes", "no") else ""
 
 
-def _odds(place: Listed) -> float:
-    yes, no = ([value for token, value in place if _meaning(token) == word] for word in ("yes", "no"))
-    others = [value for token, value in place if not _meaning(token)]
-    left = 1 - sum(math.exp(min(value, 0.0)) for _, value in place)
-    most = min([math.log(left) if left > 0 else -math.inf, *others])
-    odds = (_log_sum(yes) if yes else most) - (_log_sum(no) if no else most)
-    return min(max(odds, -SURE), SURE)
-
-
-def _log_sum(values: list[float]) -> float:
-    most = max(values)
-    return most + math.log(sum(math.exp(value - most) for value in values))
+def _compute_odds(listed: Alternatives) -> float:
+    values = {word: [value for token, value in listed if _read_word(token) == word] for word in ("yes", "no", "")}
+    rest = 1 - sum(math.exp(min(value, 0.0)) for _, value in listed)
+    most = min([math.log(rest) if rest > 0 else -math.inf, *values[""]])
+    yes, no = (float(np.logaddexp.reduce(values[word] or [most])) for word in ("yes", "no"))
+    return min(max(yes - no, -SURE), SURE)

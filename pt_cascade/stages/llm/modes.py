@@ -1,4 +1,4 @@
-"""The three ways of judging: a grade for each document, a yes or no for each, or an order of them all."""
+"""The three modes of a judge: a grade for each document, a yes or no for each, or an order of them all."""
 
 from __future__ import annotations
 
@@ -15,70 +15,66 @@ from pt_cascade.stages.llm.stage import LlmJudge
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from pt_cascade.stages.llm.desk import Desk
-    from pt_cascade.stages.llm.messages import Answer
-    from pt_cascade.stages.llm.prompts import How
-    from pt_cascade.stages.llm.queries import Case
+    from pt_cascade.stages.llm.judgments import Judgments
+    from pt_cascade.stages.llm.prompts import Mode
+    from pt_cascade.stages.llm.queries import Query
+    from pt_cascade.stages.llm.responses import Response
 
 _GRADES = (0, 3)
-_LISTED = 20  # the most that OpenAI lists at each place
 
 
 @dataclass(frozen=True)
-class PointJudge(LlmJudge[float]):
+class PointwiseJudge(LlmJudge[float]):
     """Judges each document by itself."""
 
     @abstractmethod
-    def read(self, answer: Answer) -> Reading[float]:
-        """Read a document's score in an answer."""
+    def read(self, response: Response) -> Reading[float]:
+        """Read the score of a document."""
 
-    def jobs(self, case: Case, desk: Desk[float]) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Give a job a document."""
-        for place in range(len(case.rows)):
-            yield partial(self._judge_one, case, place, desk)
+    def jobs(self, query: Query, judgments: Judgments[float]) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Give one job for each document."""
+        return (partial(self._judge_one, query, place, judgments) for place in range(len(query.rows)))
 
-    async def _judge_one(self, case: Case, place: int, desk: Desk[float]) -> None:
-        document = cut_text(case.texts[place], self.max_words)
-        prompt = self.prompt.render({"query": case.query, "document": document, "instruction": case.instruction})
-        reading = await desk.ask(case, slice(place, place + 1), prompt, self.read)
+    async def _judge_one(self, query: Query, place: int, judgments: Judgments[float]) -> None:
+        document = cut_text(query.texts[place], self.max_words)
+        prompt = self.prompt.render({"query": query.text, "document": document, "instruction": query.instruction})
+        reading = await judgments.ask(query, slice(place, place + 1), prompt, self.read)
         if reading is not None:
-            desk.scores[case.rows[place]] = reading.value
+            judgments.scores[query.rows[place]] = reading.value
 
 
 @dataclass(frozen=True)
-class GradedJudge(PointJudge):
+class GradedJudge(PointwiseJudge):
     """Scores a document by its grade."""
 
     scale: tuple[int, int] = _GRADES
 
-    how: ClassVar[How] = "graded"
+    how: ClassVar[Mode] = "graded"
 
-    def read(self, answer: Answer) -> Reading[float]:
+    def read(self, response: Response) -> Reading[float]:
         """Read a grade."""
-        return read_grade(answer.text, *self.scale, cut=answer.cut)
+        return read_grade(response.text, *self.scale, cut=response.cut)
 
-    def _problems(self) -> Iterator[str]:
-        yield from super()._problems()
+    def find_faults(self) -> Iterator[str]:
+        """Name the options that are out of range."""
+        yield from super().find_faults()
         scale: object = self.scale
         if not isinstance(scale, tuple) or tuple(map(type, scale)) != (int, int) or not 0 <= scale[0] < scale[1]:
             yield f"scale is {self.scale!r}, expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)"
         elif self.scale != _GRADES and self.prompt == load_prompt(None, self.how):
-            yield f"scale is {self.scale!r}, but the built-in prompt says what 0 to 3 mean, expected prompt='mine.txt' with it"
+            yield f"scale is {self.scale!r}, but the built-in prompt explains 0 to 3, expected prompt='mine.txt' with it"
 
 
 @dataclass(frozen=True)
-class YesNoJudge(PointJudge):
+class YesNoJudge(PointwiseJudge):
     """Scores a document by the log-odds of a yes."""
 
-    how: ClassVar[How] = "yes_no"
+    how: ClassVar[Mode] = "yes_no"
+    extra_fields: ClassVar[Mapping[str, object]] = {"logprobs": True, "top_logprobs": 20}  # the most that OpenAI lists
 
-    def read(self, answer: Answer) -> Reading[float]:
+    def read(self, response: Response) -> Reading[float]:
         """Read log-odds."""
-        return read_verdict(answer.text, answer.places, cut=answer.cut)
-
-    def extra_fields(self) -> Mapping[str, object]:
-        """Ask for log-probabilities."""
-        return {"logprobs": True, "top_logprobs": _LISTED}
+        return read_verdict(response.text, response.logprobs, cut=response.cut)
 
 
 @dataclass(frozen=True)
@@ -89,52 +85,41 @@ class ListwiseJudge(LlmJudge[tuple[int, ...]]):
     step: int = 10
 
     depends: ClassVar[str] = "listwise"
-    how: ClassVar[How] = "listwise"
+    how: ClassVar[Mode] = "listwise"
 
-    def jobs(self, case: Case, desk: Desk[tuple[int, ...]]) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Give one job a query: each window waits for the one below."""
-        yield partial(self._judge_all, case, desk)
+    def jobs(self, query: Query, judgments: Judgments[tuple[int, ...]]) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Give one job for the query, as each window waits for the one below."""
+        yield partial(self._judge_all, query, judgments)
 
-    async def _judge_all(self, case: Case, desk: Desk[tuple[int, ...]]) -> None:
-        order = list(range(len(case.rows)))
+    async def _judge_all(self, query: Query, judgments: Judgments[tuple[int, ...]]) -> None:
+        order = list(range(len(query.rows)))
         for window in slide(len(order), self.window, self.step):
             places = order[window]
-            texts = [cut_text(case.texts[place], self.max_words) for place in places]
-            values = {"query": case.query, "documents": number_documents(texts), "instruction": case.instruction}
+            texts = [cut_text(query.texts[place], self.max_words) for place in places]
+            values = {"query": query.text, "documents": number_documents(texts), "instruction": query.instruction}
             prompt = self.prompt.render({**values, "count": str(len(texts))})
-            reading = await desk.ask(case, slice(None), prompt, partial(_read_order, n=len(texts)))
+            reading = await judgments.ask(query, slice(None), prompt, partial(_read_order, n=len(texts)))
             if reading is None:
                 return
             order[window] = [places[n] for n in reading.value]
-        desk.scores[case.rows[order]] = [1 / rank for rank in range(1, len(order) + 1)]
+        judgments.scores[query.rows[order]] = [1 / rank for rank in range(1, len(order) + 1)]
 
-    def _problems(self) -> Iterator[str]:
-        yield from super()._problems()
+    def find_faults(self) -> Iterator[str]:
+        """Name the options that are out of range."""
+        yield from super().find_faults()
         sizes = (self.window, self.step)
         if not all(type(size) is int for size in sizes) or not 1 <= self.step < self.window:
             yield f"window is {self.window!r} and step {self.step!r}, expected whole numbers, 1 or more, the step below the window"
 
 
 def slide(n: int, window: int, step: int) -> Iterator[slice]:
-    """Give the windows over a list of n as it then stands, lowest first; the last one begins at its top and may hold fewer.
-
-    A judge that orders each of them rightly brings the best ``window - step`` documents to the top, in order.
-
-    References:
-        Sun et al., "Is ChatGPT Good at Search? Investigating Large Language Models as Re-Ranking Agents", EMNLP 2023, section 3.2.
-
-    Example:
-        >>> [(part.start, part.stop) for part in slide(45, window=20, step=10)]
-        [(25, 45), (15, 35), (5, 25), (0, 15)]
-    """
-    end = n
-    while end > 1:
+    """Give the windows over a list of n, lowest first, as Sun et al. (EMNLP 2023, section 3.2); the topmost may be shorter."""
+    start, end = n, n
+    while start > 0 and end > 1:
         start = max(end - window, 0)
         yield slice(start, end)
-        if start == 0:
-            return
         end -= step
 
 
-def _read_order(answer: Answer, n: int) -> Reading[tuple[int, ...]]:
-    return read_list(answer.text, n, cut=answer.cut)
+def _read_order(response: Response, n: int) -> Reading[tuple[int, ...]]:
+    return read_list(response.text, n, cut=response.cut)

@@ -1,1 +1,1 @@
-"""Scores kept in SQLite, by what made them. The stage itself is stages/cached.py."""
+"""The score cache: its SQLite file, its keys, and asking a stage for what is missing; ``cached`` is in ``stages/cached.py``."""

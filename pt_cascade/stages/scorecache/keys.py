@@ -1,14 +1,20 @@
-"""Under which keys the scores of some rows are kept: by what was read, not by what it is called."""
+"""The keys of a score cache: hashes of what a score was computed from."""
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import hashlib
+import json
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.stages.scorecache.cell_hashes import hash_all, measure, number_cells
+from pt_cascade.errors import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,19 +23,22 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Ints
 
+    Hashes = NDArray[np.uint8]  # shape (m, 16)
+
+_BY_REPR = (bytes, np.generic, dt.date, dt.timedelta, decimal.Decimal)
+_NO_NUMBERS = (np.datetime64, np.timedelta64, np.longdouble)  # ``item`` loses their type or their precision
+
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """The different keys of some rows.
-
-    Two rows have one key if they would be scored alike: two topics with one text, two documents with one text.
+    """The m different keys of n rows: two rows have one key if all that is read of them is equal.
 
     Attributes:
-        groups: The g different groups, 16 bytes each: a query, or a query with its whole list.
-        group: Shape (m,). The group of each key.
-        item: Shape (m,). Its item: a 64-bit hash of the document, or its place in the list.
-        row: Shape (m,). The first row with that key, ascending.
-        key: Shape (n,). The key of each row, from 0 to m - 1.
+        groups: 16 bytes each: hashes of a query, or of a query with its whole list.
+        group: Shape (m,). The number of each key's group.
+        item: Shape (m,). 64 bits of a document's hash, or the place of a document in its list.
+        row: Shape (m,). The first row with each key, ascending.
+        key: Shape (n,). Each row's key, from 0 to m - 1.
     """
 
     groups: tuple[bytes, ...]
@@ -38,128 +47,122 @@ class Keys:
     row: Ints
     key: Ints
 
-    def take(self, chosen: Ints) -> tuple[list[bytes], Ints, Ints]:
-        """Give the groups, their numbers and the items of some keys, as a store wants them.
 
-        Args:
-            chosen: Shape (k,). Which keys.
-        """
-        numbers, group = np.unique(self.group[chosen], return_inverse=True)
-        return [self.groups[number] for number in numbers], group, self.item[chosen]
-
-
-def pair_keys(results: pd.DataFrame, reads: Iterable[str], salt: str) -> Keys:
-    """Make the keys of scores that depend on query and document alone.
-
-    Args:
-        results: Frame[qid, query, docno, ...], n rows.
-        reads: The columns that tell a document, in any order.
-        salt: What else the scores depend on: the hash of the stage's identity.
-
-    Returns:
-        One key for each different query text and document.
-
-    Raises:
-        FrameError: A cell has no value to tell it by.
+def point_keys(results: pd.DataFrame, reads: Iterable[str], identity: str) -> Keys:
+    """Make one key for each different query text and document, told by the columns in ``reads``.
 
     Example:
         >>> one = pd.DataFrame({"qid": ["1", "2"], "query": "q", "docno": ["a", "b"], "text": "lion"})
-        >>> pair_keys(one, ["text"], "").key.tolist(), pair_keys(one, ["docno"], "").key.tolist()
+        >>> point_keys(one, ["text"], "").key.tolist(), point_keys(one, ["docno"], "").key.tolist()
         ([0, 0], [0, 1])
     """
     names = sorted({*reads})
-    query, queries = number_cells(results["query"])
-    document, hashes = number_rows(results, names)
-    key, pairs = pd.factorize(query * np.int64(len(hashes)) + document)
-    groups = tuple(hash_group(salt, "pair", names, one) for one in queries)
-    return Keys(groups, pairs // len(hashes), to_items(hashes)[pairs % len(hashes)], _first(key), key)
+    return _make_keys(results["query"], *_number_rows(results, names), [identity, "pointwise", *names])
 
 
-def list_keys(results: pd.DataFrame, reads: Iterable[str], salt: str) -> Keys:
-    """Make the keys of scores that depend on the whole list: its documents in row order, with their ranks, and the query of each.
+def comparison_keys(results: pd.DataFrame, reads: Iterable[str], identity: str, first: Ints, second: Ints) -> Keys:
+    """Make one key for each different query text and two documents, in this order; ``first`` and ``second`` are row numbers."""
+    names = sorted({*reads})
+    document, hashes = _number_rows(results, names)
+    pair, pairs = pd.factorize(document[first] * np.int64(len(hashes)) + document[second])
+    both = _hash_rows(np.hstack([hashes[pairs // len(hashes)], hashes[pairs % len(hashes)]]))
+    return _make_keys(results["query"].iloc[first], pair, both, [identity, "comparison", *names])
 
-    Args:
-        results: As for ``pair_keys``; with ``rank`` where there is one.
-        reads: As for ``pair_keys``.
-        salt: As for ``pair_keys``.
 
-    Returns:
-        One group for each different list; the item is the row's place in it, from 0.
-
-    Raises:
-        FrameError: A cell has no value to tell it by.
-    """
+def list_keys(results: pd.DataFrame, reads: Iterable[str], identity: str) -> Keys:
+    """Make one group for each different list: its documents in row order, with their ranks, and the query of each."""
     names = sorted({*reads, "query", *({"rank"} & {*results.columns})})
     query = pd.factorize(results["qid"])[0]
-    document, hashes = number_rows(results, names)
+    document, hashes = _number_rows(results, names)
     place, lists = np.empty(len(results), np.int64), []
     for rows in np.split(np.argsort(query, kind="stable"), np.cumsum(np.bincount(query))[:-1]):
         place[rows] = np.arange(len(rows))
-        lists.append(hash_group(salt, "list", names, hashes[document[rows]].tobytes()))
+        lists.append(_hash_group([identity, "list", *names], hashes[document[rows]].tobytes()))
     group, groups = pd.factorize(np.array(lists, object))
-    speaker = _first(group)  # of queries that have one list, the first is asked, with all of its rows
-    row = np.flatnonzero(speaker[group[query]] == query)
+    row = np.flatnonzero(_find_first(group)[group[query]] == query)  # of queries with the same list, the first is scored
     code = group[query] * np.int64(len(results)) + place
     key = pd.Index(code[row]).get_indexer(pd.Index(code)).astype(np.int64)
     return Keys(tuple(groups), group[query][row], place[row], row, key)
 
 
-def number_rows(results: pd.DataFrame, names: list[str]) -> tuple[Ints, NDArray[np.uint8]]:
-    """Number the different rows of some columns, and hash each once; a cell too, whatever stands beside it.
-
-    Args:
-        results: Frame of n rows.
-        names: Columns; of none, all rows are one.
-
-    Returns:
-        Shape (n,): the number of each row, as they appear, from 0. Shape (m, 16): the hashes.
-
-    Raises:
-        FrameError: A cell has no value to tell it by.
-    """
-    code, table = np.zeros(len(results), np.int64), np.zeros((1, 16), np.uint8)
-    for n, name in enumerate(names):
-        value, values = number_cells(results[name])
-        mine = np.frombuffer(b"".join(values), np.uint8).reshape(-1, 16)
-        if not n:
-            code, table = value, mine
-            continue
-        code, both = pd.factorize(code * np.int64(len(mine)) + value)
-        table = np.hstack([table[both // len(mine)], mine[both % len(mine)]])
-    if len(names) > 1:
-        table = hash_rows(table)
-    return code, table
+def _make_keys(query: pd.Series[str], document: Ints, hashes: Hashes, prefix: list[str]) -> Keys:
+    """Make the keys of queries and numbered documents; the query is the group."""
+    number, queries = _number_cells(query)
+    key, pairs = pd.factorize(number * np.int64(len(hashes)) + document)
+    items = np.ascontiguousarray(hashes[:, :8]).view("<i8").ravel().astype(np.int64)
+    groups = tuple(_hash_group(prefix, one.tobytes()) for one in queries)
+    return Keys(groups, pairs // len(hashes), items[pairs % len(hashes)], _find_first(key), key)
 
 
-def hash_rows(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Hash the rows of a table of bytes, shape (m, k), to shape (m, 16)."""
+def _number_rows(results: pd.DataFrame, names: list[str]) -> tuple[Ints, Hashes]:
+    """Number the different rows of some columns as they appear, and hash each once."""
+    if not names:
+        return np.zeros(len(results), np.int64), np.zeros((1, 16), np.uint8)
+    row, table = _number_cells(results[names[0]])
+    for name in names[1:]:
+        cell, hashes = _number_cells(results[name])
+        row, both = pd.factorize(row * np.int64(len(hashes)) + cell)
+        table = np.hstack([table[both // len(hashes)], hashes[both % len(hashes)]])
+    return row, table if len(names) == 1 else _hash_rows(table)
+
+
+def _number_cells(column: pd.Series) -> tuple[Ints, Hashes]:
+    """Number the different values of a column as they appear, and hash each once; the type of the column does not count."""
+    if isinstance(column.dtype, (pd.StringDtype, pd.CategoricalDtype)):  # pandas finds equal values without making Python texts
+        code, values = pd.factorize(column, use_na_sentinel=False)
+        cell, hashes = _number_cells(pd.Series(values, dtype=object, name=column.name))
+        return cell[code], hashes
+    cells = column.tolist()
+    if not {*map(type, cells)} <= {str}:  # an array that stands in many rows is written once
+        written = {key: _write(cell, str(column.name)) for key, cell in {id(cell): cell for cell in cells}.items()}
+        cells = [written[id(cell)] for cell in cells]
+    seen: defaultdict[str | bytes, int] = defaultdict(count().__next__)
+    code = np.fromiter(map(seen.__getitem__, cells), np.int64, len(cells))
+    return code, _hash_all(b"s" + cell.encode("utf-8", "surrogatepass") if isinstance(cell, str) else cell for cell in seen)
+
+
+def _write(cell: object, column: str) -> str | bytes:
+    return str(cell) if isinstance(cell, str) else b"j" + json.dumps(_to_json(cell, column)).encode()
+
+
+def _to_json(value: object, column: str) -> object:  # noqa: PLR0911 - a kind of value each
+    """Give a value a form that JSON can write, different for different values: 1 is not 1.0, a list is not an array."""
+    if isinstance(value, np.generic) and not isinstance(value, _NO_NUMBERS):
+        value = value.item()
+    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, (float, np.floating)) and np.isnan(value)):
+        return None
+    if isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, np.ndarray):
+        whole = _to_json(value.ravel().tolist(), column) if value.dtype.hasobject else _hash_all([value.tobytes()]).tobytes().hex()
+        return {"array": [str(value.dtype), value.shape, whole]}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(one, column) for one in value]
+    if isinstance(value, (set, frozenset)):
+        return {"set": sorted(json.dumps(_to_json(one, column)) for one in value)}
+    if isinstance(value, dict):
+        return {"dict": sorted(json.dumps(_to_json(pair, column)) for pair in value.items())}
+    if isinstance(value, _BY_REPR):
+        return {type(value).__name__: repr(value)}
+    problem = f"column {column} holds {value!r:.80} ({type(value).__name__}), expected text, numbers, arrays, lists or dictionaries"
+    fix = "cached(stage, path, reads=['the columns that the stage reads'])"
+    raise FrameError("a score cannot be cached, because its input has no value that can be hashed", [problem], fix=fix)
+
+
+def _hash_group(prefix: list[str], content: bytes) -> bytes:
+    return hashlib.blake2b(json.dumps(prefix).encode() + content, digest_size=16).digest()
+
+
+def _hash_rows(table: Hashes) -> Hashes:
     raw, step = table.tobytes(), table.shape[1]
-    hashes = hash_all(raw[at : at + step] for at in range(0, len(raw), step))
-    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16)
+    return _hash_all(raw[at : at + step] for at in range(0, len(raw), step))
 
 
-def hash_group(salt: str, kind: str, names: list[str], told: bytes) -> bytes:
-    """Hash a group: of whose scores, of what kind, by which columns, and of what.
-
-    Args:
-        salt: The hash of the stage's identity.
-        kind: E.g. ``pairwise``.
-        names: The columns that tell an item.
-        told: The hash of the query, or all of a list.
-    """
-    words = measure(name.encode("utf-8", "surrogatepass") for name in names)
-    return hash_all([measure((salt.encode(), kind.encode(), words, told))])[0]
+def _hash_all(parts: Iterable[bytes]) -> Hashes:
+    hasher = hashlib.blake2b
+    return np.frombuffer(b"".join(hasher(part, digest_size=16).digest() for part in parts), np.uint8).reshape(-1, 16)
 
 
-def to_items(hashes: NDArray[np.uint8]) -> Ints:
-    """Take the first 64 bits of hashes as numbers.
-
-    Args:
-        hashes: Shape (m, 16).
-    """
-    return np.ascontiguousarray(hashes[:, :8]).view(">i8").ravel().astype(np.int64)
-
-
-def _first(number: Ints) -> Ints:
+def _find_first(number: Ints) -> Ints:
     """Find where each number stands first; they are given as they appear, from 0."""
     return np.flatnonzero(~pd.Series(number).duplicated().to_numpy())

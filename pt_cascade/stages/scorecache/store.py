@@ -1,54 +1,59 @@
-"""Scores kept on the disk across runs, in one SQLite file a stage, about 30 bytes a score.
-
-A file holds the scores of one stage, and says of which. A score has two keys: a *group*, 16 bytes that tell the query (or, where a
-score depends on the list, the query and its whole list), and an *item* in it, a 64-bit hash of the document (or its place in the
-list). Scores of a group lie together, so they are read in one go; of n documents of a query two share an item, and so a score, with
-a chance of n²/2⁶⁵: 3e-14 for a thousand.
-
-Every call opens the file, does one transaction and closes it. So nothing is shared between threads, processes or forks, and
-whoever is killed leaves what was committed, whole. Writers wait for each other. The first score written for a key stays: who comes
-second with another changes nothing.
-
-Each file has a salt, under which the keys of its groups are hashed, and its own numbers for them: what SQLite finds in a log that
-another file left behind answers for nothing.
-"""
+"""The SQLite file of a score cache: every call opens it, runs one transaction and closes it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import secrets
-from contextlib import contextmanager
+import os
+import shlex
+import sqlite3
+import zlib
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
 from pt_cascade.errors import StoreError
-from pt_cascade.stages.scorecache.sqlite_file import find_path, make_file, open_file, say_removal, transaction
-from pt_cascade.stages.scorecache.sqlite_locks import hold
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from pt_cascade.ranking import Floats, Ints
 
-_IDENTITY, _SALT = "identity", "salt"
-_READ = "SELECT item, score FROM json_each(?) AS asked CROSS JOIN scores ON owner = ? AND item = asked.value"
+APPLICATION = 0x70746373  # "ptcs", in the place where SQLite keeps the number of an application
+VERSION = 3
+PATIENCE = 60.0  # seconds that a call waits for other processes
+_IDENTITY = "identity"
+_SCORE = np.dtype([("item", "<i8"), ("score", "<f8")])
+_SCHEMA = (
+    f"PRAGMA application_id = {APPLICATION}",
+    f"PRAGMA user_version = {VERSION}",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE scores (id INTEGER PRIMARY KEY, query BLOB NOT NULL, scores BLOB NOT NULL, crc INTEGER NOT NULL)",
+    "CREATE INDEX scores_of_query ON scores (query)",
+)
+_OUTSIDE = ("unable to open", "readonly", "full", "disk i/o")
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreStore:
-    """The kept scores of one stage.
+    """The cached scores of one stage in an SQLite file, about 18 bytes a score.
+
+    A row of the file holds what one call has put for one query: 64-bit items with their scores, and a CRC-32 of all that. The
+    first score of an item stays; later ones are ignored. Of n documents of a query two share an item, and so a score, with a
+    probability of n²/2⁶⁵: 3e-14 for a thousand. No connection outlives a call, so that threads, processes and forks share nothing.
+    A process that is forked in the middle of another thread's call must not use the same file. Keep the file on a local disk:
+    SQLite's locks do not hold on network file systems.
+
+    A StoreError says that the file is of another stage, damaged, or cannot be read or written.
 
     Attributes:
-        path: The file; made when the first score is kept. While somebody writes, a ``-wal`` and a ``-shm`` file lie beside it and
-            belong to it: remove, copy and move all three. Keep it on a local disk: SQLite's locks do not hold on network file
-            systems. Relative to where the process is when the store is made.
-        identity: What the stage is, see ``identity.identify``; empty takes the file as it is.
+        path: The file; the first ``put`` creates it. Relative paths and ``~`` are resolved when the object is made.
+        identity: What the stage is, see ``stages.base.identity``; empty: any.
 
     Example:
         >>> store = ScoreStore(str(getfixture("tmp_path") / "scores.sqlite"), {"class": "toy"})
@@ -61,167 +66,195 @@ class ScoreStore:
     identity: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        """Fix the path."""
+        """Make the path absolute."""
         object.__setattr__(self, "path", find_path(self.path))
 
     def get(self, groups: Sequence[bytes], group: Ints, item: Ints) -> Floats:
-        """Read scores in bulk.
+        """Read the scores of n items, each in the group with its number; NaN where there is none.
 
         Args:
-            groups: g different groups, 16 bytes each.
-            group: Shape (n,). The number of each score's group, from 0 to g - 1.
-            item: Shape (n,). Its item.
-
-        Returns:
-            Shape (n,). The scores, bit for bit as they were put; NaN where there is none.
-
-        Raises:
-            StoreError: The file is of another stage or version, cannot be read, or holds what is no finite number.
+            groups: 16 bytes each.
+            group: Shape (n,). From 0 to len(groups) - 1.
+            item: Shape (n,).
         """
         scores = np.full(len(item), np.nan)
-        if not Path(self.path).exists():
-            return scores
-        order = np.lexsort((item, group))
-        ends = np.cumsum(np.bincount(group, minlength=len(groups)))
-        with self._open() as file:
-            for key, rows in zip(_salt(file, groups), np.split(order, ends[:-1]), strict=True):
-                if found := file.execute("SELECT id FROM groups WHERE key = ?", (key,)).fetchone():
-                    asked = item[rows].tolist()
-                    kept = dict(file.execute(_READ, (json.dumps(asked), *found)))
-                    _check(kept)
-                    scores[rows] = [kept.get(one, np.nan) for one in asked]
+        with self._read() as file:
+            for number, rows in _split(group):
+                found = _read_group(file, groups[number])
+                items, first = np.unique(found["item"], return_index=True)
+                at = np.searchsorted(items, item[rows])
+                known = items.take(at, mode="clip") == item[rows] if len(items) else np.zeros(len(rows), bool)
+                scores[rows[known]] = found["score"][first[at[known]]]
         return scores
 
-    def put(self, groups: Sequence[bytes], group: Ints, item: Ints, score: Floats) -> None:
-        """Keep scores, all or none of them; those that are there stay as they are.
+    def put(
+        self,
+        groups: Sequence[bytes],
+        group: Ints,
+        item: Ints,
+        score: Floats,
+        notes: Mapping[str, str] | None = None,
+        *,
+        durable: bool = True,
+    ) -> None:
+        """Write scores in one transaction; a score that is there stays.
 
         Args:
-            groups: g different groups, 16 bytes each.
-            group: Shape (n,). The number of each score's group, from 0 to g - 1.
-            item: Shape (n,). Its item.
+            groups: As for ``get``, like ``group`` and ``item``.
+            group: Shape (n,).
+            item: Shape (n,).
             score: Shape (n,). Finite.
-
-        Raises:
-            StoreError: A score is not finite, or the file is of another stage or version, or cannot be written.
+            notes: What is known of the stage by name, in place of what was noted before.
+            durable: Wait until the disk has it. Otherwise a power cut may damage the file; a killed process never does.
         """
-        if not np.isfinite(score).all():
-            raise StoreError("scores cannot be kept", [f"{int((~np.isfinite(score)).sum())} of {len(score)} are not finite"])
-        order = np.lexsort((item, group))
-        owner, items, scores = group[order], item[order].tolist(), score[order].tolist()
-        self._make()
-        with self._open() as file, transaction(file):
-            keys = _salt(file, groups)
-            file.executemany("INSERT OR IGNORE INTO groups (key) VALUES (?)", [(key,) for key in keys])
-            ids = [file.execute("SELECT id FROM groups WHERE key = ?", (key,)).fetchone()[0] for key in keys]
-            rows = zip(np.array(ids, np.int64)[owner].tolist(), items, scores, strict=True)
-            file.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", rows)
+        if bad := int((~np.isfinite(score)).sum()):
+            raise StoreError("scores cannot be cached", [f"{bad} of {len(score)} are not finite"])
+        rows = []
+        for number, some in _split(group):
+            found = np.empty(len(some), _SCORE)
+            found["item"], found["score"] = item[some], score[some]
+            rows.append((groups[number], content := found.tobytes(), zlib.crc32(groups[number] + content)))
+        with self._write(durable=durable) as file:
+            file.executemany("INSERT INTO scores (query, scores, crc) VALUES (?, ?, ?)", rows)
+            _write_meta(file, notes or {})
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Keep the file open, if it is there, while several batches are put: SQLite then moves them into it once, at the end.
-
-        Raises:
-            StoreError: As for ``put``: what cannot be written to is told before anything is scored.
-        """
-        if not Path(self.path).exists():
-            yield
-            return
-        with self._open() as file:
-            file.execute("BEGIN IMMEDIATE")
-            file.execute("UPDATE about SET value = value")
-            file.execute("ROLLBACK")
-        with hold(self.path):
-            yield
-
-    def note(self, name: str, value: str) -> None:
-        """Write down what was learned of the stage, in place of what stood there.
-
-        Args:
-            name: Of what; not ``identity`` or ``salt``.
-            value: What was learned.
-
-        Raises:
-            StoreError: As for ``put``.
-        """
-        self._make()
-        with self._open() as file, transaction(file):
-            file.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+    def check_writable(self) -> None:
+        """Find out, before a stage scores anything, that an existing file cannot be written."""
+        if self.size():
+            with self._write() as file:
+                file.execute("UPDATE meta SET crc = crc")
+                file.execute("ROLLBACK")
+                file.execute("BEGIN")
 
     def notes(self) -> dict[str, str]:
-        """Read what the file says of itself: the ``identity`` of its stage, as JSON, and what was noted; nothing without a file.
-
-        Raises:
-            StoreError: As for ``get``.
-        """
-        if not Path(self.path).exists():
-            return {}
-        with self._open() as file:
-            return dict(file.execute("SELECT name, value FROM about WHERE name != ?", (_SALT,)))
+        """Read the identity of the stage, as JSON, and what was noted; nothing without a file."""
+        with self._read() as file:
+            return _read_meta(file) if file else {}
 
     def count(self) -> int:
-        """Count the scores; it reads the whole file.
-
-        Raises:
-            StoreError: As for ``get``.
-        """
-        if not Path(self.path).exists():
-            return 0
-        with self._open() as file:
-            return int(file.execute("SELECT count(*) FROM scores").fetchone()[0])
+        """Count the scores, and check all of them; it reads the whole file."""
+        with self._read() as file:
+            groups = file.execute("SELECT DISTINCT query FROM scores").fetchall() if file else []
+            return sum(np.unique(_read_group(file, group)["item"]).size for (group,) in groups)
 
     def size(self) -> int:
-        """Measure the file, with what lies beside it while somebody writes."""
-        files = (Path(self.path + end) for end in ("", "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
-
-    def __repr__(self) -> str:
-        try:
-            scores = f"{self.count()} scores"
-        except StoreError as error:
-            scores = error.what
-        return f"ScoreStore({self.path!r}: {scores}, {self.size()} bytes)"
-
-    def _make(self) -> None:
-        make_file(self.path, {_IDENTITY: json.dumps(self.identity), _SALT: secrets.token_hex(hashlib.blake2b.SALT_SIZE)})
+        """Give the size of the file in bytes; 0 without a file."""
+        return Path(self.path).stat().st_size if Path(self.path).exists() else 0
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction, if it is of this stage; what goes wrong meanwhile is laid to the file."""
-        with open_file(self.path) as file:
-            self._check_identity(file)
+    def _read(self) -> Iterator[sqlite3.Connection | None]:
+        """Give the file as it is at one moment; None where nothing was put yet."""
+        if self.size():
+            with self._open("BEGIN") as file:
+                yield file if self._is_made(file) else None
+        else:
+            yield None
+
+    @contextmanager
+    def _write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Give the file, created where there is none, while other writers wait."""
+        with self._open("BEGIN IMMEDIATE", "NORMAL" if durable else "OFF") as file:
+            if not self._is_made(file):
+                for line in _SCHEMA:
+                    file.execute(line)
+                _write_meta(file, {_IDENTITY: json.dumps(self.identity)})
             yield file
 
-    def _check_identity(self, file: sqlite3.Connection) -> None:
-        told = _read_identity(file)
-        names = dict.fromkeys((*told, *self.identity)) if self.identity else ()
+    @contextmanager
+    def _open(self, begin: str, synchronous: str = "NORMAL") -> Iterator[sqlite3.Connection]:
+        """Run one transaction; whatever fails, SQLite undoes it when the file is closed."""
+        try:
+            if begin != "BEGIN":
+                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            address = f"file:{quote(os.fsencode(self.path))}?mode={'rw' if begin == 'BEGIN' else 'rwc'}"
+            with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)) as file:
+                file.execute(f"PRAGMA synchronous = {synchronous}")
+                file.execute(begin)
+                yield file
+                file.execute("COMMIT")
+        except (OSError, sqlite3.Error, TypeError, ValueError) as error:
+            raise self._explain(error) from error
+
+    def _is_made(self, file: sqlite3.Connection) -> bool:
+        """Check that a file is the cache of this stage; False where it is empty."""
+        if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return False
+        application, version = (file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        if application != APPLICATION:
+            raise self._refuse("it is an SQLite file of another application")
+        if version != VERSION:
+            raise self._refuse(f"its format is {version}, expected {VERSION}: another version of pt_cascade made it")
+        found = json.loads(_read_meta(file)[_IDENTITY])
+        names = dict.fromkeys((*found, *self.identity)) if self.identity else ()
         problems = [
-            f"its {name} is {told.get(name, 'not told')}, expected {self.identity.get(name, 'none')}"
+            f"its {name} is {found.get(name, 'not given')}, expected {self.identity.get(name, 'none')}"
             for name in names
-            if told.get(name) != self.identity.get(name)
+            if found.get(name) != self.identity.get(name)
         ]
         if problems:
-            fix = f"cached(stage, 'another/path'), or {say_removal(self.path)} if nobody needs its scores"
+            fix = f"cached(stage, 'another/path'), or {self._removal} if nobody needs its scores"
             raise StoreError(f"the scores in {self.path} are of another stage", problems, fix=fix)
+        return True
+
+    @property
+    def _removal(self) -> str:
+        return f"rm {shlex.quote(self.path)}"
+
+    def _refuse(self, problem: str) -> StoreError:
+        return StoreError(f"{self.path} is not a score cache", [problem], fix="cached(stage, 'another/path')")
+
+    def _explain(self, error: Exception) -> StoreError:
+        words = str(error)
+        if "not a database" in words:
+            return self._refuse("it is not an SQLite file")
+        fix = f"{self._removal}, so that its scores are computed again"
+        if "locked" in words:
+            fix = "wait until the other process is done; processes cannot share a score cache on a network file system"
+        elif isinstance(error, OSError) or any(part in words.lower() for part in _OUTSIDE):
+            fix = f"check that {self.path} and its folder can be written, and that the disk is not full"
+        return StoreError(f"the score cache {self.path} cannot be used", [f"{type(error).__name__}: {words}"], fix=fix)
 
 
-def _read_identity(file: sqlite3.Connection) -> dict[str, str]:
-    (words,) = file.execute("SELECT value FROM about WHERE name = ?", (_IDENTITY,)).fetchone() or ("{}",)
-    told = json.loads(words)
-    if not isinstance(told, dict):
-        raise TypeError(f"its identity is {words!r:.80}, expected words by name")
-    return told
+def find_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
+    """Make a path absolute, so that the process may change its folder.
+
+    Example:
+        >>> find_path(b"/cache/../scores")
+        '/scores'
+    """
+    return os.path.abspath(os.path.expanduser(os.fsdecode(path)))  # noqa: PTH100, PTH111 - bytes, and without touching the disk
 
 
-def _salt(file: sqlite3.Connection, groups: Sequence[bytes]) -> list[bytes]:
-    """Give the keys under which this file keeps some groups."""
-    (salt,) = file.execute("SELECT value FROM about WHERE name = ?", (_SALT,)).fetchone() or ("",)
-    salt = bytes.fromhex(salt)
-    if len(salt) != hashlib.blake2b.SALT_SIZE:
-        raise ValueError(f"its salt has {len(salt)} bytes, expected {hashlib.blake2b.SALT_SIZE}")
-    return [hashlib.blake2b(group, digest_size=16, salt=salt).digest() for group in groups]
+def _split(group: Ints) -> Iterator[tuple[int, Ints]]:
+    """Give each group with its rows."""
+    order = np.argsort(group, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(group) else ():
+        yield int(group[rows[0]]), rows
 
 
-def _check(kept: Mapping[int, object]) -> None:
-    """Refuse what nobody put there."""
-    if bad := [one for one in kept.values() if type(one) is not float or not math.isfinite(one)]:
-        raise ValueError(f"a score is {bad[0]!r:.80}, expected a finite number")
+def _read_group(file: sqlite3.Connection | None, group: bytes) -> NDArray[np.void]:
+    """Read what was put for a group, in the order in which it was put."""
+    line = "SELECT scores, crc FROM scores WHERE query = ? ORDER BY id"
+    rows = file.execute(line, (group,)).fetchall() if file else []
+    for content, crc in rows:
+        _check(group + content, crc, "scores")
+    return np.frombuffer(b"".join(content for content, _ in rows), _SCORE)
+
+
+def _write_meta(file: sqlite3.Connection, notes: Mapping[str, str]) -> None:
+    rows = [(name, value, zlib.crc32(f"{name} {value}".encode())) for name, value in notes.items()]
+    file.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
+
+
+def _read_meta(file: sqlite3.Connection) -> dict[str, str]:
+    rows = file.execute("SELECT name, value, crc FROM meta").fetchall()
+    for name, value, crc in rows:
+        _check(f"{name} {value}".encode(), crc, f"its {name}")
+    if _IDENTITY not in {name for name, *_ in rows}:
+        raise ValueError(f"it does not say of which stage it is: no {_IDENTITY} in table meta")
+    return {name: value for name, value, _ in rows}
+
+
+def _check(content: bytes, crc: int, what: str) -> None:
+    if zlib.crc32(content) != crc:
+        raise ValueError(f"{what}: the checksum is wrong, so the file is damaged")

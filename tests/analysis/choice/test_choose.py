@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys.scored import make_scores, make_sweep
 
-from pt_cascade.analysis.choice.candidates import Contest
+from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.choose import choose
-from pt_cascade.analysis.choice.cross_validation import control_noise, cross_validate
-from pt_cascade.analysis.choice.curve_shape import name_shape
+from pt_cascade.analysis.choice.cross_validation import cross_validate, permutation_control
+from pt_cascade.analysis.choice.curve_shape import classify_curve
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.plateaus import find_plateaus
 from pt_cascade.analysis.choice.result import Choice
 from pt_cascade.analysis.choice.selection import Rules
-from pt_cascade.analysis.choice.selection_noise import shake, vary_more
+from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.residuals import Sample
 from pt_cascade.analysis.grid.grids import grid
@@ -45,7 +45,7 @@ def by_hand() -> Sweep:
 def bits(choice: Choice) -> list[object]:
     """Everything in a choice that is a number or a text, to the last bit."""
     frames = [choice.versus, choice.folds, choice.runners_up, choice.noise]
-    numbers = [choice.cutoffs, choice.in_sample, choice.held_out, choice.optimism, choice.plateaus, choice.shapes, choice.advice]
+    numbers = [choice.cutoffs, choice.in_sample, choice.held_out, choice.optimism, choice.plateaus, choice.curves, choice.advice]
     return [*numbers, choice.cost.to_dict(), choice.explain(), *(frame.to_csv() for frame in frames)]
 
 
@@ -114,9 +114,10 @@ def test_a_plateau_is_chosen_by_recall_and_then_the_measure() -> None:
     assert choice.plateaus == expected
     assert choice.cutoffs == (*(one.k for one in expected), None)
     assert choice.explain().splitlines()[1] == (
-        "  chosen as the smallest cut-offs whose recall is within 0.1 of the deepest's, by 300 queries; intervals are of 95 %"
+        "  Method: the smallest cut-offs with recall at most 0.1 below the deepest's, on 300 queries (95 % intervals)"
     )
-    assert f"  recall of {expected[1]}" in choice.explain().splitlines()
+    assert f"{expected[1].stage} → {expected[1].k} keeps {expected[1].recall:.3f} of " in choice.explain()
+    assert f"  Plateau of {expected[1]}" in choice.explain(details=True).splitlines()
 
 
 def test_a_plateau_beyond_the_budget_is_cut_down_and_said() -> None:
@@ -125,8 +126,8 @@ def test_a_plateau_beyond_the_budget_is_cut_down_and_said() -> None:
     assert choice.over_budget
     assert choice.cost["p95_ms"] <= 30
     assert all(k <= plateau.k for k, plateau in zip(choice.cutoffs, choice.plateaus, strict=False))
-    assert "  that is beyond the budget: this is the best within it" in choice.explain().splitlines()
-    assert ", and within 30 ms at p95, by 300 queries" in choice.explain()
+    reason = "because the smallest cut-offs with recall at most 0.1 below the deepest's exceed it"
+    assert f"Method: the best nDCG@10 within 30 ms at p95, {reason}, on 300 queries" in choice.explain()
 
 
 def test_the_cheapest_costs_less_and_is_within_the_margin_in_sample() -> None:
@@ -136,7 +137,7 @@ def test_the_cheapest_costs_less_and_is_within_the_margin_in_sample() -> None:
     best = table.frame.loc[table.frame["nDCG@10"].idxmax()]
     assert choice.cost["ms"] < best["ms"]
     assert choice.in_sample >= best["nDCG@10"] - 0.1
-    assert "chosen as the least cost whose nDCG@10 is within 0.1 of the best nDCG@10, by 200 queries" in choice.explain()
+    assert "Method: the least cost with nDCG@10 at most 0.1 below the best nDCG@10, on 200 queries" in choice.explain()
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
@@ -151,7 +152,7 @@ def test_a_cascade_may_have_any_number_of_stages(stages: int, method: str) -> No
     assert len(choice.plateaus) == (max(stages - 1, 1) if method == "plateau" else 0)
     assert len(choice.versus) == min(stages, 2)
     assert (choice.advice.verdict == "") == (stages < 3)
-    assert choice.explain().startswith("s1 → ")
+    assert choice.explain().startswith("Ship s1 → ")
 
 
 @pytest.mark.parametrize("options", [{"tail": "keep"}, {"by_rank": True}, {"tail": "keep", "by_rank": True}])
@@ -184,7 +185,7 @@ def test_cutoffs_may_be_none() -> None:
     choice = choose(table, "nDCG@10", budget_ms=1000)
     assert choice.cutoffs == (None, None, None)
     assert choice.folds[["k1", "k2", "k3"]].isna().all(axis=None)
-    assert choice.explain().startswith("s1 · s2 · s3\n")
+    assert choice.explain().startswith("Ship s1 · s2 · s3: nDCG@10 ")
     assert choose(table, "nDCG@10", margin=0.5).cutoffs in set(table.grid)
 
 
@@ -202,7 +203,7 @@ def test_without_costs_the_documents_scored_are_the_cost() -> None:
     choice = choose(swept(cost=None), "nDCG@10", method="cheapest", margin=0.3)
     assert choice.cost.empty
     assert choice.advice.longer.endswith(" pairs a query)")
-    assert "ms" not in choice.explain()
+    assert " ms" not in choice.explain(details=True)
 
 
 def test_costs_by_position_serve_the_shorter_cascades_too() -> None:
@@ -230,9 +231,10 @@ def test_the_percentile_of_the_budget_is_told_with_the_costs() -> None:
     choice = choose(swept(), "nDCG@10", budget_ms=40, percentile=90)
     assert choice.cost["p90_ms"] <= 40
     said = choice.explain().splitlines()
-    assert said[1].startswith("  chosen as the best nDCG@10 within 40 ms at p90, by 40 queries;")
-    assert f", p90 {choice.cost['p90_ms']:.4g} ms" in said[5]
-    assert said[5].endswith("; by costs given by hand, whose percentiles know no slow query")
+    assert said[0].endswith(f"held out, p90 {choice.cost['p90_ms']:.4g} ms")
+    assert said[1].startswith("  Method: the best nDCG@10 within 40 ms at p90, on 40 queries ")
+    assert f", p90 {choice.cost['p90_ms']:.4g} ms" in said[4]
+    assert said[4].endswith("; costs given by hand have no slow queries")
 
 
 def peaked(queries: int = 80) -> Sweep:
@@ -248,22 +250,22 @@ def peaked(queries: int = 80) -> Sweep:
 def test_a_curve_that_peaks_and_falls_is_reported_and_a_flat_or_rising_one_is_not() -> None:
     """By construction; the plateau of recall knows nothing of it."""
     choice = choose(peaked(), "RR", margin=0.2)
-    assert [(shape.stage, shape.kind, shape.peak, shape.deepest, shape.best) for shape in choice.shapes] == [
-        ("s1", "falls", 1, 12, 1.0)
+    assert [(shape.stage, shape.kind, shape.peak, shape.deepest, shape.best) for shape in choice.curves] == [
+        ("s1", "peaked", 1, 12, 1.0)
     ]
-    assert f"RR peaks at s1 → 1 (1.0000) and falls to 12 ({choice.shapes[0].last:.4f}), held out " in choice.explain()
+    assert f"RR peaks at s1 → 1 (1.0000) and falls to 12 ({choice.curves[0].last:.4f}), held out " in choice.explain()
     flat = np.zeros((80, 12), int)
     flat[:, 0] = 1
     first = np.tile(-np.arange(12.0), (80, 1))
-    assert [one.kind for one in choose(make_sweep({"s1": first, "s2": first}, flat, ("RR",)), "RR", margin=0.2).shapes] == [
-        "levels"
+    assert [one.kind for one in choose(make_sweep({"s1": first, "s2": first}, flat, ("RR",)), "RR", margin=0.2).curves] == [
+        "plateau"
     ]
     deep = np.zeros((80, 12), int)
     deep[np.arange(80), np.arange(80) % 12] = 1
     rising = make_sweep({"s1": first, "s2": deep * 1.0}, deep, ("RR",))
-    shape = choose(rising, "RR", margin=0.2).shapes[0]
-    assert (shape.kind, shape.peak) == ("rises", 12)
-    assert str(shape) == "still rises with s1, up to 12 (1.0000): a deeper list may help"
+    shape = choose(rising, "RR", margin=0.2).curves[0]
+    assert (shape.kind, shape.peak) == ("increasing", 12)
+    assert str(shape) == "still increases at s1 → 12 (1.0000): a deeper list may be better"
 
 
 def test_nothing_is_gained_from_nothing_on_held_out_queries() -> None:
@@ -285,28 +287,28 @@ def test_exchanged_labels_leave_nothing_of_a_real_gain() -> None:
 
 
 def test_held_out_intervals_are_wider_by_what_choosing_varies() -> None:
-    """As control_noise says, for what is compared and for what is not; a plateau does not look for the best, so not for it."""
+    """By the variance of permutation_control; a plateau does not look for the best, so it adds none."""
     scores, labels = make_scores(60, 12, 3, 1)
     table = make_sweep(scores, labels, cost=COSTS[:3])
     for method, budget in (("budget", 1000), ("plateau", None)):
         choice = choose(table, "nDCG@10", budget_ms=budget, method=method, level=0.9)
-        affordable, costs = choice.budget.spend(table.stages, table.grid.vectors)
+        affordable, costs = choice.budget.check(table.stages, table.grid.vectors)
         fold = np.random.default_rng(0).permutation(60) % 5
-        contest = Contest(table.replayer, table.grid.vectors, affordable, costs, fold)
-        rules = Rules(contest, method, 0.02, 0.9, 0)
-        tried = cross_validate(rules)
-        noise, more = control_noise(rules, tried)
-        last = contest.per_query(contest.deepest)
+        candidates = Candidates(table.replayer, table.grid.vectors, affordable, costs, fold)
+        rules = Rules(candidates, method, 0.02, 0.9, 0)
+        validated = cross_validate(rules)
+        noise, more = permutation_control(rules, validated)
+        last = candidates.per_query(candidates.deepest)
         assert (more > 0) == (method == "budget")
-        assert choice.held_out == estimate(tried.measured, level=0.9, least=0.0, more=more)
-        found = estimate(tried.measured - last, level=0.9, more=more)
+        assert choice.held_out == estimate(validated.measured, level=0.9, least=0.0, more=more)
+        found = estimate(validated.measured - last, level=0.9, more=more)
         assert choice.versus["low"].iloc[0] in (found.low, 0.0)
         alone = make_sweep({"s1": scores["s1"]}, labels, grid=[(12,)]).per_query((12,))["nDCG@10"]
-        found = estimate(tried.measured - alone.to_numpy(), level=0.9, more=more)
+        found = estimate(validated.measured - alone.to_numpy(), level=0.9, more=more)
         assert choice.versus.iloc[1].tolist()[1:] == pytest.approx([found.mean, found.low, found.high])
-        off, _ = shake(contest.spread[1] - last[:, None], fold, seed=0)
+        off, _ = wild_bootstrap(candidates.representatives[1] - last[:, None], fold, seed=0)
         assert noise.loc[noise["exchanged"] == "signs", "held_out"].tolist() == off.tolist()
-        assert method == "plateau" or more == vary_more(off, tried.measured - last)
+        assert method == "plateau" or more == excess_variance(off, validated.measured - last)
 
 
 def test_runners_up_are_no_neighbours_and_no_better_in_sample() -> None:
@@ -324,80 +326,96 @@ def test_folds_that_chose_otherwise_are_told() -> None:
     """What is held out is then not of these very cut-offs; where each fold chose the deepest, that is said, not a certain 0."""
     choice = choose(by_hand(), "RR", budget_ms=100, percentile=None, folds=3)
     said = choice.explain().splitlines()
-    assert (
-        said[2] == f"  RR 0.3333 [{choice.held_out.low:.4f}, {choice.held_out.high:.4f}] held out: each query by what others chose"
-    )
-    assert said[3] == "  0.8333 on the queries that chose: choosing overstates by 0.5000"
-    assert said[4] == "  chosen without one fold each: a 1 to 2"
+    interval = f"[{choice.held_out.low:.4f}, {choice.held_out.high:.4f}]"
+    assert said[0] == f"Ship a → 1 · b: RR 0.3333 {interval} held out, mean {choice.cost['ms']:.4g} ms"
+    assert said[2] == "  In-sample: 0.8333 on the queries used for choosing, 0.5000 too high"
+    assert said[3] == "  Stability: without one fold each, a → 1 to 2"
     labels = np.pad(np.array([[1, 0], [1, 0], [0, 1]]), ((0, 0), (0, 6)))
     later = np.tile(np.r_[6.0, 7.0, 5.0:-1:-1], (3, 1))
     wide = make_sweep({"a": np.tile(-np.arange(8.0), (3, 1)), "b": later}, labels, ("RR",), grid=[(1, None), (8, None)])
-    assert "  chosen without one fold each: a 1 to 8" in choose(wide, "RR", folds=3, method="cheapest", margin=0.01).explain()
+    assert "  Stability: without one fold each, a → 1 to 8" in choose(wide, "RR", folds=3, method="cheapest", margin=0.01).explain()
     deep = choose(swept(30, 6, 2), "nDCG@10", margin=0.01)
-    assert "  against s1 → 6 · s2: each fold chose that one" in deep.explain().splitlines()
-    assert "  all 5 folds choose the same" in deep.explain().splitlines()
+    assert "  Against s1 → 6 · s2: every fold chose it" in deep.explain().splitlines()
+    assert "  Stability: all 5 folds choose the same" in deep.explain().splitlines()
     assert (deep.versus.loc[0, ["difference", "low", "high"]] == 0).all()
-    assert "that takes 299 queries or a larger margin, and there are 30" in deep.explain()
-    assert deep.explain().endswith("  30 queries are few: 100 to 500 would narrow the intervals")
+    assert "30 queries cannot show that a cut-off below 6 loses 0.01 or less: use at least 299 queries" in deep.explain(
+        details=True
+    )
+    assert "on 30 queries (95 % intervals; 100 to 500 would give narrower intervals)" in deep.explain()
 
 
 THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
-HEAD = "nothing can be chosen: "
+HEAD = "cannot choose cut-offs: "
+NO_PRICE = "budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour"
+PERCENTILE = "expected a number above 0 and at most 100, or None for the mean"
+RAISE = " Fix: raise the limit, or sweep a grid with smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"
 BAD = {
-    "measure": ({}, {"measure": "P@5"}, f"{HEAD}measure P@5 is not swept, but nDCG@10"),
+    "measure": ({}, {"measure": "P@5"}, f"{HEAD}the sweep has no measure P@5; it has nDCG@10"),
     "count": (
         {"measures": ("NumRet",)},
         {"measure": "NumRet"},
-        f"{HEAD}measure NumRet is a count, expected one that is averaged over queries",
+        f"{HEAD}measure NumRet is a count, expected a measure that is averaged over queries",
     ),
     "method": ({}, {"method": "best"}, f"{HEAD}method is 'best', expected one of plateau, budget, cheapest"),
-    "no budget": ({}, {"method": "budget"}, f"{HEAD}method 'budget' needs a budget: budget_ms or budget_usd"),
+    "no budget": ({}, {"method": "budget"}, f"{HEAD}method 'budget' needs budget_ms or budget_usd"),
     "no cost": ({"cost": None}, {"budget_ms": 5}, f"{HEAD}budget_ms is given, but the sweep has no cost.{COST}"),
     "no cost in usd": ({"cost": None}, {"budget_usd": 5}, f"{HEAD}budget_usd is given, but the sweep has no cost.{COST}"),
-    "no price": ({}, {"budget_usd": 5}, f"{HEAD}budget_usd is given, but no stage has a price"),
+    "no price": (
+        {},
+        {"budget_usd": 5},
+        f"{HEAD}{NO_PRICE}",
+    ),
     "budget 0": ({}, {"budget_ms": 0}, f"{HEAD}budget_ms is 0, expected a number above 0"),
     "budget below 0": ({}, {"budget_ms": -1.5}, f"{HEAD}budget_ms is -1.5, expected a number above 0"),
     "budget nan": ({}, {"budget_ms": math.nan}, f"{HEAD}budget_ms is nan, expected a number above 0"),
     "budget text": ({}, {"budget_ms": "100"}, f"{HEAD}budget_ms is '100', expected a number above 0"),
-    "percentile 0": ({}, {"percentile": 0}, f"{HEAD}percentile is 0, expected above 0 and at most 100, or None for the mean"),
-    "percentile 101": ({}, {"percentile": 101}, f"{HEAD}percentile is 101, expected above 0 and at most 100, or None for the mean"),
+    "percentile 0": (
+        {},
+        {"percentile": 0},
+        f"{HEAD}percentile is 0, {PERCENTILE}",
+    ),
+    "percentile 101": (
+        {},
+        {"percentile": 101},
+        f"{HEAD}percentile is 101, {PERCENTILE}",
+    ),
     "throughput": (
         {"cost": THROUGHPUT},
         {"budget_ms": 50},
-        f"{HEAD}percentile needs single queries' times; these were timed together: percentile=None takes the mean",
+        f"{HEAD}queries were timed together, so only their mean time is known: pass percentile=None",
     ),
-    "one fold": ({}, {"folds": 1}, f"{HEAD}folds is 1, expected 2 to the number of queries, 4"),
-    "folds": ({}, {"folds": 5}, f"{HEAD}folds is 5, expected 2 to the number of queries, 4"),
-    "folds true": ({}, {"folds": True}, f"{HEAD}folds is True, expected 2 to the number of queries, 4"),
-    "margin 0": ({}, {"margin": 0.0}, f"{HEAD}margin is 0.0, expected above 0 and below 1"),
-    "margin below 0": ({}, {"margin": -0.1}, f"{HEAD}margin is -0.1, expected above 0 and below 1"),
-    "level": ({}, {"level": 0.5}, f"{HEAD}level is 0.5, expected above 0.5 and below 1"),
-    "seed": ({}, {"seed": -1}, f"{HEAD}seed is -1, expected a whole number from 0"),
-    "rel": ({}, {"rel": 0}, f"{HEAD}rel is 0, expected a whole number from 1"),
+    "one fold": ({}, {"folds": 1}, f"{HEAD}folds is 1, expected a whole number from 2 to 4, the number of judged queries"),
+    "folds": ({}, {"folds": 5}, f"{HEAD}folds is 5, expected a whole number from 2 to 4, the number of judged queries"),
+    "folds true": ({}, {"folds": True}, f"{HEAD}folds is True, expected a whole number from 2 to 4, the number of judged queries"),
+    "margin 0": ({}, {"margin": 0.0}, f"{HEAD}margin is 0.0, expected a number above 0 and below 1"),
+    "margin below 0": ({}, {"margin": -0.1}, f"{HEAD}margin is -0.1, expected a number above 0 and below 1"),
+    "level": ({}, {"level": 0.5}, f"{HEAD}level is 0.5, expected a number above 0.5 and below 1"),
+    "seed": ({}, {"seed": -1}, f"{HEAD}seed is -1, expected a whole number, 0 or more"),
+    "rel": ({}, {"rel": 0}, f"{HEAD}rel is 0, expected a whole number, 1 or more"),
     "all at once": (
         {"cost": None},
         {"measure": "P@5", "method": "all", "budget_ms": 0, "percentile": -5, "margin": 2, "folds": 0, "level": 1},
-        "nothing can be chosen:\n"
-        "  - measure P@5 is not swept, but nDCG@10\n"
+        "cannot choose cut-offs:\n"
+        "  - the sweep has no measure P@5; it has nDCG@10\n"
         "  - method is 'all', expected one of plateau, budget, cheapest\n"
         "  - budget_ms is 0, expected a number above 0\n"
         "  - budget_ms is given, but the sweep has no cost\n"
-        "  - percentile is -5, expected above 0 and at most 100, or None for the mean\n"
-        "  - margin is 2, expected above 0 and below 1\n"
-        "  - level is 1, expected above 0.5 and below 1\n"
-        "  - folds is 0, expected 2 to the number of queries, 4\n"
+        "  - percentile is -5, expected a number above 0 and at most 100, or None for the mean\n"
+        "  - margin is 2, expected a number above 0 and below 1\n"
+        "  - level is 1, expected a number above 0.5 and below 1\n"
+        "  - folds is 0, expected a whole number from 2 to 4, the number of judged queries\n"
         "Fix: sweep(table, qrels, measures, cost=timings.cost())",
     ),
     "unmet": (
         {},
         {"budget_ms": 5},
-        "no cut-offs are within the budget: p95_ms is to be 5 ms at most; the cheapest there is, s1 → 1 · s2 → 1 · s3, takes 11",
+        f"no cut-offs are within the budget: p95_ms is limited to 5 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
     ),
     "unmet on average": (
         {"cost": THROUGHPUT},
         {"budget_ms": 0.5, "percentile": None},
-        "no cut-offs are within the budget: ms is to be 0.5 ms at most; the cheapest there is, s1 → 1 · s2 → 1 · s3, takes 11",
+        f"no cut-offs are within the budget: ms is limited to 0.5 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
     ),
 }
 
@@ -420,15 +438,15 @@ def test_two_budgets_that_cannot_both_be_met_name_the_cheapest_within_the_other(
     with pytest.raises(SweepError) as caught:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=2)
     assert str(caught.value) == (
-        "no cut-offs are within the budget: ms is to be 50 ms at most; the cheapest there is within the other, "
-        "s1 → 1 · s2 → 1 · s3, takes 101"
+        "no cut-offs are within the budget: ms is limited to 50 ms; the cheapest within the other limit, "
+        f"s1 → 1 · s2 → 1 · s3, takes 101 ms.{RAISE}"
     )
     with pytest.raises(SweepError) as caught:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=0.5)
     assert str(caught.value) == (
         "no cut-offs are within the budget:\n"
-        "  - ms is to be 50 ms at most; the cheapest there is, s1 → 1 · s2 → 1 · s3, takes 101\n"
-        "  - usd is to be 0.5 usd at most; the cheapest there is, s1 → 1 · s2 → 1 · s3, takes 1"
+        "  - ms is limited to 50 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 101 ms\n"
+        f"  - usd is limited to 0.5 usd; the cheapest, s1 → 1 · s2 → 1 · s3, takes 1 usd\n{RAISE.strip()}"
     )
 
 
@@ -437,7 +455,7 @@ def test_one_judged_query_is_no_sample() -> None:
     scores, labels = make_scores(1, 8, 2)
     with pytest.raises(SweepError) as caught:
         choose(make_sweep(scores, labels), "nDCG@10")
-    assert str(caught.value) == f"{HEAD}1 query has a judgment, expected 2 or more, better 100 to 500"
+    assert str(caught.value) == f"{HEAD}1 query has a judgment, expected at least 2, better 100 to 500"
 
 
 def test_a_choice_is_short_in_a_console_and_changes_nothing() -> None:
@@ -452,8 +470,8 @@ def test_a_choice_is_short_in_a_console_and_changes_nothing() -> None:
 
 CURVES = {
     "as good": ([0.2, 0.7, 0.7], "levels off: s → 20 (0.7000) is as good as 40 (0.7000)"),
-    "not shown": ([0.2, 0.72, 0.7], "levels off: s → 20 (0.7200) is not shown to be better than 40 (0.7000): held out "),
-    "perhaps": ([0.2, 0.8, 0.7], "levels off: s → 20 (0.8000) is not shown to be better than 40 (0.7000): held out +0.1000 [-0.0"),
+    "not shown": ([0.2, 0.72, 0.7], "levels off: s → 20 (0.7200) is not shown to be better than 40 (0.7000), held out "),
+    "perhaps": ([0.2, 0.8, 0.7], "levels off: s → 20 (0.8000) is not shown to be better than 40 (0.7000), held out +0.1000 [-0.0"),
     "at the end": ([0.2, 0.7, 0.71], "levels off: s → 40 (0.7100) is not shown to be better than half as deep"),
 }
 
@@ -466,7 +484,7 @@ def test_a_curve_that_levels_off_says_how(case: str) -> None:
     noise[:, 2] = noise[:, 1] if case == "as good" else noise[:, 2]
     values = noise - noise.mean(axis=0) + means
     fold = np.arange(40) % 5
-    shape = name_shape("s", np.array([10, 20, 40]), values, fold)
+    shape = classify_curve("s", np.array([10, 20, 40]), values, fold)
     assert str(shape).startswith(said)
     peaks = [values[fold != fold[query]].mean(axis=0).argmax() for query in range(40)]
     assert shape.lead.mean == pytest.approx((values[np.arange(40), peaks] - values[:, 2]).mean())

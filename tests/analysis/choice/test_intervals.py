@@ -12,7 +12,6 @@ from pt_cascade.analysis.choice import intervals as bootstrap
 from pt_cascade.analysis.choice.intervals import (
     RESAMPLES,
     Estimate,
-    bound_above,
     bounds_above,
     cut_above,
     estimate,
@@ -24,6 +23,11 @@ from pt_cascade.analysis.choice.intervals import (
 VALUES = st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=1, max_size=40).map(np.array)
 LOSSES = st.lists(st.floats(-1, 1), min_size=1, max_size=30).map(np.array)
 LEVELS = st.floats(0.55, 0.99)
+
+
+def bound_above(losses: np.ndarray, worst: float = 1.0, *, level: float = 0.95, seed: int = 0) -> float:
+    """The bound of one mean loss."""
+    return float(bounds_above(losses.reshape(-1, 1), worst, level=level, seed=seed)[0])
 
 
 def test_a_symmetric_sample_gets_students_t_of_itself_and_two_more() -> None:

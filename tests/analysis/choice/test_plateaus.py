@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pt_cascade.analysis.choice.intervals import bound_above
+from pt_cascade.analysis.choice.intervals import bounds_above
 from pt_cascade.analysis.choice.plateaus import find_plateau, find_plateaus
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 
@@ -26,7 +26,7 @@ def test_a_plateau_is_the_first_cutoff_of_a_loop_over_all(seed: int, queries: in
     rng = np.random.default_rng(seed)
     axis = np.sort(rng.choice(np.arange(1, depth + 1), rng.integers(1, depth + 1), replace=False))
     most = recall[:, axis[-1] - 1]
-    bounds = [bound_above(most - recall[:, k - 1], seed=seed) for k in axis[:-1]]
+    bounds = [bounds_above((most - recall[:, k - 1])[:, None], seed=seed)[0] for k in axis[:-1]]
     expected = next((n for n, bound in enumerate(bounds) if bound <= margin), len(axis) - 1)
     at, plateau = find_plateau(recall, axis, margin, seed=seed)
     assert at == expected
@@ -51,7 +51,7 @@ def test_recall_that_stops_rising_has_its_plateau_there() -> None:
     at, plateau = find_plateau(recall, np.arange(1, 7), 0.02, stage="bm25")
     assert (at, plateau.k, plateau.recall, plateau.needed) == (3, 4, 1.0, 149)
     assert str(plateau) == (
-        f"bm25: recall 1.000 at 4, 1.000 at 6; the loss is at most {plateau.bound:.3f} (one-sided), the margin 0.02"
+        f"bm25: recall 1.000 at 4, 1.000 at 6; the loss is at most {plateau.bound:.3f} (one-sided), within the margin of 0.02"
     )
 
 
@@ -85,16 +85,17 @@ def test_no_cut_is_as_deep_as_the_longest_list() -> None:
 
 
 SAID = {
-    "one": (100, [3], "s: only 3 was tried (recall 1.000)"),
+    "one": (100, [3], "s: only cut-off 3 was tried (recall 1.000)"),
     "few": (
         20,
         [1, 3],
-        "s: below 3 no cut-off can be shown to lose 0.05 or less: that takes 59 queries or a larger margin, and there are 20",
+        "s: 20 queries cannot show that a cut-off below 3 loses 0.05 or less: use at least 59 queries, or a larger margin",
     ),
     "rising": (
         100,
         [1, 2, 3],
-        "s: no plateau up to 3: recall 1.000 still rises, or too few queries tell; a smaller cut-off may lose more than 0.05",
+        "s: no plateau up to 3: recall 1.000 still rises there, or there are too few queries; "
+        "a smaller cut-off may lose more than 0.05",
     ),
 }
 

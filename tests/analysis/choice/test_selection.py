@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys.scored import make_scores, make_sweep
 
-from pt_cascade.analysis.choice.candidates import Contest, best_of, thin
-from pt_cascade.analysis.choice.intervals import bounds_above
-from pt_cascade.analysis.choice.noninferiority import bound_all
+from pt_cascade.analysis.choice.candidates import Candidates, best_of, subsample
+from pt_cascade.analysis.choice.intervals import bounds_above, simultaneous_bounds
 from pt_cascade.analysis.choice.selection import Rules, pick
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.grid.grids import grid
@@ -24,8 +23,10 @@ def rules_of(swept: Sweep, method: str, *, margin: float = 0.1, affordable: np.n
     """Rules for a sweep of one measure; a vector costs the sum of its cut-offs but the last."""
     vectors = swept.grid.vectors
     every = np.ones(len(vectors), bool) if affordable is None else affordable
-    contest = Contest(swept.replayer, vectors, every, vectors[:, :-1].sum(axis=1).astype(float), np.arange(len(swept.qids)) % 5)
-    return Rules(contest, method, margin, 0.95, 0)
+    candidates = Candidates(
+        swept.replayer, vectors, every, vectors[:, :-1].sum(axis=1).astype(float), np.arange(len(swept.qids)) % 5
+    )
+    return Rules(candidates, method, margin, 0.95, 0)
 
 
 @given(ROWS)
@@ -49,8 +50,8 @@ def test_bounds_together_are_no_narrower_than_alone(seed: int, queries: int, can
     rng = np.random.default_rng(seed)
     losses = rng.normal(margin / 2, 0.1, (queries, candidates)).clip(-1, 1)
     alone = bounds_above(losses[:, :1])
-    assert bound_all(losses[:, :1], 0.9) == pytest.approx(alone)
-    together = bound_all(losses, margin)
+    assert simultaneous_bounds(losses[:, :1], 0.9) == pytest.approx(alone)
+    together = simultaneous_bounds(losses, margin)
     assert together.shape == (candidates,)
     seen = np.isfinite(together)
     assert (together[seen] >= losses.mean(axis=0)[seen]).all()
@@ -61,7 +62,7 @@ def test_what_clearly_loses_more_than_the_margin_does_not_widen_the_bounds_of_ot
     """A hundred bad candidates leave a good one the bound that it has alone."""
     rng = np.random.default_rng(0)
     good, bad = rng.normal(0, 0.1, (100, 1)), rng.normal(0.6, 0.1, (100, 100))
-    together = bound_all(np.hstack([good, bad]), 0.05)
+    together = simultaneous_bounds(np.hstack([good, bad]), 0.05)
     assert together[0] == pytest.approx(bounds_above(good)[0])
     assert np.isinf(together[1:]).all()
 
@@ -72,7 +73,7 @@ def test_bounds_together_fail_no_oftener_than_one_may() -> None:
     together, alone = 0, 0
     for _ in range(120):
         losses = rng.normal(0.05, 0.2, (200, 20))
-        together += (bound_all(losses, 0.05) <= 0.05).any()
+        together += (simultaneous_bounds(losses, 0.05) <= 0.05).any()
         alone += (bounds_above(losses) <= 0.05).any()
     assert together <= 12
     assert alone > 24
@@ -80,14 +81,14 @@ def test_bounds_together_fail_no_oftener_than_one_may() -> None:
 
 def test_no_candidate_has_no_bound() -> None:
     """Nothing is cheaper than the best."""
-    assert bound_all(np.empty((5, 0)), 0.1).shape == (0,)
+    assert simultaneous_bounds(np.empty((5, 0)), 0.1).shape == (0,)
 
 
 @given(st.integers(1, 400), st.integers(1, 20))
 def test_a_thinned_grid_has_a_near_neighbour_of_every_vector(first: int, second: int) -> None:
     """Within a tenth, rounded up, in each cut-off; the deepest vector itself is kept."""
     vectors = grid(range(1, first + 1), range(1, second + 1)).vectors
-    kept = vectors[thin(vectors)]
+    kept = vectors[subsample(vectors)]
     assert kept[-1].tolist() == vectors[-1].tolist()
     for column in range(2):
         values = np.unique(kept[:, column])
@@ -113,9 +114,9 @@ def test_the_cheapest_is_the_first_by_cost_whose_bound_is_within_the_margin(seed
     swept = make_sweep(scores, labels)
     rules, queries = rules_of(swept, "cheapest", margin=margin), np.arange(60) % 3 > 0
     values = np.stack([swept.replayer.per_query(vector)[queries, 0] for vector in swept.grid.vectors], axis=1)
-    best, costs = rules.contest.best(values.mean(axis=0)), rules.contest.costs
+    best, costs = rules.candidates.best(values.mean(axis=0)), rules.candidates.costs
     cheaper = [n for n in range(len(costs)) if costs[n] < costs[best]]
-    bounds = bound_all(values[:, [best]] - values[:, cheaper], margin)
+    bounds = simultaneous_bounds(values[:, [best]] - values[:, cheaper], margin)
     inside = [n for n, bound in zip(cheaper, bounds, strict=True) if bound <= margin]
     expected = min(inside, key=lambda n: costs[n], default=best)
     assert pick(rules, values.mean(axis=0), queries).vector == expected
@@ -143,21 +144,21 @@ def test_the_deepest_vector_has_the_largest_product_of_cutoffs() -> None:
         ([(10, 10, None), (50, 5, 5)], (10, 10, None)),
         ([(50, 2, 10), (50, 10, 2)], (50, 10, 2)),
     ):
-        contest = rules_of(make_sweep(scores, labels, grid=vectors), "budget").contest
-        assert tuple(None if k == NO_CUT else k for k in contest.vectors[contest.deepest].tolist()) == expected
+        candidates = rules_of(make_sweep(scores, labels, grid=vectors), "budget").candidates
+        assert tuple(None if k == NO_CUT else k for k in candidates.vectors[candidates.deepest].tolist()) == expected
 
 
 def test_a_large_grid_gives_the_same_sums_as_a_small_one() -> None:
     """Beyond 2,000 vectors the folds are summed by the kernel, and only some vectors are looked at query by query."""
     scores, labels = make_scores(30, 80, 3)
     swept = make_sweep(scores, labels)
-    contest = rules_of(swept, "budget").contest
-    values = contest.values(np.arange(len(swept.grid)))
-    assert len(swept.grid) > 2000 > len(contest.spread[0])
-    assert contest.sums == pytest.approx(np.stack([values[contest.fold == one].sum(axis=0) for one in range(5)]), abs=1e-12)
-    assert (contest.spread[1] == values[:, contest.spread[0]]).all()
+    candidates = rules_of(swept, "budget").candidates
+    values = candidates.values(np.arange(len(swept.grid)))
+    assert len(swept.grid) > 2000 > len(candidates.representatives[0])
+    assert candidates.sums == pytest.approx(np.stack([values[candidates.fold == one].sum(axis=0) for one in range(5)]), abs=1e-12)
+    assert (candidates.representatives[1] == values[:, candidates.representatives[0]]).all()
     small = make_sweep(scores, labels, grid=swept.grid.vectors[::40].tolist())
-    assert rules_of(small, "budget").contest.sums == pytest.approx(contest.sums[:, ::40], abs=1e-12)
+    assert rules_of(small, "budget").candidates.sums == pytest.approx(candidates.sums[:, ::40], abs=1e-12)
 
 
 def test_what_is_affordable_is_never_thinned_away() -> None:
@@ -165,4 +166,4 @@ def test_what_is_affordable_is_never_thinned_away() -> None:
     scores, labels = make_scores(10, 80, 3)
     swept = make_sweep(scores, labels)
     only = np.arange(len(swept.grid)) == 2345
-    assert rules_of(swept, "cheapest", affordable=only).contest.spread[0].tolist() == [2345]
+    assert rules_of(swept, "cheapest", affordable=only).candidates.representatives[0].tolist() == [2345]

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys.scored import make_sweep
 
-from pt_cascade.analysis.choice.candidates import Contest
+from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.analysis.choice.intervals import Estimate, estimate
-from pt_cascade.analysis.choice.selection_noise import shake, vary_more
-from pt_cascade.analysis.choice.stage_advice import Advice, judge, measure_held_out, name_cascade
+from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
+from pt_cascade.analysis.choice.stage_advice import Advice, decide, measure_held_out, name_cascade
 from pt_cascade.analysis.cost.cost import StageCost
 from pt_cascade.analysis.replay.replayer import Replayer
 
@@ -34,7 +34,7 @@ def test_a_third_stage_that_knows_what_the_second_did_not_pays() -> None:
     found = advised(500, 2.0, 2.2)
     assert found.verdict == "yes"
     assert found.gain.low > 0
-    assert found.text.startswith(f"A third stage pays: RR {found.gain} on held-out queries. Compared: {found.longer}, and ")
+    assert found.text == f"A third stage pays: RR changes by {found.gain} on held-out queries."
     assert found.longer.startswith("bm25 → 8 · bi → ")
 
 
@@ -44,7 +44,7 @@ def test_a_third_stage_that_repeats_the_second_does_not_pay() -> None:
     assert found.verdict == "no"
     assert abs(found.gain.mean) < 0.001
     assert found.text.startswith(
-        f"A third stage does not pay: RR {found.gain} on held-out queries, less than the margin of 0.02. Compared: bm25 → "
+        f"A third stage does not pay: RR changes by {found.gain} on held-out queries, less than the margin of 0.02."
     )
 
 
@@ -55,8 +55,9 @@ def test_few_queries_cannot_tell_and_more_would() -> None:
     assert found.verdict == "cannot tell"
     assert found.needed == int(np.ceil(25 * (width / 0.02) ** 2))
     assert found.text.startswith(
-        f"Whether a third stage pays cannot be told with 25 queries: RR {found.gain} on held-out queries; about {found.needed:,} "
-        "would tell whether it is more than 0 or less than the margin of 0.02. Compared: "
+        f"25 queries do not show whether a third stage pays: RR changes by {found.gain} on held-out queries; "
+        f"about {found.needed:,} "
+        "would show whether the change is above 0 or below the margin of 0.02."
     )
 
 
@@ -64,7 +65,7 @@ def test_few_queries_cannot_tell_and_more_would() -> None:
 def test_a_verdict_says_what_the_interval_does(mean: float, down: float, up: float, margin: float) -> None:
     """No: below the margin; yes: above 0, and not below the margin; else neither, and then it is as wide as the margin or wider."""
     gain = Estimate(mean, mean - down, mean + up, 10)
-    verdict = judge(gain, margin)
+    verdict = decide(gain, margin)
     assert (verdict == "no") == (gain.high < margin)
     assert (verdict == "yes") == (gain.high >= margin and gain.low > 0)
     assert verdict != "cannot tell" or gain.high - gain.low >= margin
@@ -72,7 +73,7 @@ def test_a_verdict_says_what_the_interval_does(mean: float, down: float, up: flo
 
 def test_a_gain_that_is_sure_but_small_does_not_pay() -> None:
     """More than 0 is not enough: the margin is what a stage is to bring."""
-    assert judge(Estimate(0.005, 0.003, 0.007, 5000), 0.02) == "no"
+    assert decide(Estimate(0.005, 0.003, 0.007, 5000), 0.02) == "no"
 
 
 def test_held_out_each_fold_gets_what_the_others_chose() -> None:
@@ -84,9 +85,9 @@ def test_held_out_each_fold_gets_what_the_others_chose() -> None:
     sums = swept.replayer.sums(vectors, fold)[:, :, 0]
     assert vectors[:, 0].tolist() == [1, 2]
     assert sums.tolist() == [[1.0, 0.5], [0.0, 1.0]]
-    contest = Contest(swept.replayer, vectors, np.ones(2, bool), np.array([1.0, 2.0]), fold)
-    assert contest.sums.tolist() == sums.tolist()
-    assert measure_held_out([contest]).tolist() == [0.5, 0.0]
+    candidates = Candidates(swept.replayer, vectors, np.ones(2, bool), np.array([1.0, 2.0]), fold)
+    assert candidates.sums.tolist() == sums.tolist()
+    assert measure_held_out([candidates]).tolist() == [0.5, 0.0]
 
 
 def test_the_gain_is_held_out_against_the_best_shorter_cascade_chosen_likewise() -> None:
@@ -115,8 +116,8 @@ def test_the_gain_is_held_out_against_the_best_shorter_cascade_chosen_likewise()
     gain = choose(swept, "nDCG@10", folds=4, level=0.9).advice.gain
     assert gain.mean == pytest.approx(expected.mean())
     common = values[0][:, [int(values[0].mean(axis=0).argmax())]]
-    off = shake(values[0] - common, fold)[0] - shake(np.hstack(values[1:]) - common, fold)[0]
-    alone, wider = estimate(expected, level=0.9), estimate(expected, level=0.9, more=vary_more(off, expected))
+    off = wild_bootstrap(values[0] - common, fold)[0] - wild_bootstrap(np.hstack(values[1:]) - common, fold)[0]
+    alone, wider = estimate(expected, level=0.9), estimate(expected, level=0.9, more=excess_variance(off, expected))
     assert (gain.low, gain.high) == pytest.approx((wider.low, wider.high))
     assert alone.high < wider.high
 
@@ -134,20 +135,23 @@ def test_both_cascades_keep_to_the_budget() -> None:
     assert found.gain.mean == 0.0
 
 
+MORE = "To see whether a further stage pays, score a cascade with one more stage."
+
+
 def test_two_stages_have_nothing_to_compare_with() -> None:
     """And it says what to do."""
     labels = np.eye(4, dtype=int)
     first = np.tile(-np.arange(4.0), (4, 1))
     for scores, said in (
-        ({"a": first, "b": labels * 1.0}, "The cascade has 2 stages: score one with a further stage to learn whether it pays."),
-        ({"a": first}, "The cascade has 1 stage: score one with a further stage to learn whether it pays."),
+        ({"a": first, "b": labels * 1.0}, f"The cascade has 2 stages. {MORE}"),
+        ({"a": first}, f"The cascade has 1 stage. {MORE}"),
     ):
         found = choose(make_sweep(scores, labels, ("RR",)), "RR", folds=2).advice
         assert found == Advice("", None, "", "", None, said)
 
 
-def test_a_shorter_cascade_that_is_not_covered_is_no_rival() -> None:
-    """The third stage scored only what the second handed it, not the first stage's top: only the second is left to compare with."""
+def test_a_shorter_cascade_that_is_not_covered_is_not_compared() -> None:
+    """The third stage scored only what the second passed on, not the first stage's top: only the second is left to compare with."""
     labels = np.eye(4, dtype=int)
     first, second = np.tile(-np.arange(4.0), (4, 1)), np.tile(np.arange(4.0), (4, 1))
     third = np.where(np.arange(4) >= 2, labels.astype(float), np.nan)

@@ -133,10 +133,10 @@ def test_a_profile_keeps_queries_together() -> None:
     cost = sampled(150)
     sample = cost.sample
     documents = np.minimum(100, sample.retrieved), np.minimum(10, sample.retrieved)
-    sums = sample.residuals[0].draw(np.zeros((1, 150)))[0] * 3
+    sums = sample.residuals[0].sample(np.zeros((1, 150)))[0] * 3
     for n, (fixed, slope) in enumerate(((5, 0.01), (2, 0.5)), start=1):
         given = documents[n - 1]
-        factors = sample.residuals[n].draw(given[None, :].astype(float))[0]
+        factors = sample.residuals[n].sample(given[None, :].astype(float))[0]
         sums = sums + np.where(given > 0, (fixed + slope * given) * factors, 0.0)
     late = cost.latency((100, 10, 5), docs=[1])
     assert late.joint_ms == pytest.approx(tuple(np.sort(sums)[[74, 142, 148]]))
@@ -190,41 +190,46 @@ def test_costs_without_names_are_taken_by_position() -> None:
 
 TWO = Cost.of(StageCost("bm25"), StageCost("t5", per_pair_ms=50))
 TOKENS = "tokens_per_pair is 0, expected how many tokens the model reads for a pair"
-AMOUNT = "expected a number from 0"
-VECTORS = "these are no vectors of cut-offs:"
+AMOUNT = "expected a finite number, 0 or more"
+VECTORS = "vectors are not cut-offs:"
 HAND = "Fix: Cost.of(StageCost('bm25'), StageCost('t5', per_pair_ms=50))"
-TOGETHER = "its queries were timed together (throughput): that tells no single query's time, only the mean"
+TOGETHER = "its queries were timed together (mode 'throughput'), so only their mean time is known"
 MEANS = Cost(TWO.stages, Sample(np.array([5]), 1, percentiles=False))
 BAD: dict[str, tuple[Any, str]] = {
-    "negative": (lambda: StageCost("t5", per_pair_ms=-1), f"stage 't5' has no such cost: per_pair_ms is -1, {AMOUNT}"),
+    "negative": (lambda: StageCost("t5", per_pair_ms=-1), f"the cost of stage 't5' is out of range: per_pair_ms is -1, {AMOUNT}"),
     "all": (
         lambda: StageCost("t5", math.nan, math.inf, "2", usd_per_hour=True),
-        f"stage 't5' has no such cost:\n  - fixed_ms is nan, {AMOUNT}\n  - per_pair_ms is inf, {AMOUNT}\n"
+        f"the cost of stage 't5' is out of range:\n  - fixed_ms is nan, {AMOUNT}\n  - per_pair_ms is inf, {AMOUNT}\n"
         f"  - per_token_ms is '2', {AMOUNT}\n  - usd_per_hour is True, {AMOUNT}",
     ),
-    "name": (lambda: StageCost(5), "stage 5 has no such cost: stage is 5, expected its name"),
-    "time per token": (lambda: StageCost("t5", per_token_ms=1), f"stage 't5' has no such cost: {TOKENS}"),
-    "no stage": (Cost.of, f"this is no cost: it has no stage. {HAND}"),
-    "no StageCost": (lambda: Cost.of(5, StageCost()), f"this is no cost: 5 is no StageCost. {HAND}"),
-    "twice": (lambda: Cost.of(StageCost("a"), StageCost("a")), f"this is no cost: stage 'a' has 2 costs. {HAND}"),
+    "name": (lambda: StageCost(5), "the cost of stage 5 is out of range: stage is 5, expected its name"),
+    "time per token": (lambda: StageCost("t5", per_token_ms=1), f"the cost of stage 't5' is out of range: {TOKENS}"),
+    "no stage": (Cost.of, f"these stages make no cost: there is no stage, expected a StageCost for each stage. {HAND}"),
+    "no StageCost": (lambda: Cost.of(5, StageCost()), f"these stages make no cost: 5 is not a StageCost. {HAND}"),
+    "twice": (
+        lambda: Cost.of(StageCost("a"), StageCost("a")),
+        f"these stages make no cost: stage 'a' has 2 costs, expected one. {HAND}",
+    ),
     "unknown": (
         lambda: TWO.select(["bm25", "duo", "llm"]),
-        "the cost does not cover the stages: no cost for duo, llm; there is bm25, t5. Fix: StageCost('duo', per_pair_ms=...)",
+        "the cost does not cover the stages: there is no cost for duo, llm, only for bm25, t5. Fix: "
+        "StageCost('duo', per_pair_ms=...)",
     ),
     "too few": (
         lambda: Cost.of(StageCost()).select(["bm25", "t5"]),
-        "the cost does not cover the stages: no cost for bm25, t5; there is one without a name. "
+        "the cost does not cover the stages: there is no cost for bm25, t5, only for a stage without name. "
         "Fix: StageCost('bm25', per_pair_ms=...)",
     ),
     "too many cut-offs": (
         lambda: TWO.latency((9, 9, 9)),
-        "this is no vector of cut-offs: 3 cut-off(s) (9, 9, 9) for 2 stage(s) bm25, t5. "
-        "Fix: one a stage; None where a stage passes everything on",
+        "this is not a vector of cut-offs: 3 cut-off(s) (9, 9, 9) for 2 stage(s) bm25, t5. "
+        "Fix: pass one cut-off for each stage, None for no cut",
     ),
     "unbounded": (
         lambda: TWO.latency((None, 9)),
-        "nothing bounds the documents of a stage: a cut-off is None, and how many documents a query retrieves is not known. "
-        "Fix: docs=table.retrieved, or a cut-off before it",
+        "the number of documents of a stage is unknown: a cut-off is None, and the number of documents that a "
+        "query retrieves is unknown. "
+        "Fix: pass docs=table.retrieved, or set that cut-off",
     ),
     "together": (
         lambda: MEANS.latency((9, 9)),
@@ -233,14 +238,17 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "shape": (
         lambda: TWO.frame(np.array([[9, 9, 9]])),
-        f"{VECTORS} their shape is (1, 3), expected (vectors, 2): a cut-off for each stage",
+        f"{VECTORS} the shape is (1, 3), expected (vectors, 2), a cut-off for each stage",
     ),
-    "kind": (lambda: TWO.frame(np.array([[9.5, 9]])), f"{VECTORS} they are float64, expected whole numbers, 2147483647 for no cut"),
+    "kind": (
+        lambda: TWO.frame(np.array([[9.5, 9]])),
+        f"{VECTORS} the type is float64, expected whole numbers, 2147483647 for no cut",
+    ),
     "zero": (lambda: TWO.frame(np.array([[9, 0]])), f"{VECTORS} the smallest is 0, expected 1 or more"),
     "flat": (
         lambda: TWO.frame(np.array([9.5, 9])),
-        f"{VECTORS}\n  - their shape is (2,), expected (vectors, 2): a cut-off for each stage\n"
-        "  - they are float64, expected whole numbers, 2147483647 for no cut",
+        f"{VECTORS}\n  - the shape is (2,), expected (vectors, 2), a cut-off for each stage\n"
+        "  - the type is float64, expected whole numbers, 2147483647 for no cut",
     ),
 }
 

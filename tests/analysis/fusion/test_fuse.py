@@ -479,10 +479,10 @@ WRONG_RUNS = {
     "infinite": (lambda run: run.assign(score=[np.inf, 1.0]), "run 2: score is not a finite number in 1 of 2"),
     "mixed qids": (lambda run: run.assign(qid=pd.Series(["1", 1], dtype=object)), "run 2: qid is a number, but text elsewhere"),
     "no docno": (lambda run: run.drop(columns="docno"), "run 2: missing or repeated column.* docno"),
-    "a column twice": (lambda run: pd.concat([run, run[["score"]]], axis=1), r"run 2: column\(s\) score stand more than once"),
+    "a column twice": (lambda run: pd.concat([run, run[["score"]]], axis=1), r"run 2: column\(s\) score occur more than once"),
     "no frame": (lambda run: run.to_dict("records"), "run 2: it is a list, expected a DataFrame"),
-    "a strange qid": (lambda run: run.assign(qid="9"), "run 2: it has 1 qid.s. that the topics do not, e.g. '9'"),
-    "too large": (lambda run: run.assign(score=[1e308, -1e308]), "their scores are too large to be added"),
+    "a strange qid": (lambda run: run.assign(qid="9"), "run 2: 1 qid.s. are not in the topics, e.g. '9'"),
+    "too large": (lambda run: run.assign(score=[1e308, -1e308]), "the sums of their scores are not finite"),
 }
 
 
@@ -520,19 +520,19 @@ WRONG_OPTIONS = [
     ({"method": "max"}, "method is 'max', expected one of rrf, weighted"),
     ({"method": "weighted", "normalise": "softmax"}, "normalise is 'softmax', expected one of min-max, z-score"),
     ({"method": "weighted", "missing": "best"}, "missing is 'best', expected one of worst, zero"),
-    ({"weights": (1,)}, r"weights is \(1,\), expected 2 number\(s\) from 0, not all 0"),
+    ({"weights": (1,)}, r"weights is \(1,\), expected 2 number\(s\), 0 or more, not all 0"),
     ({"weights": (1, -1)}, "weights is"),
     ({"weights": (0, 0.0)}, "weights is"),
     ({"weights": (1, math.nan)}, "weights is"),
     ({"weights": (1, math.inf)}, "weights is"),
     ({"weights": 0.5}, "weights is"),
     ({"weights": ("1", "2")}, "weights is"),
-    ({"k": -1}, "k is -1, expected a number from 0"),
+    ({"k": -1}, "k is -1, expected a finite number, 0 or more"),
     ({"k": True}, "k is True"),
     ({"k": None}, "k is None"),
-    ({"normalise": "z-score"}, "normalise='z-score', missing='worst': expected neither, rrf reads ranks"),
-    ({"missing": "zero"}, "expected neither, rrf reads ranks"),
-    ({"method": "weighted", "k": 30}, "k=30: expected none, weighted reads scores"),
+    ({"normalise": "z-score"}, "normalise='z-score', missing='worst': leave them out, method 'rrf' uses ranks"),
+    ({"missing": "zero"}, "leave them out, method 'rrf' uses ranks"),
+    ({"method": "weighted", "k": 30}, "k=30: leave it out, method 'weighted' uses scores"),
 ]
 
 
@@ -551,7 +551,7 @@ def test_options_of_all_kinds_of_numbers_are_accepted() -> None:
     one, two = frame([("1", "a", 2.0)]), frame([("1", "b", 2.0)])
     fused = fuse([one, two], weights=np.array([1.0, 0.0]), k=np.int64(0))
     assert fused[["docno", "score"]].to_numpy().tolist() == [["a", 1.0], ["b", 0.0]]
-    assert Fusion(weights=(np.float32(0.5), 1)).misfits(2) == []
+    assert Fusion(weights=(np.float32(0.5), 1)).find_problems(2) == []
     assert fuse([one, two], weights=pd.Series([1.0, 0.0], index=[7, 3]), k=0).equals(fused)
 
 

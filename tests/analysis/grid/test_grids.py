@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs, as_vectors, check_cutoffs
-from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid, grid
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs, as_vectors, check_cutoffs
+from pt_cascade.analysis.grid.grids import as_grid, default_grid, grid
 from pt_cascade.errors import SweepError
 
 CUTOFF = st.one_of(st.none(), st.integers(1, 2000))
@@ -69,17 +69,17 @@ def test_the_default_grid_is_dense_where_that_is_affordable_and_says_what_it_is(
 
 
 GRID = "Fix: grid([10, 100, 1000], [10, 100])"
-RANGE = "expected a whole number, 1 or more, or None for no cut-off"
+RANGE = "expected a whole number, 1 or more, or None for no cut"
 BAD = {
-    "no axis": ((), f"this is no grid: there is no axis. {GRID}"),
-    "an empty axis": (([1], []), f"this is no grid: axis k2 is empty. {GRID}"),
+    "no axis": ((), f"this is not a grid: there is no axis. {GRID}"),
+    "an empty axis": (([1], []), f"this is not a grid: axis k2 is empty. {GRID}"),
     "nothing fits": (
         ([5], None, [10, 20]),
-        f"this is no grid: in no vector does each stage pass on at most what the one before does: 5 × uncut × 10, 20. {GRID}",
+        f"this is not a grid: every vector has a stage that passes on more than the one before: 5 × uncut × 10, 20. {GRID}",
     ),
     "no cut-offs": (
         ([0], "ab", True),
-        f"this is no grid:\n  - cut-off of stage 'k1' is 0 (int), {RANGE}\n  - cut-off of stage 'k2' is 'a' (str), {RANGE}\n"
+        f"this is not a grid:\n  - cut-off of stage 'k1' is 0 (int), {RANGE}\n  - cut-off of stage 'k2' is 'a' (str), {RANGE}\n"
         f"  - cut-off of stage 'k3' is True (bool), {RANGE}\n{GRID}",
     ),
 }
@@ -93,33 +93,28 @@ def test_what_is_no_grid(axes: tuple[object, ...], message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_vectors_of_a_grid_rise() -> None:
-    """A Grid made by hand is not trusted."""
-    for vectors, problem in (
-        ([[2, 1], [1, 1]], "its vectors do not rise in lexicographic order"),
-        ([[1, 1], [1, 1]], "its vectors do not rise in lexicographic order"),
-        (np.empty((0, 2)), "it has no vector"),
-    ):
-        with pytest.raises(SweepError) as caught:
-            Grid(np.array(vectors, np.int32))
-        assert str(caught.value) == f"this is no grid: {problem}. {GRID}"
-    assert list(Grid(np.array([[1, NO_CUT], [2, 1]], np.int32))) == [(1, None), (2, 1)]
+def test_vectors_are_sorted_each_once_and_may_not_be_empty() -> None:
+    """By hand: any order comes in, lexicographic order comes out."""
+    assert list(as_grid([(2, 1), (1, None), (2, 1)], ["bm25", "t5"])) == [(1, None), (2, 1)]
+    with pytest.raises(SweepError) as caught:
+        as_grid([], ["bm25", "t5"])
+    assert str(caught.value) == f"this is not a grid: it has no vector. {GRID}"
 
 
 def test_cutoffs_are_checked_all_at_once() -> None:
     """One for each stage, numpy's integers as well; the whole messages."""
     assert check_cutoffs([np.int64(5), None], ["bm25", "t5"]) == (5, None)
     for cutoffs, message in (
-        ((5,), "1 cut-off(s) (5,) for 2 stage(s) bm25, t5. Fix: one a stage; None where a stage passes everything on"),
+        ((5,), "1 cut-off(s) (5,) for 2 stage(s) bm25, t5. Fix: pass one cut-off for each stage, None for no cut"),
         (7, "7 (int), expected one cut-off for each of bm25, t5. Fix: (100, 100)"),
         ("55", "'55' (str), expected one cut-off for each of bm25, t5. Fix: (100, 100)"),
     ):
         with pytest.raises(SweepError) as caught:
             check_cutoffs(cutoffs, ["bm25", "t5"])
-        assert str(caught.value) == f"this is no vector of cut-offs: {message}"
+        assert str(caught.value) == f"this is not a vector of cut-offs: {message}"
     with pytest.raises(SweepError) as caught:
         check_cutoffs((2.0, -1), ["bm25", "t5"])
     assert str(caught.value) == (
-        f"this is no vector of cut-offs:\n  - cut-off of stage 'bm25' is 2.0 (float), {RANGE}\n"
+        f"this is not a vector of cut-offs:\n  - cut-off of stage 'bm25' is 2.0 (float), {RANGE}\n"
         f"  - cut-off of stage 't5' is -1 (int), {RANGE}"
     )

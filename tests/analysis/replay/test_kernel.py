@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.replay.kernel import AP, DONE, JUDGED, NDCG, PRECISION, RECALL, RR, SUCCESS, UNJUDGED, sum_measures
-from pt_cascade.analysis.replay.kernel_types import Ranked, Wanted
-from pt_cascade.analysis.replay.replayer import number_tails
+from pt_cascade.analysis.replay.kernel_types import MeasureSpec, Ranked
+from pt_cascade.analysis.replay.replayer import index_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ CODES = [
 
 @dataclass
 class Case:
-    """Some queries: each a list of stages' orders (places of its documents), two orders of evaluation, and labels."""
+    """Some queries: each a list of stages' rankings (places of its documents), two rankings of evaluation, and labels."""
 
     queries: list[tuple[list[list[int]], list[list[int]], list[int]]]
     vectors: list[tuple[int, ...]]
@@ -51,10 +51,10 @@ class Case:
         sums = np.zeros((max(groups) + 1, len(self.vectors), len(codes)))
         norms = np.array([[float(n + 2) for _ in self.queries] for n in range(len(codes))])
         norms[:, 0] *= 0.5
-        wanted = Wanted(np.array(codes, np.int32), norms, max(code[1] for code in codes))
-        steps = number_tails(np.array(self.vectors, np.int32), keep=self.keep)
+        wanted = MeasureSpec(np.array(codes, np.int32), norms, max(code[1] for code in codes))
+        index = index_grid(np.array(self.vectors, np.int32), keep=self.keep)
         every = np.arange(len(self.queries))
-        return sum_measures(every, ranked, steps, wanted, np.array(groups), sums), sums
+        return sum_measures(every, ranked, index, wanted, np.array(groups), sums), sums
 
     def show(self, query: int, vector: tuple[int, ...]) -> tuple[list[int], list[list[int]]]:
         """Cut stage by stage; return what follows below, and what is kept in each order of evaluation."""
@@ -89,10 +89,10 @@ def make_case(seed: int, stages: int) -> Case:
     queries = []
     for _ in range(random.randint(1, 3)):
         docs = random.choice([0, 1, 3, 5, 7, 9, 9])
-        orders = [list(range(docs)), *(random.sample(range(docs), docs) for _ in range(stages - 1))]
+        rankings = [list(range(docs)), *(random.sample(range(docs), docs) for _ in range(stages - 1))]
         runs = [*accumulate(random.choices([0, 1], k=docs))]
-        tied = [_reverse_runs(orders[-1], runs) if random.random() < 0.5 else orders[-1] for _ in range(2)]
-        queries.append((orders, tied, random.choices([UNJUDGED, UNJUDGED, -1, 0, 1, 2, 3], k=docs)))
+        tied = [_reverse_runs(rankings[-1], runs) if random.random() < 0.5 else rankings[-1] for _ in range(2)]
+        queries.append((rankings, tied, random.choices([UNJUDGED, UNJUDGED, -1, 0, 1, 2, 3], k=docs)))
     last = sorted(random.sample([*range(1, 11), NO_CUT], random.choice([1, 1, 2] if stages > 2 else [4, 8])))
     every = [*product(*[range(1, 10 if stages < 4 else 5)] * (stages - 1), last)]
     some = sorted(random.sample(every, random.randint(1, len(every))))
@@ -130,7 +130,7 @@ def test_a_pair_that_was_not_scored_is_named_if_and_only_if_it_is_needed(case: C
     if stages == 1 or not sizes[query]:
         return
     stage, doc = data.draw(st.integers(1, stages - 1)), data.draw(st.integers(0, sizes[query] - 1))
-    before = Case([(orders[:stage], [orders[stage - 1]] * 2, labels) for orders, _, labels in case.queries], [], keep=False)
+    before = Case([(rankings[:stage], [rankings[stage - 1]] * 2, labels) for rankings, _, labels in case.queries], [], keep=False)
     needed = any(doc in before.show(query, vector[:stage])[1][0] for vector in case.vectors)
     case.queries[query][0][stage] = [-1 if n == doc else place for n, place in enumerate(case.queries[query][0][stage])]
     done, _ = case.run(CODES[:2])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ir_measures import AP, ERR, RBP, RR, Judged, P, R, Success, nDCG
 
 from pt_cascade.analysis.replay.kernel import UNJUDGED
-from pt_cascade.analysis.replay.measures import adds_up, encode, in_kernel, judge, normalise, parse_measures
+from pt_cascade.analysis.replay.measures import adds_up, compute_norms, encode, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.analysis.table.data import Column, Path
 from pt_cascade.errors import CascadeWarning, SweepError
@@ -108,7 +108,7 @@ def test_measures_are_read_in_any_form_once_each() -> None:
     assert parse_measures(["MRR@10", RR @ 10, "P@5", nDCG @ 10]) == (RR @ 10, P @ 5, nDCG @ 10)
     with pytest.raises(SweepError) as caught:
         parse_measures([None])
-    assert str(caught.value) == 'these cannot be measured: None (NoneType) is no measure. Fix: ["nDCG@10", "R@100"]'
+    assert str(caught.value) == 'cannot compute the measures: None (NoneType) is not a measure. Fix: ["nDCG@10", "R@100"]'
 
 
 def test_labels_and_norms_by_hand() -> None:
@@ -117,11 +117,11 @@ def test_labels_and_norms_by_hand() -> None:
     qrels = pd.DataFrame(
         {"qid": ["1"] * 4 + ["2"], "docno": ["d3", "d0", "x", "d1", "d1"], "label": [2, -1, 3, 0, 1]}, index=[9, 9, 1, 2, 3]
     )
-    judged = judge(table, qrels)
+    judged = match_labels(table, qrels)
     assert judged.labels.tolist() == [-1, 0, UNJUDGED, 2]
     assert judged.queries.tolist() == [0]
     assert [labels.tolist() for labels in judged.relevant] == [[3, 2, 0, -1]]
-    norms = normalise(encode([nDCG, nDCG @ 1, R @ 5, AP(rel=3), P @ 7, RR]), judged, 1)
+    norms = compute_norms(encode([nDCG, nDCG @ 1, R @ 5, AP(rel=3), P @ 7, RR]), judged, 1)
     assert norms[:, 0].tolist() == pytest.approx([3 + 2 / log2(3), 3, 2, 1, 7, 1])
 
 
@@ -154,7 +154,8 @@ def test_labels_beyond_a_measures_own_limit_are_refused(measure: ir_measures.Mea
     with pytest.raises(SweepError) as caught:
         sweep(table, qrels, [measure])
     assert str(caught.value) == (
-        f"nothing can be measured: label 5 is beyond 4 for gdeval, which computes {measure}. "
+        f"the qrels are not usable for these measures: label 5 is out of range, expected -1,000,000 to 4 for "
+        f"gdeval, which computes {measure}. "
         'Fix: qrels["label"] = qrels["label"].clip(-4, 4)'
     )
     exec(caught.value.fix, {"qrels": qrels})  # noqa: S102 - the cure, as it is printed
@@ -181,14 +182,16 @@ def test_docnos_with_blanks_are_refused_where_gdeval_computes(found: list[str], 
 def test_huge_labels_are_refused_before_trec_eval_counts_up_to_them() -> None:
     """trec_eval keeps a counter for each grade: for 2**31 - 2 it would need 16 GB for each query."""
     table, qrels = listed([2**31 - 2, 0])
-    with pytest.raises(SweepError, match=r"label 2147483646 is beyond 1,000,000. Fix: .*clip\(-1000000, 1000000\)"):
+    with pytest.raises(
+        SweepError, match=r"label 2147483646 is out of range, expected -1,000,000 to 1,000,000. Fix: .*clip\(-1000000, 1000000\)"
+    ):
         sweep(table, qrels, ["P(judged_only=True)@5"])
     assert sweep(*listed([1_000_000, 0]), ["P(judged_only=True)@5"]).frame.iloc[-1, -1] == 1 / 5
 
 
 def test_what_a_package_of_ir_measures_raises_is_told_by_measure_and_vector() -> None:
     """Accuracy divides by the number of pairs of a relevant and another document, and there is none at cut-off 1."""
-    with pytest.raises(SweepError, match=r"^these cannot be measured: Accuracy at \(1,\): ir_measures raised ZeroDivisionError"):
+    with pytest.raises(SweepError, match=r"^cannot compute the measures: Accuracy at \(1,\): ir_measures raised ZeroDivisionError"):
         sweep(*listed([1, 0]), ["Accuracy"])
 
 
@@ -198,7 +201,7 @@ def test_what_a_package_of_ir_measures_raises_is_told_by_measure_and_vector() ->
 def test_qrels_without_a_relevant_document_are_told(labels: list[int | None], idle: str) -> None:
     """The measures that are 0 for every ranking are named; the share of judged documents is none of them."""
     table, qrels = listed(labels)
-    told = f"no document is relevant: the labels are {min(labels)} to {max(labels)}, so that {idle} is 0 whatever is ranked"
+    told = f"no document is relevant: the labels are {min(labels)} to {max(labels)}, so {idle} is 0 for every ranking"
     with pytest.warns(CascadeWarning) as warned:
         values = sweep(table, qrels, ["nDCG@10", "R(rel=2)@5", "Judged@2"]).frame.iloc[-1]
     assert [str(one.message) for one in warned] == [told]

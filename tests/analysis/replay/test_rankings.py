@@ -17,7 +17,7 @@ from toys.strategies import JUDGES, RETRIEVERS
 from toys.tables import TOPICS, tabulate
 
 from pt_cascade.analysis.replay import rankings as module
-from pt_cascade.analysis.replay.rankings import Orders, order, place_all
+from pt_cascade.analysis.replay.rankings import Rankings, compute_rankings, place_all
 from pt_cascade.analysis.table.data import Column, Path
 from pt_cascade.analysis.table.tie_rules import TieRule, number_docnos
 from pt_cascade.execution.score_table import ScoreTable
@@ -30,7 +30,7 @@ def test_places_are_those_of_the_cascade_worked_out_by_hand(first: ToyRetriever,
     table = tabulate(first, judges, TOPICS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_CELLS", cells)
-        made = order(table, table.stages)
+        made = compute_rankings(table, table.stages)
     docno = table.frame["docno"].to_numpy()[made.rows]
     for query, name in enumerate(TOPICS["query"]):
         mine = slice(*made.offsets[query : query + 2])
@@ -51,12 +51,12 @@ def test_evaluated_order_is_that_of_the_evaluation_tools(scores: list[float], ra
     frame = pd.DataFrame({"qid": "1", "docno": docnos, "rank": range(len(scores)), "first": 0.0, "second": scores})
     topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
     table = ScoreTable(frame, topics, (Column("first"), Column("second")), (Path(("first", "second"), (9, 9)),))
-    made = order(table, table.stages)
+    made = compute_rankings(table, table.stages)
     run = {"1": dict(zip(docnos, scores, strict=True))}
     for measure, place in ((ir_measures.RR, made.evaluated[0]), (ir_measures.RR @ 50, made.evaluated[1])):
         ranks = [1 / measure.calc_aggregate({"1": {docno: 1}}, run) for docno in docnos]
         assert (place + 1).tolist() == pytest.approx(ranks)
-    assert order(table, table.stages, by_rank=True).evaluated.tolist() == [made.places[1].tolist()] * 2
+    assert compute_rankings(table, table.stages, by_rank=True).evaluated.tolist() == [made.places[1].tolist()] * 2
 
 
 def test_docnos_compare_as_bytes_do() -> None:
@@ -67,8 +67,8 @@ def test_docnos_compare_as_bytes_do() -> None:
     assert number_docnos(pd.Series(["b", "a", "b"], dtype=object)).tolist() == [2, 1, 2]
 
 
-def made_of(table_scores: dict[str, list[float]], **columns: Column) -> Orders:
-    """The orders of a table of one query over documents 0, 1, 2, ..."""
+def made_of(table_scores: dict[str, list[float]], **columns: Column) -> Rankings:
+    """The rankings of a table of one query over documents 0, 1, 2, ..."""
     frame = pd.DataFrame({"qid": "1", "docno": [*map(str, range(len(table_scores["s1"])))], **table_scores})
     frame["rank"] = (-frame["s1"]).rank(method="first").astype(int) - 1
     names = tuple(table_scores)
@@ -78,7 +78,7 @@ def made_of(table_scores: dict[str, list[float]], **columns: Column) -> Orders:
         tuple(columns.get(name, Column(name)) for name in names),
         (Path(names, (None,) * len(names)),),
     )
-    return order(table, names)
+    return compute_rankings(table, names)
 
 
 def test_ties_follow_rows_or_ranks_of_the_stages_before() -> None:
@@ -101,7 +101,7 @@ def test_ties_follow_rows_or_ranks_of_the_stages_before() -> None:
 
 
 def test_what_was_not_scored_has_no_place_anywhere() -> None:
-    """-1 at the stage and in evaluation; the others close ranks; queries whose orders differ are told."""
+    """-1 at the stage and in evaluation; the others close ranks; queries whose rankings differ are told."""
     made = made_of({"s1": [3.0, 2.0, 1.0, 0.0], "s2": [5.0, np.nan, 5.0, 7.0]})
     assert made.places[1].tolist() == [1, -1, 2, 0]
     assert made.evaluated.tolist() == [[2, -1, 1, 0], [1, -1, 2, 0]]
@@ -121,5 +121,5 @@ def test_no_documents_at_all() -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        made = order(table, ("s1",))
+        made = compute_rankings(table, ("s1",))
     assert (made.every.shape, made.agree.tolist(), made.offsets.tolist()) == ((3, 0), [True] * 6, [0] * 7)

@@ -125,8 +125,8 @@ def test_a_list_stage_is_not_replayed() -> None:
     with pytest.raises(TableError) as caught:
         table.replay((2, 1, 1))
     assert str(caught.value) == (
-        "this cascade cannot be replayed: stage 'duo' depends on the whole list. "
-        "Fix: cascade.finish(table, cutoffs) runs that stage on the rest"
+        "the cascade cannot be replayed: stage 'duo' depends on the whole list, so its scores are not in the table. "
+        "Fix: cascade.finish(table, cutoffs) runs that stage"
     )
 
 
@@ -137,8 +137,8 @@ def test_bad_arguments() -> None:
         table.replay((2, 1), tail="cut")
     assert str(caught.value) == "tail is 'cut': expected one of drop, keep"
     for cutoffs, message in (
-        ((2,), "2 stage(s) bm25, bi. Fix: one a stage; None where a stage passes everything on"),
-        ((2, 0), "cut-off of stage 'bi' is 0 (int), expected a whole number, 1 or more, or None for no cut-off"),
+        ((2,), "2 stage(s) bm25, bi. Fix: pass one cut-off for each stage, None for no cut"),
+        ((2, 0), "cut-off of stage 'bi' is 0 (int), expected a whole number, 1 or more, or None for no cut"),
         ("21", "'21' (str), expected one cut-off for each of bm25, bi. Fix: (100, 100)"),
     ):
         for ask in (table.replay, table.covers):

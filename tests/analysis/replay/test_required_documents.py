@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pt_cascade.analysis.replay.required_documents import needed
+from pt_cascade.analysis.replay.required_documents import required_documents
 
 
 @st.composite
-def orders(draw: st.DrawFn) -> tuple[list[list[list[int]]], list[int | None]]:
-    """The orders of 1 to 3 stages for up to 3 queries of up to 7 documents, and a depth for each stage."""
+def rankings(draw: st.DrawFn) -> tuple[list[list[list[int]]], list[int | None]]:
+    """The rankings of 1 to 3 stages for up to 3 queries of up to 7 documents, and a depth for each stage."""
     stages = draw(st.integers(1, 3))
     queries = []
     for _ in range(draw(st.integers(1, 3))):
@@ -36,13 +36,13 @@ def try_all(places: list[list[int]], depths: list[int | None]) -> list[bool]:
 
 
 @settings(max_examples=30)
-@given(orders())
+@given(rankings())
 def test_exactly_what_some_cutoffs_would_hand_on_is_needed(drawn: tuple[list[list[list[int]]], list[int | None]]) -> None:
     """The marks are those of trying every cut-off vector within the depths: none missing, none to spare."""
     queries, depths = drawn
     offsets = np.r_[0, np.cumsum([len(places[0]) for places in queries])].astype(np.int64)
     places = np.concatenate([np.array(places, np.int32).reshape(len(depths), -1) for places in queries], axis=1)
-    assert needed(offsets, places, depths).tolist() == [mark for query in queries for mark in try_all(query, depths)]
+    assert required_documents(offsets, places, depths).tolist() == [mark for query in queries for mark in try_all(query, depths)]
 
 
 def test_a_random_order_needs_as_many_as_the_design_says() -> None:
@@ -51,7 +51,7 @@ def test_a_random_order_needs_as_many_as_the_design_says() -> None:
     queries = 50
     second = np.concatenate([random.permutation(1000) for _ in range(queries)])
     places = np.stack([np.tile(np.arange(1000), queries), second]).astype(np.int32)
-    marks = needed(np.arange(queries + 1) * 1000, places, (1000, 100))
+    marks = required_documents(np.arange(queries + 1) * 1000, places, (1000, 100))
     assert marks.sum() / queries == pytest.approx(330, rel=0.01)
     assert marks.reshape(queries, 1000)[:, :100].all()
 
@@ -60,4 +60,4 @@ def test_an_order_that_agrees_needs_no_more_than_the_depth() -> None:
     """Where the second stage repeats the first one's order, only its top K2 are ever handed on; reversed, all of the K1 are."""
     rank = np.arange(50)
     for second, wanted in ((rank, 10), (rank[::-1], 40)):
-        assert needed(np.array([0, 50]), np.stack([rank, second]).astype(np.int32), (40, 10)).sum() == wanted
+        assert required_documents(np.array([0, 50]), np.stack([rank, second]).astype(np.int32), (40, 10)).sum() == wanted

@@ -15,7 +15,7 @@ from toys.rankers import ToyRetriever
 from toys.strategies import CUTOFFS, JUDGES, RETRIEVERS
 from toys.tables import TOPICS, chain, make_qrels, tabulate
 
-from pt_cascade.analysis.sweep.losses import recalls
+from pt_cascade.analysis.sweep.losses import recall_per_query
 from pt_cascade.analysis.sweep.result import Sweep
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.analysis.table.data import Column, Path
@@ -125,7 +125,7 @@ def test_recall_curves_are_what_the_kernel_says(first: ToyRetriever, judge: Judg
     got = sweep(table, qrels, ["R@1000"], grid=[(k1, 1)])
     for stage, vectors in ((0, [(k, None) for k in range(1, 15)]), (1, [(k1, k) for k in range(1, 15)])):
         curve = got.recall(stage, (k1,) * stage)
-        every = recalls(got.replayer, stage, (k1,) * stage)[0]
+        every = recall_per_query(got.replayer, stage, (k1,) * stage)[0]
         assert curve["k"].tolist() == list(range(1, len(curve) + 1))
         for k, vector in zip(curve["k"], vectors, strict=False):
             values = got.per_query(vector)["R@1000"]
@@ -165,5 +165,5 @@ def test_where_not_all_was_scored_the_first_cutoff_is_the_deepest_that_can_be() 
     with pytest.raises(SweepError) as caught:
         sweep(table, qrels, ["RR"])
     assert str(caught.value) == (
-        "no cut-offs of bm25 → t5 are covered: a stage did not score the document at the top of some query's list"
+        "the table covers no cut-offs of bm25 → t5: a stage did not score the first document of some query's list"
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from toys.scored import make_scores, make_sweep
 
 from pt_cascade.analysis.cost.cost import StageCost
-from pt_cascade.analysis.sweep.pareto import find_front
+from pt_cascade.analysis.sweep.result import find_front
 from pt_cascade.errors import CascadeWarning, SweepError
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40)
@@ -68,12 +68,12 @@ def test_what_is_not_swept_has_no_front() -> None:
     with pytest.raises(SweepError) as caught:
         free.pareto_front("P@5")
     assert str(caught.value) == (
-        "there is no front:\n  - measure P@5 is not swept, but RR\n  - the sweep has no cost\n"
+        "cannot compute the Pareto front:\n  - the sweep has no measure P@5; it has RR\n  - the sweep has no cost\n"
         "Fix: sweep(table, qrels, [measure], cost=timings.cost())"
     )
     with pytest.warns(CascadeWarning, match="20 queries are too few"), pytest.raises(SweepError) as caught:
         make_sweep(scores, labels, ("RR",), cost=[StageCost(), StageCost(per_pair_ms=1)]).pareto_front("RR", "usd")
     assert str(caught.value) == (
-        "there is no front: cost 'usd' is not known, but ms, p50_ms, p95_ms, p99_ms, pairs. "
+        "cannot compute the Pareto front: the sweep has no cost 'usd'; it has ms, p50_ms, p95_ms, p99_ms, pairs. "
         "Fix: sweep(table, qrels, [measure], cost=timings.cost())"
     )

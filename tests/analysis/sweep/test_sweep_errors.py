@@ -35,16 +35,18 @@ GRID = "Fix: grid([10, 100, 1000], [10, 100])"
 BAD = {
     "empty qrels": (
         {"qrels": make_qrels(1).head(0)},
-        "nothing can be measured: the qrels are empty. Fix: give Frame[qid, docno, label] with a row a judgment",
+        "the qrels are not usable for these measures: they are empty. Fix: pass a Frame[qid, docno, label] with "
+        "a row for each judgment",
     ),
     "no topic is judged": (
         {"qrels": make_qrels(1).assign(qid="other").drop_duplicates("docno")},
-        "nothing can be measured: no topic has a judgment: topics have qids such as q0, the qrels such as other. "
-        "Fix: give the qrels of these topics",
+        "the qrels are not usable for these measures: no topic has a judgment: the topics have qids such as q0, "
+        "the qrels qids such as other. "
+        "Fix: pass the qrels of these topics",
     ),
     "a grade beyond int32": (
         {"qrels": make_qrels(1).assign(label=2**31)},
-        "nothing can be measured: label 2147483648 is beyond 1,000,000. "
+        "the qrels are not usable for these measures: label 2147483648 is out of range, expected -1,000,000 to 1,000,000. "
         'Fix: qrels["label"] = qrels["label"].clip(-1000000, 1000000)',
     ),
     "a pair judged twice": (
@@ -52,47 +54,47 @@ BAD = {
         "qrels are not usable: (qid, docno) repeats an earlier row in 1 of 2 row(s) (qid 'q0', docno 'd1'). "
         'Fix: qrels = qrels.drop_duplicates(["qid", "docno"])',
     ),
-    "no measure": ({"measures": []}, 'these cannot be measured: no measure was given. Fix: ["nDCG@10", "R@100"]'),
+    "no measure": ({"measures": []}, 'cannot compute the measures: no measure was given. Fix: ["nDCG@10", "R@100"]'),
     "odd measures": (
         {"measures": ["nDCG@10", "nope@3", "nDGC@10", "R", "P@0", 3, "AP(foo=1)"]},
-        "these cannot be measured:\n"
+        "cannot compute the measures:\n"
         "  - 'nope@3' is unknown to ir_measures: measure not found: nope\n"
         "  - 'nDGC@10' is unknown to ir_measures: measure not found: nDGC; did you mean 'nDCG'?\n"
-        "  - 'R' needs its cutoff, as in P@10 or SDCG(max_rel=3)@10\n"
+        "  - 'R' needs a cutoff, as in P@10 or SDCG(max_rel=3)@10\n"
         "  - 'P@0' has a cut-off below 1\n"
-        "  - 3 (int) is no measure\n"
+        "  - 3 (int) is not a measure\n"
         "  - 'AP(foo=1)' is unknown to ir_measures: unsupported params found: ['foo']\n"
         'Fix: ["nDCG@10", "R@100"]',
     ),
     "an odd tail": ({"tail": "cut"}, "tail is 'cut': expected one of drop, keep"),
     "a grid of another length": (
         {"grid": grid([2], [1])},
-        f"the grid does not fit the cascade: its vectors have 2 cut-offs, the stages are {THREE}",
+        f"the grid does not fit the cascade: its vectors have 2 cut-offs, expected one for each of {THREE}",
     ),
-    "a number for a grid": ({"grid": 5}, f"this is no grid: it is 5 (int), expected vectors of cut-offs. {GRID}"),
-    "an empty grid": ({"grid": []}, f"this is no grid: it has no vector. {GRID}"),
+    "a number for a grid": ({"grid": 5}, f"this is not a grid: it is 5 (int), expected vectors of cut-offs. {GRID}"),
+    "an empty grid": ({"grid": []}, f"this is not a grid: it has no vector. {GRID}"),
     "one vector for a grid": (
         {"grid": (5, 3, 2)},
-        f"this is no vector of cut-offs: 5 (int), expected one cut-off for each of {THREE}. Fix: (100, 100, 100)",
+        f"this is not a vector of cut-offs: 5 (int), expected one cut-off for each of {THREE}. Fix: (100, 100, 100)",
     ),
     "a short vector": (
         {"grid": [(5, 3)]},
-        f"this is no vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
-        "Fix: one a stage; None where a stage passes everything on",
+        f"this is not a vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
+        "Fix: pass one cut-off for each stage, None for no cut",
     ),
     "no cut-offs": (
         {"grid": [(5, 0, "x")]},
-        "this is no vector of cut-offs:\n"
-        "  - cut-off of stage 'stage2' is 0 (int), expected a whole number, 1 or more, or None for no cut-off\n"
-        "  - cut-off of stage 'stage3' is 'x' (str), expected a whole number, 1 or more, or None for no cut-off",
+        "this is not a vector of cut-offs:\n"
+        "  - cut-off of stage 'stage2' is 0 (int), expected a whole number, 1 or more, or None for no cut\n"
+        "  - cut-off of stage 'stage3' is 'x' (str), expected a whole number, 1 or more, or None for no cut",
     ),
     "an unknown stage": (
         {"stages": ("first", "t5")},
-        f"the table has no path first → t5: its stages are {THREE}; every path begins with 'first'",
+        f"the table has no cascade first → t5: its stages are {THREE}; every cascade begins with 'first'",
     ),
     "no cost": (
         {"cost": 3},
-        "this is no cost: it is a int, expected a Cost or a StageCost for each stage. "
+        "cost has the wrong type: it is a int, expected a Cost or a list with a StageCost for each stage. "
         "Fix: cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]",
     ),
 }
@@ -110,21 +112,23 @@ def test_questions_that_make_no_sense_are_refused() -> None:
     """Of a sweep that is there: its stages, cut-offs and numbers."""
     got = swept(grid=[(5, 3, 2)])
     for ask, message in (
-        (lambda: got.position(3), f"no stage 3: the stages are {THREE}"),
-        (lambda: got.recall("t5"), f"no stage 't5': the stages are {THREE}"),
+        (lambda: got.position(3), f"there is no stage 3: the stages are {THREE}"),
+        (lambda: got.recall("t5"), f"there is no stage 't5': the stages are {THREE}"),
         (
             lambda: got.recall("first", (5,)),
-            "recall is not given that: 1 cut-off(s) (5,) for the 0 stage(s) before 'first'. Fix: recall('first', ())",
+            "recall needs one cut-off for each stage before: 1 cut-off(s) (5,) for the 0 stage(s) before "
+            "'first'. Fix: recall('first', ())",
         ),
         (
             lambda: got.loss((5, 3, 2), rel=0, depth=0),
-            "nothing can be told:\n  - rel is 0, expected 1 or more\n  - depth is 0, expected 1 or more",
+            "an argument is out of range:\n  - rel is 0, expected a whole number, 1 or more\n"
+            "  - depth is 0, expected a whole number, 1 or more",
         ),
-        (lambda: got.recall(rel=0), "nothing can be told: rel is 0, expected 1 or more"),
+        (lambda: got.recall(rel=0), "an argument is out of range: rel is 0, expected a whole number, 1 or more"),
         (
             lambda: got.per_query((5, 3)),
-            f"this is no vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
-            "Fix: one a stage; None where a stage passes everything on",
+            f"this is not a vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
+            "Fix: pass one cut-off for each stage, None for no cut",
         ),
     ):
         with pytest.raises(SweepError) as caught:
@@ -133,8 +137,8 @@ def test_questions_that_make_no_sense_are_refused() -> None:
 
 
 FAR = "the table does not cover these cut-offs: toy → judge → judge_2 at"
-DEPTHS = "it was made with depths=(4, 2). Fix: score(cascade, topics, depths="
-BEYOND = "needs documents beyond the 4 that it has of each query scored by 'toy'"
+DEPTHS = "the table was made with depths=(4, 2). Fix: score(cascade, topics, depths="
+BEYOND = "needs documents beyond the first 4 of each query scored by 'toy'"
 
 
 def test_what_is_not_covered_is_refused_with_the_call_that_would_cover_it() -> None:
@@ -176,7 +180,7 @@ def test_tables_of_other_kinds_say_what_they_need() -> None:
     alone = score(ToyRetriever(docs=6) % 3, TOPICS)
     with pytest.raises(TableError) as caught:
         alone.replay((5,))
-    expected = "needs documents beyond the 3 that it has of each query scored by 'toy'. Fix: score(cascade, topics), with toy % 5"
+    expected = "needs documents beyond the first 3 of each query scored by 'toy'. Fix: score(cascade, topics), with toy % 5"
     assert str(caught.value) == f"the table does not cover these cut-offs: toy at (5,) {expected}"
     table = score(chain(ToyRetriever(docs=6), [Judge(1), Judge(2)], (4, 2, None)), TOPICS)
     with pytest.raises(TableError, match=r"Fix: score\(cascade, topics, depths=\(4,\)\)$"):
@@ -186,7 +190,7 @@ def test_tables_of_other_kinds_say_what_they_need() -> None:
     with pytest.raises(TableError) as caught:
         ScoreTable.from_runs(runs, missing="leave").replay((None, 1))
     assert caught.value.fix == (
-        "runs that go deeper, or ScoreTable.from_runs(..., missing=\"last\"): it ranks what run 'second' lacks below the rest"
+        "deeper runs, or ScoreTable.from_runs(..., missing=\"last\"), which ranks what run 'second' lacks below the rest"
     )
 
 
@@ -197,8 +201,8 @@ def test_a_kept_tail_is_not_measured_deeper_than_the_table_knows_it() -> None:
     with pytest.raises(SweepError) as caught:
         swept(table=table, measures=["AP", "nDCG@10", "RR@4"], tail="keep")
     assert str(caught.value) == (
-        "these cannot be measured: AP, nDCG@10 with tail='keep', but the table has only the first 4 documents of each query. "
-        "Fix: a cut-off of at most 4, or a table of all: score(cascade, topics, depths=(None, ...))"
+        "cannot compute the measures: AP, nDCG@10 with tail='keep', but the table has only the first 4 documents of each query. "
+        "Fix: measures with a cut-off of at most 4, or a deeper table: score(cascade, topics, depths=(None, ...))"
     )
     got = swept(table=table, measures=["nDCG@4", "RR@4", "AP@4"], tail="keep", grid=[(4, 2), (3, 1)])
     live = [run(chain(ToyRetriever(docs=14), [Judge(1)], vector), TOPICS, tail="keep").results for vector in got.grid]

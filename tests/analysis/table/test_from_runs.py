@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.from_runs import Missing, import_runs
-from pt_cascade.analysis.table.run_gaps import (
-    count_gaps,
-    describe_borrowed,
+from pt_cascade.analysis.table.missing_pairs import (
+    count_missing,
+    describe_dropped_queries,
     describe_extra,
-    describe_foreign,
-    describe_gaps,
-    find_strangers,
+    describe_missing,
+    find_permuted_scores,
+    find_unknown_ids,
 )
 from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, TableError
@@ -140,15 +140,15 @@ def test_a_gap_is_refused_by_default() -> None:
     with pytest.raises(TableError) as caught:
         ScoreTable.from_runs({"bm25": BM25, "t5": T5, "full": FULL, "again": T5})
     assert str(caught.value) == (
-        "the runs do not make a table:\n"
+        "the runs do not make a score table:\n"
         "  - run 't5' lacks 2 of 4 pairs, in 2 query(ies), e.g. qid '2', docno 'x'\n"
         "  - run 'again' lacks 2 of 4 pairs, in 2 query(ies), e.g. qid '2', docno 'x'\n"
-        'Fix: missing="leave" keeps such pairs unscored, and the table refuses the cut-offs that would need them; '
+        'Fix: missing="leave" keeps these pairs unscored, and the table refuses cut-offs that need them; '
         'missing="last" ranks them below what the run scored'
     )
 
 
-BARRED = "no cut-offs can be replayed through run 't5': it lacks the first document of a query"
+BARRED = "run 't5' lacks the first document of a query, so no cut-offs can be replayed with it"
 
 
 def test_a_gap_may_be_left() -> None:
@@ -166,7 +166,7 @@ def test_a_gap_may_be_ranked_last() -> None:
     """Below the run's lowest score of the query, in the order of the first run; from 0 down where the run has none at all."""
     bm25 = run_of({("1", f"d{rank}"): 9.0 - rank for rank in range(5)} | {("2", "x"): 2.0, ("2", "y"): 1.0})
     t5 = run_of({("1", "d3"): 0.25, ("1", "d1"): 4.0, ("3", "z"): 1.0})
-    with pytest.warns(CascadeWarning, match="^left out: 1 pair"):
+    with pytest.warns(CascadeWarning, match="^ignored 1 pair"):
         table = ScoreTable.from_runs({"bm25": bm25, "t5": t5}, missing="last")
     assert scores_of(table, "t5") == [-0.75, 4.0, -1.75, 0.25, -2.75, -1.0, -2.0]
     assert table.missing.to_dict("list") == {"stage": ["t5"], "queries": [2], "pairs": [5], "extra": [1]}
@@ -178,9 +178,8 @@ def test_nothing_can_rank_below_what_float32_does_not_hold() -> None:
     huge = run_of({("1", "b"): -1e300, ("1", "a"): 2.0, ("2", "x"): 1.0})
     with pytest.raises(TableError) as caught:
         ScoreTable.from_runs({"bm25": BM25, "t5": huge}, missing="last")
-    told = (
-        "nothing can be ranked below these scores: run 't5' has the score -1e+300, beyond float32. Fix: scale the scores of the run"
-    )
+    told = "no scores below these can be given to missing pairs: run 't5' has the score -1e+300, beyond float32. "
+    told += "Fix: scale the scores of the run"
     assert str(caught.value) == told
     assert scores_of(ScoreTable.from_runs({"bm25": BM25, "t5": huge}, missing="leave"), "t5") == [1.0, -1e300, None, 2.0]
 
@@ -246,9 +245,9 @@ def test_what_is_left_out_is_told() -> None:
     with pytest.warns(CascadeWarning) as caught:
         table = ScoreTable.from_runs({"bm25": BM25, "t5": t5}, topics)
     assert [str(warning.message) for warning in caught] == [
-        "left out: 1 query(ies) of run 'bm25' that are not among the topics, e.g. '2'; "
-        "left out: 2 query(ies) of run 't5' that are not among the topics, e.g. '8'; "
-        "left out: 2 pair(s) of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'n'"
+        "ignored 1 query(ies) of run 'bm25' that are not among the topics, e.g. '2'; "
+        "ignored 2 query(ies) of run 't5' that are not among the topics, e.g. '8'; "
+        "ignored 2 pair(s) of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'n'"
     ]
     assert caught[0].filename == __file__
     assert table.missing.to_dict("list") == {"stage": ["t5"], "queries": [0], "pairs": [0], "extra": [2]}
@@ -262,8 +261,8 @@ def test_scores_of_another_run_are_told() -> None:
     with pytest.warns(CascadeWarning) as caught:
         ScoreTable.from_runs({"bm25": bm25, "same": bm25, "gpt": gpt})
     assert [str(warning.message) for warning in caught] == [
-        "run 'gpt' has the scores of 'bm25' in another order, as rankers of whole lists write them: "
-        "what that ranker makes of other cut-offs is not in its run"
+        "run 'gpt' has the scores of 'bm25' in another order: a listwise ranker seems to have written it, whose "
+        "ranking at other cut-offs the run does not show"
     ]
 
 
@@ -271,24 +270,24 @@ def test_gaps_are_described_where_they_are() -> None:
     """The parts that the warnings and errors are made of, on one frame by hand."""
     frame = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [0.5, NAN]})
     runs = {"bm25": run_of({("1", "a"): 2.0, ("1", "b"): 1.0}), "t5": run_of({("1", "a"): 0.5, ("1", "c"): 0.4})}
-    gaps = count_gaps(frame, runs)
-    assert describe_gaps(frame, gaps) == ["run 't5' lacks 1 of 2 pairs, in 1 query(ies), e.g. qid '1', docno 'b'"]
+    gaps = count_missing(frame, runs)
+    assert describe_missing(frame, gaps) == ["run 't5' lacks 1 of 2 pairs, in 1 query(ies), e.g. qid '1', docno 'b'"]
     assert describe_extra(frame, runs, gaps) == [
-        "left out: 1 pair(s) of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'c'"
+        "ignored 1 pair(s) of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'c'"
     ]
-    assert (describe_foreign(runs, runs), describe_borrowed(frame), find_strangers(frame, runs)) == ([], [], [])
+    assert (describe_dropped_queries(runs, runs), find_permuted_scores(frame), find_unknown_ids(frame, runs)) == ([], [], [])
 
 
 # bad input
 
 ROWS = pd.DataFrame({"qid": ["1"], "docno": ["a"], "score": [NAN]})
 ELSEWHERE = pd.DataFrame({"qid": ["9"], "query": ["nine"]})
-NO_TABLE = "the runs do not make a table: "
+NO_TABLE = "the runs do not make a score table: "
 WRITE = 'Fix: ScoreTable.from_runs({"bm25": "bm25.res.gz", "t5": "t5.res.gz"}, missing="refuse")'
-SAME = "Fix: runs, and topics, of the same queries over the same collection"
+SAME = "Fix: pass runs, and topics, of the same queries over the same collection"
 BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], str]] = {
-    "no runs": ({}, None, "refuse", TableError, f"{NO_TABLE}they are no runs, expected a dict of stage → run. {WRITE}"),
-    "a list": ([BM25, T5], None, "refuse", TableError, f"{NO_TABLE}they are a list, expected a dict of stage → run. {WRITE}"),
+    "no runs": ({}, None, "refuse", TableError, f"{NO_TABLE}they are no runs, expected a dict of runs by stage. {WRITE}"),
+    "a list": ([BM25, T5], None, "refuse", TableError, f"{NO_TABLE}they are a list, expected a dict of runs by stage. {WRITE}"),
     "all at once": (
         {1: BM25, "t5": None},
         None,
@@ -297,7 +296,7 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         f"{NO_TABLE[:-1]}\n"
         "  - missing is 'zero', expected one of refuse, leave, last\n"
         "  - the name of a stage is 1, expected text\n"
-        "  - run 't5' is a NoneType, expected a DataFrame or the path of a file\n"
+        "  - run 't5' is a NoneType, expected a DataFrame or a path\n"
         f"{WRITE}",
     ),
     "a reserved name": (
@@ -305,7 +304,7 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         None,
         "refuse",
         TableError,
-        "stage 'rank' cannot be in a table: 'rank' is a column of the table's own. "
+        "stage 'rank' cannot be in a table: 'rank' is the name of another column of the table. "
         "Fix: give the stage another name: with_stage(0, name=...)",
     ),
     "other queries": (
@@ -313,14 +312,15 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         None,
         "last",
         TableError,
-        f"{NO_TABLE}run 't5' shares no query with 'bm25', e.g. qid 'q1', not '2'. {SAME}",
+        f"{NO_TABLE}run 't5' shares no query with 'bm25': it has e.g. qid 'q1', 'bm25' has '2'. {SAME}",
     ),
     "another collection": (
         {"bm25": BM25, "t5": run_of({("1", "D1"): 1.0, ("2", "D2"): 1.0})},
         None,
         "leave",
         TableError,
-        f"{NO_TABLE}run 't5' shares 2 query(ies) with 'bm25', but no document of theirs, e.g. docno 'D1', not 'x'. {SAME}",
+        f"{NO_TABLE}run 't5' shares no document of the 2 query(ies) in both with 'bm25': it has e.g. docno "
+        f"'D1', 'bm25' has 'x'. {SAME}",
     ),
     "other topics": (
         {"bm25": BM25, "t5": FULL},
@@ -409,5 +409,5 @@ def test_real_runs_that_lack_something_are_counted(dl19_folder: Path) -> None:
 
 def test_a_real_ranker_of_lists_is_told(dl19_folder: Path) -> None:
     """RankGPT's run has BM25's very scores in another order."""
-    with pytest.warns(CascadeWarning, match=r"has the scores of 'bm25-pyserini' in another order, as rankers of whole lists"):
+    with pytest.warns(CascadeWarning, match=r"has the scores of 'bm25-pyserini' in another order: a listwise ranker"):
         ScoreTable.from_runs(real(dl19_folder, "rankllm.bm25-pyserini", "rankllm.bm25-pyserini.rankgpt35.k100.1"))

@@ -156,7 +156,7 @@ def test_nothing_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     there(Path("t"))
     with pytest.raises(TableError) as caught:
         small().save("t")
-    assert str(caught.value) == "cannot save the table to t: something is there already. Fix: another path, or rm -r t"
+    assert str(caught.value) == "cannot save the table to t: it exists already. Fix: another path, or rm -r t"
     assert [file.name for file in tmp_path.iterdir()] == ["t"]
     assert not Path("t").is_dir() or not list(Path("t").iterdir())
 
@@ -229,8 +229,8 @@ def test_docnos_that_cannot_be_kept_are_told(
 
 # damage
 
-AGAIN = "Fix: fetch the folder again, or make the table again"
-FOREIGN = "Fix: ScoreTable.load of a folder that table.save wrote"
+AGAIN = "Fix: copy the folder again, or make the table again"
+FOREIGN = "Fix: pass the folder that table.save wrote to ScoreTable.load"
 SCORES, TOPICS, META = Path("t/scores.parquet"), Path("t/topics.parquet"), Path("t/pt_meta.json")
 
 
@@ -290,24 +290,24 @@ def a_file() -> None:
 
 
 COLUMNS = "qid (string, not null), docno (string, not null), rank (int64, not null), bm25 (double), t5 (double)"
-FITS = "cannot load the table t: its files do not fit: "
+FITS = "cannot load the table t: its files do not match: "
 DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     "no folder": (lambda: shutil.rmtree("t"), f"cannot load the table t: there is no such folder. {FOREIGN}"),
     "a file": (a_file, f"cannot load the table t: it is a file, expected a folder. {FOREIGN}"),
     "an empty folder": (emptied, f"cannot load the table t: it is not a score table: pt_meta.json is missing. {FOREIGN}"),
     "a foreign folder": (
         foreign,
-        "cannot load the table t: it is not a score table: pt_meta.json says ('sparse_index', 'terrier'), "
+        "cannot load the table t: it is not a score table: pt_meta.json holds ('sparse_index', 'terrier'), "
         f"expected ('score_table', 'pt_cascade'). {FOREIGN}",
     ),
     "another format": (
         lambda: meta_of(lambda meta: meta.update(format="other")),
-        "cannot load the table t: it is not a score table: pt_meta.json says ('score_table', 'other'), "
+        "cannot load the table t: it is not a score table: pt_meta.json holds ('score_table', 'other'), "
         f"expected ('score_table', 'pt_cascade'). {FOREIGN}",
     ),
     "metadata of a list": (
         lambda: META.write_text("[1]"),
-        "cannot load the table t: it is not a score table: pt_meta.json says no JSON object, "
+        "cannot load the table t: it is not a score table: pt_meta.json holds no JSON object, "
         f"expected ('score_table', 'pt_cascade'). {FOREIGN}",
     ),
     "no JSON": (
@@ -322,20 +322,19 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a newer version": (
         lambda: meta_of(lambda meta: meta.update(version=2)),
-        "cannot load the table t: its version is 2, newer than 1, which is all that is known here. "
-        "Fix: pip install --upgrade pt_cascade",
+        "cannot load the table t: its version is 2, expected 1. Fix: make the table again, or pip install --upgrade pt_cascade",
     ),
     "no version": (
         lambda: meta_of(lambda meta: meta.pop("version")),
-        f"cannot load the table t: pt_meta.json is damaged: it is not what its own sha256 says. {AGAIN}",
+        "cannot load the table t: its version is None, expected 1. Fix: make the table again, or pip install --upgrade pt_cascade",
     ),
     "metadata changed": (
         lambda: META.write_text(META.read_text().replace("given", "rank")),
-        f"cannot load the table t: pt_meta.json is damaged: it is not what its own sha256 says. {AGAIN}",
+        f"cannot load the table t: pt_meta.json is damaged: its content does not match its sha256. {AGAIN}",
     ),
     "metadata without its seal": (
         lambda: meta_of(lambda meta: meta, seal=False),
-        f"cannot load the table t: pt_meta.json is damaged: it is not what its own sha256 says. {AGAIN}",
+        f"cannot load the table t: pt_meta.json is damaged: its content does not match its sha256. {AGAIN}",
     ),
     "metadata without columns": (
         lambda: meta_of(lambda meta: meta.pop("columns")),
@@ -357,7 +356,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: (SCORES.unlink(), TOPICS.write_bytes(b"")),
         "cannot load the table t:\n"
         "  - scores.parquet is missing\n"
-        "  - topics.parquet is damaged: its 0 bytes are not those that pt_meta.json has the sha256 of\n"
+        "  - topics.parquet is damaged: its 0 bytes do not match the sha256 in pt_meta.json\n"
         f"{AGAIN}",
     ),
     "scores that are no Parquet": (
@@ -381,15 +380,15 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "ranks of another order": (
         lambda: scores_of(lambda table: table.set_column(2, table.schema.field(2), pa.array([1, 0, 2]))),
-        f"{FITS}rank is not the order of 'bm25', descending from 0. {AGAIN}",
+        f"{FITS}rank is not that of 'bm25' by descending score, from 0. {AGAIN}",
     ),
     "a query that nobody asked": (
         lambda: scores_of(lambda table: table.set_column(0, table.schema.field(0), pa.array(["1", "1", "9"]))),
-        f"{FITS}qid '9' is not among its topics. {AGAIN}",
+        f"{FITS}qid '9' is not among the topics. {AGAIN}",
     ),
     "a first stage without a score": (
         lambda: scores_of(lambda table: table.set_column(3, "bm25", pa.array([3.0, None, 1.0]))),
-        f"{FITS}1 score(s) of its first stage 'bm25' are not finite. {AGAIN}",
+        f"{FITS}1 score(s) of the first stage 'bm25' are not finite. {AGAIN}",
     ),
 }
 
@@ -409,7 +408,7 @@ def test_damage_is_named(folder: Path, damage: str) -> None:
 def test_parquet_that_is_not_whole_is_named(folder: Path, path: Path, harm: Callable[[Path], None]) -> None:
     """A byte lost or a bit flipped is found by the hash, before Parquet could stumble over it."""
     harm(path)
-    found = f"{path.name} is damaged: its {path.stat().st_size:,} bytes are not those that pt_meta.json has the sha256 of"
+    found = f"{path.name} is damaged: its {path.stat().st_size:,} bytes do not match the sha256 in pt_meta.json"
     with pytest.raises(TableError) as caught:
         ScoreTable.load(folder)
     assert str(caught.value) == f"cannot load the table t: {found}. {AGAIN}"

@@ -1,4 +1,4 @@
-"""Tables made with kept scores are the tables made without, ask only for what is new, and are still looked after and timed live."""
+"""Tables made with a score cache equal those made without; only what is new is asked; checks and profiles ask the stage itself."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_what_nobody_knows_is_not_kept(tmp_path: Path) -> None:
     length.identify = lambda: {"class": "length"}
     pipeline = FIRST % 5 >> length
     with pytest.raises(
-        PipelineError, match="nobody knows whether the scores of stage 'doc_score' depend on query and document"
+        PipelineError, match="it is unknown whether the scores of stage 'doc_score' depend on query and document"
     ) as refused:
         score(pipeline, topics(2), score_cache=tmp_path / "kept")
     assert refused.value.fix == "Cascade.of(pipeline).with_stage('doc_score', depends='pointwise'), if they do"
@@ -178,10 +178,10 @@ def test_a_foreign_stage_is_run_and_not_kept(tmp_path: Path) -> None:
     """Nobody guesses what it is: one warning names all of them, with the line that keeps them; the others are kept."""
     pipeline = FIRST % 8 >> ForeignJudge(2) % 5 >> Judge(1) % 4 >> pt.apply.doc_score(lambda row: float(len(row["docno"])))
     with pytest.warns(
-        CascadeWarning, match=r"stage\(s\) 'judge', 'doc_score' are not kept: .*cached\(stage, 'path', identity="
+        CascadeWarning, match=r"stage\(s\) 'judge', 'doc_score' are not cached: .*cached\(stage, 'path', identity="
     ) as said:
         table = score(pipeline, topics(2), score_cache=tmp_path / "kept")
-    assert sum("are not kept" in str(one.message) for one in said) == 1
+    assert sum("are not cached" in str(one.message) for one in said) == 1
     assert len(list((tmp_path / "kept").iterdir())) == 1
     pd.testing.assert_frame_equal(table.frame, score(pipeline, topics(2)).frame)
 

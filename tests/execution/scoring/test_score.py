@@ -367,7 +367,7 @@ BAD = {
         FIRST % 5 >> MOST % 3 >> Judge(2),
         {"depths": (4, 0)},
         "these cascades cannot be scored:\n  - the depth of stage 'toy' is 4, but toy → 5 · judge → 3 · judge_2 passes on 5\n"
-        "  - the depth of stage 'judge' is 0 (int), expected a whole number, 1 or more, or None for no cut-off\n"
+        "  - the depth of stage 'judge' is 0 (int), expected a whole number, 1 or more, or None for no cut\n"
         "Fix: depths=(1000, 100)",
     ),
     "options": (

@@ -1,4 +1,4 @@
-"""Answers of language models, read by rule: any text gives an order, a grade or log-odds, and each repair is named."""
+"""Reads answers of language models: any text gives an order, a grade or log-odds, and each fault has a name."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from toys.llm_servers import chat, scripted
 
 from pt_cascade.errors import CascadeWarning
-from pt_cascade.stages.llm.answers import SURE, Listed, read_grade, read_verdict
+from pt_cascade.stages.llm.answers import SURE, Alternatives, read_grade, read_verdict, take_answer
 from pt_cascade.stages.llm.lists import read_list, read_ranking
-from pt_cascade.stages.llm.reasoning import strip_reasoning
 from pt_cascade.stages.llm_judge import llm_judge
 from pt_cascade.trec import read_run
 
@@ -31,7 +30,7 @@ ANSWERS = st.one_of(st.text(), st.lists(st.sampled_from(BITS), max_size=12).map(
 
 @pytest.fixture(scope="session")
 def llm_windows() -> list[dict[str, object]]:
-    """1,161 real answers of three LLMs to listwise prompts, with the windows they were given."""
+    """1,161 answers of three LLMs to listwise prompts, with their windows."""
     file = shared("PT_CASCADE_DATA", "data", "llm_windows") / "responses.jsonl.gz"
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
@@ -43,7 +42,7 @@ def _orders(file: Path) -> dict[str, list[str]]:
 
 
 def test_real_answers_give_the_published_runs(llm_windows: list[dict[str, object]], dl19_folder: Path) -> None:
-    """Golden: RankLLM's own runs, 43 queries of three LLMs, come out exactly when the 1,161 answers are read in file order."""
+    """Golden: the 1,161 answers, read in file order, give RankLLM's runs of three LLMs over 43 queries exactly."""
     first = _orders(dl19_folder / "runs" / "rankllm.bm25-pyserini.res.gz")
     made: dict[str, dict[str, list[str]]] = {}
     for row in llm_windows:
@@ -57,7 +56,7 @@ def test_real_answers_give_the_published_runs(llm_windows: list[dict[str, object
 
 
 def test_the_stage_itself_makes_the_published_runs(llm_windows: list[dict[str, object]], dl19_folder: Path) -> None:
-    """Golden, through a server that gives Vicuna 7B's real answers: the run, and every repair in the account."""
+    """Golden: a server that sends Vicuna 7B's answers gives its run, and every repair is counted."""
     name = "rankllm.bm25-pyserini.vicuna7b-zs.k100.1"
     runs = {run: read_run(dl19_folder / "runs" / f"{run}.res.gz") for run in ("rankllm.bm25-pyserini", name)}
     answers: dict[str, list[str]] = {}
@@ -75,8 +74,8 @@ def test_the_stage_itself_makes_the_published_runs(llm_windows: list[dict[str, o
     assert out.drop_duplicates("qid")[["llm_calls", "llm_repaired", "llm_unread"]].sum().tolist() == [387, 378, 3]
 
 
-def test_real_answers_are_repaired_so_often(llm_windows: list[dict[str, object]]) -> None:
-    """Golden counts, by a script apart from the parser: 936 of 1,161 answers need a repair."""
+def test_repairs_of_the_published_answers_are_counted(llm_windows: list[dict[str, object]]) -> None:
+    """Golden counts of a script that does not use the parser: 936 of 1,161 answers need a repair."""
     faults = Counter(fault for row in llm_windows for fault in read_ranking(row["response"], row["end"] - row["start"]).faults)
     assert faults == {"malformed": 771, "unread": 4, "partial": 442, "repeated": 533}
     assert sum(not read_ranking(row["response"], row["end"] - row["start"]).faults for row in llm_windows) == 225
@@ -86,11 +85,11 @@ def test_real_answers_are_repaired_so_often(llm_windows: list[dict[str, object]]
 @example("9" * 5000, 3)
 @example("[²] > [٣]", 3)
 def test_any_answer_is_an_order(text: str, n: int) -> None:
-    """A permutation, and that of a slow reading letter by letter: numbers of ASCII digits, in order, the rest behind."""
+    """A permutation, equal to that of a slow reference parser: the numbers in the text in order, then the missing ones."""
     reading = read_ranking(text, n)
     assert sorted(reading.value) == list(range(n))
     assert reading.faults <= {"malformed", "unread", "partial", "repeated"}
-    words = "".join(str(unicodedata.decimal(letter, " ")) for letter in strip_reasoning(text) or "").split()
+    words = "".join(str(unicodedata.decimal(letter, " ")) for letter in take_answer(text) or "").split()
     slow: list[int] = []
     for word in words:
         place = int(word) - 1 if len(word) < 6 else -1
@@ -103,7 +102,7 @@ def test_any_answer_is_an_order(text: str, n: int) -> None:
 
 @given(st.integers(1, 30).flatmap(lambda n: st.permutations(range(n))))
 def test_an_order_in_the_form_asked_for_is_read_without_repair(order: list[int]) -> None:
-    """What a judge means is what is read: reading undoes writing."""
+    """An order that is written and read is the same order, without faults."""
     reading = read_ranking(" > ".join(f"[{place + 1}]" for place in order), len(order))
     assert (list(reading.value), reading.faults) == (order, frozenset())
 
@@ -124,7 +123,7 @@ RANKINGS = {
 
 @pytest.mark.parametrize("case", RANKINGS)
 def test_each_rule_of_an_order(case: str) -> None:
-    """By hand: what is read, and what is said about it."""
+    """By hand: the order and the faults of each answer."""
     text, value, faults = RANKINGS[case]
     reading = read_ranking(text, 3)
     assert (reading.value, reading.faults) == (value, faults)
@@ -227,17 +226,17 @@ LISTS = {
 
 @pytest.mark.parametrize("case", LISTS)
 def test_numbers_around_a_list_are_not_the_list(case: str) -> None:
-    """By hand: one whole list in the form asked for, behind words, counts alone; half a number where an answer was cut does not."""
+    """By hand: line numbers, numbers in words and half a number at a cut name no document."""
     text, cut, value, faults = LISTS[case]
     reading = read_list(text, 3, cut=cut)
     assert (reading.value, reading.faults) == (value, faults)
 
 
 def test_no_published_answer_is_ordered_otherwise(llm_windows: list[dict[str, object]]) -> None:
-    """Golden: all 1,161 give the published order by the stage's own rule too; 383 of them, such as this one, name one number only.
+    """Golden: the stage's parser gives the published order for all 1,161 answers.
 
-    "20 passages are provided." is what Vicuna 13B mostly said; RankLLM puts the 20th document on top, and so does the rule, but it
-    is unread.
+    "20 passages are provided." is the usual answer of Vicuna 13B: RankLLM and the parser put document 20 first, but the parser
+    marks the answer as unread.
     """
     assert len(llm_windows) == 1161
     unread = Counter()
@@ -258,7 +257,7 @@ def test_no_published_answer_is_ordered_otherwise(llm_windows: list[dict[str, ob
 
 @given(ANSWERS, st.integers(1, 25), st.booleans())
 def test_any_answer_is_an_order_for_the_stage(text: str, n: int, cut: bool) -> None:  # noqa: FBT001 - hypothesis gives it
-    """A permutation, whatever the text."""
+    """The stage's parser gives a permutation for any text."""
     assert sorted(read_list(text, n, cut=cut).value) == list(range(n))
 
 
@@ -279,8 +278,8 @@ LONG = {
 
 
 @pytest.mark.parametrize("case", LONG)
-def test_a_long_answer_is_read_in_a_time_that_grows_with_its_length(case: str) -> None:
-    """Hundreds of thousands of letters, made to be read again and again: fractions of a second, where squares would be minutes."""
+def test_long_answers_are_read_in_linear_time(case: str) -> None:
+    """Adversarial answers of some 100,000 characters take seconds; quadratic time would be minutes."""
     begun = time.process_time()
     for read in (lambda text: read_grade(text, 0, 3), lambda text: read_list(text, 20, cut=True), read_verdict):
         read(LONG[case])
@@ -289,12 +288,12 @@ def test_a_long_answer_is_read_in_a_time_that_grows_with_its_length(case: str) -
 
 @given(ANSWERS, st.integers(0, 3), st.integers(1, 9))
 def test_any_answer_is_a_grade_of_the_scale(text: str, lowest: int, more: int) -> None:
-    """Never outside; unread is no number; in the form asked for means that the number stands there, and no other."""
+    """The grade is a whole number of the scale, or NaN if unread; an answer without faults is the grade alone."""
     reading = read_grade(text, lowest, lowest + more)
     assert math.isnan(reading.value) == ("unread" in reading.faults)
     assert math.isnan(reading.value) or (lowest <= reading.value <= lowest + more and reading.value.is_integer())
     if not reading.faults:
-        assert int(strip_reasoning(text) or "") == reading.value
+        assert int(take_answer(text) or "") == reading.value
 
 
 @given(
@@ -334,6 +333,8 @@ GRADES = {
     "two numbers": ("1 or 2", None, {"malformed", "unread"}),
     "none": ("relevant", None, {"malformed", "unread"}),
     "after a thought": ("<think>3? 2?</think>1", 1, set()),
+    "before a thought": ("2<reason>3 is too much</reason>", 2, set()),
+    "between thoughts": ("<think>3?</think> 2 <reason>not 3</reason>", 2, set()),
     "in a thought": ("<think>3? 2?", None, {"malformed", "unread"}),
     "in bold": ("**Score: 2**", 2, {"malformed"}),
     "the first line": ("2\n\nThe document has 3 parts, of 1998.", 2, {"malformed"}),
@@ -350,7 +351,7 @@ GRADES = {
 
 @pytest.mark.parametrize("case", GRADES)
 def test_each_rule_of_a_grade(case: str) -> None:
-    """By hand: nothing is guessed from several numbers, and none is bent to fit the scale."""
+    """By hand: the grade and the faults of each answer; several different numbers are unread."""
     text, value, faults = GRADES[case]
     reading = read_grade(text, 0, 3)
     assert (None if math.isnan(reading.value) else reading.value, reading.faults) == (value, faults)
@@ -360,14 +361,14 @@ def test_each_rule_of_a_grade(case: str) -> None:
     ("text", "value"), [("2", 2.0), ("I say: 2", None), ("Score: 2\nReason: it", None), ("The scale is 0 to 3, so 3", None)]
 )
 def test_a_grade_that_was_cut_off_counts_only_alone(text: str, value: float | None) -> None:
-    """Behind words it may be half a number, or not the last one."""
+    """A number behind other text may be half a number, or not the last one."""
     reading = read_grade(text, 0, 3, cut=True)
     assert (None if math.isnan(reading.value) else reading.value) == value
     assert "overlong" in reading.faults
 
 
 TOKENS = st.sampled_from(["Yes", " yes", "No", "NO", "The", "", "</think>"])
-ODDS = st.floats(allow_nan=False, allow_infinity=False)
+ODDS = st.floats(-(2.0**53), 2.0**53)
 PLACES = st.lists(st.lists(st.tuples(TOKENS, ODDS), max_size=4).map(tuple), max_size=4)
 
 
@@ -377,7 +378,7 @@ def test_any_answer_has_finite_log_odds_or_none(
     places: list[tuple[tuple[str, float], ...]],
     cut: bool,  # noqa: FBT001 - hypothesis gives it
 ) -> None:
-    """Whatever the text and the log-probabilities: within the limits, or unread."""
+    """For any text and log-probabilities the log-odds are within the limits, or unread."""
     reading = read_verdict(text, places, cut=cut)
     assert math.isnan(reading.value) == ("unread" in reading.faults)
     assert math.isnan(reading.value) or -SURE <= reading.value <= SURE
@@ -385,7 +386,7 @@ def test_any_answer_has_finite_log_odds_or_none(
 
 @given(st.floats(-30, 0), st.floats(-30, 0))
 def test_log_odds_are_those_of_the_two_probabilities(yes: float, no: float) -> None:
-    """Golden: the logit of p(yes) / (p(yes) + p(no)), by probabilities; and with yes and no exchanged, its opposite."""
+    """Golden: the logit of p(yes) / (p(yes) + p(no)); its sign changes if yes and no are exchanged."""
     value = read_verdict("Yes", [(("Yes", yes), ("No", no))]).value
     p, q = math.exp(yes), math.exp(no)
     assert value == pytest.approx(math.log(p / (p + q)) - math.log(q / (p + q)), abs=1e-6)
@@ -394,16 +395,16 @@ def test_log_odds_are_those_of_the_two_probabilities(yes: float, no: float) -> N
 
 LEFT = math.log(0.25)
 VERDICTS = {
-    "a bare yes": ("Yes", [], SURE, {"bare"}),
-    "a bare no": (" no.", [], -SURE, {"bare"}),
-    "in bold": ("**Yes**", [], SURE, {"bare"}),
-    "the first word": ("No, yes", [], -SURE, {"malformed", "bare"}),
-    "the last word": ("The answer is yes.", [], SURE, {"malformed", "bare"}),
-    "named": ("Answer: No\nThe document is about yeast.", [], -SURE, {"malformed", "bare"}),
-    "a clause": ("Based on the text, yes, it is.", [], SURE, {"malformed", "bare"}),
-    "JSON": ('{"answer": "Yes", "reason": "there is no doubt"}', [], SURE, {"malformed", "bare"}),
+    "a bare yes": ("Yes", [], SURE, {"no_logprobs"}),
+    "a bare no": (" no.", [], -SURE, {"no_logprobs"}),
+    "in bold": ("**Yes**", [], SURE, {"no_logprobs"}),
+    "the first word": ("No, yes", [], -SURE, {"malformed", "no_logprobs"}),
+    "the last word": ("The answer is yes.", [], SURE, {"malformed", "no_logprobs"}),
+    "named": ("Answer: No\nThe document is about yeast.", [], -SURE, {"malformed", "no_logprobs"}),
+    "a clause": ("Based on the text, yes, it is.", [], SURE, {"malformed", "no_logprobs"}),
+    "JSON": ('{"answer": "Yes", "reason": "there is no doubt"}', [], SURE, {"malformed", "no_logprobs"}),
     "both, each its own clause": ("Maybe: yes. Or: no.", [], None, {"malformed", "unread"}),
-    "the question again": ("Yes or No: No", [], -SURE, {"malformed", "bare"}),
+    "the question again": ("Yes or No: No", [], -SURE, {"malformed", "no_logprobs"}),
     "no as another word": ("There is no information on it in the text", [], None, {"malformed", "unread"}),
     "a refusal": ("I'm sorry, but there is no way to say that here", [], None, {"malformed", "unread"}),
     "neither": ("Perhaps", [], None, {"malformed", "unread"}),
@@ -432,8 +433,8 @@ VERDICTS = {
     "a stripped thought": ("Yes", [[("Hm", -0.1)], [(" no", -0.1), (" yes", -4.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
     "a thought whose end is stripped": ("Yes", [[(" no", -0.1)], [("</think>", 0.0)], [("Yes", -0.5), ("No", -1.0)]], 0.5, set()),
     "the end of the answer": ("Yes", [[("Yes", -0.5), ("No", -1.0)], [("<|im_end|>", 0.0)], [("", 0.0)]], 0.5, set()),
-    "tokens of another text": ("Yes", [[(" no", -0.1), (" yes", -4.0)]], SURE, {"bare"}),
-    "half of the tokens": ("No, I think", [[("No", -0.1), ("Yes", -4.0)], [(",", -0.1)]], -SURE, {"malformed", "bare"}),
+    "tokens of another text": ("Yes", [[(" no", -0.1), (" yes", -4.0)]], SURE, {"no_logprobs"}),
+    "half of the tokens": ("No, I think", [[("No", -0.1), ("Yes", -4.0)], [(",", -0.1)]], -SURE, {"malformed", "no_logprobs"}),
     "only a yes": ("Yes", [[("Yes", math.log(0.75))]], math.log(3), set()),
     "only a no": ("No", [[("No", math.log(0.75))]], -math.log(3), set()),
     "only spellings of yes": ("Yes", [[("Yes", math.log(0.5)), ("yes", LEFT)]], math.log(3), set()),
@@ -445,7 +446,7 @@ VERDICTS = {
 
 @pytest.mark.parametrize("case", VERDICTS)
 def test_each_rule_of_a_verdict(case: str) -> None:
-    """By hand: where it is read, what counts as yes, and what is said about it."""
+    """By hand: the log-odds and the faults of each answer."""
     text, places, value, faults = VERDICTS[case]
     reading = read_verdict(text, [tuple(place) for place in places])
     assert reading.value == pytest.approx(math.nan if value is None else value, nan_ok=True)
@@ -453,16 +454,16 @@ def test_each_rule_of_a_verdict(case: str) -> None:
 
 
 def test_a_verdict_that_was_cut_off_counts_by_its_log_probabilities_or_alone() -> None:
-    """With max_tokens=1 every answer is cut off: log-odds are no less sure for that; a word in prose is not the last one."""
+    """With max_tokens=1 every answer is cut off: log-probabilities are used, and without them only a yes or no alone."""
     assert read_verdict("Yes", [(("Yes", -0.5), ("No", -1.0))], cut=True) == read_verdict("Yes", [(("Yes", -0.5), ("No", -1.0))])
-    assert (read_verdict("No", cut=True).value, read_verdict("No", cut=True).faults) == (-SURE, {"bare", "overlong"})
+    assert (read_verdict("No", cut=True).value, read_verdict("No", cut=True).faults) == (-SURE, {"no_logprobs", "overlong"})
     assert read_verdict("Let me see: no", cut=True).faults == {"malformed", "unread", "overlong"}
 
 
-def _listed(text: str, *, first: Listed = (), last: Listed = ()) -> list[Listed]:
-    """List each word of a text as a token that might have been "the"; others of the first and the last one are given."""
+def _listed(text: str, *, first: Alternatives = (), last: Alternatives = ()) -> list[Alternatives]:
+    """List each word as a token with the alternative "the"; ``first`` and ``last`` add alternatives to the first and last word."""
     words = [f" {word}" for word in text.split(" ")]
-    places: list[Listed] = [((word, -0.1), (" the", -2.5)) for word in (words[0].strip(), *words[1:])]
+    places: list[Alternatives] = [((word, -0.1), (" the", -2.5)) for word in (words[0].strip(), *words[1:])]
     places[0] += first
     places[-1] += last
     return places
@@ -478,16 +479,16 @@ CUT_VERDICTS = {
 
 
 @pytest.mark.parametrize("case", CUT_VERDICTS)
-def test_a_word_at_the_end_of_a_cut_answer_is_no_verdict_whatever_its_log_probability(case: str) -> None:
-    """Who was cut off while thinking had not decided; whose first word was the verdict had. Either is counted as cut off."""
+def test_the_last_word_of_a_cut_answer_is_no_verdict(case: str) -> None:
+    """By hand: only the first word of a cut answer is a verdict, whatever the log-probabilities of the last."""
     places, value = CUT_VERDICTS[case]
     reading = read_verdict("".join(place[0][0] for place in places), places, cut=True)
     assert reading.value == pytest.approx(math.nan if value is None else value, nan_ok=True)
     assert reading.faults == {"malformed", "overlong"} | ({"unread"} if value is None else set())
 
 
-def test_the_only_token_of_a_cut_answer_counts_by_what_it_might_have_been() -> None:
-    """With max_tokens=1, whatever the token: the logit of its yes and no, by hand -2 + 5."""
+def test_the_only_token_of_a_cut_answer_counts_by_its_alternatives() -> None:
+    """With max_tokens=1, the log-odds of the yes and no listed at the token, by hand -2 + 5."""
     assert read_verdict("It", [(("It", -0.1), ("Yes", -2.0), ("No", -5.0))], cut=True).value == pytest.approx(3.0)
 
 
@@ -505,7 +506,7 @@ def test_the_only_token_of_a_cut_answer_counts_by_what_it_might_have_been() -> N
     ],
 )
 def test_a_negated_verdict_is_none(text: str) -> None:
-    """What "not a yes" means, a rule for words cannot tell: unread, also where its token is listed."""
+    """A negated yes or no is unread, also where its token is listed."""
     assert read_verdict(text).faults == {"malformed", "unread"}
     assert read_verdict(text, _listed(text, last=((" yes", -2.0), (" no", -2.5)))).faults == {"malformed", "unread"}
 
@@ -514,7 +515,7 @@ def test_a_negated_verdict_is_none(text: str) -> None:
     "text", ["It does not say. Answer: no", "It is not on the topic, so the answer is no.", "No, it is not.", "It is not it\n\nNo"]
 )
 def test_a_negation_of_something_else_does_not_count(text: str) -> None:
-    """Another sentence, a conclusion, or what follows the verdict."""
+    """A negation in another sentence, before a conclusion, or after the verdict does not make it unread."""
     assert read_verdict(text).value == -SURE
 
 
@@ -550,7 +551,7 @@ REASONING = {
 
 @pytest.mark.parametrize("case", REASONING)
 def test_reasoning_is_no_answer(case: str) -> None:
-    """The formats of the models that write it, as their documentation and templates have them: only what follows is read."""
+    """Reasoning in the documented formats of the models is removed before the answer is read."""
     form = REASONING[case]
     assert read_grade(form.format(2), 0, 3).value == 2
     assert read_verdict(form.format("No")).value == -SURE
@@ -560,7 +561,7 @@ def test_reasoning_is_no_answer(case: str) -> None:
 
 @pytest.mark.parametrize("case", [case for case in REASONING if case not in ("its start in the prompt", "Apriel")])
 def test_reasoning_without_an_end_is_unread(case: str) -> None:
-    """Cut in the middle of it, also where no finish reason says so: no number of it counts."""
+    """No number of an unfinished reasoning counts, also if the finish reason does not say that it was cut off."""
     form = REASONING[case]
     text = form[: form.index("3.") + 1]
     assert math.isnan(read_grade(text, 0, 3).value)
@@ -573,5 +574,5 @@ def test_reasoning_without_an_end_is_unread(case: str) -> None:
     "text", ["Analysis: relevant. Score: 2", "Analysis\nScore: 2", "analysis: 2", "**analysis** 2", "a thought: 2"]
 )
 def test_a_heading_is_no_mark_of_reasoning(text: str) -> None:
-    """What has the word as its title is an answer."""
+    """An answer with a heading such as "Analysis" is read."""
     assert read_grade(text, 0, 3).value == 2

@@ -1,4 +1,4 @@
-"""An LLM judge whose scores are kept: what was no answer is asked again, and what it costs stays in sight."""
+"""A cached LLM judge: failed documents are asked again, and the accounts say what this call used."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from pt_cascade.stages.cached import cached
 from pt_cascade.stages.llm.stage import LlmJudge
 from pt_cascade.stages.llm.usage import ACCOUNTS
 from pt_cascade.stages.llm_judge import llm_judge
-from pt_cascade.stages.scorecache.usage import Spending
+from pt_cascade.stages.scorecache.usage import Usage
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScriptedServer]:
-    """A server that does as it is told."""
+    """A scripted server."""
     with scripted() as server:
         yield server
 
 
 def judge(server: ScriptedServer, **options: object) -> LlmJudge:
-    """A stage with prices, that asks once, and goes on where there is no judgment."""
+    """A stage with prices and no retries, which marks documents without a judgment."""
     given = {"base_url": server.url, "api_key_env": None, "retries": 0, "prices": (1.0, 2.0), "concurrency": 1}
     return llm_judge("toy", **{**given, "on_error": "keep", **options})
 
 
 def frame(queries: int = 2, docs: int = 3) -> pd.DataFrame:
-    """Results in the order of their ranks, each text its own."""
+    """Results in order of rank, each with its own text."""
     rows = [(f"q{q}", f"query {q}", f"d{d}", f"text {q} {d}", d, -float(d)) for q in range(queries) for d in range(docs)]
     return pd.DataFrame(rows, columns=["qid", "query", "docno", "text", "rank", "score"])
 
@@ -52,8 +52,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_no_answer_is_given_but_not_kept(server: ScriptedServer, tmp_path: Path, case: str) -> None:
-    """One of six documents: marked in its row alone, the other five are kept, and the next call asks for that one again."""
+def test_a_document_without_a_judgment_is_not_stored(server: ScriptedServer, tmp_path: Path, case: str) -> None:
+    """Of six documents one is marked and not stored; the next call asks only about this one."""
     kept, results = cached(judge(server), tmp_path / "s", batch_size=2), frame()
     server.do(lambda call: BAD[case] if "text 0 1" in call.prompt else chat("2"))
     out = kept.transform(results)
@@ -69,8 +69,8 @@ def test_what_is_no_answer_is_given_but_not_kept(server: ScriptedServer, tmp_pat
     assert kept.store().count() == 6
 
 
-def test_a_list_with_a_bad_answer_is_not_kept(server: ScriptedServer, tmp_path: Path) -> None:
-    """Not one of its scores; the list beside it is."""
+def test_a_list_with_an_unread_window_is_not_stored(server: ScriptedServer, tmp_path: Path) -> None:
+    """None of its scores is stored; those of the other query are."""
     kept = cached(judge(server, how="listwise"), tmp_path / "s")
     server.do(lambda call: chat("sorry" if "query 0" in call.prompt else "[3] > [2] > [1]"))
     out = kept.transform(frame())
@@ -78,16 +78,16 @@ def test_a_list_with_a_bad_answer_is_not_kept(server: ScriptedServer, tmp_path: 
     assert kept.store().count() == 3
 
 
-def test_a_malformed_answer_that_was_read_is_kept(server: ScriptedServer, tmp_path: Path) -> None:
-    """A repaired form is an answer."""
+def test_a_malformed_answer_that_was_read_is_stored(server: ScriptedServer, tmp_path: Path) -> None:
+    """A repaired answer is a judgment."""
     kept = cached(judge(server), tmp_path / "s")
     server.do(lambda _: chat("Grade: 2"))
     kept.transform(frame())
     assert kept.store().count() == 6
 
 
-def test_a_yes_with_its_log_odds_is_kept_though_it_was_cut_off(server: ScriptedServer, tmp_path: Path) -> None:
-    """With max_tokens=1 every answer ends by its length: none is asked for again."""
+def test_a_cut_yes_with_log_probabilities_is_stored(server: ScriptedServer, tmp_path: Path) -> None:
+    """With max_tokens=1 every answer is cut off: no document is asked about twice."""
     kept = cached(judge(server, how="yes_no", max_tokens=1), tmp_path / "s")
     server.do(lambda _: chat("Yes", finish="length", places=[{"Yes": -0.5, "No": -1.0}]))
     for _ in range(2):
@@ -95,8 +95,8 @@ def test_a_yes_with_its_log_odds_is_kept_though_it_was_cut_off(server: ScriptedS
     assert (kept.store().count(), len(server.calls)) == (6, 6)
 
 
-def test_the_accounts_say_what_was_asked_in_this_call(server: ScriptedServer, tmp_path: Path) -> None:
-    """Golden by hand, in micro-batches of 2: all of it, summed; then what is new; then 0 of everything, with the same types."""
+def test_the_columns_count_the_calls_of_this_call(server: ScriptedServer, tmp_path: Path) -> None:
+    """Golden by hand, in batches of 2: sums of all calls, then of the new ones, then zeros of the same types."""
     kept, results = cached(judge(server), tmp_path / "s", batch_size=2), frame()
     server.do(lambda _: chat("2", usage=(1000, 1)))
     half, whole, again = (kept.transform(some) for some in (results.head(4), results, results))
@@ -113,8 +113,8 @@ def test_the_accounts_say_what_was_asked_in_this_call(server: ScriptedServer, tm
     assert len(server.calls) == 6 + len(results)
 
 
-def test_tokens_that_nobody_counted_stay_unknown(server: ScriptedServer, tmp_path: Path) -> None:
-    """NaN in one micro-batch is NaN in the sum."""
+def test_tokens_that_the_server_does_not_count_are_nan(server: ScriptedServer, tmp_path: Path) -> None:
+    """NaN in one batch is NaN in the sum."""
     kept = cached(judge(server), tmp_path / "s", batch_size=1)
     server.do(lambda call: chat("2", usage=None if call.number == 1 else (1000, 1)))
     out = kept.transform(frame()).drop_duplicates("qid")
@@ -122,8 +122,8 @@ def test_tokens_that_nobody_counted_stay_unknown(server: ScriptedServer, tmp_pat
     assert out["llm_tokens_in"].iloc[1] == 3000
 
 
-def test_the_trace_of_a_kept_judge_is_not_silent(server: ScriptedServer, tmp_path: Path) -> None:
-    """In a cascade: the first run has the tokens and dollars of the judge, the second one none."""
+def test_the_trace_of_a_cached_judge_counts_its_calls(server: ScriptedServer, tmp_path: Path) -> None:
+    """In a cascade: the first run has the tokens and dollars of the judge, the second run zeros."""
     results = frame()
     pipeline = pt.Transformer.from_df(results) % 3 >> cached(judge(server), tmp_path / "s") % 2
     server.do(lambda _: chat("2", usage=(1000, 1)))
@@ -135,7 +135,7 @@ def test_the_trace_of_a_kept_judge_is_not_silent(server: ScriptedServer, tmp_pat
 
 
 def test_inspection_and_no_rows_show_all_columns(server: ScriptedServer, tmp_path: Path) -> None:
-    """As the judge's own; no file is made, no call is made."""
+    """The columns are those of the judge; no file is written, no call is made."""
     server.do(lambda _: chat("2"))
     inner = judge(server)
     kept = cached(inner, tmp_path / "s")
@@ -152,12 +152,12 @@ def test_inspection_and_no_rows_show_all_columns(server: ScriptedServer, tmp_pat
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), max_size=6), max_size=4))
-def test_accounts_add_up_over_the_parts(parts: list[list[tuple[str, int]]]) -> None:
-    """An oracle that adds them one by one: a query's account stands on each of its rows of a part, and counts once a part."""
+def test_counts_add_up_over_batches(parts: list[list[tuple[str, int]]]) -> None:
+    """A reference that adds one by one: the counts of a query stand on each of its rows, and count once a batch."""
     given_frame = pd.DataFrame({"qid": ["a", "b", "a", "c"], "docno": list("wxyz")})
     stage = pt.apply.generic(lambda df: df.assign(calls=1.5, bad=True))
     stage.accounts = ("calls", "bad", "absent")
-    spent, wanted, bad = Spending(stage, given_frame), dict.fromkeys("abc", 0.0), dict.fromkeys("abc", False)
+    spent, wanted, bad = Usage(stage, given_frame), dict.fromkeys("abc", 0.0), dict.fromkeys("abc", False)
     for part in parts:
         told = dict(part)
         rows = [(qid, told[qid]) for qid, _ in part]
@@ -172,7 +172,7 @@ def test_accounts_add_up_over_the_parts(parts: list[list[tuple[str, int]]]) -> N
 
 
 def test_a_call_counts_on_the_query_that_asked(server: ScriptedServer, tmp_path: Path) -> None:
-    """Two topics of one text share scores: one account has the calls, the other 0."""
+    """Two topics of one text share scores: the calls count on the first one."""
 
     def script(call: Call) -> Reply:
         return chat(call.prompt.split("Document: ")[1].split()[2])

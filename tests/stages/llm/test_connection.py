@@ -1,8 +1,7 @@
-"""A judge's key: sent to its own server and to no other, and shown nowhere, even where it is misplaced, odd, or changed."""
+"""The key of a judge is sent only to its own server, and is never shown, also if it is misplaced, malformed or changed."""
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -25,18 +24,18 @@ FRAME = pd.DataFrame({"qid": ["q"], "query": ["heat"], "docno": ["d"], "text": [
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScriptedServer]:
-    """A server that does as it is told."""
+    """A scripted server."""
     with scripted() as server:
         yield server
 
 
 def judge(server: ScriptedServer, **options: object) -> LlmJudge:
-    """A stage that asks once."""
+    """A stage without retries."""
     return llm_judge("toy", **{"base_url": server.url, "api_key_env": "TOY_KEY", "retries": 0, **options})
 
 
 def all_that_is_said(stage: LlmJudge, caplog: pytest.LogCaptureFixture) -> str:
-    """The log of every library, down to the last, the warnings, and the error."""
+    """Collect the logs of all libraries at every level, the warnings and the error."""
     caplog.clear()
     caplog.set_level(1)
     logging.getLogger().setLevel(1)
@@ -61,7 +60,7 @@ ODD_KEYS = {
 def test_white_space_around_a_key_is_left_out(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:
-    """As an export from a file has it: the key is sent as it should be, and is in no log."""
+    """White space from an exported file is removed, and the key is in no log."""
     monkeypatch.setenv("TOY_KEY", ODD_KEYS[case])
     server.do(lambda _: chat("2"))
     assert KEY not in all_that_is_said(judge(server), caplog)
@@ -72,7 +71,7 @@ def test_white_space_around_a_key_is_left_out(
 def test_a_key_that_cannot_be_sent_is_refused_unseen(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, raw: str
 ) -> None:
-    """The variable is named, the value is not, and no call is made."""
+    """The error names the variable, not its value, and no call is made."""
     monkeypatch.setenv("TOY_KEY", raw)
     server.do(lambda _: chat("2"))
     said = all_that_is_said(judge(server), caplog)
@@ -84,22 +83,22 @@ def test_a_key_that_cannot_be_sent_is_refused_unseen(
 @given(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12))
 @example("\x85key")
 def test_any_key_is_sent_whole_or_refused(raw: str) -> None:
-    """What is sent is printable ASCII, and what the environment has but for white space at its ends; the error shows none of it."""
+    """A key in printable ASCII is sent without white space at its ends; the error of another key does not show it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOY_KEY", raw)
         value = raw.strip()
         if value and all("\x21" <= letter <= "\x7e" for letter in value):
             key = read_key("TOY_KEY", "http://h/v1")
             server = Server("m", "http://h/v1", key=key)
-            assert (key, server.hide_key(f"\n{value}\n{json.dumps(value)}")) == (value, '\n[key]\n"[key]"')
+            assert (key, server.hide_key(f"\n{value}\n")) == (value, "\n[key]\n")
         else:
             with pytest.raises(MissingError) as error:
                 read_key("TOY_KEY", "http://h/v1")
             assert value.isascii() or value not in str(error.value)
 
 
-def test_a_key_that_changes_meanwhile_is_hidden_all_the_same(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that was sent is taken out of what is said, not the one that the environment has by then."""
+def test_a_key_that_changes_during_a_call_is_hidden(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key that was sent is hidden in the error, also if the environment has another one by then."""
     monkeypatch.setenv("TOY_KEY", KEY)
 
     def script(call: Call) -> Reply:
@@ -113,17 +112,18 @@ def test_a_key_that_changes_meanwhile_is_hidden_all_the_same(server: ScriptedSer
 
 @pytest.mark.parametrize("name", ["gsk_0123456789abcdef", "hf_AbCdEfGhIj", "sk-abc", "sk_live_1", "0KEY", "sk abc", 55])
 def test_a_key_in_the_place_of_its_name_is_refused_unseen(server: ScriptedServer, name: str) -> None:
-    """When the stage is made: neither the error nor anything else shows it."""
+    """The stage is refused, and the error does not show the key."""
     with pytest.raises(PipelineError, match=r"api_key_env is n.* \(it is not shown: it may be a key\)") as error:
         judge(server, api_key_env=name)
     assert str(name) not in str(error.value)
 
 
-def test_a_variable_that_is_gone_is_missed_and_shown_only_if_it_looks_like_one(
-    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Named, it must be there; a name in small letters may be a key, and stays out of the error and of the repr."""
-    with pytest.raises(MissingError, match=r"llm_judge has no key to send: the environment has no TOY_KEY\. Fix: export"):
+def test_an_unset_variable_is_an_error_that_names_it(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name in lower case may be a key, and is in neither the error nor the repr."""
+    with pytest.raises(
+        MissingError,
+        match=r"llm_judge has no key to send: the environment has no TOY_KEY for http://.*/v1\. Fix: export",
+    ):
         judge(server).transform(FRAME)
     with pytest.raises(PipelineError, match="api_key_env is not the name of an environment variable") as refused:
         judge(server, api_key_env="gsk_small")
@@ -133,7 +133,7 @@ def test_a_variable_that_is_gone_is_missed_and_shown_only_if_it_looks_like_one(
 
 
 def test_without_a_key_none_is_sent(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No header at all; and the names of an account at OpenAI, or its key, go to no other server."""
+    """No header is sent without a key, and OpenAI's account and key go to no other server."""
     for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, f"mine-{name}")
     server.do(lambda _: chat("2"))
@@ -147,7 +147,7 @@ def test_without_a_key_none_is_sent(server: ScriptedServer, monkeypatch: pytest.
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    """Neither the key nor a prompt goes anywhere else; the error says where to, without what may be a secret."""
+    """Neither the key nor a prompt goes to another server; the error names its address without secrets."""
     monkeypatch.setenv("TOY_KEY", KEY)
     with scripted() as other:
         other.do(lambda _: chat("2"))
@@ -160,8 +160,8 @@ def test_a_redirect_is_not_followed(server: ScriptedServer, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("where", ["", None, "/v2/chat/completions"])
-def test_a_redirect_to_nowhere_is_an_error_too(server: ScriptedServer, where: str | None) -> None:
-    """Whatever it says."""
+def test_a_redirect_without_an_address_is_an_error(server: ScriptedServer, where: str | None) -> None:
+    """With an empty, a missing or a relative address."""
     server.do(lambda _: Reply(307, b"", {} if where is None else {"Location": where}))
     with pytest.raises(StageError, match=r"redirects to http://127.0.0.1:\d+/v2; put" if where else "307"):
         judge(server, api_key_env=None).transform(FRAME)
@@ -182,8 +182,8 @@ BAD_URLS += ["https://host;k=sk/v1", "http://h:0/v1", "secret", 5, b"http://h/v1
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
-def test_an_address_with_more_than_an_address_is_refused_unseen(url: object) -> None:
-    """Passwords, queries, fragments, ports and hosts that are none, and what is no text: when the stage is made."""
+def test_a_malformed_base_url_is_refused_unseen(url: object) -> None:
+    """Passwords, queries, fragments, wrong ports and hosts, and other types are refused when the stage is made."""
     with pytest.raises(PipelineError, match="base_url is not like") as error:
         llm_judge("toy", base_url=url)
     assert "secret" not in str(error.value)
@@ -191,30 +191,10 @@ def test_an_address_with_more_than_an_address_is_refused_unseen(url: object) -> 
         assert llm_judge("toy", base_url=good).base_url == good
 
 
-REQUESTS = {
-    "a field": {"api_key": KEY},
-    "a field that does not look so": {"api_key": "0123"},
-    "a header": {"extra_headers": {"Authorization": "Basic x"}},
-    "a value": {"user": KEY},
-    "in a list": {"tools": [{"headers": [{"x": f"Bearer {KEY}"}]}]},
-    "a name": {KEY: 1},
-}
-
-
-@pytest.mark.parametrize("case", REQUESTS)
-def test_a_key_in_the_request_is_refused_unseen(server: ScriptedServer, case: str) -> None:
-    """It would be shown with the stage and kept with its scores."""
-    with pytest.raises(PipelineError, match=r"request seems to hold a key \(it is not shown\), expected api_key_env") as error:
-        judge(server, request=REQUESTS[case])
-    assert KEY not in str(error.value)
-    allowed = {"max_completion_tokens": 9, "logit_bias": {"50256": -100}, "stop": ["sk-"], "reasoning": {"effort": "low"}}
-    assert judge(server, request={**allowed, "api_key": None})
-
-
 PROXIES = {
     "no such port": ({"HTTP_PROXY": "http://me:pa55w0rd@ho st:xx"}, StageError),
     "no such scheme": ({"HTTP_PROXY": "ftp://me:pa55w0rd@h"}, StageError),
-    "no certificates": ({"SSL_CERT_FILE": "/no/such/pa55w0rd"}, MissingError),
+    "no certificates": ({"SSL_CERT_FILE": "/no/such/pa55w0rd"}, StageError),
 }
 
 
@@ -222,7 +202,7 @@ PROXIES = {
 def test_a_network_that_cannot_be_used_is_one_of_our_errors(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    """It names the variables to look at, and shows none of them: they hold passwords."""
+    """The error names the variables to look at, but not their values, which may hold passwords."""
     environment, kind = PROXIES[case]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -236,7 +216,7 @@ def test_a_network_that_cannot_be_used_is_one_of_our_errors(
 @given(st.text(max_size=30))
 @example("http://[::1]:/v1")
 def test_any_address_is_refused_or_can_be_parsed(text: str) -> None:
-    """What passes is an address to the library that splits them, with host and, if any, a port."""
+    """An address that passes has a host and no user, query or fragment."""
     for url in (text, f"http://{text}", f"http://h/{text}"):
         with suppress(PipelineError):
             connect(Server("m", llm_judge("toy", base_url=url or "-").base_url))

@@ -1,4 +1,4 @@
-"""A judge against a server that fails in every way: nothing lost, no call without need, and what has no judgment is marked."""
+"""A judge against a server with faults: no answer is lost, no call is wasted, and documents without a judgment are marked."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from toys.llm_servers import DROP, FAULTS, STALL, STORM, Call, Reply, ScriptedSe
 
 from pt_cascade.errors import CascadeWarning, MissingError, StageError
 from pt_cascade.stages.base.identity import identify
-from pt_cascade.stages.llm.client import Clock, Memory
-from pt_cascade.stages.llm.concurrency import drive, run_all
+from pt_cascade.stages.llm.client import ServerState
+from pt_cascade.stages.llm.judgments import run_jobs
 from pt_cascade.stages.llm.stage import LlmJudge
 from pt_cascade.stages.llm_judge import llm_judge
 
@@ -30,7 +30,7 @@ QUIET = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 
 
 class FakeTime:
-    """Time that passes only while somebody waits, and remembers how long they did."""
+    """A clock that advances only when a call waits, and records the waits."""
 
     def __init__(self) -> None:
         """Begin at 0."""
@@ -38,7 +38,7 @@ class FakeTime:
         self.waits: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
-        """Let it pass."""
+        """Advance the clock."""
         self.waits.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)
@@ -46,22 +46,23 @@ class FakeTime:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScriptedServer]:
-    """A server that does as it is told."""
+    """A scripted server."""
     with scripted() as server:
         yield server
 
 
 def judge(server: ScriptedServer, *, experienced: bool = False, fake: FakeTime | None = None, **options: object) -> LlmJudge:
-    """A stage that goes on where it fails, for whom no time passes; an experienced one has had an answer before."""
+    """A stage with a fake clock that marks documents without a judgment; an experienced one has had an answer before."""
     fake = fake or FakeTime()
     stage = llm_judge("toy", **{"base_url": server.url, "api_key_env": None, "on_error": "keep", **options})
-    stage.__dict__["_clock"] = Clock(fake.sleep, lambda: fake.now)
-    stage.__dict__["_memory"] = Memory(asked=experienced, answered=experienced, useful=experienced)
+
+    state = ServerState(asked=experienced, answered=experienced, useful=experienced, sleep=fake.sleep, now=lambda: fake.now)
+    stage.__dict__["_state"] = state
     return stage
 
 
 def frame(queries: int = 1, docs: int = 3) -> pd.DataFrame:
-    """Results whose old order is from last to first, each text its own."""
+    """Results in which the last row has rank 0, each with its own text."""
     rows = [(f"q{q}", f"query {q}", f"d{d}", f"text {q} {d}", docs - 1 - d) for q in range(queries) for d in range(docs)]
     return pd.DataFrame(rows, columns=["qid", "query", "docno", "text", "rank"])
 
@@ -83,7 +84,7 @@ EMPTY = ("page", "garbage", "empty")  # what the package takes for an answer
 
 
 def _survives(faults: list[str], retries: int) -> bool:
-    """Tell by hand: the package tries again so often in a row, and so often a response without an answer is asked for again."""
+    """Tell by hand whether a document gets an answer: so many faults in a row, and so many empty responses, are retried."""
     row = empty = 0
     for fault in faults:
         row = 0 if fault in EMPTY else row + 1
@@ -102,13 +103,12 @@ def _survives(faults: list[str], retries: int) -> bool:
     concurrency=st.integers(1, 8),
     retries=st.integers(0, 3),
 )
-def test_whatever_fails_nothing_is_lost_and_nothing_is_asked_in_vain(
+def test_no_fault_loses_an_answer_or_repeats_a_call(
     server: ScriptedServer, plan: dict[tuple[int, int], list[str]], concurrency: int, retries: int
 ) -> None:
-    """Whatever faults at whatever documents: those that survive are judged as without, the others follow below in their old order.
+    """For any faults at any documents: documents with an answer are scored, the others follow in input order.
 
-    Each surviving document is answered once. Calls and retries together are what the server saw, and never were more under way
-    than allowed.
+    Each of them is answered once, calls and retries add up to those that the server saw, and at most ``concurrency`` run at once.
     """
     left = {f"text {q} {d}": [FAULTS[name] for name in reversed(faults)] for (q, d), faults in plan.items()}
     answered: Counter[str] = Counter()
@@ -141,16 +141,16 @@ def test_whatever_fails_nothing_is_lost_and_nothing_is_asked_in_vain(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_tried_again(server: ScriptedServer, fault: str) -> None:
-    """Once it is over the answer counts, and the account says that it was asked for twice more."""
+def test_each_fault_is_retried(server: ScriptedServer, fault: str) -> None:
+    """After two faults the answer counts, and the columns count two retries."""
     server.do(lambda call: FAULTS[fault] if call.number < 2 else chat("2"))
     out = judge(server, on_error="raise").transform(frame(docs=1))
     assert out.loc[0, ["score", "llm_calls", "llm_retries", "llm_failed"]].tolist() == [2.0, 1, 2, False]
     assert len(server.calls) == 3
 
 
-def test_a_stall_is_not_waited_for(server: ScriptedServer) -> None:
-    """A server that says nothing within the time is asked again; where it stays silent, nobody knows what it charges."""
+def test_a_stalled_call_times_out(server: ScriptedServer) -> None:
+    """A call without a response in time is retried; after all retries its tokens are NaN."""
     server.do(lambda call: STALL if call.number == 0 else chat("2"))
     begun = time.monotonic()
     out = judge(server, timeout=0.2).transform(frame(docs=1))
@@ -166,7 +166,7 @@ def test_a_stall_is_not_waited_for(server: ScriptedServer) -> None:
 
 
 def test_a_rate_limit_without_retry_after_is_waited_out(server: ScriptedServer) -> None:
-    """A server that takes 20 calls a minute and does not say when to come back: all of 90 documents are judged, none twice."""
+    """With 20 calls a minute and no Retry-After all 90 documents are judged, none twice."""
     fake, taken = FakeTime(), []
 
     def script(call: Call) -> Reply:
@@ -186,7 +186,7 @@ def test_a_rate_limit_without_retry_after_is_waited_out(server: ScriptedServer) 
 
 
 def test_pauses_for_a_rate_limit_double_and_hold_all_calls(server: ScriptedServer) -> None:
-    """Golden: 15, 30, 60, 60 seconds; the other calls come after them, and then none is lost."""
+    """Golden: 15, 30, 60, 60 seconds; the other calls wait as well, and all succeed."""
     fake, seen = FakeTime(), []
 
     def script(call: Call) -> Reply:
@@ -200,8 +200,8 @@ def test_pauses_for_a_rate_limit_double_and_hold_all_calls(server: ScriptedServe
     assert out["llm_retries"].unique().tolist() == [4]
 
 
-def test_retry_after_is_honoured_by_the_package_and_by_us(server: ScriptedServer) -> None:
-    """Milliseconds by the package itself; 300 seconds, which are too long for it, by all calls."""
+def test_retry_after_is_honoured(server: ScriptedServer) -> None:
+    """The package waits milliseconds itself; for 300 seconds, which are too long for it, all calls wait."""
     server.do(lambda call: failure(429, retry_after_ms="1") if call.number == 0 else chat("2"))
     fake = FakeTime()
     assert judge(server, fake=fake).transform(frame(docs=1)).loc[0, ["score", "llm_retries"]].tolist() == [2.0, 1]
@@ -213,7 +213,7 @@ def test_retry_after_is_honoured_by_the_package_and_by_us(server: ScriptedServer
 @pytest.mark.parametrize("on_error", ["raise", "keep"])
 @pytest.mark.parametrize("reply", [STORM, failure(429, "come back tomorrow", Retry_After="86400")])
 def test_a_rate_limit_that_does_not_end_is_an_error(server: ScriptedServer, reply: Reply, on_error: str) -> None:
-    """After ten minutes at most; it is no failure of a document, so ``keep`` does not keep it."""
+    """The stage stops after ten minutes at most, also with on_error='keep'."""
     server.do(lambda call: reply if call.number else chat("2"))
     fake = FakeTime()
     with pytest.raises(StageError, match=r"429: (slow down|come back tomorrow)"):
@@ -221,8 +221,8 @@ def test_a_rate_limit_that_does_not_end_is_an_error(server: ScriptedServer, repl
     assert sum(fake.waits) <= 600
 
 
-def test_what_a_rate_limit_without_end_advises_works(server: ScriptedServer) -> None:
-    """Later: the same stage goes on. One call at a time: a server that refuses two that come together answers each alone."""
+def test_the_advice_for_a_rate_limit_works(server: ScriptedServer) -> None:
+    """Later, the same stage succeeds; with concurrency=1, a server that refuses simultaneous calls answers each."""
     fake = FakeTime()
     server.do(lambda call: by_number(call) if fake.now > 1000 else STORM)
     stage = judge(server, fake=fake, retries=0, concurrency=1)
@@ -252,7 +252,7 @@ def test_what_a_rate_limit_without_end_advises_works(server: ScriptedServer) -> 
 
 
 def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
-    """It names query and document, the server's words, what is lost, and the cures, of which both work."""
+    """It names the query, the document, the server's error, the lost answers and the cures; on_error='keep' works."""
     refuse = lambda call: failure(400, "context length exceeded") if "text 0 1" in call.prompt else by_number(call)  # noqa: E731
     server.do(refuse)
     with pytest.raises(StageError) as error:
@@ -260,7 +260,7 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
     assert error.value.what == "llm_judge has no judgment of qid 'q0', docno 'd1'"
     assert error.value.problems == (
         "400: context length exceeded",
-        "the 7 answer(s) before, of this call to the stage, are lost with it; "
+        "the 7 answer(s) that this call to the stage already has are lost; "
         "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch",
     )
     assert error.value.fix == "llm_judge(..., on_error='keep') goes on, and marks what has no judgment"
@@ -277,8 +277,8 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
     assert _order(out) == ["d7", "d3", "d6", "d2", "d5", "d8", "d4", "d0", "d1"]  # grades 3 3 2 2 1 0 0 0, then none
 
 
-def test_a_query_that_can_never_be_answered_keeps_its_order(server: ScriptedServer) -> None:
-    """It comes first, all its documents fail, and all others are judged."""
+def test_a_query_without_an_answer_keeps_its_order(server: ScriptedServer) -> None:
+    """All documents of the first query fail, and all others are judged."""
     server.do(lambda call: failure(400, "context length exceeded") if "query 0" in call.prompt else by_number(call))
     with pytest.warns(
         CascadeWarning, match=r"^llm_judge: 50 document\(s\) or window\(s\) have no judgment \(qid 'q0', docno 'd49'"
@@ -291,8 +291,8 @@ def test_a_query_that_can_never_be_answered_keeps_its_order(server: ScriptedServ
     assert out.loc[~lost, "score"].tolist() == [float(d % 4) for d in range(50)] * 2
 
 
-def test_a_list_half_ordered_is_not_given(server: ScriptedServer) -> None:
-    """Where the second of two windows fails, the query keeps its whole old order, and all of it is marked."""
+def test_a_failed_window_leaves_its_query_in_input_order(server: ScriptedServer) -> None:
+    """If the second of two windows fails, the query keeps its input order, and all its rows are marked."""
     server.do(lambda call: chat("[2] > [1] > [3]") if call.number == 0 else DROP)
     with pytest.warns(CascadeWarning, match="the connection failed"):
         out = judge(server, how="listwise", window=3, step=2, retries=1).transform(frame(1, 5))
@@ -302,7 +302,7 @@ def test_a_list_half_ordered_is_not_given(server: ScriptedServer) -> None:
 
 
 def test_a_window_that_cannot_be_read_keeps_its_order(server: ScriptedServer) -> None:
-    """By hand, 5 documents, window 3, step 2: the lower window stays, the upper one is turned; the query is marked."""
+    """By hand, 5 documents, window 3, step 2: the lower window stays, the upper one is reversed; the query is marked."""
     server.do(lambda call: chat("[3] > [2] > [1]" if call.number else "I cannot rank these."))
     with pytest.warns(
         CascadeWarning, match=r"1 document\(s\) or window\(s\) have no judgment, 1 unread \(qid 'q0': nothing can be"
@@ -317,7 +317,7 @@ CUT = chat("Okay, I have to grade this", finish="length")
 USELESS = {
     "cut off": (
         CUT,
-        r"its answer was cut off at max_tokens=16 before there was anything to read: 'Okay, I have",
+        r"its answer was cut off at max_tokens=16, too early to be read: 'Okay, I have",
         "max_tokens=1024",
     ),
     "cut off, by Gemini's name": (chat("Okay", finish="MAX_TOKENS"), "its answer was cut off at max_tokens=16", "max_tokens=1024"),
@@ -325,27 +325,27 @@ USELESS = {
     "reasoning cut off": (chat("<think>Is it 2?", finish="length"), "cut off at max_tokens=16", "max_tokens=1024"),
     "reasoning apart": (
         chat(None, finish="length", message={"reasoning_content": "Is it 2?"}),
-        "cut off at max_tokens=16 before there was anything to read: reasoning alone",
+        "cut off at max_tokens=16, too early to be read: an empty text with reasoning_content",
         "max_tokens=1024",
     ),
     "reasoning without end": (chat("<think>Is it 2?"), "nothing can be read in its answer, '<think>Is it 2", "on_error='keep'"),
     "prose": (chat("Who knows"), "nothing can be read in its answer, 'Who knows'", "on_error='keep'"),
     "a refusal in words": (chat("I cannot grade this."), "nothing can be read in its answer, 'I cannot", "on_error='keep'"),
-    "a refusal": (chat(None, refusal="I will not"), "the model refused: a refusal: 'I will not'", "on_error='keep'"),
+    "a refusal": (chat(None, refusal="I will not"), "the model refused: I will not", "on_error='keep'"),
     "a filter": (chat("2", finish="content_filter"), "the model refused: 2", "on_error='keep'"),
     "a tool": (
         chat(None, finish="tool_calls", message={"tool_calls": [{"id": "1", "type": "function"}]}),
-        "nothing can be read in its answer, a tool call",
+        "nothing can be read in its answer, an empty text with tool_calls",
         "on_error='keep'",
     ),
     "nothing": (chat(""), "nothing can be read in its answer, an empty text", "on_error='keep'"),
-    "half a prompt": (chat("2", usage=(64, 1)), r"the server read 64 tokens of a prompt that has \d+ words", "--max-model-len"),
+    "half a prompt": (chat("2", usage=(64, 1)), r"the server read 64 tokens of a prompt of \d+ words", "--max-model-len"),
 }
 
 
 @pytest.mark.parametrize("case", USELESS)
-def test_what_is_no_judgment_is_no_score(server: ScriptedServer, case: str) -> None:
-    """An error that says what came instead, and a cure; with ``keep`` a mark, a count, and a place below the rest."""
+def test_a_document_without_a_judgment_has_no_score(server: ScriptedServer, case: str) -> None:
+    """An error that shows the answer and a cure; with on_error='keep' it is marked, counted, and ranked last."""
     reply, why, fix = USELESS[case]
     server.do(lambda call: reply if "text 0 2" in call.prompt else by_number(call))
     with pytest.raises(StageError, match=why) as error:
@@ -361,10 +361,12 @@ def test_what_is_no_judgment_is_no_score(server: ScriptedServer, case: str) -> N
 
 @pytest.mark.parametrize("queries", [1, 4])
 def test_answers_that_are_all_cut_off_stop_early_and_name_max_tokens(server: ScriptedServer, queries: int) -> None:
-    """Of 400 documents 20 are asked about, not 400; the cure that is named works."""
+    """Only 20 of 400 documents are asked about; the advised max_tokens works."""
     server.do(lambda call: CUT if call.body["max_tokens"] < 1024 else chat("Okay, I have to grade this. Score: 2"))
     given = frame(queries, 400 // queries)
-    with pytest.raises(StageError, match="llm_judge gets no answer that can be read: the first 20 are of no use") as error:
+    with pytest.raises(
+        StageError, match="llm_judge gets no answer that can be read: none of the first 20 gives a judgment"
+    ) as error:
         judge(server, concurrency=1).transform(given)
     assert len(server.calls) == 20
     assert error.value.fix.startswith("llm_judge(..., max_tokens=1024)")
@@ -372,29 +374,29 @@ def test_answers_that_are_all_cut_off_stop_early_and_name_max_tokens(server: Scr
         assert (judge(server, max_tokens=1024).transform(given)["score"] == 2.0).all()
 
 
-def test_a_server_that_reads_half_of_each_prompt_is_noticed(server: ScriptedServer) -> None:
-    """It counts 2,048 tokens of 6,000 words; the cure that is named, fewer words, works."""
+def test_a_truncated_prompt_is_noticed(server: ScriptedServer) -> None:
+    """The server counts 2,048 tokens of 6,000 words; the advised max_words works."""
     server.do(lambda call: chat("2", usage=(min(2048, len(call.prompt.split())), 1)))
     given = frame(4, 10).assign(text="word " * 6000)
     given["text"] += given["qid"] + given["docno"]
     stage = {"max_words": 6000, "concurrency": 1}
-    with pytest.raises(StageError, match=r"the server read 2048 tokens of a prompt that has 61\d\d words") as error:
+    with pytest.raises(StageError, match=r"the server read 2048 tokens of a prompt of 61\d\d words") as error:
         judge(server, on_error="raise", **stage).transform(given)
     assert "max_words" in error.value.fix
-    with pytest.raises(StageError, match="the first 20 are of no use"):
+    with pytest.raises(StageError, match="none of the first 20 gives a judgment"):
         judge(server, **stage).transform(given.assign(docno=range(40), text=given["text"] + given["docno"]))
     assert (judge(server, max_words=1000).transform(given)["score"] == 2.0).all()
 
 
 def test_a_prompt_without_spaces_has_more_tokens_than_words(server: ScriptedServer) -> None:
-    """Chinese: 4,000 letters are one word, and 1,000 tokens at least."""
+    """4,000 Chinese characters are one word, and at least 1,000 tokens."""
     server.do(lambda _: chat("2", usage=(900, 1)))
     with pytest.raises(StageError, match="the server read 900 tokens"):
         judge(server, max_words=4000, on_error="raise").transform(frame(docs=1).assign(text="\u71b1" * 4000))
 
 
-def test_useless_answers_of_few_queries_do_not_stop_the_rest(server: ScriptedServer) -> None:
-    """A model that refuses one query in words, asked alone and first: 40 failures, and the next query is judged."""
+def test_unread_answers_of_one_query_do_not_stop_the_others(server: ScriptedServer) -> None:
+    """A model that refuses one query: 40 failures, and the next query is judged; 20 unread answers of many queries stop."""
     server.do(lambda call: chat("I cannot help with that.") if "query 0" in call.prompt else by_number(call))
     stage = judge(server)
     with pytest.warns(CascadeWarning, match="40 unread"):
@@ -402,7 +404,7 @@ def test_useless_answers_of_few_queries_do_not_stop_the_rest(server: ScriptedSer
     with pytest.warns(CascadeWarning, match="40 unread"):
         assert stage.transform(frame(2, 40))["llm_failed"].tolist() == [True] * 40 + [False] * 40
     server.do(lambda _: chat("I cannot help with that."))
-    with pytest.raises(StageError, match=r"the first 20 are of no use, .* nothing can be read in its answer, 'I cannot help"):
+    with pytest.raises(StageError, match=r"none of the first 20 gives .* nothing can be read in its answer, 'I cannot help"):
         judge(server, concurrency=1).transform(frame(40, 40))
     assert len(server.calls) == 20
 
@@ -411,7 +413,7 @@ def test_useless_answers_of_few_queries_do_not_stop_the_rest(server: ScriptedSer
 
 
 def test_a_spent_quota_is_an_error(server: ScriptedServer) -> None:
-    """429 with ``insufficient_quota`` will not pass."""
+    """429 with ``insufficient_quota`` is not retried."""
     body = b'{"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}'
     server.do(lambda _: Reply(429, body))
     with pytest.raises(StageError, match="429: You exceeded your current quota"):
@@ -421,7 +423,7 @@ def test_a_spent_quota_is_an_error(server: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
 def test_a_refusal_before_the_first_answer_is_an_error(server: ScriptedServer, code: int) -> None:
-    """Asked once, whatever the concurrency: the server's words, and where to look."""
+    """One call, whatever the concurrency; the error has the server's words and names the options to look at."""
     server.do(lambda _: failure(code, "no such model"))
     with pytest.raises(StageError) as error:
         judge(server).transform(frame(9, 9))
@@ -430,8 +432,8 @@ def test_a_refusal_before_the_first_answer_is_an_error(server: ScriptedServer, c
     assert len(server.calls) == 1
 
 
-def test_a_server_that_is_not_there_is_an_error() -> None:
-    """Nobody listens: said once, after the retries, with the address."""
+def test_an_unreachable_server_is_an_error() -> None:
+    """One error with the address, after the retries."""
     with scripted() as gone:
         stage = judge(gone, retries=1)
     with pytest.raises(StageError, match=r"at http://127.0.0.1:\d+/v1: the connection failed: .*"):
@@ -451,22 +453,22 @@ CODES = {
 
 
 @pytest.mark.parametrize("case", CODES)
-def test_what_no_call_can_survive_stops_them_all(server: ScriptedServer, case: str) -> None:
-    """Also after answers, and with ``keep``: one error, at once, that says what is lost and how it would not be."""
+def test_a_fatal_error_stops_all_calls(server: ScriptedServer, case: str) -> None:
+    """Also after answers, and with on_error='keep': the error counts the lost answers, and names ``cached``."""
     server.do(lambda call: CODES[case] if call.number > 3 else chat("2"))
     with pytest.raises(StageError) as error:
         judge(server, concurrency=1, retries=0).transform(frame(100, 10))
     assert error.value.problems[1] == (
-        "the 4 answer(s) before, of this call to the stage, are lost with it; "
+        "the 4 answer(s) that this call to the stage already has are lost; "
         "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
     )
     assert len(server.calls) == 5
 
 
-def test_a_server_that_falls_silent_stops_the_run(server: ScriptedServer) -> None:
-    """Twenty calls in a row without an answer: an error; nineteen, and then an answer, are nineteen failures."""
+def test_twenty_failed_calls_in_a_row_stop_the_stage(server: ScriptedServer) -> None:
+    """Twenty are an error; nineteen, and then an answer, are nineteen failures."""
     server.do(lambda call: failure(500) if call.number else chat("2"))
-    with pytest.raises(StageError, match="20 calls in a row had no answer, the last one for this: 500: not now"):
+    with pytest.raises(StageError, match="20 calls in a row had no answer, the last one for this reason: 500: not now"):
         judge(server, concurrency=1, retries=1).transform(frame(200, 2))
     assert len(server.calls) == 1 + 20 * 2
     server.do(lambda call: chat("2") if call.number in (0, 20) else failure(500) if call.number < 40 else chat("1"))
@@ -475,8 +477,8 @@ def test_a_server_that_falls_silent_stops_the_run(server: ScriptedServer) -> Non
     assert len(server.calls) == 60
 
 
-def test_silence_is_counted_over_frames_too(server: ScriptedServer) -> None:
-    """A cascade asks chunk by chunk; after the error it is counted anew."""
+def test_failed_calls_are_counted_over_frames(server: ScriptedServer) -> None:
+    """Calls of the previous frame count, since a cascade calls the stage chunk by chunk; after the error the count restarts."""
     server.do(lambda _: failure(500))
     stage = judge(server, experienced=True, retries=0)
     for _ in range(2):
@@ -487,7 +489,7 @@ def test_silence_is_counted_over_frames_too(server: ScriptedServer) -> None:
 
 
 def test_a_filter_is_a_refusal_whatever_its_status(server: ScriptedServer) -> None:
-    """400 with content_filter, 403 with moderation, 200 with an error: of the document, not of the key, also as the first call."""
+    """A content filter with status 400, 403 or 200 refuses the document, also at the first call."""
     replies = [
         Reply(400, b'{"error": {"code": "content_filter"}}'),
         failure(403, "Your input was flagged by moderation"),
@@ -537,8 +539,8 @@ FIELDS = {
 
 @QUIET
 @pytest.mark.parametrize("case", FIELDS)
-def test_what_a_server_refuses_it_is_asked_otherwise(server: ScriptedServer, case: str) -> None:
-    """One call learns it, the first, and counts it as a retry; all others are sent right, and in the next frame as well."""
+def test_a_refused_field_is_changed_in_later_calls(server: ScriptedServer, case: str) -> None:
+    """The first call is repeated, which counts as a retry; later calls, also of the next frame, are sent without the field."""
     words, old, new = FIELDS[case]
 
     def script(call: Call) -> Reply:
@@ -573,8 +575,8 @@ REFUSALS = {
 
 @QUIET
 @pytest.mark.parametrize("case", REFUSALS)
-def test_an_error_that_names_a_field_of_ours_makes_it_go_whatever_its_status(server: ScriptedServer, case: str) -> None:
-    """One call learns it, and counts it as a retry; all calls after it go without the field, and only without it."""
+def test_an_error_that_names_a_default_field_removes_it(server: ScriptedServer, case: str) -> None:
+    """With any status: one retry, and all later calls lack this field and no other."""
     reply, gone = REFUSALS[case]
     server.do(lambda call: reply if gone & set(call.body) else chat("Yes"))
     out = judge(server, how="yes_no", on_error="raise", retries=0).transform(frame(docs=9))
@@ -584,8 +586,8 @@ def test_an_error_that_names_a_field_of_ours_makes_it_go_whatever_its_status(ser
     assert out["llm_retries"].tolist() == [1] * 9
 
 
-def test_a_document_whose_error_speaks_of_a_field_changes_nothing_for_the_others(server: ScriptedServer) -> None:
-    """A refusal that has the prompt's words in it stays one without the field; all others are asked with it."""
+def test_an_error_that_quotes_a_prompt_removes_no_field(server: ScriptedServer) -> None:
+    """The call fails without the field as well, so that later calls are sent with it."""
     words = "invalid input: 'a body at the temperature of the wall'"
     server.do(lambda call: failure(400, words) if "text 0 1" in call.prompt else by_number(call))
     with pytest.warns(CascadeWarning) as told:
@@ -595,8 +597,8 @@ def test_a_document_whose_error_speaks_of_a_field_changes_nothing_for_the_others
     assert ["temperature" in call.body for call in server.calls] == [True, True, True, False, True]
 
 
-def test_a_model_of_the_o_series_is_asked_as_it_wants(server: ScriptedServer) -> None:
-    """No max_tokens, no temperature, no log-probabilities: three refusals of the first call, which the warning tells."""
+def test_a_model_of_the_o_series_is_asked_without_its_refused_fields(server: ScriptedServer) -> None:
+    """No max_tokens, temperature or log-probabilities: three retries of the first call, and a warning that names them."""
     wants = {
         "max_tokens": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
         "temperature": "Unsupported value: 'temperature' does not support 0 with this model.",
@@ -614,14 +616,13 @@ STREAMING = {
     "it refuses the opposite": failure(422, "stream=false is not supported"),
     "it refuses the opposite, in words": failure(400, "Non-streaming requests are not supported"),
     "it says so": failure(400, "This model only support stream mode, please enable the stream parameter to access the model."),
-    "it just does": stream(["2"]),
 }
 
 
 @QUIET
 @pytest.mark.parametrize("case", STREAMING)
 def test_a_server_that_only_streams_is_read(server: ScriptedServer, case: str) -> None:
-    """Pieces are put together, the usage at the end counts, a cut is seen; all but the first call ask for a stream."""
+    """Chunks are put together with the usage and the finish reason; only the first call does not ask for a stream."""
 
     def script(call: Call) -> Reply:
         if not call.body.get("stream"):
@@ -639,6 +640,16 @@ def test_a_server_that_only_streams_is_read(server: ScriptedServer, case: str) -
     assert [call.body.get("stream", False) for call in server.calls] == [False, True, True, True]
 
 
+def test_a_server_that_streams_unasked_is_read_at_once(server: ScriptedServer) -> None:
+    """The chunks of the first response are the answer, so that no call is repeated; a comment line is not a chunk."""
+    reply = stream(["Yes"], usage=(500, 7))
+    server.do(lambda _: Reply(body=b": keep-alive\n\n" + reply.body, headers=reply.headers))
+    with pytest.warns(CascadeWarning, match="without log-probabilities"):
+        out = judge(server, how="yes_no", on_error="raise").transform(frame())
+    assert out["score"].tolist() == [100.0] * 3
+    assert out.loc[0, ["llm_calls", "llm_retries", "llm_tokens_in", "llm_tokens_out"]].tolist() == [3, 0, 1500.0, 21.0]
+
+
 BROKEN = {
     "an error in its middle": stream(["1"]).body.split(b"\n\n")[0] + b'\n\ndata: {"error": {"message": "out of memory"}}\n\n',
     "no end": stream(["1", "2"]).body.split(b"\n\n")[0] + b"\n\n",
@@ -649,14 +660,13 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_stream_that_breaks_is_no_answer(server: ScriptedServer, case: str) -> None:
-    """An error, half a piece, or no piece: asked for again, and never read as far as it goes."""
+    """After an error, half a chunk, or no chunk the call is repeated, and nothing of the stream is read."""
     broken = Reply(body=BROKEN[case], headers={"Content-Type": "text/event-stream"})
-    server.do(lambda call: broken if call.number == 1 else stream(["3"]))
-    with pytest.warns(CascadeWarning, match="stream=True"):
-        out = judge(server, retries=1, on_error="raise").transform(frame(docs=1))
-    assert out.loc[0, ["score", "llm_retries"]].tolist() == [3.0, 2]
+    server.do(lambda call: stream(["3"]) if call.number else broken)
+    out = judge(server, retries=1, on_error="raise").transform(frame(docs=1))
+    assert out.loc[0, ["score", "llm_retries"]].tolist() == [3.0, 1]
     server.do(lambda _: broken)
-    with pytest.raises(StageError, match="the answer is none: not JSON, or broken off"):
+    with pytest.raises(StageError, match="200: no answer in the response 'data: "):
         judge(server, retries=0, on_error="raise").transform(frame(docs=1))
 
 
@@ -668,8 +678,8 @@ def test_what_the_user_sets_is_not_changed(server: ScriptedServer) -> None:
     assert len(server.calls) == 1
 
 
-def test_calls_that_learn_it_together_all_go_without(server: ScriptedServer) -> None:
-    """Three at once are refused for the same field: each is asked again without it, and none fails."""
+def test_simultaneous_calls_are_all_repeated_without_a_refused_field(server: ScriptedServer) -> None:
+    """Three simultaneous calls are refused for one field: each is repeated without it, and none fails."""
     meeting = threading.Barrier(3)
 
     def script(call: Call) -> Reply:
@@ -685,18 +695,27 @@ def test_calls_that_learn_it_together_all_go_without(server: ScriptedServer) -> 
     assert (len(server.calls), out.loc[0, "llm_retries"]) == (6, 3)
 
 
-def test_other_words_about_a_field_are_an_error(server: ScriptedServer) -> None:
-    """A value out of range is told, not dropped."""
-    server.do(lambda _: failure(400, "max_tokens must be at least 32"))
-    with pytest.raises(StageError, match="max_tokens must be at least 32"):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "max_tokens must be at least 32",
+        "Invalid 'max_tokens': integer below minimum value. Expected a value >= 32, but got 16 instead.",
+    ],
+)
+def test_a_limit_below_the_servers_minimum_is_an_error_that_names_the_minimum(server: ScriptedServer, words: str) -> None:
+    """The field is not left out; the advised max_tokens works."""
+    server.do(lambda call: by_number(call) if call.body["max_tokens"] >= 32 else failure(400, words))
+    with pytest.raises(StageError, match=words) as error:
         judge(server).transform(frame())
+    assert error.value.fix == "llm_judge(..., max_tokens=32)"
+    assert judge(server, max_tokens=32).transform(frame())["score"].tolist() == [0.0, 1.0, 2.0]
 
 
 # many at once, and how they end
 
 
 def test_as_many_calls_run_at_once_as_allowed(server: ScriptedServer) -> None:
-    """Exactly: each waits until three are there, so that fewer would not get through, and never are there more."""
+    """Exactly three: each call waits until three are there, and the server never sees more."""
     meeting = threading.Barrier(3)
 
     def script(call: Call) -> Reply:
@@ -710,8 +729,8 @@ def test_as_many_calls_run_at_once_as_allowed(server: ScriptedServer) -> None:
     assert out["score"].tolist() == [0, 1, 2, 3, 0] * 2
 
 
-def test_what_is_asked_twice_is_asked_once(server: ScriptedServer) -> None:
-    """Two topics with one text and one list, and a document that stands twice: one call each, on the first one's account."""
+def test_equal_prompts_are_asked_once(server: ScriptedServer) -> None:
+    """Two topics of one text, and a document that stands twice: one call a prompt, counted on the first topic."""
     given = frame(2, 3).assign(query="same", text=["a", "b", "a"] * 2)
     server.do(lambda call: chat("1" if _text_of(call) == "a" else "3"))
     out = judge(server).transform(given)
@@ -720,8 +739,8 @@ def test_what_is_asked_twice_is_asked_once(server: ScriptedServer) -> None:
     assert len(server.calls) == 2
 
 
-def test_what_failed_once_is_not_asked_for_another(server: ScriptedServer) -> None:
-    """Two topics with one prompt: both fail by one call, which stands on the first one's account."""
+def test_a_failed_prompt_is_not_asked_twice(server: ScriptedServer) -> None:
+    """Two topics with one prompt fail by one call, which counts on the first topic."""
     server.do(lambda _: failure(500))
     with pytest.warns(CascadeWarning, match=r"2 document\(s\)"):
         out = judge(server, retries=0).transform(frame(2, 1).assign(query="same", text="same"))
@@ -730,14 +749,14 @@ def test_what_failed_once_is_not_asked_for_another(server: ScriptedServer) -> No
 
 
 def test_queries_take_turns(server: ScriptedServer) -> None:
-    """The best document of each query first, so that a query that cannot be answered is no reason to give up."""
+    """The first document of each query comes first, so that a failing query does not stop the stage."""
     server.do(by_number)
     judge(server, concurrency=1).transform(frame(3, 2))
     assert [_text_of(call) for call in server.calls] == ["text 0 1", "text 1 1", "text 2 1", "text 0 0", "text 1 0", "text 2 0"]
 
 
-def test_an_interrupt_stops_what_is_under_way(server: ScriptedServer) -> None:
-    """Ctrl-C in the middle of stalling calls: it comes out at once, and no further call is made."""
+def test_an_interrupt_stops_running_calls(server: ScriptedServer) -> None:
+    """Ctrl-C during stalled calls is raised at once, and no further call is made."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def script(call: Call) -> Reply:
@@ -756,8 +775,8 @@ def test_an_interrupt_stops_what_is_under_way(server: ScriptedServer) -> None:
     assert len(server.calls) == 5
 
 
-def test_an_error_of_ours_stops_what_is_under_way() -> None:
-    """An exception in one job cancels the others, waits for them, and comes out."""
+def test_an_exception_cancels_the_other_jobs() -> None:
+    """An exception in one job cancels the others, waits for them, and is raised."""
     stopped = []
 
     async def stall() -> None:
@@ -771,18 +790,18 @@ def test_an_error_of_ours_stops_what_is_under_way() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        drive(lambda: run_all([stall, stall, fail, stall], 3))
+        asyncio.run(run_jobs([stall, stall, fail, stall], 3))
     assert stopped == [1, 1]
 
 
 def test_no_more_workers_than_jobs() -> None:
-    """A limit of a million makes no million of tasks."""
+    """A limit of a million does not make a million tasks."""
     most = []
 
     async def job() -> None:
         most.append(len(asyncio.all_tasks()))
 
-    drive(lambda: run_all([job, job], 1_000_000))
+    asyncio.run(run_jobs([job, job], 1_000_000))
     assert max(most) <= 4
 
 
@@ -802,7 +821,7 @@ def test_it_runs_where_an_event_loop_runs_already(server: ScriptedServer) -> Non
 def test_the_key_is_sent_and_never_shown(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It comes from the environment with each use; not in the log, the error though the server echoes it, the repr, or a pickle."""
+    """The key is read at each use, and is not in logs, errors that quote it, the repr, or a pickle."""
     monkeypatch.setenv("TOY_KEY", KEY)
     caplog.set_level(logging.DEBUG)
     server.do(by_number)
@@ -813,7 +832,7 @@ def test_the_key_is_sent_and_never_shown(
     fresh = judge(server, api_key_env="TOY_KEY")
     with pytest.raises(StageError, match=r"401: wrong key \[key\]") as error:
         fresh.transform(frame())
-    shown = [caplog.text, repr(stage), repr(stage._memory), str(error.value), repr(error.value.__cause__)]
+    shown = [caplog.text, repr(stage), repr(stage._state), str(error.value), repr(error.value.__cause__)]
     assert not any(KEY in text for text in shown)
     assert KEY.encode() not in pickle.dumps(stage)
     assert KEY not in str(identify(stage))
@@ -830,13 +849,13 @@ def test_without_a_key_openai_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingError) as error:
         llm_judge("gpt-5").transform(frame())
     assert str(error.value) == (
-        "llm_judge has no key to send: the environment has no OPENAI_API_KEY, and https://api.openai.com/v1 wants one."
-        " Fix: export OPENAI_API_KEY=..., or llm_judge(..., base_url=...) for another server"
+        "llm_judge has no key to send: the environment has no OPENAI_API_KEY for https://api.openai.com/v1."
+        " Fix: export OPENAI_API_KEY=..., or llm_judge(..., base_url=..., api_key_env=None) for a server that needs no key"
     )
 
 
 def test_without_the_package_it_says_how_to_install_it(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pip line; an empty frame does not need it."""
+    """The error has the pip line; an empty frame does not need the package."""
     monkeypatch.setattr("pt_cascade.errors.find_spec", lambda _: None)
     stage = judge(server)
     assert len(stage.transform(frame().head(0))) == 0
@@ -847,8 +866,8 @@ def test_without_the_package_it_says_how_to_install_it(server: ScriptedServer, m
 # odd responses
 
 
-def test_tokens_that_nobody_counted_are_unknown(server: ScriptedServer) -> None:
-    """A server without usage, or that counts no token of a prompt: NaN, not 0; what is known of other queries stays known."""
+def test_tokens_that_the_server_does_not_count_are_nan(server: ScriptedServer) -> None:
+    """Without usage, or with 0 tokens of a prompt: NaN for this query, and counts for the others."""
     usage = {"text 0 0": None, "text 1 0": (0, 2)}
     server.do(lambda call: chat("2", usage=usage.get(_text_of(call), (700, 3))))
     out = judge(server, prices=(1.0, 10.0)).transform(frame(3, 2)).drop_duplicates("qid")
@@ -873,18 +892,18 @@ ERRORS = {
 
 @pytest.mark.parametrize("case", ERRORS)
 def test_an_error_in_place_of_an_answer_is_no_answer(server: ScriptedServer, case: str) -> None:
-    """A 200 that says that it failed is tried again, and never read as a grade; where it goes on, its words are told."""
+    """A status 200 with an error is retried and never read as a grade; after all retries its words are shown."""
     server.do(lambda call: ERRORS[case] if call.number < 2 else chat("3"))
     fake = FakeTime()
     out = judge(server, fake=fake, on_error="raise").transform(frame(docs=1))
     assert out.loc[0, ["score", "llm_retries", "llm_repaired"]].tolist() == [3.0, 2, 0]
     assert fake.waits == [0.5, 1.0]
     server.do(lambda _: ERRORS[case])
-    with pytest.raises(StageError, match=r"the answer is none: |502: upstream"):
+    with pytest.raises(StageError, match=r"200: |502: upstream"):
         judge(server, on_error="raise", retries=1).transform(frame(docs=1))
 
 
-def test_what_a_response_without_an_answer_costs_is_counted(server: ScriptedServer) -> None:
+def test_tokens_of_responses_without_an_answer_are_counted(server: ScriptedServer) -> None:
     """Golden by hand: a body with usage counts; one without costs nothing."""
     charged = [Reply(body=b'{"choices": [], "usage": {"prompt_tokens": 100.0, "completion_tokens": 50}}'), failure(503)]
     server.do(lambda call: charged[call.number] if call.number < 2 else chat("2", usage=(110, 2)))
@@ -893,15 +912,15 @@ def test_what_a_response_without_an_answer_costs_is_counted(server: ScriptedServ
 
 
 @pytest.mark.parametrize("charset", ["zlib", "utf-16", "undefined", "nonsense"])
-def test_a_charset_that_is_none_does_no_harm(server: ScriptedServer, charset: str) -> None:
+def test_an_unknown_charset_is_ignored(server: ScriptedServer, charset: str) -> None:
     """JSON is UTF-8, with a byte order mark or without, whatever the header says."""
     headers = {"Content-Type": f"application/json; charset={charset}"}
     server.do(lambda _: Reply(200, b"\xef\xbb\xbf" + chat("2").body, headers))
     assert judge(server).transform(frame(docs=1)).loc[0, "score"] == 2.0
 
 
-def test_two_models_under_one_name_are_told(server: ScriptedServer) -> None:
-    """A server that changes models in the middle: said, with their names; the scores are not."""
+def test_two_models_under_one_name_are_warned_of(server: ScriptedServer) -> None:
+    """A server that changes models between calls: the warning names both."""
     server.do(lambda call: Reply(body=chat("2").body.replace(b'"toy"', b'"toy-B"')) if call.number else chat("2"))
     with pytest.warns(CascadeWarning, match=r"^llm_judge: 2 models answered under one name \(toy, toy-B\)"):
         judge(server).transform(frame())

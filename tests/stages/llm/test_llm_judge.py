@@ -1,4 +1,4 @@
-"""An LLM judge as a stage: prompts, instructions, ways of judging, ties, accounts, and what a cascade sees of them."""
+"""An LLM judge as a stage: prompts, instructions, modes, ties, counts, and its place in a cascade."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import pyterrier as pt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion
 from toys.llm_servers import Call, Reply, ScriptedServer, chat, scripted
 from toys.rankers import ToyReranker, ToyRetriever, topics
 
@@ -27,11 +26,10 @@ from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, PipelineError
-from pt_cascade.stages.llm.failures import CallError
-from pt_cascade.stages.llm.messages import read_answer
 from pt_cascade.stages.llm.modes import slide
 from pt_cascade.stages.llm.prompts import Prompt, cut_text, find_faults, load_prompt, number_documents
-from pt_cascade.stages.llm.queries import read_cases
+from pt_cascade.stages.llm.queries import read_queries
+from pt_cascade.stages.llm.responses import read_response
 from pt_cascade.stages.llm.stage import LlmJudge
 from pt_cascade.stages.llm.usage import ACCOUNTS
 from pt_cascade.stages.llm_judge import llm_judge
@@ -42,13 +40,13 @@ NOWHERE = "http://127.0.0.1:9/v1"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScriptedServer]:
-    """A server that does as it is told."""
+    """A scripted server."""
     with scripted() as server:
         yield server
 
 
 def judge(server: ScriptedServer | None = None, **options: object) -> LlmJudge:
-    """A stage that asks the server, without a key, and goes on where there is no judgment."""
+    """A stage without a key that marks documents without a judgment."""
     given = {"base_url": server.url if server else NOWHERE, "api_key_env": None, "on_error": "keep", **options}
     return llm_judge("toy", **given)
 
@@ -60,7 +58,7 @@ def results(texts: list[str], ranks: list[int] | None = None, query: str = "heat
 
 
 def sort_by_number(call: Call) -> Reply:
-    """Order documents rightly: the one whose text is the largest number first."""
+    """Order documents by the number in their text, largest first."""
     shown = [(int(number), float(text)) for number, text in re.findall(r"^\[(\d+)\] (-?\d+)$", call.prompt, re.MULTILINE)]
     return chat(" > ".join(f"[{number}]" for number, _ in sorted(shown, key=lambda pair: -pair[1])))
 
@@ -69,8 +67,8 @@ def sort_by_number(call: Call) -> Reply:
 
 
 @given(st.text(), st.text(), st.text())
-def test_a_prompt_says_what_it_is_given_and_nothing_else(query: str, document: str, instruction: str) -> None:
-    """Braces, places and brackets in a query or a document are text: an oracle that joins the pieces gives the same."""
+def test_a_prompt_is_filled_with_any_text(query: str, document: str, instruction: str) -> None:
+    """Braces, field names and brackets in a query or a document are text: equal to a plain concatenation."""
     prompt = Prompt("p", 'a {query} {"json": {}} {document}\n{instruction}\nz {query}')
     made = prompt.render({"query": query, "document": document, "instruction": instruction})
     line = f"\n{instruction}" if instruction else ""
@@ -79,8 +77,8 @@ def test_a_prompt_says_what_it_is_given_and_nothing_else(query: str, document: s
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_the_built_in_prompts_have_all_places(how: str) -> None:
-    """Each can be used, with an instruction and without."""
+def test_the_built_in_prompts_have_all_fields(how: str) -> None:
+    """Each can be used with an instruction and without."""
     prompt = load_prompt(None, how)
     assert list(find_faults(prompt, how, "any")) == []
     assert "{instruction}" in prompt.text
@@ -95,7 +93,7 @@ def test_the_prompts_hash_is_that_of_its_text(tmp_path: Path) -> None:
 
 
 def test_another_prompt_is_another_stage(tmp_path: Path) -> None:
-    """By value, in the fingerprint, and to be seen; the same text under another name is the same stage."""
+    """Stages and fingerprints differ with the prompt's text, not with its name; the repr shows the hash."""
     for name, text in (("a", "{query} {document}"), ("b", "{query} {document}"), ("c", "{query}: {document}")):
         (tmp_path / name).write_text(text, encoding="utf-8")
     a, b, c = (judge(prompt=tmp_path / name) for name in "abc")
@@ -108,8 +106,8 @@ def test_another_prompt_is_another_stage(tmp_path: Path) -> None:
     assert str(tmp_path) not in repr(a)
 
 
-def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
-    """The places a prompt lacks, those nobody knows, and every option out of range; a secret in a wrong place is not repeated."""
+def test_all_faults_of_the_options_are_named_at_once(tmp_path: Path) -> None:
+    """Missing and unknown fields of the prompt, and every option out of range; a misplaced secret is not shown."""
     file = tmp_path / "mine.txt"
     file.write_text("{query} {passage}", encoding="utf-8")
     with pytest.raises(PipelineError) as error:
@@ -131,8 +129,8 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
         )
     assert error.value.what == "llm_judge cannot be made"
     assert error.value.problems == (
-        "prompt mine.txt has no place {document}",
-        "prompt mine.txt has no place {instruction}",
+        "prompt mine.txt has no field {document}",
+        "prompt mine.txt has no field {instruction}",
         "prompt mine.txt has {passage}, expected {query}, {document} or {instruction}",
         "max_words is 0, expected a whole number, 1 or more",
         "max_tokens is 0, expected a whole number, 1 or more",
@@ -144,7 +142,7 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
         "model is '', expected its name on the server",
         "base_url is not like http://localhost:8000/v1, without password, query or fragment (not shown: it may hold a key)",
         "api_key_env is not the name of an environment variable (it is not shown: it may be a key)",
-        "request has stream, which are set here",
+        "request has stream, which llm_judge sets itself",
         "scale is (3, 0), expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)",
     )
 
@@ -152,7 +150,7 @@ def test_all_that_is_wrong_with_a_judge_is_said_at_once(tmp_path: Path) -> None:
 BAD = {
     "how": ({"how": "setwise"}, PipelineError, "how is 'setwise', expected one of graded, yes_no, listwise"),
     "window": ({"how": "listwise", "window": 10, "step": 10}, PipelineError, "window is 10 and step 10, expected whole numbers"),
-    "scale": ({"scale": (0, 10)}, PipelineError, "the built-in prompt says what 0 to 3 mean"),
+    "scale": ({"scale": (0, 10)}, PipelineError, "the built-in prompt explains 0 to 3"),
     "prompt": ({"prompt": "/no/such.txt"}, MissingError, "/no/such.txt: No such file or directory"),
     "request": ({"request": {"stop": {1}}}, PipelineError, "request cannot be sent as JSON"),
     "three grades": ({"scale": (0, 1, 2)}, PipelineError, "scale is (0, 1, 2), expected the lowest and the highest grade"),
@@ -177,8 +175,8 @@ def test_bad_arguments_are_refused_at_once(case: str) -> None:
         judge(**options)
 
 
-def test_types_are_looked_at_all_at_once() -> None:
-    """Each option of a wrong type, and every one of them in the same error; none comes out as a TypeError."""
+def test_all_options_of_a_wrong_type_are_named_at_once() -> None:
+    """None of them raises a TypeError."""
     wrong = {
         "max_words": True,
         "timeout": "60",
@@ -199,15 +197,15 @@ def test_types_are_looked_at_all_at_once() -> None:
 
 
 def test_a_prompt_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    """Named, with the reason."""
+    """The error names the file and the reason."""
     (tmp_path / "p").write_bytes(b"\xff\xfe")
-    with pytest.raises(MissingError, match="is not UTF-8"):
+    with pytest.raises(MissingError, match="p: not UTF-8"):
         judge(prompt=tmp_path / "p")
 
 
 @given(st.text(), st.integers(1, 5))
 def test_a_cut_text_is_the_beginning(text: str, words: int) -> None:
-    """A prefix, with no more words or ten times as many characters, and all of them where it was not cut."""
+    """A prefix with at most so many words and ten times as many characters."""
     made = cut_text(text, words)
     assert text.startswith(made)
     assert len(made.split()) <= words
@@ -224,8 +222,8 @@ def test_documents_cannot_pass_for_others(texts: list[str]) -> None:
 # what is sent
 
 
-def test_a_pointwise_call_is_this(server: ScriptedServer) -> None:
-    """Golden request: model, one message, temperature 0, seed, the limit; a document's own braces and numbers as they are."""
+def test_the_body_of_a_pointwise_call(server: ScriptedServer) -> None:
+    """Golden: model, one message, temperature 0, seed, the limit; braces and brackets of the document are unchanged."""
     server.do(lambda _: chat("2"))
     judge(server, max_words=3).transform(results(["a {query} [3]\nb c"]))
     body = server.calls[0].body
@@ -240,7 +238,7 @@ def test_a_pointwise_call_is_this(server: ScriptedServer) -> None:
 
 
 def test_further_fields_are_sent_or_left_out(server: ScriptedServer) -> None:
-    """What ``request`` has goes in, over our own; None leaves a field out."""
+    """Fields of ``request`` replace the defaults; None leaves a field out."""
     server.do(lambda _: chat("2"))
     request = {"temperature": None, "chat_template_kwargs": {"enable_thinking": False}, "max_tokens": 99}
     judge(server, request=request, seed=None).transform(results(["a"]))
@@ -249,7 +247,7 @@ def test_further_fields_are_sent_or_left_out(server: ScriptedServer) -> None:
 
 
 def test_instructions_reach_the_prompt(server: ScriptedServer) -> None:
-    """The global one with every query, the topic's own on a line below; a topic without one adds nothing; no empty line is left."""
+    """The stage's instruction comes first, the topic's on the line below; without one there is no empty line."""
     frame = pd.concat([results(["a"], qid="1"), results(["b"], qid="2"), results(["c"], qid="3")], ignore_index=True)
     server.do(lambda _: chat("2"))
     judge(server, instruction="Only laws.", concurrency=1).transform(frame.assign(instruction=["Of Kenya.", None, ""]))
@@ -260,29 +258,29 @@ def test_instructions_reach_the_prompt(server: ScriptedServer) -> None:
     assert "can be trusted.\nQuery: heat flow\n" in server.calls[0].prompt
 
 
-def test_an_instruction_that_could_not_be_said_is_refused(tmp_path: Path) -> None:
-    """A prompt without a place for it, whether it comes as an argument or with the topics."""
+def test_an_instruction_without_a_field_in_the_prompt_is_refused(tmp_path: Path) -> None:
+    """Whether it comes as an argument or with the topics."""
     (tmp_path / "p").write_text("{query} {document}", encoding="utf-8")
-    with pytest.raises(PipelineError, match=r"prompt p has no place \{instruction}"):
+    with pytest.raises(PipelineError, match=r"prompt p has no field \{instruction}"):
         judge(prompt=tmp_path / "p", instruction="any")
-    with pytest.raises(PipelineError, match=r"cannot pass on the column instruction: prompt p has no place \{instruction}"):
+    with pytest.raises(PipelineError, match=r"cannot pass on the column instruction: prompt p has no field \{instruction}"):
         judge(prompt=tmp_path / "p").transform(results(["a"]).assign(instruction="any"))
 
 
 FRAMES = {
-    "instruction": ({"instruction": [1, 2]}, "instruction is not text in 2 of 2 row(s), first qid q: 1"),
-    "two queries": ({"query": ["a", "b"]}, "1 qid(s) have more than one query or instruction, first q"),
-    "two instructions": ({"instruction": ["a", "b"]}, "1 qid(s) have more than one query or instruction, first q"),
+    "instruction": ({"instruction": [1, 2]}, "instruction is not text in 2 of 2 row(s) (qid 'q', docno 'd0', instruction 1;"),
+    "two queries": ({"query": ["a", "b"]}, "qid has more than one query in 1 of 2 row(s) (qid 'q', docno 'd1')"),
+    "two instructions": ({"instruction": ["a", "b"]}, "qid has more than one instruction in 1 of 2 row(s)"),
     "no qid": ({"qid": ["q", None]}, "qid is missing in 1 of 2 row(s)"),
-    "rank in words": ({"rank": ["first", "2"]}, "rank is no number in 1 of 2 row(s), first qid q: 'first'"),
-    "no rank": ({"rank": [0, None]}, "rank is no number in 1 of 2 row(s), first qid q: "),
+    "rank in words": ({"rank": ["first", "2"]}, "rank is not a number in 2 of 2 row(s) (qid 'q', docno 'd0', rank 'first';"),
+    "no rank": ({"rank": [0, None]}, "rank is not a number in 1 of 2 row(s) (qid 'q', docno 'd1', rank nan)"),
     "text": ({"text": ["a", None]}, "text is missing or not text in 1 of 2 row(s)"),
 }
 
 
 @pytest.mark.parametrize("case", FRAMES)
-def test_a_frame_that_cannot_be_asked_about_is_refused(case: str) -> None:
-    """Before any call, with the place."""
+def test_an_ambiguous_frame_is_refused(case: str) -> None:
+    """Before any call; the error shows the first rows."""
     columns, words = FRAMES[case]
     with pytest.raises(FrameError, match=re.escape(words)):
         judge().transform(results(["a", "b"]).assign(**columns))
@@ -290,18 +288,18 @@ def test_a_frame_that_cannot_be_asked_about_is_refused(case: str) -> None:
 
 @pytest.mark.parametrize("column", ["text", "query", "qid", "rank", "instruction"])
 def test_a_column_that_stands_twice_is_refused(column: str) -> None:
-    """Nobody knows which is meant."""
+    """The error names the column."""
     twice = results(["a", "b"], [0, 1]).assign(instruction="any")
-    with pytest.raises(FrameError, match=f"column {column} stands twice"):
+    with pytest.raises(FrameError, match=rf"repeated column\(s\) {column}, expected"):
         judge().transform(pd.concat([twice, twice[[column]]], axis=1))
 
 
 @given(st.permutations(range(6)), st.lists(st.integers(0, 3), min_size=6, max_size=6))
-def test_cases_are_the_frame_in_order_of_rank(rows: list[int], ranks: list[int]) -> None:
-    """Each row in one case, queries by first appearance, documents by rank and then by row: a sort in pandas gives the same."""
+def test_queries_are_the_frame_in_order_of_rank(rows: list[int], ranks: list[int]) -> None:
+    """Queries by first appearance, documents by rank and then by row: equal to a sort in pandas."""
     frame = pd.DataFrame({"qid": [f"q{n % 2}" for n in rows], "docno": [f"d{n}" for n in rows], "text": [f"t{n}" for n in rows]})
     frame = frame.assign(query="q", rank=ranks)
-    cases = read_cases(frame, "text", "")
+    cases = read_queries(frame, "text", "")
     assert [case.qid for case in cases] == list(dict.fromkeys(frame["qid"]))
     for case in cases:
         own = frame[frame["qid"] == case.qid].sort_values("rank", kind="stable")
@@ -312,8 +310,8 @@ def test_cases_are_the_frame_in_order_of_rank(rows: list[int], ranks: list[int])
 # ways of judging
 
 
-def test_grades_are_scores_and_ties_keep_the_old_rank(server: ScriptedServer) -> None:
-    """Golden by hand: equal grades in the order of the ranks that came in, not of the rows; without ranks in that of the rows."""
+def test_grades_are_scores_and_ties_keep_the_input_order(server: ScriptedServer) -> None:
+    """Golden by hand: equal grades in order of the input ranks; without ranks in row order."""
     server.do(lambda call: chat(call.prompt.split("Document: ")[1][0]))
     out = judge(server).transform(results(["1", "2", "1", "2"], ranks=[3, 2, 1, 0]))
     assert out["score"].tolist() == [1.0, 2.0, 1.0, 2.0]
@@ -323,8 +321,8 @@ def test_grades_are_scores_and_ties_keep_the_old_rank(server: ScriptedServer) ->
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(range(5)), st.lists(st.integers(0, 2), min_size=5, max_size=5))
-def test_replay_is_told_how_ties_are_broken(server: ScriptedServer, ranks: list[int], grades: list[int]) -> None:
-    """Rows keep their order, ties that of the ranks: one of the rules by which a table replays, whatever ranks and grades."""
+def test_ties_are_broken_by_a_rule_of_replay(server: ScriptedServer, ranks: list[int], grades: list[int]) -> None:
+    """For any ranks and grades the tie rule is one that a score table replays."""
     server.do(lambda call: chat(call.prompt.split("Document: ")[1][0]))
     frame = results([f"{grade} {n}" for n, grade in enumerate(grades)], ranks=list(ranks))
     stage = Stage("s", (judge(server),), documents="reranks")
@@ -342,18 +340,18 @@ PARTS = {
 
 @pytest.mark.parametrize("case", PARTS)
 def test_of_an_answer_in_parts_only_text_is_read(server: ScriptedServer, case: str) -> None:
-    """What a model thinks is no part of its answer."""
+    """Reasoning parts of a message are not read."""
     parts, grade = PARTS[case]
     server.do(lambda _: chat(parts))
     out = judge(server).transform(results(["a"]))
     assert (out.loc[0, "score"], out.loc[0, "llm_repaired"]) == (grade, 0)
 
 
-def test_usage_may_be_whole_floats_and_no_truth_values() -> None:
-    """Golden by hand: 12.0 is 12, True is nothing, and neither is 1.5."""
+def test_tokens_are_whole_numbers() -> None:
+    """Golden by hand: 12.0 is 12; True, 1.5 and others are NaN."""
     for sent, read in ((12.0, 12), (True, None), (1.5, None), (-1, None), ("3", None), (0, None)):
         body = {"choices": [{"message": {"content": "2"}}], "usage": {"prompt_tokens": sent}}
-        assert read_answer(ChatCompletion.construct(**body)).tokens[0] == read
+        np.testing.assert_equal(read_response(body).tokens[0], np.nan if read is None else read)
 
 
 def _say(odds: dict[str, float]) -> Reply:
@@ -361,7 +359,7 @@ def _say(odds: dict[str, float]) -> Reply:
 
 
 def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
-    """They are asked for, and the score is their difference; an answer without them counts as sure, and that is said."""
+    """They are requested, and the score is their difference; without them it is 100 or -100, and a warning says so."""
     odds = {"a": {"Yes": -0.1, "No": -3.1}, "b": {"No": -0.25, " no": -9.0, "Yes": -1.25}}
     server.do(lambda call: _say(odds[call.prompt.split("Document: ")[1][0]]))
     out = judge(server, how="yes_no").transform(results(["a", "b"]))
@@ -370,10 +368,10 @@ def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
     assert (server.calls[0].body["logprobs"], server.calls[0].body["top_logprobs"]) == (True, 20)
     assert out["llm_repaired"].tolist() == [0, 0]
     server.do(lambda _: chat("No"))
-    said = r"^llm_judge: 2 answer\(s\) came without log-probabilities, so that yes and no are all they tell; see"
+    said = r"^llm_judge: 2 answer\(s\) came without log-probabilities, so that their score is 100 or -100; see"
     with pytest.warns(CascadeWarning, match=said):
         out = judge(server, how="yes_no").transform(results(["a", "b"]))
-    assert out[["score", "llm_bare", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
+    assert out[["score", "llm_no_logprobs", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
 
 
 FORMS = {
@@ -389,16 +387,16 @@ FORMS = {
 
 @pytest.mark.parametrize("case", FORMS)
 def test_log_probabilities_are_read_in_older_forms_and_as_raw_tokens(server: ScriptedServer, case: str) -> None:
-    """By hand: -0.25 + 1.5, whatever the form; none of these counts as an answer without them, nor as repaired."""
+    """By hand: -0.25 + 1.5 in each form, and no repair is counted."""
     body = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "length", "logprobs": FORMS[case]}]}
     server.do(lambda _: Reply(body=json.dumps(body).encode()))
     out = judge(server, how="yes_no", max_tokens=1, on_error="raise").transform(results(["a"]))
-    assert out.loc[0, ["score", "llm_bare", "llm_repaired", "llm_overlong"]].tolist() == [1.25, 0, 0, 0]
+    assert out.loc[0, ["score", "llm_no_logprobs", "llm_repaired", "llm_overlong"]].tolist() == [1.25, 0, 0, 0]
 
 
 @given(st.integers(0, 200), st.integers(2, 30), st.data())
 def test_windows_cover_the_list_from_the_bottom(n: int, window: int, data: st.DataObject) -> None:
-    """From the last document to the first, each full but the topmost, each over the one before; none for a single document."""
+    """Each is full but the topmost, and overlaps the one below; there is none for a single document."""
     step = data.draw(st.integers(1, window - 1))
     made = [(part.start, part.stop) for part in slide(n, window, step)]
     assert (made == []) == (n < 2)
@@ -409,7 +407,7 @@ def test_windows_cover_the_list_from_the_bottom(n: int, window: int, data: st.Da
 
 
 def test_windows_are_those_of_the_published_runs() -> None:
-    """Golden: RankLLM's windows over 100 documents, as in the shared answers."""
+    """Golden: RankLLM's windows over 100 documents, as in the published answers."""
     starts = [part.start for part in slide(100, 20, 10)]
     assert starts == [80, 70, 60, 50, 40, 30, 20, 10, 0]
 
@@ -419,7 +417,7 @@ def test_windows_are_those_of_the_published_runs() -> None:
 def test_a_perfect_judge_brings_the_best_to_the_top(
     server: ScriptedServer, order: list[int], window: int, data: st.DataObject
 ) -> None:
-    """The best ``window - step`` documents, in order; the rest below; scores are 1/rank."""
+    """The best ``window - step`` documents come first, in order; scores are 1/rank."""
     step = data.draw(st.integers(1, window - 1))
     server.do(sort_by_number)
     out = judge(server, how="listwise", window=window, step=step).transform(results([str(n) for n in order], list(range(9))))
@@ -430,15 +428,15 @@ def test_a_perfect_judge_brings_the_best_to_the_top(
 
 
 def test_a_window_goes_after_the_one_below_it(server: ScriptedServer) -> None:
-    """Golden by hand: 3 documents, window 2, step 1; the second call shows what the first one lifted."""
+    """Golden by hand: 3 documents, window 2, step 1; the second call has the best document of the first."""
     server.do(sort_by_number)
     out = judge(server, how="listwise", window=2, step=1).transform(results(["1", "2", "3"], [0, 1, 2]))
     assert [re.findall(r"^\[\d\] (\d)$", call.prompt, re.MULTILINE) for call in server.calls] == [["2", "3"], ["1", "3"]]
     assert out["rank"].tolist() == [1, 2, 0]
 
 
-def test_one_document_needs_no_judge_to_order_it(server: ScriptedServer) -> None:
-    """No call, score 1."""
+def test_one_document_needs_no_call(server: ScriptedServer) -> None:
+    """Its score is 1."""
     server.do(lambda _: chat("[1]"))
     out = judge(server, how="listwise").transform(results(["a"]))
     assert (len(server.calls), out.loc[0, "score"], out.loc[0, "llm_calls"]) == (0, 1.0, 0)
@@ -457,7 +455,7 @@ REPAIRS = {
 
 
 @pytest.mark.parametrize("case", REPAIRS)
-def test_each_repair_is_counted_and_said(server: ScriptedServer, case: str) -> None:
+def test_each_repair_is_counted_and_warned_of(server: ScriptedServer, case: str) -> None:
     """In its own column on the rows of its query, once in ``llm_repaired``, in the warning, and in no other query."""
     how, reply, score, columns = REPAIRS[case]
     good = chat("3") if how == "graded" else chat("[1] > [2]")
@@ -486,8 +484,8 @@ def test_tokens_and_dollars_are_the_servers_count(server: ScriptedServer) -> Non
     assert judge(server).transform(frame)["llm_usd"].isna().all()
 
 
-def test_the_trace_has_the_accounts(server: ScriptedServer) -> None:
-    """A row a stage and query: sums are the server's, stages without accounts have NaN, queries without documents 0."""
+def test_the_trace_has_the_counts(server: ScriptedServer) -> None:
+    """One row a stage and query: sums are the server's, other stages have NaN, queries without documents 0."""
     server.do(lambda _: chat("1", usage=(1000, 2)))
     asked = pd.concat([topics(3), pd.DataFrame({"qid": ["none"], "query": ["nothing"]})])
     pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["qid"] + row["docno"]) >> judge(server, prices=(1, 1)) % 2
@@ -501,8 +499,8 @@ def test_the_trace_has_the_accounts(server: ScriptedServer) -> None:
     assert (own["llm_failures"] == 0).all()
 
 
-def test_a_trace_without_such_stages_is_as_before() -> None:
-    """No column more."""
+def test_a_trace_without_judges_has_no_such_columns() -> None:
+    """It has seven columns."""
     assert len(run(ToyRetriever() % 3 >> ToyReranker(), topics(2)).trace.columns) == 7
 
 
@@ -511,7 +509,7 @@ def test_a_trace_without_such_stages_is_as_before() -> None:
 
 @pytest.mark.parametrize("how", WAYS)
 def test_no_rows_need_no_server(how: str) -> None:
-    """An empty frame gives an empty frame with all columns and their types, as PyTerrier's inspection asks."""
+    """An empty frame gives an empty frame with all columns and types, as PyTerrier's inspection needs."""
     stage = judge(how=how, text_field="body")
     out = stage.transform(pd.DataFrame({"qid": [], "query": [], "docno": [], "body": [], "url": []}, dtype=str))
     assert list(out.columns) == ["qid", "query", "docno", "body", "url", "score", "rank", "llm_failed", *ACCOUNTS]
@@ -523,7 +521,7 @@ def test_no_rows_need_no_server(how: str) -> None:
 
 
 def test_a_cascade_knows_what_a_judge_depends_on() -> None:
-    """One document at a time, or the whole list; it keeps the documents and has a name."""
+    """A judge is pointwise or listwise, reranks, and has a name."""
     for how, depends in (("graded", "pointwise"), ("yes_no", "pointwise"), ("listwise", "listwise")):
         stage = Cascade.of(ToyRetriever() % 5 >> pt.apply.text(lambda _: "t") >> judge(how=how) % 3)[1]
         known = look_up(stage.transformers[-1])
@@ -531,13 +529,13 @@ def test_a_cascade_knows_what_a_judge_depends_on() -> None:
         assert (stage.transformers[-1].failed_column, stage.transformers[-1].accounts) == ("llm_failed", ACCOUNTS)
 
 
-def test_kept_scores_can_tell_instructions_apart() -> None:
-    """Who keeps scores is told that one may differ by the text and by the topic's instruction."""
+def test_stored_scores_depend_on_the_instruction() -> None:
+    """``reads`` names the text and the topic's instruction."""
     assert judge(text_field="body").reads() == ["body", "instruction"]
 
 
 def test_rows_and_columns_stay_as_they_were(server: ScriptedServer) -> None:
-    """Same rows, order, index and other columns; queries may stand between each other; the input untouched."""
+    """Rows, order, index and other columns are kept, also with interleaved queries; the input is unchanged."""
     server.do(lambda _: chat("1"))
     frame = pd.concat([results(["a", "b"], qid="1"), results(["c", "d"], qid="2")]).iloc[[2, 0, 3, 1]].assign(url="u", score=7.0)
     before = frame.copy(deep=True)
@@ -549,32 +547,32 @@ def test_rows_and_columns_stay_as_they_were(server: ScriptedServer) -> None:
 
 
 def test_a_score_is_that_of_the_transform(server: ScriptedServer) -> None:
-    """``score`` alone gives the column."""
+    """``score`` gives the column of ``transform``."""
     server.do(lambda call: chat(call.prompt.split("Document: ")[1][0]))
     frame = results(["1", "3", "2"])
     assert judge(server).score(frame).tolist() == judge(server).transform(frame)["score"].tolist() == [1.0, 3.0, 2.0]
 
 
 def test_a_pickle_carries_the_arguments_alone(server: ScriptedServer) -> None:
-    """A copy is equal, and asks for itself."""
+    """A copy is equal, and makes its own calls."""
     server.do(lambda _: chat("1"))
     stage = judge(server)
     stage.transform(results(["a"]))
     copy = pickle.loads(pickle.dumps(stage))  # noqa: S301 - our own
     assert copy == stage
-    assert "_memory" not in vars(copy)
+    assert "_state" not in vars(copy)
     assert copy.transform(results(["a"]))["score"].tolist() == [1.0]
 
 
 def test_the_server_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with the official client; an argument comes first."""
+    """OPENAI_BASE_URL is used unless there is an argument."""
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1/")
     assert llm_judge("toy").base_url == "http://elsewhere/v1"
     assert llm_judge("toy", base_url=NOWHERE).base_url == NOWHERE
 
 
-def test_a_progress_bar_is_shown_only_when_asked_for(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """One tick a document."""
+def test_a_progress_bar_is_shown_if_verbose(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """One step a document."""
     server.do(lambda _: chat("1"))
     judge(server).transform(results(["a", "b"]))
     assert capsys.readouterr().err == ""
@@ -599,23 +597,20 @@ JSON = st.recursive(
 
 
 @given(value=JSON, framed=st.booleans())
-def test_any_body_is_an_answer_or_none(value: object, *, framed: bool) -> None:
-    """Whatever JSON a server sends: an answer of the right types, or an error of the call."""
+def test_any_json_is_an_answer_or_an_error(value: object, *, framed: bool) -> None:
+    """For any JSON: an answer of the right types, or an error."""
     logprobs = {"content": value, "tokens": value, "token_logprobs": value, "top_logprobs": value}
     choice = {"message": {"content": value, "refusal": value}, "finish_reason": value, "logprobs": logprobs}
     body = {"choices": [choice], "usage": value} if framed else {"choices": value, "error": value}
-    try:
-        answer = read_answer(ChatCompletion.construct(**body))
-    except CallError:
-        assert not framed
-        return
+    answer = read_response(body)
+    assert not (answer.error and framed)
     assert isinstance(answer.text, str)
-    assert all(isinstance(token, str) and math.isfinite(odds) for place in answer.places for token, odds in place)
-    assert all(count is None or 0 <= count < 2**53 for count in answer.tokens)
+    assert all(isinstance(token, str) and math.isfinite(odds) for place in answer.logprobs for token, odds in place)
+    assert all(math.isnan(count) or 0 <= count < 2**53 for count in answer.tokens)
 
 
-def test_an_error_of_a_judge_is_one_of_ours(server: ScriptedServer) -> None:
-    """In a cascade as well, so that it is shown as it is."""
+def test_an_error_of_a_judge_is_a_cascade_error(server: ScriptedServer) -> None:
+    """In a cascade as well, with the server's words."""
     server.do(lambda _: Reply(404, b'{"error": {"message": "no model toy"}}'))
     pipeline = ToyRetriever() % 3 >> pt.apply.text(lambda _: "t") >> judge(server)
     with pytest.raises(CascadeError, match="404: no model toy"):

@@ -1,4 +1,4 @@
-"""A judge against a real server, ``transformers serve``: a tiny model of random weights answers noise, by the real protocol."""
+"""A judge against a real server, ``transformers serve``, with a tiny model of random weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def results() -> pd.DataFrame:
 
 
 def judge(served: tuple[str, str], **options: object) -> LlmJudge:
-    """A stage that asks the real server, and goes on: noise is no judgment."""
+    """A stage that asks the real server, and marks documents without a judgment."""
     return llm_judge(served[0], **{"base_url": served[1], "api_key_env": None, "max_tokens": 6, "on_error": "keep", **options})
 
 
@@ -50,7 +50,7 @@ def _transform(stage: LlmJudge, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]
 
 
 def test_tokens_are_those_of_the_models_own_tokenizer(served: tuple[str, str], results: pd.DataFrame) -> None:
-    """Golden counts from the tokenizer itself, over the chat as the template writes it; asked again, all is the same."""
+    """Golden counts of the tokenizer over the chat template; a second call gives the same."""
     out, _ = _transform(judge(served, prices=(1.0, 2.0)), results)
     tokenizer = Tokenizer.from_file(f"{served[0]}/tokenizer.json")
     prompts = [load_prompt(None, "graded").render({"query": row.query, "document": row.text}) for row in results.itertuples()]
@@ -64,8 +64,8 @@ def test_tokens_are_those_of_the_models_own_tokenizer(served: tuple[str, str], r
     pd.testing.assert_frame_equal(again, out)
 
 
-def test_noise_is_no_judgment(served: tuple[str, str], results: pd.DataFrame) -> None:
-    """Every way of judging gives a whole ranking, the old one, marks it, and names max_tokens; by default it stops."""
+def test_random_text_is_no_judgment(served: tuple[str, str], results: pd.DataFrame) -> None:
+    """Every mode keeps the input order, marks it, and names max_tokens; by default it is an error."""
     for how in ("graded", "yes_no", "listwise"):
         out, told = _transform(judge(served, how=how, window=3, step=1), results)
         assert out["rank"].tolist() == results["rank"].tolist()
@@ -78,7 +78,7 @@ def test_noise_is_no_judgment(served: tuple[str, str], results: pd.DataFrame) ->
 
 
 def test_the_trace_adds_up(served: tuple[str, str]) -> None:
-    """In a cascade, what the stage cost is in the trace."""
+    """In a cascade, the trace has the calls and tokens."""
     pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["docno"]) >> judge(served) % 2
     with pytest.warns(CascadeWarning, match=r"6 document\(s\)"):
         done = run(pipeline, topics(2))
@@ -87,8 +87,8 @@ def test_the_trace_adds_up(served: tuple[str, str]) -> None:
     assert (own["llm_tokens_in"] > 3 * 100).all()
 
 
-def test_the_servers_words_are_told(served: tuple[str, str], results: pd.DataFrame) -> None:
-    """A field it does not know, a model it does not serve: an error at once, in its words."""
+def test_the_servers_errors_are_shown(served: tuple[str, str], results: pd.DataFrame) -> None:
+    """An unknown field and an unknown model are errors at once, in the server's words."""
     with pytest.raises(StageError, match=r"422: .*Unexpected fields.*colour"):
         judge(served, request={"colour": "red"}).transform(results)
     with pytest.raises(StageError, match=r"400: .*another"):

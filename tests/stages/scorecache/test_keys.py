@@ -1,4 +1,4 @@
-"""Keys of kept scores: equal where what was read is equal, and only there."""
+"""Keys of the score cache: equal if and only if what was read is equal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pt_cascade.errors import FrameError
-from pt_cascade.stages.scorecache.keys import Keys, list_keys, pair_keys
+from pt_cascade.stages.base.pairwise import list_pairs
+from pt_cascade.stages.scorecache.keys import Keys, comparison_keys, list_keys, point_keys
 
 WORDS = st.sampled_from(["", "a", "ab", "b", "é", "\ud800", "a\0b", "nan", "None"])
 ROWS = st.lists(st.tuples(st.integers(1, 3), WORDS, WORDS), min_size=1, max_size=8)
@@ -36,23 +37,23 @@ def named(keys: Keys) -> list[tuple[bytes, int]]:
 def test_rows_have_one_key_if_and_only_if_what_is_read_is_equal(rows: list[tuple[int, str, str]], reads: tuple[str, ...]) -> None:
     """Oracle: tuples of query and what is read. Equal rows share a key, the first of them stands for it; each key once."""
     results = frame(rows)
-    keys = pair_keys(results, reads, "salt")
-    told = [(row["query"], *(row[name] for name in reads)) for _, row in results.iterrows()]
-    assert [told.index(one) for one in told] == keys.row[keys.key].tolist()
-    assert len(set(named(keys))) == len(keys.row) == len(set(told))
-    assert named(keys) == [named(pair_keys(results.iloc[[n]], reads, "salt"))[0] for n in range(len(rows))]
+    keys = point_keys(results, reads, "salt")
+    read = [(row["query"], *(row[name] for name in reads)) for _, row in results.iterrows()]
+    assert [read.index(one) for one in read] == keys.row[keys.key].tolist()
+    assert len(set(named(keys))) == len(keys.row) == len(set(read))
+    assert named(keys) == [named(point_keys(results.iloc[[n]], reads, "salt"))[0] for n in range(len(rows))]
 
 
 @given(ROWS, st.randoms(use_true_random=False))
 def test_lists_have_one_group_if_and_only_if_they_are_equal(rows: list[tuple[int, str, str]], dice: object) -> None:
-    """Oracle: tuples of query, texts and ranks in row order, queries mixed; of equal lists the first speaks, with all its rows."""
+    """Oracle: tuples of query, texts and ranks in row order, queries mixed; of equal lists the first is asked, with its rows."""
     dice.shuffle(rows)
     results = frame(rows)
     keys = list_keys(results, ("text",), "salt")
     lists = {qid: (some["query"].iloc[0], *zip(some["text"], some["rank"], strict=True)) for qid, some in results.groupby("qid")}
     appeared = list(dict.fromkeys(results["qid"]))
-    speakers = {next(qid for qid in appeared if lists[qid] == one) for one in lists.values()}
-    assert keys.row.tolist() == np.flatnonzero(results["qid"].isin(speakers)).tolist()
+    asked = {next(qid for qid in appeared if lists[qid] == one) for one in lists.values()}
+    assert keys.row.tolist() == np.flatnonzero(results["qid"].isin(asked)).tolist()
     assert len(keys.row) == len(set(named(keys)))
     assert [item for _, item in named(keys)] == results["rank"].tolist()
     groups = {qid: {group for (group, _), mine in zip(named(keys), results["qid"], strict=True) if mine == qid} for qid in lists}
@@ -61,27 +62,35 @@ def test_lists_have_one_group_if_and_only_if_they_are_equal(rows: list[tuple[int
     assert {len(each) for each in groups.values()} == {1}
 
 
-def _hash(*parts: bytes) -> bytes:
-    return hashlib.blake2b(b"".join(len(part).to_bytes(8, "big") + part for part in parts), digest_size=16).digest()
+@given(ROWS)
+def test_comparisons_have_one_key_if_and_only_if_query_and_both_documents_are_equal(rows: list[tuple[int, str, str]]) -> None:
+    """Oracle: tuples of query, first and second document; the order of the two counts, the list around them does not."""
+    results = frame(rows)
+    first, second = list_pairs(results["qid"])
+    keys = comparison_keys(results, ["text"], "stage", first, second)
+    read = [(results["query"][one], results["text"][one], results["text"][two]) for one, two in zip(first, second, strict=True)]
+    assert [read.index(one) for one in read] == keys.row[keys.key].tolist()
+    assert len(set(named(keys))) == len(keys.row) == len(set(read))
+    for n in range(len(first)):
+        alone = comparison_keys(results, ["text"], "stage", first[[n]], second[[n]])
+        assert named(alone) == [named(keys)[n]]
 
 
-def _plain(raw: bytes) -> bytes:
-    return hashlib.blake2b(raw, digest_size=16).digest()
+def _hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def test_keys_are_what_they_are_said_to_be() -> None:
-    """Golden: blake2b of hashlib over kinds, lengths and parts, written out here; whoever changes it loses every store."""
+def test_keys_are_hashes_of_what_is_read() -> None:
+    """Golden: blake2b of hashlib over JSON, written out here; a change of these bytes makes every cache useless."""
     results = frame([(1, "lion", "u")])
-    text, query, names = _plain(b"slion"), _plain(b"sq"), len(b"text").to_bytes(8, "big") + b"text"
-    assert named(pair_keys(results, ("text",), "salt")) == [
-        (_hash(b"salt", b"pair", names, query), int.from_bytes(text[:8], "big", signed=True))
-    ]
-    both = _plain(text + _plain(b"su"))
-    [(_, item)] = named(pair_keys(results, ("url", "text"), "salt"))
-    assert item == int.from_bytes(both[:8], "big", signed=True)
-    row = _plain(query + _plain(b"i0") + text)
-    columns = b"".join(len(name).to_bytes(8, "big") + name for name in (b"query", b"rank", b"text"))
-    assert named(list_keys(results, ("text",), "salt")) == [(_hash(b"salt", b"list", columns, row), 0)]
+    text, query, rank = _hash(b"slion"), _hash(b"sq"), _hash(b"j0")
+    [(group, item)] = named(point_keys(results, ("text",), "stage"))
+    assert group == _hash(b'["stage", "pointwise", "text"]' + query)
+    assert item == int.from_bytes(text[:8], "little", signed=True)
+    [(_, item)] = named(point_keys(results, ("url", "text"), "stage"))
+    assert item == int.from_bytes(_hash(text + _hash(b"su"))[:8], "little", signed=True)
+    [(group, item)] = named(list_keys(results, ("text",), "stage"))
+    assert (group, item) == (_hash(b'["stage", "list", "query", "rank", "text"]' + _hash(query + rank + text)), 0)
 
 
 CELLS = [
@@ -114,10 +123,10 @@ CELLS = [
 def test_every_value_has_a_key_of_its_own() -> None:
     """All kinds of cells differ from each other, arrays by type, shape and content; a copy of each is the same."""
     results = pd.DataFrame({"qid": "1", "query": "q", "cell": pd.Series(CELLS, dtype=object)})
-    keys = pair_keys(results, ["cell"], "")
+    keys = point_keys(results, ["cell"], "")
     assert keys.key.tolist() == [*range(len(CELLS))]
     assert len(set(named(keys))) == len(CELLS)
-    assert named(pair_keys(copy.deepcopy(results), ["cell"], "")) == named(keys)
+    assert named(point_keys(copy.deepcopy(results), ["cell"], "")) == named(keys)
 
 
 @pytest.mark.parametrize(
@@ -134,25 +143,25 @@ def test_every_value_has_a_key_of_its_own() -> None:
 def test_the_type_of_a_column_does_not_count(one: pd.Series, other: pd.Series) -> None:
     """What is equal in value has one key, however pandas keeps it."""
     results = pd.DataFrame({"qid": "1", "query": ["q", "q"]})
-    keys = pair_keys(results.assign(cell=one), ["cell"], "")
-    assert named(keys) == named(pair_keys(results.assign(cell=other), ["cell"], ""))
+    keys = point_keys(results.assign(cell=one), ["cell"], "")
+    assert named(keys) == named(point_keys(results.assign(cell=other), ["cell"], ""))
     assert keys.key.tolist() == [0, 1]
 
 
 def test_what_has_no_value_is_refused() -> None:
-    """A cell that cannot be told by value is no silent part of a key."""
+    """An object without a value is an error that names the column, and the cure gives a key."""
     results = frame([(1, "lion", "u")]).assign(cell=pd.Series([object()], dtype=object))
     with pytest.raises(FrameError, match=r"column cell holds <object object at .*> \(object\), expected text") as refused:
-        pair_keys(results, ["cell"], "")
-    assert refused.value.fix == "cached(stage, path, reads=['what', 'it', 'reads'])"
+        point_keys(results, ["cell"], "")
+    assert refused.value.fix == "cached(stage, path, reads=['the columns that the stage reads'])"
 
 
 def test_the_order_of_columns_does_not_count_and_their_names_do() -> None:
     """Columns in another order tell the same document; another column of the same content tells another."""
     results = frame([(1, "lion", "lion")])
-    one, other = (pair_keys(results, reads, "") for reads in (("text", "url"), ("url", "text")))
+    one, other = (point_keys(results, reads, "") for reads in (("text", "url"), ("url", "text")))
     assert named(one) == named(other)
-    assert named(pair_keys(results, ["text"], "")) != named(pair_keys(results, ["url"], ""))
+    assert named(point_keys(results, ["text"], "")) != named(point_keys(results, ["url"], ""))
 
 
 def test_a_list_with_two_query_texts_is_another_list() -> None:
@@ -170,7 +179,7 @@ def test_ranks_of_any_kind_tell_a_list(rank: list[object]) -> None:
     assert other.groups != list_keys(results, ["text"], "").groups
 
 
-@pytest.mark.parametrize("make", [pair_keys, list_keys])
+@pytest.mark.parametrize("make", [point_keys, list_keys])
 def test_the_stage_is_part_of_the_key(make: object) -> None:
     """The same rows have other groups under another salt."""
     results = frame([(1, "lion", "u"), (3, "lion", "u")])
@@ -180,13 +189,5 @@ def test_the_stage_is_part_of_the_key(make: object) -> None:
 def test_a_missing_value_is_not_the_word_for_it() -> None:
     """An absent instruction is not the instruction "nan", however it is absent."""
     results = frame([(1, "a", "u")] * 3).assign(url=pd.Series([np.nan, "nan", None], dtype=object))
-    keys = pair_keys(results, ("url",), "")
+    keys = point_keys(results, ("url",), "")
     assert keys.key.tolist() == [0, 1, 0]
-
-
-def test_a_store_is_given_the_groups_that_are_wanted() -> None:
-    """``take`` gives groups without gaps, and for each key the number of its own."""
-    keys = pair_keys(frame([(1, "a", "u"), (3, "a", "u"), (3, "b", "u")]), ("text",), "")
-    groups, group, item = keys.take(np.array([2, 1]))
-    assert groups == [keys.groups[1]]
-    assert (group.tolist(), item.tolist()) == ([0, 0], keys.item[[2, 1]].tolist())

@@ -1,4 +1,4 @@
-"""Transformers that stand for others, such as a cache for the stage whose scores it keeps, wherever in a stage they are."""
+"""Caches around stages: how to find the stage itself, wherever in a pipeline its cache is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _LAZY = "pyterrier_caching.util.Lazy"
-_CACHES = {  # class: the attribute that it answers for
+_CACHES = {  # class: the attribute with the stage that it caches
     "pyterrier_caching.scorer_cache.Sqlite3ScorerCache": "scorer",
     "pyterrier_caching.scorer_cache.Hdf5ScorerCache": "scorer",
     "pyterrier_caching.scorer_cache.Hdf5ScorerCacheScorer": "cache",
@@ -29,30 +29,20 @@ _CACHES = {  # class: the attribute that it answers for
 
 
 def live(stage: Stage, *, load: bool = False) -> Stage:
-    """Return a stage with each transformer that answers for another exchanged for that other.
+    """Return a stage with each cache replaced by the stage that it caches, also inside ``hybrid`` or ``2 * cached(...)``.
 
-    A transformer says whom it stands for by an attribute ``stands_for``. Whoever wants to know what a stage itself does, or how
-    long it takes, asks the live one. What holds such a transformer, such as ``hybrid`` or ``2 * cached(...)``, is made anew around
-    the other.
-
-    Args:
-        stage: Any stage.
-        load: Load what is behind ``Lazy``, as running the stage would, and look into that as well.
-
-    Returns:
-        The same stage, if nothing in it stands for anything else.
-
-    Raises:
-        PipelineError: What holds such a transformer cannot be made anew, so that nobody can look past it.
+    A transformer is a cache if it has an attribute ``stands_for``, or is one of pyterrier_caching. What holds a cache is made anew
+    around the stage itself; a PipelineError says where that is impossible. Without a cache the same stage is returned. ``load``:
+    what is behind ``Lazy`` is loaded, as running the stage would, and searched too.
 
     Example:
         >>> import pyterrier as pt
         >>> from pt_cascade import Stage
-        >>> kept = pt.apply.doc_score(lambda row: 1.0)
-        >>> kept.stands_for = pt.RankCutoff(3)
-        >>> live(Stage("s", (kept,))).transformers
+        >>> cache = pt.apply.doc_score(lambda row: 1.0)
+        >>> cache.stands_for = pt.RankCutoff(3)
+        >>> live(Stage("s", (cache,))).transformers
         (RankCutoff(3),)
-        >>> live(Stage("s", (2 * kept,))).transformers
+        >>> live(Stage("s", (2 * cache,))).transformers
         ((RankCutoff(3) >> ScalarProduct(2)),)
     """
     parts = tuple(_unwrap(part, (), load=load) for part in stage.transformers)
@@ -88,25 +78,14 @@ def held(transformer: pt.Transformer) -> Iterator[pt.Transformer]:
 
 
 def wrapped(value: object) -> pt.Transformer | None:
-    """Return what a transformer answers for, if it says so, has loaded it, or is a cache that can ask somebody.
-
-    Args:
-        value: Anything.
-    """
+    """Return the stage that a transformer caches or has loaded; None where it is no cache, or has no stage to ask."""
     if (other := getattr(value, "stands_for", None)) is not None:
         return other
     return getattr(value, "_transformer" if is_lazy(value) else _cached_attribute(value), None)
 
 
 def refuse_bare_caches(stage: Stage) -> None:
-    """Refuse to time a cache that has no model to ask.
-
-    Args:
-        stage: Any stage.
-
-    Raises:
-        PipelineError: It holds such a cache.
-    """
+    """Refuse to time a cache that has no stage to ask."""
     for part in chain.from_iterable(map(held, stage.transformers)):
         if (name := _cached_attribute(part)) and wrapped(part) is None:
             problem = f"{part!r} has no {name}, so that a profile would time its look-ups"
@@ -122,7 +101,7 @@ def _names(value: object) -> list[str]:
 
 
 def _unwrap(value: _T, above: tuple[int, ...], *, load: bool) -> _T:
-    """Give a value without what stands for others; the same value where it holds no such thing."""
+    """Give a value without caches; the same object where it holds none. ``above`` are the ids of its holders."""
     if id(value) in above:
         return value
     unwrap = partial(_unwrap, above=(*above, id(value)), load=load)
@@ -140,15 +119,15 @@ def _unwrap(value: _T, above: tuple[int, ...], *, load: bool) -> _T:
         return cast("_T", unwrap(other))
     names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else list(vars(value))
     parts_by_name = {name: (part, unwrap(part)) for name in names if (part := getattr(value, name, None)) is not None}
-    changed = {name: live for name, (part, live) in parts_by_name.items() if live is not part}
+    changed = {name: new for name, (part, new) in parts_by_name.items() if new is not part}
     return _rebuild(value, changed, load=load) if changed else value
 
 
 def _rebuild(value: _T, changed: Mapping[str, object], *, load: bool) -> _T:
-    """Make something anew with other parts; look whether they did get in."""
+    """Make something anew with other parts, and check that they are in it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CascadeWarning)  # told when it was made
+            warnings.simplefilter("ignore", CascadeWarning)  # its first construction has warned
             if is_dataclass(value):
                 made: _T = replace(value, **changed)  # type: ignore[type-var] # an instance
             else:
@@ -156,9 +135,9 @@ def _rebuild(value: _T, changed: Mapping[str, object], *, load: bool) -> _T:
                 made = pt.inspect.transformer_apply_attributes(value, **arguments)
         if _unwrap(made, (), load=load) is made:
             return made
-        why = "it keeps it for itself"
+        why = "its constructor does not take the stage"
     except Exception as error:  # noqa: BLE001 - whatever its constructor does
         why = f"{type(error).__name__}: {error}"
-    problem = f"{value!r:.80} holds a stage whose scores are kept, and cannot be made without: {why}"
-    fix = "put the bare stage there instead of cached(stage, ...)"
-    raise PipelineError("nobody can look past kept scores", [problem], fix=fix)
+    problem = f"{value!r:.80} holds a cached stage, and cannot be made anew around the stage itself: {why}"
+    fix = "put the stage itself there instead of cached(stage, ...)"
+    raise PipelineError("a cached stage cannot be replaced by the stage itself", [problem], fix=fix)

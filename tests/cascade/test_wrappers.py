@@ -1,4 +1,4 @@
-"""What stands for another stage is looked past, wherever it is, or refused: nobody takes kept scores for those of a stage."""
+"""A cache is replaced by the stage itself, wherever it is in a pipeline, or refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toys.rankers import Counting, FakeClock, ToyReranker, ToyRetriever, topics
 
 from pt_cascade import Cascade, Stage, score
 from pt_cascade.cascade.fingerprints import describe, fingerprint
-from pt_cascade.cascade.stand_ins import live
+from pt_cascade.cascade.wrappers import live
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.profiling import profile
 from pt_cascade.stages.cached import cached
@@ -35,8 +35,8 @@ HOLDERS: dict[str, Callable[[pt.Transformer], pt.Transformer]] = {
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_kept_scores_are_looked_past_wherever_they_are(tmp_path: Path, holder: str) -> None:
-    """Oracle: the bare stage in the same place: the same words and fingerprint, and it is asked although all is kept."""
+def test_a_cache_is_replaced_by_its_stage_wherever_it_is(tmp_path: Path, holder: str) -> None:
+    """Oracle: the bare stage in the same place: the same words and fingerprint, and it is asked although all is cached."""
     judge, make = Judge(log=Log()), HOLDERS[holder]
     kept, bare = (Stage("s", (make(stage),)) for stage in (cached(judge, tmp_path / "s", identity="judge"), judge))
     assert (fingerprint(kept), describe(kept)) == (fingerprint(bare), describe(bare))
@@ -65,22 +65,22 @@ class Closed(pt.Transformer):
         return self.mine.transform(inp)
 
 
-def test_what_cannot_be_looked_past_is_refused(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
     """A class that cannot be made anew around the bare stage: an error with the line to write, also when a cascade is timed."""
     kept = cached(Judge(), tmp_path / "s", identity="judge")
     with pytest.raises(
-        PipelineError, match=r"nobody can look past kept scores: .*Closed.* holds a stage whose scores are kept"
+        PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Closed.* holds a cached stage"
     ) as no:
         live(Stage("s", (Closed(kept),)))
-    assert no.value.fix == "put the bare stage there instead of cached(stage, ...)"
-    with pytest.raises(PipelineError, match="nobody can look past kept scores"):
+    assert no.value.fix == "put the stage itself there instead of cached(stage, ...)"
+    with pytest.raises(PipelineError, match="a cached stage cannot be replaced"):
         profile(FIRST % 6 >> hybrid(Closed(kept)) % 3, topics(2))
     bare = Stage("s", (Closed(Judge()),))
     assert live(bare) is bare
 
 
 def test_a_profile_times_what_a_hybrid_holds(tmp_path: Path) -> None:
-    """All is kept, yet the judge within is asked as often as the bare one, and nothing is kept."""
+    """All is cached, yet the judge within is asked as often as the bare one, and nothing is written."""
     counts, frames = [], []
     for keep in (False, True):
         judge = Judge(log=Log())
@@ -150,7 +150,7 @@ class Hidden(pt.Transformer):
 
 def test_caches_that_cannot_be_looked_past_are_not_timed(tmp_path: Path) -> None:
     """One in a dict, and one without a model within another transformer; the same without a cache is timed."""
-    with pytest.raises(PipelineError, match=r"nobody can look past kept scores: .*Hidden"):
+    with pytest.raises(PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Hidden"):
         profile(FIRST % 6 >> Hidden(ScorerCache(str(tmp_path / "s"), Counting())) % 3, topics(2))
     with pytest.raises(PipelineError, match="has no scorer, so that a profile would time its look-ups"):
         profile(FIRST % 6 >> 2 * ScorerCache(str(tmp_path / "t")) % 3, topics(2))

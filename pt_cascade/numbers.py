@@ -1,0 +1,38 @@
+"""What counts as a number in an argument: Python's and NumPy's, but no truth value and no text."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeGuard
+
+import numpy as np
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether something is a number; NaN and infinity are.
+
+    Example:
+        >>> is_number(2), is_number(np.float32(2)), is_number(True), is_number("2")
+        (True, True, False, False)
+    """
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def is_amount(value: object) -> TypeGuard[float]:
+    """Tell whether something is a finite number, 0 or more.
+
+    Example:
+        >>> is_amount(0), is_amount(-1), is_amount(float("inf"))
+        (True, False, False)
+    """
+    return is_number(value) and bool(0 <= value < math.inf)
+
+
+def is_whole(value: object, least: int = 0) -> TypeGuard[int]:
+    """Tell whether something is a whole number, not below the least one allowed.
+
+    Example:
+        >>> is_whole(np.int64(5)), is_whole(5.0), is_whole(0, least=1)
+        (True, False, False)
+    """
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
