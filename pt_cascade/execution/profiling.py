@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import sys
@@ -24,6 +23,7 @@ from pt_cascade.cascade.steps import call
 from pt_cascade.cascade.wrappers import live, refuse_bare_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
 from pt_cascade.frames import canonical_topics
+from pt_cascade.numbers import is_amount, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -197,10 +197,10 @@ def _check_options(mode: Mode, repeats: int, warmup: int, shares: Sequence[float
     if mode not in get_args(Mode):
         problems.append(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
     for name, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0)):
-        if type(value) is not int or value < least:
+        if not is_whole(value, least):
             problems.append(f"{name} is {value!r}, expected a whole number from {least}")
     given = list(shares) if isinstance(shares, (list, tuple)) else []
-    if not given or not all(type(share) in (int, float) and 0 < share < math.inf for share in given) or len({*given}) < len(given):
+    if not given or not all(is_amount(share) and share > 0 for share in given) or len({*given}) < len(given):
         problems.append(f"shares is {shares!r}, expected different numbers above 0, such as {SHARES}")
     if problems:
         raise CascadeError("the cascade cannot be profiled", problems, fix="profile(cascade, topics, repeats=3, warmup=3)")

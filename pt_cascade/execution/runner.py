@@ -19,6 +19,7 @@ from pt_cascade.errors import CascadeError
 from pt_cascade.execution.query_batches import split_queries
 from pt_cascade.execution.tails import append_tail
 from pt_cascade.frames import canonical_input
+from pt_cascade.numbers import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +161,7 @@ def _check_options(tail: Tail, chunk_size: int | None) -> None:
     problems = []
     if tail not in get_args(Tail):
         problems.append(f"tail is {tail!r}, expected one of {', '.join(get_args(Tail))}")
-    if chunk_size is not None and (type(chunk_size) is not int or chunk_size < 1):
+    if chunk_size is not None and not is_whole(chunk_size, least=1):
         problems.append(f"chunk_size is {chunk_size!r}, expected 1 or more queries, or None for all")
     if problems:
         raise CascadeError("the cascade cannot be run", problems, fix='run(cascade, topics, tail="drop", chunk_size=100)')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -25,6 +24,7 @@ from pt_cascade.execution.scoring.rows import warn_of_failed
 from pt_cascade.execution.scoring.versions import versions
 from pt_cascade.files import cache_folder
 from pt_cascade.frames import canonical_input, canonical_topics
+from pt_cascade.numbers import is_amount, is_whole
 
 if TYPE_CHECKING:
     import os
@@ -126,9 +126,9 @@ def score(  # noqa: PLR0913 - options, each with a default
 
 def _check_options(query_batch_size: int, tolerance: float) -> None:
     problems = []
-    if type(query_batch_size) is not int or query_batch_size < 1:
+    if not is_whole(query_batch_size, least=1):
         problems.append(f"query_batch_size is {query_batch_size!r}, expected 1 or more queries")
-    if type(tolerance) not in (int, float) or not 0 <= tolerance < math.inf:
+    if not is_amount(tolerance):
         problems.append(f"tolerance is {tolerance!r}, expected 0 or more")
     if problems:
         raise CascadeError("scoring cannot start", problems, fix="score(cascade, topics, query_batch_size=100, tolerance=1e-4)")
