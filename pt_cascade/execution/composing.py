@@ -16,7 +16,7 @@ from pt_cascade.errors import CascadeError, PipelineError
 from pt_cascade.execution.defaults import store_index, store_vectors
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.base.texts import TextLoader
-from pt_cascade.stages.bm25 import check_engine
+from pt_cascade.stages.indexing.engines import check_engine
 from pt_cascade.stages.catalogue import CATALOGUE
 from pt_cascade.stages.inference.loading import load_config
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pt_cascade.stages.bm25 import Engine
+    from pt_cascade.stages.indexing.engines import Engine
 
 _WHAT = "this is no cascade"
 _EXAMPLE = "parse_cascade(\"bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20\", 'pydocs')"

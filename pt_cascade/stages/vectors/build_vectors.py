@@ -12,6 +12,7 @@ import numpy as np
 from more_itertools import chunked
 from tqdm import tqdm
 
+from pt_cascade.checksums import hash_text
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, PipelineError, StageError
 from pt_cascade.files import rm_command
@@ -19,7 +20,7 @@ from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.finished import check_finished
 from pt_cascade.stages.vectors.folder_lock import claimed, deliver
 from pt_cascade.stages.vectors.jobs import begin_job, is_worthless
-from pt_cascade.stages.vectors.progress import hash_text, measure, read_records, write_record
+from pt_cascade.stages.vectors.progress import measure, read_records, write_record
 from pt_cascade.stages.vectors.provenance import name_model
 from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder, UpstreamEncoder
 from pt_cascade.stages.vectors.query_encoder import check_model, own_encoder

@@ -8,13 +8,14 @@ Either is cut off when the work goes on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pt_cascade.checksums import hash_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,16 +42,6 @@ class Record:
     hashes: list[str]
     tokens: list[int]
     sizes: list[int]
-
-
-def hash_text(text: str) -> str:
-    """Hash a document's text.
-
-    Example:
-        >>> len(hash_text("a lion")), hash_text("a lion") == hash_text("a lion ")
-        (16, False)
-    """
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def measure(folder: Path) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from toys import TESTS
 from toys.encoders import ToyEncoder, Unnamed, collection
 
+from pt_cascade.checksums import hash_text
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, PipelineError, StageError
 from pt_cascade.stages.bi_encoder import bi_encoder
@@ -28,7 +29,7 @@ from pt_cascade.stages.dense import dense
 from pt_cascade.stages.vectors import build_vectors as encoding
 from pt_cascade.stages.vectors.build_vectors import build_vectors
 from pt_cascade.stages.vectors.folder_lock import growing_folder
-from pt_cascade.stages.vectors.progress import cut, hash_text, read_records
+from pt_cascade.stages.vectors.progress import cut, read_records
 from pt_cascade.stages.vectors.provenance import PROBE, differences, sketch
 from pt_cascade.stages.vectors.store import open_vectors
 
@@ -528,14 +529,14 @@ def test_a_path_that_cannot_be_is_told_before_anything_is_encoded(tmp_path: Path
 @pytest.mark.parametrize(
     ("docs", "message"),
     [
-        (pd.DataFrame(DOCS), r"docs is a DataFrame, expected dicts .*Fix: docs.to_dict\(\"records\"\)"),
-        (DOCS[0], "docs is a dict, expected dicts with docno and text, one after the other"),
+        (pd.DataFrame(DOCS), r"docs is a DataFrame, expected a series of dicts .*Fix: docs.to_dict\(\"records\"\)"),
+        (DOCS[0], "docs is a dict, expected a series of dicts with docno and text"),
         (["a", "b"], r"document 1 is 'a' \(str\), expected a dict with docno and text"),
         ([DOCS[0], None], r"document 2 is None \(NoneType\), expected a dict"),
-        ("docs.jsonl", "docs is a str, expected dicts"),
-        (None, "docs is a NoneType, expected dicts"),
-        ([{"docno": "\ud800a", "text": "x"}, DOCS[0]], r"docno is '\\ud800a', which UTF-8 cannot hold"),
-        ([DOCS[0], {"docno": "a", "text": "x\ud800"}], "the text of docno 'a' holds half a surrogate pair"),
+        ("docs.jsonl", "docs is a str, expected a series of dicts"),
+        (None, "docs is a NoneType, expected a series of dicts"),
+        ([{"docno": "\ud800a", "text": "x"}, DOCS[0]], r"docno is '\\ud800a', which has half a surrogate pair"),
+        ([DOCS[0], {"docno": "a", "text": "x\ud800"}], "the text of docno 'a' has half a surrogate pair"),
     ],
     ids=["frame", "dict", "list of text", "list with None", "text", "None", "docno", "surrogate"],
 )
