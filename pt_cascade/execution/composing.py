@@ -16,8 +16,8 @@ from pt_cascade.errors import CascadeError, PipelineError
 from pt_cascade.execution.defaults import store_index, store_vectors
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.base.texts import TextLoader
-from pt_cascade.stages.indexing.engines import check_engine
 from pt_cascade.stages.catalogue import CATALOGUE
+from pt_cascade.stages.indexing.engines import check_engine
 from pt_cascade.stages.inference.loading import load_config
 
 if TYPE_CHECKING:
