@@ -24,30 +24,28 @@ def bm25(
     threads: int = 1,
     verbose: bool = False,
 ) -> pt.Transformer:
-    """Retrieve with BM25 from a PISA or a Terrier index, by that engine's own retriever; a query is the bag of its words.
+    """Retrieve with BM25 from a PISA or a Terrier index, by that engine's own retriever.
 
-    Punctuation separates words, as in the documents, and means nothing else. A word that stands twice in a query counts for more.
-    With PISA it counts twice, as in Lucene (once by PISA's own retriever, unless ``query_weighted`` is True); Terrier multiplies by
-    (k3 + 1) f / (k3 + f), k3 = 8, f the word's frequency over that of the query's most frequent word.
+    Punctuation in a query separates words, as in the documents. A word that occurs twice in a query counts twice with PISA, as in
+    Lucene; Terrier multiplies by (k3 + 1) f / (k3 + f), k3 = 8, f its frequency over that of the query's most frequent word.
 
     Args:
-        index: A folder that holds an index of either engine, e.g. made by ``build_index``; a PisaIndex or
-            TerrierIndex; or Terrier's own IndexRef or Index.
+        index: A folder with an index of either engine, a PisaIndex or TerrierIndex, or Terrier's own IndexRef or Index.
         num_results: Documents a query, 1 to 1,000,000.
-        k1: How fast further occurrences of a word stop counting, 0 to 1000; None: the engine's default, PISA 0.9, Terrier 1.2.
-        b: How much length counts, 0 to 1; None: the engine's default, PISA 0.4, Terrier 0.75.
-        threads: Queries retrieved at once.
+        k1: Saturation of term frequency, 0 to 1000; None: the engine's default, PISA 0.9, Terrier 1.2.
+        b: Length normalisation, 0 to 1; None: the engine's default, PISA 0.4, Terrier 0.75.
+        threads: Queries run at once.
         verbose: Show a progress bar.
 
     Returns:
         A transformer: Frame[qid, query] to Frame[qid, query, docno, score, rank], rows in rank order.
 
     Raises:
-        MissingError: The folder, the engine's package or Java is not there, or the index is damaged.
-        PipelineError: An argument is out of its range, or the folder holds neither engine's index.
+        MissingError: The folder, the engine's package or Java is missing, or the index is damaged.
+        PipelineError: An argument is out of its range, or the folder is not an index of either engine.
 
     Warns:
-        CascadeWarning: When used: the index keeps no word of a query, or a query has a lone letter that is only in pairs there.
+        CascadeWarning: At retrieval: the index keeps no word of a query, or a query has a single letter that it keeps in pairs.
 
     References:
         Robertson et al., "Okapi at TREC-3", 1994.
@@ -85,7 +83,7 @@ def bm25(
 
 
 def _find_folder(index: object) -> str | os.PathLike[str]:
-    """Give the folder of an index that Terrier has opened, or a reference to one; a path is one already."""
+    """Return the folder of an index, of one that Terrier has opened, or of a reference to one."""
     if isinstance(index, (str, os.PathLike)):
         return index
     reference = index.getIndexRef() if hasattr(index, "getIndexRef") else index

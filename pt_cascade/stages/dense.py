@@ -16,9 +16,8 @@ from pt_cascade.errors import FrameError, PipelineError, StageError
 from pt_cascade.frames import canonical_topics
 from pt_cascade.stages.base.identity import check_files, identify
 from pt_cascade.stages.vectors.exact_search import open_searcher
-from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder
-from pt_cascade.stages.vectors.query_encoder import query_encoder
-from pt_cascade.stages.vectors.similarity import are_usable, check_similarity
+from pt_cascade.stages.vectors.query_encoder import DualEncoder, query_encoder
+from pt_cascade.stages.vectors.similarity import check_similarity, find_unusable
 from pt_cascade.stages.vectors.store import open_vectors
 
 if TYPE_CHECKING:
@@ -149,13 +148,8 @@ class Dense(pt.Transformer):  # type: ignore[misc]
     @cached_property
     def _searcher(self) -> Searcher:
         searcher = open_searcher(self.store.vectors, self.similarity, self.device)
-        usable = are_usable(searcher.lengths)
-        if not usable.all():
-            first = int(np.argmin(usable))
-            found = f"{int((~usable).sum())} of {len(usable)} document(s), first docno {self.store.docnos[first]}"
-            problem = f"{found}, length {searcher.lengths[first]:.1e}, expected 0, or 1e-19 to 1e19"
-            what = f"{self.store.path} holds a vector whose length float32 cannot square"
-            raise StageError(what, [problem], fix=self.store.rebuild)
+        if problem := find_unusable(searcher.lengths, self.store.docnos):
+            raise StageError(f"{self.store.path} holds a vector that cannot be compared", [problem], fix=self.store.rebuild)
         return searcher
 
     def identify(self) -> Identity:

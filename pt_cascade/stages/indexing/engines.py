@@ -23,15 +23,7 @@ _SCORES = "bm25.*"  # what PISA writes for new parameters
 
 @contextmanager
 def prepared(index: pt.Artifact, parameters: dict[str, float]) -> Iterator[None]:
-    """Let one process at a time open a PISA index: for new parameters PISA writes into the folder, and dies if it cannot.
-
-    Args:
-        index: A PisaIndex; anything else passes.
-        parameters: ``k1`` and ``b``, where they are not PISA's defaults.
-
-    Raises:
-        MissingError: The scores for these parameters are not there, and the folder is read-only.
-    """
+    """Let one process at a time open a PISA index, which writes the scores for new k1 and b into its folder; other indexes pass."""
     folder = Path(str(getattr(index, "path", "")))
     if type(index).__name__ != "PisaIndex":
         yield
@@ -56,23 +48,12 @@ def prepared(index: pt.Artifact, parameters: dict[str, float]) -> Iterator[None]
 
 
 def default_engine() -> Engine:
-    """Name the engine to use where nobody says: PISA where it is installed, else Terrier."""
+    """Return PISA where it is installed, else Terrier."""
     return "pisa" if find_spec("pyterrier_pisa") else "terrier"
 
 
 def open_index(path: str | os.PathLike[str]) -> pt.Artifact:
-    """Open an index folder with the engine that made it.
-
-    Args:
-        path: A folder with a PISA or a Terrier index.
-
-    Returns:
-        A PisaIndex or a TerrierIndex.
-
-    Raises:
-        MissingError: There is no such folder, or its engine is not there.
-        PipelineError: It holds neither engine's index.
-    """
+    """Open an index folder with the engine that made it."""
     folder = Path(path)
     fix = "build_index(docs, path)"
     if not folder.is_dir():
@@ -86,11 +67,7 @@ def open_index(path: str | os.PathLike[str]) -> pt.Artifact:
 
 
 def pisa_index(path: str | os.PathLike[str]) -> pt.Artifact:
-    """Give PISA's index at a folder, made or yet to be made.
-
-    Raises:
-        MissingError: The package is not installed.
-    """
+    """Return PISA's index at a folder, made or yet to be made."""
     require("pyterrier_pisa", install="pyterrier-pisa", why="BM25 by PISA (Linux only; engine='terrier' runs everywhere with Java)")
     from pyterrier_pisa import PisaIndex  # noqa: PLC0415 - an extra
 
@@ -98,11 +75,7 @@ def pisa_index(path: str | os.PathLike[str]) -> pt.Artifact:
 
 
 def terrier_index(path: str | os.PathLike[str]) -> pt.Artifact:
-    """Give Terrier's index at a folder, made or yet to be made; starts Java, which fetches Terrier once.
-
-    Raises:
-        MissingError: Java cannot be started.
-    """
+    """Return Terrier's index at a folder, made or yet to be made; start Java, which downloads Terrier once."""
     if not pt.java.started():
         try:
             pt.java.init()
@@ -114,10 +87,6 @@ def terrier_index(path: str | os.PathLike[str]) -> pt.Artifact:
 
 
 def check_engine(engine: str) -> None:
-    """Refuse an engine that is neither.
-
-    Raises:
-        PipelineError: It is not ``pisa`` or ``terrier``.
-    """
+    """Refuse an engine that is neither ``pisa`` nor ``terrier``."""
     if engine not in get_args(Engine):
         raise PipelineError(f"engine is {engine!r}", [f"expected one of {', '.join(get_args(Engine))}"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from itertools import count, islice, zip_longest
 from operator import length_hint
@@ -15,17 +14,17 @@ from tqdm import tqdm
 
 from pt_cascade.checksums import hash_text, seal
 from pt_cascade.collections.intake import Intake
-from pt_cascade.errors import CascadeError, PipelineError, StageError
+from pt_cascade.errors import CascadeError, StageError
 from pt_cascade.files import publish, rm_command, write_file
 from pt_cascade.stages.vectors.chunks import Chunk, claim, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.finished import check_finished
 from pt_cascade.stages.vectors.provenance import differences, name_model
-from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder, UpstreamEncoder
-from pt_cascade.stages.vectors.query_encoder import check_model, own_encoder
-from pt_cascade.stages.vectors.similarity import are_usable, lengths
+from pt_cascade.stages.vectors.query_encoder import DualEncoder, UpstreamEncoder, check_model, own_encoder
+from pt_cascade.stages.vectors.similarity import find_unusable, lengths
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping
 
     from pt_cascade.stages.vectors.provenance import Provenance
@@ -85,7 +84,7 @@ def build_vectors(
         True
     """
     check_model(model, "nothing can be encoded")
-    whole, intake = _check_path(path), Intake(docs)
+    whole, intake = Path(path), Intake(docs)
     if isinstance(model, DualEncoder):
         options = {"max_length": max_length, "device": device, "tokens": tokens or None}
         encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)
@@ -96,16 +95,6 @@ def build_vectors(
             _build(intake, encoder, folder, whole, tokens=tokens, verbose=verbose)
             return whole
     check_finished(whole, intake, encoder, tokens=tokens)
-    return whole
-
-
-def _check_path(path: str | os.PathLike[str]) -> Path:
-    """Refuse what cannot be the path of a new folder."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise PipelineError("nothing can be encoded", [f"path is {path!r:.60} ({type(path).__name__}), expected a folder to make"])
-    if (whole := Path(path)).name in ("", ".."):
-        problem = f"path is {str(path)!r}, expected a folder that has a name"
-        raise CascadeError("vectors cannot be put there", [problem], fix='build_vectors(docs, model, "vectors")')
     return whole
 
 
@@ -156,7 +145,7 @@ def _check_job(folder: Path, made_by: Provenance, *, tokens: bool) -> None:
 
 def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, verbose: bool) -> Chunk | None:
     """Encode the documents of which there is no chunk; write full chunks, and return the last one if it is not full."""
-    files, docs, sizes = list_chunks(folder), iter(intake), (0, 0)
+    files, docs = list_chunks(folder), iter(intake)
     total, kept = length_hint(intake.docs) or None, _CHUNK * len(files)
     with tqdm(total=total, initial=kept, desc="encode", unit="doc", disable=not verbose) as bar:
         for number in count():
@@ -164,16 +153,13 @@ def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, 
             if intake.error is not None or not (some or number in files):
                 return None
             if number in files:
-                chunk = read_chunk(files[number])
-                _check_same(chunk, some, number * _CHUNK, folder)
-            else:
-                chunk = _encode_chunk(some, encoder, tokens=tokens)
-                bar.update(len(some))
-            sizes = _check_sizes(encoder, sizes, chunk.sizes)
-            if number not in files and len(some) < _CHUNK:
+                _check_same(read_chunk(files[number]), some, number * _CHUNK, folder)
+                continue
+            chunk = _encode_chunk(some, encoder, tokens=tokens)
+            bar.update(len(some))
+            if len(some) < _CHUNK:
                 return chunk
-            if number not in files:
-                write_chunk(folder, number, chunk)
+            write_chunk(folder, number, chunk)
     return None
 
 
@@ -199,14 +185,6 @@ def _check_same(chunk: Chunk, docs: list[dict[str, str]], start: int, folder: Pa
         raise CascadeError(f"{folder} was begun with other documents", [f"document {place} was {docno!r} and {found}"], fix=fix)
 
 
-def _check_sizes(encoder: AnyEncoder, sizes: tuple[int, int], found: tuple[int, int]) -> tuple[int, int]:
-    """Refuse vectors of size 0, or of another size than those before them; return the sizes."""
-    if sizes not in ((0, 0), found) or not any(found):
-        expected = f"size {sizes[0] or sizes[1]}, as before" if any(sizes) else "1 or more values"
-        raise StageError(f"{encoder.model} made vectors of size {found[0] or found[1]}", [f"expected {expected}"])
-    return found
-
-
 def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, *, tokens: bool) -> Chunk:
     """Encode documents together, so that texts of like length meet in a batch."""
     texts = [doc["text"] for doc in docs]
@@ -218,11 +196,7 @@ def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, *, tokens: bo
         vectors, late = np.stack([vector for vector, _ in pairs]), [some for _, some in pairs]
     else:
         vectors = encoder.documents(texts)
-    length = lengths(vectors)
-    if not (usable := are_usable(length)).all():
-        first = int(np.argmin(usable))
-        found = f"{int((~usable).sum())} of {len(docs)} document(s), first docno {docs[first]['docno']}"
-        problem = f"{found}, of length {length[first]:.1e}, expected 0, or 1e-19 to 1e19"
+    if problem := find_unusable(lengths(vectors), [doc["docno"] for doc in docs]):
         raise StageError(f"{encoder.model} made a vector that cannot be compared", [problem])
     docnos, hashes = [doc["docno"] for doc in docs], [hash_text(text) for text in texts]
     counts = np.array([len(some) for some in late], np.int64)

@@ -46,11 +46,6 @@ class Chunk:
     tokens: NDArray[np.float16]
     counts: Ints
 
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Return the size of the vectors and of the token vectors."""
-        return self.vectors.shape[1], self.tokens.shape[1]
-
 
 def partial_folder(path: Path) -> Path:
     """Name the folder of the chunks.
@@ -60,14 +55,14 @@ def partial_folder(path: Path) -> Path:
         >>> partial_folder(Path("run/vectors")).name
         '.vectors.partial'
     """
-    return path.with_name(f".{path.name}.partial")
+    return (whole := path.absolute()).with_name(f".{whole.name}.partial")
 
 
 @contextmanager
 def claim(path: Path) -> Iterator[Path | None]:
     """Hold the folder of the chunks; wait while another process holds it. None where the vectors are there, and not empty."""
-    folder = partial_folder(path)
     while not is_built(path, fix=_FIX):
+        folder = partial_folder(path)
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -134,7 +129,7 @@ def join_chunks(chunks: Iterable[Chunk], place: Path, made_by: Provenance, conte
             vectors.write(chunk.vectors.tobytes())
             tokens.write(chunk.tokens.tobytes())
             counts.append(chunk.counts)
-            sizes = chunk.sizes
+            sizes = chunk.vectors.shape[1], chunk.tokens.shape[1]
             for docno in chunk.docnos.tolist():
                 ids.add(docno)
     ends = np.cumsum(np.concatenate(counts))

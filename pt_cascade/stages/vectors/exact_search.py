@@ -1,9 +1,10 @@
 """The documents nearest to a query, exactly: a matrix product proposes more than enough, and the proposed are scored again.
 
 A matrix product sums in an order that changes with the batch and the machine, so it only tells which documents *can* be among the
-first k. By the error bound of a sum of n products, gamma(n) = n u / (1 - n u) with u = 2^-24, whatever its order (Higham, section
-3.1), two float32 sums of one pair differ by at most 2 gamma(n) |q| |d|. Every document within twice that of the k-th product is
-scored again as ``bi_encoder`` scores; all others have lower scores.
+first k. Whatever the order, the error of a sum of n products is at most gamma(n) |q| |d|, gamma(n) = n u / (1 - n u), u = 2^-24
+(Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, section 3.1), so that two float32 sums of one pair differ by
+at most twice that. Every document within twice this difference of the k-th product is scored again as ``bi_encoder`` scores; all
+others have lower scores.
 """
 
 from __future__ import annotations
@@ -60,17 +61,9 @@ class Searcher:
         return np.concatenate([lengths(self.vectors[start:end]) for start, end in self._blocks()])
 
     def search(self, queries: Vectors, count: int) -> list[tuple[Ints, Floats]]:
-        """Find the nearest documents of each query.
+        """Find the ``count`` nearest documents of each of q queries (q, dimension), or all where there are fewer.
 
-        Args:
-            queries: Shape (q, dimension), finite.
-            count: How many documents, at least 1; all where there are fewer.
-
-        Returns:
-            For each query the rows of the documents and their similarities, best first, equal ones by row.
-
-        References:
-            Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002.
+        Returns for each query the rows of the documents and their similarities, best first, equal ones by row.
 
         Example:
             >>> vectors = np.array([[1, 0], [0, 1], [1, 0]], np.float32)

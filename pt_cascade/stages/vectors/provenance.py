@@ -95,14 +95,14 @@ def other_model(found: Provenance, own: Provenance) -> list[str]:
 
 
 def differences(found: Provenance, own: Provenance) -> list[str]:
-    """Say in what two provenances differ: the model, or how much of a text was read.
+    """Say in what two provenances differ: the model, or the tokens a text that were read.
 
     Example:
         >>> differences({"provenance": "12ab", "max_length": 64}, {"provenance": "12ab", "max_length": 256})
         ['they were made with max_length 64, not 256']
     """
     was, is_now = found.get("max_length"), own.get("max_length")
-    return [*other_model(found, own), *([] if was == is_now else [f"they were made with max_length {was}, not {is_now}"])]
+    return other_model(found, own) or ([] if was == is_now else [f"they were made with max_length {was}, not {is_now}"])
 
 
 def shortest(*limits: str | int | None) -> int | None:

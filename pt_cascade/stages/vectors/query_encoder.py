@@ -1,18 +1,93 @@
-"""The encoder of the queries for stored vectors: the model that made them, and no other."""
+"""The encoder of the queries for stored vectors: the model that made them, and no other; also one that pyterrier_dr loaded."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeAlias
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, runtime_checkable
 
-from pt_cascade.errors import PipelineError
+import numpy as np
+
+from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.files import rm_command
 from pt_cascade.stages.vectors.encoder import Encoder
-from pt_cascade.stages.vectors.provenance import name_model, other_model
-from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder, UpstreamEncoder
+from pt_cascade.stages.vectors.provenance import hash_encoder, name_model, other_model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.stages.vectors.provenance import Provenance
+    from pt_cascade.stages.vectors.similarity import Vectors
     from pt_cascade.stages.vectors.store import VectorStore
+
+
+@runtime_checkable
+class DualEncoder(Protocol):
+    """The interface of ``pyterrier_dr.BiEncoder``: texts to an array of one vector a text."""
+
+    def encode_queries(self, texts: list[str], batch_size: int | None = None) -> NDArray[np.floating]:
+        """Encode queries."""
+
+    def encode_docs(self, texts: list[str], batch_size: int | None = None) -> NDArray[np.floating]:
+        """Encode documents."""
+
+
+@dataclass(frozen=True)
+class UpstreamEncoder:
+    """A model that pyterrier_dr loaded, which travels in a pickle; two are equal if their provenance is.
+
+    Attributes:
+        encoder: A ``pyterrier_dr.BiEncoder``.
+        batch_size: Documents encoded at once.
+        provenance: See ``provenance.hash_encoder``.
+    """
+
+    multi_vector: ClassVar[bool] = False
+
+    encoder: DualEncoder = field(compare=False)
+    batch_size: int = 32
+    provenance: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Hash the encoder, and refuse a batch size below 1."""
+        if self.batch_size < 1:
+            raise PipelineError("the encoder cannot be made", [f"batch_size is {self.batch_size!r}, expected 1 or more"])
+        object.__setattr__(self, "provenance", hash_encoder(self.encoder))
+
+    @property
+    def made_by(self) -> Provenance:
+        """Return the provenance of its vectors."""
+        kind = type(self.encoder)
+        limit = getattr(getattr(self.encoder, "model", None), "max_seq_length", None)
+        named = {"model": self.model, "class": f"{kind.__module__}.{kind.__qualname__}"}
+        return {**named, "max_length": limit, "provenance": self.provenance}
+
+    @property
+    def model(self) -> str:
+        """Return its own description, e.g. ``SBertBiEncoder('org/name')``, without the addresses of objects."""
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.encoder))
+
+    def queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode n >= 1 queries, each by itself; return shape (n, dimension)."""
+        return np.concatenate([self._checked(self.encoder.encode_queries([text], batch_size=1), 1) for text in texts])
+
+    def documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode n >= 1 documents, texts of like length together; return shape (n, dimension)."""
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        found = self.encoder.encode_docs([texts[n] for n in order], batch_size=self.batch_size)
+        vectors: Vectors = self._checked(found, len(texts))[np.argsort(order)]
+        return vectors
+
+    def _checked(self, found: NDArray[np.floating], texts: int) -> Vectors:
+        vectors = np.asarray(found, np.float32)
+        if vectors.ndim != 2 or len(vectors) != texts:  # noqa: PLR2004 - a matrix
+            problem = f"{self.model} gave shape {vectors.shape} for {texts} text(s), expected ({texts}, dimension)"
+            raise StageError("a bi-encoder must give one vector a text", [problem])
+        return vectors
+
 
 AnyEncoder: TypeAlias = Encoder | UpstreamEncoder
 Model: TypeAlias = "str | os.PathLike[str] | DualEncoder"
@@ -37,15 +112,10 @@ def query_encoder(
 
 def check_model(model: object, what: str) -> None:
     """Refuse what is neither a name, nor a folder, nor a ``pyterrier_dr.BiEncoder``."""
-    if (isinstance(model, (str, os.PathLike)) and str(model)) or (isinstance(model, DualEncoder) and not isinstance(model, type)):
-        return
-    if isinstance(model, type):
-        found, fix = f"the class {model.__name__}, expected an object of it", f"model={model.__name__}(...)"
-    else:
+    if isinstance(model, type) or not ((isinstance(model, (str, os.PathLike)) and str(model)) or isinstance(model, DualEncoder)):
         shown = f"{' '.join(repr(model).split()):.60} ({type(model).__name__})"
-        found = f"{shown}, expected a name on the hub, a folder or a pyterrier_dr.BiEncoder"
-        fix = 'model.save_pretrained("folder"), and model="folder"' if hasattr(model, "save_pretrained") else 'model="org/name"'
-    raise PipelineError(what, [f"model is {found}"], fix=fix)
+        problem = f"model is {shown}, expected a name on the hub, a folder or a pyterrier_dr.BiEncoder object"
+        raise PipelineError(what, [problem], fix='model="org/name", or model.save_pretrained("folder") and model="folder"')
 
 
 def own_encoder(model: DualEncoder, *, batch_size: int = 32, **options: str | int | None) -> UpstreamEncoder:

@@ -9,6 +9,8 @@ import numpy as np
 from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from pt_cascade.ranking import Floats
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 Similarity: TypeAlias = Literal["dot", "cos"]
 Vectors: TypeAlias = "NDArray[np.float32]"
 
-_USABLE = (1e-19, 1e19)
+USABLE = "expected 0, or 1e-19 to 1e19"
 
 
 def check_similarity(similarity: str) -> None:
@@ -57,13 +59,26 @@ def lengths(vectors: Vectors) -> Floats:
     return found
 
 
-def are_usable(length: Floats) -> NDArray[np.bool_]:
-    """Return whether each length is 0 or between 1e-19 and 1e19, so that float32 holds the products of such vectors.
+def find_unusable(length: Floats, docnos: Sequence[str] | NDArray[np.object_]) -> str:
+    """Name the first document whose vector has such a length that float32 may not hold its products; empty where none has.
 
     Example:
-        >>> are_usable(np.array([0, 1, 1e-23, 1e20, np.nan])).tolist()
-        [True, True, False, False, False]
+        >>> find_unusable(np.array([0, 1e-19, 1e19, np.nan]), ["d1", "d2", "d3", "d4"])
+        '1 of 4 vector(s), first docno d4, of length nan, expected 0, or 1e-19 to 1e19'
+        >>> find_unusable(np.array([0, 1]), ["d1", "d2"])
+        ''
     """
-    shortest, longest = _USABLE
+    usable = are_usable(length)
+    if usable.all():
+        return ""
+    first = int(np.argmin(usable))
+    return (
+        f"{int((~usable).sum())} of {len(length)} vector(s), first docno {docnos[first]}, of length {length[first]:.1e}, {USABLE}"
+    )
+
+
+def are_usable(length: Floats) -> NDArray[np.bool_]:
+    """Return whether each length is 0 or between 1e-19 and 1e19, so that float32 holds the products of such vectors."""
+    shortest, longest = 1e-19, 1e19
     usable: NDArray[np.bool_] = (length == 0) | ((length >= shortest) & (length <= longest))
     return usable

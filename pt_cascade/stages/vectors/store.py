@@ -20,7 +20,7 @@ import numpy as np
 from pt_cascade.checksums import check_sealed
 from pt_cascade.errors import MissingError, PipelineError, StageError
 from pt_cascade.files import rm_command
-from pt_cascade.stages.vectors.similarity import are_usable, lengths
+from pt_cascade.stages.vectors.similarity import USABLE, are_usable, lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,14 +102,11 @@ class VectorStore:
 
     def check_query(self, query: Vectors, model: str, stage: str) -> None:
         """Refuse a query's vector, shape (dimension,), that cannot be compared with the documents'."""
-        size = self.vectors.shape[1]
         problems = []
-        if len(query) != size:
+        if len(query) != (size := self.vectors.shape[1]):
             problems.append(f"{model} makes vectors of size {len(query)}, {self.path} holds size {size}")
-        if not np.isfinite(query).all():
-            problems.append(f"{model} made a vector with a value that is not finite")
-        elif not are_usable(length := lengths(query[None]))[0]:
-            problems.append(f"{model} made a vector of length {length[0]:.1e}, expected 0, or 1e-19 to 1e19")
+        if not are_usable(length := lengths(query[None])[0]):
+            problems.append(f"{model} made a vector of length {length:.1e}, {USABLE}")
         if problems:
             raise StageError(f"stage {stage!r} cannot compare", problems, fix=f"{stage}(vectors), with the model that made them")
 
