@@ -68,13 +68,7 @@ def bi_encoder(
 
 @dataclass(frozen=True)
 class BiEncoder(Reranker):
-    """Similarity of stored vectors; made by ``bi_encoder``.
-
-    Attributes:
-        store: The documents' vectors.
-        encoder: The queries' model.
-        similarity: ``dot`` or ``cos``.
-    """
+    """Similarity of stored vectors; made by ``bi_encoder``, which explains its fields."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Bi-encoder", "help_url": None}
     stage_name: ClassVar[str] = "bi_encoder"

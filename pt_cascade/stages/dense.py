@@ -87,16 +87,7 @@ def dense(
 
 @dataclass(frozen=True)
 class Dense(pt.Transformer):  # type: ignore[misc]
-    """Exact retrieval over stored vectors; made by ``dense``.
-
-    Attributes:
-        store: The documents' vectors.
-        encoder: The queries' model.
-        num_results: Documents a query.
-        similarity: ``dot`` or ``cos``.
-        device: Where vectors are searched.
-        verbose: Whether to show a progress bar.
-    """
+    """Exact retrieval over stored vectors; made by ``dense``, which explains its fields."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Dense", "help_url": None}
     depends: ClassVar[str] = "pointwise"

@@ -74,13 +74,7 @@ def late_interaction(
 
 @dataclass(frozen=True)
 class LateInteraction(Reranker):
-    """MaxSim over token vectors; made by ``late_interaction``.
-
-    Attributes:
-        encoder: The model of the queries, and of the documents where none are stored.
-        store: Stored token vectors, or None.
-        text_field: The column with the documents' text.
-    """
+    """MaxSim over token vectors; made by ``late_interaction``, which explains its fields."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Late interaction", "help_url": None}
     stage_name: ClassVar[str] = "late_interaction"

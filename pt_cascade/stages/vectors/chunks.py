@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -102,7 +102,7 @@ def list_chunks(folder: Path) -> dict[int, Path]:
 def write_chunk(folder: Path, number: int, chunk: Chunk) -> None:
     """Write a chunk in one step."""
     data = io.BytesIO()
-    np.savez(data, allow_pickle=False, **asdict(chunk))
+    np.savez(data, **vars(chunk))
     write_hashed(folder, f"chunk-{number:06}", ".npz", data.getvalue())
 
 

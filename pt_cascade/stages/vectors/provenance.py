@@ -77,7 +77,7 @@ def hash_encoder(encoder: object) -> str:
     if model and hasattr(network, "max_seq_length") and not any(getattr(network, "prompts", {}).values()):
         return model
     kind = f"{type(encoder).__module__}.{type(encoder).__qualname__}"
-    plain = {name: value for name, value in vars(encoder).items() if isinstance(value, (bool, int, float, str))}
+    plain = {name: value for name, value in getattr(encoder, "__dict__", {}).items() if isinstance(value, (bool, int, float, str))}
     return _hash(model or repr(encoder), kind, _write({name: plain[name] for name in plain.keys() - _OF_A_RUN}))
 
 
