@@ -1,10 +1,10 @@
-"""Exact dense retrieval beside pyterrier_dr's own retrievers, engine by engine, on the same stored vectors: 1000 results a query.
+"""Exact dense retrieval beside each of pyterrier_dr's own retrievers, on the same stored vectors: 1000 results a query.
 
     python experiments/benchmarks/dense.py [--documents N] [--dimension D] [--queries Q] [--repeats N] [--quick]
 
 The vectors are RANDOM, of length 1: times and the sameness of lists are real, rankings mean nothing. Queries are encoded before.
-One query at a time, and all at once; ours and theirs take turns. Ours scores again, to the bit, what an engine proposes; theirs
-returns the engine's own products, so its last digits change with the batch.
+One query at a time, and all at once; ours and theirs take turns. Ours scores again what a matrix product proposes; theirs returns
+the product itself, so that its last digits change with the batch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEPTH = 1000
 
 @dataclass(frozen=True)
 class Known:
-    """A bi-encoder that has seen its queries.
+    """A bi-encoder whose queries are encoded already.
 
     Attributes:
         vectors: Each query's vector.
@@ -85,7 +85,7 @@ def in_turns(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 
 
 def measure(folder: str, dimension: int, queries: int, repeats: int) -> None:
-    """Time each engine of ours beside the peer's own, and check that the lists are the same.
+    """Time ours beside each peer, and check that the lists are the same.
 
     Args:
         folder: A FlexIndex.
@@ -104,7 +104,7 @@ def measure(folder: str, dimension: int, queries: int, repeats: int) -> None:
     if find_spec("faiss"):
         peers["faiss"] = lambda **_: index.faiss_flat_retriever()  # always 1000 results
     for engine, peer in peers.items():
-        ours, theirs = dense(folder, model=known, num_results=DEPTH, engine=engine, device="cpu"), peer(num_results=DEPTH)
+        ours, theirs = dense(folder, model=known, num_results=DEPTH, device="cpu"), peer(num_results=DEPTH)
         mine, upstream = ours.transform(topics), theirs.transform(encoded)
         same = (mine["docno"].to_numpy(object) == upstream["docno"].to_numpy(object)).mean()
         apart = np.abs(mine["score"].to_numpy() - upstream["score"].to_numpy(np.float64)).max()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.cascade import Cascade
     from pt_cascade.collections import Collection
-    from pt_cascade.stages.bm25 import Engine
+    from pt_cascade.stages.indexing.engines import Engine
 
 COLLECTIONS = "pydocs, pydocs:numpy,scipy, a folder, or a dataset of pt.get_dataset"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.cost.timing_data import Mode
     from pt_cascade.analysis.cost.timings import Timings
-    from pt_cascade.stages.bm25 import Engine
+    from pt_cascade.stages.indexing.engines import Engine
 
 
 @dataclass(frozen=True)

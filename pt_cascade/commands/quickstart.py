@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.cascade import Cascade
     from pt_cascade.execution.score_table import ScoreTable
-    from pt_cascade.stages.bm25 import Engine
+    from pt_cascade.stages.indexing.engines import Engine
 
 TIMED = 20
 FOLDS = 5
@@ -128,7 +128,7 @@ def _choose(table: ScoreTable, cascade: Cascade, topics: pd.DataFrame, qrels: pd
 def _lines(options: Options, queries: int) -> str:
     """Return Python code that does the same; with one query, without the choice."""
     from pt_cascade.execution.defaults import MAX_LENGTH  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.stages.bm25 import default_engine  # noqa: PLC0415 - likewise
+    from pt_cascade.stages.indexing.engines import default_engine  # noqa: PLC0415 - likewise
 
     precise = "ptc.stages.late_interaction(vectors=vectors)"
     if options.reranker is not None:

@@ -16,15 +16,15 @@ from pt_cascade.errors import CascadeError, PipelineError, did_you_mean
 from pt_cascade.execution.defaults import store_index, store_vectors
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.base.texts import TextLoader
-from pt_cascade.stages.bm25 import check_engine
 from pt_cascade.stages.catalogue import CATALOGUE
+from pt_cascade.stages.indexing.engines import check_engine
 from pt_cascade.stages.inference.loading import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pt_cascade.stages.bm25 import Engine
+    from pt_cascade.stages.indexing.engines import Engine
 
 _WHAT = "this line is not a cascade"
 _EXAMPLE = "parse_cascade(\"bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20\", 'pydocs')"

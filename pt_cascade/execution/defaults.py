@@ -18,7 +18,7 @@ from pt_cascade.execution.scoring.versions import versions
 from pt_cascade.files import cache_folder, is_built, rm_command
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
 from pt_cascade.stages.base.texts import TextLoader
-from pt_cascade.stages.bm25 import Engine, check_engine, default_engine
+from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine
 from pt_cascade.stages.indexing.words import ENGLISH
 from pt_cascade.stages.inference.loading import load_config
 from pt_cascade.stages.inference.weights import tell_weights

@@ -35,14 +35,14 @@ def bi_encoder(
 ) -> BiEncoder:
     """Re-rank by the dot product or cosine of the query's vector and each document's stored vector.
 
-    A score is bitwise the same in any company: queries are encoded one by one, and every pair is summed in the same order.
+    Queries are encoded one by one and every pair is summed in the same order: not a bit of a score depends on the other rows.
 
     Args:
-        vectors: A folder made by ``build_vectors``, or any FlexIndex (then ``model`` must be told).
-        model: What encodes the queries: a name on the hub, a local folder, or a ``pyterrier_dr.BiEncoder``; None: what encoded the
-            documents. Another than that is refused, by its weights.
+        vectors: A folder made by ``build_vectors``, or any FlexIndex, which needs ``model``.
+        model: The encoder of the queries: a name on the hub, a local folder, or a ``pyterrier_dr.BiEncoder``; None: the model that
+            encoded the documents. Another model than that is an error.
         similarity: ``dot`` or ``cos``; the same for models whose vectors have length 1.
-        prompt: Stands before each query, e.g. ``"query: "``; None: the model's own prompt for queries, if it has one.
+        prompt: Text before each query, e.g. ``"query: "``; None: the model's own prompt for queries, if it has one.
         device: Where queries are encoded; None: cuda where there is one.
 
     Returns:
@@ -50,7 +50,7 @@ def bi_encoder(
 
     Raises:
         MissingError: The folder is not there.
-        PipelineError: Nobody knows the model, or it is another than made the vectors, or the similarity is neither.
+        PipelineError: The model is unknown, or another than made the vectors, or the similarity is neither.
 
     Example:
         >>> import tempfile
@@ -68,13 +68,7 @@ def bi_encoder(
 
 @dataclass(frozen=True)
 class BiEncoder(Reranker):
-    """Similarity of stored vectors; made by ``bi_encoder``.
-
-    Attributes:
-        store: The documents' vectors.
-        encoder: The queries' model.
-        similarity: ``dot`` or ``cos``.
-    """
+    """Similarity of stored vectors; made by ``bi_encoder``, which explains its fields."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Bi-encoder", "help_url": None}
     stage_name: ClassVar[str] = "bi_encoder"
@@ -84,18 +78,11 @@ class BiEncoder(Reranker):
     similarity: Similarity = "dot"
 
     def needs(self) -> list[str]:
-        """Name the columns that must be there beside qid and docno."""
+        """Name the columns that are needed beside qid and docno."""
         return ["query"]
 
     def score(self, results: pd.DataFrame) -> Floats:
-        """Score each row.
-
-        Args:
-            results: Frame[qid, query, docno, ...], n rows, at least one.
-
-        Returns:
-            Shape (n,).
-        """
+        """Score each of n >= 1 rows; return shape (n,)."""
         rows = self.store.rows(results["docno"], self.stage_name)
         code, queries = pd.factorize(results["query"])
         query_vectors = self.encoder.queries([str(query) for query in queries])

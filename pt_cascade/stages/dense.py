@@ -1,4 +1,4 @@
-"""Dense retrieval as the first stage: every document's vector is compared with the query's, and none is missed."""
+"""Dense retrieval as the first stage: exact nearest neighbours by stored vectors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from tqdm import tqdm
 from pt_cascade.errors import FrameError, PipelineError, StageError
 from pt_cascade.frames import canonical_topics
 from pt_cascade.stages.base.identity import check_files, identify
-from pt_cascade.stages.vectors.engines import check_engine, start_engine
-from pt_cascade.stages.vectors.exact_search import Searcher
-from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder
-from pt_cascade.stages.vectors.query_encoder import query_encoder
-from pt_cascade.stages.vectors.similarity import are_usable, check_similarity
+from pt_cascade.stages.vectors.exact_search import open_searcher
+from pt_cascade.stages.vectors.query_encoder import DualEncoder, query_encoder
+from pt_cascade.stages.vectors.similarity import check_similarity, find_unusable
 from pt_cascade.stages.vectors.store import open_vectors
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats, Ints
     from pt_cascade.stages.base.identity import Identity
-    from pt_cascade.stages.vectors.engines import Engine
+    from pt_cascade.stages.vectors.exact_search import Searcher
     from pt_cascade.stages.vectors.query_encoder import AnyEncoder, Model
     from pt_cascade.stages.vectors.similarity import Similarity
     from pt_cascade.stages.vectors.store import VectorStore
@@ -42,35 +40,33 @@ def dense(
     *,
     model: Model | None = None,
     num_results: int = 1000,
-    engine: Engine | None = None,
     similarity: Similarity = "dot",
     prompt: str | None = None,
     device: str | None = None,
     verbose: bool = False,
 ) -> Dense:
-    """Retrieve the documents whose stored vectors are most similar to the query's: exactly, the same with every engine.
+    """Retrieve the documents whose stored vectors are most similar to the query's, exactly.
 
-    A query's results do not depend on the other queries, not in the last bit, and their scores are those of ``bi_encoder`` on the
-    same vectors. Equal scores are ranked in the order in which the documents were stored.
+    The results of a query do not depend on the other queries, not in a bit, and the scores are those of ``bi_encoder`` on the same
+    vectors. Documents with equal scores are ranked in the order in which they were stored.
 
     Args:
-        vectors: A folder made by ``build_vectors``, or any FlexIndex (then ``model`` must be told).
-        model: What encodes the queries: a name on the hub, a local folder, or a ``pyterrier_dr.BiEncoder``; None: what encoded the
-            documents. Another than that is refused, by its weights.
-        num_results: Documents a query, at least 1; all where there are fewer. A cut-off behind it that asks for more gets no more.
-        engine: ``torch``, ``numpy`` or ``faiss``; None: torch. It changes the time, never the results.
-        similarity: ``dot`` or ``cos``; the same for models whose vectors have length 1. A FlexIndex's own ``sim_fn`` is not asked.
-        prompt: Stands before each query, e.g. ``"query: "``; None: the model's own prompt for queries, if it has one.
-        device: Where queries are encoded, unless by a ``pyterrier_dr.BiEncoder``, which knows its own; and where torch searches: on
-            a GPU it keeps all vectors, 4 bytes x documents x dimension. None: cuda where there is one.
+        vectors: A folder made by ``build_vectors``, or any FlexIndex, which needs ``model``.
+        model: The encoder of the queries: a name on the hub, a local folder, or a ``pyterrier_dr.BiEncoder``; None: the model that
+            encoded the documents. Another model than that is an error.
+        num_results: Documents a query, at least 1; all where there are fewer. A later cut-off cannot ask for more.
+        similarity: ``dot`` or ``cos``; the same for models whose vectors have length 1. The ``sim_fn`` of a FlexIndex is not read.
+        prompt: Text before each query, e.g. ``"query: "``; None: the model's own prompt for queries, if it has one.
+        device: Where queries are encoded, unless by a ``pyterrier_dr.BiEncoder``, and where vectors are searched: a GPU keeps them
+            all, 4 bytes x documents x dimension. None: cuda where there is one.
         verbose: Show a progress bar, one tick a query.
 
     Returns:
         A transformer: Frame[qid, query, ...] to Frame[qid, query, ..., docno, score, rank], rows in rank order.
 
     Raises:
-        MissingError: The folder or the engine is not there.
-        PipelineError: Nobody knows the model, or it is another than made the vectors, or an argument is none of those above.
+        MissingError: The folder is not there.
+        PipelineError: The model is unknown, or another than made the vectors, or an argument is not as above.
 
     Example:
         >>> import tempfile
@@ -84,25 +80,14 @@ def dense(
     if type(num_results) is not int or num_results < 1:
         raise PipelineError("dense cannot be made", [f"num_results is {num_results!r}, expected a whole number, 1 or more"])
     check_similarity(similarity)
-    check_engine(engine or "torch")
     store = open_vectors(vectors)
     encoder = query_encoder(store, model, "dense", device=None if isinstance(model, DualEncoder) else device, prompt=prompt)
-    return Dense(store, encoder, num_results, engine or "torch", similarity, device, verbose)
+    return Dense(store, encoder, num_results, similarity, device, verbose)
 
 
 @dataclass(frozen=True)
 class Dense(pt.Transformer):  # type: ignore[misc]
-    """Exact retrieval over stored vectors; made by ``dense``.
-
-    Attributes:
-        store: The documents' vectors.
-        encoder: The queries' model.
-        num_results: Documents a query.
-        engine: ``torch``, ``numpy`` or ``faiss``.
-        similarity: ``dot`` or ``cos``.
-        device: Where torch searches.
-        verbose: Whether to show a progress bar.
-    """
+    """Exact retrieval over stored vectors; made by ``dense``, which explains its fields."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Dense", "help_url": None}
     depends: ClassVar[str] = "pointwise"
@@ -112,27 +97,14 @@ class Dense(pt.Transformer):  # type: ignore[misc]
     store: VectorStore
     encoder: AnyEncoder
     num_results: int = 1000
-    engine: Engine = "torch"
     similarity: Similarity = "dot"
     device: str | None = None
     verbose: bool = False
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Retrieve.
-
-        Args:
-            inp: Frame[qid, query, ...], each qid once.
-
-        Returns:
-            Frame[qid, query, ..., docno, score, rank], queries in their order, rows in rank order.
-
-        Raises:
-            FrameError: A qid or a query is missing, or a qid stands twice, or there are documents already.
-            StageError: The query's vectors cannot be compared with the documents', or the files of either were written to after
-                they were loaded.
-        """
+        """Retrieve for Frame[qid, query, ...], each qid once; queries stay in their order, rows are in rank order."""
         if "docno" in inp:
-            problem = "it was given rows with a docno, expected topics: it retrieves, and re-ranks nothing"
+            problem = "its input has a column docno, expected topics: dense retrieves, it does not re-rank"
             raise FrameError(
                 "dense cannot take documents", [problem], fix="bi_encoder(vectors), or inp[['qid', 'query']].drop_duplicates()"
             )
@@ -148,11 +120,11 @@ class Dense(pt.Transformer):  # type: ignore[misc]
         return results.assign(docno=pd.Series(docnos, dtype=str), score=scores, rank=places)
 
     def fuse_rank_cutoff(self, k: int) -> Dense | None:
-        """Retrieve no more than a cut-off passes on: the first k are the same, ties included."""
+        """Retrieve only what a cut-off keeps: the first k are the same, ties included."""
         return replace(self, num_results=k) if 1 <= k < self.num_results else None
 
     def _search(self, queries: list[str]) -> list[tuple[Ints, Floats]]:
-        """Give the rows and scores for each query; each text is encoded and searched once."""
+        """Return rows and scores for each query; each text is encoded and searched once."""
         code, texts = pd.factorize(np.array(queries, object))
         found: list[tuple[Ints, Floats]] = []
         with tqdm(total=len(texts), desc="dense", unit="query", disable=not self.verbose) as bar:
@@ -166,18 +138,13 @@ class Dense(pt.Transformer):  # type: ignore[misc]
 
     @cached_property
     def _searcher(self) -> Searcher:
-        searcher = Searcher(self.store.vectors, self.similarity, start_engine(self.engine, self.device))
-        usable = are_usable(searcher.lengths)
-        if not usable.all():
-            first = int(np.argmin(usable))
-            found = f"{int((~usable).sum())} of {len(usable)} document(s), first docno {self.store.docnos[first]}"
-            problem = f"{found}, length {searcher.lengths[first]:.1e}, expected 0, or 1e-19 to 1e19"
-            what = f"{self.store.path} holds a vector whose length float32 cannot square"
-            raise StageError(what, [problem], fix=self.store.rebuild)
+        searcher = open_searcher(self.store.vectors, self.similarity, self.device)
+        if problem := find_unusable(searcher.lengths, self.store.docnos):
+            raise StageError(f"{self.store.path} holds a vector that cannot be compared", [problem], fix=self.store.rebuild)
         return searcher
 
     def identify(self) -> Identity:
-        """Tell all that its results depend on beside the query, see ``identity.identify``."""
+        """Return all that its results depend on beside the query, see ``identity.identify``."""
         return identify(self)
 
     def __getstate__(self) -> dict[str, object]:

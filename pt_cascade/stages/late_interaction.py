@@ -1,4 +1,4 @@
-"""Re-ranking by MaxSim over token vectors: precise without training, and cheap where the vectors are stored."""
+"""Re-ranking by MaxSim over token vectors, stored or encoded on the fly."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def late_interaction(
 ) -> LateInteraction:
     """Re-rank by MaxSim: for each query token the best cosine among the document's tokens, summed over the query's tokens.
 
-    Works without training on the token vectors of any sentence-transformers encoder, and with ColBERT, PyLate and multi-vector
-    models as they were trained. With stored token vectors a pair costs a small matrix product; without, the document is encoded.
+    It works untrained on the token vectors of any sentence-transformers encoder, and with ColBERT, PyLate and multi-vector models
+    as they were trained. With stored token vectors a pair costs a small matrix product; without, the document is encoded.
 
     Args:
         model: A name on the hub or a local folder; None: the model that made ``vectors``.
-        vectors: A folder made by ``build_vectors(..., tokens=True)``; None: encode the text of every document as it comes.
-        text_field: The column with the documents' text, where it is encoded as it comes.
-        max_length: Tokens of a document that are read as it comes; None: the model's own limit. Stored vectors keep theirs.
+        vectors: A folder made by ``build_vectors(..., tokens=True)``; None: encode the text of each row.
+        text_field: The column of the documents' text, where it is encoded.
+        max_length: Tokens that are read of a text that is encoded; None: the model's own limit. Stored vectors keep theirs.
         device: Where to encode; None: cuda where there is one.
         batch_size: Documents encoded at once.
 
@@ -51,7 +51,7 @@ def late_interaction(
 
     Raises:
         MissingError: The folder is not there.
-        PipelineError: Nobody knows the model, or the vectors were made by a bi-encoder of pyterrier_dr, which has no tokens.
+        PipelineError: The model is unknown, or the vectors were made by a bi-encoder of pyterrier_dr, which has no tokens.
 
     References:
         Khattab & Zaharia, "ColBERT", SIGIR 2020, equation 3.
@@ -68,20 +68,13 @@ def late_interaction(
         fix = "late_interaction('org/name or folder')"
         raise PipelineError("the encoder is unknown", ["neither model nor vectors was given"], fix=fix)
     known = known_model(store, model, "late_interaction") if store else str(model)
-    weights = store.encoder.get("weights") if store else None
-    encoder = Encoder(known, device, max_length, batch_size, weights=None if weights is None else str(weights))
+    encoder = Encoder(known, device, max_length, batch_size, provenance=store.provenance if store else None)
     return LateInteraction(encoder, store, text_field)
 
 
 @dataclass(frozen=True)
 class LateInteraction(Reranker):
-    """MaxSim over token vectors; made by ``late_interaction``.
-
-    Attributes:
-        encoder: The model of the queries, and of the documents where none are stored.
-        store: Stored token vectors, or None.
-        text_field: The column with the documents' text.
-    """
+    """MaxSim over token vectors; made by ``late_interaction``, which explains its fields."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Late interaction", "help_url": None}
     stage_name: ClassVar[str] = "late_interaction"
@@ -91,18 +84,11 @@ class LateInteraction(Reranker):
     text_field: str = "text"
 
     def needs(self) -> list[str]:
-        """Name the columns that must be there beside qid and docno."""
+        """Name the columns that are needed beside qid and docno."""
         return ["query"] if self.store else ["query", self.text_field]
 
     def score(self, results: pd.DataFrame) -> Floats:
-        """Score each row.
-
-        Args:
-            results: Frame[qid, query, docno, ...], n rows, at least one.
-
-        Returns:
-            Shape (n,), each from minus to plus the number of the query's tokens.
-        """
+        """Score each of n >= 1 rows; return shape (n,), each from minus to plus the number of the query's tokens."""
         code, queries = pd.factorize(results["query"])
         score = np.empty(len(results))
         for n, query in enumerate(queries):
@@ -120,19 +106,9 @@ class LateInteraction(Reranker):
 
 
 def max_sim(query: Vectors, documents: Sequence[Vectors | Halves]) -> Floats:
-    """Score documents: over the query's tokens, the sum of the best dot product with any of the document's tokens.
+    """Sum, over a query's tokens (m, dimension), the best dot product with a token of each document (tokens, dimension).
 
-    Each document has a matrix product of its own, so that its score does not depend on the others, not in the last bit.
-
-    Args:
-        query: Shape (m, dimension), at least one token.
-        documents: n arrays of shape (tokens, dimension), float32 or float16, each at least one token.
-
-    Returns:
-        Shape (n,). For vectors of length 1 a score lies in [-m, m].
-
-    References:
-        Khattab & Zaharia, "ColBERT", SIGIR 2020, equation 3.
+    Each document has a matrix product of its own, so that not a bit of its score depends on the others.
 
     Example:
         >>> eye = np.eye(2, dtype=np.float32)

@@ -30,7 +30,7 @@ from pt_cascade.errors import CascadeError, CollectionError, PipelineError, Stag
 from pt_cascade.execution.defaults import default_cascade, score_collection, store_index, store_vectors
 from pt_cascade.stages import bm25, build_index, build_vectors, cross_encoder, dense
 from pt_cascade.stages.base.texts import TextLoader
-from pt_cascade.stages.vectors.provenance import weigh
+from pt_cascade.stages.vectors.provenance import hash_model
 
 TEXTS = {"a": "the flow of heat", "b": "a blunt body", "c": "heat past the body", "d": "sleep in grass"}
 DOCS = [{"docno": docno, "text": text} for docno, text in TEXTS.items()]
@@ -144,13 +144,13 @@ def test_every_weight_counts() -> None:
     torch.manual_seed(0)
     layers = torch.nn.Sequential(torch.nn.Linear(600, 600), torch.nn.Linear(600, 600))
     first, second = (layer.weight.data.clone() for layer in layers)
-    before = weigh(layers)
+    before = hash_model(layers)
     layers[0].weight.data[7, 11] += 1
-    one = weigh(layers)
+    one = hash_model(layers)
     layers[0].weight.data, layers[1].weight.data = second, first
-    exchanged = weigh(layers)
+    exchanged = hash_model(layers)
     layers[0].weight.data, layers[1].weight.data = first, second
-    assert weigh(layers) == before
+    assert hash_model(layers) == before
     assert len({before, one, exchanged}) == 3
 
 
@@ -164,12 +164,12 @@ def test_a_tokenizer_that_was_used_is_the_same() -> None:
         return transformers.PreTrainedTokenizerFast(tokenizer_object=tokens, pad_token="[PAD]", unk_token="?")  # noqa: S106
 
     layer, used = torch.nn.Linear(2, 2), make("abc")
-    before = weigh(layer, used)
+    before = hash_model(layer, used)
     used(["a b c", "a"], padding=True, truncation=True, max_length=2)
-    assert weigh(layer, used) == before == weigh(layer, make("abc"))
-    assert weigh(layer, make("acb")) != before
+    assert hash_model(layer, used) == before == hash_model(layer, make("abc"))
+    assert hash_model(layer, make("acb")) != before
     used.truncation_side = "left"
-    assert weigh(layer, used) != before
+    assert hash_model(layer, used) != before
 
 
 class Scaled(ToyEncoder):

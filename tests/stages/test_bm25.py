@@ -19,7 +19,7 @@ import pytest
 from pt_cascade import Cascade
 from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError
 from pt_cascade.stages import bm25, build_index
-from pt_cascade.stages.bm25 import default_engine, open_index
+from pt_cascade.stages.indexing.engines import default_engine, open_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +165,7 @@ UNFIT = {
         "there is nothing to index: no document has a word that an index for english keeps. "
         'Fix: build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there',
     ),
-    "nothing": ([], CascadeError, "there is nothing to store: docs gave no document"),
+    "nothing": ([], CascadeError, "there is nothing to store: docs has no document"),
 }
 
 

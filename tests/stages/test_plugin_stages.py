@@ -12,7 +12,7 @@ import pytest
 from pt_cascade import Cascade, run
 from pt_cascade.errors import FrameError
 from pt_cascade.stages import bm25, build_index, build_vectors
-from pt_cascade.stages.bm25 import terrier_index
+from pt_cascade.stages.indexing.engines import terrier_index
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,7 +1,7 @@
 """Toy encoders: vectors from a hash of the text, and a tiny model of random weights. Their rankings mean nothing.
 
-As a script it encodes a collection, says after each chunk how many documents it has encoded, and stops before the last one, to be
-killed whenever somebody likes:
+As a script it encodes a collection, prints after each chunk how many documents it has encoded, and waits before the last one, for a
+test to kill it:
 
     python -m toys.encoders FOLDER DOCUMENTS
 """
@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.stages.vectors.provenance import PROBE
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -32,7 +30,7 @@ class ToyEncoder:
     size: int = 8
     levels: int = 0
     encoded: list[str] = field(default_factory=list, compare=False, repr=False)
-    told: Callable[[int], object] = field(default=bool, compare=False, repr=False)
+    after: Callable[[int], object] = field(default=bool, compare=False, repr=False)
 
     def encode_queries(self, texts: list[str], batch_size: int | None = None) -> np.ndarray:
         """Encode queries."""
@@ -40,11 +38,10 @@ class ToyEncoder:
         return np.stack([self.vector(text) for text in texts])
 
     def encode_docs(self, texts: list[str], batch_size: int | None = None) -> np.ndarray:
-        """Encode documents, and tell how many; the sentence by which it is known is none."""
+        """Encode documents, and call ``after`` with how many were encoded."""
         found = self.encode_queries(texts, batch_size)
-        if texts != [PROBE]:
-            self.encoded.extend(texts)
-            self.told(len(self.encoded))
+        self.encoded.extend(texts)
+        self.after(len(self.encoded))
         return found
 
     def vector(self, text: str) -> np.ndarray:
@@ -56,10 +53,10 @@ class ToyEncoder:
 
 
 class Unnamed(ToyEncoder):
-    """An encoder that says nothing of itself: all of them have one name."""
+    """An encoder without a description: all of them have one name."""
 
     def __repr__(self) -> str:
-        """Say nothing."""
+        """Return the same for all."""
         return "Unnamed()"
 
 
@@ -90,7 +87,7 @@ def tiny_model(folder: Path, seed: int = 0, prompts: dict[str, str] | None = Non
 
 
 def stuck(docs: list[dict[str, str]]) -> Iterator[dict[str, str]]:
-    """Give all documents but the last, and wait for it for ever."""
+    """Yield all documents but the last, and wait for ever."""
     yield from docs[:-1]
     print("waiting", flush=True)  # noqa: T201 - to the process that started this one
     sys.stdin.readline()
@@ -98,7 +95,7 @@ def stuck(docs: list[dict[str, str]]) -> Iterator[dict[str, str]]:
 
 if __name__ == "__main__":
     from pt_cascade.stages.vectors.build_vectors import build_vectors
-    from toys.encoders import ToyEncoder  # by the name that others know it by
+    from toys.encoders import ToyEncoder  # by the name under which other processes import it
 
-    encoder = ToyEncoder(told=lambda count: print(count, flush=True))  # noqa: T201 - likewise
+    encoder = ToyEncoder(after=lambda count: print(count, flush=True))  # noqa: T201 - likewise
     build_vectors(stuck(collection(int(sys.argv[2]))), encoder, sys.argv[1])

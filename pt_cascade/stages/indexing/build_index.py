@@ -1,8 +1,9 @@
-"""Building an index for ``bm25``, whole or not at all, quietly."""
+"""Build an index for ``bm25``: complete or not at all, and without the engine's printing."""
 
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
@@ -15,17 +16,19 @@ from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.files import rm_command
-from pt_cascade.stages.bm25 import Engine, bm25, check_engine, default_engine, pisa_index, terrier_index
+from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, pisa_index, terrier_index
 from pt_cascade.stages.indexing.silence import hushed
-from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, script_of
+from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, plain_words, script_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
 
 _DROPPED = 0.01
-_CURE = 'build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there'
+_FIX = 'build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there'
 _MADE_OF = "index.json"
+_ASCII = re.compile(r"[\x00-\x7f]+")
+_NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
 
 
 def build_index(
@@ -37,14 +40,14 @@ def build_index(
     threads: int = 1,
     verbose: bool = False,
 ) -> Path:
-    """Index a collection for ``bm25``, in English with the engine's own stemming and stop words, or in another language.
+    """Index a collection for ``bm25``, in English with the engine's own stemmer and stop words, or in another language.
 
     Args:
         docs: Documents with ``docno`` and ``text``; each docno once, without white space and control characters, at most 256
             characters and 512 bytes of UTF-8.
-        path: The folder to make; nothing is done if it is there, made of the same documents, which are read to see that. It appears
-            only when it is whole.
-        engine: ``pisa`` or ``terrier``; None: whoever made the folder, else PISA where it is installed and reads the language, else
+        path: The folder to make. If it is there, ``docs`` are read and compared with it, and nothing is built. It appears only
+            when it is complete.
+        engine: ``pisa`` or ``terrier``; None: that of the folder, else PISA where it is installed and reads the language, else
             Terrier.
         language: ``english``, which keeps ASCII letters and digits only; ``any``, all scripts without stemming; or one that Terrier
             stems: danish, dutch, finnish, french, german, hungarian, italian, norwegian, portuguese, romanian, russian, spanish,
@@ -56,14 +59,14 @@ def build_index(
         The folder.
 
     Raises:
-        FrameError: A document has no text, or a docno that cannot be kept.
-        MissingError: The engine is not there, or the folder is damaged.
+        FrameError: A document has no text, or its docno is not as above.
+        MissingError: The engine is not installed, or the folder is damaged.
         PipelineError: The engine or the language is unknown, or the engine does not read the language.
-        CascadeError: There is no document, none with a word, or the folder was made by the other engine, for another language, of
-            other documents, or not by this function.
+        CascadeError: There is no document, or none with a word; or the folder was made by the other engine, for another language,
+            from other documents, or not by this function.
 
     Warns:
-        CascadeWarning: An index for English drops more than 1 % of the letters of the documents.
+        CascadeWarning: More than 1 % of the letters are not ASCII, and an index for English drops them.
 
     Example:
         >>> import tempfile
@@ -71,58 +74,70 @@ def build_index(
         >>> build_index([{"docno": "d1", "text": "a lion"}, {"docno": "d2", "text": "a bear"}], path) == path
         True
     """
-    spoken = language or ENGLISH
-    by, intake = engine or (default_engine() if spoken == ENGLISH else "terrier"), Intake(docs, spoken)
+    read_as = language or ENGLISH
+    by, intake = engine or (default_engine() if read_as == ENGLISH else "terrier"), Intake(docs)
     check_engine(by)
-    if spoken not in (spoken_by := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
-        raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(spoken_by)}, for {by}"], fix=_CURE)
+    if read_as not in (known := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
+        raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(known)}, for {by}"], fix=_FIX)
 
     def build(folder: Path) -> None:
+        reader = _Reader(intake, read_as)
         with hushed() as stderr:
             intake.docs = tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose, file=stderr)
-            _index(by, folder, intake, threads)
+            _index(by, folder, reader, threads)
         intake.verify()
-        if not intake.words:
-            problem = f"no document has a word that an index for {spoken} keeps"
-            raise CascadeError("there is nothing to index", [problem], fix=_CURE)
-        (folder / FILE).write_text(spoken)
-        _warn_of_dropped(by, intake)
-        if by == "pisa":
-            bm25(folder)  # PISA writes the scores of its default k1 and b into the folder now, not when it may be read-only
-            (folder / ".lock").unlink()
-        made_of = {"engine": by, "language": spoken, "documents": len(intake.seen), "content": intake.content}
+        if not reader.has_words:
+            problem = f"no document has a word that an index for {read_as} keeps"
+            raise CascadeError("there is nothing to index", [problem], fix=_FIX)
+        (folder / FILE).write_text(read_as)
+        _warn_of_dropped(by, reader)
+        made_of = {"engine": by, "language": read_as, "documents": len(intake.seen), "content": intake.content}
         (folder / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
 
-    _check_made_of(build_once(Path(path), build), intake, engine, language)
+    _compare(build_once(Path(path), build), intake, engine, language)
     return Path(path)
 
 
-def _warn_of_dropped(engine: Engine, docs: Intake) -> None:
-    """Say which scripts an index for English drops."""
+class _Reader:
+    """Documents as the words that an index for a language keeps, and how many letters they have."""
+
+    def __init__(self, intake: Intake, language: str) -> None:
+        self.intake, self.language = intake, language
+        self.letters: Counter[str] = Counter()
+        self.has_words = False
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        """Add a word to a collection without one: PISA aborts the process on it, before an error can be raised."""
+        for doc in self.intake:
+            text = doc["text"]
+            self.letters["a"] += len(text.encode("ascii", "ignore").translate(None, _NO_LETTERS))  # a microsecond a kilobyte
+            self.letters.update(filter(str.isalpha, "" if text.isascii() else _ASCII.sub("", text)))
+            plain = text if self.language == ENGLISH else plain_words(text, self.language)
+            self.has_words = self.has_words or bool(plain_words(plain, self.language))
+            yield {"docno": doc["docno"], "text": plain}
+        if not self.has_words:
+            yield {"docno": "-", "text": "word"}
+
+
+def _warn_of_dropped(engine: Engine, docs: _Reader) -> None:
+    """Name the scripts whose letters an index for English drops."""
     shares: Counter[str] = Counter()
     for letter, number in docs.letters.items():
         shares[script_of(letter)] += number
     dropped = sum(shares.values()) - shares.pop("ASCII", 0)
     if docs.language == ENGLISH and dropped > _DROPPED * docs.letters.total():
         found = ", ".join(f"{script} {number / docs.letters.total():.1%}" for script, number in shares.most_common())
-        those = f"the letters of the {len(docs.seen):,} document(s) are not ASCII"
-        told = f"{found} of {those}, and an index for English keeps no other: such words are not found, or in pieces. Fix: {_CURE}"
-        warnings.warn(f"engine {engine}: {told}", CascadeWarning, stacklevel=5)
+        those = f"the letters of the {len(docs.intake.seen):,} document(s) are not ASCII"
+        effect = "and an index for English drops them: such words are not found, or only parts of them"
+        warnings.warn(f"engine {engine}: {found} of {those}, {effect}. Fix: {_FIX}", CascadeWarning, stacklevel=5)
 
 
-def _survivable(docs: Intake) -> Iterator[dict[str, str]]:
-    """End with a word where there was none: PISA aborts the process on a collection without terms, before anybody can refuse it."""
-    yield from docs
-    if not docs.words:
-        yield {"docno": "-", "text": "word"}
-
-
-def _check_made_of(path: Path, intake: Intake, engine: Engine | None, language: str | None) -> None:
-    """Refuse a folder that was there and was made in another way or, which is seen when all are read, of other documents."""
+def _compare(path: Path, intake: Intake, engine: Engine | None, language: str | None) -> None:
+    """Refuse a folder that was made in another way or, which is known when all are read, of other documents."""
     check_sealed(path, fix=rm_command(path))
     if not (path / _MADE_OF).exists():
         there = ", ".join(sorted(file.name for file in path.iterdir())[:3])
-        problem = f"{path} holds {there}, ..., expected {_MADE_OF}, which says of what it was made"
+        problem = f"{path} holds {there}, ..., expected {_MADE_OF}, which build_index writes"
         raise CascadeError("this folder is not made by build_index", [problem], fix="choose another path, or bm25(path) as it is")
     found = json.loads((path / _MADE_OF).read_text(encoding="utf-8"))
     asked = {"engine": engine or found["engine"], "language": language or found["language"]}
@@ -134,17 +149,19 @@ def _check_made_of(path: Path, intake: Intake, engine: Engine | None, language: 
         raise CascadeError("there is another index already", problems, fix=rm_command(path))
 
 
-def _index(engine: Engine, folder: Path, docs: Intake, threads: int) -> None:
+def _index(engine: Engine, folder: Path, docs: _Reader, threads: int) -> None:
     """Run the engine; PISA in a thread, so that Ctrl-C stops it before it is done."""
     if engine == "terrier":
         stemmer = f"{docs.language.title()}SnowballStemmer" if docs.language in SNOWBALL.split() else None
         other = {} if docs.language == ENGLISH else {"tokeniser": "whitespace", "stemmer": stemmer, "stopwords": None}
         terrier_index(folder).indexer(meta={"docno": LONGEST}, text_attrs=["text"], threads=threads, **other).index(iter(docs))
         return
+    index = pisa_index(folder)
     with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(pisa_index(folder).indexer(text_field="text", threads=threads).index, _survivable(docs))
+        work = pool.submit(index.indexer(text_field="text", threads=threads).index, iter(docs))
         try:
             work.result()
         except KeyboardInterrupt:
-            docs.stopped = True
+            docs.intake.stopped = True
             raise
+    index.bm25()  # PISA writes the scores of its default k1 and b into the folder now; later it may be read-only

@@ -1,4 +1,4 @@
-"""An engine's own printing, from C++, kept off the terminal."""
+"""Silence what an engine prints from C++."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STREAMS = (1, 2)
 
 
 class _Streams:
-    """The process's two streams, sent to nowhere while any thread wants it."""
+    """The two output streams of the process, redirected to the null device while any thread asks for it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -30,10 +30,10 @@ class _Streams:
             sys.stdout.flush()
             sys.stderr.flush()
             self.kept = [os.dup(stream) for stream in _STREAMS]
-            nowhere = os.open(os.devnull, os.O_WRONLY)
+            null = os.open(os.devnull, os.O_WRONLY)
             for stream in _STREAMS:
-                os.dup2(nowhere, stream)
-            os.close(nowhere)
+                os.dup2(null, stream)
+            os.close(null)
 
     def open(self) -> None:
         with self.lock:
@@ -50,13 +50,7 @@ _streams = _Streams()
 
 @contextmanager
 def hushed() -> Iterator[TextIO]:
-    """Send what an engine prints to nowhere; it does not go through Python's own streams.
-
-    Threads may do so at once: the streams come back when the last one is done.
-
-    Yields:
-        The real standard error, for a progress bar.
-    """
+    """Redirect the output of the process, which C++ writes to directly, until the last thread is done; yield the real stderr."""
     _streams.close()
     try:
         with os.fdopen(os.dup(_streams.kept[1]), "w", encoding="utf-8") as stderr:

@@ -45,11 +45,7 @@ _TERRIER_QL = re.compile(r"^applypipeline:off |#\w+[:(]|\^\d")  # what PyTerrier
 
 
 def plain_words(text: str, language: str | None) -> str:
-    """Give the words of a text with a space between.
-
-    Args:
-        text: Of a document or a query.
-        language: See above; None: not known, so that nothing is cut into pairs.
+    """Return the words of a document or query with a space between; language None: unknown, nothing is cut into pairs.
 
     Example:
         >>> plain_words("Mach number: effects", "english"), plain_words("L'ÉTÉ, enfin!", "french"), plain_words("東京都", "any")
@@ -64,7 +60,7 @@ def plain_words(text: str, language: str | None) -> str:
 
 
 def script_of(letter: str) -> str:
-    """Name the script of a letter.
+    """Return the script of a letter.
 
     Example:
         >>> script_of("a"), script_of("é"), script_of("я"), script_of("東")
@@ -73,29 +69,29 @@ def script_of(letter: str) -> str:
     return "ASCII" if letter.isascii() else name(letter, "OTHER").split()[0]
 
 
-def _warn_of(told: str, qids: list[str], queries: dict[str, str]) -> None:
-    """Say which queries find nothing, or less than they seem to ask for."""
+def _warn_of(problem: str, qids: list[str], queries: dict[str, str]) -> None:
+    """Warn of queries that find nothing, or less than they ask for."""
     if qids:
-        found = f"{len(qids)} query(ies) have {told}, e.g. qid {qids[0]!r}, {queries[qids[0]]!r:.80}"
+        found = f"{len(qids)} query(ies) have {problem}, e.g. qid {qids[0]!r}, {queries[qids[0]]!r:.80}"
         warnings.warn(f"bm25: {found}", CascadeWarning, stacklevel=3)
 
 
 def read_language(index: Path) -> str | None:
-    """Tell what language an index folder was built for; None where nobody wrote it down."""
+    """Return the language an index folder was built for; None where it is not recorded."""
     return (index / FILE).read_text() if (index / FILE).is_file() else None
 
 
 @dataclass(frozen=True)
 class BagOfWords(pt.Transformer):  # type: ignore[misc]
-    """The retriever of an engine, asked the words of each query: punctuation in it means nothing, as it does in documents.
+    """The retriever of an engine on the words of each query: punctuation separates words, as in documents.
 
-    PISA finds the words itself. What PyTerrier's rewriters (RM3, SDM, ...) write in Terrier's query language goes through as it is.
+    PISA finds the words itself. Queries that PyTerrier's rewriters (RM3, SDM, ...) write in Terrier's language are not changed.
 
     Attributes:
-        retriever: Of PyTerrier.
-        language: Of the index; None: not known.
-        index: What the retriever has opened.
-        rewrites: Whether it is given the words instead of the query.
+        retriever: PyTerrier's.
+        language: The language of the index; None: unknown.
+        index: The folder that the retriever has opened.
+        rewrites: Whether it gets the words instead of the query.
     """
 
     retriever: pt.Transformer = field(hash=False)  # equal ones of PyTerrier have different hashes
@@ -108,20 +104,7 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
     stage_name: ClassVar[str] = "bm25"
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Retrieve, or score the documents that are given.
-
-        Args:
-            inp: Frame[qid, query, ...], or Frame[qid, query, docno, ...].
-
-        Returns:
-            Frame[qid, query, docno, score, rank, ...], with the queries that were given.
-
-        Raises:
-            StageError: The index was built anew, or written to, after the retriever opened it.
-
-        Warns:
-            CascadeWarning: See ``bm25``.
-        """
+        """Retrieve for Frame[qid, query, ...], or score Frame[qid, query, docno, ...]; columns of the input stay."""
         self.index.check(self.stage_name)
         if "query" not in inp or "query_toks" in inp:
             return self.retriever.transform(inp)  # type: ignore[no-any-return]
@@ -141,5 +124,5 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
         return found.assign(query=found["qid"].astype(str).map(given))
 
     def fuse_rank_cutoff(self, k: int) -> BagOfWords | None:
-        """Answer PyTerrier's compiler."""
+        """Pass a cut-off to the retriever, for PyTerrier's compiler."""
         return (fused := self.retriever.fuse_rank_cutoff(k)) and replace(self, retriever=fused)

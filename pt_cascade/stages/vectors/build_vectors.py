@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
+from itertools import count, islice, zip_longest
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from more_itertools import chunked
 from tqdm import tqdm
 
+from pt_cascade.checksums import hash_text, seal
 from pt_cascade.collections.intake import Intake
-from pt_cascade.errors import CascadeError, PipelineError, StageError
-from pt_cascade.files import rm_command
+from pt_cascade.errors import CascadeError, StageError
+from pt_cascade.files import publish, rm_command, write_file
+from pt_cascade.stages.vectors.chunks import Chunk, claim, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.finished import check_finished
-from pt_cascade.stages.vectors.folder_lock import claimed, deliver
-from pt_cascade.stages.vectors.jobs import begin_job, is_worthless
-from pt_cascade.stages.vectors.progress import hash_text, measure, read_records, write_record
-from pt_cascade.stages.vectors.provenance import name_model
-from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder, UpstreamEncoder
-from pt_cascade.stages.vectors.query_encoder import check_model, own_encoder
-from pt_cascade.stages.vectors.similarity import are_usable, lengths
-from pt_cascade.stages.vectors.storing import store
+from pt_cascade.stages.vectors.provenance import differences, name_model
+from pt_cascade.stages.vectors.query_encoder import DualEncoder, UpstreamEncoder, check_model, own_encoder
+from pt_cascade.stages.vectors.similarity import find_unusable, lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from pt_cascade.stages.vectors.provenance import Provenance
     from pt_cascade.stages.vectors.query_encoder import AnyEncoder, Model
-    from pt_cascade.stages.vectors.similarity import Vectors
 
-_AT_ONCE = 512
+_CHUNK = 512  # documents
 
 
 def build_vectors(
@@ -46,36 +44,36 @@ def build_vectors(
     batch_size: int = 32,
     verbose: bool = False,
 ) -> Path:
-    """Encode a collection once, for ``dense``, ``bi_encoder`` and, with ``tokens``, ``late_interaction``, or go on doing so.
+    """Encode a collection once, for ``dense``, ``bi_encoder`` and, with ``tokens``, ``late_interaction``, or resume doing so.
 
-    What is encoded is kept in ``.name.partial`` beside the folder until it is whole. However the process ends, the same call
-    goes on from there: it reads the documents again, checks that they are the same, and encodes those that follow. At most the last
-    512 documents are encoded twice, and the folder is byte for byte what it would have been. Another process that makes the same
-    folder is waited for.
+    Every 512 documents that are encoded are kept in ``.name.partial`` beside the folder until all are. After a crash the same call
+    resumes from there: it reads the documents again, checks that they are the same, and encodes the rest; the folder is
+    byte for byte what it would have been. While the chunks are joined they take their space on the disk twice. A second process
+    that builds the same folder waits.
 
-    A folder that is there is compared with what would be made: the model by its files or weights, its limit, and, in one pass over
-    ``docs``, every docno and a hash of every text.
+    A folder that is there is compared with what would be made: the model by its files or weights, its limit, and the documents by
+    their docnos and the hash of their texts.
 
     Args:
         docs: Documents with ``docno`` and ``text``; each docno once, in the same order every time.
-        model: A name on the hub, a local folder (see ``Encoder``), or a ``pyterrier_dr.BiEncoder``, which knows limit and device.
-        path: The folder to make; nothing is done if it is there, made in the same way, of the same documents. An empty one is
-            used. It appears only when it is whole.
-        tokens: Keep token vectors too: 2 bytes x dimension a token. A multi-vector model keeps them in any case, and nothing else.
+        model: A name on the hub, a local folder, or a ``pyterrier_dr.BiEncoder``, which has its own limit and device.
+        path: The folder to make, or an empty one. It appears only when it is complete; nothing is done if it is there, made by the
+            same model from the same documents.
+        tokens: Keep token vectors too: 2 bytes x dimension a token. A multi-vector model has these only, and always keeps them.
         max_length: Tokens of a text that are read; None: the model's own limit.
         device: E.g. ``cpu``, ``cuda:0``; None: cuda where there is one.
         batch_size: Documents encoded at once.
-        verbose: Show a progress bar, over all documents where ``docs`` knows their number.
+        verbose: Show a progress bar, over all documents where ``docs`` has a length.
 
     Returns:
         The folder.
 
     Raises:
-        CascadeError: There are fewer than two documents; the folder, or what is kept of it, was made by another model, from other
-            documents or without tokens, or not by this function.
+        CascadeError: There are fewer than two documents; or the folder, or its chunks, were made by another model, from other
+            documents, without tokens, or not by this function.
         FrameError: A document has no text, or a docno that is empty, has white space or stands twice.
-        MissingError: The model cannot be loaded.
-        PipelineError: A ``pyterrier_dr.BiEncoder`` is told what it knows itself, or the model is none.
+        MissingError: The model cannot be loaded, or a chunk is damaged.
+        PipelineError: An option is given that a ``pyterrier_dr.BiEncoder`` has itself, or ``model`` is not a model.
 
     Example:
         >>> import tempfile
@@ -86,107 +84,120 @@ def build_vectors(
         True
     """
     check_model(model, "nothing can be encoded")
-    whole, intake = _check_path(path), Intake(docs)
+    whole, intake = Path(path), Intake(docs)
     if isinstance(model, DualEncoder):
         options = {"max_length": max_length, "device": device, "tokens": tokens or None}
         encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)
     else:
         encoder = Encoder(name_model(model), device, max_length, batch_size)
-    with claimed(whole) as folder:
+    with claim(whole) as folder:
         if folder is not None:
-            deliver(folder, _encode(intake, encoder, folder, tokens=tokens, verbose=verbose), whole)
+            _build(intake, encoder, folder, whole, tokens=tokens, verbose=verbose)
             return whole
     check_finished(whole, intake, encoder, tokens=tokens)
     return whole
 
 
-def _check_path(path: str | os.PathLike[str]) -> Path:
-    """Refuse what cannot be the path of a new folder."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise PipelineError("nothing can be encoded", [f"path is {path!r:.60} ({type(path).__name__}), expected a folder to make"])
-    if (whole := Path(path)).name in ("", ".."):
-        problem = f"path is {str(path)!r}, expected a folder of their own"
-        raise CascadeError("vectors cannot be put there", [problem], fix='build_vectors(docs, model, "vectors")')
-    return whole
-
-
-def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, verbose: bool) -> Path:
-    """Encode what is not encoded yet; where that comes to nothing, nothing is left behind."""
+def _build(intake: Intake, encoder: AnyEncoder, folder: Path, whole: Path, *, tokens: bool, verbose: bool) -> None:
+    """Encode the chunks that are not there yet, and join all; a folder without any chunk is deleted."""
     try:
-        maker = encoder.maker
-        chunk, done = begin_job(folder, maker, tokens=tokens or encoder.multi_vector, chunk=_AT_ONCE)
-        reading = iter(intake)
-        _same_documents(reading, intake, folder)
-        sizes = measure(folder)
-        with tqdm(total=length_hint(intake.docs) or None, initial=done, desc="encode", unit="doc", disable=not verbose) as bar:
-            for some in chunked(reading, chunk):
-                if intake.error is not None:  # the chunk is not full, and will come again
-                    break
-                vectors, late = _vectors(some, encoder, tokens=tokens)
-                sizes = _check_sizes(encoder, sizes, vectors, late)
-                write_record(folder, some, vectors, late)
-                bar.update(len(some))
-        _check_whole(intake)
-        return store(folder, maker, intake.content)
+        made_by = encoder.made_by
+        _check_job(folder, made_by, tokens=tokens or encoder.multi_vector)
+        last = _encode(intake, encoder, folder, tokens=tokens, verbose=verbose)
+        _complete(intake, folder, last, whole, made_by)
     except BaseException:
-        if is_worthless(folder):
+        if not list_chunks(folder):
             shutil.rmtree(folder)
         raise
+    shutil.rmtree(folder)
 
 
-def _check_sizes(
-    encoder: AnyEncoder, sizes: tuple[int, int], vectors: Vectors | None, late: list[Vectors] | None
-) -> tuple[int, int]:
-    """Refuse vectors of size 0, or of another size than those before them; give the sizes."""
-    found = (0 if vectors is None else vectors.shape[1], 0 if late is None else late[0].shape[1])
-    if sizes not in ((0, 0), found) or not any(found):
-        expected = f"size {sizes[0] or sizes[1]}, as before" if any(sizes) else "1 or more values"
-        raise StageError(f"{encoder.model} made vectors of size {found[0] or found[1]}", [f"expected {expected}"])
-    return found
-
-
-def _check_whole(intake: Intake) -> None:
-    """Refuse a collection that did not come in whole, or that FlexIndex's own table of docnos, npids, cannot hold."""
+def _complete(intake: Intake, folder: Path, last: Chunk | None, whole: Path, made_by: Provenance) -> None:
+    """Join the chunks, and move the folder to its place."""
     intake.verify()
-    if (count := len(intake.seen)) < 2:  # noqa: PLR2004 - npids divides by the number of docnos less one
-        raise CascadeError("there is too little to encode", [f"docs gave {count} document(s), expected 2 or more"])
+    if (found := len(intake.seen)) < 2:  # noqa: PLR2004 - npids, FlexIndex's table of docnos, divides by their number less one
+        raise CascadeError("there is too little to encode", [f"docs has {found} document(s), expected 2 or more"])
+    shutil.rmtree(place := folder / "whole", ignore_errors=True)
+    place.mkdir()
+    join_chunks(_read_all(folder, last), place, made_by, intake.content)
+    seal(place)
+    publish(place, whole)
 
 
-def _vectors(
-    docs: Sequence[Mapping[str, str]], encoder: AnyEncoder, *, tokens: bool
-) -> tuple[Vectors | None, list[Vectors] | None]:
-    """Encode a chunk of documents, many at a time so that like lengths meet in a batch."""
-    texts = [doc["text"] for doc in docs]
-    if isinstance(encoder, UpstreamEncoder) or not (tokens or encoder.multi_vector):
-        vectors, late = encoder.documents(texts), None
-    elif encoder.multi_vector:
-        return None, encoder.document_tokens(texts)
-    else:
-        pairs = list(encoder.documents_and_tokens(texts))
-        vectors, late = np.stack([vector for vector, _ in pairs]), [some for _, some in pairs]
-    length = lengths(vectors)
-    if not (usable := are_usable(length)).all():
-        first = int(np.argmin(usable))
-        found = f"{int((~usable).sum())} of {len(docs)} document(s), first docno {docs[first]['docno']}"
-        problem = f"{found}, of length {length[first]:.1e}, expected 0, or 1e-19 to 1e19"
-        raise StageError(f"{encoder.model} made a vector that cannot be compared", [problem])
-    return vectors, late
+def _check_job(folder: Path, made_by: Provenance, *, tokens: bool) -> None:
+    """Write down what encodes, and refuse chunks that were encoded in another way."""
+    job = folder / "job.json"
+    if not list_chunks(folder):
+        write_file(job, json.dumps({**made_by, "tokens": tokens}).encode())
+        return
+    try:
+        found = dict(json.loads(job.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        problem = f"{job.name} is missing or damaged, and there are chunks"
+        raise CascadeError(f"it is unknown what encoded {folder}", [problem], fix=rm_command(folder)) from error
+    problems = differences(found, made_by)
+    if bool(found.get("tokens")) != tokens:
+        problems.append(f"tokens is {tokens}, was {found.get('tokens')}")
+    if problems:
+        fix = f"{rm_command(folder)}, or use the same model and options"
+        raise CascadeError(f"{folder} was begun in another way", problems, fix=fix)
 
 
-def _same_documents(reading: Iterator[Mapping[str, str]], intake: Intake, folder: Path) -> None:
-    """Read the documents that are encoded already, and refuse to go on with others."""
-    known = ((docno, text) for record in read_records(folder) for docno, text in zip(record.docnos, record.hashes, strict=True))
-    for place, (docno, text) in enumerate(known, 1):
-        doc = next(reading, None)
+def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, verbose: bool) -> Chunk | None:
+    """Encode the documents of which there is no chunk; write full chunks, and return the last one if it is not full."""
+    files, docs = list_chunks(folder), iter(intake)
+    total, kept = length_hint(intake.docs) or None, _CHUNK * len(files)
+    with tqdm(total=total, initial=kept, desc="encode", unit="doc", disable=not verbose) as bar:
+        for number in count():
+            some = list(islice(docs, _CHUNK))
+            if intake.error is not None or not (some or number in files):
+                return None
+            if number in files:
+                _check_same(read_chunk(files[number]), some, number * _CHUNK, folder)
+                continue
+            chunk = _encode_chunk(some, encoder, tokens=tokens)
+            bar.update(len(some))
+            if len(some) < _CHUNK:
+                return chunk
+            write_chunk(folder, number, chunk)
+    return None
+
+
+def _read_all(folder: Path, last: Chunk | None) -> Iterator[Chunk]:
+    for _, file in sorted(list_chunks(folder).items()):
+        yield read_chunk(file)
+    if last is not None:
+        yield last
+
+
+def _check_same(chunk: Chunk, docs: list[dict[str, str]], start: int, folder: Path) -> None:
+    """Refuse documents that are not those of a chunk."""
+    for place, (docno, text, doc) in enumerate(zip_longest(chunk.docnos.tolist(), chunk.hashes.tolist(), docs), start + 1):
         if doc is None:
-            if intake.error is not None:
-                raise intake.error
-            is_now = "is not there"
+            found = "is not there"
         elif doc["docno"] != docno:
-            is_now = f"is {doc['docno']!r}"
+            found = f"is {doc['docno']!r}"
         elif hash_text(doc["text"]) != text:
-            is_now = "has another text"
+            found = "has another text"
         else:
             continue
         fix = f"{rm_command(folder)}, or give the same documents in the same order"
-        raise CascadeError(f"{folder} was begun with other documents", [f"document {place} was {docno!r} and {is_now}"], fix=fix)
+        raise CascadeError(f"{folder} was begun with other documents", [f"document {place} was {docno!r} and {found}"], fix=fix)
+
+
+def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, *, tokens: bool) -> Chunk:
+    """Encode documents together, so that texts of like length meet in a batch."""
+    texts = [doc["text"] for doc in docs]
+    vectors, late = np.empty((len(docs), 0), np.float32), [np.empty((0, 0), np.float32)] * len(docs)
+    if not isinstance(encoder, UpstreamEncoder) and encoder.multi_vector:
+        late = encoder.document_tokens(texts)
+    elif not isinstance(encoder, UpstreamEncoder) and tokens:
+        pairs = list(encoder.documents_and_tokens(texts))
+        vectors, late = np.stack([vector for vector, _ in pairs]), [some for _, some in pairs]
+    else:
+        vectors = encoder.documents(texts)
+    if problem := find_unusable(lengths(vectors), [doc["docno"] for doc in docs]):
+        raise StageError(f"{encoder.model} made a vector that cannot be compared", [problem])
+    docnos, hashes = [doc["docno"] for doc in docs], [hash_text(text) for text in texts]
+    counts = np.array([len(some) for some in late], np.int64)
+    return Chunk(np.array(docnos), np.array(hashes), vectors, np.concatenate(late).astype(np.float16), counts)

@@ -14,14 +14,14 @@ from pt_cascade.errors import MissingError, PipelineError, StageError, require
 from pt_cascade.stages.inference.hub import check_reachable, is_local
 from pt_cascade.stages.inference.loading import find_device, find_model, loading
 from pt_cascade.stages.inference.weights import tell_weights
-from pt_cascade.stages.vectors.provenance import know_weights, weigh
+from pt_cascade.stages.vectors.provenance import hash_model, shortest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
-    from pt_cascade.stages.vectors.provenance import Maker
+    from pt_cascade.stages.vectors.provenance import Provenance
     from pt_cascade.stages.vectors.similarity import Vectors
 
 
@@ -30,18 +30,15 @@ _STAGE = "encoder"
 
 @dataclass(frozen=True)
 class Encoder:
-    """A model that turns queries and documents into vectors, loaded when first used.
-
-    A query is encoded by itself, so that its vector never depends on the other queries of a batch.
+    """A model that encodes queries and documents, loaded when first used.
 
     Attributes:
-        model: A sentence-transformers model, or a ColBERT, PyLate or sentence-transformers multi-vector one: a name on the hub or a
-            local folder.
+        model: A sentence-transformers, ColBERT or PyLate model: a name on the hub or a local folder.
         device: E.g. ``cpu``, ``cuda:0``; None: cuda where there is one.
         max_length: Tokens of a text that are read, at least 1; None: the model's own limit.
         batch_size: Documents encoded at once, at least 1.
-        prompt: Stands before each query, as an instruction or a mark; None: the model's own prompt for queries, if it has one.
-        weights: The hash that the loaded model must have (see ``makers``); None: any.
+        prompt: Text before each query; None: the model's own prompt for queries, if it has one.
+        provenance: The hash that the loaded model must have (see ``provenance``); None: any.
     """
 
     model: str
@@ -49,10 +46,10 @@ class Encoder:
     max_length: int | None = None
     batch_size: int = 32
     prompt: str | None = None
-    weights: str | None = None
+    provenance: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse limits that no model could be run with."""
+        """Refuse limits below 1."""
         limits = {"max_length": self.max_length, "batch_size": self.batch_size}
         problems = [f"{name} is {value!r}, expected 1 or more" for name, value in limits.items() if value is not None and value < 1]
         if problems:
@@ -70,54 +67,29 @@ class Encoder:
         return any(path is not None and word in _read(path) for path, word in files)
 
     @property
-    def told(self) -> dict[str, str | int | None]:
-        """What is known of it before it is loaded."""
-        return {"model": self.model, "max_length": self.max_length}
+    def made_by(self) -> Provenance:
+        """Return the provenance of its vectors; its model is loaded."""
+        network, provenance, limit = self._loaded
+        made_by = {"model": self.model, "max_length": network.max_seq_length, "limit": limit}
+        return {**made_by, "provenance": provenance, "files": self.model_files}
 
     @property
-    def maker(self) -> Maker:
-        """What it says of itself, loaded, for ``encoder.json``."""
-        _, weights, limit = self._loaded
-        return {**self.told, "limit": limit, "weights": weights, "files": self.files}
-
-    @property
-    def files(self) -> str | None:
-        """What the files of its model are told by; None where they are not here."""
+    def model_files(self) -> str | None:
+        """Return the hash of the files of its model; None where they are not here."""
         return tell_weights(self.model, _STAGE) if is_local(self.model) else None
 
     def queries(self, texts: Sequence[str]) -> Vectors:
-        """Encode queries to one vector each.
-
-        Args:
-            texts: n texts, at least one.
-
-        Returns:
-            Shape (n, dimension).
-        """
+        """Encode n >= 1 queries, each by itself; return shape (n, dimension)."""
         options = {"prompt": self.prompt, "show_progress_bar": False}
         return np.stack([np.asarray(self._pooled.encode_query(text, **options), np.float32) for text in texts])
 
     def documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode documents to one vector each.
-
-        Args:
-            texts: n texts, at least one.
-
-        Returns:
-            Shape (n, dimension).
-        """
+        """Encode n >= 1 documents; return shape (n, dimension)."""
         vectors = self._pooled.encode_document(list(texts), batch_size=self.batch_size, show_progress_bar=False)
         return np.asarray(vectors, np.float32)
 
     def query_tokens(self, text: str) -> Vectors:
-        """Encode a query to one vector of length 1 a token.
-
-        Args:
-            text: The query.
-
-        Returns:
-            Shape (tokens, dimension).
-        """
+        """Encode a query to a vector of length 1 for each token; return shape (tokens, dimension)."""
         options = {"prompt": self.prompt, "show_progress_bar": False}
         if self.multi_vector:
             return np.asarray(self._late.encode_query([text], convert_to_numpy=True, **options)[0], np.float32)
@@ -125,28 +97,14 @@ class Encoder:
         return _unit(tokens[0].cpu().numpy())
 
     def document_tokens(self, texts: Sequence[str]) -> list[Vectors]:
-        """Encode documents to one vector of length 1 a token.
-
-        Args:
-            texts: n texts, at least one.
-
-        Returns:
-            n arrays of shape (tokens, dimension).
-        """
+        """Encode n >= 1 documents to a vector of length 1 for each token; return n arrays of shape (tokens, dimension)."""
         if self.multi_vector:
             options = {"convert_to_numpy": True, "batch_size": self.batch_size, "show_progress_bar": False}
             return [np.asarray(tokens, np.float32) for tokens in self._late.encode_document(list(texts), **options)]
         return [tokens for _, tokens in self.documents_and_tokens(texts)]
 
     def documents_and_tokens(self, texts: Sequence[str]) -> Iterator[tuple[Vectors, Vectors]]:
-        """Encode documents to one vector each and one a token, in a single pass of the model.
-
-        Args:
-            texts: n texts, at least one.
-
-        Yields:
-            For each text a vector of shape (dimension,), and its token vectors of length 1, shape (tokens, dimension).
-        """
+        """Encode n >= 1 documents in one pass; yield for each its vector (dimension,) and its token vectors (tokens, dimension)."""
         options = {"output_value": None, "batch_size": self.batch_size, "show_progress_bar": False}
         for out in self._pooled.encode_document(list(texts), **options):
             read = out["attention_mask"].bool()
@@ -165,7 +123,7 @@ class Encoder:
 
     @cached_property
     def _loaded(self) -> tuple[SentenceTransformer | MultiVectorEncoder, str | None, int | None]:
-        """The model, its hash and its own limit."""
+        """Load the model; return it, its provenance and its own limit of tokens."""
         from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: PLC0415 - heavy
 
         device = find_device(self.device, _STAGE)
@@ -178,17 +136,17 @@ class Encoder:
                 if not local or Path(name).is_dir():
                     raise
                 network = kind(name, device=str(device)).eval()  # the cache holds a part of it
-        weights, limit = weigh(network), network.max_seq_length
-        if (expected := know_weights({"weights": self.weights})) and weights != expected:
-            problem = f"{name!r} has the weights {weights}, the vectors were made with {expected}"
+        provenance, limit = hash_model(network), network.max_seq_length
+        if self.provenance is not None and provenance != self.provenance:
+            problem = f"{name!r} has the provenance {provenance}, the vectors have {self.provenance}"
             fix = "pass the model that made the vectors; or delete their folder (rm -r), and build_vectors again with this one"
             raise StageError("the vectors were made by another model", [problem], fix=fix)
         if self.max_length is not None:
-            network.max_seq_length = min(self.max_length, limit or self.max_length)
-        return network, weights, limit
+            network.max_seq_length = shortest(self.max_length, limit)
+        return network, provenance, limit
 
     def _find(self) -> tuple[str, bool]:
-        """Name the model, and say whether it is here; where it is not, the hub must be reachable."""
+        """Return the name of the model, and whether its files are here; if not, the hub must be reachable."""
         name = find_model(self.model, _STAGE)
         local = is_local(name)
         if not local:

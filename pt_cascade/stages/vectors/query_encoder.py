@@ -1,18 +1,93 @@
-"""Who encodes the queries for some stored vectors: whoever made these, or one that is told and not another."""
+"""The encoder of the queries for stored vectors: the model that made them, and no other; also one that pyterrier_dr loaded."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeAlias
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, runtime_checkable
 
-from pt_cascade.errors import PipelineError
+import numpy as np
+
+from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.files import rm_command
 from pt_cascade.stages.vectors.encoder import Encoder
-from pt_cascade.stages.vectors.provenance import differences, know_weights, name_model
-from pt_cascade.stages.vectors.pyterrier_dr import DualEncoder, UpstreamEncoder
+from pt_cascade.stages.vectors.provenance import hash_encoder, name_model, other_model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.stages.vectors.provenance import Provenance
+    from pt_cascade.stages.vectors.similarity import Vectors
     from pt_cascade.stages.vectors.store import VectorStore
+
+
+@runtime_checkable
+class DualEncoder(Protocol):
+    """The interface of ``pyterrier_dr.BiEncoder``: texts to an array of one vector a text."""
+
+    def encode_queries(self, texts: list[str], batch_size: int | None = None) -> NDArray[np.floating]:
+        """Encode queries."""
+
+    def encode_docs(self, texts: list[str], batch_size: int | None = None) -> NDArray[np.floating]:
+        """Encode documents."""
+
+
+@dataclass(frozen=True)
+class UpstreamEncoder:
+    """A model that pyterrier_dr loaded, which travels in a pickle; two are equal if their provenance is.
+
+    Attributes:
+        encoder: A ``pyterrier_dr.BiEncoder``.
+        batch_size: Documents encoded at once.
+        provenance: See ``provenance.hash_encoder``.
+    """
+
+    multi_vector: ClassVar[bool] = False
+
+    encoder: DualEncoder = field(compare=False)
+    batch_size: int = 32
+    provenance: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Hash the encoder, and refuse a batch size below 1."""
+        if self.batch_size < 1:
+            raise PipelineError("the encoder cannot be made", [f"batch_size is {self.batch_size!r}, expected 1 or more"])
+        object.__setattr__(self, "provenance", hash_encoder(self.encoder))
+
+    @property
+    def made_by(self) -> Provenance:
+        """Return the provenance of its vectors."""
+        kind = type(self.encoder)
+        limit = getattr(getattr(self.encoder, "model", None), "max_seq_length", None)
+        named = {"model": self.model, "class": f"{kind.__module__}.{kind.__qualname__}"}
+        return {**named, "max_length": limit, "provenance": self.provenance}
+
+    @property
+    def model(self) -> str:
+        """Return its own description, e.g. ``SBertBiEncoder('org/name')``, without the addresses of objects."""
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.encoder))
+
+    def queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode n >= 1 queries, each by itself; return shape (n, dimension)."""
+        return np.concatenate([self._checked(self.encoder.encode_queries([text], batch_size=1), 1) for text in texts])
+
+    def documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode n >= 1 documents, texts of like length together; return shape (n, dimension)."""
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        found = self.encoder.encode_docs([texts[n] for n in order], batch_size=self.batch_size)
+        vectors: Vectors = self._checked(found, len(texts))[np.argsort(order)]
+        return vectors
+
+    def _checked(self, found: NDArray[np.floating], texts: int) -> Vectors:
+        vectors = np.asarray(found, np.float32)
+        if vectors.ndim != 2 or len(vectors) != texts:  # noqa: PLR2004 - a matrix
+            problem = f"{self.model} gave shape {vectors.shape} for {texts} text(s), expected ({texts}, dimension)"
+            raise StageError("a bi-encoder must give one vector a text", [problem])
+        return vectors
+
 
 AnyEncoder: TypeAlias = Encoder | UpstreamEncoder
 Model: TypeAlias = "str | os.PathLike[str] | DualEncoder"
@@ -21,33 +96,14 @@ Model: TypeAlias = "str | os.PathLike[str] | DualEncoder"
 def query_encoder(
     store: VectorStore, model: Model | None, stage: str, *, device: str | None = None, prompt: str | None = None
 ) -> AnyEncoder:
-    """Choose the encoder of the queries.
-
-    Args:
-        store: The documents' vectors.
-        model: A name on the hub, a local folder or a ``pyterrier_dr.BiEncoder``; None: what made the vectors.
-        stage: Who asks, for the error.
-        device: Where queries are encoded; None: cuda where there is one.
-        prompt: Stands before each query; None: the model's own, if it has one.
-
-    Returns:
-        The encoder. One that loads its model later refuses then to be another than made the vectors.
-
-    Raises:
-        PipelineError: Nobody knows the model, or it is not the one that made the vectors, or it takes no such option.
-    """
+    """Choose the encoder of the queries; an ``Encoder`` compares its provenance when it loads its model."""
     found = store.encoder
     if model is not None:
         check_model(model, f"{stage} cannot be made")
-    if isinstance(model, DualEncoder):
-        upstream = own_encoder(model, device=device, prompt=prompt)
-        encoder: AnyEncoder = upstream
-        problems = differences(found, upstream.maker if found.get("probe") else upstream.told)
-    else:
-        weights = know_weights(found)
-        encoder = Encoder(known_model(store, model, stage), device, prompt=prompt, weights=weights)
-        problems = differences(found, {**encoder.told, "weights": weights})  # they are compared when they are loaded
-    if problems:
+    if not isinstance(model, DualEncoder):
+        return Encoder(known_model(store, model, stage), device, prompt=prompt, provenance=store.provenance)
+    encoder = own_encoder(model, device=device, prompt=prompt)
+    if store.provenance and (problems := other_model(found, encoder.made_by)):
         anew = f"{rm_command(store.path)}, and " if store.ours else ""
         fix = f"{stage}(vectors) with the model that made them, or {anew}build_vectors again with this one"
         raise PipelineError(f"{store.path} cannot be searched by another model", problems, fix=fix)
@@ -55,64 +111,26 @@ def query_encoder(
 
 
 def check_model(model: object, what: str) -> None:
-    """Refuse what is no model.
-
-    Args:
-        model: What was given for one.
-        what: What it was given to, for the error.
-
-    Raises:
-        PipelineError: It is neither a name, nor a folder, nor a ``pyterrier_dr.BiEncoder``.
-    """
-    if isinstance(model, (str, os.PathLike)) or (isinstance(model, DualEncoder) and not isinstance(model, type)):
-        return
-    if isinstance(model, type):
-        found, fix = f"the class {model.__name__}, expected an object of it", f"model={model.__name__}(...)"
-    else:
+    """Refuse what is neither a name, nor a folder, nor a ``pyterrier_dr.BiEncoder``."""
+    if isinstance(model, type) or not ((isinstance(model, (str, os.PathLike)) and str(model)) or isinstance(model, DualEncoder)):
         shown = f"{' '.join(repr(model).split()):.60} ({type(model).__name__})"
-        found = f"{shown}, expected a name on the hub, a folder or a pyterrier_dr.BiEncoder"
-        fix = 'model.save_pretrained("folder"), and model="folder"' if hasattr(model, "save_pretrained") else 'model="org/name"'
-    raise PipelineError(what, [f"model is {found}"], fix=fix)
+        problem = f"model is {shown}, expected a name on the hub, a folder or a pyterrier_dr.BiEncoder object"
+        raise PipelineError(what, [problem], fix='model="org/name", or model.save_pretrained("folder") and model="folder"')
 
 
 def own_encoder(model: DualEncoder, *, batch_size: int = 32, **options: str | int | None) -> UpstreamEncoder:
-    """Take a bi-encoder of pyterrier_dr, which knows its device, its prompts and its limit itself.
-
-    Args:
-        model: The bi-encoder.
-        batch_size: Documents encoded at once.
-        options: What it cannot be told, each None.
-
-    Returns:
-        The encoder.
-
-    Raises:
-        PipelineError: An option is not None.
-    """
+    """Wrap a bi-encoder of pyterrier_dr, which has its own device, prompts and limit: each of the options must be None."""
     if given := [f"{name} is {value!r}, expected None" for name, value in options.items() if value is not None]:
-        raise PipelineError(
-            f"a {type(model).__name__} cannot be told this", given, fix="tell the bi-encoder itself when you make it"
-        )
+        fix = f"pass it to {type(model).__name__}(...)"
+        raise PipelineError(f"a {type(model).__name__} takes no such option here", given, fix=fix)
     return UpstreamEncoder(model, batch_size)
 
 
 def known_model(store: VectorStore, model: str | os.PathLike[str] | None, stage: str) -> str:
-    """Name the model of some vectors.
-
-    Args:
-        store: The vectors.
-        model: What the user says; None: nothing.
-        stage: Who asks, for the error.
-
-    Returns:
-        A name on the hub or a local folder.
-
-    Raises:
-        PipelineError: Nobody knows it, or it is a bi-encoder of pyterrier_dr, which no name can bring back.
-    """
+    """Return the model that is given, else the one that made the vectors, if a name can load it."""
     found = store.encoder
     if model is None and found.get("class"):
-        problem = f"{store.path} was made by {found['model']} of {found['class']}, which must be given itself"
+        problem = f"{store.path} was made by {found['model']} of {found['class']}, which has no name to load it by"
         raise PipelineError("the query encoder is unknown", [problem], fix=f"{stage}(vectors, model=that bi-encoder)")
     known = found.get("model") if model is None else model
     if known is None:

@@ -1,4 +1,4 @@
-"""How alike a query's and documents' vectors are: one sum order for every stage, so that a pair has one score everywhere."""
+"""The similarity of a query's and documents' vectors, summed in one order by every stage, so that a pair has one score."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from pt_cascade.ranking import Floats
@@ -16,29 +18,19 @@ if TYPE_CHECKING:
 Similarity: TypeAlias = Literal["dot", "cos"]
 Vectors: TypeAlias = "NDArray[np.float32]"
 
-_USABLE = (1e-19, 1e19)
+USABLE = "expected 0, or 1e-19 to 1e19"
 
 
 def check_similarity(similarity: str) -> None:
-    """Refuse a similarity that is neither.
-
-    Raises:
-        PipelineError: It is not ``dot`` or ``cos``.
-    """
+    """Refuse what is neither ``dot`` nor ``cos``."""
     if similarity not in get_args(Similarity):
         raise PipelineError(f"similarity is {similarity!r}", [f"expected one of {', '.join(get_args(Similarity))}"])
 
 
 def similarities(documents: Vectors, query: Vectors, similarity: Similarity) -> Floats:
-    """Compare documents with a query; each is summed by itself, so that its value never depends on the others, not in the last bit.
+    """Compare n documents (n, dimension) with a query (dimension,), each by itself: not a bit of a score depends on the others.
 
-    Args:
-        documents: Shape (n, dimension).
-        query: Shape (dimension,).
-        similarity: ``dot`` or ``cos``. A vector of zeros is similar to nothing: 0.
-
-    Returns:
-        Shape (n,). Values that float32 holds.
+    The values are float32's. The cosine with a vector of zeros is 0.
 
     Example:
         >>> documents = np.array([[3, 4], [0, 0]], np.float32)
@@ -56,13 +48,7 @@ def similarities(documents: Vectors, query: Vectors, similarity: Similarity) -> 
 
 
 def lengths(vectors: Vectors) -> Floats:
-    """Give the length of each vector, in float64: the square of a small or large value is beyond float32.
-
-    Args:
-        vectors: Shape (n, dimension).
-
-    Returns:
-        Shape (n,).
+    """Return the length of each vector of (n, dimension), in float64, as float32 cannot square small and large values.
 
     Example:
         >>> lengths(np.array([[3, 4]], np.float32)).tolist()
@@ -73,19 +59,26 @@ def lengths(vectors: Vectors) -> Floats:
     return found
 
 
-def are_usable(length: Floats) -> NDArray[np.bool_]:
-    """Tell which lengths are 0 or between 1e-19 and 1e19: float32 holds the products of such vectors, and of no others for sure.
-
-    Args:
-        length: Shape (n,).
-
-    Returns:
-        Shape (n,).
+def find_unusable(length: Floats, docnos: Sequence[str] | NDArray[np.object_]) -> str:
+    """Name the first document whose vector has such a length that float32 may not hold its products; empty where none has.
 
     Example:
-        >>> are_usable(np.array([0, 1, 1e-23, 1e20, np.nan])).tolist()
-        [True, True, False, False, False]
+        >>> find_unusable(np.array([0, 1e-19, 1e19, np.nan]), ["d1", "d2", "d3", "d4"])
+        '1 of 4 vector(s), first docno d4, of length nan, expected 0, or 1e-19 to 1e19'
+        >>> find_unusable(np.array([0, 1]), ["d1", "d2"])
+        ''
     """
-    shortest, longest = _USABLE
+    usable = are_usable(length)
+    if usable.all():
+        return ""
+    first = int(np.argmin(usable))
+    return (
+        f"{int((~usable).sum())} of {len(length)} vector(s), first docno {docnos[first]}, of length {length[first]:.1e}, {USABLE}"
+    )
+
+
+def are_usable(length: Floats) -> NDArray[np.bool_]:
+    """Return whether each length is 0 or between 1e-19 and 1e19, so that float32 holds the products of such vectors."""
+    shortest, longest = 1e-19, 1e19
     usable: NDArray[np.bool_] = (length == 0) | ((length >= shortest) & (length <= longest))
     return usable

@@ -1,9 +1,7 @@
-"""Stored vectors of a collection: a pyterrier_dr FlexIndex, with token vectors beside it where late interaction wants them.
+"""Stored vectors of a collection: a FlexIndex of pyterrier_dr, with token vectors beside it for late interaction.
 
-A folder made here is a FlexIndex (``vecs.f4``, ``docnos.npids``, ``pt_meta.json``) and holds besides
-
-- ``encoder.json``: what made it (see ``makers``), so that ``dense``, ``bi_encoder`` and ``late_interaction`` need not be told;
-- ``tokens.f2``, ``tokens.npy``: token vectors in float16, and where each document's begin, shape (documents + 1,).
+A folder of ``build_vectors`` holds a FlexIndex (``vecs.f4``, ``docnos.npids``, ``pt_meta.json``), ``encoder.json`` (see
+``provenance``), and ``tokens.f2`` and ``tokens.npy``: token vectors in float16, and where each document's begin.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ import numpy as np
 from pt_cascade.checksums import check_sealed
 from pt_cascade.errors import MissingError, PipelineError, StageError
 from pt_cascade.files import rm_command
-from pt_cascade.stages.vectors.similarity import are_usable, lengths
+from pt_cascade.stages.vectors.similarity import USABLE, are_usable, lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,15 +47,20 @@ class VectorStore:
 
     @cached_property
     def encoder(self) -> dict[str, str | int | None]:
-        """What made the folder (see ``makers``); empty for a FlexIndex made elsewhere."""
+        """What made the vectors (see ``provenance``); empty for a FlexIndex made elsewhere."""
         file = Path(self.path) / "encoder.json"
-        with self._whole():
+        with self._reading():
             read = json.loads(self._need(file.name, "").read_text(encoding="utf-8")) if file.exists() else {}
-            told: dict[str, str | int | None] = {**read}
-        return told
+            return {**read}
+
+    @property
+    def provenance(self) -> str | None:
+        """The hash of what made the vectors; None where it is unknown."""
+        found = self.encoder.get("provenance")
+        return None if found is None else str(found)
 
     def files(self) -> list[Path]:
-        """List the files that tell these vectors from others, those that are there."""
+        """List the files whose content identifies the vectors, those that are there."""
         names = ("encoder.json", "pt_meta.json", "docnos.npids", "vecs.f4", "tokens.f2", "tokens.npy")
         return [file for name in names if (file := Path(self.path) / name).is_file()]
 
@@ -75,7 +78,7 @@ class VectorStore:
     def vectors(self) -> Vectors:
         """One vector a document, shape (documents, dimension), mapped from disk."""
         meta = self._need("pt_meta.json", "the folder is no FlexIndex")
-        with self._whole():
+        with self._reading():
             size = json.loads(meta.read_text(encoding="utf-8"))
             shape = (int(size["doc_count"]), int(size["vec_size"]))
             vectors = np.memmap(self._need("vecs.f4", "the folder is no FlexIndex"), mode="r", dtype=np.float32).reshape(shape)
@@ -86,7 +89,7 @@ class VectorStore:
     def tokens(self) -> tuple[Halves, Ints]:
         """Token vectors, shape (tokens, dimension), and where each document's begin, shape (documents + 1,)."""
         file = self._need("tokens.npy", "no token vectors were kept")
-        with self._whole():
+        with self._reading():
             starts: Ints = np.load(file)
             flat = np.memmap(self._need("tokens.f2", "no token vectors were kept"), mode="r", dtype=np.float16)
             self._check_count(len(starts) - 1)
@@ -98,55 +101,32 @@ class VectorStore:
         return np.array(list(self._places), object)
 
     def check_query(self, query: Vectors, model: str, stage: str) -> None:
-        """Refuse a query's vector that cannot be compared with the documents'.
-
-        Args:
-            query: Shape (dimension,).
-            model: What made it, for the error.
-            stage: Who asks, for the error.
-
-        Raises:
-            StageError: It has another size, a value that is not finite, or a length that float32 cannot square.
-        """
-        size = self.vectors.shape[1]
+        """Refuse a query's vector, shape (dimension,), that cannot be compared with the documents'."""
         problems = []
-        if len(query) != size:
+        if len(query) != (size := self.vectors.shape[1]):
             problems.append(f"{model} makes vectors of size {len(query)}, {self.path} holds size {size}")
-        if not np.isfinite(query).all():
-            problems.append(f"{model} made a vector with a value that is not finite")
-        elif not are_usable(length := lengths(query[None]))[0]:
-            problems.append(f"{model} made a vector of length {length[0]:.1e}, expected 0, or 1e-19 to 1e19")
+        if not are_usable(length := lengths(query[None])[0]):
+            problems.append(f"{model} made a vector of length {length:.1e}, {USABLE}")
         if problems:
             raise StageError(f"stage {stage!r} cannot compare", problems, fix=f"{stage}(vectors), with the model that made them")
 
     def rows(self, docno: pd.Series[str], stage: str) -> Ints:
-        """Look documents up.
-
-        Args:
-            docno: Shape (n,), at least one.
-            stage: Who asks, for the error.
-
-        Returns:
-            Shape (n,). The row of each document.
-
-        Raises:
-            StageError: A document has no vector.
-        """
-        places = self._places
-        rows = np.array([places.get(name, -1) for name in docno.to_numpy(object)], np.int64)
+        """Return the row of each of n >= 1 documents, shape (n,); one without a vector is an error."""
+        places, docnos = self._places, docno.to_numpy(object)
+        rows = np.array([places.get(name, -1) for name in docnos], np.int64)
         if (unknown := rows < 0).any():
-            first = docno.to_numpy(object)[unknown][0]
-            problem = f"{int(unknown.sum())} of {len(rows)} row(s), first docno {first}; {self.path} has {len(places)} documents"
+            found = f"{int(unknown.sum())} of {len(rows)} row(s), first docno {docnos[unknown][0]}"
+            problem = f"{found}; {self.path} has {len(places)} documents"
             raise StageError(f"stage {stage!r} has no vector of a document", [problem], fix="build_vectors over the same documents")
         return rows
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        """Read FlexIndex's own list of docnos; its look-up by docno takes 01 for 1, and fails beyond ASCII."""
+        """Read FlexIndex's list of docnos; npids' own look-up takes 01 for 1, and fails beyond ASCII."""
         from npids import Lookup  # noqa: PLC0415 - comes with pyterrier_dr
 
         file = self._need("docnos.npids", "the folder is no FlexIndex")
-        with self._whole():
+        with self._reading():
             return {str(name): row for row, name in enumerate(Lookup(file))}
 
     def _check_count(self, documents: int) -> None:
@@ -154,8 +134,8 @@ class VectorStore:
             raise ValueError(f"there are vectors of {documents} documents, and {len(self._places)} docnos")
 
     @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """Say which folder is damaged, where a file of it cannot be read."""
+    def _reading(self) -> Iterator[None]:
+        """Name the folder where one of its files cannot be read."""
         try:
             yield
         except (ValueError, TypeError, KeyError, struct.error, OSError, EOFError, IndexError) as error:
@@ -176,15 +156,7 @@ class VectorStore:
 
 
 def open_vectors(vectors: str | os.PathLike[str] | FlexIndex) -> VectorStore:
-    """Open a folder of vectors, or a FlexIndex.
-
-    Args:
-        vectors: A folder made by ``build_vectors``, the folder of a FlexIndex, or a FlexIndex.
-
-    Raises:
-        MissingError: There is no such folder.
-        PipelineError: It is neither.
-    """
+    """Open a folder made by ``build_vectors``, or a FlexIndex or its folder."""
     if not isinstance(vectors, (str, os.PathLike)) and not hasattr(vectors, "index_path"):
         problem = f"vectors is {vectors!r:.60} ({type(vectors).__name__}), expected a folder or a FlexIndex"
         raise PipelineError("there are no vectors", [problem], fix="build_vectors(docs, model, path)")

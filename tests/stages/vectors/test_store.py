@@ -211,8 +211,8 @@ def test_what_is_missing_is_told(minilm: str, tmp_path: Path, folder: Path) -> N
     with pytest.raises(pt.validate.InputValidationError):
         bi_encoder(folder).transform(RESULTS.drop(columns="query"))
     unfit = {
-        "there is nothing to store: docs gave no document": [],
-        "there is too little to encode: docs gave 1 document(s), expected 2 or more": [{"docno": "a", "text": "x"}],
+        "there is nothing to store: docs has no document": [],
+        "there is too little to encode: docs has 1 document(s), expected 2 or more": [{"docno": "a", "text": "x"}],
         "a document cannot be stored: the text of docno 'a' is None, expected text": [{"docno": "a", "text": None}],
         "a document cannot be stored: docno 'a' stands more than once": [{"docno": "a", "text": "x"}] * 2,
     }
