@@ -15,11 +15,12 @@ CascadeWarning              nothing is wrong yet, but you would want to know
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 class CascadeError(Exception):
@@ -88,6 +89,24 @@ class MissingError(CascadeError):
 
 class CascadeWarning(UserWarning):
     """Nothing is wrong yet, but you would want to know."""
+
+
+@contextmanager
+def naming(stage: str) -> Iterator[None]:
+    """Put the name of a stage before the message of a CascadeError that the block raises, unless the message has it.
+
+    Example:
+        >>> with naming("mono_t5"):
+        ...     raise MissingError("cannot load 'model'")
+        Traceback (most recent call last):
+        pt_cascade.errors.MissingError: mono_t5: cannot load 'model'
+    """
+    try:
+        yield
+    except CascadeError as error:
+        if repr(stage) not in error.what and not error.what.startswith((f"{stage} ", f"{stage}: ")):
+            error.what = f"{stage}: {error.what}"
+        raise
 
 
 def require(package: str, *, install: str = "", why: str) -> None:

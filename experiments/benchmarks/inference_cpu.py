@@ -26,12 +26,12 @@ import numpy as np
 import torch
 import transformers
 from inference_shapes import SHAPES, clock, count_flops, make_model, measure_peak, pad_lengths, read_pairs
+from pt_cascade.stages.inference.linears import Float32Linear, PackedLinear, is_bf16_faster, is_packing_faster
 from report import Line, tell
 from torch.nn import Linear, Module
 
 from pt_cascade.stages.cross_encoder import cross_encoder
 from pt_cascade.stages.inference.batching import find_budget, plan
-from pt_cascade.stages.inference.linears import Float32Linear, PackedLinear, is_bf16_faster, is_packing_faster
 from pt_cascade.stages.inference.t5_step import PLAIN
 from pt_cascade.stages.mono_t5 import mono_t5
 

@@ -13,7 +13,7 @@ import pyterrier as pt
 
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.stand_ins import is_lazy
-from pt_cascade.errors import CascadeError, CascadeWarning, StageError
+from pt_cascade.errors import CascadeError, CascadeWarning, StageError, naming
 from pt_cascade.frames import canonical_input, canonical_results, check_text
 from pt_cascade.ranking import same_pairs
 
@@ -116,7 +116,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
 
 
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
-    """Run one transformer; say whose error it was.
+    """Run one transformer; put the name of its stage into every error.
 
     Args:
         part: What to run.
@@ -130,7 +130,8 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
         StageError: It failed, lacked a column, or returned no frame.
     """
     try:
-        out = part.transform(frame.copy())  # which nobody can sort or change under our hands
+        with naming(stage):
+            out = part.transform(frame.copy())  # which nobody can sort or change under our hands
     except CascadeError:
         raise
     except pt.validate.InputValidationError as error:

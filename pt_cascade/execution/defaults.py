@@ -122,7 +122,7 @@ def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
         The folder.
     """
     model = default_model()
-    of_model = hashlib.sha256(f"{tell_weights(model, 'the default cascade')} {MAX_LENGTH}".encode()).hexdigest()[:8]
+    of_model = hashlib.sha256(f"{tell_weights(model)} {MAX_LENGTH}".encode()).hexdigest()[:8]
     folder = cache_folder("stored", collection.fingerprint[:16], f"vectors-{of_model}")
     if is_built(folder):
         return folder  # named by its content: what is there need not be compared
@@ -169,5 +169,5 @@ def load_reranker(collection: Collection, model: str | os.PathLike[str]) -> pt.T
     Raises:
         MissingError: The model is not there.
     """
-    kind = load_config(str(model), "reranker").model_type
+    kind = load_config(str(model)).model_type
     return TextLoader(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

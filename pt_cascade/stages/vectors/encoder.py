@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError, StageError, require
-from pt_cascade.stages.inference.hub import check_reachable, is_local
-from pt_cascade.stages.inference.loading import find_device, find_model, loading
+from pt_cascade.stages.inference.loading import check_reachable, find_device, find_model, is_local, loading
 from pt_cascade.stages.inference.weights import tell_weights
 from pt_cascade.stages.vectors.provenance import know_weights, weigh
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.stages.vectors.provenance import Maker
     from pt_cascade.stages.vectors.similarity import Vectors
-
-
-_STAGE = "encoder"
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class Encoder:
     @property
     def files(self) -> str | None:
         """What the files of its model are told by; None where they are not here."""
-        return tell_weights(self.model, _STAGE) if is_local(self.model) else None
+        return tell_weights(self.model) if is_local(self.model) else None
 
     def queries(self, texts: Sequence[str]) -> Vectors:
         """Encode queries to one vector each.
@@ -168,10 +164,10 @@ class Encoder:
         """The model, its hash and its own limit."""
         from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: PLC0415 - heavy
 
-        device = find_device(self.device, _STAGE)
+        device = find_device(self.device)
         kind = MultiVectorEncoder if self.multi_vector else SentenceTransformer
         name, local = self._find()
-        with loading(name, _STAGE):
+        with loading(name):
             try:
                 network = kind(name, device=str(device), local_files_only=local).eval()
             except OSError:
@@ -189,10 +185,10 @@ class Encoder:
 
     def _find(self) -> tuple[str, bool]:
         """Name the model, and say whether it is here; where it is not, the hub must be reachable."""
-        name = find_model(self.model, _STAGE)
+        name = find_model(self.model)
         local = is_local(name)
         if not local:
-            check_reachable(name, _STAGE)
+            check_reachable(name)
         return name, local
 
     def __getstate__(self) -> dict[str, object]:

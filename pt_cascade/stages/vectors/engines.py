@@ -161,7 +161,7 @@ def start_engine(engine: Engine, device: str | None) -> Product:
         [[1.0, 0.0], [0.0, 1.0]]
     """
     if engine == "torch":
-        where = find_device(device, "dense")
+        where = find_device(device)
         return TorchProduct(where) if where.type == "cpu" else TorchProduct(where, _BLOCK_GPU, stays=True)
     return FaissProduct() if engine == "faiss" else NumpyProduct()
 

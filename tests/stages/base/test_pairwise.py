@@ -102,7 +102,7 @@ def test_a_row_without_a_query_is_refused() -> None:
     with pytest.raises(FrameError) as caught:
         ToyDuo().transform(rows)
     assert str(caught.value) == (
-        "stage 'toy_duo' cannot tell which documents to compare: qid is missing in 1 of 3 row(s), first docno 'b'. "
+        "toy_duo: cannot tell which documents to compare: qid is missing in 1 of 3 row(s), first docno 'b'. "
         'Fix: results.dropna(subset=["qid"])'
     )
 
@@ -170,11 +170,11 @@ def test_a_copy_carries_its_arguments() -> None:
             lambda size: np.r_[np.full(size - 2, 0.5), np.nan, -3.0],
             r"2 of 6 are not between 0 and 1, e\.g\. qid 'q': p\('c' beats 'a'\) is nan; qid 'q': p\('c' beats 'b'\) is -3\.0",
         ),
-        (lambda size: ["likely"] * size, "they are no numbers: could not convert string to float: 'likely'"),
+        (lambda size: ["likely"] * size, "they are not numbers: could not convert string to float: 'likely'"),
     ],
 )
 def test_answers_that_are_no_probabilities_are_refused(answer: Any, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the stage, the query and the documents, where they can be told."""
     monkeypatch.setattr(ToyDuo, "compare", lambda _, __, first, ___: answer(len(first)))
-    with pytest.raises(StageError, match=f"^stage 'toy_duo' gave comparisons that are not usable: {problem}$"):
+    with pytest.raises(StageError, match=f"^toy_duo: its comparisons cannot be used: {problem}$"):
         ToyDuo().transform(frame(("q", "a"), ("q", "b"), ("q", "c")))
