@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -11,10 +10,9 @@ import numpy as np
 from pt_cascade.analysis.fusion.pair_aggregation import Aggregation, check_aggregation
 from pt_cascade.errors import FrameError, naming
 from pt_cascade.stages.base.pairwise import PairReranker, list_pairs
-from pt_cascade.stages.base.transformer import TransformerReranker
+from pt_cascade.stages.base.transformer import T5Reranker
 from pt_cascade.stages.inference.duo_prompts import DuoPrompts
 from pt_cascade.stages.inference.loading import find_model
-from pt_cascade.stages.inference.t5 import check_answers, load_t5
 
 if TYPE_CHECKING:
     import os
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats, Ints
     from pt_cascade.stages.inference.options import Dtype
-    from pt_cascade.stages.inference.t5 import AnsweringT5
-
-_MAX_LENGTH = 512
 
 
 def duo_t5(  # noqa: PLR0913 - options, each with a default
@@ -36,7 +31,7 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
     tokenizer: str | os.PathLike[str] | None = None,
     tokens: tuple[str, str] | None = None,
     text_field: str = "text",
-    max_length: int = _MAX_LENGTH,
+    max_length: int = 512,
     batch_tokens: int | None = None,
     device: str | None = None,
     verbose: bool = False,
@@ -87,30 +82,23 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
     answers = None if tokens is None else tuple(tokens)  # a list would have no hash
     with naming(DuoT5.stage_name):
         shared = find_model(model), text_field, max_length, batch_tokens, device, verbose, dtype
-        return DuoT5(*shared, aggregation, words, answers)
+        return DuoT5(*shared, words, answers, aggregation)
 
 
 @dataclass(frozen=True)
-class DuoT5(PairReranker, TransformerReranker):
+class DuoT5(PairReranker, T5Reranker):
     """The stage that ``duo_t5`` makes; its fields are the arguments of that function."""
 
     aggregation: Aggregation = "sym-sum"
-    tokenizer: str | None = None
-    tokens: tuple[str, str] | None = None
-    max_length: int = _MAX_LENGTH
 
     shortest: ClassVar[int] = 32
     stage_name: ClassVar[str] = "duo_t5"
     schematic: ClassVar[dict[str, str | None]] = {"label": "DuoT5", "help_url": None}  # without it: a look-up on the network
 
-    def misfits(self) -> list[str]:
-        """List what is wrong with the answers; refuse an unknown aggregation."""
+    def __post_init__(self) -> None:
+        """Refuse options that no model could be run with."""
         check_aggregation(self.aggregation, self.stage_name)
-        return check_answers(self.tokens)
-
-    def needs(self) -> list[str]:
-        """Name the columns that must be there beside qid and docno."""
-        return ["query", self.text_field]
+        super().__post_init__()
 
     def compare(self, results: pd.DataFrame, first: Ints, second: Ints) -> Floats:
         """Give the probability that one document is more relevant than another: p(true), of true and false.
@@ -142,10 +130,6 @@ class DuoT5(PairReranker, TransformerReranker):
         first, second = list_pairs(results["qid"])
         tokens = np.bincount(first, self._prompts(results, first, second).lengths, minlength=len(results))
         return [int(count) for count in tokens]
-
-    @cached_property
-    def _loaded(self) -> AnsweringT5:
-        return load_t5(self.spec, self.tokenizer, self.tokens, self.max_length)
 
     def _prompts(self, results: pd.DataFrame, first: Ints, second: Ints) -> DuoPrompts:
         """Tokenize the rows that are compared, each text once; memory grows by some 120 bytes a pair."""

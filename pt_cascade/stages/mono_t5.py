@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from pt_cascade.errors import naming
-from pt_cascade.stages.base.transformer import TransformerReranker
+from pt_cascade.stages.base.transformer import T5Reranker
 from pt_cascade.stages.inference.loading import find_model
-from pt_cascade.stages.inference.t5 import check_answers, load_t5
 
 if TYPE_CHECKING:
     import os
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats
     from pt_cascade.stages.inference.options import Dtype
-    from pt_cascade.stages.inference.t5 import AnsweringT5
-
-_MAX_LENGTH = 512
 
 
 def mono_t5(  # noqa: PLR0913 - options, each with a default
@@ -32,7 +27,7 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
     tokenizer: str | os.PathLike[str] | None = None,
     tokens: tuple[str, str] | None = None,
     text_field: str = "text",
-    max_length: int = _MAX_LENGTH,
+    max_length: int = 512,
     batch_tokens: int | None = None,
     device: str | None = None,
     verbose: bool = False,
@@ -82,25 +77,13 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
 
 
 @dataclass(frozen=True)
-class MonoT5(TransformerReranker):
+class MonoT5(T5Reranker):
     """The stage that ``mono_t5`` makes; its fields are the arguments of that function."""
-
-    tokenizer: str | None = None
-    tokens: tuple[str, str] | None = None
-    max_length: int = _MAX_LENGTH
 
     stage_name: ClassVar[str] = "mono_t5"
     schematic: ClassVar[dict[str, str | None]] = {"label": "MonoT5", "help_url": None}  # without it: a look-up on the network
-
-    def misfits(self) -> list[str]:
-        """List what is wrong with the answers."""
-        return check_answers(self.tokens)
 
     def score(self, results: pd.DataFrame) -> Floats:
         """Score each row by log p(true), of true and false, as ``Reranker.score`` says; 0 or less."""
         scores: Floats = -np.logaddexp(0.0, -super().score(results))
         return scores  # log softmax in float64; in float32 a sure yes is 0.0, and a tie
-
-    @cached_property
-    def _loaded(self) -> AnsweringT5:
-        return load_t5(self.spec, self.tokenizer, self.tokens, self.max_length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from pt_cascade.errors import CascadeWarning, PipelineError
@@ -12,6 +13,7 @@ from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.inference.batching import CHUNK, score_chunks
 from pt_cascade.stages.inference.loading import ModelSpec
 from pt_cascade.stages.inference.options import check_dtype, check_limits, find_budget
+from pt_cascade.stages.inference.t5 import check_answers, load_t5
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -97,3 +99,20 @@ class TransformerReranker(Reranker):
         if full:
             found = f"{self.stage_name}: {full} query(ies) fill all {self._loaded.limit} tokens"
             warnings.warn(f"{found}, so that little or nothing is read of their documents", CascadeWarning, stacklevel=2)
+
+
+@dataclass(frozen=True)
+class T5Reranker(TransformerReranker):
+    """A re-ranker whose model is a T5 or mT5 that answers with one of two words, as ``mono_t5`` explains its arguments."""
+
+    max_length: int = 512
+    tokenizer: str | None = None
+    tokens: tuple[str, str] | None = None
+
+    def misfits(self) -> list[str]:
+        """List what is wrong with the answers."""
+        return check_answers(self.tokens)
+
+    @cached_property
+    def _loaded(self) -> AnsweringT5:
+        return load_t5(self.spec, self.tokenizer, self.tokens, self.max_length)
