@@ -12,6 +12,7 @@ from pt_cascade.cascade import Cascade
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections import Collection, open_collection
+from pt_cascade.errors import naming
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.execution.scoring.versions import versions
@@ -169,5 +170,6 @@ def load_reranker(collection: Collection, model: str | os.PathLike[str]) -> pt.T
     Raises:
         MissingError: The model is not there.
     """
-    kind = load_config(str(model)).model_type
+    with naming("reranker"):
+        kind = load_config(str(model)).model_type
     return TextLoader(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

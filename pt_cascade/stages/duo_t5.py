@@ -50,17 +50,14 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
         model: A name on the model hub, or a local folder, of a T5 or mT5 checkpoint, e.g. ``castorini/duot5-base-msmarco``.
         aggregation: How the probabilities add up: ``sym-sum`` is what PyGaggle does; ``sum``, ``binary``, ``sum-log``,
             ``sym-sum-log``, ``min``, ``max``. All of them read all n(n - 1) pairs.
-        tokenizer: Name or folder of its tokenizer. None takes the model's own; a T5 checkpoint without one, as some larger
-            ones are, takes that of ``t5-base``.
-        tokens: The pieces of the vocabulary that mean more relevant and not. None is ``("▁true", "▁false")`` for T5 and
-            ``("▁yes", "▁no")`` for mT5.
+        tokenizer: Name or folder of its tokenizer, as in ``mono_t5``.
+        tokens: The pieces of the vocabulary that mean that the first document is the more relevant one, and not; as in ``mono_t5``.
         text_field: The column with the document's text.
         max_length: Tokens of the whole prompt, 32 or more.
-        batch_tokens: Padded tokens a batch may hold; None: 2048 on a CPU, 32768 elsewhere.
-        device: E.g. ``cpu``, ``cuda:1``; None takes cuda where there is one.
+        batch_tokens: Padded tokens a batch may hold.
+        device: E.g. ``cpu``, ``cuda:1``.
         verbose: Show progress bars.
-        dtype: ``fp32``, or ``bf16`` on a GPU or a processor with AVX-512 BF16; on others it is slower, and refused. In ``bf16`` a
-            score changes with its batch: then ``ptc.score`` needs a ``tolerance``, e.g. 0.05.
+        dtype: ``fp32`` or ``bf16``, as in ``mono_t5``.
 
     Returns:
         A transformer from Frame[qid, query, docno, text] to the same rows with score and rank. It loads the model when
@@ -109,7 +106,7 @@ class DuoT5(PairReranker, T5Reranker):
             second: Shape (m,). Another row of the same query for each.
 
         Returns:
-            Shape (m,). Probabilities, 0 to 1, that do not change with what else is compared, to 1e-5 in float32.
+            Shape (m,). Probabilities that change by 1e-5 at most with what else is compared, in float32.
 
         Raises:
             FrameError: Two rows that are to be compared have different queries.
@@ -119,14 +116,7 @@ class DuoT5(PairReranker, T5Reranker):
         return wins
 
     def count_tokens(self, results: pd.DataFrame) -> list[int]:
-        """Count the tokens that the model reads for each row: those of all prompts in which it stands first; no padding.
-
-        Args:
-            results: Frame[qid, query, docno, text], at least one row.
-
-        Returns:
-            One number a row, in row order; 0 for the only document of a query. They add up to what the model reads.
-        """
+        """Count the tokens that the model reads for each row: those of all prompts in which it stands first; no padding."""
         first, second = list_pairs(results["qid"])
         tokens = np.bincount(first, self._prompts(results, first, second).lengths, minlength=len(results))
         return [int(count) for count in tokens]

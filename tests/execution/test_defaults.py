@@ -195,7 +195,7 @@ def test_a_missing_precise_model_is_told_before_anything_is_built(cache: Path) -
     with pytest.raises(MissingError) as error:
         default_cascade(toy, engine="pisa", reranker="/no/such/model")
     assert str(error.value) == (
-        "reranker cannot load '/no/such/model': there is no such folder. "
+        "reranker: cannot load '/no/such/model': there is no such folder. "
         "Fix: pass the name of a model on the hub, or the folder that it was saved to with save_pretrained"
     )
     assert (toy.documents.reads, cache.exists()) == (0, False)

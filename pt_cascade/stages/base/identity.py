@@ -31,18 +31,7 @@ def identify(stage: object) -> Identity:
     """Identify a dataclass of arguments by value: models by their weights, vectors by their content, the rest as it is.
 
     Left out are the ``speed_fields`` of its class (device, batch size, ...) and fields that do not compare. Below fp32 the kind of
-    device and the token budget of a batch change a score, so there they count.
-
-    Args:
-        stage: A re-ranking stage, or a part of one.
-
-    Returns:
-        Text by name, e.g. ``{"class": ..., "model": "files 3fa0...", "max_length": "512"}``; a part's names follow a dot.
-
-    Raises:
-        PipelineError: A field is neither plain nor a dataclass.
-        MissingError: The revision of a model is unknown.
-        StageError: Files of the stage were written to after it loaded them.
+    device and the token budget of a batch change a score, so there they count. A part's names follow a dot.
 
     Example:
         >>> from pt_cascade.stages.vectors.encoder import Encoder
@@ -70,18 +59,7 @@ def identify(stage: object) -> Identity:
 
 
 def identify_any(transformer: pt.Transformer, words: str | None = None) -> Identity:
-    """Identify any transformer by its own ``identify()``, or by the words of its user; nothing is guessed.
-
-    Args:
-        transformer: Any PyTerrier transformer.
-        words: What distinguishes it from any other of its class; added to its own identity, if it has one.
-
-    Returns:
-        Text by name.
-
-    Raises:
-        PipelineError: Neither it nor its user says what it is.
-        CascadeError: As for ``identify``.
+    """Identify any transformer by its own ``identify()``, by the words of its user, or both; nothing is guessed.
 
     Example:
         >>> import pyterrier as pt

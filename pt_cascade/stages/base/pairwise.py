@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.fusion.pair_aggregation import aggregate
-from pt_cascade.errors import FrameError, StageError
+from pt_cascade.errors import FrameError
 from pt_cascade.stages.base.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.fusion.pair_aggregation import Aggregation
     from pt_cascade.ranking import Floats, Ints
-
-_SHOWN = 3
 
 
 class PairReranker(Reranker):
@@ -34,38 +32,24 @@ class PairReranker(Reranker):
 
     @abstractmethod
     def compare(self, results: pd.DataFrame, first: Ints, second: Ints) -> Floats:
-        """Give the probability that one document is more relevant than another.
+        """Give the probability that the first document, shown first, is the more relevant of two: shape (m,).
+
+        It changes by 1e-5 at most with what else is compared in the same call, and in what order.
 
         Args:
             results: Frame[qid, query, docno, ...] with the columns of ``needs``.
             first: Shape (m,). Numbers of rows of ``results``, from 0.
             second: Shape (m,). Another row of the same query for each.
-
-        Returns:
-            Shape (m,). The probability that the first document, shown first, is the more relevant of the two, 0 to 1. It changes by
-            1e-5 at most with what else is compared in the same call, and in what order.
         """
 
     def score(self, results: pd.DataFrame) -> Floats:
-        """Score each row by its comparisons with every other row of its query.
-
-        Args:
-            results: Frame[qid, query, docno, ...], at least one row.
-
-        Returns:
-            Shape (n,), in row order; higher is better. The only document of a query scores 0.
-
-        Raises:
-            FrameError: A row has no qid.
-            StageError: A comparison did not give a probability.
-        """
+        """Score each row by its comparisons with every other row of its query; the only document of a query scores 0."""
         if (lost := results["qid"].isna().to_numpy(bool)).any():
             first_docno = results["docno"].iloc[lost.argmax()]
             problem = f"qid is missing in {int(lost.sum())} of {len(lost)} row(s), first docno {first_docno!r}"
             raise FrameError("cannot tell which documents to compare", [problem], fix='results.dropna(subset=["qid"])')
         first, second = list_pairs(results["qid"])
         answers = self.compare(results, first, second) if len(first) else np.zeros(0)
-        answers = _check_answers(answers, results, first, second)
         scores, start = np.zeros(len(results)), 0
         for rows in _group(results["qid"]):
             n = len(rows)
@@ -90,23 +74,6 @@ def list_pairs(qid: pd.Series[str] | Sequence[str]) -> tuple[Ints, Ints]:
     first, second = (np.concatenate([np.zeros(0, np.int64), *(grid[side].ravel() for grid in grids)]) for side in (0, 1))
     apart = first != second
     return first[apart], second[apart]
-
-
-def _check_answers(answers: object, results: pd.DataFrame, first: Ints, second: Ints) -> Floats:
-    """Refuse answers of ``compare`` that are not a probability for each pair."""
-    what = "its comparisons cannot be used"
-    try:
-        p = np.asarray(answers, np.float64)
-    except (TypeError, ValueError) as error:
-        raise StageError(what, [f"they are not numbers: {error}"]) from error
-    if p.shape != first.shape:
-        raise StageError(what, [f"their shape is {p.shape}, expected {first.shape}"])
-    if (bad := np.flatnonzero(~((p >= 0) & (p <= 1)))).size:
-        qid, docno = results["qid"], results["docno"]
-        pairs = [(n, qid.iloc[first[n]], docno.iloc[first[n]], docno.iloc[second[n]]) for n in bad[:_SHOWN]]
-        shown = "; ".join(f"qid {of!r}: p({one!r} beats {two!r}) is {p[n]}" for n, of, one, two in pairs)
-        raise StageError(what, [f"{bad.size} of {p.size} are not between 0 and 1, e.g. {shown}"])
-    return p
 
 
 def _group(qid: pd.Series[str] | Sequence[str]) -> list[Ints]:

@@ -61,14 +61,7 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
         return [column for column in self.needs() if column != "query"] or ["docno"]
 
     def identify(self) -> Identity:
-        """Identify all that its scores depend on beside the query and the document.
-
-        Returns:
-            Text by name, e.g. the class, the hash of the model's weights, the limits; no speed fields.
-
-        Raises:
-            CascadeError: An argument or a model cannot be identified, or its files were written to after it was loaded.
-        """
+        """Identify all that its scores depend on beside the query and the document, as text by name, e.g. its model's weights."""
         return identify(self)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -97,6 +90,3 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)

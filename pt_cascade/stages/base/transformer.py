@@ -70,14 +70,7 @@ class TransformerReranker(Reranker):
         return self._run(self._encode(results), len(results))
 
     def count_tokens(self, results: pd.DataFrame) -> list[int]:
-        """Count the tokens that the model reads for each row: query and document together, after cutting; padding is not counted.
-
-        Args:
-            results: Frame[qid, query, docno, text], at least one row.
-
-        Returns:
-            One number a row, in row order.
-        """
+        """Count the tokens that the model reads for each row: query and document together, after cutting; no padding."""
         return [int(count) for chunk in self._encode(results) for count in chunk.lengths]
 
     def list_rows(self, results: pd.DataFrame) -> Rows:

@@ -44,7 +44,7 @@ class Encoded(Protocol):
 
 
 class PairModel(Protocol):
-    """A loaded model that scores rows."""
+    """A loaded model."""
 
     def forward(self, ids: Ids) -> Floats:
         """Score b rows: shape (b,)."""

@@ -27,19 +27,12 @@ _ALONE = "cross_encoder(model, batch_tokens=1), which reads each pair alone"
 
 
 class Classifier(NamedTuple):
-    """A sequence classifier, or a language model that answers yes or no, loaded.
+    """A sequence classifier, or a language model that answers yes or no, loaded."""
 
-    Attributes:
-        reader: The model as sentence-transformers knows it: tokenizer, settings, prompts, modules.
-        label: The number of the label that means relevant.
-        limit: Tokens of query and document together that it reads.
-        answers: Whether it is a language model, whose next word is the answer.
-    """
-
-    reader: CrossEncoder
-    label: int
-    limit: int
-    answers: bool
+    reader: CrossEncoder  # the model as sentence-transformers knows it: tokenizer, settings, prompts, modules
+    label: int  # which output means relevant
+    limit: int  # tokens of query and document together
+    answers: bool  # whether it is a language model, whose next word is the answer
 
     @property
     def device(self) -> str:

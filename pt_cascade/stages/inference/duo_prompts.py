@@ -30,27 +30,17 @@ class DuoPrompts:
     Where a prompt is longer than the limit its documents are cut: each may have half of what the query leaves, and what one
     does not need is the other's. So both orders of a pair show the same part of each document.
 
-    Attributes:
-        heads: The ids of each different query, with ``Query:``; cut where it alone would fill the prompt.
-        texts: The ids of each different document.
-        head_of: Shape (n,). The head of each row.
-        text_of: Shape (n,). The text of each row.
-        names: The ids of ``Document0:`` and ``Document1:``.
-        tail: The ids that every prompt ends with.
-        limit: Tokens of a prompt at most.
-        first: Shape (m,). The rows that stand first.
-        second: Shape (m,). The rows that stand second, each of the same query.
     """
 
-    heads: list[NDArray[np.int32]]
-    texts: list[NDArray[np.int32]]
-    head_of: Ints
-    text_of: Ints
-    names: tuple[NDArray[np.int32], NDArray[np.int32]]
-    tail: NDArray[np.int32]
+    heads: list[NDArray[np.int32]]  # the ids of each different query, with Query:, cut where it alone would fill the prompt
+    texts: list[NDArray[np.int32]]  # those of each different document
+    head_of: Ints  # shape (n,)
+    text_of: Ints  # shape (n,)
+    names: tuple[NDArray[np.int32], NDArray[np.int32]]  # of Document0: and Document1:
+    tail: NDArray[np.int32]  # of Relevant: and the end
     limit: int
-    first: Ints
-    second: Ints
+    first: Ints  # shape (m,), rows
+    second: Ints  # shape (m,), rows of the same queries
 
     @classmethod
     def encode(cls, model: AnsweringT5, queries: Sequence[str], texts: Sequence[str], first: Ints, second: Ints) -> DuoPrompts:

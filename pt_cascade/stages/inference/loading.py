@@ -25,17 +25,10 @@ _SECONDS = 10
 
 
 class ModelSpec(NamedTuple):
-    """A model to load.
+    """A model to load."""
 
-    Attributes:
-        name: A folder, or a name on the model hub.
-        device: E.g. ``cpu``; None takes cuda where there is one.
-        verbose: Show progress bars.
-        dtype: Of its weights.
-    """
-
-    name: str
-    device: str | None = None
+    name: str  # a folder, or a name on the model hub
+    device: str | None = None  # cuda where there is one
     verbose: bool = False
     dtype: Dtype = "fp32"
 

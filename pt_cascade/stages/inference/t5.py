@@ -24,19 +24,12 @@ _TOKENIZER = 'pass tokenizer="...", the name or the folder of the tokenizer that
 
 
 class AnsweringT5(NamedTuple):
-    """A T5 model, loaded; only the two answers are computed of its output layer.
-
-    Attributes:
-        tokenizer: Its tokenizer.
-        model: The model, on its device.
-        tail: The ids that every prompt ends with: ``Relevant:`` and the end token.
-        limit: Tokens of a whole prompt that it reads.
-    """
+    """A T5 model, loaded; only the two answers are computed of its output layer."""
 
     tokenizer: PreTrainedTokenizerBase
     model: PreTrainedModel
-    tail: NDArray[np.int32]
-    limit: int
+    tail: NDArray[np.int32]  # the ids that every prompt ends with: Relevant: and the end token
+    limit: int  # tokens of a whole prompt
 
     @property
     def device(self) -> str:
@@ -58,15 +51,12 @@ class AnsweringT5(NamedTuple):
         return TokenRows({"input_ids": [np.concatenate([row, self.tail]) for row in ids]})
 
     def forward(self, ids: Ids) -> Floats:
-        """Give log p(yes) - log p(no) of b prompts, of the two answers alone: shape (b,), float64.
-
-        Each prompt is padded after its end, so that it is read as it would be alone.
-        """
+        """Give log p(yes) - log p(no) of b prompts, of the two answers alone: shape (b,), float64."""
         import torch  # noqa: PLC0415 - heavy
 
         from pt_cascade.stages.inference.t5_step import first_logits  # noqa: PLC0415 - heavy
 
-        padded = pad(ids, {})
+        padded = pad(ids, {})  # after the end of each prompt, so that it is read as it would be alone
         given, mask = (torch.from_numpy(padded[name]).to(self.model.device) for name in ("input_ids", "attention_mask"))
         with torch.inference_mode():
             yes, no = first_logits(self.model, given, mask).double().cpu().numpy().T

@@ -25,7 +25,7 @@ def first_logits(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
 
     Where a version of transformers names its layers otherwise, the model computes them itself.
     """
-    read = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    read = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
     start = torch.full_like(ids[:, :1], model.config.decoder_start_token_id)
     try:
         return _step(model, read, mask, start)
