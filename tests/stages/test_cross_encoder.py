@@ -201,7 +201,7 @@ def test_tokens_are_those_that_sentence_transformers_reads(bert: Callable[..., s
     assert (min(counted) < 20, max(counted)) == (True, LIMIT)
 
 
-def test_a_query_that_is_too_long_is_cut_as_there_and_told(bert: Callable[..., str]) -> None:
+def test_a_query_that_is_too_long_is_cut_as_there_with_a_warning(bert: Callable[..., str]) -> None:
     """Where no token of a document would fit, both are cut as sentence-transformers cuts them, and a warning says so."""
     rows = [("q1", "heat " * 90, "d1", "flow"), ("q2", "heat", "d1", "flow"), ("q1", "heat " * 90, "d2", "body " * 90)]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
@@ -216,10 +216,10 @@ def test_the_warning_comes_exactly_where_no_token_of_the_document_fits(bert: Cal
     warned = []
     for words in (59, 60, 61, 62):
         rows = [("q", " ".join(["the"] * words), "d", "flow of heat")]
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             _scores(_cached(bert()), pd.DataFrame(rows, columns=["qid", "query", "docno", "text"]))
-        warned.append(bool(told))
+        warned.append(bool(caught))
     assert warned == [False, False, True, True]
 
 
@@ -252,7 +252,7 @@ def test_the_prompt_of_each_topic_is_its_own(bert: Callable[..., str], pairs: pd
 
 
 def test_a_missing_instruction_is_refused(pairs: pd.DataFrame) -> None:
-    """A topic without one, or topics without the column, are told before a model is loaded."""
+    """A topic without one, or topics without the column, are refused before a model is loaded."""
     stage = cross_encoder(ABSENT, prompt="{instruction} ")
     with pytest.raises(pt.validate.InputValidationError):
         stage.transform(pairs)
@@ -260,9 +260,7 @@ def test_a_missing_instruction_is_refused(pairs: pd.DataFrame) -> None:
         stage.transform(pairs.assign(instruction=[None, *["x"] * 35]))
 
 
-def test_a_saved_prompt_is_read_as_there_unless_told_otherwise(
-    bert: Callable[..., str], pairs: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_a_saved_prompt_is_read_as_there_by_default(bert: Callable[..., str], pairs: pd.DataFrame, tmp_path: Path) -> None:
     """Golden values from a model that was saved with a prompt of its own; an empty prompt is none."""
     saved = sentence_transformers.CrossEncoder(bert(), device="cpu", prompts={"web": "the {query} of "}, default_prompt_name="web")
     saved.save_pretrained(str(tmp_path))

@@ -147,8 +147,8 @@ def test_a_folder_of_sentence_transformers_is_read_with_prompt_length_and_activa
     kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
     """Golden values from it: the prompt stands before the query, 40 tokens are read; the order is that of its own activation."""
-    told = {"prompts": {"web": "body of "}, "default_prompt_name": "web", "activation_fn": torch.nn.Tanh(), "max_length": 40}
-    folder = _save_settings(saved(kind), tmp_path, {}, **told)
+    options = {"prompts": {"web": "body of "}, "default_prompt_name": "web", "activation_fn": torch.nn.Tanh(), "max_length": 40}
+    folder = _save_settings(saved(kind), tmp_path, {}, **options)
     scores = _scores(folder, pairs)
     assert scores == pytest.approx(_predict(folder, pairs), **CLOSE)
     own = CrossEncoder(str(folder), device="cpu").predict([list(pair) for pair in pairs[["query", "text"]].to_numpy()[:1]])
@@ -162,8 +162,8 @@ def test_two_labels_of_a_folder_of_sentence_transformers_are_log_odds(
     kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
     """Golden values: SciPy's logit of what predict gives with apply_softmax, a pair at a time, in double precision."""
-    told = {"prompts": {"web": "body of "}, "default_prompt_name": "web"}
-    folder = _save_settings(saved(kind, 2), tmp_path, {"max_seq_length": 40}, **told)
+    options = {"prompts": {"web": "body of "}, "default_prompt_name": "web"}
+    folder = _save_settings(saved(kind, 2), tmp_path, {"max_seq_length": 40}, **options)
     golden = logit(softmax(_predict(folder, pairs), axis=1))[:, 1]
     assert _scores(folder, pairs) == pytest.approx(golden, **CLOSE)
 
@@ -272,7 +272,7 @@ def test_a_language_model_needs_no_padding(pairs: pd.DataFrame, tmp_path: Path) 
     assert _scores(tmp_path, pairs) == pytest.approx(_answer(tmp_path, pairs), **CLOSE)
 
 
-def test_a_pair_that_cannot_be_batched_is_told(saved: Callable[..., Path], pairs: pd.DataFrame) -> None:
+def test_a_pair_that_cannot_be_batched_is_refused(saved: Callable[..., Path], pairs: pd.DataFrame) -> None:
     """T5 looks for the end token, of which a batch must have equal numbers, and a text may hold one; the fix reads it."""
     odd = pairs.assign(text=[*pairs["text"][:-1], "heat </s> flow"])
     with pytest.raises(StageError, match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens: .*<eos>") as error:
@@ -402,8 +402,8 @@ def test_a_chat_template_is_filled_as_there(kind: str, pairs: pd.DataFrame, tmp_
     few = pairs[pairs["qid"] == "q0"]
     assert _scores(tmp_path, few) == pytest.approx(_predict(tmp_path, few), **CLOSE)
     there = CrossEncoder(str(tmp_path), device="cpu", prompts={"web": "x y"}, default_prompt_name="web")
-    there.save_pretrained(str(tmp_path / "told"))
-    assert _scores(tmp_path / "told", few) == pytest.approx(_predict(tmp_path / "told", few), **CLOSE)
+    there.save_pretrained(str(tmp_path / "saved"))
+    assert _scores(tmp_path / "saved", few) == pytest.approx(_predict(tmp_path / "saved", few), **CLOSE)
 
 
 @pytest.mark.parametrize("words", [("oui", "non"), ("yes", "non"), ("oui", "no")])
@@ -432,7 +432,7 @@ def test_a_language_model_without_the_answers_is_refused(words: tuple[str, str],
         ("tokenizer.json", "{}"),
     ],
 )
-def test_a_damaged_file_is_told(file: str, text: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(file: str, text: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
     """What was saved and cannot be read is not taken for nothing."""
     CrossEncoder(str(saved("bert")), device="cpu").save_pretrained(str(tmp_path))
     (tmp_path / file).write_text(text)
@@ -440,7 +440,7 @@ def test_a_damaged_file_is_told(file: str, text: str, saved: Callable[..., Path]
         cross_encoder(tmp_path).transform(pairs)
 
 
-def test_weights_of_another_size_are_told(saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
+def test_weights_of_another_size_are_refused(saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
     """A configuration of three labels beside weights for two."""
     folder = shutil.copytree(saved("bert", 2), tmp_path / "model")
     _write(folder / "config.json", id2label={0: "a", 1: "b", 2: "c"}, label2id={"a": 0, "b": 1, "c": 2})
@@ -449,7 +449,7 @@ def test_weights_of_another_size_are_told(saved: Callable[..., Path], pairs: pd.
 
 
 @pytest.mark.parametrize("kind", ["bert", "qwen3"])
-def test_weights_that_are_not_there_are_told(kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
+def test_weights_that_are_not_there_are_refused(kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
     """A last layer that no file holds would be random, and so would the ranking."""
     from safetensors.torch import load_file, save_file
 
@@ -464,7 +464,7 @@ def test_weights_that_are_not_there_are_told(kind: str, saved: Callable[..., Pat
         cross_encoder(folder).transform(pairs)
 
 
-def test_a_tokenizer_of_another_model_is_told(pairs: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_tokenizer_of_another_model_is_refused(pairs: pd.DataFrame, tmp_path: Path) -> None:
     """It has words that the model has not; with the tokenizer that was saved with the model it is read."""
     save("bert", tmp_path)
     make_tokenizer("cls", words=("yes", "no", *(f"w{n}" for n in range(40)))).save_pretrained(tmp_path)

@@ -235,7 +235,7 @@ def test_the_stock_score_has_no_bound(t5: str, tmp_path: Path) -> None:
     assert theirs.to_numpy() == pytest.approx(expected, abs=1e-3, rel=0)
 
 
-def test_a_query_that_fills_the_prompt_is_cut_and_told(t5: str) -> None:
+def test_a_query_that_fills_the_prompt_is_cut_with_a_warning(t5: str) -> None:
     """Where no document fits, all pairs look alike, and a warning says that none was read."""
     frame = pd.concat([_frame("heat " * 900, "flow", "blunt"), _frame("heat", "flow", "blunt").assign(qid="r")])
     said = r"^duo_t5: 1 query\(ies\) fill all 512 tokens, so that little or nothing is read of their documents$"
@@ -250,10 +250,10 @@ def test_the_warning_comes_exactly_where_a_token_each_does_not_fit(t5: str) -> N
     warned = []
     for size in range(12, 20):
         frame = _frame("the " * size, "flow", "blunt")
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             one, two = _wins(_alike(t5, max_length=32), frame).values()
-        warned.append(bool(told))
+        warned.append(bool(caught))
         assert warned[-1] == (abs(one - two) < 1e-6)
     assert set(warned) == {False, True}
 

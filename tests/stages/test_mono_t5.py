@@ -93,7 +93,7 @@ def test_tokens_are_those_that_the_model_is_given(t5: str, pairs: pd.DataFrame) 
     assert (min(whole) < 40, max(whole) > 512) == (True, True)
 
 
-def test_a_query_that_fills_the_prompt_is_cut_as_there_and_told(t5: str) -> None:
+def test_a_query_that_fills_the_prompt_is_cut_as_there_with_a_warning(t5: str) -> None:
     """Where nothing of a document fits, the score is still that of pyterrier_t5, and a warning says that it read none."""
     rows = [("q1", "heat " * 900, "d1", "flow"), ("q1", "heat " * 900, "d2", "body"), ("q2", "heat", "d1", "flow")]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
@@ -110,10 +110,10 @@ def test_the_warning_comes_exactly_where_no_token_of_the_document_fits(t5: str) 
     for words in range(499, 507):
         query = " ".join(["the"] * words)
         results = pd.DataFrame([("q", query, "d1", "flow"), ("q", query, "d2", "body")], columns=["qid", "query", "docno", "text"])
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             first, second = _scores(_cached(t5), results)
-        warned.append(bool(told))
+        warned.append(bool(caught))
         assert warned[-1] == (abs(first - second) < 1e-6)
     assert set(warned) == {False, True}
 
@@ -194,3 +194,17 @@ def test_the_first_step_of_the_decoder_is_that_of_transformers(kind: str, change
         golden = model(ids, mask, decoder_input_ids=torch.zeros(5, 1, dtype=torch.long)).logits[:, 0]
         assert torch.allclose(first_logits(model, ids, mask), golden, atol=1e-5 * golden.abs().max().item())
     assert golden.std() > 0.1
+
+
+def test_a_decoder_whose_layers_have_other_names_is_run_by_transformers() -> None:
+    """Golden logits from the whole model: a BART has no T5 blocks, so that its own forward gives the first word."""
+    torch.manual_seed(0)
+    size = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    config = transformers.BartConfig(vocab_size=64, encoder_ffn_dim=16, decoder_ffn_dim=16, decoder_start_token_id=2, **size)
+    model = transformers.BartForConditionalGeneration(config).eval()
+    ids = torch.randint(4, 64, (3, 7))
+    mask = (torch.arange(7) < torch.tensor([[7], [4], [1]])).long()
+    with torch.inference_mode():
+        golden = model(ids, mask, decoder_input_ids=torch.full((3, 1), 2)).logits[:, 0]
+        assert torch.allclose(first_logits(model, ids, mask), golden, atol=1e-6)
+    assert golden.std() > 0.01

@@ -1,4 +1,4 @@
-"""What a stage is, for scores that are kept of it: told by value, so other weights are another stage, and a faster one is not."""
+"""The identity of a stage, by value: other weights make another stage, and a faster device or batch size does not."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_settings_count_and_speed_does_not(one: object, two: object, prompt: str
     assert (replace(mine, prompt=prompt + "!").identify() == mine.identify()) is False
 
 
-def test_weights_are_told_by_what_is_in_their_files(tmp_path: Path) -> None:
+def test_weights_are_identified_by_their_files(tmp_path: Path) -> None:
     """Golden: sha256sum of coreutils for an empty file and for "abc", then for the two lines of name and hash."""
     (tmp_path / "a").touch()
     (tmp_path / "b").write_bytes(b"abc")
@@ -166,7 +166,7 @@ def _fetch(hub: Path, name: str, commit: str) -> None:
     (repository / "refs" / "main").write_text(commit)
 
 
-def test_a_name_on_the_hub_is_told_by_its_commit(hub: Path) -> None:
+def test_a_name_on_the_hub_is_identified_by_its_commit(hub: Path) -> None:
     """Of the local cache; when another one is downloaded, it is another model. A bare name is one of sentence-transformers."""
     _fetch(hub, "owner/name", "a" * 40)
     before = cross_encoder("owner/name").identify()
@@ -188,7 +188,7 @@ def test_an_unknown_revision_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     assert refused.value.fix == "huggingface_hub.snapshot_download('owner/absent')"
 
 
-def test_stored_vectors_are_told_by_their_content(model: Path, tmp_path: Path) -> None:
+def test_stored_vectors_are_identified_by_their_content(model: Path, tmp_path: Path) -> None:
     """Vectors, docnos and encoder count; an index that somebody built beside them, the device and the batch size do not."""
     folder = tmp_path / "vectors"
     folder.mkdir()
@@ -216,18 +216,18 @@ def test_what_a_stage_reads_tells_its_documents(model: Path, tmp_path: Path) -> 
 
 
 def test_what_has_no_value_is_refused() -> None:
-    """An object that cannot be told by value is no silent part of an identity."""
+    """An object without a value is refused, not left out of the identity."""
     with pytest.raises(PipelineError, match=r"sized: cannot be identified: its field 'size' is <object .*\(object\)") as refused:
         Sized(object()).identify()
     assert refused.value.fix == "def identify(self): return {..., 'size': text that changes with its value}"
 
 
-def test_a_foreign_stage_is_told_by_its_user() -> None:
+def test_a_foreign_stage_is_identified_by_its_user() -> None:
     """Golden: its class and the user's words, and nothing that is guessed; its own word goes first, and the user's beside it."""
     one = pt.apply.doc_score(lambda _: 1.0)
-    told = identify_any(one, "ones, v1")
-    assert told == {"class": "pyterrier.apply_base.ApplyDocumentScoringTransformer", "identity": "ones, v1"}
-    assert identify(one) == {"class": told["class"]}
+    found = identify_any(one, "ones, v1")
+    assert found == {"class": "pyterrier.apply_base.ApplyDocumentScoringTransformer", "identity": "ones, v1"}
+    assert identify(one) == {"class": found["class"]}
     with pytest.raises(PipelineError, match=r"the scores of stage .* cannot be cached: it has no method identify"):
         identify_any(one)
     one.identify = lambda: {"mine": "v2"}
@@ -238,7 +238,7 @@ def test_a_foreign_stage_is_told_by_its_user() -> None:
 @pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
 @pytest.mark.parametrize(("kind", "default"), [("cuda", 32768), pytest.param("cpu", 2048, marks=pytest.mark.avx512)])
 def test_below_fp32_the_device_and_the_batches_count(model: Path, make: Callable[..., Reranker], kind: str, default: int) -> None:
-    """Where they show in a score they tell it: the kind of device, and the budget, told or by default; in fp32 neither does."""
+    """Where they change a score: the kind of device, and the budget, given or by default; in fp32 neither does."""
     before = make(model, dtype="bf16", device=kind).identify()
     assert (before["device"], before["batch_tokens"]) == (kind, str(default))
     assert make(model, dtype="bf16", device=kind, batch_tokens=default).identify() == before

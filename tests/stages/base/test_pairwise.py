@@ -124,7 +124,7 @@ def frame(*rows: tuple[str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["qid", "docno"]).assign(query="heat")
 
 
-def test_nobody_to_beat_is_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_document_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """A query with one document scores it 0, and no model is asked; no rows give no rows."""
     monkeypatch.setattr(ToyDuo, "compare", lambda *_: pytest.fail("a model was asked"))
     stage = ToyDuo()

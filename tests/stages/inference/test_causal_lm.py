@@ -164,7 +164,7 @@ def test_a_label_is_refused(model: Callable[[str], str], pairs: pd.DataFrame) ->
 def test_a_chat_template_that_has_no_place_for_a_pair_is_refused(
     model: Callable[[str], str], pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """One that writes only what a user says would leave query and document out; that is told when the model is loaded."""
+    """One that writes only what a user says would leave query and document out; that is refused when the model is loaded."""
     folder = shutil.copytree(model("chat"), tmp_path / "model")
     said = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}Answer:"
     (folder / "chat_template.jinja").write_text(said)

@@ -1,4 +1,4 @@
-"""Loading: what is missing is said, a random part is refused, and transformers logs as before."""
+"""Loading: an error names what is missing, a random part is refused, and transformers logs as before."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_folder_may_be_text_or_a_path(kind: type, tmp_path: Path) -> None:
     ],
 )
 def test_a_path_that_is_no_folder_is_refused(model: str | Path, problem: str) -> None:
-    """A mistyped folder is told at once, not after a search on the hub."""
+    """A mistyped folder is refused at once, not after a search on the hub."""
     with pytest.raises(MissingError) as error:
         find_model(model)
     assert str(error.value) == f"cannot load {str(model)!r}: {problem}. {FIX}"
@@ -122,7 +122,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("weights", [b"", b"\xff" * 64])
 def test_broken_weights_are_refused(weights: bytes, tmp_path: Path) -> None:
-    """A download that was cut short is said to be no model."""
+    """A download that was cut short is refused."""
     T5Config(d_model=8, d_kv=2, d_ff=8, num_layers=1, num_heads=2).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(weights)
     with pytest.raises(MissingError, match=r"^cannot load "):
