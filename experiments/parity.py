@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyterrier_t5
 import sentence_transformers
 import torch
 import transformers
@@ -44,7 +45,7 @@ def of_cross_encoder(folder: Path, _: Path, pairs: pd.DataFrame) -> tuple[str, n
 def of_mono_t5(folder: Path, tokenizer: Path, pairs: pd.DataFrame) -> tuple[str, np.ndarray, np.ndarray]:
     """Compare with pyterrier_t5 at batch size 1."""
     model = make_model("t5-small", tokenizer, folder)
-    stock = ptc.stages.mono_t5(model, compat="pyterrier_t5", batch_size=1)
+    stock = pyterrier_t5.MonoT5ReRanker(str(model), str(model), batch_size=1, verbose=False)
     return "pyterrier_t5 MonoT5ReRanker(batch_size=1)", _scores(ptc.stages.mono_t5(model), pairs), _scores(stock, pairs)
 
 

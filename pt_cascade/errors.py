@@ -15,12 +15,13 @@ CascadeWarning              something allowed that may be a mistake
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 class CascadeError(Exception):
@@ -106,6 +107,24 @@ def closest(name: object, known: Iterable[str]) -> str:
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``; did you mean 'bm25'?`` for the closest known name, else nothing."""
     return f"; did you mean {found!r}?" if (found := closest(name, known)) else ""
+
+
+@contextmanager
+def naming(stage: str) -> Iterator[None]:
+    """Put the name of a stage before the message of a CascadeError that the block raises, unless the message has it.
+
+    Example:
+        >>> with naming("mono_t5"):
+        ...     raise MissingError("cannot load 'model'")
+        Traceback (most recent call last):
+        pt_cascade.errors.MissingError: mono_t5: cannot load 'model'
+    """
+    try:
+        yield
+    except CascadeError as error:
+        if repr(stage) not in error.what and not error.what.startswith((f"{stage} ", f"{stage}: ")):
+            error.what = f"{stage}: {error.what}"
+        raise
 
 
 def require(package: str, *, install: str = "", why: str) -> None:

@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs instructions that this processor lacks, or that the environment masks."""
     if item.get_closest_marker("avx512"):
-        from pt_cascade.stages.inference.linears import is_bf16_faster
+        from pt_cascade.stages.inference.options import is_bf16_faster
 
         if not is_bf16_faster():
             pytest.skip("this processor has no AVX-512 BF16, or the environment masks it")
@@ -61,6 +62,17 @@ def shared(variable: str, folder: str, part: str) -> Path:
     if not path.exists():
         pytest.skip(f"{path.name} is not there: set ${variable} to the folder that holds it")
     return path
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny models are slower on several threads, the more so on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyterrier_t5
 import torch
 import transformers
 from inference_shapes import SHAPES, clock, count_flops, make_model, measure_peak, pad_lengths, read_pairs
@@ -30,9 +31,10 @@ from report import Line, tell
 from torch.nn import Linear, Module
 
 from pt_cascade.stages.cross_encoder import cross_encoder
-from pt_cascade.stages.inference.batching import find_budget, plan
-from pt_cascade.stages.inference.linears import Float32Linear, PackedLinear, is_bf16_faster, is_packing_faster
-from pt_cascade.stages.inference.t5_step import PLAIN
+from pt_cascade.stages.inference.batching import plan
+from pt_cascade.stages.inference.dtypes import Float32Linear, PackedLinear, is_packing_faster
+from pt_cascade.stages.inference.options import find_budget, is_bf16_faster
+from pt_cascade.stages.inference.t5_step import READ
 from pt_cascade.stages.mono_t5 import mono_t5
 
 if TYPE_CHECKING:
@@ -156,13 +158,13 @@ def measure_mono_t5(folder: Path, tokenizer: Path, pairs: pd.DataFrame, rounds: 
     stages = {"ours": mono_t5(model), **{name: mono_t5(model, dtype=name) for name in LOW}}
     ways: Ways = {name: lambda stage=stage: stage.transform(pairs) for name, stage in stages.items()}
     for size in (4, 16):
-        stock = mono_t5(model, compat="pyterrier_t5", batch_size=size)
+        stock = pyterrier_t5.MonoT5ReRanker(str(model), str(model), batch_size=size, verbose=False)
         ways[f"pyterrier_t5, batch {size}"] = lambda stock=stock: stock.transform(pairs)
     times = take_turns(ways, rounds)
     compare("t5-small shape", times, len(pairs), dict(zip(list(ways)[-2:], (1.35, 1.7), strict=True)))
     tell_share(stages["ours"], "t5-small", pairs, times["ours"][0], peak)
     few = pairs.head(20)
-    stock = mono_t5(model, compat="pyterrier_t5", batch_size=1)
+    stock = pyterrier_t5.MonoT5ReRanker(str(model), str(model), batch_size=1, verbose=False)
     apart = (stages["ours"].transform(pairs)["score"].head(20) - stock.transform(few)["score"]).abs().max()
     print(f"  largest difference from pyterrier_t5 at batch 1, {len(few)} pairs: {apart:.1e}")
     tell_change("random weights", stages, pairs)
@@ -204,7 +206,7 @@ def convert(model: Module, saved: Path, dtype: torch.dtype, *, packed: bool) -> 
         layer = model.get_submodule(name)
         if name in heads:
             model.set_submodule(name, Float32Linear(layer))
-        elif packed and not name.endswith(PLAIN):
+        elif packed and not name.endswith(READ):
             model.set_submodule(name, PackedLinear(layer))
 
 

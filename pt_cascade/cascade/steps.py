@@ -13,7 +13,7 @@ import pyterrier as pt
 
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.wrappers import is_lazy
-from pt_cascade.errors import CascadeError, CascadeWarning, StageError
+from pt_cascade.errors import CascadeError, CascadeWarning, StageError, naming
 from pt_cascade.frames import canonical_input, canonical_results, check_text
 from pt_cascade.ranking import same_pairs
 
@@ -114,7 +114,8 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Run one transformer on a copy of the frame; an error names the stage."""
     try:
-        out = part.transform(frame.copy())  # a transformer may change its input in place
+        with naming(stage):
+            out = part.transform(frame.copy())  # a transformer may change its input in place
     except CascadeError:
         raise
     except pt.validate.InputValidationError as error:

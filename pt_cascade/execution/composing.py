@@ -12,7 +12,7 @@ import pyterrier as pt
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections import Collection, open_collection
-from pt_cascade.errors import CascadeError, PipelineError, did_you_mean
+from pt_cascade.errors import CascadeError, PipelineError, did_you_mean, naming
 from pt_cascade.execution.defaults import store_index, store_vectors
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.base.texts import TextLoader
@@ -146,7 +146,8 @@ def _check_models(tree: ast.expr) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in _MODELS:
             given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "model")]
-            load_config(str(ast.literal_eval(given[0])), ast.unparse(node.func))
+            with naming(ast.unparse(node.func)):
+                load_config(str(ast.literal_eval(given[0])))
 
 
 def _is_literal(node: ast.expr) -> bool:

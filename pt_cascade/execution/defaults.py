@@ -12,6 +12,7 @@ from pt_cascade.cascade import Cascade
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections import Collection, open_collection
+from pt_cascade.errors import naming
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.execution.scoring.versions import versions
@@ -99,7 +100,7 @@ def store_index(collection: Collection, *, engine: Engine | None = None, verbose
 def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
     """Encode the documents and tokens of a collection, once for its fingerprint and model; return the folder."""
     model = default_model()
-    of_model = hashlib.sha256(f"{tell_weights(model, 'the default cascade')} {MAX_LENGTH}".encode()).hexdigest()[:8]
+    of_model = hashlib.sha256(f"{tell_weights(model)} {MAX_LENGTH}".encode()).hexdigest()[:8]
     folder = cache_folder("stored", collection.fingerprint[:16], f"vectors-{of_model}")
     if is_built(folder):
         return folder  # the fingerprint is in the name
@@ -125,5 +126,6 @@ def default_model() -> str:
 
 def load_reranker(collection: Collection, model: str | os.PathLike[str]) -> pt.Transformer:
     """Return a text loader and the stage of a model: MonoT5 for a T5 or mT5, else a cross-encoder."""
-    kind = load_config(str(model), "reranker").model_type
+    with naming("reranker"):
+        kind = load_config(str(model)).model_type
     return TextLoader(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

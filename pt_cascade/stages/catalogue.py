@@ -1,4 +1,4 @@
-"""The catalogue: every stage by name, what it takes, what its scores depend on, and whether its packages are installed."""
+"""The catalogue: every stage by name, its arguments, what its scores depend on, and the packages that it lacks."""
 
 from __future__ import annotations
 
@@ -34,13 +34,7 @@ _PIP |= {"pyterrier_t5": "pyterrier-t5", "java": "a JDK (11 or later)", "npids":
 
 @dataclass(frozen=True)
 class Entry:
-    """One stage of the catalogue.
-
-    Attributes:
-        make: The function that makes it.
-        depends: What its scores depend on.
-        packages: What it needs to run, beyond pt_cascade's own needs: sets of packages, of which one is enough.
-    """
+    """A stage; one of the sets in ``packages`` is what it needs beyond pt_cascade's own needs."""
 
     make: Callable[..., pt.Transformer]
     depends: str
@@ -48,7 +42,7 @@ class Entry:
 
     @property
     def does(self) -> str:
-        """What it does, in the first sentence of its documentation."""
+        """The first sentence of its documentation."""
         return (inspect.getdoc(self.make) or "").partition("\n\n")[0].replace("\n", " ")
 
     @property
@@ -59,7 +53,7 @@ class Entry:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What pip, or you, would have to install; empty where it is ready to run."""
+        """What has to be installed before it can run."""
         lacking = [tuple(_PIP.get(one, one) for one in some if not _is_there(one)) for some in self.packages]
         return min(lacking, key=len)
 

@@ -32,24 +32,22 @@ def hybrid(
 ) -> Hybrid:
     """Retrieve with several retrievers and fuse what they find, by reciprocal ranks or by a weighted sum of normalised scores.
 
-    Each (qid, docno) that any of them finds comes out once. ``rrf`` gives it the sum of weight / (k + rank), ranks from 1; how
-    ``weighted`` and ties work, and which column comes from where, is told in ``pt_cascade.fuse``. The query of every row
-    is the one that was asked, also where a branch rewrites it.
+    Each (qid, docno) that any of them finds comes out once; ``pt_cascade.fuse`` explains ``rrf``, weight / (k + rank) with ranks
+    from 1, ``weighted``, ties and columns. The query of every row is that of the topics, also where a branch rewrites it.
 
-    Given results instead of topics, it hands them to every retriever, so that branches that re-rank see them. A score then depends
-    on the whole list, so that such a stage is replayed nowhere but may stand last. A branch that retrieves cannot take results.
-
-    A hybrid over PISA cannot be pickled, as PISA's retriever cannot.
+    Given results instead of topics, it passes them to every retriever, so that branches can re-rank them. A score then depends
+    on the whole list, so that such a stage cannot be replayed but may be the last one. A branch that only retrieves is refused. A
+    hybrid over PISA cannot be pickled, as PISA's retriever cannot.
 
     Args:
-        *retrievers: One or more, e.g. ``bm25``, ``rewriter >> bm25 % 1000``, a Cascade, or another hybrid; each is asked once.
+        *retrievers: One or more, e.g. ``bm25``, ``rewriter >> bm25 % 1000``, a Cascade, or another hybrid; each runs once.
         method: ``rrf`` or ``weighted``.
         weights: One a retriever, 0 or more, not all 0; used as they are. None: 1 each.
         k: For ``rrf``: how much less the top ranks count, 0 or more.
         normalise: For ``weighted``, query by query: ``min-max``, ``z-score``, ``max``, ``sum``, ``rank`` or ``none``.
-        missing: For ``weighted``, what a score is worth that a retriever does not give a document: ``worst``, its lowest for that
-            query, normalised, and less than that of a lone hit or of hits of equal scores; or ``zero``. A retriever that finds
-            nothing for a query adds nothing to it.
+        missing: For ``weighted``, the score of a document that a retriever does not find: ``worst``, its lowest for that query,
+            normalised, and less than that of a lone hit or of hits of equal scores; or ``zero``. A retriever that finds nothing for
+            a query adds nothing to it.
         num_results: Documents a query at most, 1 or more; None: all that were found.
 
     Returns:
@@ -57,7 +55,7 @@ def hybrid(
         topics, rows in rank order.
 
     Raises:
-        PipelineError: An option makes no sense, or what is to be fused is no transformer.
+        PipelineError: An option is out of range, or a retriever is not a transformer.
 
     References:
         Cormack, Clarke & Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009.
@@ -76,13 +74,7 @@ def hybrid(
 
 @dataclass(frozen=True)
 class Hybrid(pt.Transformer):  # type: ignore[misc]
-    """The stage that ``hybrid`` makes; its fields are the arguments of that function.
-
-    Attributes:
-        depends: ``listwise``: where it re-ranks, ranks and normalised scores depend on what else there is. As a first stage it is
-            asked whole queries, and what it finds for a query depends on nothing else.
-        documents: ``any``: where it re-ranks, a branch may add or lose some.
-    """
+    """The stage that ``hybrid`` makes; where it re-ranks, scores depend on the list, and a branch may add or lose documents."""
 
     retrievers: Sequence[pt.Transformer]
     method: Method = "rrf"
@@ -98,7 +90,7 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
     schematic: ClassVar[dict[str, str | None]] = {"label": "Hybrid", "inner_pipelines_mode": "combine", "help_url": None}
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be fused, all reasons at once; a list would have no hash."""
+        """Refuse what cannot be fused, all problems at once; lists become tuples, which have a hash."""
         object.__setattr__(self, "retrievers", tuple(self.retrievers))
         object.__setattr__(self, "weights", tuple(self.weights) if isinstance(self.weights, Iterable) else self.weights)
         problems = [
@@ -114,21 +106,17 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
 
     @property
     def fusion(self) -> Fusion:
-        """How what they find is fused."""
+        """The fusion of their rankings."""
         return Fusion(self.method, self.weights, self.k, self.normalise, self.missing)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Ask every retriever, and fuse.
-
-        Args:
-            inp: Frame[qid, query, ...] of topics, or Frame[qid, query, docno, ...] of results to re-rank.
+        """Run every retriever on Frame[qid, query, ...] of topics, or [..., docno, ...] of results, and fuse.
 
         Returns:
             Frame[qid, query, ..., docno, score, rank, ...]; the columns of the topics stay.
 
         Raises:
-            CascadeError: A retriever failed, or what it returned is not usable, or it was given results and cannot take them; it is
-                named.
+            CascadeError: A retriever failed, returned a frame that cannot be used, or cannot re-rank results; the message names it.
         """
         pt.validate.columns(inp, includes=["qid"], context=self)
         topics = check_topics(_topics(inp))
@@ -138,7 +126,7 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
         return fused if self.num_results is None else fused[fused["rank"] < self.num_results].reset_index(drop=True)
 
     def transform_inputs(self) -> list[list[str]]:
-        """Answer PyTerrier's inspection: columns that are enough for all retrievers."""
+        """List the sets of columns that are enough for all retrievers, for PyTerrier's inspection."""
         enough: list[list[str]] = [[]]
         for branch in self.retrievers:
             wanted = pt.inspect.transformer_inputs(branch)
@@ -147,18 +135,18 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
         return enough
 
     def _check_takers(self, inp: pd.DataFrame) -> None:
-        """Refuse results where a branch can only retrieve: it answers a frame of 0 topics, but not one of 0 results."""
+        """Refuse results where a branch can only retrieve: it takes a frame of 0 topics, but not one of 0 results."""
         if "docno" not in inp:
             return
         found, topics = inp.iloc[:0], _topics(inp.iloc[:0])
-        deaf = [branch for branch in self.retrievers if not _takes(branch, found) and _takes(branch, topics)]
-        if deaf:
-            problems = [f"it hands on the documents that it is given, and {branch!r:.60} cannot take any" for branch in deaf]
+        unable = [branch for branch in self.retrievers if not _takes(branch, found) and _takes(branch, topics)]
+        if unable:
+            problems = [f"it passes its documents to each retriever, and {branch!r:.60} takes topics only" for branch in unable]
             fix = "hybrid(bm25, dense) % 20 >> ..., as the first stage"
             raise PipelineError("stage 'hybrid' cannot re-rank", problems, fix=fix)
 
     def _ask(self, branch: pt.Transformer, inp: pd.DataFrame) -> pd.DataFrame:
-        """Give a retriever a frame of its own, so that it cannot change the caller's; nobody is asked about nothing."""
+        """Run a retriever on a copy of the frame; of no rows, only its columns are found."""
         if len(inp):
             return call(branch, inp.copy(deep=False), self.stage_name)
         return pd.DataFrame(columns=pt.inspect.transformer_outputs(branch, list(inp.columns)))
@@ -169,13 +157,13 @@ def _takes(branch: pt.Transformer, nothing: pd.DataFrame) -> bool:
         branch.transform(nothing.copy())
     except (pt.validate.InputValidationError, FrameError, PipelineError):
         return False
-    except Exception:  # noqa: BLE001 - it cannot be asked about nothing, which says nothing
+    except Exception:  # noqa: BLE001 - many transformers fail on no rows, which says nothing
         return True
     return True
 
 
 def _topics(inp: pd.DataFrame) -> pd.DataFrame:
-    """Take from results what belongs to the query."""
+    """Take the columns of the query from results."""
     if "docno" not in inp:
         return inp
     of_query = [name for name in inp if name == "qid" or str(name).startswith("query")]

@@ -120,7 +120,7 @@ WRONG = {
     "cached(bm25 >> bi_encoder, 'x')": "'bm25 >> bi_encoder' is not a literal or a stage",
     "hybrid(bm25, dense, method='x')": "method is 'x', expected one of rrf, weighted",
     "mono_t5('m', max_length=1)": "mono_t5 cannot be made: max_length is 1, expected 16 or more tokens",
-    "cross_encoder('/no/such/model')": "cross_encoder cannot load '/no/such/model': there is no such folder",
+    "cross_encoder('/no/such/model')": "cross_encoder: cannot load '/no/such/model': there is no such folder",
     "__import__('os').system('true')": "is not a stage; a line has stages, % and >>",
 }
 
@@ -185,7 +185,7 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_built(tmp_path: Pa
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     monkeypatch.setattr(recipes, "store_index", lambda *_, **__: pytest.fail("an index is built"))
-    with pytest.raises(MissingError, match="mono_t5 cannot load"):
+    with pytest.raises(MissingError, match="mono_t5: cannot load"):
         parse_cascade(f"bm25 % 5 >> mono_t5({str(tmp_path / 'model')!r})", animals())
 
 

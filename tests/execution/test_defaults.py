@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyterrier as pt
 import pytest
-import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +24,7 @@ from pt_cascade.stages.base.texts import TextLoader
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TEXTS = {"NA": "The cumulative sum.", "d1": "The running product,\nalong an axis.", "d2": "", "d3": "Sort in place."}
 TOPICS = pd.DataFrame({"qid": ["1", "2"], "query": ["running total", "order"]})
 QRELS = pd.DataFrame({"qid": ["1", "2"], "docno": ["NA", "d3"], "label": [1, 1]})
@@ -51,15 +51,6 @@ class Counted:
 def collection(texts: Mapping[str, str] = TEXTS, name: str = "toy") -> Collection:
     """Make a collection of a few documents."""
     return make_collection(name, TOPICS, QRELS, Counted(texts))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """A handful of texts is slower on several threads, the more so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -204,7 +195,7 @@ def test_a_missing_precise_model_is_told_before_anything_is_built(cache: Path) -
     with pytest.raises(MissingError) as error:
         default_cascade(toy, engine="pisa", reranker="/no/such/model")
     assert str(error.value) == (
-        "reranker cannot load '/no/such/model': there is no such folder. "
+        "reranker: cannot load '/no/such/model': there is no such folder. "
         "Fix: pass the name of a model on the hub, or the folder that it was saved to with save_pretrained"
     )
     assert (toy.documents.reads, cache.exists()) == (0, False)

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +32,11 @@ from pt_cascade.stages import bm25, build_index, build_vectors, cross_encoder, d
 from pt_cascade.stages.base.texts import TextLoader
 from pt_cascade.stages.vectors.provenance import hash_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TEXTS = {"a": "the flow of heat", "b": "a blunt body", "c": "heat past the body", "d": "sleep in grass"}
 DOCS = [{"docno": docno, "text": text} for docno, text in TEXTS.items()]
 QUERIES = {"1": "heat flow", "2": "blunt body"}
 LETTERS = list("abcdefghijklmnopqrstuvwxyz")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """A handful of texts is slower on several threads, the more so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -309,7 +309,7 @@ def test_an_identity_that_is_not_words_is_refused(tmp_path: Path, told: object) 
     """What a stage's own method gives has to be words by name, and at least one."""
     inner = Judge()
     inner.__dict__["identify"] = lambda: told
-    with pytest.raises(PipelineError, match=r"its identify\(\) gave .*, expected words by name"):
+    with pytest.raises(PipelineError, match=r"its identify\(\) returned .*, expected a dict of text by name"):
         cached(inner, tmp_path / "s").transform(frame(("1", "q", "a", "x")))
     for words in ("", " ", 7):
         with pytest.raises(PipelineError, match=r"identity is .*, expected words"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,9 @@ from toys.cross_encoders import ANSWERING, CLASSIFIERS, LIMIT, make_tokenizer, s
 from pt_cascade.errors import CascadeError, MissingError, PipelineError, StageError
 from pt_cascade.stages.cross_encoder import cross_encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CLOSE = {"abs": 1e-5, "rel": 1e-5}
 BUDGETS = (1, 100, 4096)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny models are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +147,8 @@ def test_a_folder_of_sentence_transformers_is_read_with_prompt_length_and_activa
     kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
     """Golden values from it: the prompt stands before the query, 40 tokens are read; the order is that of its own activation."""
-    told = {"prompts": {"web": "body of "}, "default_prompt_name": "web", "activation_fn": torch.nn.Tanh(), "max_length": 40}
-    folder = _save_settings(saved(kind), tmp_path, {}, **told)
+    options = {"prompts": {"web": "body of "}, "default_prompt_name": "web", "activation_fn": torch.nn.Tanh(), "max_length": 40}
+    folder = _save_settings(saved(kind), tmp_path, {}, **options)
     scores = _scores(folder, pairs)
     assert scores == pytest.approx(_predict(folder, pairs), **CLOSE)
     own = CrossEncoder(str(folder), device="cpu").predict([list(pair) for pair in pairs[["query", "text"]].to_numpy()[:1]])
@@ -170,8 +162,8 @@ def test_two_labels_of_a_folder_of_sentence_transformers_are_log_odds(
     kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
     """Golden values: SciPy's logit of what predict gives with apply_softmax, a pair at a time, in double precision."""
-    told = {"prompts": {"web": "body of "}, "default_prompt_name": "web"}
-    folder = _save_settings(saved(kind, 2), tmp_path, {"max_seq_length": 40}, **told)
+    options = {"prompts": {"web": "body of "}, "default_prompt_name": "web"}
+    folder = _save_settings(saved(kind, 2), tmp_path, {"max_seq_length": 40}, **options)
     golden = logit(softmax(_predict(folder, pairs), axis=1))[:, 1]
     assert _scores(folder, pairs) == pytest.approx(golden, **CLOSE)
 
@@ -209,7 +201,7 @@ def test_no_more_is_read_than_there_are_positions(kind: str, pairs: pd.DataFrame
     with pytest.raises(PipelineError) as error:
         cross_encoder(tmp_path, max_length=LIMIT + 1).transform(pairs)
     assert str(error.value) == (
-        "cross_encoder cannot read so much: max_length is 49, the model reads 48 tokens at most."
+        "cross_encoder: cannot read so many tokens: max_length is 49, the model reads 48 tokens at most."
         " Fix: cross_encoder(model, max_length=48)"
     )
     assert _scores(tmp_path, pairs, max_length=LIMIT) == pytest.approx(golden, **CLOSE)
@@ -244,7 +236,7 @@ def test_a_model_that_knows_no_padding_is_refused_or_reads_each_pair_alone(kind:
     with pytest.raises(StageError) as error:
         cross_encoder(tmp_path).transform(pairs)
     assert str(error.value) == (
-        "cross_encoder cannot read 2 pair(s) of up to 11 tokens: Cannot handle batch sizes > 1 if no padding token is defined."
+        "cross_encoder: cannot read 2 pair(s) of up to 11 tokens: Cannot handle batch sizes > 1 if no padding token is defined."
         " Fix: cross_encoder(model, batch_tokens=1), which reads each pair alone"
     )
     golden = _classify(tmp_path, pairs)[:, 0]
@@ -280,10 +272,10 @@ def test_a_language_model_needs_no_padding(pairs: pd.DataFrame, tmp_path: Path) 
     assert _scores(tmp_path, pairs) == pytest.approx(_answer(tmp_path, pairs), **CLOSE)
 
 
-def test_a_pair_that_cannot_be_batched_is_told(saved: Callable[..., Path], pairs: pd.DataFrame) -> None:
+def test_a_pair_that_cannot_be_batched_is_refused(saved: Callable[..., Path], pairs: pd.DataFrame) -> None:
     """T5 looks for the end token, of which a batch must have equal numbers, and a text may hold one; the fix reads it."""
     odd = pairs.assign(text=[*pairs["text"][:-1], "heat </s> flow"])
-    with pytest.raises(StageError, match=r"^cross_encoder cannot read 12 pair\(s\) of up to 48 tokens: .*<eos>") as error:
+    with pytest.raises(StageError, match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens: .*<eos>") as error:
         cross_encoder(saved("t5")).transform(odd)
     assert error.value.fix == "cross_encoder(model, batch_tokens=1), which reads each pair alone"
     alone = cross_encoder(saved("t5"), batch_tokens=1).transform(odd)["score"].to_numpy()
@@ -332,7 +324,7 @@ def test_two_labels_whose_names_do_not_tell_are_refused(
     with pytest.raises(PipelineError) as error:
         cross_encoder(folder).transform(pairs)
     assert str(error.value) == (
-        f"cross_encoder cannot choose a label: the model has 0 {names[0]}, 1 {names[1]}; which one means relevant is not said."
+        f"cross_encoder: cannot choose a label: the model has 0 {names[0]}, 1 {names[1]}; it does not say which one means relevant."
         " Fix: cross_encoder(model, label=...) with the label that means relevant:"
         f" label=0 for {names[0]}, or label=1 for {names[1]}"
     )
@@ -372,8 +364,9 @@ def test_an_activation_that_loses_the_order_is_refused(
     with pytest.raises(PipelineError) as error:
         cross_encoder(folder).transform(pairs)
     assert str(error.value) == (
-        f"cross_encoder cannot rank by {str(folder)!r}: it was saved with the activation ReLU, which does not keep the order of its"
-        " outputs. Fix: CrossEncoder(model, activation_fn=torch.nn.Identity()).save_pretrained(folder), of sentence-transformers"
+        f"cross_encoder: cannot rank by {str(folder)!r}: it was saved with the activation ReLU, which does not keep the order of"
+        " its outputs. Fix: CrossEncoder(model, activation_fn=torch.nn.Identity()).save_pretrained(folder), of"
+        " sentence-transformers"
     )
     CrossEncoder(str(folder), activation_fn=torch.nn.Identity(), device="cpu").save_pretrained(str(mended))
     golden = cross_encoder(saved("bert", labels)).transform(pairs)["score"].to_numpy()
@@ -409,8 +402,8 @@ def test_a_chat_template_is_filled_as_there(kind: str, pairs: pd.DataFrame, tmp_
     few = pairs[pairs["qid"] == "q0"]
     assert _scores(tmp_path, few) == pytest.approx(_predict(tmp_path, few), **CLOSE)
     there = CrossEncoder(str(tmp_path), device="cpu", prompts={"web": "x y"}, default_prompt_name="web")
-    there.save_pretrained(str(tmp_path / "told"))
-    assert _scores(tmp_path / "told", few) == pytest.approx(_predict(tmp_path / "told", few), **CLOSE)
+    there.save_pretrained(str(tmp_path / "saved"))
+    assert _scores(tmp_path / "saved", few) == pytest.approx(_predict(tmp_path / "saved", few), **CLOSE)
 
 
 @pytest.mark.parametrize("words", [("oui", "non"), ("yes", "non"), ("oui", "no")])
@@ -439,24 +432,24 @@ def test_a_language_model_without_the_answers_is_refused(words: tuple[str, str],
         ("tokenizer.json", "{}"),
     ],
 )
-def test_a_damaged_file_is_told(file: str, text: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(file: str, text: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
     """What was saved and cannot be read is not taken for nothing."""
     CrossEncoder(str(saved("bert")), device="cpu").save_pretrained(str(tmp_path))
     (tmp_path / file).write_text(text)
-    with pytest.raises(MissingError, match=r"^cross_encoder cannot load "):
+    with pytest.raises(MissingError, match=r"^cross_encoder: cannot load "):
         cross_encoder(tmp_path).transform(pairs)
 
 
-def test_weights_of_another_size_are_told(saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
+def test_weights_of_another_size_are_refused(saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
     """A configuration of three labels beside weights for two."""
     folder = shutil.copytree(saved("bert", 2), tmp_path / "model")
     _write(folder / "config.json", id2label={0: "a", 1: "b", 2: "c"}, label2id={"a": 0, "b": 1, "c": 2})
-    with pytest.raises(CascadeError, match=r"^cross_encoder cannot load "):
+    with pytest.raises(CascadeError, match=r"^cross_encoder: cannot load "):
         cross_encoder(folder, label=0).transform(pairs)
 
 
 @pytest.mark.parametrize("kind", ["bert", "qwen3"])
-def test_weights_that_are_not_there_are_told(kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
+def test_weights_that_are_not_there_are_refused(kind: str, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path) -> None:
     """A last layer that no file holds would be random, and so would the ranking."""
     from safetensors.torch import load_file, save_file
 
@@ -471,12 +464,12 @@ def test_weights_that_are_not_there_are_told(kind: str, saved: Callable[..., Pat
         cross_encoder(folder).transform(pairs)
 
 
-def test_a_tokenizer_of_another_model_is_told(pairs: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_tokenizer_of_another_model_is_refused(pairs: pd.DataFrame, tmp_path: Path) -> None:
     """It has words that the model has not; with the tokenizer that was saved with the model it is read."""
     save("bert", tmp_path)
     make_tokenizer("cls", words=("yes", "no", *(f"w{n}" for n in range(40)))).save_pretrained(tmp_path)
     with pytest.raises(
-        StageError, match=r"^cross_encoder cannot read 12 pair\(s\) of up to 48 tokens: index out of range"
+        StageError, match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens: index out of range"
     ) as error:
         cross_encoder(tmp_path).transform(pairs)
     assert error.value.fix == "a model and a tokenizer that were saved together"

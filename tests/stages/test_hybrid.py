@@ -173,7 +173,7 @@ def test_inputs_are_what_is_enough_for_every_retriever() -> None:
 
 
 def test_no_topic_is_no_row() -> None:
-    """A frame of 0 rows gives 0 rows with the columns and types of any other, and nobody who can tell them otherwise is asked."""
+    """A frame of 0 rows gives 0 rows with the columns and types of any other, and runs no retriever that PyTerrier can inspect."""
 
     @dataclass(frozen=True)
     class Fragile(pt.Transformer):
@@ -376,7 +376,7 @@ def test_a_branch_that_retrieves_takes_no_documents() -> None:
         hybrid(ToyReranker()).transform(pd.DataFrame({"qid": ["1"], "docno": "d", "score": 1.0, "rank": 0}))
 
 
-def test_a_missing_column_is_told() -> None:
+def test_a_missing_column_is_refused() -> None:
     """Who misses a column says so, and what to put before it."""
     with pytest.raises(StageError, match=r"ToyRetriever\(.* misses column\(s\) query"):
         hybrid(ONE, TWO).transform(pd.DataFrame({"qid": ["1"], "question": ["q"]}))
@@ -404,7 +404,7 @@ def test_what_makes_no_sense_is_refused_when_it_is_made(make: Callable[[], Hybri
         make()
 
 
-def test_all_that_makes_no_sense_is_told_at_once() -> None:
+def test_impossible_options_are_refused_together() -> None:
     """Three mistakes are three problems of one error."""
     with pytest.raises(PipelineError) as caught:
         hybrid(ONE, "bm25", k=-1, num_results=0)

@@ -47,7 +47,7 @@ def encoder(minilm: str) -> pt.Transformer:
 
 
 def check(pipeline: pt.Transformer, text: str, documents: list[str], topics: pd.DataFrame = TOPICS) -> Cascade:
-    """The cascade reads as told and ranks as the plain pipeline, and so does a run in chunks."""
+    """The cascade reads as expected and ranks as the plain pipeline, and so does a run in chunks."""
     cascade = Cascade.of(pipeline)
     assert repr(cascade) == text
     assert [stage.documents for stage in cascade] == documents

@@ -1,4 +1,4 @@
-"""What every re-ranking stage shares: it gives each row a score and leaves the rest of the frame as it was."""
+"""The base class of re-ranking stages: each row gets a score, and the rest of the frame stays as it was."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyterrier as pt
 
+from pt_cascade.errors import naming
 from pt_cascade.frames import check_text
 from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import SPEED_FIELDS, WEIGHT_FIELDS, check_files, identify
@@ -24,13 +25,13 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
     """A PyTerrier transformer that scores the rows it is given: none lost, none added, none moved.
 
     A subclass is a frozen dataclass of plain arguments, so that two stages built alike are equal. It loads its model in a
-    ``functools.cached_property``, when first asked for a score; the model does not travel in a pickle.
+    ``functools.cached_property``, when first asked for a score; a pickle does not contain the model.
 
     Attributes:
         depends: What a score depends on: ``pointwise`` (query, document), ``pairwise`` or ``listwise``.
         documents: ``reranks``: the documents that come out are those that went in.
-        stage_name: What a cascade calls it.
-        speed_fields: Arguments that change when a score comes, not what it is.
+        stage_name: Its name in a cascade.
+        speed_fields: Arguments that change how fast a score is computed, not the score.
         weight_fields: Arguments that name a model, by a folder or on the hub.
     """
 
@@ -56,20 +57,11 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
         return ["query", "text"]
 
     def reads(self) -> list[str]:
-        """Name the columns that, with the query, tell one score from another; one that is not there is passed over."""
+        """Name the columns that, with the query, distinguish one score from another; one that is not there is passed over."""
         return [column for column in self.needs() if column != "query"] or ["docno"]
 
     def identify(self) -> Identity:
-        """Tell all that its scores depend on beside the query and the document, for those who keep them.
-
-        Returns:
-            Words by name, e.g. the class, the hash of the model's weights, the limits; no speed fields.
-
-        Raises:
-            MissingError: The revision of a model is unknown.
-            PipelineError: An argument has no value to tell it by.
-            StageError: The files of the model were written to after it was loaded, so that nobody knows which scores these are.
-        """
+        """Identify all that its scores depend on beside the query and the document, as text by name, e.g. its model's weights."""
         return identify(self)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -82,21 +74,19 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
             The same rows in the same order, with score and rank.
 
         Raises:
-            StageError: The files of the model were written to after it was loaded.
+            CascadeError: The model cannot be loaded or run, or its files were written to after it was loaded.
         """
         pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
         for column in self.needs():
             check_text(inp, column, self.stage_name)
         if not len(inp):
             return rescore(inp, np.empty(0))
-        check_files(self)
-        scores = self.score(inp)
-        check_files(self)  # weights are mapped from the disk: what was written meanwhile may have been read
+        with naming(self.stage_name):
+            check_files(self)
+            scores = self.score(inp)
+            check_files(self)  # weights are mapped from the disk: what was written meanwhile may have been read
         return rescore(inp, scores)
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)

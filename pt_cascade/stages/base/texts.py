@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextLoader(pt.Transformer):  # type: ignore[misc]
-    """Adds the text of each document; put it before a stage that reads text, as ``pt.text.get_text``.
-
-    It keeps the whole collection's text in memory. For millions of documents use ``pt.text.get_text(dataset)``.
-
-    Attributes:
-        collection: Where the documents are.
-
-    Raises:
-        StageError: While it runs: a document is not in the collection.
-    """
+    """Adds the text of each document, as ``pt.text.get_text``; it keeps the collection's text in memory."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Text loader", "help_url": None}
     depends: ClassVar[str] = "pointwise"
@@ -36,14 +27,7 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
     collection: Collection
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Add the column text.
-
-        Args:
-            inp: Frame[docno, ...].
-
-        Returns:
-            The same rows in the same order, with text.
-        """
+        """Add the column text to Frame[docno, ...]."""
         pt.validate.columns(inp, includes=["docno"], context=self)
         text = inp["docno"].map(self._texts) if len(inp) else inp["docno"]
         if (unknown := text.isna()).any():
@@ -57,7 +41,7 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
         return {doc["docno"]: doc["text"] for doc in self.collection.docs()}
 
     def identify(self) -> dict[str, str]:
-        """Tell the texts that it adds by their collection's content, which is read for that."""
+        """Identify the texts that it adds by the content of their collection, which is read for that."""
         return {"class": type(self).__name__, "collection": self.collection.fingerprint}
 
     def __getstate__(self) -> dict[str, object]:

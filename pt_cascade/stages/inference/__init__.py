@@ -1,1 +1,1 @@
-"""Hugging Face models: loaded, fed in batches measured in tokens, and their outputs read. What a stage is stands in base."""
+"""A Hugging Face model loaded, fed in token batches, and read. What a stage of a cascade is lives in ``stages.base``."""

@@ -1,4 +1,4 @@
-"""Language models that answer yes or no: of their output layer only the two answers are left."""
+"""Language models that answer yes or no: only the two answers are computed of their output layer."""
 
 from __future__ import annotations
 
@@ -11,32 +11,19 @@ if TYPE_CHECKING:
 
 
 def keep_answers(reader: CrossEncoder, name: str, label: int | str | None) -> int:
-    """Leave the rows of yes and no in the output layer, in float32.
-
-    Args:
-        reader: The model as sentence-transformers knows it; it is changed.
-        name: Its folder or name, for the error.
-        label: Must be None: it has none.
-
-    Returns:
-        The number of its only output.
-
-    Raises:
-        MissingError: sentence-transformers does not know its answers.
-        PipelineError: A label is asked for.
-    """
+    """Cut a model's output layer down to yes and no, in float32; return the number of its only output. It has no ``label``."""
     from sentence_transformers.cross_encoder.modules import LogitScore  # noqa: PLC0415 - heavy
 
-    from pt_cascade.stages.inference.linears import Float32Linear  # noqa: PLC0415 - heavy
+    from pt_cascade.stages.inference.dtypes import Float32Linear  # noqa: PLC0415 - heavy
 
     if label is not None:
         problem = f"label is {label!r}, but the model answers yes or no"
-        raise PipelineError("cross_encoder cannot choose a label", [problem], fix="cross_encoder(model)")
-    asked = reader[-1]
-    if not isinstance(asked, LogitScore) or len(reader) != 2:  # noqa: PLR2004 - the model, and what reads its answer
+        raise PipelineError("cannot choose a label", [problem], fix="cross_encoder(model)")
+    score = reader[-1]
+    if not isinstance(score, LogitScore) or len(reader) != 2:  # noqa: PLR2004 - the model, and what reads its answer
         problem = f"sentence-transformers reads it through {', '.join(type(module).__name__ for module in reader)}"
-        raise MissingError(f"cross_encoder cannot ask {name!r}", [problem], fix="a model that ends in a LogitScore module")
-    answers = [number for number in (asked.true_token_id, asked.false_token_id) if number is not None]
+        raise MissingError(f"cannot ask {name!r}", [problem], fix="a model that ends in a LogitScore module")
+    answers = [number for number in (score.true_token_id, score.false_token_id) if number is not None]
     if len(set(answers)) < len(answers) or reader.tokenizer.unk_token_id in answers:
         found = " and ".join(map(repr, reader.tokenizer.convert_ids_to_tokens(answers)))
         problem = f"its tokenizer has no words for yes and no, found {found}"
@@ -44,8 +31,8 @@ def keep_answers(reader: CrossEncoder, name: str, label: int | str | None) -> in
             'CrossEncoder(modules=[Transformer(model, transformer_task="text-generation"), LogitScore(true_token_id=..., '
             "false_token_id=...)]).save_pretrained(folder), of sentence-transformers, with the answers that it was trained on"
         )
-        raise MissingError(f"cross_encoder cannot ask {name!r}", [problem], fix=fix)
+        raise MissingError(f"cannot ask {name!r}", [problem], fix=fix)
     model = reader.transformers_model
     model.set_output_embeddings(Float32Linear(model.get_output_embeddings(), answers))
-    asked.true_token_id, asked.false_token_id = 0, 1 if len(answers) > 1 else None
+    score.true_token_id, score.false_token_id = 0, 1 if len(answers) > 1 else None
     return 0

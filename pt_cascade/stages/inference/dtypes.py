@@ -1,89 +1,95 @@
-"""How precisely a model computes: float32, or bfloat16 where the device is faster with it."""
+"""Number types of a model's weights, and the linear layers that are fastest on this processor; importing it loads torch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import Linear, Module
+from torch.nn.functional import linear
 
 from pt_cascade.errors import PipelineError
+from pt_cascade.stages.inference.options import check_dtype
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Sequence
 
-Dtype: TypeAlias = Literal["fp32", "bf16"]
+    from torch import Tensor
 
-_SLOW = "dtype is 'bf16', slower than fp32 on a processor without AVX-512 BF16 as this one; expected 'fp32', or device='cuda'"
+    from pt_cascade.stages.inference.options import Dtype
+
+_ROWS = 1024  # tokens of a typical batch; oneDNN chooses the layout of the weights for it
 
 
-def check_dtype(dtype: str, device: str | None) -> list[str]:
-    """Say what is wrong with a dtype, before any model is loaded.
-
-    Args:
-        dtype: ``fp32`` or ``bf16``.
-        device: Where the model is to run; None: cuda where there is one, else cpu.
-
-    Returns:
-        The problem, or nothing.
+def torch_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
+    """Return the type to load weights in; a stage that came in a pickle may be on a device that is slower with it.
 
     Example:
-        >>> check_dtype("fp16", "cuda")
-        ["dtype is 'fp16', expected one of fp32, bf16"]
-        >>> check_dtype("bf16", "cuda:1")
-        []
-    """
-    known = get_args(Dtype)
-    if dtype not in known:
-        return [f"dtype is {dtype!r}, expected one of {', '.join(known)}"]
-    return [_SLOW] if dtype == "bf16" and _is_slow(device) else []
-
-
-def _is_slow(device: str | None) -> bool:
-    """Tell whether bfloat16 would run on a processor that is slower with it."""
-    if device is not None and not device.startswith("cpu"):
-        return False
-    import torch  # noqa: PLC0415 - heavy
-
-    from pt_cascade.stages.inference.linears import is_bf16_faster  # noqa: PLC0415 - heavy
-
-    return (device is not None or not torch.cuda.is_available()) and not is_bf16_faster()
-
-
-def torch_dtype(dtype: Dtype, device: torch.device, stage: str) -> torch.dtype:
-    """Return the type that a model's weights are loaded in.
-
-    Args:
-        dtype: As in ``check_dtype``.
-        device: Where the model will run; not where the stage was made, if it came in a pickle.
-        stage: Who asks, for the error.
-
-    Raises:
-        PipelineError: The device is slower with it.
-
-    Example:
-        >>> import torch
-        >>> torch_dtype("fp32", torch.device("cpu"), "mono_t5")
+        >>> torch_dtype("fp32", torch.device("cpu"))
         torch.float32
     """
-    import torch  # noqa: PLC0415 - heavy
-
     if problems := check_dtype(dtype, str(device)):
-        raise PipelineError(f"{stage} cannot compute on {device}", problems)
+        raise PipelineError(f"cannot compute on {device}", problems)
     return torch.bfloat16 if dtype == "bf16" else torch.float32
 
 
-def quicken(model: torch.nn.Module, heads: set[torch.nn.Module], plain: tuple[str, ...] = ()) -> None:
-    """Put faster layers in the place of a model's linear ones where there are some, and keep its last layer in float32.
+def replace_layers(model: Module, heads: set[Module], unchanged: tuple[str, ...] = ()) -> None:
+    """Replace the linear layers of a model by faster ones, but its ``heads``, which give the scores, by ones in float32.
 
-    The last layer stays in float32 whatever the dtype: in bfloat16 scores near 8 would be 1/16 apart, and many of them tie.
-
-    Args:
-        model: A model in evaluation, on its device; it is changed.
-        heads: The linear layers that give its scores.
-        plain: How the names of layers end that are left as they are.
+    In bfloat16 scores near 8 would be 1/16 apart, and many would tie. Layers whose names end in ``unchanged`` stay.
     """
-    from torch.nn import Linear  # noqa: PLC0415 - heavy
-
-    from pt_cascade.stages.inference.linears import choose  # noqa: PLC0415 - heavy
-
     for name, layer in list(model.named_modules()):
-        if type(layer) is Linear and not name.endswith(plain):
-            model.set_submodule(name, choose(layer, last=layer in heads))
+        if type(layer) is Linear and not name.endswith(unchanged):
+            model.set_submodule(name, choose(layer, head=layer in heads))
+
+
+def choose(layer: Linear, *, head: bool) -> Module:
+    """Choose the layer that computes a linear layer."""
+    if head:
+        return layer if layer.weight.dtype == torch.float32 else Float32Linear(layer)
+    return PackedLinear(layer) if layer.weight.device.type == "cpu" and is_packing_faster() else layer
+
+
+class Float32Linear(Module):
+    """A linear layer, or some of its outputs, computed in float32 for any input."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, layer: Linear | Float32Linear, outputs: Sequence[int] | slice = slice(None)) -> None:
+        """Copy a layer's weights."""
+        super().__init__()
+        self.register_buffer("weight", layer.weight.detach()[outputs].float())
+        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach()[outputs].float())
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Compute the layer."""
+        return linear(given.float(), self.weight, self.bias)
+
+
+class PackedLinear(Module):
+    """A linear layer with its weights in oneDNN's layout, as ``torch.compile`` makes it of a frozen model.
+
+    torch computes float32 products with MKL, which uses half of the width of AVX-512 on an AMD processor.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, layer: Linear) -> None:
+        """Copy a layer's weights."""
+        super().__init__()
+        self.register_buffer("weight", torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), _ROWS))  # noqa: SLF001
+        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Compute the layer."""
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(given, self.weight, self.bias, "none", [], "")  # noqa: SLF001
+        return product
+
+
+def is_packing_faster() -> bool:
+    """Tell whether packed layers beat torch's own here: on AMD with AVX-512 they do, with AVX2 only on some."""
+    amd = str(torch.cpu.get_capabilities().get("cpu_name", "")).startswith("AMD")
+    avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return amd and avx512 and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]

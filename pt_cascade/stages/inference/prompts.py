@@ -1,4 +1,4 @@
-"""Prompts for one stage: what its model is told beside the query, the same for all topics or from a column of theirs."""
+"""Prompts: what a model reads beside query and document, the same for all topics or from a column of the topics."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ _QUERY = "query"
 
 
 def find_columns(prompt: str | None) -> list[str]:
-    """Name the columns that a prompt is filled from, each once, in their order; query, which every stage has, is left out.
-
-    Args:
-        prompt: A text in which ``{name}`` stands for a column; None names none.
+    """Name the columns that a prompt is filled from, each once; query, which every stage has, is left out.
 
     Example:
         >>> find_columns("Instruct: {instruction}; Query: {query}")
@@ -28,32 +25,20 @@ def find_columns(prompt: str | None) -> list[str]:
 
 
 def check_prompt(prompt: str | None, document: Sequence[str]) -> list[str]:
-    """Say what is wrong with a prompt.
-
-    Args:
-        prompt: As in ``find_columns``.
-        document: The columns that tell the document, which the model reads beside the prompt.
-
-    Returns:
-        The problem, or nothing.
+    """List what is wrong with a prompt: it names a column of the document, which the model reads beside it.
 
     Example:
         >>> check_prompt("Is {text} about {query}?", ["text"])
-        ['prompt names {text}, but the document is read beside it: leave it out']
+        ['prompt names {text}, but the model reads the document beside the prompt: leave it out']
     """
     named = [f"{{{name}}}" for name in find_columns(prompt) if name in document]
-    return [f"prompt names {', '.join(named)}, but the document is read beside it: leave it out"] if named else []
+    return [f"prompt names {', '.join(named)}, but the model reads the document beside the prompt: leave it out"] if named else []
 
 
 def fill(prompt: str | None, results: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Fill a prompt in for each row; braces in a column's own text mean nothing.
+    """Fill a prompt for each row: what stands before the query, and the query; a prompt with ``{query}`` replaces the query.
 
-    Args:
-        prompt: As in ``find_columns``; None or empty: no prompt.
-        results: Frame[query, ...] with the columns that the prompt names.
-
-    Returns:
-        For each row what stands before the query, and the query. A prompt with ``{query}`` in it is the query.
+    Braces in the text of a column are text.
 
     Example:
         >>> import pandas as pd
@@ -64,7 +49,7 @@ def fill(prompt: str | None, results: pd.DataFrame) -> tuple[list[str], list[str
     queries = results[_QUERY].tolist()
     if not prompt:
         return [""] * len(queries), queries
-    parts = _NAME.split(prompt)  # words and, in every other place, names
+    parts = _NAME.split(prompt)  # text and, in every other place, names
     columns = [results[part].tolist() if n % 2 else [part] * len(queries) for n, part in enumerate(parts)]
     filled = ["".join(row) for row in zip(*columns, strict=True)]
     return ([""] * len(queries), filled) if _QUERY in parts[1::2] else (filled, queries)

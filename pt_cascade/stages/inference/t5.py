@@ -1,4 +1,4 @@
-"""T5 models that answer a question with one word: their tokenizer, their two words, and how sure they are of the first."""
+"""T5 models that answer a question with one of two words."""
 
 from __future__ import annotations
 
@@ -7,48 +7,65 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError
+from pt_cascade.stages.inference.batching import TokenRows, pad, tokenize
 from pt_cascade.stages.inference.loading import load_config, load_model, load_tokenizer
-from pt_cascade.stages.inference.token_ids import pad
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from pt_cascade.ranking import Floats
-    from pt_cascade.stages.inference.dtypes import Dtype
+    from pt_cascade.stages.inference.batching import Ids, Rows
+    from pt_cascade.stages.inference.loading import ModelSpec
 
 _ANSWERS = {"t5": ("▁true", "▁false"), "mt5": ("▁yes", "▁no")}
-_WANTED = {
-    "mono_t5": "a MonoT5 checkpoint, e.g. castorini/monot5-base-msmarco",
-    "duo_t5": "a DuoT5 checkpoint, e.g. castorini/duot5-base-msmarco",
-}
 _FALLBACK = "t5-base"
+_TOKENIZER = 'pass tokenizer="...", the name or the folder of the tokenizer that the model was trained with'
 
 
-class AskedT5(NamedTuple):
-    """A T5 model with its tokenizer; of its output layer, only the two answers are left.
-
-    Attributes:
-        tokenizer: What makes its ids.
-        model: The model, on its device.
-        tail: The ids that every prompt ends with: ``Relevant:`` and the end token.
-    """
+class AnsweringT5(NamedTuple):
+    """A T5 model, loaded; only the two answers are computed of its output layer."""
 
     tokenizer: PreTrainedTokenizerBase
     model: PreTrainedModel
-    tail: NDArray[np.int32]
+    tail: NDArray[np.int32]  # the ids that every prompt ends with: Relevant: and the end token
+    limit: int  # tokens of a whole prompt
+
+    @property
+    def device(self) -> str:
+        """Where it is."""
+        return str(self.model.device)
+
+    def count_full(self, rows: Rows) -> int:
+        """Count the different queries that leave no token for a document."""
+        room = self.limit - len(self.tail)
+        heads = [f"Query: {query} Document:" for query in dict.fromkeys(query for _, query, _ in rows)]
+        ids = tokenize(self.tokenizer, heads, truncation=True, max_length=room + 1)  # with the end token
+        return sum(len(row) > room for row in ids)
+
+    def encode(self, rows: Rows) -> TokenRows:
+        """Tokenize MonoT5's prompts; the text is cut where a prompt is too long."""
+        items = [f"Query: {query} Document: {text}" for _, query, text in rows]
+        room = self.limit - len(self.tail)
+        ids = tokenize(self.tokenizer, items, truncation=True, max_length=room, add_special_tokens=False)
+        return TokenRows({"input_ids": [np.concatenate([row, self.tail]) for row in ids]})
+
+    def forward(self, ids: Ids) -> Floats:
+        """Give log p(yes) - log p(no) of b prompts, of the two answers alone: shape (b,), float64."""
+        import torch  # noqa: PLC0415 - heavy
+
+        from pt_cascade.stages.inference.t5_step import first_logits  # noqa: PLC0415 - heavy
+
+        padded = pad(ids, {})  # after the end of each prompt, so that it is read as it would be alone
+        given, mask = (torch.from_numpy(padded[name]).to(self.model.device) for name in ("input_ids", "attention_mask"))
+        with torch.inference_mode():
+            yes, no = first_logits(self.model, given, mask).double().cpu().numpy().T
+        odds: Floats = yes - no
+        return odds
 
 
 def check_answers(tokens: tuple[str, str] | None) -> list[str]:
-    """Say what is wrong with a choice of two answers.
-
-    Args:
-        tokens: The pieces that mean yes and no; None leaves the choice to the kind of model.
-
-    Returns:
-        The problem, or nothing.
+    """List what is wrong with a choice of two answers.
 
     Example:
         >>> check_answers(("▁true", "▁true"))
@@ -59,126 +76,45 @@ def check_answers(tokens: tuple[str, str] | None) -> list[str]:
     return [f"tokens is {tokens!r}, expected two different pieces, relevant and not relevant"]
 
 
-def load_t5(
-    name: str,
-    tokenizer: str | None,
-    tokens: tuple[str, str] | None,
-    stage: str,
-    *,
-    device: str | None = None,
-    verbose: bool = False,
-    dtype: Dtype = "fp32",
-) -> AskedT5:
-    """Load a T5 or mT5 checkpoint that answers with one of two words.
-
-    Args:
-        name: A folder, or a name on the model hub.
-        tokenizer: The same, of its tokenizer; None is the model's own, see ``load_words``.
-        tokens: The pieces of the vocabulary that mean yes and no; None is what that kind of model was trained on.
-        stage: Who asks, for the error.
-        device: E.g. ``cpu``; None takes cuda where there is one.
-        verbose: Show progress bars.
-        dtype: As in ``dtypes.check_dtype``.
-
-    Returns:
-        The model, ready to be asked.
-
-    Raises:
-        MissingError: The model, its tokenizer or the device is not there, or it is another kind of model.
-        PipelineError: The vocabulary lacks an answer, or the device is slower with that dtype.
-    """
-    config = load_config(name, stage, verbose=verbose)
-    pieces = tokens or find_answers(config, name, stage)
-    words = load_words(tokenizer, name, config, stage, verbose=verbose)
-    answers = _find_ids(words, pieces, stage)
+def load_t5(spec: ModelSpec, tokenizer: str | None, tokens: tuple[str, str] | None, limit: int) -> AnsweringT5:
+    """Load a T5 or mT5 checkpoint that answers with one of two ``tokens``; None: those that its kind was trained with."""
+    config = load_config(spec.name, verbose=spec.verbose)
+    pieces = tokens or _find_answers(config, spec.name)
+    words = _load_words(tokenizer, spec, config)
+    answers = _find_ids(words, pieces)
     from transformers import AutoModelForSeq2SeqLM  # noqa: PLC0415 - heavy
 
-    from pt_cascade.stages.inference.linears import Float32Linear  # noqa: PLC0415 - heavy
-    from pt_cascade.stages.inference.t5_step import PLAIN  # noqa: PLC0415 - heavy
+    from pt_cascade.stages.inference.dtypes import Float32Linear  # noqa: PLC0415 - heavy
+    from pt_cascade.stages.inference.t5_step import READ  # noqa: PLC0415 - heavy
 
-    kind = AutoModelForSeq2SeqLM
-    model = load_model(name, kind, stage, device=device, verbose=verbose, dtype=dtype, plain=PLAIN)
-    model.set_output_embeddings(Float32Linear(model.get_output_embeddings(), answers))  # no other logit is looked at
-    return AskedT5(words, model, np.asarray(words("Relevant:")["input_ids"], np.int32))
+    model = load_model(spec, AutoModelForSeq2SeqLM, READ)
+    model.set_output_embeddings(Float32Linear(model.get_output_embeddings(), answers))
+    return AnsweringT5(words, model, np.asarray(words("Relevant:")["input_ids"], np.int32), limit)
 
 
-def find_answers(config: PretrainedConfig, name: str, stage: str) -> tuple[str, str]:
-    """Give the pieces that a kind of model was trained to answer with.
-
-    Args:
-        config: What kind of model it is.
-        name: Its folder or name, for the error.
-        stage: Who asks, for the error.
-
-    Returns:
-        The pieces that mean yes and no.
-
-    Raises:
-        MissingError: It is neither T5 nor mT5.
-    """
+def _find_answers(config: PretrainedConfig, name: str) -> tuple[str, str]:
     if config.model_type in _ANSWERS:
         return _ANSWERS[config.model_type]
     problem = f"it is a {config.model_type} model, expected one of {', '.join(_ANSWERS)}"
-    raise MissingError(f"{stage} cannot ask {name!r}", [problem], fix=f"pass {_WANTED[stage]}")
+    fix = "pass a checkpoint such as castorini/monot5-base-msmarco or castorini/duot5-base-msmarco"
+    raise MissingError(f"cannot ask {name!r}", [problem], fix=fix)
 
 
-def load_words(
-    tokenizer: str | None, name: str, config: PretrainedConfig, stage: str, *, verbose: bool = False
-) -> PreTrainedTokenizerBase:
-    """Load a T5 model's tokenizer; a T5 checkpoint without one, as some larger ones are, takes that of ``t5-base``.
-
-    Args:
-        tokenizer: A folder or a name on the model hub; None is the model's own.
-        name: The model's folder or name.
-        config: What kind of model it is.
-        stage: Who asks, for the error.
-        verbose: Show progress bars.
-
-    Returns:
-        The tokenizer.
-
-    Raises:
-        MissingError: It is not there, or does not fit the model.
-    """
-    fix = f'{stage}(model, tokenizer="...") with the name or the folder of the tokenizer it was trained with'
+def _load_words(tokenizer: str | None, spec: ModelSpec, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+    """Load the tokenizer; a T5 checkpoint without one, as some larger ones are, takes that of ``t5-base``."""
     try:
-        return load_tokenizer(tokenizer or name, config, stage, verbose=verbose, fix=fix)
+        return load_tokenizer(tokenizer or spec.name, config, verbose=spec.verbose, fix=_TOKENIZER)
     except MissingError:
         if tokenizer or config.model_type != "t5":
             raise
-        return load_tokenizer(_FALLBACK, config, stage, verbose=verbose, fix=fix)
+        return load_tokenizer(_FALLBACK, config, verbose=spec.verbose, fix=_TOKENIZER)
 
 
-def ask(asked: AskedT5, prompts: Sequence[NDArray[np.int32]]) -> Floats:
-    """Give the log-odds of yes against no: of the two answers alone, log p(yes) - log p(no).
-
-    Each prompt is padded on the right, after its end, so that it is read as it would be alone.
-
-    Args:
-        asked: The model.
-        prompts: Shape (b,). The ids of each prompt, its tail included.
-
-    Returns:
-        Shape (b,), float64.
-    """
-    import torch  # noqa: PLC0415 - heavy
-
-    from pt_cascade.stages.inference.t5_step import first_logits  # noqa: PLC0415 - heavy
-
-    model = asked.model
-    padded = pad({"input_ids": prompts}, np.arange(len(prompts)), {})
-    ids, mask = (torch.from_numpy(padded[name]).to(model.device) for name in ("input_ids", "attention_mask"))
-    with torch.inference_mode():
-        yes, no = first_logits(model, ids, mask).double().cpu().numpy().T
-    odds: Floats = yes - no
-    return odds
-
-
-def _find_ids(tokenizer: PreTrainedTokenizerBase, pieces: tuple[str, str], stage: str) -> list[int]:
+def _find_ids(tokenizer: PreTrainedTokenizerBase, pieces: tuple[str, str]) -> list[int]:
     ids = [int(tokenizer.convert_tokens_to_ids(piece)) for piece in pieces]
     unknown = [repr(piece) for piece, number in zip(pieces, ids, strict=True) if number == tokenizer.unk_token_id]
     if unknown:
         problem = f"{', '.join(unknown)} is not a piece of the vocabulary"
         fix = "a word begins with ▁ (U+2581): tokens=('▁true', '▁false')"
-        raise PipelineError(f"{stage} cannot read the answer", [problem], fix=fix)
+        raise PipelineError("cannot read the answer", [problem], fix=fix)
     return ids

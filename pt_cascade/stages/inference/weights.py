@@ -1,71 +1,89 @@
-"""What the name of a model stands for now: the content of the files in its folder, or the revision of a name on the hub."""
+"""Which model a name stands for: the content of the files in a folder, or the revision of a name on the hub."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pt_cascade.checksums import hash_file
 from pt_cascade.errors import MissingError
-from pt_cascade.stages.inference.hub import check_reachable
-from pt_cascade.stages.inference.loading import load_config
+from pt_cascade.stages.inference.loading import find_cached, load_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SPARE = ("checkpoint-*", "*.md", "*.csv", ".*")
-_FILES = ("config.json", "tokenizer_config.json", "modules.json")
 
 
-def tell_weights(name: str, stage: str) -> str:
-    """Say which weights a name stands for: the same wherever they lie, others for other weights.
+@runtime_checkable
+class StoredFiles(Protocol):
+    """A part of a stage that is identified by the content of its files, such as stored vectors."""
 
-    A folder is told by the content of its files, whatever it is called: a copy is the same model, and one that was trained on in
-    place is another. A name on the hub is told by the commit in the local cache; if it holds none, the hub is asked.
+    path: str
 
-    Args:
-        name: A folder, or a name on the model hub.
-        stage: Who would load it, for the error.
+    def files(self) -> list[Path]:
+        """List them."""
 
-    Returns:
-        ``files <hash>``, or ``<name> at <commit>``.
 
-    Raises:
-        MissingError: Its revision is unknown: neither the local cache nor the hub knows the name.
+@dataclass
+class Weights:
+    """A model's weights: those in a folder, or those of a name on the hub.
+
+    Attributes:
+        path: The folder or the name.
+    """
+
+    path: str
+
+    def files(self) -> list[Path]:
+        """List the files of a folder, sorted; links are followed, and hidden files, Markdown, CSV and checkpoints left out."""
+        folder = Path(self.path).expanduser()
+        names = ((file, file.relative_to(folder).parts) for file in _walk(folder)) if folder.is_dir() else ()
+        return sorted(file for file, parts in names if not any(fnmatchcase(part, glob) for part in parts for glob in _SPARE))
+
+
+def tell_files(part: StoredFiles) -> str:
+    """Identify a part by its files."""
+    return f"files {hash_files(part.files(), Path(part.path).expanduser())}"
+
+
+def tell_weights(name: str) -> str:
+    """Identify the weights that a name stands for: ``files <hash>`` of a folder, ``<name> at <commit>`` on the hub.
+
+    A copy of a folder is the same model, and one that was trained in place is another. The commit is that of the local cache; the
+    hub is asked only where the cache has none.
 
     Example:
         >>> folder = getfixture("tmp_path")
         >>> _ = (folder / "config.json").write_text("{}")
-        >>> tell_weights(str(folder), "mono_t5")
+        >>> tell_weights(str(folder))
         'files bef6acf233bd20dd9e6d'
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return f"files {hash_files(list_files(folder), folder)}"
-    commit = _find_commit(name) or _ask_hub(name, stage)
-    if not commit:
+    if Path(name).expanduser().is_dir():
+        return tell_files(Weights(name))
+    if not (config := find_cached(name)):
+        load_config(name)  # the hub puts it into the cache
+        config = find_cached(name)
+    if not config:
         fix = f"huggingface_hub.snapshot_download({name!r})"
-        raise MissingError(f"{stage} cannot tell the revision of {name!r}", ["the local hub cache does not hold it"], fix=fix)
-    return f"{name} at {commit}"
+        raise MissingError(f"cannot find the revision of {name!r}", ["the local hub cache does not hold it"], fix=fix)
+    return f"{name} at {Path(config).parent.name}"
 
 
-def list_files(folder: Path) -> list[Path]:
-    """List the files that a model's folder is told by: links are followed; hidden files, Markdown, CSV and checkpoints left out.
+def hash_files(files: Iterable[Path], folder: Path) -> str:
+    """Hash the content of files and their names in a folder, so that a copy of the folder has the same hash.
 
-    Args:
-        folder: It is there.
-
-    Returns:
-        The files, in the order of their names.
+    Each file is read once a process, and again when it was written to; a gigabyte takes about a second.
     """
-    names = ((file, file.relative_to(folder).parts) for file in _walk(folder))
-    return sorted(file for file, parts in names if not any(fnmatchcase(part, glob) for part in parts for glob in _SPARE))
+    lines = "".join(f"{file.relative_to(folder).as_posix()}\0{hash_file(file)}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()[:20]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Go through all files, also of folders that are linked to, each folder once a way."""
+    """Go through all files, also of linked folders; a link to a folder above is not followed."""
     pending = [(folder, frozenset[tuple[int, int]]())]
     while pending:
         here, above = pending.pop()
@@ -77,33 +95,3 @@ def _walk(folder: Path) -> Iterator[Path]:
                 pending.append((file, above | {place}))
             elif file.is_file():
                 yield file
-
-
-def hash_files(files: Iterable[Path], folder: Path) -> str:
-    """Hash the names and the content of some files; each is read once a process, and again when it was written to.
-
-    Args:
-        files: They are there, in some folder. A gigabyte takes about a second.
-        folder: What their names are told from, so that a copy of the folder has the same hash.
-
-    Returns:
-        20 hexadecimal digits.
-    """
-    told = "".join(f"{file.relative_to(folder).as_posix()}\0{hash_file(file)}\n" for file in files)
-    return hashlib.sha256(told.encode()).hexdigest()[:20]
-
-
-def _find_commit(name: str) -> str:
-    """Look into the local cache; sentence-transformers puts its own name before a bare one."""
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - heavy
-
-    names = (name,) if "/" in name else (name, f"sentence-transformers/{name}")
-    found = (try_to_load_from_cache(one, file) for one in names for file in _FILES)
-    return next((Path(path).parent.name for path in found if isinstance(path, str)), "")
-
-
-def _ask_hub(name: str, stage: str) -> str:
-    """Have the configuration downloaded, as loading the model would, and look again."""
-    check_reachable(name, stage)
-    load_config(name, stage)
-    return _find_commit(name)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pt_cascade.errors import StageError
 from pt_cascade.stages.base.identity import check_files, hash_identity
-from pt_cascade.stages.base.pairwise import check_wins
 from pt_cascade.stages.scorecache.fill import check_identity
 from pt_cascade.stages.scorecache.keys import comparison_keys
 
@@ -42,7 +42,10 @@ class CachedComparisons:
         for start in range(0, len(missing), self.batch_size):
             some = missing[start : start + self.batch_size]
             one, two = first[keys.row[some]], second[keys.row[some]]
-            wins[some] = check_wins(self.stage.compare(results, one, two), results, one, two, self.stage.stage_name)
+            wins[some] = self.stage.compare(results, one, two)
+            if not ((wins[some] >= 0) & (wins[some] <= 1)).all():
+                problem = "a comparison is not a probability, expected 0 to 1"
+                raise StageError(f"stage {self.stage.stage_name!r} cannot be cached", [problem])
             check_files(self.stage)
             check_identity(self.stage, self.stage.stage_name, self.store)
             self.store.put(keys.groups, keys.group[some], keys.item[some], wins[some])

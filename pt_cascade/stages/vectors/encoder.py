@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError, StageError, require
-from pt_cascade.stages.inference.hub import check_reachable, is_local
-from pt_cascade.stages.inference.loading import find_device, find_model, loading
+from pt_cascade.stages.inference.loading import check_reachable, find_device, find_model, is_local, loading
 from pt_cascade.stages.inference.weights import tell_weights
 from pt_cascade.stages.vectors.provenance import hash_model, shortest
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.stages.vectors.provenance import Provenance
     from pt_cascade.stages.vectors.similarity import Vectors
-
-
-_STAGE = "encoder"
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class Encoder:
     @property
     def model_files(self) -> str | None:
         """Return the hash of the files of its model; None where they are not here."""
-        return tell_weights(self.model, _STAGE) if is_local(self.model) else None
+        return tell_weights(self.model) if is_local(self.model) else None
 
     def queries(self, texts: Sequence[str]) -> Vectors:
         """Encode n >= 1 queries, each by itself; return shape (n, dimension)."""
@@ -126,10 +122,10 @@ class Encoder:
         """Load the model; return it, its provenance and its own limit of tokens."""
         from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # noqa: PLC0415 - heavy
 
-        device = find_device(self.device, _STAGE)
+        device = find_device(self.device)
         kind = MultiVectorEncoder if self.multi_vector else SentenceTransformer
         name, local = self._find()
-        with loading(name, _STAGE):
+        with loading(name):
             try:
                 network = kind(name, device=str(device), local_files_only=local).eval()
             except OSError:
@@ -147,10 +143,10 @@ class Encoder:
 
     def _find(self) -> tuple[str, bool]:
         """Return the name of the model, and whether its files are here; if not, the hub must be reachable."""
-        name = find_model(self.model, _STAGE)
+        name = find_model(self.model)
         local = is_local(name)
         if not local:
-            check_reachable(name, _STAGE)
+            check_reachable(name)
         return name, local
 
     def __getstate__(self) -> dict[str, object]:

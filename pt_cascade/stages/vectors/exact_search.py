@@ -156,7 +156,7 @@ class Searcher:
 
 def open_searcher(vectors: Vectors, similarity: Similarity, device: str | None) -> Searcher:
     """Make vectors ready to be searched on a device; None: cuda where there is one."""
-    where = find_device(device, "dense")
+    where = find_device(device)
     return (
         Searcher(vectors, similarity, where)
         if where.type == "cpu"

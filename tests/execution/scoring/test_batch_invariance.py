@@ -6,7 +6,7 @@ The models are tiny and their weights random: what they prove is the mechanism.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +32,6 @@ TEXT = pt.apply.text(lambda row: TEXTS[row["docno"]])
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep each test's chunks to itself."""
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def _one_thread() -> Iterator[None]:
-    """Tiny models are slower on several threads, the more so on a busy machine."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -168,7 +157,7 @@ def t5(tmp_path_factory: pytest.TempPathFactory, t5_tokenizer: Path) -> str:
     return str(folder)
 
 
-@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.usefixtures("one_thread")
 def test_stock_mono_t5_is_caught_and_ours_passes(t5: str) -> None:
     """pyterrier_t5 pads before its prompt, so its scores move with the batch; one document a batch, or ours, they do not."""
     from pyterrier_t5 import MonoT5ReRanker
@@ -183,7 +172,7 @@ def test_stock_mono_t5_is_caught_and_ours_passes(t5: str) -> None:
     pd.testing.assert_frame_equal(ours.frame, alone.frame, atol=1e-5)
 
 
-@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.usefixtures("one_thread")
 def test_our_model_stages_pass(minilm: str, tmp_path: Path) -> None:
     """bi_encoder, late_interaction and cross_encoder give a pair its score in any company, to a tenth of the tolerance."""
     from pt_cascade.stages import bi_encoder, build_vectors, cross_encoder, late_interaction

@@ -1,4 +1,4 @@
-"""What a stage is, for scores that are kept of it: told by value, so other weights are another stage, and a faster one is not."""
+"""The identity of a stage, by value: other weights make another stage, and a faster device or batch size does not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pt_cascade.stages.bi_encoder import BiEncoder
 from pt_cascade.stages.cross_encoder import cross_encoder
 from pt_cascade.stages.duo_t5 import duo_t5
 from pt_cascade.stages.inference import weights
-from pt_cascade.stages.inference.weights import hash_files, list_files, tell_weights
+from pt_cascade.stages.inference.weights import Weights, hash_files, tell_weights
 from pt_cascade.stages.late_interaction import LateInteraction
 from pt_cascade.stages.mono_t5 import mono_t5
 from pt_cascade.stages.vectors.encoder import Encoder
@@ -78,11 +78,11 @@ def test_settings_count_and_speed_does_not(one: object, two: object, prompt: str
     assert (replace(mine, prompt=prompt + "!").identify() == mine.identify()) is False
 
 
-def test_weights_are_told_by_what_is_in_their_files(tmp_path: Path) -> None:
+def test_weights_are_identified_by_their_files(tmp_path: Path) -> None:
     """Golden: sha256sum of coreutils for an empty file and for "abc", then for the two lines of name and hash."""
     (tmp_path / "a").touch()
     (tmp_path / "b").write_bytes(b"abc")
-    assert hash_files(list_files(tmp_path), tmp_path) == "4bd1ea011ddd5c07b4e2"
+    assert hash_files(Weights(str(tmp_path)).files(), tmp_path) == "4bd1ea011ddd5c07b4e2"
 
 
 CHANGES: dict[str, tuple[Callable[[Path], object], bool]] = {
@@ -140,13 +140,13 @@ def test_where_a_model_lies_does_not_matter(model: Path, tmp_path: Path) -> None
 def test_weights_are_read_once_a_process(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was written, no file is opened again, once the file system's clock has gone on since it was written."""
     monkeypatch.setattr(checksums, "_TICK", 0)
-    before = tell_weights(str(model), "toy")
+    before = tell_weights(str(model))
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError
 
     monkeypatch.setattr("builtins.open", refuse)
-    assert tell_weights(str(model), "toy") == before
+    assert tell_weights(str(model)) == before
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def _fetch(hub: Path, name: str, commit: str) -> None:
     (repository / "refs" / "main").write_text(commit)
 
 
-def test_a_name_on_the_hub_is_told_by_its_commit(hub: Path) -> None:
+def test_a_name_on_the_hub_is_identified_by_its_commit(hub: Path) -> None:
     """Of the local cache; when another one is downloaded, it is another model. A bare name is one of sentence-transformers."""
     _fetch(hub, "owner/name", "a" * 40)
     before = cross_encoder("owner/name").identify()
@@ -180,16 +180,15 @@ def test_a_name_on_the_hub_is_told_by_its_commit(hub: Path) -> None:
 @pytest.mark.usefixtures("hub")
 def test_an_unknown_revision_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the cache nor the hub knows it: no score may be kept of it, or read for it."""
-    with pytest.raises(MissingError, match="cross_encoder cannot load 'owner/absent'"):
+    with pytest.raises(MissingError, match="cross_encoder: cannot load 'owner/absent'"):
         cross_encoder("owner/absent").identify()
-    monkeypatch.setattr(weights, "check_reachable", lambda *_: None)
     monkeypatch.setattr(weights, "load_config", lambda *_: None)  # the hub gives it, and the cache does not keep it
-    with pytest.raises(MissingError, match="cross_encoder cannot tell the revision of 'owner/absent'") as refused:
+    with pytest.raises(MissingError, match="cross_encoder: cannot find the revision of 'owner/absent'") as refused:
         cross_encoder("owner/absent").identify()
     assert refused.value.fix == "huggingface_hub.snapshot_download('owner/absent')"
 
 
-def test_stored_vectors_are_told_by_their_content(model: Path, tmp_path: Path) -> None:
+def test_stored_vectors_are_identified_by_their_content(model: Path, tmp_path: Path) -> None:
     """Vectors, docnos and encoder count; an index that somebody built beside them, the device and the batch size do not."""
     folder = tmp_path / "vectors"
     folder.mkdir()
@@ -217,21 +216,19 @@ def test_what_a_stage_reads_tells_its_documents(model: Path, tmp_path: Path) -> 
 
 
 def test_what_has_no_value_is_refused() -> None:
-    """An object that cannot be told by value is no silent part of an identity."""
-    with pytest.raises(
-        PipelineError, match=r"stage 'sized' cannot be told by value: its field 'size' is <object .*\(object\)"
-    ) as refused:
+    """An object without a value is refused, not left out of the identity."""
+    with pytest.raises(PipelineError, match=r"sized: cannot be identified: its field 'size' is <object .*\(object\)") as refused:
         Sized(object()).identify()
-    assert refused.value.fix == "def identify(self): return {..., 'size': what tells it by value}"
+    assert refused.value.fix == "def identify(self): return {..., 'size': text that changes with its value}"
 
 
-def test_a_foreign_stage_is_told_by_its_user() -> None:
+def test_a_foreign_stage_is_identified_by_its_user() -> None:
     """Golden: its class and the user's words, and nothing that is guessed; its own word goes first, and the user's beside it."""
     one = pt.apply.doc_score(lambda _: 1.0)
-    told = identify_any(one, "ones, v1")
-    assert told == {"class": "pyterrier.apply_base.ApplyDocumentScoringTransformer", "identity": "ones, v1"}
-    assert identify(one) == {"class": told["class"]}
-    with pytest.raises(PipelineError, match=r"the scores of stage .* cannot be kept: it has no method identify"):
+    found = identify_any(one, "ones, v1")
+    assert found == {"class": "pyterrier.apply_base.ApplyDocumentScoringTransformer", "identity": "ones, v1"}
+    assert identify(one) == {"class": found["class"]}
+    with pytest.raises(PipelineError, match=r"the scores of stage .* cannot be cached: it has no method identify"):
         identify_any(one)
     one.identify = lambda: {"mine": "v2"}
     assert identify_any(one) == {"mine": "v2"}
@@ -241,7 +238,7 @@ def test_a_foreign_stage_is_told_by_its_user() -> None:
 @pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
 @pytest.mark.parametrize(("kind", "default"), [("cuda", 32768), pytest.param("cpu", 2048, marks=pytest.mark.avx512)])
 def test_below_fp32_the_device_and_the_batches_count(model: Path, make: Callable[..., Reranker], kind: str, default: int) -> None:
-    """Where they show in a score they tell it: the kind of device, and the budget, told or by default; in fp32 neither does."""
+    """Where they change a score: the kind of device, and the budget, given or by default; in fp32 neither does."""
     before = make(model, dtype="bf16", device=kind).identify()
     assert (before["device"], before["batch_tokens"]) == (kind, str(default))
     assert make(model, dtype="bf16", device=kind, batch_tokens=default).identify() == before

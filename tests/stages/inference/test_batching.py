@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,46 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pt_cascade.errors import CascadeWarning, StageError
-from pt_cascade.stages.inference.batching import find_budget, plan, score_in_batches, score_in_chunks
-from pt_cascade.stages.inference.token_ids import pad, tokenize
+from pt_cascade.stages.inference.batching import pad, plan, score_chunks, tokenize
+from pt_cascade.stages.inference.options import find_budget
 
 LENGTHS = st.lists(st.integers(0, 600), max_size=80).map(lambda lengths: np.array(lengths, np.int64))
 BUDGETS = st.integers(1, 5000)
+Score = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass
+class Numbered:
+    """Rows of some lengths, whose ids are their numbers from ``start``; it notes that it was let go."""
+
+    lengths: np.ndarray
+    start: int = 0
+    open_rows: set[int] = field(default_factory=set)
+
+    def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Give the numbers of some rows."""
+        return {"rows": rows + self.start}
+
+    def __del__(self) -> None:
+        """Close its rows."""
+        self.open_rows.difference_update(range(self.start, self.start + len(self.lengths)))
+
+
+@dataclass
+class Toy:
+    """A model that scores rows by their numbers."""
+
+    score: Score
+
+    def forward(self, ids: dict[str, np.ndarray]) -> np.ndarray:
+        """Score a batch."""
+        return self.score(ids["rows"])
+
+
+def score_all(lengths: np.ndarray, budget: int, score: Score, chunk: int = 1000, progress: str | None = None) -> np.ndarray:
+    """Score rows some at a time."""
+    chunks = (Numbered(lengths[start : start + chunk], start) for start in range(0, len(lengths), chunk))
+    return score_chunks(Toy(score), chunks, len(lengths), budget, progress=progress)
 
 
 @given(LENGTHS, BUDGETS)
@@ -67,15 +103,15 @@ def test_batches_worked_out_by_hand(lengths: list[int], budget: int, expected: l
 @given(LENGTHS, BUDGETS)
 def test_scores_come_back_in_row_order(lengths: np.ndarray, budget: int) -> None:
     """What is given back is what scoring the rows one after another would give."""
-    scores = score_in_batches(lengths, budget, lambda rows: rows * 2.0 + 1)
+    scores = score_all(lengths, budget, lambda rows: rows * 2.0 + 1)
     assert scores.tolist() == [row * 2.0 + 1 for row in range(len(lengths))]
 
 
 def test_progress_is_shown_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     """A bar names the stage and counts documents; without a name nothing is printed."""
-    score_in_batches(np.array([1, 2]), 1, lambda rows: rows * 1.0)
+    score_all(np.array([1, 2]), 1, lambda rows: rows * 1.0)
     assert capsys.readouterr() == ("", "")
-    score_in_batches(np.array([1, 2]), 1, lambda rows: rows * 1.0, progress="mono_t5")
+    score_all(np.array([1, 2]), 1, lambda rows: rows * 1.0, progress="mono_t5")
     shown = capsys.readouterr().err
     assert "mono_t5" in shown
     assert "2/2" in shown
@@ -84,35 +120,32 @@ def test_progress_is_shown_only_when_asked_for(capsys: pytest.CaptureFixture[str
 def test_tokens_do_not_depend_on_how_many_texts_there_are() -> None:
     """More texts than are tokenized at once give the ids that each gives alone."""
 
-    def letters(first: list[str], second: list[str], **_: object) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[ord(letter) for letter in a + b] for a, b in zip(first, second, strict=True)]}
+    def letters(texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
 
     texts = [chr(97 + number % 26) * (number % 5) for number in range(2500)]
-    ids = tokenize(letters, texts, texts[::-1])["input_ids"]  # type: ignore[arg-type]
-    assert [row.tolist() for row in ids] == [[ord(letter) for letter in a + b] for a, b in zip(texts, texts[::-1], strict=True)]
+    ids = tokenize(letters, texts)  # type: ignore[arg-type]
+    assert [row.tolist() for row in ids] == [[ord(letter) for letter in text] for text in texts]
 
 
 @given(LENGTHS, BUDGETS, st.integers(1, 30))
-def test_rows_are_read_a_chunk_at_a_time(lengths: np.ndarray, budget: int, chunk: int) -> None:
-    """However many rows there are, no more than a chunk of them is read before the last is scored; each is read and scored once."""
+def test_chunks_are_let_go_one_by_one(lengths: np.ndarray, budget: int, chunk: int) -> None:
+    """However many rows there are, no more than a chunk of them is there at a time; each row is scored once."""
     open_rows: set[int] = set()
-    most, asked = [0], []
+    asked: list[int] = []
 
-    def read(rows: slice) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-        open_rows.update(range(rows.start, rows.stop))
-        most[0] = max(most[0], len(open_rows))
+    def read() -> Iterator[Numbered]:
+        for start in range(0, len(lengths), chunk):
+            assert not open_rows
+            open_rows.update(range(start, min(start + chunk, len(lengths))))
+            yield Numbered(lengths[start : start + chunk], start, open_rows)
 
-        def score(local: np.ndarray) -> np.ndarray:
-            asked.extend((local + rows.start).tolist())
-            open_rows.difference_update((local + rows.start).tolist())
-            return (local + rows.start) * 2.0
+    def score(rows: np.ndarray) -> np.ndarray:
+        asked.extend(rows.tolist())
+        return rows * 2.0
 
-        return lengths[rows], score
-
-    scores = score_in_chunks(len(lengths), budget, read, chunk=chunk)
-    assert scores.tolist() == [row * 2.0 for row in range(len(lengths))]
+    assert score_chunks(Toy(score), read(), len(lengths), budget).tolist() == [row * 2.0 for row in range(len(lengths))]
     assert sorted(asked) == list(range(len(lengths)))
-    assert most[0] <= chunk
 
 
 class OutOfMemoryError(RuntimeError):
@@ -143,11 +176,11 @@ def test_a_full_memory_halves_the_budget_once_and_loses_no_row(found: list[int],
     full = len(batch) * int(lengths[batch].max())
     assume(len(batch) > 1)
     card = Card(lengths, data.draw(st.integers(max(full // 2, int(lengths.max())), full - 1)))
-    with pytest.warns(CascadeWarning) as told:
-        scores = score_in_batches(lengths, budget, card)
+    with pytest.warns(CascadeWarning) as caught:
+        scores = score_all(lengths, budget, card)
     assert scores.tolist() == list(range(len(lengths)))
     assert sorted(row for rows in card.scored for row in rows) == list(range(len(lengths)))
-    assert [str(one.message) for one in told] == [
+    assert [str(one.message) for one in caught] == [
         f"the device's memory is full at batch_tokens={budget}, in a batch of {full} tokens: the rest is scored at {full // 2}"
     ]
 
@@ -155,10 +188,10 @@ def test_a_full_memory_halves_the_budget_once_and_loses_no_row(found: list[int],
 def test_the_smaller_budget_holds_for_the_chunks_that_follow() -> None:
     """A second chunk begins with what the first one learned: nothing fails again."""
     lengths = np.full(40, 10)
-    card = Card(np.full(20, 10), holds=100)
-    with pytest.warns(CascadeWarning, match="the rest is scored at 100") as told:
-        score_in_chunks(40, 200, lambda rows: (lengths[rows], card), chunk=20)
-    assert len(told) == 1
+    card = Card(lengths, holds=100)
+    with pytest.warns(CascadeWarning, match="the rest is scored at 100") as caught:
+        score_all(lengths, 200, card, chunk=20)
+    assert len(caught) == 1
     assert [len(rows) for rows in card.scored] == [10, 10, 10, 10]
 
 
@@ -166,14 +199,14 @@ def test_a_memory_that_is_full_again_is_an_error_with_the_fix() -> None:
     """Half the budget did not fit either: the error names both, and a budget that is half again."""
     lengths = np.full(16, 10)
     with pytest.warns(CascadeWarning), pytest.raises(StageError) as error:
-        score_in_batches(lengths, 160, Card(lengths, holds=20))
+        score_all(lengths, 160, Card(lengths, holds=20))
     assert str(error.value) == "the device's memory is full: at batch_tokens=160, and again at 80. Fix: batch_tokens=40"
 
 
 def test_a_single_row_that_does_not_fit_is_an_error_at_once() -> None:
     """No budget helps there."""
     with pytest.raises(StageError) as error:
-        score_in_batches(np.array([500]), 100, Card(np.array([500]), holds=20))
+        score_all(np.array([500]), 100, Card(np.array([500]), holds=20))
     fix = 'a smaller max_length, or device="cpu"'
     assert str(error.value) == f"the device's memory is full: a single row of 500 tokens does not fit. Fix: {fix}"
 
@@ -187,18 +220,18 @@ def test_torchs_own_error_is_known_by_its_name() -> None:
         return rows * 1.0
 
     with pytest.warns(CascadeWarning):
-        assert score_in_batches(np.array([5, 5]), 10, fail).tolist() == [0.0, 1.0]
+        assert score_all(np.array([5, 5]), 10, fail).tolist() == [0.0, 1.0]
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        score_in_batches(np.array([5, 5]), 10, lambda _: (_ for _ in ()).throw(RuntimeError("mat1 and mat2")))
+        score_all(np.array([5, 5]), 10, lambda _: (_ for _ in ()).throw(RuntimeError("mat1 and mat2")))
 
 
 @pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_no_number_is_refused(lost: float) -> None:
     """A rank of NaN would be invented."""
     with pytest.raises(StageError) as error:
-        score_in_batches(np.array([1, 2, 3]), 9, lambda rows: np.where(rows == 1, lost, 0.0))
+        score_all(np.array([1, 2, 3]), 9, lambda rows: np.where(rows == 1, lost, 0.0))
     problem = "1 of 3 score(s) are not finite: the model's weights are damaged"
-    assert str(error.value) == f"a model gave no score: {problem}. Fix: load the model from an undamaged copy"
+    assert str(error.value) == f"the model gave no score: {problem}. Fix: load the model from an undamaged copy"
 
 
 ROWS = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=8)
@@ -209,7 +242,7 @@ def test_padding_keeps_each_row_whole(rows: list[list[int]], left: bool, data: s
     """Brute force: under the mask stands the row; beside it only the filler; each name has its own."""
     ids = {"input_ids": [np.array(row) for row in rows], "token_type_ids": [np.array(row) % 2 for row in rows]}
     wanted = np.array(data.draw(st.lists(st.sampled_from(range(len(rows))), min_size=1)))
-    padded = pad(ids, wanted, {"input_ids": 7}, left=left)
+    padded = pad({name: [column[row] for row in wanted] for name, column in ids.items()}, {"input_ids": 7}, left=left)
     for place, row in enumerate(wanted):
         space = [7] * (max(len(rows[one]) for one in wanted) - len(rows[row]))
         expected = [*space, *rows[row]] if left else [*rows[row], *space]
@@ -227,7 +260,7 @@ def test_padding_is_that_of_the_tokenizer(t5_tokenizer: Path) -> None:
         tokenizer = transformers.AutoTokenizer.from_pretrained(t5_tokenizer, padding_side=side)
         rows = tokenizer(["heat flow past a blunt body", "heat"])["input_ids"]
         golden = tokenizer.pad({"input_ids": rows}, return_tensors="np")
-        padded = pad({"input_ids": [np.array(row) for row in rows]}, np.array([0, 1]), {"input_ids": 0}, left=side == "left")
+        padded = pad({"input_ids": [np.array(row) for row in rows]}, {"input_ids": 0}, left=side == "left")
         assert {name: ids.tolist() for name, ids in padded.items()} == {name: golden[name].tolist() for name in padded}
 
 

@@ -6,7 +6,7 @@ The models are tiny and their weights random: what they prove is the mechanism, 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.stages.cross_encoder import CrossEncoder, cross_encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CLOSE = 1e-5
 LIMIT = 128
 TEMPLATE = (
@@ -31,15 +32,6 @@ TEMPLATE = (
     "{% endif %}{% endfor %}<|im_end|>Answer:"
 )
 TEXTS = st.text(max_size=30) | st.just("heat " * 60) | st.sampled_from(["{query}", "<|im_end|>", "a {b} c", ""])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny models are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _tokenizer(*, chat: bool, words: tuple[str, ...] = ("yes", "no")) -> transformers.PreTrainedTokenizerFast:
@@ -161,25 +153,18 @@ def test_padding_moves_such_a_model_there(model: Callable[[str], str], pairs: pd
     assert np.abs(together - _predict(model("gpt-neo"), pairs, [None] * len(pairs))).max() > 0.01
 
 
-@pytest.mark.avx512
-def test_a_lower_precision_is_near(model: Callable[[str], str], pairs: pd.DataFrame) -> None:
-    """The scores of fp32, within a fifth of their spread on random weights, and not equal to them."""
-    exact, coarse = (_scores(cross_encoder(model("chat"), dtype=name), pairs) for name in ("fp32", "bf16"))
-    assert 0 < np.abs(coarse - exact).max() < 0.2 * exact.std()
-
-
 def test_a_label_is_refused(model: Callable[[str], str], pairs: pd.DataFrame) -> None:
     """There is none."""
     with pytest.raises(PipelineError) as error:
         cross_encoder(model("chat"), label=1).transform(pairs)
     problem = "label is 1, but the model answers yes or no"
-    assert str(error.value) == f"cross_encoder cannot choose a label: {problem}. Fix: cross_encoder(model)"
+    assert str(error.value) == f"cross_encoder: cannot choose a label: {problem}. Fix: cross_encoder(model)"
 
 
 def test_a_chat_template_that_has_no_place_for_a_pair_is_refused(
     model: Callable[[str], str], pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """One that writes only what a user says would leave query and document out; that is told when the model is loaded."""
+    """One that writes only what a user says would leave query and document out; that is refused when the model is loaded."""
     folder = shutil.copytree(model("chat"), tmp_path / "model")
     said = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}Answer:"
     (folder / "chat_template.jinja").write_text(said)

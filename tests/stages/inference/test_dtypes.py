@@ -7,7 +7,7 @@ import os
 import string
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,12 @@ from torch.nn import GELU, Linear, Sequential
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages.cross_encoder import CrossEncoder, cross_encoder
 from pt_cascade.stages.duo_t5 import duo_t5
-from pt_cascade.stages.inference.dtypes import check_dtype, quicken
-from pt_cascade.stages.inference.linears import Float32Linear, PackedLinear, choose, is_packing_faster
+from pt_cascade.stages.inference.dtypes import Float32Linear, PackedLinear, choose, is_packing_faster, replace_layers
+from pt_cascade.stages.inference.options import check_dtype
 from pt_cascade.stages.mono_t5 import mono_t5
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 70), st.integers(1, 50), st.booleans(), st.integers(0, 10**6))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny layers are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _layer(size: tuple[int, int, int, bool, int]) -> tuple[Linear, torch.Tensor]:
@@ -107,7 +99,7 @@ def refuse(make):
 
 print(json.dumps([
     *(refuse(lambda: make("owner/absent", dtype="bf16", device="cpu")) for make in (cross_encoder, mono_t5, duo_t5)),
-    refuse(lambda: torch_dtype("bf16", torch.device("cpu"), "mono_t5")),
+    refuse(lambda: torch_dtype("bf16", torch.device("cpu"))),
     cross_encoder("owner/absent", dtype="bf16", device="cuda").dtype,
     cross_encoder("owner/absent", dtype="fp32", device="cpu").dtype,
 ]))
@@ -135,7 +127,7 @@ def _run_masked(script: str, *arguments: str) -> list[Any]:
 
 def test_without_its_instructions_bf16_is_refused_when_a_stage_is_made() -> None:
     """The error names the cures, and both are taken; a stage that came in a pickle is refused when its model is loaded."""
-    made, loaded = [f"{name} cannot be made" for name in ("cross_encoder", "mono_t5", "duo_t5")], "mono_t5 cannot compute on cpu"
+    made, loaded = [f"{name} cannot be made" for name in ("cross_encoder", "mono_t5", "duo_t5")], "cannot compute on cpu"
     assert _run_masked(REFUSED) == [*([what, SLOW] for what in (*made, loaded)), "bf16", "fp32"]
 
 
@@ -182,7 +174,7 @@ def test_layers_are_replaced_but_for_heads_and_those_named() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         model = Sequential(Linear(8, 8), GELU(), Linear(8, 8), Linear(8, 1)).to(dtype)
         named, head = model[2], model[3]
-        quicken(model, {head}, plain=("2",))
+        replace_layers(model, {head}, ("2",))
         assert type(model[0]) is (PackedLinear if is_packing_faster() else Linear)
         assert model[2] is named
         assert type(model[3]) is (Float32Linear if dtype == torch.bfloat16 else Linear)
@@ -193,7 +185,7 @@ def test_layers_are_replaced_but_for_heads_and_those_named() -> None:
 def test_on_another_device_layers_stay() -> None:
     """Only a CPU's layers have something faster; the meta device stands for a GPU."""
     layer = Linear(4, 4, device="meta")
-    assert choose(layer, last=False) is layer
+    assert choose(layer, head=False) is layer
 
 
 def test_a_last_layer_in_bfloat16_would_tie() -> None:

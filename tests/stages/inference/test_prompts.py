@@ -54,7 +54,7 @@ def test_the_columns_of_a_prompt(prompt: str | None, columns: list[str]) -> None
     ("prompt", "problems"),
     [
         ("{instruction}", []),
-        ("{body} {docno}", ["prompt names {body}, {docno}, but the document is read beside it: leave it out"]),
+        ("{body} {docno}", ["prompt names {body}, {docno}, but the model reads the document beside the prompt: leave it out"]),
     ],
 )
 def test_a_document_in_a_prompt_is_refused(prompt: str, problems: list[str]) -> None:

@@ -1,0 +1,111 @@
+"""The base class of stages that run a Hugging Face model over query and document."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from pt_cascade.errors import CascadeWarning, PipelineError
+from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.inference.batching import CHUNK, score_chunks
+from pt_cascade.stages.inference.loading import ModelSpec
+from pt_cascade.stages.inference.options import check_dtype, check_limits, find_budget
+from pt_cascade.stages.inference.t5 import check_answers, load_t5
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pandas as pd
+
+    from pt_cascade.ranking import Floats
+    from pt_cascade.stages.inference.batching import Encoded, Rows
+    from pt_cascade.stages.inference.classifiers import Classifier
+    from pt_cascade.stages.inference.options import Dtype
+    from pt_cascade.stages.inference.t5 import AnsweringT5
+
+
+@dataclass(frozen=True)
+class TransformerReranker(Reranker):
+    """A re-ranker of one model; its fields are the arguments that all such stages share, as ``cross_encoder`` explains them."""
+
+    model: str
+    text_field: str = "text"
+    max_length: int | None = None
+    batch_tokens: int | None = None
+    device: str | None = None
+    verbose: bool = False
+    dtype: Dtype = "fp32"
+
+    shortest: ClassVar[int] = 16  # tokens that leave room for a query and a document
+
+    def __post_init__(self) -> None:
+        """Refuse options that no model could be run with, all at once."""
+        problems = check_limits(self.max_length, self.shortest, self.batch_tokens) + check_dtype(self.dtype, self.device)
+        if problems := problems + self.misfits():
+            raise PipelineError(f"{self.stage_name} cannot be made", problems)
+
+    def misfits(self) -> list[str]:
+        """List what is wrong with the options of this stage alone."""
+        return []
+
+    @property
+    @abstractmethod
+    def _loaded(self) -> Classifier | AnsweringT5:
+        """The model, loaded when first used."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model to load."""
+        return ModelSpec(self.model, self.device, self.verbose, self.dtype)
+
+    def needs(self) -> list[str]:
+        """Name the columns that must be there beside qid and docno."""
+        return ["query", self.text_field]
+
+    def score(self, results: pd.DataFrame) -> Floats:
+        """Score each row, batch by batch, as ``Reranker.score`` says."""
+        return self._run(self._encode(results), len(results))
+
+    def count_tokens(self, results: pd.DataFrame) -> list[int]:
+        """Count the tokens that the model reads for each row: query and document together, after cutting; no padding."""
+        return [int(count) for chunk in self._encode(results) for count in chunk.lengths]
+
+    def list_rows(self, results: pd.DataFrame) -> Rows:
+        """Give prompt, query and text of each row."""
+        queries, texts = results["query"].tolist(), results[self.text_field].tolist()
+        return [("", query, text) for query, text in zip(queries, texts, strict=True)]
+
+    def _encode(self, results: pd.DataFrame) -> Iterator[Encoded]:
+        """Tokenize the rows, some thousands at a time."""
+        rows = self.list_rows(results)
+        self._warn_of_long(self._loaded.count_full(rows))
+        return (self._loaded.encode(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
+
+    def _run(self, chunks: Iterable[Encoded], count: int) -> Floats:
+        budget = find_budget(self.batch_tokens, self._loaded.device)
+        return score_chunks(self._loaded, chunks, count, budget, progress=self.stage_name if self.verbose else None)
+
+    def _warn_of_long(self, full: int) -> None:
+        if full:
+            found = f"{self.stage_name}: {full} query(ies) fill all {self._loaded.limit} tokens"
+            warnings.warn(f"{found}, so that little or nothing is read of their documents", CascadeWarning, stacklevel=2)
+
+
+@dataclass(frozen=True)
+class T5Reranker(TransformerReranker):
+    """A re-ranker whose model is a T5 or mT5 that answers with one of two words, as ``mono_t5`` explains its arguments."""
+
+    max_length: int = 512
+    tokenizer: str | None = None
+    tokens: tuple[str, str] | None = None
+
+    def misfits(self) -> list[str]:
+        """List what is wrong with the answers."""
+        return check_answers(self.tokens)
+
+    @cached_property
+    def _loaded(self) -> AnsweringT5:
+        return load_t5(self.spec, self.tokenizer, self.tokens, self.max_length)
