@@ -73,7 +73,7 @@ def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:
     write_run(BM25, tmp_path / "bm25.res")
     write_run(BM25.iloc[[0, 2]], tmp_path / "t5.res")
     runs = ["--runs", f"bm25={tmp_path / 'bm25.res'}", f"t5={tmp_path / 't5.res'}", "--out", tmp_path / "table"]
-    with pytest.raises(CascadeError, match="the runs do not make a table"):
+    with pytest.raises(CascadeError, match="the runs do not make a score table"):
         told(*runs)
     first, missing, last = told(*runs, "--missing", "leave")
     assert first == "ScoreTable(2 queries; pairs scored: bm25 3, t5 2)"
@@ -100,12 +100,12 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
     assert pd.read_csv(out)["RR"].tolist() == [0.5, 0.5]
     printed = capsys.readouterr()
     assert "RR; 2 queries)" in printed.out
-    assert "1 of 2 judged queries are not in the runs, e.g. '3', and count 0, as in ir_measures and trec_eval -c" in printed.err
+    assert "1 of 2 judged queries are not in the runs, e.g. '3', and count 0, as in trec_eval -c" in printed.err
     told("--runs", f"bm25={run}", "--topics", topics, "--out", tmp_path / "asked")
     assert main(["sweep", str(tmp_path / "asked"), *words]) == 0
     assert pd.read_csv(out)["RR"].tolist() == [1, 1]
     printed = capsys.readouterr()
-    assert "RR; 1 queries, 1 more judged and not asked, 1 more asked and not judged)" in printed.out
+    assert "RR; 1 queries, 1 more without a topic, 1 more without judgments)" in printed.out
     assert printed.err == ""
 
 
