@@ -22,7 +22,7 @@ COMMANDS = {
     "quickstart": "compare a three-stage cascade with its first stage",
     "search": "show the ranking of each stage for one query",
     "score": "score each pair of a cascade once, or import TREC runs, into a table",
-    "profile": "time each stage of a cascade, to predict the cost of any cut-offs",
+    "profile": "time each stage of a cascade, to predict costs",
     "sweep": "evaluate every cut-off vector of a table",
     "choose": "choose cut-offs by cross-validation",
     "stages": "list the stages",

@@ -199,7 +199,7 @@ REFUSED = {
     "zero": (
         RETRIEVER % 0,
         "this pipeline cannot be read as a cascade: cut-off of stage 'toy' is 0 (int): expected a whole number, 1 or more, or None "
-        "for no cut-off. Fix: stage % 100",
+        "for no cut. Fix: stage % 100",
     ),
     "not a pipeline": (
         42,
@@ -231,9 +231,7 @@ CUTOFFS = {
 def test_a_bad_cutoff_is_refused(case: str) -> None:
     """A cut-off is a whole number of 1 or more, whatever its integer type; the error shows what was given."""
     cutoff, found = CUTOFFS[case]
-    message = (
-        f"cut-off of stage 'bm25' is {found}: expected a whole number, 1 or more, or None for no cut-off. Fix: e.g. stage % 100"
-    )
+    message = f"cut-off of stage 'bm25' is {found}: expected a whole number, 1 or more, or None for no cut. Fix: e.g. stage % 100"
     with pytest.raises(PipelineError) as error:
         check_cutoff(cutoff, "bm25")
     assert str(error.value) == message
