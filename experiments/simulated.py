@@ -14,7 +14,7 @@ import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.grid.grids import grid
-from pt_cascade.analysis.sweep.losses import recalls
+from pt_cascade.analysis.sweep.losses import recall_per_query
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.analysis.table.data import Column, Path
 from pt_cascade.execution.score_table import ScoreTable
@@ -100,7 +100,7 @@ class Population:
     def recall(self, stage: int, given: tuple[int, ...]) -> Floats:
         """Give each query's recall@1, recall@2, ... of a stage, given the cut-offs before it."""
         if (stage, given) not in self.curves:
-            curve = recalls(self.replayer, stage, as_cutoffs(given))[0]
+            curve = recall_per_query(self.replayer, stage, as_cutoffs(given))[0]
             self.curves[stage, given] = curve[:, : max(SECOND)].copy() if stage else curve
         return self.curves[stage, given]
 

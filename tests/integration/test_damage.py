@@ -173,7 +173,7 @@ def test_every_file_counts_and_the_cure_works(kept: Kept) -> None:
         if fix.startswith("rm "):
             subprocess.run(shlex.split(fix), check=True)
         else:  # a table or timings may be all that there is of them
-            assert error.value.fix in ("fetch the folder again, or make the table again", "profile again, or copy the file again")
+            assert error.value.fix in ("copy the folder again, or make the table again", "profile again, or copy the file again")
             shutil.rmtree(kept.path) if kept.path.is_dir() else kept.path.unlink()
         kept.make()
         assert kept.read() == expected

@@ -629,7 +629,7 @@ def test_a_model_trained_on_in_place_is_another_model(tmp_path: Path) -> None:
     loaded = Modelled(model=str(weights.parent))
     loaded.transform(results)
     weights.write_bytes(b"old weights")
-    with pytest.raises(StageError, match="written to after it loaded them"):
+    with pytest.raises(StageError, match="its files have changed since it loaded them"):
         cached(loaded, tmp_path / "s")
     copy = (tmp_path / "model").rename(tmp_path / "moved")
     assert_frame_equal(
@@ -643,7 +643,7 @@ def test_a_model_that_changes_while_it_scores_keeps_nothing(tmp_path: Path) -> N
     weights.parent.mkdir()
     weights.write_bytes(b"old weights")
     inner = Modelled(model=str(weights.parent), train=lambda: weights.write_bytes(b"new weights"))
-    with pytest.raises(StageError, match="written to after it loaded them"):
+    with pytest.raises(StageError, match="its files have changed since it loaded them"):
         cached(inner, tmp_path / "s").transform(frame(("1", "q", "a", "x")))
     assert not (tmp_path / "s").exists()
 

@@ -344,7 +344,7 @@ def test_rrfusion_dies_of_a_branch_that_finds_nothing() -> None:
 # What is refused.
 
 BROKEN: dict[str, tuple[Callable[[pd.DataFrame], object], type[Exception], str]] = {
-    "twice": (lambda found: pd.concat([found, found]), FrameError, r"retriever 2, .*: \(qid, docno\) stands already"),
+    "twice": (lambda found: pd.concat([found, found]), FrameError, r"retriever 2, .*: \(qid, docno\) repeats an earlier row"),
     "NaN": (lambda found: found.assign(score=np.nan), FrameError, "retriever 2, .*: score is not a finite number"),
     "strangers": (
         lambda found: found.assign(qid=found["qid"] + "x"),

@@ -165,5 +165,5 @@ def test_a_copy_carries_its_arguments() -> None:
 def test_answers_that_are_no_probabilities_are_refused(lost: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the stage and the first of them."""
     monkeypatch.setattr(ToyDuo, "compare", lambda _, __, first, ___: np.r_[np.full(len(first) - 1, 0.5), lost])
-    with pytest.raises(StageError, match=f"^toy_duo: .*1 of 6, first {lost}; expected 0 to 1$"):
+    with pytest.raises(StageError, match=f"^toy_duo: .*1 of 6 are not from 0 to 1, the first is {lost}$"):
         ToyDuo().transform(frame(("q", "a"), ("q", "b"), ("q", "c")))
