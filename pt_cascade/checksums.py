@@ -111,7 +111,7 @@ class OpenFolder:
 def refuse_changed(stage: str) -> NoReturn:
     """Raise the error for a stage whose files have changed since it loaded them."""
     problem = "its files have changed since it loaded them"
-    raise StageError(f"stage {stage!r} does not match its files", [problem], fix="make the stage anew")
+    raise StageError(f"stage {stage!r} does not match its files", [problem], fix="build the stage again")
 
 
 def hash_text(text: str) -> str:
@@ -155,7 +155,7 @@ def _read_sums(folder: Path) -> dict[str, str]:
     lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     sums = {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
     if not sums or not all(name and len(checksum) == hashlib.sha256().digest_size * 2 for name, checksum in sums.items()):
-        raise ValueError("a line is not a SHA-256, two blanks and a file name")
+        raise ValueError("a line is not a SHA-256, two spaces and a file name")
     return sums
 
 

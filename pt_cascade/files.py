@@ -28,7 +28,7 @@ _PLAIN = " =+,@~"
 def cache_folder(*parts: str) -> Path:
     """Return the cache folder for something, e.g. ``"bm25", fingerprint``, without making it."""
     if not all(parts):
-        raise CollectionError("this names no cache folder", [f"a part is empty: {parts}"], fix='cache_folder("bm25", key)')
+        raise CollectionError("this is not a cache folder", [f"a part is empty: {parts}"], fix='cache_folder("bm25", key)')
     shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
     root = (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
     if own := os.environ.get("PT_CASCADE_CACHE"):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pt_cascade.cascade.stage import Depends, Documents
 
 _BY_HAND = (
-    'say that it re-ranks the documents that it is given: transformer.documents = "reranks"; '
+    'declare that it re-ranks its input: transformer.documents = "reranks"; '
     'or write the stages yourself: Cascade((Stage("bm25", (bm25,), cutoff=100), Stage("name", (transformer,))))'
 )
 
@@ -61,7 +61,7 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
     """Read a flat pipeline into stages, and the transformers after the last cut-off; a ready Stage is kept."""
     for part in chain.from_iterable(held(item) for item in pipeline if isinstance(item, pt.Transformer)):
         if type(part).__name__ == "UniformTransformer":
-            problem = f"{part!r} returns the same rows whatever queries it is given"
+            problem = f"{part!r} returns the same rows for all queries"
             raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix="pt.Transformer.from_df(run)")
     attempts: list[list[str]] = []
     for start in _starts(pipeline):

@@ -120,8 +120,8 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
         raise
     except pt.validate.InputValidationError as error:
         wanted = " or ".join(", ".join(mode.missing_columns) or "nothing" for mode in error.modes)
-        problem = f"{part!r} misses column(s) {wanted}; it was given {', '.join(frame.columns)}"
-        fix = "put what adds them before it, e.g. pt.text.get_text(index)"
+        problem = f"{part!r} needs column(s) {wanted}; its input has {', '.join(frame.columns)}"
+        fix = "put a transformer that adds them before it, e.g. pt.text.get_text(index)"
         raise StageError(f"stage {stage!r} cannot run", [problem], fix=fix) from error
     except Exception as error:
         problem = f"{part!r} raised {type(error).__name__}: {error}"
@@ -143,7 +143,7 @@ def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) ->
     """Refuse other queries, and other documents where the stage re-ranks."""
     if unknown := sorted(set(ranked["qid"].unique()) - set(given["qid"].unique())):
         problem = f"{len(unknown)} qid(s), e.g. {unknown[0]}"
-        raise StageError(f"stage {stage.name!r} returned queries that it was not given", [problem])
+        raise StageError(f"stage {stage.name!r} returned queries that are not in its input", [problem])
     if stage.documents != "reranks" or same_pairs(given, ranked):
         return
     before = pd.MultiIndex.from_frame(given[["qid", "docno"]])
@@ -154,7 +154,7 @@ def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) ->
         if len(pairs)
     ]
     fix = f"if this is intended: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
-    raise StageError(f"stage {stage.name!r} did not return the documents it was given", problems, fix=fix)
+    raise StageError(f"stage {stage.name!r} did not return the documents of its input", problems, fix=fix)
 
 
 def _check_text(scorer: pt.Transformer, frame: pd.DataFrame, stage: str) -> None:

@@ -88,7 +88,7 @@ def refuse_bare_caches(stage: Stage) -> None:
     """Refuse to time a cache that has no stage to ask."""
     for part in chain.from_iterable(map(held, stage.transformers)):
         if (name := _cached_attribute(part)) and wrapped(part) is None:
-            problem = f"{part!r} has no {name}, so that a profile would time its look-ups"
+            problem = f"{part!r} has no {name}, so a profile would time its look-ups"
             raise PipelineError(f"stage {stage.name!r} cannot be timed", [problem], fix=f"give the cache its {name}")
 
 
@@ -138,6 +138,6 @@ def _rebuild(value: _T, changed: Mapping[str, object], *, load: bool) -> _T:
         why = "its constructor does not take the stage"
     except Exception as error:  # noqa: BLE001 - whatever its constructor does
         why = f"{type(error).__name__}: {error}"
-    problem = f"{value!r:.80} holds a cached stage, and cannot be made anew around the stage itself: {why}"
-    fix = "put the stage itself there instead of cached(stage, ...)"
+    problem = f"{value!r:.80} holds a cached stage, and cannot be rebuilt around the stage itself: {why}"
+    fix = "use the stage itself instead of cached(stage, ...)"
     raise PipelineError("a cached stage cannot be replaced by the stage itself", [problem], fix=fix)

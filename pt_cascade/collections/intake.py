@@ -58,7 +58,7 @@ class Intake:
         if self.error is not None:
             raise self.error
         if not self.seen:
-            raise CascadeError("there is nothing to store", ["docs has no document"])
+            raise CascadeError("docs cannot be stored", ["docs has no document"])
         if not self.done:
             raise CascadeError("not all documents were read", [f"reading stopped after {len(self.seen)}"])
 
@@ -76,7 +76,7 @@ def _check(doc: object, seen: set[str]) -> tuple[str, str]:
     elif len(docno.encode()) > 2 * LONGEST:  # Terrier keeps no more of a docno
         problems.append(f"docno {docno!r} has {len(docno.encode())} bytes in UTF-8, expected {2 * LONGEST} at most")
     elif docno in seen:
-        problems.append(f"docno {docno!r} stands more than once")
+        problems.append(f"docno {docno!r} occurs more than once")
     if not isinstance(text, str):
         problems.append(f"the text of docno {docno!r} is {text!r}, expected text")
     elif not _is_utf8(text):

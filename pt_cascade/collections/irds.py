@@ -100,7 +100,7 @@ def _dataset(name: str) -> tuple[_PyTerrierDataset, _IrDataset | None]:
     import pyterrier as pt  # noqa: PLC0415 - as above
 
     if not is_dataset(name):
-        raise CollectionError(f"PyTerrier knows no dataset {name!r}", fix="pt.datasets.list_datasets() lists them")
+        raise CollectionError(f"PyTerrier has no dataset {name!r}", fix="pt.datasets.list_datasets() lists them")
     dataset = pt.get_dataset(name)
     return dataset, dataset.irds_ref() if hasattr(dataset, "irds_ref") else None
 

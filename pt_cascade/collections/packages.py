@@ -61,7 +61,7 @@ def installed_packages(names: Sequence[str]) -> list[Package]:
             problems.append(f"{name} has version {versions[name] or '(none)'}, expected {wanted}")
     if problems or not found:
         fix = f"pip install {' '.join(names)}" if names else 'open_collection("pydocs:numpy,scipy")'
-        raise MissingError("cannot read the documentation of packages", problems or ["no package is named"], fix=fix)
+        raise MissingError("cannot read the documentation of packages", problems or ["the name lists no package"], fix=fix)
     return sorted(found)
 
 

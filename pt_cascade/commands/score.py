@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("refuse", "leave", "last"),
         help="documents that a later run lacks: refuse (default), leave unscored, or rank last",
     )
-    parser.add_argument("--score-cache", metavar="FOLDER", help="keep the scores of each stage there, for other depths or topics")
+    parser.add_argument("--score-cache", metavar="FOLDER", help="store the scores of each stage, for other depths or topics")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the table")
 
 

@@ -25,7 +25,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     judgments.add_argument("--collection", help="the qrels of a collection: pydocs, a folder, or a dataset of pt.get_dataset")
     parser.add_argument("--stages", nargs="+", metavar="STAGE", help="another path through the table's stages (default: its first)")
     parser.add_argument(
-        "--tail", choices=("drop", "keep"), default="drop", help="drop removed documents (default), or keep them below"
+        "--tail", choices=("drop", "keep"), default="drop", help="drop removed documents (default), or rank them below the others"
     )
     costs = parser.add_mutually_exclusive_group()
     costs.add_argument("--timings", metavar="FILE", help="the times of the stages: pt-cascade profile --out FILE")

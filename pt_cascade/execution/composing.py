@@ -79,7 +79,7 @@ def _parse(line: str) -> ast.expr:
     if not isinstance(line, str):
         raise PipelineError(_WHAT, [f"it is {line!r} ({type(line).__name__}), expected a line of text"], fix=_EXAMPLE)
     if line.count(">>") > _LONGEST:
-        raise PipelineError(_WHAT, [f"it has {line.count('>>')} times >>, expected at most {_LONGEST}"], fix=_EXAMPLE)
+        raise PipelineError(_WHAT, [f"it has {line.count('>>')} operators >>, expected at most {_LONGEST}"], fix=_EXAMPLE)
     try:
         return ast.parse(f"(\n{line}\n)", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

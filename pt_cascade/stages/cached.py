@@ -80,7 +80,7 @@ def cached(
         A transformer from Frame[qid, query, docno, ...] to the same rows with score and rank.
 
     Raises:
-        PipelineError: The stage is no re-ranker, or its identity or what its scores depend on is unknown.
+        PipelineError: The stage is no re-ranker, or its identity or depends is unknown.
         StoreError: The file is not a score cache, or of another stage.
 
     Example:
@@ -225,15 +225,15 @@ def _check(stage: object, documents: str, depends: str, batch_size: int, identit
     words = isinstance(identity, str) and identity.strip()
     problems = []
     if not isinstance(stage, pt.Transformer):
-        problems.append(f"{stage!r} ({type(stage).__name__}) is no PyTerrier transformer")
+        problems.append(f"{stage!r} ({type(stage).__name__}) is not a PyTerrier transformer")
     elif isinstance(stage, Cached):
         problems.append(f"the scores of {stage!r} are cached already")
     elif documents != "reranks":
-        problems.append(f"{stage!r} is no re-ranker: it may return other documents than it is given")
+        problems.append(f"{stage!r} is not a re-ranker: it may add or remove documents")
     elif depends not in _DEPENDS:
-        problems.append(f"what its scores depend on is {depends}, expected one of {', '.join(_DEPENDS)}")
+        problems.append(f"depends is {depends}, expected one of {', '.join(_DEPENDS)}")
     if identity is not None and not words:
-        problems.append(f"identity is {identity!r}, expected words")
+        problems.append(f"identity is {identity!r}, expected text")
     elif not (known or words):
         problems.append("it has no method identify(), so its model, version and settings are unknown")
     if type(batch_size) is not int or batch_size < 1:

@@ -68,7 +68,7 @@ CATALOGUE: dict[str, Entry] = {
     "mono_t5": Entry(mono_t5, POINT, (("torch", "transformers"),)),
     "duo_t5": Entry(duo_t5, PAIR, (("torch", "transformers"),)),
     "llm_judge": Entry(llm_judge, f"{POINT}; listwise: {LIST}", (("openai",),)),
-    "cached": Entry(cached, "as what it keeps"),
+    "cached": Entry(cached, "as those of the cached stage"),
 }
 
 

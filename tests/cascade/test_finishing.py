@@ -84,7 +84,7 @@ def test_columns_of_the_given_results_come_back() -> None:
     cascade = Cascade.of(Judge() % 5 >> Lister("text") % 3)
     table = score(cascade, found)
     assert ranking(cascade.finish(table, topics=found)) == ranking(cascade.pipeline().transform(found))
-    with pytest.raises(StageError, match=r"misses column\(s\) text; it was given qid, docno, score, rank, query"):
+    with pytest.raises(StageError, match=r"needs column\(s\) text; its input has qid, docno, score, rank, query"):
         cascade.finish(table)
 
 

@@ -71,7 +71,7 @@ def test_a_transformer_that_cannot_be_read_is_named_with_what_it_raised() -> Non
         Cascade.of(SOURCE % 3 >> opaque % 2)
     assert str(error.value) == (
         "this pipeline cannot be read as a cascade: the role of pt.apply.by_query() with columns qid, query, docno, score, rank "
-        "is unknown: it raised KeyError: 'docno 0'. Fix: say that it re-ranks the documents that it is given: "
+        "is unknown: it raised KeyError: 'docno 0'. Fix: declare that it re-ranks its input: "
         'transformer.documents = "reranks"; or write the stages yourself: '
         'Cascade((Stage("bm25", (bm25,), cutoff=100), Stage("name", (transformer,))))'
     )
@@ -125,7 +125,7 @@ def test_a_run_that_ignores_the_queries_is_refused() -> None:
     with pytest.raises(PipelineError) as error:
         Cascade.of(pt.Transformer.from_df(FOUND, uniform=True) % 2)
     assert str(error.value) == (
-        "this pipeline cannot be read as a cascade: UniformTransformer() returns the same rows whatever queries it is given. "
+        "this pipeline cannot be read as a cascade: UniformTransformer() returns the same rows for all queries. "
         "Fix: pt.Transformer.from_df(run)"
     )
     for nested in (SOURCE + pt.Transformer.from_df(FOUND, uniform=True), Closed(2 * pt.Transformer.from_df(FOUND, uniform=True))):

@@ -37,18 +37,18 @@ SPOILED = {
     ),
     "lost": (
         lambda df: pt.model.add_ranks(df.iloc[1:].copy()),
-        "stage 'broken' did not return the documents it was given: 1 document(s) removed, first qid q0, docno d0. "
+        "stage 'broken' did not return the documents of its input: 1 document(s) removed, first qid q0, docno d0. "
         "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "invented": (
         lambda df: pt.model.add_ranks(df.assign(docno=["x", *df["docno"][1:]])),
-        "stage 'broken' did not return the documents it was given:\n  - 1 document(s) removed, first qid q0, docno d0\n"
+        "stage 'broken' did not return the documents of its input:\n  - 1 document(s) removed, first qid q0, docno d0\n"
         "  - 1 document(s) added, first qid q0, docno x\n"
         "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "a strange query": (
         lambda df: df.assign(qid="other", docno=[f"x{i}" for i in range(len(df))], rank=range(len(df))),
-        "stage 'broken' returned queries that it was not given: 1 qid(s), e.g. other",
+        "stage 'broken' returned queries that are not in its input: 1 qid(s), e.g. other",
     ),
     "no score": (
         lambda df: df.drop(columns="score"),
@@ -95,8 +95,8 @@ def test_a_missing_column_names_the_part_and_the_remedy() -> None:
     with pytest.raises(StageError) as error:
         cascade.transform(topics(2))
     assert "stage 'toy_reranker' cannot run" in str(error.value)
-    assert "misses column(s) text; it was given qid, query, docno, score, rank" in str(error.value)
-    assert str(error.value).endswith("Fix: put what adds them before it, e.g. pt.text.get_text(index)")
+    assert "needs column(s) text; its input has qid, query, docno, score, rank" in str(error.value)
+    assert str(error.value).endswith("Fix: put a transformer that adds them before it, e.g. pt.text.get_text(index)")
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_a_cache_that_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
         PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Closed.* holds a cached stage"
     ) as no:
         live(Stage("s", (Closed(kept),)))
-    assert no.value.fix == "put the stage itself there instead of cached(stage, ...)"
+    assert no.value.fix == "use the stage itself instead of cached(stage, ...)"
     with pytest.raises(PipelineError, match="a cached stage cannot be replaced"):
         profile(FIRST % 6 >> hybrid(Closed(kept)) % 3, topics(2))
     bare = Stage("s", (Closed(Judge()),))
@@ -152,7 +152,7 @@ def test_caches_that_cannot_be_looked_past_are_not_timed(tmp_path: Path) -> None
     """One in a dict, and one without a model within another transformer; the same without a cache is timed."""
     with pytest.raises(PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Hidden"):
         profile(FIRST % 6 >> Hidden(ScorerCache(str(tmp_path / "s"), Counting())) % 3, topics(2))
-    with pytest.raises(PipelineError, match="has no scorer, so that a profile would time its look-ups"):
+    with pytest.raises(PipelineError, match="has no scorer, so a profile would time its look-ups"):
         profile(FIRST % 6 >> 2 * ScorerCache(str(tmp_path / "t")) % 3, topics(2))
     assert profile(FIRST % 6 >> Hidden(Counting()) % 3, topics(2), repeats=1, warmup=0).queries == 2
 

@@ -587,7 +587,7 @@ def test_dataset_of_another_name_is_unknown() -> None:
     assert not is_dataset("nobody:vaswani")
     with pytest.raises(CollectionError) as caught:
         open_dataset("vaswany")
-    assert str(caught.value) == "PyTerrier knows no dataset 'vaswany'. Fix: pt.datasets.list_datasets() lists them"
+    assert str(caught.value) == "PyTerrier has no dataset 'vaswany'. Fix: pt.datasets.list_datasets() lists them"
 
 
 # --- names
@@ -667,7 +667,7 @@ def test_cache_folder_refuses_an_empty_part() -> None:
     """An empty part would make two folders one."""
     with pytest.raises(CollectionError) as caught:
         cache_folder("bm25", "")
-    assert str(caught.value) == """this names no cache folder: a part is empty: ('bm25', ''). Fix: cache_folder("bm25", key)"""
+    assert str(caught.value) == """this is not a cache folder: a part is empty: ('bm25', ''). Fix: cache_folder("bm25", key)"""
 
 
 def test_build_once_builds_once(tmp_path: Path) -> None:

@@ -378,7 +378,7 @@ def test_installed_packages_know_their_versions() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], 'no package is named. Fix: open_collection("pydocs:numpy,scipy")'),
+        ([], 'the name lists no package. Fix: open_collection("pydocs:numpy,scipy")'),
         (["ptc_nothing"], "there is no package 'ptc_nothing'. Fix: pip install ptc_nothing"),
         (["numpy==0.1"], f"numpy has version {np.__version__}, expected 0.1. Fix: pip install numpy==0.1"),
         (

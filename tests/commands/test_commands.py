@@ -423,7 +423,7 @@ def test_search_says_why_it_finds_nothing(query: str, engine: str, small: str, c
         warnings.simplefilter("default")
         assert main(["search", query, "--collection", small, "--engine", engine]) == 0
     err = capsys.readouterr().err.splitlines()
-    told = f"pt-cascade: bm25: 1 query(ies) have no word that the index keeps, e.g. qid '1', {query!r}"
+    told = f"pt-cascade: bm25: 1 query(ies) have no word that the index can contain, e.g. qid '1', {query!r}"
     assert [line for line in err if line.startswith("pt-cascade: ")] == [told]
 
 

@@ -114,7 +114,7 @@ WRONG = {
     "bm25 >>": "'bm25 >>': invalid syntax",
     "": "'()' is not a stage; a line has stages, % and >>",
     "bm25 → 5": "'bm25 → 5': invalid character '→' (U+2192)",
-    "bm25" + " >> bm25" * 9999: "it has 9999 times >>, expected at most 100",
+    "bm25" + " >> bm25" * 9999: "it has 9999 operators >>, expected at most 100",
     "bm25 % 99999999999": "'99999999999' is not a cut-off, expected a whole number of 1 or more",
     "cached(bi_encoder % 5, 'x')": "'bi_encoder % 5' is not a literal or a stage",
     "cached(bm25 >> bi_encoder, 'x')": "'bm25 >> bi_encoder' is not a literal or a stage",

@@ -85,11 +85,11 @@ BAD = {
     "odd paths": (
         {"paths": (Path(("t5",), (1,)), Path(("bm25", "mono"), (1, 1)), Path(("bm25", "t5"), (1,), (1, 2)), Path((), ()))},
         "this is not a score table:\n"
-        "  - path t5 has other stages than bm25, t5, a stage twice, or not 'bm25' first\n"
-        "  - path bm25 → mono has other stages than bm25, t5, a stage twice, or not 'bm25' first\n"
+        "  - path t5 repeats a stage, has one that is not in bm25, t5, or does not begin with 'bm25'\n"
+        "  - path bm25 → mono repeats a stage, has one that is not in bm25, t5, or does not begin with 'bm25'\n"
         "  - path bm25 → t5 has 1 cut-offs, expected 2\n"
         "  - path bm25 → t5 has 2 depths, expected 1\n"
-        "  - path (empty) has other stages than bm25, t5, a stage twice, or not 'bm25' first",
+        "  - path (empty) repeats a stage, has one that is not in bm25, t5, or does not begin with 'bm25'",
     ),
     "a topic twice": (
         {"topics": pd.concat([TOPICS, TOPICS.head(1)])},

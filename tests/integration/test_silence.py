@@ -59,7 +59,7 @@ def test_a_stage_that_sorts_its_input_scores_the_right_documents() -> None:
 
 def test_a_stage_that_drops_rows_of_its_input_is_refused() -> None:
     """What it returned is compared with what it was given, not with what it left of that."""
-    with pytest.raises(StageError, match=r"stage 'rude' did not return the documents it was given: .* removed"):
+    with pytest.raises(StageError, match=r"stage 'rude' did not return the documents of its input: .* removed"):
         score(FIRST % 15 >> Rude(drop_in_place) % 5, TOPICS)
 
 

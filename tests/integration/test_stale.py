@@ -111,7 +111,7 @@ def test_a_model_that_was_written_to_after_it_was_loaded_is_not_scored(tmp_path:
     with pytest.raises(StageError) as error:
         score(cascade, asked)
     problem = "its files have changed since it loaded them"
-    assert str(error.value) == f"stage 'cross_encoder' does not match its files: {problem}. Fix: make the stage anew"
+    assert str(error.value) == f"stage 'cross_encoder' does not match its files: {problem}. Fix: build the stage again"
     fresh = Cascade.of(pt.Transformer.from_df(results) >> cross_encoder(model))
     assert score(fresh, asked).frame["cross_encoder"].notna().all()
 
@@ -124,7 +124,7 @@ def test_a_model_whose_weights_were_copied_over_is_not_asked(tmp_path: Path) -> 
     stage.transform(results)
     shutil.copy(other / "model.safetensors", model / "model.safetensors")
     for call in (lambda: stage.transform(results), stage.identify):
-        with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: make the stage anew"):
+        with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: build the stage again"):
             call()
     reference = sentence_transformers.CrossEncoder(str(other), device="cpu", activation_fn=torch.nn.Identity())
     golden = reference.predict([("heat", "flow"), ("heat", "body")], show_progress_bar=False)
@@ -205,7 +205,7 @@ def test_a_bi_encoder_of_pyterrier_dr_is_more_than_its_network(tmp_path: Path) -
     for other in (Scaled(Words("b", "a")), Scaled(Words("a", "b"), unit=True)):
         with pytest.raises(PipelineError, match="cannot be searched by another model: they were made by 'Scaled"):
             dense(path, model=other)
-        with pytest.raises(CascadeError, match="there are other vectors already: they were made by 'Scaled"):
+        with pytest.raises(CascadeError, match="the folder holds other vectors: they were made by 'Scaled"):
             build_vectors(DOCS, other, path)
 
 
@@ -305,7 +305,7 @@ def test_an_index_that_was_made_again_is_not_searched_by_who_opened_the_old_one(
     shutil.rmtree(path)
     new = make([{"docno": name, "text": TEXTS[name]} for name in TEXTS if name != "a"], path)
     for call in (lambda: old.transform(asked), lambda: compiled.transform(asked), lambda: score(old >> ToyReranker(), asked)):
-        with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: make the stage anew"):
+        with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: build the stage again"):
             call()
     found = score(new >> ToyReranker(), asked).frame["docno"]
     assert 0 < len(found) < 4

@@ -93,9 +93,9 @@ def test_an_index_of_other_documents_is_refused(docs: list[dict[str, str]], inde
     made_by = json.loads((mine / "index.json").read_text())["engine"]
     with pytest.raises(CascadeError) as error:
         build_index(docs, mine)
-    assert error.value.what == "there is another index already"
-    assert error.value.problems[:-1] == ((f"{mine} has documents 12, asked for is 11",) if len(docs) < 12 else ())
-    assert re.fullmatch(rf"{mine} has content [0-9a-f]{{32}}, asked for is [0-9a-f]{{32}}", error.value.problems[-1])
+    assert error.value.what == "the folder holds another index"
+    assert error.value.problems[:-1] == ((f"{mine} has documents 12, expected 11",) if len(docs) < 12 else ())
+    assert re.fullmatch(rf"{mine} has content [0-9a-f]{{32}}, expected [0-9a-f]{{32}}", error.value.problems[-1])
     assert error.value.fix == f"rm -r '{mine}'"
     subprocess.run(shlex.split(error.value.fix), check=True)
     assert build_index(docs, mine, engine=made_by) == mine
@@ -157,15 +157,15 @@ UNFIT = {
     "a docno twice": (
         [{"docno": "d", "text": "x"}] * 2,
         FrameError,
-        "a document cannot be stored: docno 'd' stands more than once",
+        "a document cannot be stored: docno 'd' occurs more than once",
     ),
     "no word": (
         [{"docno": "d1", "text": "日本"}, {"docno": "d2", "text": ""}],
         CascadeError,
-        "there is nothing to index: no document has a word that an index for english keeps. "
+        "the documents cannot be indexed: no document has a word that an index for english can contain. "
         'Fix: build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there',
     ),
-    "nothing": ([], CascadeError, "there is nothing to store: docs has no document"),
+    "nothing": ([], CascadeError, "docs cannot be stored: docs has no document"),
 }
 
 
@@ -185,7 +185,7 @@ def test_what_is_no_index_is_told(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"there is no index: .* is not a folder. Fix: build_index\(docs, path\)"):
         bm25(tmp_path / "nowhere")
     (tmp_path / "readme.txt").touch()
-    with pytest.raises(PipelineError, match=r"is no index: expected one made by PISA or Terrier; found readme.txt"):
+    with pytest.raises(PipelineError, match=r"is not an index: expected one made by PISA or Terrier; found readme.txt"):
         bm25(tmp_path)
     with pytest.raises(PipelineError, match="engine is 'lucene': expected one of pisa, terrier"):
         build_index(DOCS, tmp_path / "new", engine="lucene")  # type: ignore[arg-type]
@@ -222,8 +222,8 @@ def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:
     other = {"pisa": "terrier", "terrier": "pisa"}[made_by]
     with pytest.raises(CascadeError) as error:
         build_index(DOCS, index, engine=other)
-    problem = f"{index} has engine {made_by}, asked for is {other}"
-    assert str(error.value) == f"there is another index already: {problem}. Fix: rm -r {index}"
+    problem = f"{index} has engine {made_by}, expected {other}"
+    assert str(error.value) == f"the folder holds another index: {problem}. Fix: rm -r {index}"
 
 
 def test_threads_may_open_at_once_and_the_streams_come_back(index: Path) -> None:

@@ -312,7 +312,7 @@ def test_an_identity_that_is_not_words_is_refused(tmp_path: Path, told: object) 
     with pytest.raises(PipelineError, match=r"its identify\(\) returned .*, expected a dict of text by name"):
         cached(inner, tmp_path / "s").transform(frame(("1", "q", "a", "x")))
     for words in ("", " ", 7):
-        with pytest.raises(PipelineError, match=r"identity is .*, expected words"):
+        with pytest.raises(PipelineError, match=r"identity is .*, expected text"):
             cached(Judge(), tmp_path / "s", identity=words)
 
 
@@ -535,10 +535,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a retriever": (lambda path: cached(ToyRetriever(), path), "is no re-ranker: it may return other documents"),
     "unknown": (
         lambda path: cached(pt.apply.doc_score(len), path),
-        "what its scores depend on is unknown, expected one of pointwise, pairwise",
+        "depends is unknown, expected one of pointwise, pairwise",
     ),
-    "a word": (lambda path: cached(Reader(), path, depends="query"), "what its scores depend on is query, expected"),
-    "no transformer": (lambda path: cached("bm25", path), r"'bm25' \(str\) is no PyTerrier transformer"),
+    "a word": (lambda path: cached(Reader(), path, depends="query"), "depends is query, expected"),
+    "no transformer": (lambda path: cached("bm25", path), r"'bm25' \(str\) is not a PyTerrier transformer"),
     "twice": (lambda path: cached(cached(Reader(), path), path), "the scores of .* are cached already"),
     "batch size": (lambda path: cached(Reader(), path, batch_size=0), "batch_size is 0, expected 1 or more rows"),
 }
@@ -589,11 +589,11 @@ def test_another_stage_at_the_same_path_is_refused(tmp_path: Path) -> None:
     """When it is made, not only when it runs: another setting, another class; speed does not matter; the scores stay."""
     results = frame(("1", "q", "a", "x"))
     cached(Reader(1), tmp_path / "s").transform(results)
-    with pytest.raises(StoreError, match=r"are of another stage: its seed is 1, expected 2\. Fix: cached"):
+    with pytest.raises(StoreError, match=r"belong to another stage: its seed is 1, expected 2\. Fix: cached"):
         cached(Reader(2), tmp_path / "s")
     with pytest.raises(StoreError, match=r"its class is .*Reader, expected .*Lister"):
         cached(Lister(), tmp_path / "s")
-    with pytest.raises(StoreError, match="are of another stage"):
+    with pytest.raises(StoreError, match="belong to another stage"):
         cached(pt.apply.doc_score(lambda _: 1.0), tmp_path / "s", identity="ones", depends="pointwise")
     inner = Reader(1, log=Log(fail_at=1))
     assert_frame_equal(cached(inner, tmp_path / "s").transform(results), Reader(1).transform(results))
@@ -622,9 +622,9 @@ def test_a_model_trained_on_in_place_is_another_model(tmp_path: Path) -> None:
     kept = cached(Modelled(model=str(weights.parent)), tmp_path / "s")
     kept.transform(results)
     weights.write_bytes(b"new weights")
-    with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: make the stage anew"):
+    with pytest.raises(StageError, match=r"its files have changed since it loaded them\. Fix: build the stage again"):
         kept.transform(results)
-    with pytest.raises(StoreError, match=r"are of another stage: its model is files [0-9a-f]*, expected files [0-9a-f]*"):
+    with pytest.raises(StoreError, match=r"belong to another stage: its model is files [0-9a-f]*, expected files [0-9a-f]*"):
         cached(Modelled(model=str(weights.parent)), tmp_path / "s")
     loaded = Modelled(model=str(weights.parent))
     loaded.transform(results)

@@ -205,7 +205,7 @@ def test_a_query_that_is_too_long_is_cut_as_there_with_a_warning(bert: Callable[
     """Where no token of a document would fit, both are cut as sentence-transformers cuts them, and a warning says so."""
     rows = [("q1", "heat " * 90, "d1", "flow"), ("q2", "heat", "d1", "flow"), ("q1", "heat " * 90, "d2", "body " * 90)]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
-    said = r"^cross_encoder: 1 query\(ies\) fill all 64 tokens, so that little or nothing is read of their documents$"
+    said = r"^cross_encoder: 1 query\(ies\) fill all 64 tokens, so the model reads little or nothing of their documents$"
     with pytest.warns(CascadeWarning, match=said):
         scores = _scores(cross_encoder(bert()), results)
     assert scores == pytest.approx(_predict(bert(), results), abs=CLOSE, rel=0)
@@ -282,7 +282,7 @@ THREE = "cross_encoder: cannot choose a label: the model has 0 contradiction, 1 
 MEANT = "cross_encoder(model, label=...) with the label that means relevant"
 CHOOSE = f"{MEANT}: label=0 for contradiction, or label=1 for entailment, or label=2 for neutral"
 ONE = "cross_encoder: cannot choose a label: the model has 0 LABEL_0"
-FEW = "cross_encoder: cannot read so many tokens: max_length is 512, the model reads 64 tokens at most"
+FEW = "cross_encoder: max_length is too large: max_length is 512, the model reads 64 tokens at most"
 
 
 @pytest.mark.parametrize(

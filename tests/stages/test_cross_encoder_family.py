@@ -201,7 +201,7 @@ def test_no_more_is_read_than_there_are_positions(kind: str, pairs: pd.DataFrame
     with pytest.raises(PipelineError) as error:
         cross_encoder(tmp_path, max_length=LIMIT + 1).transform(pairs)
     assert str(error.value) == (
-        "cross_encoder: cannot read so many tokens: max_length is 49, the model reads 48 tokens at most."
+        "cross_encoder: max_length is too large: max_length is 49, the model reads 48 tokens at most."
         " Fix: cross_encoder(model, max_length=48)"
     )
     assert _scores(tmp_path, pairs, max_length=LIMIT) == pytest.approx(golden, **CLOSE)
@@ -256,7 +256,7 @@ def test_a_model_whose_scores_move_with_padding_is_refused(pairs: pd.DataFrame, 
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(
-        PipelineError, match=r"cannot pad what .* a pair scores \S+ alone and \S+ beside a longer one. Fix: "
+        PipelineError, match=r"the scores of .* change with padding: .* scores \S+ alone and \S+ with a longer pair. Fix: "
     ) as error:
         cross_encoder(tmp_path).transform(pairs)
     assert error.value.fix == "cross_encoder(model, batch_tokens=1), which reads each pair alone"
@@ -410,7 +410,7 @@ def test_a_chat_template_is_filled_as_there(kind: str, pairs: pd.DataFrame, tmp_
 def test_a_language_model_without_the_answers_is_refused(words: tuple[str, str], pairs: pd.DataFrame, tmp_path: Path) -> None:
     """Both words would be the unknown one, and all scores 0; saved with the answers it has, it is read as there."""
     folder, mended = save("qwen3", tmp_path / "model", tokenizer=make_tokenizer("eos", words=words)), tmp_path / "mended"
-    with pytest.raises(MissingError, match=r"its tokenizer has no words for yes and no, found '.*<unk>'") as error:
+    with pytest.raises(MissingError, match=r"its tokenizer has no token for yes and for no, found '.*<unk>'") as error:
         cross_encoder(folder).transform(pairs)
     assert error.value.fix.startswith('CrossEncoder(modules=[Transformer(model, transformer_task="text-generation"), LogitScore(')
     model = Transformer(str(folder), transformer_task="text-generation")

@@ -343,7 +343,7 @@ def test_a_model_that_cannot_be_reached_is_told_at_once(folder: Path, tmp_path: 
     with pytest.raises(MissingError) as error:
         dense(bare.parent, model="org/name-that-nobody-has").search("x")
     assert error.value.what.endswith("cannot load 'org/name-that-nobody-has'")
-    assert "it is no folder, the local hub cache does not hold it, and the model hub cannot be reached" in error.value.problems[0]
+    assert "it is not a folder, not in the local hub cache, and the model hub cannot be reached" in error.value.problems[0]
 
 
 def test_impossible_arguments_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -488,14 +488,14 @@ def test_bi_encoders_of_pyterrier_dr_make_the_same_vectors(minilm: str, fruit: P
     with pytest.raises(PipelineError) as error:
         dense(path)
     made_by = f"{path} was made by {upstream!r} of pyterrier_dr.sbert_models.SBertBiEncoder, which has no name to load it by"
-    assert str(error.value) == f"the query encoder is unknown: {made_by}. Fix: dense(vectors, model=that bi-encoder)"
+    assert str(error.value) == f"the query encoder is unknown: {made_by}. Fix: dense(vectors, model=the_bi_encoder)"
     for others, model in ((path, minilm), (fruit, upstream)):  # the same model, whoever runs it
         found = dense(others, model=model).transform(TOPICS).merge(ours, on=["qid", "docno"])
         np.testing.assert_allclose(found["score_x"], found["score_y"], atol=1e-5)
         assert build_vectors(FRUIT, model, others) == others
     with pytest.raises(PipelineError, match="the query encoder is unknown"):
         late_interaction(vectors=path)
-    with pytest.raises(PipelineError, match=r"a SBertBiEncoder takes no such option here: prompt is 'q: ', expected None"):
+    with pytest.raises(PipelineError, match=r"a SBertBiEncoder does not take this option here: prompt is 'q: ', expected None"):
         dense(path, model=upstream, prompt="q: ")
 
 
@@ -566,7 +566,7 @@ def test_another_model_is_more_than_other_weights(tmp_path: Path, file: str, old
         StageError, match=r"the vectors were made by another model.*delete their folder \(rm -r\), and build_vectors"
     ):
         dense(path).search("lion")
-    with pytest.raises(CascadeError, match=r"there are other vectors already: they were made by .*Fix: rm -r .*v$"):
+    with pytest.raises(CascadeError, match=r"the folder holds other vectors: they were made by .*Fix: rm -r .*v$"):
         build_vectors(FRUIT, str(name), path)
     shutil.rmtree(path)
     dense(build_vectors(FRUIT, str(name), path)).search("lion")

@@ -238,7 +238,7 @@ def test_the_stock_score_has_no_bound(t5: str, tmp_path: Path) -> None:
 def test_a_query_that_fills_the_prompt_is_cut_with_a_warning(t5: str) -> None:
     """Where no document fits, all pairs look alike, and a warning says that none was read."""
     frame = pd.concat([_frame("heat " * 900, "flow", "blunt"), _frame("heat", "flow", "blunt").assign(qid="r")])
-    said = r"^duo_t5: 1 query\(ies\) fill all 512 tokens, so that little or nothing is read of their documents$"
+    said = r"^duo_t5: 1 query\(ies\) fill all 512 tokens, so the model reads little or nothing of their documents$"
     with pytest.warns(CascadeWarning, match=said):
         wins = _wins(_cached(t5), frame)
     assert wins["q", "d0", "d1"] == pytest.approx(wins["q", "d1", "d0"], abs=CLOSE)

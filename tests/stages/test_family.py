@@ -252,7 +252,8 @@ def test_a_hub_that_cannot_be_reached_is_reported_at_once(member: Member, result
         member.make(ABSENT).transform(results)
     assert error.value.what == f"{member.stage.stage_name}: cannot load 'owner/absent'"
     assert "the local hub cache does not hold it, and the model hub cannot be reached: " in error.value.problems[0]
-    assert error.value.fix == "huggingface_hub.snapshot_download('owner/absent') where there is a network, or pass a model's folder"
+    fix = "huggingface_hub.snapshot_download('owner/absent') on a machine with a network, or pass a model's folder"
+    assert error.value.fix == fix
 
 
 # --- mono_t5 and duo_t5
@@ -309,7 +310,7 @@ def test_another_kind_of_model_is_refused(make: Callable[..., Any], minilm: str,
     with pytest.raises(MissingError) as error:
         make(minilm).transform(results)
     assert str(error.value) == (
-        f"{make.__name__}: cannot ask {minilm!r}: it is a bert model, expected one of t5, mt5."
+        f"{make.__name__}: cannot rank by {minilm!r}: it is a bert model, expected one of t5, mt5."
         " Fix: pass a checkpoint such as castorini/monot5-base-msmarco or castorini/duot5-base-msmarco"
     )
 
@@ -320,7 +321,7 @@ def test_answers_that_the_vocabulary_lacks_are_refused(make: Callable[..., Any],
     with pytest.raises(PipelineError) as error:
         make(t5, tokens=("▁zzqq", "▁false")).transform(results)
     assert str(error.value) == (
-        f"{make.__name__}: cannot read the answer: '▁zzqq' is not a piece of the vocabulary."
+        f"{make.__name__}: the answer tokens are unknown: '▁zzqq' is not a piece of the vocabulary."
         " Fix: a word begins with ▁ (U+2581): tokens=('▁true', '▁false')"
     )
     assert score(make(t5, tokens=("▁true", "▁false")), results) == pytest.approx(score(make(t5), results), **CLOSE)

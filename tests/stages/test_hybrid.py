@@ -372,13 +372,13 @@ def test_a_branch_that_retrieves_takes_no_documents() -> None:
             hybrid(ONE, ToyReranker(), TWO).transform(first)
         assert [str(branch) in problem for branch, problem in zip((ONE, TWO), caught.value.problems, strict=True)] == [True, True]
         assert caught.value.fix.startswith("hybrid(bm25, dense) % 20 >> ...")
-    with pytest.raises(StageError, match=r"misses column\(s\) query"):  # wants another column, and would take documents
+    with pytest.raises(StageError, match=r"needs column\(s\) query"):  # wants another column, and would take documents
         hybrid(ToyReranker()).transform(pd.DataFrame({"qid": ["1"], "docno": "d", "score": 1.0, "rank": 0}))
 
 
 def test_a_missing_column_is_refused() -> None:
     """Who misses a column says so, and what to put before it."""
-    with pytest.raises(StageError, match=r"ToyRetriever\(.* misses column\(s\) query"):
+    with pytest.raises(StageError, match=r"ToyRetriever\(.* needs column\(s\) query"):
         hybrid(ONE, TWO).transform(pd.DataFrame({"qid": ["1"], "question": ["q"]}))
     with pytest.raises(pt.validate.InputValidationError, match=r"missing_columns=\['qid'\]"):
         hybrid(ONE, TWO).transform(pd.DataFrame({"query": ["q"]}))
@@ -389,7 +389,7 @@ def test_a_missing_column_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (hybrid, "there is nothing to fuse"),
+        (hybrid, "there is no run to fuse"),
         (lambda: hybrid([ONE, TWO]), r"retriever 1 is \[ToyRetriever.*\(list\), expected a PyTerrier transformer"),
         (lambda: hybrid(ONE, TWO, weights=(1, 2, 3)), r"weights is \(1, 2, 3\), expected 2 number\(s\)"),
         (lambda: hybrid(ONE, TWO, weights=0.5), r"weights is 0.5, expected 2 number\(s\)"),

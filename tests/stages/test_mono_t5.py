@@ -97,7 +97,7 @@ def test_a_query_that_fills_the_prompt_is_cut_as_there_with_a_warning(t5: str) -
     """Where nothing of a document fits, the score is still that of pyterrier_t5, and a warning says that it read none."""
     rows = [("q1", "heat " * 900, "d1", "flow"), ("q1", "heat " * 900, "d2", "body"), ("q2", "heat", "d1", "flow")]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
-    said = r"^mono_t5: 1 query\(ies\) fill all 512 tokens, so that little or nothing is read of their documents$"
+    said = r"^mono_t5: 1 query\(ies\) fill all 512 tokens, so the model reads little or nothing of their documents$"
     with pytest.warns(CascadeWarning, match=said):
         scores = _scores(mono_t5(t5), results)
     assert scores == pytest.approx(_scores(_stock(t5, 1), results), abs=CLOSE, rel=0)

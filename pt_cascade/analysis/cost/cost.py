@@ -74,7 +74,7 @@ class Cost:
         problems += [] if self.stages else ["there is no stage, expected a StageCost for each stage"]
         if problems:
             raise SweepError(
-                "these stages make no cost", problems, fix="Cost.of(StageCost('bm25'), StageCost('t5', per_pair_ms=50))"
+                "these stages do not make a cost", problems, fix="Cost.of(StageCost('bm25'), StageCost('t5', per_pair_ms=50))"
             )
 
     @classmethod

@@ -44,9 +44,9 @@ def _check(parts: list[pd.DataFrame], per: Per) -> None:
     for part in parts[1:]:
         seen = part.loc[part["work"] > 0, "docs_in"]
         if seen.nunique() < 2:  # noqa: PLR2004 - a line needs two points
-            given = f"got {seen.iloc[0]:g} document(s) every time" if len(seen) else "never got a document"
-            problems.append(f"stage {part['stage'].iloc[0]!r} {given}, expected two numbers of documents or more, to fit a line")
-            fix = "profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that find something"
+            given = f"was timed on {seen.iloc[0]:g} document(s) every time" if len(seen) else "was never timed on a document"
+            problems.append(f"stage {part['stage'].iloc[0]!r} {given}, expected two or more different numbers, to fit a line")
+            fix = "profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that retrieve documents"
     if per == "token" and all(part["tokens"].isna().any() for part in parts[1:]):
         problems.append("per is 'token', but no stage counted its tokens")
         fix = fix or 'timings.cost(per="pair"), or give the stage a method count_tokens(frame)'

@@ -108,7 +108,7 @@ class Fusion:
 
     def find_problems(self, runs: int) -> list[str]:
         """List the options that are unknown, out of range, or of the other method, for so many runs."""
-        problems = [] if runs else ["there is nothing to fuse, expected 1 or more"]
+        problems = [] if runs else ["there is no run to fuse, expected 1 or more"]
         for name, kind in (("method", Method), ("normalise", Normalise), ("missing", Missing)):
             if (value := getattr(self, name)) not in get_args(kind):
                 problems.append(f"{name} is {value!r}, expected one of {', '.join(get_args(kind))}")

@@ -53,7 +53,7 @@ def _check_path(path: Path, table: Scores) -> list[str]:
     stages = table.stages
     shown = " → ".join(map(str, path.stages)) or "(empty)"
     if not set(path.stages) <= set(stages) or path.stages[:1] != stages[:1] or len(set(path.stages)) < len(path.stages):
-        return [f"path {shown} has other stages than {', '.join(stages)}, a stage twice, or not {stages[0]!r} first"]
+        return [f"path {shown} repeats a stage, has one that is not in {', '.join(stages)}, or does not begin with {stages[0]!r}"]
     count = len(path.stages)
     problems = [f"path {shown} has {len(path.cutoffs)} cut-offs, expected {count}"] if len(path.cutoffs) != count else []
     if path.depths and len(path.depths) != len(path.stages) - 1:

@@ -38,8 +38,8 @@ Missing: TypeAlias = Literal["refuse", "leave", "last"]
 _REFUSED = "the runs do not make a score table"
 _WRITE = 'ScoreTable.from_runs({"bm25": "bm25.res.gz", "t5": "t5.res.gz"}, missing="refuse")'
 _POLICIES = (
-    'missing="leave" keeps these pairs unscored, and the table refuses cut-offs that need them; '
-    'missing="last" ranks them below what the run scored'
+    'missing="leave" leaves these pairs unscored, and the table refuses cut-offs that need them; '
+    'missing="last" ranks them below the pairs that the run scored'
 )
 
 

@@ -101,7 +101,7 @@ def check_shared(plan: Plan, paths: Iterable[Path], topics: pd.DataFrame, scores
             untested.append(path)
         elif drift := rescore(plan, path, topics, sample, tolerance):
             what = f"stage {drift.stage!r} scores the same pair differently after other stages"
-            fix = "one table each: [score(cascade, topics) for cascade in cascades]"
+            fix = "make one table for each: [score(cascade, topics) for cascade in cascades]"
             raise PipelineError(what, [f"on the path {' → '.join(path.stages)}: {drift}"], fix=fix)
     return untested
 

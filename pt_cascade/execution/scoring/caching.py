@@ -48,7 +48,7 @@ def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
     if nameless := named.get("no identity"):
         message = (
             f"the scores of stage(s) {', '.join(map(repr, nameless))} are not cached: without a method identify(), their model, "
-            "version and settings are unknown. To cache them, put in the place of each: "
+            "version and settings are unknown. To cache them, replace each by "
             "cached(stage, 'path', identity='its model, version and settings', depends='pointwise')"
         )
         warnings.warn(message, CascadeWarning, stacklevel=3)

@@ -53,7 +53,7 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
     first = read[0].stages[0]
     if others := [repr(one) for one in read if not same(one.stages[0], first)]:
         problem = f"their first stages differ: {read[0]!r}; {'; '.join(others)}"
-        raise PipelineError(_WHAT, [problem], fix="one table each: [score(cascade, topics) for cascade in cascades]")
+        raise PipelineError(_WHAT, [problem], fix="make one table for each: [score(cascade, topics) for cascade in cascades]")
     if misfits := [misfit for one in read for misfit in _misfits(one)]:
         fix = f"score the stages before it, e.g. score(cascade.prefix({misfits[0][0]}), topics)"
         raise PipelineError(_WHAT, dict.fromkeys(problem for _, problem in misfits), fix=fix)

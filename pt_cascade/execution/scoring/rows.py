@@ -67,7 +67,7 @@ def refuse_failed(step: Step, failed: NDArray[np.bool_], *, keep: bool) -> None:
     problem = f"{int(failed.sum())} of {len(failed)} document(s) failed, {pair}"
     policies = [getattr(part, "on_error", "raise") for part in step.stage.transformers if getattr(part, "failed_column", "")]
     if not keep or set(policies) != {"keep"}:
-        fix = "call score again when the stage works (finished batches are kept)" + (
+        fix = "call score again when the stage works (finished batches are reused)" + (
             ", or make it with on_error='keep'" if keep else ""
         )
         raise StageError(f"stage {step.stage.name!r} could not score every document", [problem], fix=fix)

@@ -91,7 +91,7 @@ class TransformerReranker(Reranker):
     def _warn_of_long(self, full: int) -> None:
         if full:
             found = f"{self.stage_name}: {full} query(ies) fill all {self._loaded.limit} tokens"
-            warnings.warn(f"{found}, so that little or nothing is read of their documents", CascadeWarning, stacklevel=2)
+            warnings.warn(f"{found}, so the model reads little or nothing of their documents", CascadeWarning, stacklevel=2)
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ def build_index(
             _index(by, folder, reader, threads)
         intake.verify()
         if not reader.has_words:
-            problem = f"no document has a word that an index for {read_as} keeps"
-            raise CascadeError("there is nothing to index", [problem], fix=_FIX)
+            problem = f"no document has a word that an index for {read_as} can contain"
+            raise CascadeError("the documents cannot be indexed", [problem], fix=_FIX)
         (folder / FILE).write_text(read_as)
         _warn_of_dropped(by, reader)
         made_of = {"engine": by, "language": read_as, "documents": len(intake.seen), "content": intake.content}
@@ -145,8 +145,8 @@ def _compare(path: Path, intake: Intake, engine: Engine | None, language: str | 
         deque(() if intake.done else intake, 0)
         intake.verify()
         asked |= {"documents": len(intake.seen), "content": intake.content}
-    if problems := [f"{path} has {name} {found[name]}, asked for is {asked[name]}" for name in asked if found[name] != asked[name]]:
-        raise CascadeError("there is another index already", problems, fix=rm_command(path))
+    if problems := [f"{path} has {name} {found[name]}, expected {asked[name]}" for name in asked if found[name] != asked[name]]:
+        raise CascadeError("the folder holds another index", problems, fix=rm_command(path))
 
 
 def _index(engine: Engine, folder: Path, docs: _Reader, threads: int) -> None:

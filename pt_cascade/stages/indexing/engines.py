@@ -63,7 +63,7 @@ def open_index(path: str | os.PathLike[str]) -> pt.Artifact:
     if (folder / "data.properties").exists():
         return terrier_index(folder)
     found = ", ".join(sorted(file.name for file in folder.iterdir())[:4]) or "nothing"
-    raise PipelineError(f"{folder} is no index", [f"expected one made by PISA or Terrier; found {found}"], fix=fix)
+    raise PipelineError(f"{folder} is not an index", [f"expected one made by PISA or Terrier; found {found}"], fix=fix)
 
 
 def pisa_index(path: str | os.PathLike[str]) -> pt.Artifact:

@@ -113,7 +113,7 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
         words = {
             qid: text if rewritten and _TERRIER_QL.search(text) else plain_words(text, self.language) for qid, text in given.items()
         }
-        _warn_of("no word that the index keeps", [qid for qid, text in words.items() if not text], given)
+        _warn_of("no word that the index can contain", [qid for qid, text in words.items() if not text], given)
         _warn_of(
             "a lone letter, which is in the index in pairs only", [qid for qid, text in words.items() if _ALONE.search(text)], given
         )

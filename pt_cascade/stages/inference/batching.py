@@ -173,5 +173,5 @@ class _Batches:
         import torch  # noqa: PLC0415 - heavy
 
         torch.cuda.empty_cache()
-        message = f"{_FULL} at batch_tokens={self.asked}, in a batch of {full} tokens: the rest is scored at {self.budget}"
+        message = f"{_FULL} at batch_tokens={self.asked}, in a batch of {full} tokens: the next ones have at most {self.budget}"
         warnings.warn(message, CascadeWarning, stacklevel=2)

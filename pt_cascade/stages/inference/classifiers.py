@@ -118,7 +118,7 @@ def find_limit(reader: CrossEncoder, max_length: int | None) -> int:
     if max_length > positions:
         fix = f"cross_encoder(model, max_length={positions})"
         problem = f"max_length is {max_length}, the model reads {positions} tokens at most"
-        raise PipelineError("cannot read so many tokens", [problem], fix=fix)
+        raise PipelineError("max_length is too large", [problem], fix=fix)
     return max_length
 
 
@@ -137,5 +137,5 @@ def _check_padding(model: Classifier, name: str, tolerance: float) -> None:
     pairs = model.encode([("", "a", "a"), ("", "a", "a " * 8)])
     alone, beside = (float(model.forward(pairs.take(np.arange(count)))[0]) for count in (1, 2))
     if abs(alone - beside) > tolerance * max(1.0, abs(alone)):
-        problem = f"a pair scores {alone:.4g} alone and {beside:.4g} beside a longer one"
-        raise PipelineError(f"cannot pad what {name!r} reads", [problem], fix=_ALONE)
+        problem = f"a pair scores {alone:.4g} alone and {beside:.4g} with a longer pair"
+        raise PipelineError(f"the scores of {name!r} change with padding", [problem], fix=_ALONE)

@@ -83,8 +83,8 @@ def check_reachable(name: str) -> None:
     except HfHubHTTPError:  # the hub answers; why it does not have the model, the download says better
         return
     except Exception as error:
-        problem = f"it is no folder, the local hub cache does not hold it, and the model hub cannot be reached: {first_line(error)}"
-        fix = f"huggingface_hub.snapshot_download({name!r}) where there is a network, or pass a model's folder"
+        problem = f"it is not a folder, not in the local hub cache, and the model hub cannot be reached: {first_line(error)}"
+        fix = f"huggingface_hub.snapshot_download({name!r}) on a machine with a network, or pass a model's folder"
         raise MissingError(f"cannot load {name!r}", [problem], fix=fix) from error
 
 
@@ -102,7 +102,7 @@ def find_device(device: str | None) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own for a name, a build, a backend
-        fix = "device=None takes cuda where there is one, else cpu"
+        fix = "device=None uses cuda if it is available, else cpu"
         raise MissingError(f"cannot use the device {name!r}", [first_line(error)], fix=fix) from error
 
 
@@ -179,7 +179,7 @@ def loading(name: str, *, verbose: bool = False, fix: str = "") -> Iterator[None
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a damaged folder raises whatever its first reader meets
-        where = "" if Path(name).is_dir() else "there is no such folder, and the model hub gave: "
+        where = "" if Path(name).is_dir() else "there is no such folder, and the model hub answered: "
         _refuse(name, where + first_line(error), error, fix=fix)
     finally:
         logging.set_verbosity(level)
@@ -199,7 +199,7 @@ def _check_there(name: str, fix: str = "") -> None:
 
 def _refuse_random(lacking: list[str], name: str) -> None:
     if lacking:
-        _refuse(name, f"it has no weights for {_shorten(lacking)}, so it was not trained for this")
+        _refuse(name, f"it has no weights for {_shorten(lacking)}, so it was not trained for this stage")
 
 
 def _check_words(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str, *, fix: str = "") -> None:

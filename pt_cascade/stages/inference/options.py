@@ -9,7 +9,7 @@ Dtype: TypeAlias = Literal["fp32", "bf16"]
 # On two CPU cores the best of 256 ... 16384 for a MiniLM-L6, within a tenth of the best for a T5-small. On an H100, within 6 % of
 # the best of 4096 ... 262144 for a MiniLM-L6, a t5-base and a t5-3b, in bf16 and in fp32.
 _CPU, _GPU = 2048, 32768
-_SLOW = "dtype is 'bf16', slower than fp32 on a processor without AVX-512 BF16 as this one; expected 'fp32', or device='cuda'"
+_SLOW = "dtype is 'bf16', slower than fp32 on this processor, which has no AVX-512 BF16; expected 'fp32', or device='cuda'"
 
 
 def check_limits(max_length: int | None, shortest: int, batch_tokens: int | None) -> list[str]:

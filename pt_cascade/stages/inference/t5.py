@@ -97,7 +97,7 @@ def _find_answers(config: PretrainedConfig, name: str) -> tuple[str, str]:
         return _ANSWERS[config.model_type]
     problem = f"it is a {config.model_type} model, expected one of {', '.join(_ANSWERS)}"
     fix = "pass a checkpoint such as castorini/monot5-base-msmarco or castorini/duot5-base-msmarco"
-    raise MissingError(f"cannot ask {name!r}", [problem], fix=fix)
+    raise MissingError(f"cannot rank by {name!r}", [problem], fix=fix)
 
 
 def _load_words(tokenizer: str | None, spec: ModelSpec, config: PretrainedConfig) -> PreTrainedTokenizerBase:
@@ -116,5 +116,5 @@ def _find_ids(tokenizer: PreTrainedTokenizerBase, pieces: tuple[str, str]) -> li
     if unknown:
         problem = f"{', '.join(unknown)} is not a piece of the vocabulary"
         fix = "a word begins with ▁ (U+2581): tokens=('▁true', '▁false')"
-        raise PipelineError("cannot read the answer", [problem], fix=fix)
+        raise PipelineError("the answer tokens are unknown", [problem], fix=fix)
     return ids

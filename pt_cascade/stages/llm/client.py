@@ -36,9 +36,9 @@ _SHOWN = 300
 _LIMITS = ("max_completion_tokens", "max_tokens")
 _TOO_FEW = re.compile(r"max\w*_tokens.{0,99}?(?:at least|minimum|>=)\D{0,40}([0-9]+)", re.DOTALL)
 _ABOUT_LENGTH = re.compile(r"too (?:long|large|many)|context|length|exceed", re.IGNORECASE)
-_KEPT = "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
-_FIXES = {"rate_limited": "call the stage again later, or llm_judge(..., concurrency=1), which asks less at once"}
-_FIX = "look at base_url, model, the key in the environment, and the fields of request"
+_KEPT = "cached(llm_judge(...), path, batch_size=32) stores them batch by batch"
+_FIXES = {"rate_limited": "call the stage again later, or llm_judge(..., concurrency=1), which sends one request at a time"}
+_FIX = "check base_url, model, the key in the environment, and the fields of request"
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Client:
         if error.response.is_redirect:
             to, secret = error.response.next_request, dict.fromkeys(("username", "password", "query", "fragment"))
             where = str(to.url.copy_with(**secret)).removesuffix("/chat/completions") if to else "no address"
-            words = f"{error.status_code}: the server redirects to {where}; put that into base_url"
+            words = f"{error.status_code}: the server redirects to {where}; set base_url to that address"
             return Response(error=words, kind="fatal")
         after = error.response.headers.get("retry-after", "")
         failure = read_error(error.body, error.status_code, error.response.text or "an empty response")
@@ -169,8 +169,8 @@ class Client:
 
     def stop(self, problems: Sequence[str], what: str = "", fix: str = _FIX) -> StageError:
         """Make the error that stops all calls and says how many answers are lost."""
-        lost = f"the {self.answers} answer(s) that this call to the stage already has are lost; {_KEPT}"
-        what = what or f"llm_judge cannot ask {self.server.model!r} at {self.server.base_url}"
+        lost = f"the {self.answers} answer(s) that this call of the stage received are lost; {_KEPT}"
+        what = what or f"llm_judge cannot call {self.server.model!r} at {self.server.base_url}"
         self.error = StageError(what, [*problems, *([lost] if self.state.useful and self.answers else [])], fix=fix)
         return self.error
 

@@ -54,7 +54,7 @@ def read_key(name: str, base_url: str) -> str:
     key = os.environ.get(name, "").strip()
     if not all("\x21" <= sign <= "\x7e" for sign in key):
         problem = f"{name} holds white space or characters beyond ASCII, expected a key alone (its value is not shown)"
-        fix = "export it again, copied from the provider's page"
+        fix = "copy the key from the provider's page and export it again"
     elif key or (base_url != OPENAI_URL and name in ("", OPENAI_KEY)):
         return key
     else:
@@ -77,7 +77,7 @@ def connect(server: Server) -> AsyncOpenAI:
         )
     except Exception as error:  # noqa: BLE001 - of three libraries; their messages may show the password of a proxy
         problem = f"no client can be made with the proxies and certificates of the environment ({type(error).__name__})"
-        fix = f"look at {_NETWORK}; pip install 'httpx2[socks]' for a SOCKS proxy"
+        fix = f"check {_NETWORK}; pip install 'httpx2[socks]' for a SOCKS proxy"
         raise StageError("llm_judge cannot use the network", [problem], fix=fix) from None
 
 

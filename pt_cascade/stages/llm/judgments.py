@@ -28,7 +28,7 @@ EARLY = 20  # answers without any that can be read, after which the stage stops
 _FEW = 2  # queries that a model may refuse, which does not stop the stage
 _MORE = 1024
 _KEEP = "llm_judge(..., on_error='keep') goes on, and marks what has no judgment"
-_PROMPT = "look at the model, the prompt, and the fields of request"
+_PROMPT = "check the model, the prompt and the fields of request"
 _CONTEXT = "raise the server's context length (Ollama: num_ctx, vLLM: --max-model-len, llama.cpp: --ctx-size)"
 
 
@@ -78,7 +78,7 @@ class Judgments(Generic[T]):
         """Describe an answer that cannot be read, and how to get a better one."""
         answer = response.instead or f"{self.client.shorten(response.text)!r:.150}"
         if not response.cut:
-            return f"nothing can be read in its answer, {answer}", ""
+            return f"its answer cannot be read: {answer}", ""
         most = self.client.max_tokens
         fix = f"llm_judge(..., max_tokens={max(_MORE, 4 * most)}), or a field of request that turns reasoning off"
         return f"its answer was cut off at max_tokens={most}, too early to be read: {answer}", fix
@@ -95,7 +95,7 @@ class Judgments(Generic[T]):
         if len(state.unreadable) >= EARLY and (fix or len(set(state.unreadable)) > _FEW):
             problem = f"none of the first {len(state.unreadable)} gives a judgment, the last one for this reason: {why}"
             state.unreadable = []
-            raise self.client.stop([problem], "llm_judge gets no answer that can be read", fix or _PROMPT)
+            raise self.client.stop([problem], "llm_judge received no answer that can be read", fix or _PROMPT)
 
 
 async def run_jobs(jobs: Collection[Callable[[], Awaitable[None]]], limit: int) -> None:

@@ -51,7 +51,7 @@ def load_prompt(prompt: str | os.PathLike[str] | None, mode: Mode) -> Prompt:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:  # a path with NUL is a ValueError
-        fix = "prompt=None takes the built-in one; else give the path of a text file in UTF-8 with {query} in it"
+        fix = "pass prompt=None for the built-in prompt, or the path of a text file in UTF-8 with {query} in it"
         why = "not UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
         raise MissingError("llm_judge cannot read its prompt", [f"{file}: {why}"], fix=fix) from None
     return Prompt(mode if prompt is None else file.name, text.replace("\r\n", "\n"))

@@ -51,7 +51,7 @@ def check_frame(results: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise FrameError where a column stands twice, or qids, ranks, queries or instructions are missing or ambiguous."""
     optional = [name for name in ("rank", INSTRUCTION) if name in results]
     guard = Guard(results, "results", ("qid", "docno", *columns, *optional))
-    guard.find("qid", "is missing", results["qid"].isna().to_numpy(bool), "look where it got lost, e.g. in a merge")
+    guard.find("qid", "is missing", results["qid"].isna().to_numpy(bool), "find where it went missing, e.g. in a merge")
     if "rank" in results:
         guard.number("rank", "a number", np.isfinite, ADD_RANKS)
     if INSTRUCTION in results:
@@ -60,5 +60,5 @@ def check_frame(results: pd.DataFrame, columns: Sequence[str]) -> None:
     for name in ("query", *([INSTRUCTION] if INSTRUCTION in results else [])):
         values = results[name].astype(object).where(results[name].notna(), "")
         several = (values != values.groupby(results["qid"]).transform("first")).to_numpy(bool) & results["qid"].notna().to_numpy()
-        guard.find("qid", f"has more than one {name}", several, "give a rewritten query a qid of its own")
+        guard.find("qid", f"has more than one {name}", several, "give each rewritten query its own qid")
     guard.refuse()

@@ -72,10 +72,10 @@ class Usage:
             kinds = ", ".join(f"{total[name]} {name}" for name in _REPAIRS if total[name])
             found.append(f"{repaired} answer(s) were repaired ({kinds})")
         if missing := total["no_logprobs"]:
-            found.append(f"{missing} answer(s) came without log-probabilities, so that their score is 100 or -100")
+            found.append(f"{missing} answer(s) had no log-probabilities, so their score is 100 or -100")
         if changes:
             fields = ", ".join(f"no {name}" if value is None else f"{name}={value}" for name, value in sorted(changes.items()))
-            found.append(f"the server refuses default fields and is asked with {fields}")
+            found.append(f"the server refuses default fields; requests now have {fields}")
         if len(models) > 1:
             found.append(f"{len(models)} models answered under one name ({', '.join(sorted(models)[:_SHOWN])})")
         if found:

@@ -143,8 +143,8 @@ class CacheFill:
 def check_identity(stage: pt.Transformer, name: str, store: ScoreStore) -> None:
     """Refuse to cache the scores of a stage that is not what it was when the call began."""
     if can_identify(stage) and identify_any(stage, store.identity.get("identity")) != store.identity:
-        problem = "its model changed during this call, so that it is unknown which model gave the scores"
-        raise StageError(f"the scores of stage {name!r} cannot be cached", [problem], fix="make the stage anew")
+        problem = "its model changed during this call, so the model of the scores is unknown"
+        raise StageError(f"the scores of stage {name!r} cannot be cached", [problem], fix="build the stage again")
 
 
 def _locate_answer(name: str, given: pd.DataFrame, answer: pd.DataFrame) -> Ints:

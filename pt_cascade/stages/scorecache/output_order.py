@@ -95,7 +95,7 @@ def read_scores(answer: pd.DataFrame, name: str) -> Floats:
         score: Floats = answer["score"].to_numpy(np.float64, na_value=np.nan)
         problem = ""
     except (TypeError, ValueError) as error:
-        score, problem = np.empty(0), f"they are no numbers: {error}"
+        score, problem = np.empty(0), f"they are not numbers: {error}"
     if pd.api.types.is_integer_dtype(answer["score"].dtype) and (np.abs(score) > _WHOLE).any():
         problem = f"they are whole numbers beyond {_WHOLE}, which float64 rounds"
     if problem:

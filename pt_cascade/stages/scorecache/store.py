@@ -192,8 +192,8 @@ class ScoreStore:
             if found.get(name) != self.identity.get(name)
         ]
         if problems:
-            fix = f"cached(stage, 'another/path'), or {self._removal} if nobody needs its scores"
-            raise StoreError(f"the scores in {self.path} are of another stage", problems, fix=fix)
+            fix = f"cached(stage, 'another/path'), or {self._removal} if its scores are not needed"
+            raise StoreError(f"the scores in {self.path} belong to another stage", problems, fix=fix)
         return True
 
     @property
@@ -251,7 +251,7 @@ def _read_meta(file: sqlite3.Connection) -> dict[str, str]:
     for name, value, crc in rows:
         _check(f"{name} {value}".encode(), crc, f"its {name}")
     if _IDENTITY not in {name for name, *_ in rows}:
-        raise ValueError(f"it does not say of which stage it is: no {_IDENTITY} in table meta")
+        raise ValueError(f"its table meta has no {_IDENTITY}")
     return {name: value for name, value, _ in rows}
 
 

@@ -83,7 +83,7 @@ def build_vectors(
         >>> (vectors / "vecs.f4").stat().st_size == 2 * 384 * 4
         True
     """
-    check_model(model, "nothing can be encoded")
+    check_model(model, "the documents cannot be encoded")
     whole, intake = Path(path), Intake(docs)
     if isinstance(model, DualEncoder):
         options = {"max_length": max_length, "device": device, "tokens": tokens or None}
@@ -116,7 +116,7 @@ def _complete(intake: Intake, folder: Path, last: Chunk | None, whole: Path, mad
     """Join the chunks, and move the folder to its place."""
     intake.verify()
     if (found := len(intake.seen)) < 2:  # noqa: PLR2004 - npids, FlexIndex's table of docnos, divides by their number less one
-        raise CascadeError("there is too little to encode", [f"docs has {found} document(s), expected 2 or more"])
+        raise CascadeError("there are too few documents to encode", [f"docs has {found} document(s), expected 2 or more"])
     shutil.rmtree(place := folder / "whole", ignore_errors=True)
     place.mkdir()
     join_chunks(_read_all(folder, last), place, made_by, intake.content)
@@ -133,14 +133,14 @@ def _check_job(folder: Path, made_by: Provenance, *, tokens: bool) -> None:
     try:
         found = dict(json.loads(job.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        problem = f"{job.name} is missing or damaged, and there are chunks"
-        raise CascadeError(f"it is unknown what encoded {folder}", [problem], fix=rm_command(folder)) from error
+        problem = f"{job.name}, which names the encoder of the chunks, is missing or damaged"
+        raise CascadeError(f"the encoder of {folder} is unknown", [problem], fix=rm_command(folder)) from error
     problems = differences(found, made_by)
     if bool(found.get("tokens")) != tokens:
         problems.append(f"tokens is {tokens}, was {found.get('tokens')}")
     if problems:
         fix = f"{rm_command(folder)}, or use the same model and options"
-        raise CascadeError(f"{folder} was begun in another way", problems, fix=fix)
+        raise CascadeError(f"{folder} was built with other options", problems, fix=fix)
 
 
 def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, verbose: bool) -> Chunk | None:
@@ -174,15 +174,15 @@ def _check_same(chunk: Chunk, docs: list[dict[str, str]], start: int, folder: Pa
     """Refuse documents that are not those of a chunk."""
     for place, (docno, text, doc) in enumerate(zip_longest(chunk.docnos.tolist(), chunk.hashes.tolist(), docs), start + 1):
         if doc is None:
-            found = "is not there"
+            found = "is missing"
         elif doc["docno"] != docno:
-            found = f"is {doc['docno']!r}"
+            found = f"is now {doc['docno']!r}"
         elif hash_text(doc["text"]) != text:
             found = "has another text"
         else:
             continue
         fix = f"{rm_command(folder)}, or give the same documents in the same order"
-        raise CascadeError(f"{folder} was begun with other documents", [f"document {place} was {docno!r} and {found}"], fix=fix)
+        raise CascadeError(f"{folder} was built with other documents", [f"document {place}, {docno!r}, {found}"], fix=fix)
 
 
 def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, *, tokens: bool) -> Chunk:

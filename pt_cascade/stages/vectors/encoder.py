@@ -53,7 +53,7 @@ class Encoder:
 
     @cached_property
     def multi_vector(self) -> bool:
-        """Whether the model was trained for late interaction, and so has no single vector a text."""
+        """Whether the model was trained for late interaction, and so does not encode a text as one vector."""
         require("sentence_transformers", install="sentence-transformers>=6", why="an encoder")
         from sentence_transformers.util import load_file_path  # noqa: PLC0415 - heavy
 
@@ -110,7 +110,7 @@ class Encoder:
     def _pooled(self) -> SentenceTransformer:
         if self.multi_vector:
             fix = "late_interaction(model), or a bi-encoder such as 'sentence-transformers/all-MiniLM-L6-v2'"
-            raise MissingError(f"{self.model!r} has no single vector a text", ["it is a multi-vector model"], fix=fix)
+            raise MissingError(f"{self.model!r} does not encode a text as one vector", ["it is a multi-vector model"], fix=fix)
         return cast("SentenceTransformer", self._loaded[0])
 
     @cached_property

@@ -31,7 +31,7 @@ def check_finished(path: Path, intake: Intake, encoder: AnyEncoder, *, tokens: b
     if tokens and not (path / "tokens.npy").exists():
         problems.append(f"{path} has no token vectors")
     if problems := problems or _compare_documents(store, intake):
-        raise CascadeError("there are other vectors already", problems, fix=rm_command(path))
+        raise CascadeError("the folder holds other vectors", problems, fix=rm_command(path))
 
 
 def _provenance(found: Provenance, encoder: AnyEncoder) -> Provenance:
@@ -47,9 +47,9 @@ def _compare_documents(store: VectorStore, intake: Intake) -> list[str]:
         if doc is None and intake.error is not None:
             raise intake.error
         if doc is None or doc["docno"] != docno:
-            was = "is not in it" if docno is None else f"was {docno!r}"
-            return [f"document {place} {was} and is {'not there' if doc is None else repr(doc['docno'])}"]
+            expected = "none" if docno is None else repr(docno)
+            return [f"document {place} is {'missing' if doc is None else repr(doc['docno'])}, expected {expected}"]
     intake.verify()
     if intake.content != store.encoder.get("content"):
-        return [f"the text of a document is another than was encoded, though its {len(store.docnos)} docnos are the same"]
+        return [f"a text has changed since it was encoded; the {len(store.docnos)} docnos are the same"]
     return []

@@ -122,7 +122,7 @@ def own_encoder(model: DualEncoder, *, batch_size: int = 32, **options: str | in
     """Wrap a bi-encoder of pyterrier_dr, which has its own device, prompts and limit: each of the options must be None."""
     if given := [f"{name} is {value!r}, expected None" for name, value in options.items() if value is not None]:
         fix = f"pass it to {type(model).__name__}(...)"
-        raise PipelineError(f"a {type(model).__name__} takes no such option here", given, fix=fix)
+        raise PipelineError(f"a {type(model).__name__} does not take this option here", given, fix=fix)
     return UpstreamEncoder(model, batch_size)
 
 
@@ -131,7 +131,7 @@ def known_model(store: VectorStore, model: str | os.PathLike[str] | None, stage:
     found = store.encoder
     if model is None and found.get("class"):
         problem = f"{store.path} was made by {found['model']} of {found['class']}, which has no name to load it by"
-        raise PipelineError("the query encoder is unknown", [problem], fix=f"{stage}(vectors, model=that bi-encoder)")
+        raise PipelineError("the query encoder is unknown", [problem], fix=f"{stage}(vectors, model=the_bi_encoder)")
     known = found.get("model") if model is None else model
     if known is None:
         problem = f"{store.path} does not say which model made its vectors"

@@ -77,21 +77,21 @@ class VectorStore:
     @cached_property
     def vectors(self) -> Vectors:
         """One vector a document, shape (documents, dimension), mapped from disk."""
-        meta = self._need("pt_meta.json", "the folder is no FlexIndex")
+        meta = self._need("pt_meta.json", "the folder is not a FlexIndex")
         with self._reading():
             size = json.loads(meta.read_text(encoding="utf-8"))
             shape = (int(size["doc_count"]), int(size["vec_size"]))
-            vectors = np.memmap(self._need("vecs.f4", "the folder is no FlexIndex"), mode="r", dtype=np.float32).reshape(shape)
+            vectors = np.memmap(self._need("vecs.f4", "the folder is not a FlexIndex"), mode="r", dtype=np.float32).reshape(shape)
             self._check_count(len(vectors))
         return vectors
 
     @cached_property
     def tokens(self) -> tuple[Halves, Ints]:
         """Token vectors, shape (tokens, dimension), and where each document's begin, shape (documents + 1,)."""
-        file = self._need("tokens.npy", "no token vectors were kept")
+        file = self._need("tokens.npy", "no token vectors are stored")
         with self._reading():
             starts: Ints = np.load(file)
-            flat = np.memmap(self._need("tokens.f2", "no token vectors were kept"), mode="r", dtype=np.float16)
+            flat = np.memmap(self._need("tokens.f2", "no token vectors are stored"), mode="r", dtype=np.float16)
             self._check_count(len(starts) - 1)
             return flat.reshape(int(starts[-1]), -1), starts
 
@@ -117,7 +117,7 @@ class VectorStore:
         if (unknown := rows < 0).any():
             found = f"{int(unknown.sum())} of {len(rows)} row(s), first docno {docnos[unknown][0]}"
             problem = f"{found}; {self.path} has {len(places)} documents"
-            raise StageError(f"stage {stage!r} has no vector of a document", [problem], fix="build_vectors over the same documents")
+            raise StageError(f"stage {stage!r} has no vector for a document", [problem], fix="build_vectors over these documents")
         return rows
 
     @cached_property
@@ -125,7 +125,7 @@ class VectorStore:
         """Read FlexIndex's list of docnos; npids' own look-up takes 01 for 1, and fails beyond ASCII."""
         from npids import Lookup  # noqa: PLC0415 - comes with pyterrier_dr
 
-        file = self._need("docnos.npids", "the folder is no FlexIndex")
+        file = self._need("docnos.npids", "the folder is not a FlexIndex")
         with self._reading():
             return {str(name): row for row, name in enumerate(Lookup(file))}
 

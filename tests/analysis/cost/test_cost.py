@@ -204,11 +204,11 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "name": (lambda: StageCost(5), "the cost of stage 5 is out of range: stage is 5, expected its name"),
     "time per token": (lambda: StageCost("t5", per_token_ms=1), f"the cost of stage 't5' is out of range: {TOKENS}"),
-    "no stage": (Cost.of, f"these stages make no cost: there is no stage, expected a StageCost for each stage. {HAND}"),
-    "no StageCost": (lambda: Cost.of(5, StageCost()), f"these stages make no cost: 5 is not a StageCost. {HAND}"),
+    "no stage": (Cost.of, f"these stages do not make a cost: there is no stage, expected a StageCost for each stage. {HAND}"),
+    "no StageCost": (lambda: Cost.of(5, StageCost()), f"these stages do not make a cost: 5 is not a StageCost. {HAND}"),
     "twice": (
         lambda: Cost.of(StageCost("a"), StageCost("a")),
-        f"these stages make no cost: stage 'a' has 2 costs, expected one. {HAND}",
+        f"these stages do not make a cost: stage 'a' has 2 costs, expected one. {HAND}",
     ),
     "unknown": (
         lambda: TWO.select(["bm25", "duo", "llm"]),

@@ -223,15 +223,15 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
             GOOD[(GOOD["share"] == 1) & (GOOD["qid"] != "q0")].assign(docs_in=lambda rows: 10 * (rows["stage"] != "bm25"))
         ).cost(),
         "the timings cannot be fitted:\n"
-        "  - stage 'bi' got 10 document(s) every time, expected two numbers of documents or more, to fit a line\n"
-        "  - stage 't5' got 10 document(s) every time, expected two numbers of documents or more, to fit a line\n"
-        "Fix: profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that find something",
+        "  - stage 'bi' was timed on 10 document(s) every time, expected two or more different numbers, to fit a line\n"
+        "  - stage 't5' was timed on 10 document(s) every time, expected two or more different numbers, to fit a line\n"
+        "Fix: profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that retrieve documents",
     ),
     "nothing found": (
         lambda: Timings(GOOD[(GOOD["qid"] == "q0") & (GOOD["stage"] != "t5")]).cost(),
-        "the timings cannot be fitted: stage 'bi' never got a document, "
-        "expected two numbers of documents or more, to fit a line. Fix: profile(cascade, topics, shares=(1.0, "
-        "0.3, 0.1)) with queries that find something",
+        "the timings cannot be fitted: stage 'bi' was never timed on a document, "
+        "expected two or more different numbers, to fit a line. Fix: profile(cascade, topics, shares=(1.0, "
+        "0.3, 0.1)) with queries that retrieve documents",
     ),
     "no tokens": (
         lambda: Timings(GOOD.assign(tokens=np.nan)).cost("token"),

@@ -542,7 +542,7 @@ def test_an_option_that_makes_no_sense_is_refused(options: dict[str, object], me
     run = frame([("1", "a", 2.0)])
     with pytest.raises(CascadeError, match=message):
         fuse([run, run], **options)
-    with pytest.raises(CascadeError, match="there is nothing to fuse"):
+    with pytest.raises(CascadeError, match="there is no run to fuse"):
         fuse([])
 
 

@@ -143,8 +143,8 @@ def test_a_gap_is_refused_by_default() -> None:
         "the runs do not make a score table:\n"
         "  - run 't5' lacks 2 of 4 pairs, in 2 query(ies), e.g. qid '2', docno 'x'\n"
         "  - run 'again' lacks 2 of 4 pairs, in 2 query(ies), e.g. qid '2', docno 'x'\n"
-        'Fix: missing="leave" keeps these pairs unscored, and the table refuses cut-offs that need them; '
-        'missing="last" ranks them below what the run scored'
+        'Fix: missing="leave" leaves these pairs unscored, and the table refuses cut-offs that need them; '
+        'missing="last" ranks them below the pairs that the run scored'
     )
 
 

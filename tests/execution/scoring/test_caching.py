@@ -160,7 +160,7 @@ def test_a_kept_stage_and_the_stage_itself_share_a_column(tmp_path: Path) -> Non
 
 
 def test_what_nobody_knows_is_not_kept(tmp_path: Path) -> None:
-    """A stage that does not say what its scores depend on is refused, with the line that says it; then it is kept."""
+    """A stage with an unknown dependence is refused, with the line that declares it; then its scores are cached."""
     length = pt.apply.doc_score(lambda row: float(len(row["docno"])))
     length.identify = lambda: {"class": "length"}
     pipeline = FIRST % 5 >> length
@@ -246,7 +246,7 @@ def test_scores_of_a_query_that_failed_are_in_no_table(tmp_path: Path) -> None:
         score(FIRST % 5 >> Unwell("q2") % 2, asked, query_batch_size=1, checkpoint=chunks)
     assert str(error.value) == (
         "stage 'unwell' could not score every document: 5 of 5 document(s) failed, first qid 'q2', docno 'd0'. "
-        "Fix: call score again when the stage works (finished batches are kept), or make it with on_error='keep'"
+        "Fix: call score again when the stage works (finished batches are reused), or make it with on_error='keep'"
     )
     assert len([*chunks.glob("[0-9]*.parquet")]) == 2
     assert len(score(FIRST % 5 >> Unwell() % 2, asked).frame)

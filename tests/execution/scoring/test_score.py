@@ -333,7 +333,7 @@ BAD = {
         [FIRST % 5, ToyRetriever(docs=9) % 5],
         {},
         "these cascades cannot be scored: their first stages differ: toy → 5; toy → 5. "
-        "Fix: one table each: [score(cascade, topics) for cascade in cascades]",
+        "Fix: make one table for each: [score(cascade, topics) for cascade in cascades]",
     ),
     "a list in the middle": (
         Cascade.of(FIRST % 5 >> MOST % 3 >> Judge(2)).with_stage(1, depends="listwise"),
@@ -443,5 +443,5 @@ def test_a_stage_that_adds_to_the_score_before_is_not_shared() -> None:
     with pytest.raises(PipelineError, match="scores the same pair differently after other stages") as error:
         score([FIRST % 6 >> Judge(1, levels=7) % 3 >> adds, FIRST % 6 >> adds], topics(3))
     assert "on the path toy → doc_score: qid 'q0', docno " in str(error.value)
-    assert str(error.value).endswith("Fix: one table each: [score(cascade, topics) for cascade in cascades]")
+    assert str(error.value).endswith("Fix: make one table for each: [score(cascade, topics) for cascade in cascades]")
     assert np.isfinite(score(FIRST % 6 >> adds, topics(3)).frame["doc_score"]).all()

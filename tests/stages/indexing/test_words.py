@@ -214,7 +214,7 @@ def test_a_query_without_a_word_that_the_index_keeps_is_told(stage: pt.Transform
     """It finds nothing; the other queries find what they found, and nothing is said of them."""
     with pytest.warns(CascadeWarning) as warned:
         results = stage.transform(asked("mach", "лев", "!!!", "лев mach"))
-    told = "bm25: 2 query(ies) have no word that the index keeps, e.g. qid '1', 'лев'"
+    told = "bm25: 2 query(ies) have no word that the index can contain, e.g. qid '1', 'лев'"
     assert [str(one.message) for one in warned] == [told]
     assert results.groupby("qid")["docno"].agg(list).to_dict() == {"0": ["mach"], "3": ["mach"]}
 
@@ -285,7 +285,7 @@ def test_a_language_that_an_engine_does_not_read_is_refused(tmp_path: Path) -> N
     ):
         build_index(library(), tmp_path / "index", language="klingon")
     path = build_index([{"docno": "d", "text": "a lion"}], tmp_path / "index", engine="pisa")
-    with pytest.raises(CascadeError, match="index has language english, asked for is any"):
+    with pytest.raises(CascadeError, match="index has language english, expected any"):
         build_index([], path, language="any")
 
 

@@ -181,7 +181,7 @@ def test_a_full_memory_halves_the_budget_once_and_loses_no_row(found: list[int],
     assert scores.tolist() == list(range(len(lengths)))
     assert sorted(row for rows in card.scored for row in rows) == list(range(len(lengths)))
     assert [str(one.message) for one in caught] == [
-        f"the device's memory is full at batch_tokens={budget}, in a batch of {full} tokens: the rest is scored at {full // 2}"
+        f"the device's memory is full at batch_tokens={budget}, in a batch of {full} tokens: the next ones have at most {full // 2}"
     ]
 
 
@@ -189,7 +189,7 @@ def test_the_smaller_budget_holds_for_the_chunks_that_follow() -> None:
     """A second chunk begins with what the first one learned: nothing fails again."""
     lengths = np.full(40, 10)
     card = Card(lengths, holds=100)
-    with pytest.warns(CascadeWarning, match="the rest is scored at 100") as caught:
+    with pytest.warns(CascadeWarning, match="the next ones have at most 100") as caught:
         score_all(lengths, 200, card, chunk=20)
     assert len(caught) == 1
     assert [len(rows) for rows in card.scored] == [10, 10, 10, 10]

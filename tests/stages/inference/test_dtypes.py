@@ -83,7 +83,7 @@ def test_a_precision_that_is_none_is_refused_before_a_model_is_loaded(
 
 # What hides AVX-512 from torch and from oneDNN. On a processor without it they change nothing.
 MASK = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-SLOW = "dtype is 'bf16', slower than fp32 on a processor without AVX-512 BF16 as this one; expected 'fp32', or device='cuda'"
+SLOW = "dtype is 'bf16', slower than fp32 on this processor, which has no AVX-512 BF16; expected 'fp32', or device='cuda'"
 REFUSED = """
 import json, sys
 import torch

@@ -71,7 +71,7 @@ def test_a_device_that_cannot_be_used_is_refused(device: str, said: str) -> None
         find_device(device)
     assert error.value.what == f"cannot use the device {device!r}"
     assert said in error.value.problems[0]
-    assert error.value.fix == "device=None takes cuda where there is one, else cpu"
+    assert error.value.fix == "device=None uses cuda if it is available, else cpu"
 
 
 def test_without_a_name_there_is_always_a_device() -> None:
@@ -84,7 +84,7 @@ def test_what_the_hub_said_is_repeated() -> None:
     offline = OSError("We couldn't connect.\nCheck your internet connection.")
     with pytest.raises(MissingError) as error, loading("castorini/monot5"):
         raise offline
-    said = "there is no such folder, and the model hub gave: We couldn't connect"
+    said = "there is no such folder, and the model hub answered: We couldn't connect"
     assert str(error.value) == f"cannot load 'castorini/monot5': {said}. {FIX}"
     assert error.value.__cause__ is offline
 
@@ -106,7 +106,7 @@ def test_a_model_without_its_last_layer_is_refused(minilm: str) -> None:
     """A bi-encoder has no weights to classify with; a random layer in their place would rank at random."""
     with pytest.raises(MissingError) as error:
         load_model(ModelSpec(minilm, "cpu"), AutoModelForSequenceClassification)
-    problem = "it has no weights for classifier.bias, classifier.weight, so it was not trained for this"
+    problem = "it has no weights for classifier.bias, classifier.weight, so it was not trained for this stage"
     assert str(error.value) == f"cannot load {minilm!r}: {problem}. {FIX}"
 
 

@@ -155,7 +155,7 @@ def test_a_redirect_is_not_followed(server: ScriptedServer, monkeypatch: pytest.
         server.do(lambda _: Reply(code, b"", {"Location": where}))
         with pytest.raises(StageError) as error:
             judge(server, retries=3).transform(FRAME)
-        assert f"{code}: the server redirects to {other.url}; put that into base_url" in str(error.value)
+        assert f"{code}: the server redirects to {other.url}; set base_url to that address" in str(error.value)
         assert (len(server.calls), len(other.calls)) == (1, 0)
 
 

@@ -228,7 +228,7 @@ def test_the_advice_for_a_rate_limit_works(server: ScriptedServer) -> None:
     stage = judge(server, fake=fake, retries=0, concurrency=1)
     with pytest.raises(StageError, match="429: slow down") as error:
         stage.transform(frame())
-    assert error.value.fix == "call the stage again later, or llm_judge(..., concurrency=1), which asks less at once"
+    assert error.value.fix == "call the stage again later, or llm_judge(..., concurrency=1), which sends one request at a time"
     fake.now = 2000
     assert stage.transform(frame())["score"].tolist() == [0.0, 1.0, 2.0]
 
@@ -260,8 +260,8 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
     assert error.value.what == "llm_judge has no judgment of qid 'q0', docno 'd1'"
     assert error.value.problems == (
         "400: context length exceeded",
-        "the 7 answer(s) that this call to the stage already has are lost; "
-        "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch",
+        "the 7 answer(s) that this call of the stage received are lost; "
+        "cached(llm_judge(...), path, batch_size=32) stores them batch by batch",
     )
     assert error.value.fix == "llm_judge(..., on_error='keep') goes on, and marks what has no judgment"
     assert len(server.calls) == 8
@@ -328,17 +328,17 @@ USELESS = {
         "cut off at max_tokens=16, too early to be read: an empty text with reasoning_content",
         "max_tokens=1024",
     ),
-    "reasoning without end": (chat("<think>Is it 2?"), "nothing can be read in its answer, '<think>Is it 2", "on_error='keep'"),
-    "prose": (chat("Who knows"), "nothing can be read in its answer, 'Who knows'", "on_error='keep'"),
-    "a refusal in words": (chat("I cannot grade this."), "nothing can be read in its answer, 'I cannot", "on_error='keep'"),
+    "reasoning without end": (chat("<think>Is it 2?"), "its answer cannot be read: '<think>Is it 2", "on_error='keep'"),
+    "prose": (chat("Who knows"), "its answer cannot be read: 'Who knows'", "on_error='keep'"),
+    "a refusal in words": (chat("I cannot grade this."), "its answer cannot be read: 'I cannot", "on_error='keep'"),
     "a refusal": (chat(None, refusal="I will not"), "the model refused: I will not", "on_error='keep'"),
     "a filter": (chat("2", finish="content_filter"), "the model refused: 2", "on_error='keep'"),
     "a tool": (
         chat(None, finish="tool_calls", message={"tool_calls": [{"id": "1", "type": "function"}]}),
-        "nothing can be read in its answer, an empty text with tool_calls",
+        "its answer cannot be read: an empty text with tool_calls",
         "on_error='keep'",
     ),
-    "nothing": (chat(""), "nothing can be read in its answer, an empty text", "on_error='keep'"),
+    "nothing": (chat(""), "its answer cannot be read: an empty text", "on_error='keep'"),
     "half a prompt": (chat("2", usage=(64, 1)), r"the server read 64 tokens of a prompt of \d+ words", "--max-model-len"),
 }
 
@@ -365,7 +365,7 @@ def test_answers_that_are_all_cut_off_stop_early_and_name_max_tokens(server: Scr
     server.do(lambda call: CUT if call.body["max_tokens"] < 1024 else chat("Okay, I have to grade this. Score: 2"))
     given = frame(queries, 400 // queries)
     with pytest.raises(
-        StageError, match="llm_judge gets no answer that can be read: none of the first 20 gives a judgment"
+        StageError, match="llm_judge received no answer that can be read: none of the first 20 gives a judgment"
     ) as error:
         judge(server, concurrency=1).transform(given)
     assert len(server.calls) == 20
@@ -404,7 +404,7 @@ def test_unread_answers_of_one_query_do_not_stop_the_others(server: ScriptedServ
     with pytest.warns(CascadeWarning, match="40 unread"):
         assert stage.transform(frame(2, 40))["llm_failed"].tolist() == [True] * 40 + [False] * 40
     server.do(lambda _: chat("I cannot help with that."))
-    with pytest.raises(StageError, match=r"none of the first 20 gives .* nothing can be read in its answer, 'I cannot help"):
+    with pytest.raises(StageError, match=r"none of the first 20 gives .* its answer cannot be read: 'I cannot help"):
         judge(server, concurrency=1).transform(frame(40, 40))
     assert len(server.calls) == 20
 
@@ -427,8 +427,8 @@ def test_a_refusal_before_the_first_answer_is_an_error(server: ScriptedServer, c
     server.do(lambda _: failure(code, "no such model"))
     with pytest.raises(StageError) as error:
         judge(server).transform(frame(9, 9))
-    fix = "look at base_url, model, the key in the environment, and the fields of request"
-    assert str(error.value) == f"llm_judge cannot ask 'toy' at {server.url}: {code}: no such model. Fix: {fix}"
+    fix = "check base_url, model, the key in the environment, and the fields of request"
+    assert str(error.value) == f"llm_judge cannot call 'toy' at {server.url}: {code}: no such model. Fix: {fix}"
     assert len(server.calls) == 1
 
 
@@ -459,8 +459,8 @@ def test_a_fatal_error_stops_all_calls(server: ScriptedServer, case: str) -> Non
     with pytest.raises(StageError) as error:
         judge(server, concurrency=1, retries=0).transform(frame(100, 10))
     assert error.value.problems[1] == (
-        "the 4 answer(s) that this call to the stage already has are lost; "
-        "cached(llm_judge(...), path, batch_size=32) keeps them batch by batch"
+        "the 4 answer(s) that this call of the stage received are lost; "
+        "cached(llm_judge(...), path, batch_size=32) stores them batch by batch"
     )
     assert len(server.calls) == 5
 
@@ -592,7 +592,7 @@ def test_an_error_that_quotes_a_prompt_removes_no_field(server: ScriptedServer) 
     server.do(lambda call: failure(400, words) if "text 0 1" in call.prompt else by_number(call))
     with pytest.warns(CascadeWarning) as told:
         out = judge(server, concurrency=1).transform(frame(docs=4))
-    assert "is asked with" not in str(told[0].message)
+    assert "requests now have" not in str(told[0].message)
     assert out["llm_failed"].tolist() == [False, True, False, False]
     assert ["temperature" in call.body for call in server.calls] == [True, True, True, False, True]
 
@@ -605,7 +605,7 @@ def test_a_model_of_the_o_series_is_asked_without_its_refused_fields(server: Scr
         "logprobs": "Unsupported parameter: 'logprobs' is not supported with this model.",
     }
     server.do(lambda call: next((failure(400, said) for name, said in wants.items() if name in call.body), chat("Yes")))
-    said = r"is asked with no logprobs, max_completion_tokens=16, no max_tokens, no temperature, no top_logprobs"
+    said = r"requests now have no logprobs, max_completion_tokens=16, no max_tokens, no temperature, no top_logprobs"
     with pytest.warns(CascadeWarning, match=said):
         out = judge(server, how="yes_no", on_error="raise").transform(frame())
     assert out["llm_retries"].tolist() == [3] * 3
@@ -689,7 +689,7 @@ def test_simultaneous_calls_are_all_repeated_without_a_refused_field(server: Scr
         return failure(400, "Unrecognized request argument supplied: seed")
 
     server.do(script)
-    with pytest.warns(CascadeWarning, match="is asked with no seed"):
+    with pytest.warns(CascadeWarning, match="requests now have no seed"):
         out = judge(server, concurrency=3, experienced=True).transform(frame())
     assert out["score"].tolist() == [0.0, 1.0, 2.0]
     assert (len(server.calls), out.loc[0, "llm_retries"]) == (6, 3)

@@ -368,7 +368,7 @@ def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
     assert (server.calls[0].body["logprobs"], server.calls[0].body["top_logprobs"]) == (True, 20)
     assert out["llm_repaired"].tolist() == [0, 0]
     server.do(lambda _: chat("No"))
-    said = r"^llm_judge: 2 answer\(s\) came without log-probabilities, so that their score is 100 or -100; see"
+    said = r"^llm_judge: 2 answer\(s\) had no log-probabilities, so their score is 100 or -100; see"
     with pytest.warns(CascadeWarning, match=said):
         out = judge(server, how="yes_no").transform(results(["a", "b"]))
     assert out[["score", "llm_no_logprobs", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2

@@ -120,7 +120,7 @@ def test_scores_that_float64_does_not_hold_are_refused() -> None:
         with pytest.raises(StageError, match="they are whole numbers beyond 9007199254740992, which float64 rounds"):
             read_scores(pd.DataFrame({"score": score}), "toy")
     for score in (["high"], [None, "x"], [(1.0,)]):
-        with pytest.raises(StageError, match="the scores of stage 'toy' cannot be cached: they are no numbers"):
+        with pytest.raises(StageError, match="the scores of stage 'toy' cannot be cached: they are not numbers"):
             read_scores(pd.DataFrame({"score": pd.Series(score, dtype=object)}), "toy")
 
 

@@ -166,7 +166,7 @@ def test_scores_of_another_stage_are_refused(store: ScoreStore) -> None:
     """What differs is named, with what was found and what was expected; nothing is read or written."""
     other = ScoreStore(store.path, {"class": "toy", "model": "files 12ab"})
     for use in (lambda: get(other, [(0, 1)]), lambda: put(other, {(0, 9): 0.5}), other.check_writable):
-        with pytest.raises(StoreError, match=r"are of another stage: its model is not given, expected files 12ab\. Fix: cached"):
+        with pytest.raises(StoreError, match=r"belong to another stage: its model is not given, expected files 12ab\. Fix: cached"):
             use()
     assert (store.count(), list(store.notes())) == (3, ["identity"])
     assert ScoreStore(store.path, {}).count() == 3

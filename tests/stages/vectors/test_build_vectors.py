@@ -165,9 +165,9 @@ def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[s
     ("docs", "problem"),
     [
         ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "document 1 was 'd0' and has another text"),
-        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "document 601 was 'd600' and is 'new'"),
-        (DOCS[:1000], "document 1001 was 'd1000' and is not there"),
-        (DOCS[:CHUNK], "document 513 was 'd512' and is not there"),
+        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "document 601, 'd600', is now 'new'"),
+        (DOCS[:1000], "document 1001, 'd1000', is missing"),
+        (DOCS[:CHUNK], "document 513, 'd512', is missing"),
     ],
     ids=["text", "docno", "fewer", "fewer chunks"],
 )
@@ -179,7 +179,7 @@ def test_other_documents_are_refused(docs: list[dict[str, str]], problem: str, b
     with pytest.raises(CascadeError) as error:
         build_vectors(docs, ToyEncoder(), path)
     fix = f"rm -r {left}, or give the same documents in the same order"
-    assert str(error.value) == f"{left} was begun with other documents: {problem}. Fix: {fix}"
+    assert str(error.value) == f"{left} was built with other documents: {problem}. Fix: {fix}"
     assert content(left) == before
     shutil.rmtree(left)
     assert build_vectors(docs, ToyEncoder(), path) == path
@@ -203,7 +203,8 @@ def test_another_way_of_encoding_is_refused(begun: Path, minilm: str, tmp_path: 
         build_vectors(DOCS, ToyEncoder(size=4), path)
     made, asked = (f"'{toy!r}' (provenance {hash_encoder(toy)})" for toy in (ToyEncoder(), ToyEncoder(size=4)))
     problem = f"they were made by {made}, not by {asked}"
-    assert str(error.value) == f"{left} was begun in another way: {problem}. Fix: rm -r {left}, or use the same model and options"
+    fix = f"rm -r {left}, or use the same model and options"
+    assert str(error.value) == f"{left} was built with other options: {problem}. Fix: {fix}"
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, minilm, path, max_length=7, tokens=True)
     model = str(Path(minilm).resolve())
@@ -350,7 +351,7 @@ def test_a_finished_folder_says_what_made_it(minilm: str, tmp_path: Path) -> Non
     again = ToyEncoder()
     assert build_vectors(DOCS, again, path) == path
     assert again.encoded == []
-    with pytest.raises(CascadeError, match=r"there are other vectors already: they were made by 'ToyEncoder.size=8") as error:
+    with pytest.raises(CascadeError, match=r"the folder holds other vectors: they were made by 'ToyEncoder.size=8") as error:
         build_vectors(DOCS, ToyEncoder(size=4), path)
     assert error.value.fix == f"rm -r {path}"
     with pytest.raises(CascadeError) as error:
@@ -368,18 +369,18 @@ def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
     assert build_vectors(iter(DOCS), ToyEncoder(), path) == path
     changed = {"docno": "d7", "text": "other"}
     for docs, problem in (
-        (DOCS[:600], "document 601 was 'd600' and is not there"),
-        (iter([]), "document 1 was 'd0' and is not there"),
-        ([*DOCS, {"docno": "new", "text": ""}], "document 1125 is not in it and is 'new'"),
-        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], "document 6 was 'd5' and is 'd6'"),
+        (DOCS[:600], "document 601 is missing, expected 'd600'"),
+        (iter([]), "document 1 is missing, expected 'd0'"),
+        ([*DOCS, {"docno": "new", "text": ""}], "document 1125 is 'new', expected none"),
+        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], "document 6 is 'd6', expected 'd5'"),
         (
             [*DOCS[:7], changed, *DOCS[8:]],
-            "the text of a document is another than was encoded, though its 1124 docnos are the same",
+            "a text has changed since it was encoded, though its 1124 docnos are the same",
         ),
     ):
         with pytest.raises(CascadeError) as error:
             build_vectors(docs, ToyEncoder(), path)
-        assert str(error.value) == f"there are other vectors already: {problem}. Fix: rm -r {path}"
+        assert str(error.value) == f"the folder holds other vectors: {problem}. Fix: rm -r {path}"
     with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
         build_vectors([*DOCS, {"docno": "bad", "text": None}], ToyEncoder(), path)
     with pytest.raises(KeyboardInterrupt):
@@ -392,10 +393,10 @@ def test_encoders_of_one_name_are_told_apart_by_their_settings(other: Unnamed, t
     path = tmp_path / "v"
     with pytest.raises(KeyboardInterrupt):
         build_vectors(stopped(DOCS, CHUNK + 50), Unnamed(), path)
-    with pytest.raises(CascadeError, match=r"was begun in another way: they were made by .Unnamed"):
+    with pytest.raises(CascadeError, match=r"was built with other options: they were made by .Unnamed"):
         build_vectors(DOCS, other, path)
     build_vectors(DOCS, Unnamed(), path)
-    with pytest.raises(CascadeError, match=r"there are other vectors already: they were made by .Unnamed"):
+    with pytest.raises(CascadeError, match=r"the folder holds other vectors: they were made by .Unnamed"):
         build_vectors(DOCS, other, path)
     for stage in (dense, bi_encoder):
         with pytest.raises(PipelineError, match=r"cannot be searched by another model: they were made by .Unnamed") as error:
@@ -425,7 +426,7 @@ def test_chunks_of_an_unknown_encoder_are_refused(damage: str | None, begun: Pat
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, ToyEncoder(), path)
     problem = "job.json is missing or damaged, and there are chunks"
-    assert str(error.value) == f"it is unknown what encoded {left}: {problem}. Fix: rm -r {left}"
+    assert str(error.value) == f"the encoder of {left}: {problem}. Fix: rm -r {left}"
     assert len(list_chunks(left)) == 2
 
 

@@ -176,9 +176,9 @@ def test_an_unknown_document_is_an_error_not_the_last_documents_score(folder: Pa
         with pytest.raises(StageError) as error:
             stage.transform(strange)
         assert str(error.value) == (
-            f"stage {stage.stage_name!r} has no vector of a document: 1 of 1 row(s), first docno unknown; "
+            f"stage {stage.stage_name!r} has no vector for a document: 1 of 1 row(s), first docno unknown; "
             f"{folder} has 5 documents. "
-            "Fix: build_vectors over the same documents"
+            "Fix: build_vectors over these documents"
         )
 
 
@@ -192,7 +192,7 @@ def test_any_flex_index_works_with_its_model_told(minilm: str, tmp_path: Path) -
     with pytest.raises(PipelineError, match="does not say which model made its vectors"):
         bi_encoder(index)
     assert len(bi_encoder(index, model=minilm).transform(RESULTS)) == 10
-    with pytest.raises(MissingError, match=r"no token vectors were kept: .* has no tokens.npy"):
+    with pytest.raises(MissingError, match=r"no token vectors are stored: .* has no tokens.npy"):
         late_interaction(minilm, vectors=index.index_path).transform(RESULTS)
 
 
@@ -211,10 +211,10 @@ def test_what_is_missing_is_told(minilm: str, tmp_path: Path, folder: Path) -> N
     with pytest.raises(pt.validate.InputValidationError):
         bi_encoder(folder).transform(RESULTS.drop(columns="query"))
     unfit = {
-        "there is nothing to store: docs has no document": [],
-        "there is too little to encode: docs has 1 document(s), expected 2 or more": [{"docno": "a", "text": "x"}],
+        "docs cannot be stored: docs has no document": [],
+        "there are too few documents to encode: docs has 1 document(s), expected 2 or more": [{"docno": "a", "text": "x"}],
         "a document cannot be stored: the text of docno 'a' is None, expected text": [{"docno": "a", "text": None}],
-        "a document cannot be stored: docno 'a' stands more than once": [{"docno": "a", "text": "x"}] * 2,
+        "a document cannot be stored: docno 'a' occurs more than once": [{"docno": "a", "text": "x"}] * 2,
     }
     for message, docs in unfit.items():
         with pytest.raises(CascadeError) as error:
@@ -268,7 +268,7 @@ def test_a_multi_vector_model_runs_as_it_was_trained(colbert: str, tmp_path: Pat
     docs = [{"docno": docno, "text": text} for docno, text in TEXTS.items()]
     stored = build_vectors(docs, colbert, tmp_path / "late")
     np.testing.assert_allclose(late_interaction(vectors=stored).transform(frame)["score"], golden.numpy(), atol=1e-2)
-    with pytest.raises(MissingError, match="has no single vector a text: it is a multi-vector model"):
+    with pytest.raises(MissingError, match="does not encode a text as one vector: it is a multi-vector model"):
         Encoder(colbert).queries(["x"])
 
 
@@ -282,7 +282,7 @@ def test_docnos_are_compared_as_text(docnos: list[str], minilm: str, tmp_path: P
     store = open_vectors(build_vectors([{"docno": docno, "text": docno} for docno in docnos], minilm, tmp_path / "v"))
     assert store.rows(pd.Series(docnos[::-1]), "s").tolist() == [3, 2, 1, 0]
     for strange in ("01", "d", "", "d001", "ü"):
-        with pytest.raises(StageError, match="has no vector of a document"):
+        with pytest.raises(StageError, match="has no vector for a document"):
             store.rows(pd.Series([strange]), "s")
 
 
@@ -292,7 +292,7 @@ def test_other_vectors_are_not_taken_for_ours(minilm: str, folder: Path) -> None
     assert build_vectors(docs, minilm, folder, tokens=True, max_length=64) == folder
     with pytest.raises(CascadeError) as error:
         build_vectors(docs, minilm, folder, max_length=32)
-    assert str(error.value) == (f"there are other vectors already: they were made with max_length 64, not 32. Fix: rm -r {folder}")
+    assert str(error.value) == (f"the folder holds other vectors: they were made with max_length 64, not 32. Fix: rm -r {folder}")
 
 
 DAMAGE = {
