@@ -90,7 +90,7 @@ class MissingError(CascadeError):
 
 
 class CascadeWarning(UserWarning):
-    """Something allowed that may be a mistake."""
+    """A warning of something that may be a mistake."""
 
 
 def closest(name: object, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What counts as a number in an argument: Python's and NumPy's, but no truth value and no text."""
+"""Tests whether an argument is a number, of Python or NumPy; a boolean and a text are not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_amount(value: object) -> TypeGuard[float]:
 
 
 def is_whole(value: object, least: int = 0) -> TypeGuard[int]:
-    """Tell whether something is a whole number, not below the least one allowed.
+    """Tell whether something is a whole number, at or above the least one allowed.
 
     Example:
         >>> is_whole(np.int64(5)), is_whole(5.0), is_whole(0, least=1)

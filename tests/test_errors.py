@@ -35,7 +35,7 @@ def test_errors_read_as_sentences(error: CascadeError, text: str) -> None:
 
 
 @given(st.text(min_size=1), st.lists(st.text(min_size=1)), st.text())
-def test_every_part_is_told(what: str, problems: list[str], fix: str) -> None:
+def test_every_part_is_shown(what: str, problems: list[str], fix: str) -> None:
     """Whatever an error is made of stands in its text and in its parts."""
     error = CascadeError(what, iter(problems), fix=fix)
     assert all(part in str(error) for part in (what, *problems, fix))

@@ -321,7 +321,7 @@ def test_results_that_are_not_usable_say_why(frame: pd.DataFrame, message: str) 
     pd.testing.assert_frame_equal(frame, before)
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """All columns are looked at before anything is refused, and the stage that made the frame is named."""
     frame = three(qid=objects(1, "1", 2.5), docno=objects("a", None, "b"), score=[1.0, np.nan, 2.0], rank=list("012"))
     with pytest.raises(FrameError) as error:

@@ -1,4 +1,4 @@
-"""A pipeline seen as stages and cut-offs (Stage, Cascade), and run one stage at a time (Step, walk)."""
+"""A pipeline as stages and cut-offs (Stage, Cascade), and its run, one stage at a time (Step, walk)."""
 
 from pt_cascade.cascade.cascade import Cascade
 from pt_cascade.cascade.stage import Stage

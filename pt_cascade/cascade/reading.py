@@ -58,7 +58,7 @@ def _declare(depends: Depends, documents: Documents, aside: Sequence[Known]) -> 
 
 
 def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
-    """Read a flat pipeline into stages, and the transformers after the last cut-off; a ready Stage is kept."""
+    """Read a flat pipeline into stages, and the transformers after the last cut-off; a Stage is left as it is."""
     for part in chain.from_iterable(held(item) for item in pipeline if isinstance(item, pt.Transformer)):
         if type(part).__name__ == "UniformTransformer":
             problem = f"{part!r} returns the same rows for all queries"

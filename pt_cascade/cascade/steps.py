@@ -66,7 +66,7 @@ class Step:
 
 
 def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[Step]:
-    """Yield one Step a stage; no transformer is called with no documents."""
+    """Yield one Step for each stage; a transformer is not called for an empty frame."""
     given = canonical_input(frame)
     for stage in stages:
         step = _take(stage, given, clock)

@@ -78,14 +78,14 @@ def held(transformer: pt.Transformer) -> Iterator[pt.Transformer]:
 
 
 def wrapped(value: object) -> pt.Transformer | None:
-    """Return the stage that a transformer caches or has loaded; None where it is no cache, or has no stage to ask."""
+    """Return the stage that a transformer caches or has loaded; None if it is not a cache, or does not hold its stage."""
     if (other := getattr(value, "stands_for", None)) is not None:
         return other
     return getattr(value, "_transformer" if is_lazy(value) else _cached_attribute(value), None)
 
 
 def refuse_bare_caches(stage: Stage) -> None:
-    """Refuse to time a cache that has no stage to ask."""
+    """Refuse to time a cache that does not hold its stage."""
     for part in chain.from_iterable(map(held, stage.transformers)):
         if (name := _cached_attribute(part)) and wrapped(part) is None:
             problem = f"{part!r} has no {name}, so a profile would time its look-ups"

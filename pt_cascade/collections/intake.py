@@ -1,4 +1,4 @@
-"""Documents on their way into an index or an encoder: each is checked, counted and hashed."""
+"""Reads documents for an index or an encoder: each is checked, counted and hashed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Intake:
         self._hasher = hashlib.blake2b(digest_size=16)
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Read them, and stop at the first that cannot be stored."""
+        """Yield the documents; stop at the first that cannot be stored."""
         try:
             for doc in self.docs:
                 if self.stopped:
@@ -54,7 +54,7 @@ class Intake:
         return self._hasher.hexdigest()
 
     def verify(self) -> None:
-        """Raise what stopped the reading; refuse documents of which there are none, or that were not all read."""
+        """Raise the error that stopped the reading; refuse an empty collection, and one that was not read to its end."""
         if self.error is not None:
             raise self.error
         if not self.seen:

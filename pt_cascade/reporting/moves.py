@@ -1,4 +1,4 @@
-"""How one stage re-ordered what the stage before it passed on."""
+"""How one stage re-ordered the documents of the stage before it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTH = 60
 
 
 def list_stage(step: Step, before: pd.DataFrame | None, texts: Mapping[str, str], top: int) -> str:
-    """Show one stage's work on one query: its list, how each document moved, what fell to its cut-off, and the time."""
+    """Show one stage's work on one query: its list, how each document moved, what its cut-off removed, and the time."""
     ranked = step.ranked.sort_values("rank", kind="stable")
     listed = ranked.head(top)
     old = {} if before is None else dict(zip(before["docno"], before["rank"], strict=True))

@@ -1,4 +1,4 @@
-"""A re-ranker whose scores are cached on the disk: no pair is scored twice, not by another run, not after a crash."""
+"""A re-ranker whose scores are cached on the disk: no pair is scored twice, even in another run or after a crash."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cached(
     depends: Depends | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Cached:
-    """Cache the scores of a re-ranker in an SQLite file: what is there is read, the rest is scored in batches and written.
+    """Cache the scores of a re-ranker in an SQLite file: known scores are read, the others are computed in batches and written.
 
     Cached scores are returned bit for bit, in the stage's number type, with its order of a query's rows and its tie rule (both are
     found out from its answers). New scores are computed in batches, so they are as near to the stage's scores of the whole frame
@@ -126,12 +126,12 @@ class Cached(pt.Transformer):  # type: ignore[misc]
 
     @property
     def stands_for(self) -> pt.Transformer:
-        """The stage itself, for those who want to inspect or time it."""
+        """The stage whose scores are cached, to inspect or time it."""
         return self.inner
 
     @property
     def stage_name(self) -> str:
-        """What a cascade calls the stage."""
+        """The name of the stage in a cascade."""
         return look_up(self.inner).name
 
     @property
@@ -196,7 +196,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         return [column for column in reads if column in inp]
 
     def transform_inputs(self) -> list[list[str]]:
-        """Answer PyTerrier's inspection as the stage would.
+        """Return the input columns of the stage, for PyTerrier's inspection.
 
         Returns:
             The columns that the stage needs, one list a way to call it.
@@ -204,7 +204,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         return list(pt.inspect.transformer_inputs(self.inner))
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Answer PyTerrier's inspection as the stage would, without the columns that are dropped.
+        """Return the output columns of the stage without the dropped ones, for PyTerrier's inspection.
 
         Args:
             input_columns: The columns of the input.

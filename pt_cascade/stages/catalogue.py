@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What has to be installed before it can run."""
+        """The packages that it needs and that are not installed."""
         lacking = [tuple(_PIP.get(one, one) for one in some if not _is_there(one)) for some in self.packages]
         return min(lacking, key=len)
 

@@ -100,7 +100,7 @@ class CrossEncoder(TransformerReranker):
         return check_prompt(self.prompt, ("docno", self.text_field))
 
     def needs(self) -> list[str]:
-        """Name the columns that must be there beside qid and docno."""
+        """Name the columns that are needed beside qid and docno."""
         return [*super().needs(), *find_columns(self.prompt)]
 
     def list_rows(self, results: pd.DataFrame) -> Rows:

@@ -120,7 +120,7 @@ class Dense(pt.Transformer):  # type: ignore[misc]
         return results.assign(docno=pd.Series(docnos, dtype=str), score=scores, rank=places)
 
     def fuse_rank_cutoff(self, k: int) -> Dense | None:
-        """Retrieve only what a cut-off keeps: the first k are the same, ties included."""
+        """Retrieve only k documents: the same as the first k without a cut-off, ties included."""
         return replace(self, num_results=k) if 1 <= k < self.num_results else None
 
     def _search(self, queries: list[str]) -> list[tuple[Ints, Floats]]:

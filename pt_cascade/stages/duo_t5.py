@@ -93,7 +93,7 @@ class DuoT5(PairReranker, T5Reranker):
     schematic: ClassVar[dict[str, str | None]] = {"label": "DuoT5", "help_url": None}  # without it: a look-up on the network
 
     def __post_init__(self) -> None:
-        """Refuse options that no model could be run with."""
+        """Refuse invalid options."""
         check_aggregation(self.aggregation, self.stage_name)
         super().__post_init__()
 

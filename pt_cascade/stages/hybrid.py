@@ -1,4 +1,4 @@
-"""A hybrid first stage: several retrievers asked at once, their answers fused into one ranking."""
+"""A hybrid first stage: the results of several retrievers, fused into one ranking."""
 
 from __future__ import annotations
 

@@ -328,7 +328,7 @@ def test_a_cutoff_that_cannot_cut_warns() -> None:
         Cascade.of(RETRIEVER % 10 >> RERANKER % 10)
 
 
-def test_what_a_user_knows_of_a_stage_is_kept() -> None:
+def test_the_declarations_of_a_user_are_kept() -> None:
     """with_stage tells dependence, documents and name, and a nested cascade keeps them."""
     told = Cascade.of(RETRIEVER % 10 >> DOC_SCORE).with_stage("doc_score", depends="pointwise", documents="any", name="length")
     assert (told["length"].depends, told["length"].documents) == ("pointwise", "any")

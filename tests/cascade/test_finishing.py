@@ -118,7 +118,7 @@ def test_a_saved_table_knows_its_stages_again(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_the_table_lacks_is_told(cascade: pt.Transformer, cutoffs: tuple[int, ...] | None, message: str) -> None:
+def test_missing_stages_of_the_table_are_reported(cascade: pt.Transformer, cutoffs: tuple[int, ...] | None, message: str) -> None:
     """Another model under the same name is another stage; cut-offs are one a stage; deeper ones than the table's are refused."""
     table = score(FIRST % 4 >> Judge(1) % 3, topics(2))
     with pytest.raises(CascadeError) as error:

@@ -61,7 +61,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("case", SPOILED)
-def test_what_a_stage_spoils_is_told(case: str) -> None:
+def test_invalid_results_of_a_stage_are_reported(case: str) -> None:
     """NaN, infinite, lost, invented, duplicated: one error that names stage, qid, docno and remedy."""
     spoil, message = SPOILED[case]
     broken = Broken(spoil)
@@ -74,13 +74,13 @@ def test_what_a_stage_spoils_is_told(case: str) -> None:
         assert str(error.value) == message
 
 
-def test_duplicates_are_told() -> None:
+def test_duplicates_are_reported() -> None:
     """A pair that stands twice is an error, with the line that keeps the better one."""
     with pytest.raises(FrameError, match=r"repeats an earlier row in 1 of 5 row\(s\) \(qid 'q0', docno 'd0'\)"):
         Cascade.of(RETRIEVER % 10 >> Broken(two)).transform(topics(2))
 
 
-def test_ranks_from_one_are_told() -> None:
+def test_ranks_from_one_are_reported() -> None:
     """A 1-based run, of which PyTerrier's % 10 silently returns 9 documents, is refused."""
     from_one = Broken(lambda df: df.assign(rank=df["rank"] + 1))
     with pytest.raises(FrameError, match="its ranks start at 1, expected 0"):
@@ -114,7 +114,7 @@ class Reader(pt.Transformer):
         return pt.model.add_ranks(inp.assign(score=inp["text"].astype(str).str.len().astype(float)))
 
 
-def test_a_missing_text_is_told_before_the_model_runs() -> None:
+def test_a_missing_text_is_reported_before_the_model_runs() -> None:
     """None as text, which pyterrier_t5 scores as the text 'None', is an error, and no pair has been scored."""
     reader = Reader()
     holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
@@ -125,7 +125,7 @@ def test_a_missing_text_is_told_before_the_model_runs() -> None:
     assert reader.read == []
 
 
-def test_a_missing_text_is_told_where_it_may_be_read() -> None:
+def test_a_missing_text_is_reported_where_it_may_be_read() -> None:
     """A function may read any column, so a warning counts the documents; a retriever that re-ranks reads none, and is silent."""
     holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
     told = r"stage 'doc_score' ranks 1 document\(s\) without a text, or with an empty one, e.g. docno d1"
@@ -147,7 +147,7 @@ def test_a_text_that_is_loaded_later_may_be_missing_before() -> None:
     pd.testing.assert_frame_equal(ours, live)
 
 
-def test_an_empty_text_is_scored_and_said() -> None:
+def test_an_empty_text_is_scored_with_a_warning() -> None:
     """Cranfield has two documents without a word: they are ranked, and the user is told."""
     empty = pt.apply.text(lambda row: "" if row["docno"] == "d1" else "text")
     with pytest.warns(
@@ -244,7 +244,7 @@ def test_topics_may_come_without_a_query() -> None:
     pd.testing.assert_frame_equal(cascade.transform(asked), pipeline.transform(asked))
 
 
-def test_a_text_column_of_topics_is_nobodys_document() -> None:
+def test_a_text_column_of_topics_is_not_a_document() -> None:
     """Topics may carry a column text, even an empty one."""
     assert len(Cascade.of(RETRIEVER % 5).transform(topics(2).assign(text=None)))
 

@@ -148,7 +148,7 @@ class Hidden(pt.Transformer):
         return self.by_name["mine"].transform(inp)
 
 
-def test_caches_that_cannot_be_looked_past_are_not_timed(tmp_path: Path) -> None:
+def test_caches_that_do_not_hold_their_stage_are_not_timed(tmp_path: Path) -> None:
     """One in a dict, and one without a model within another transformer; the same without a cache is timed."""
     with pytest.raises(PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Hidden"):
         profile(FIRST % 6 >> Hidden(ScorerCache(str(tmp_path / "s"), Counting())) % 3, topics(2))

@@ -611,7 +611,7 @@ def test_unknown_name_lists_the_three_forms(name: str) -> None:
     )
 
 
-def test_folder_is_told_by_how_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_recognised_by_its_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path is a folder and a bare word is not, so a folder in the way never changes what a name means."""
     write_files(tmp_path / "sub" / "vaswany", GOOD, "1\ta\n", "1 0 d1 1\n")
     monkeypatch.chdir(tmp_path / "sub")

@@ -392,7 +392,7 @@ Fix: pip install a_b numpy==0.1 c_d """,
         ),
     ],
 )
-def test_packages_that_are_not_as_asked_are_refused_at_once(names: list[str], message: str) -> None:
+def test_packages_of_other_versions_are_refused_at_once(names: list[str], message: str) -> None:
     """Everything that is missing or of another version stands in one error."""
     with pytest.raises(MissingError) as caught:
         installed_packages(names)

@@ -172,7 +172,7 @@ def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
-def test_errors_of_ours_are_told_without_a_traceback(
+def test_our_errors_are_shown_without_a_traceback(
     error: BaseException, status: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was shown before stays shown; the exact message, and nothing else, goes to standard error."""
@@ -464,7 +464,7 @@ def test_a_search_for_nothing_is_refused(case: str, small: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["quickstart"], ["search", "old house"]])
-def test_a_collection_that_is_not_there_is_told(
+def test_a_missing_collection_is_reported(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every command: status 1, one exact line on standard error, and nothing is built."""

@@ -127,7 +127,7 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
         ),
     ],
 )
-def test_what_cannot_be_done_is_told_before_anything_runs(
+def test_invalid_options_are_reported_before_anything_runs(
     argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All problems at once, and a line that works."""

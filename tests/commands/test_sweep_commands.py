@@ -135,7 +135,7 @@ def test_losses_add_up_in_the_table(sweep: ptc.Sweep) -> None:
         ),
     ],
 )
-def test_bad_words_are_told_in_one_line(
+def test_invalid_arguments_are_reported_in_one_line(
     words: list[str], said: str, saved: tuple[File, File], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit status 1, the whole message, no traceback."""

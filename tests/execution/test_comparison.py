@@ -195,13 +195,13 @@ def test_a_query_whose_labels_are_all_below_0_counts_0(monkeypatch: pytest.Monke
     assert below["label"].min() == -1
 
 
-def test_qrels_without_a_relevant_document_are_told() -> None:
+def test_qrels_without_a_relevant_document_are_reported() -> None:
     """Only the queries that are topics count: q2 has relevant documents, and nobody asked it."""
     with pytest.warns(CascadeWarning, match="no document is relevant: the labels are 0 to 0, so RR is 0 for every ranking"):
         compare(PIPELINE, topics(2), QRELS.assign(label=QRELS["label"].where(QRELS["qid"] == "q2", 0)), [RR])
 
 
-def test_docnos_with_blanks_are_told_where_gdeval_computes() -> None:
+def test_docnos_with_blanks_are_reported_where_gdeval_computes() -> None:
     """Also those that are not judged: what the pipeline finds is known when it has run."""
     found = pd.DataFrame({"qid": ["1"], "query": "q", "docno": "a b", "score": 1.0, "rank": 0})
     asked, qrels = found[["qid", "query"]], pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
@@ -261,7 +261,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_compared_is_told(case: str) -> None:
+def test_invalid_comparisons_are_reported(case: str) -> None:
     """Each with its exact message: frames before anything runs, and a stage by its name, though pt.Experiment ran it unguarded."""
     arguments, message = BAD[case]
     with pytest.raises(CascadeError) as error:

@@ -90,7 +90,7 @@ def test_texts_are_loaded_before_what_reads_them_and_only_there(model: str, monk
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_kept_stage_has_its_texts_loaded_outside(model: str, tmp_path: Path) -> None:
+def test_the_texts_of_a_cached_stage_are_loaded_before_it(model: str, tmp_path: Path) -> None:
     """``cached`` keeps the scores of the bare stage, which is given texts like any other."""
     cascade = parse_cascade(f"bm25 % 5 >> cached(cross_encoder({model!r}), {str(tmp_path / 'scores')!r}) % 2", animals())
     assert (cascade[1].name, len(cascade[1].transformers)) == ("cross_encoder", 2)
@@ -126,7 +126,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_a_line_that_cannot_be_read_is_told_before_anything_is_opened(line: str) -> None:
+def test_an_invalid_line_is_reported_before_anything_is_opened(line: str) -> None:
     """Golden messages; the collection, which is not there, is never looked for; nothing in the line is ever run."""
     with pytest.raises(PipelineError) as error:
         parse_cascade(line, "/no/such/collection")
@@ -134,7 +134,7 @@ def test_a_line_that_cannot_be_read_is_told_before_anything_is_opened(line: str)
     assert error.value.fix.startswith("parse_cascade(")
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """Once each, in the order of the line."""
     with pytest.raises(PipelineError) as error:
         parse_cascade("lucene % 0 >> lucene >> mono_t5", "/no/such/collection")
@@ -155,7 +155,7 @@ def test_stages_with_cut_offs_are_a_line_without_problems(parts: list[tuple[str,
 
 
 @pytest.mark.parametrize("shape", [None, 5, b"bm25"])
-def test_what_is_no_text_is_told(shape: object) -> None:
+def test_a_line_that_is_not_text_is_reported(shape: object) -> None:
     """As an error of ours."""
     with pytest.raises(PipelineError, match=r"this line is not a cascade: it is .*expected a line of text"):
         parse_cascade(shape, "pydocs")  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ def test_a_retriever_finds_as_many_as_its_cut_off_lets_pass() -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_model_that_is_not_there_is_told_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_model_is_reported_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for an index only to read that."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
@@ -230,7 +230,7 @@ def test_one_of_several_engines_is_enough(there: set[str], lacks: tuple[str, ...
     assert CATALOGUE["bm25"].lacks == lacks
 
 
-def test_java_is_looked_for_where_a_shell_would(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_java_is_searched_as_a_shell_searches_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the path, or at JAVA_HOME."""
     monkeypatch.setattr(listing.shutil, "which", lambda _: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
@@ -258,7 +258,7 @@ def test_an_unknown_stage_is_an_error(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err.startswith("pt-cascade stages: there is no stage 'lucene': expected one of bm25, dense")
 
 
-def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_packages_are_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """By the name that pip knows."""
     monkeypatch.setattr(listing, "_is_there", lambda _: False)
     main(["stages"])

@@ -125,7 +125,7 @@ def test_folders_are_named_by_engine_and_model(unbuilt: Path, tmp_path: Path, mo
 
 @pytest.mark.parametrize("engine", ["pisa", "terrier"])
 @pytest.mark.usefixtures("unbuilt")
-def test_where_nobody_says_the_engine_is_the_default_one(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_option_the_engine_is_the_default_one(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """That of ``stages.bm25``."""
     monkeypatch.setattr(defaults, "default_engine", lambda: engine)
     assert store_collection(collection()).index.name == f"index-{engine}"
@@ -189,7 +189,7 @@ def test_the_load_reranker_is_the_models(kind: type[transformers.PretrainedConfi
     assert toy.documents.reads == 0
 
 
-def test_a_missing_precise_model_is_told_before_anything_is_built(cache: Path) -> None:
+def test_a_missing_precise_model_is_reported_before_anything_is_built(cache: Path) -> None:
     """Nobody waits for an index only to read that the model is not there."""
     toy = collection()
     with pytest.raises(MissingError) as error:

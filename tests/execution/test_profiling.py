@@ -296,7 +296,7 @@ def test_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (timings.machine["device"], timings.machine["torch"]) == ("toy", "0")
 
 
-def test_torch_is_looked_at_and_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_is_inspected_and_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no stage uses torch a profile does not load it either, and says nothing of it."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     clock = Stopwatch()

@@ -116,7 +116,7 @@ def test_a_model_that_was_written_to_after_it_was_loaded_is_not_scored(tmp_path:
     assert score(fresh, asked).frame["cross_encoder"].notna().all()
 
 
-def test_a_model_whose_weights_were_copied_over_is_not_asked(tmp_path: Path) -> None:
+def test_a_model_whose_weights_were_overwritten_is_not_used(tmp_path: Path) -> None:
     """Weights are mapped from the disk, so that those of the new file would be mixed with what is in memory."""
     model, other = write_cross_encoder(tmp_path / "model"), write_cross_encoder(tmp_path / "other", seed=1)
     results = pd.DataFrame({"qid": "1", "query": "heat", "docno": ["a", "b"], "text": ["flow", "body"], "score": [2.0, 1.0]})

@@ -56,7 +56,7 @@ bi_encoder   876.2    100.0     1,876.2      12.35 1,234.50
 cascade        0.0    100.0     1,876.2      12.35 1,234.57"""
 
 
-def test_effectiveness_is_told_by_measure_then_by_corrected_p() -> None:
+def test_effectiveness_is_shown_by_measure_then_by_corrected_p() -> None:
     """Measures in the order given, then corrected p-values alone; tiny ones as a bound; none, as for the baseline, as a dash."""
     assert effectiveness_table(EFFECTIVENESS) == EFFECTIVENESS_TEXT
 
@@ -73,7 +73,7 @@ def test_without_p_values_there_are_no_p_columns() -> None:
     assert effectiveness_table(EFFECTIVENESS.iloc[:1, :3]) == "system      nDCG@10 AP(rel=2)@100\nbm25 → 1000   0.500         0.700"
 
 
-def test_costs_are_told_by_stage() -> None:
+def test_costs_are_shown_by_stage() -> None:
     """Counts with one decimal, times with two, thousands set apart, headings that a person reads."""
     assert cost_table(COST) == COST_TEXT
 
@@ -175,7 +175,7 @@ def step(docnos: list[str], cutoff: int | None) -> Step:
     return Step(stage, ranked, ranked.iloc[::-1], kept, ranked["qid"], 1234.56)
 
 
-def test_moves_are_told_by_arrows() -> None:
+def test_moves_are_shown_by_arrows() -> None:
     """Up, down, in its place, and new where a stage adds documents; a stage without a cut-off cuts nothing. Golden: by hand."""
     before = pd.DataFrame({"docno": ["a", "b", "c"], "rank": [0, 1, 2]})
     assert list_stage(step(["b", "a", "c", "x"], None), before, {}, 9) == (

@@ -171,7 +171,7 @@ UNFIT = {
 
 @pytest.mark.parametrize("case", UNFIT)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_what_cannot_be_indexed_is_told_and_nothing_is_left(case: str, engine: str, tmp_path: Path) -> None:
+def test_invalid_documents_are_reported_and_nothing_is_left(case: str, engine: str, tmp_path: Path) -> None:
     """An error in the documents, which PISA's reading thread would swallow, reaches the caller; no half-made folder stays."""
     docs, kind, message = UNFIT[case]
     with pytest.raises(kind) as error:
@@ -180,7 +180,7 @@ def test_what_cannot_be_indexed_is_told_and_nothing_is_left(case: str, engine: s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_index_is_told(tmp_path: Path) -> None:
+def test_an_invalid_index_is_reported(tmp_path: Path) -> None:
     """A missing folder, a foreign folder, a strange engine and impossible parameters each have their own words."""
     with pytest.raises(MissingError, match=r"there is no index: .* is not a folder. Fix: build_index\(docs, path\)"):
         bm25(tmp_path / "nowhere")
@@ -204,7 +204,7 @@ def test_the_engine_prints_nothing(capfd: pytest.CaptureFixture[str], tmp_path: 
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_interrupted_index_is_not_kept(engine: str, tmp_path: Path) -> None:
+def test_an_interrupted_index_is_deleted(engine: str, tmp_path: Path) -> None:
     """Ctrl-C while the documents are read leaves no index that looks whole."""
 
     def interrupted() -> Iterator[dict[str, str]]:
@@ -234,7 +234,7 @@ def test_threads_may_open_at_once_and_the_streams_come_back(index: Path) -> None
     assert [os.fstat(stream)[:2] for stream in (1, 2)] == before
 
 
-def test_a_read_only_pisa_index_opens_and_new_parameters_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_pisa_index_opens_and_new_parameters_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PISA would abort the process; the scores of its defaults are made with the index, others are refused with the remedy."""
     pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
     index = build_index(DOCS, tmp_path / "index", engine="pisa")

@@ -112,7 +112,7 @@ def same(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
 
 @settings(max_examples=30)
 @given(st.lists(frames(), min_size=1, max_size=4), st.integers(1, 6))
-def test_a_kept_stage_of_ours_answers_as_the_stage(given_frames: list[pd.DataFrame], batch_size: int) -> None:
+def test_a_cached_stage_of_ours_returns_what_the_stage_returns(given_frames: list[pd.DataFrame], batch_size: int) -> None:
     """Cold, warm and half warm, in any micro-batches: bit for bit, with index and columns; each (query, text) asked once."""
     alone, inner = Reader(), Reader()
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
@@ -194,7 +194,7 @@ def test_two_of_one_text_share_a_score(tmp_path: Path) -> None:
     assert out["rank"].tolist() == [0, 1, 0, 1]
 
 
-def test_what_tells_a_document_can_be_said(tmp_path: Path) -> None:
+def test_the_columns_that_identify_a_document_can_be_given(tmp_path: Path) -> None:
     """Foreign stages are told by all they are given, unless the caller knows better; then what was not said tells nothing."""
     inner = pt.apply.doc_score(lambda row: float(len(row["url"])))
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "x"))
@@ -247,7 +247,7 @@ def test_what_a_foreign_stage_is_given_tells_its_scores(
     assert kept.store().count() == (4 if depends != "pointwise" or column != "features" else 3)
 
 
-def test_what_a_foreign_point_stage_is_not_told_by(tmp_path: Path) -> None:
+def test_columns_that_do_not_identify_a_document_are_ignored(tmp_path: Path) -> None:
     """The qid, and what the stages before scored and ranked: another topic of one text, or another cascade, asks nothing."""
     kept = cached(Features("text"), tmp_path / "s", identity="text")
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "yy"))
@@ -326,7 +326,7 @@ def test_words_count_beside_what_a_stage_says_itself(tmp_path: Path) -> None:
         cached(Reader(), tmp_path / "s")
 
 
-def test_kept_scores_need_no_model(tmp_path: Path) -> None:
+def test_cached_scores_need_no_model(tmp_path: Path) -> None:
     """Where all is kept, the stage is not called, whatever it would do; where something is not, it is."""
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "y"))
     wanted = cached(Reader(), tmp_path / "s").transform(results)
@@ -365,7 +365,7 @@ SPOILT: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
 
 
 @pytest.mark.parametrize("case", SPOILT)
-def test_a_spoilt_answer_is_refused_and_nothing_of_it_is_kept(tmp_path: Path, case: str) -> None:
+def test_an_invalid_answer_is_refused_and_not_stored(tmp_path: Path, case: str) -> None:
     """The pair is named; the micro-batch before stays kept, of this one not even the good scores."""
     spoil, problem = SPOILT[case]
     inner = Broken(lambda out: out if out["docno"].iloc[0] == "first" else spoil(out))
@@ -404,7 +404,7 @@ def test_texts_and_queries_must_be_there(tmp_path: Path) -> None:
 
 @settings(max_examples=20)
 @given(st.lists(frames(), min_size=1, max_size=3), st.integers(1, 6))
-def test_the_scores_of_a_list_are_kept_whole(given_frames: list[pd.DataFrame], batch_size: int) -> None:
+def test_the_scores_of_a_list_are_stored_whole(given_frames: list[pd.DataFrame], batch_size: int) -> None:
     """As the stage itself, bit for bit; each different list is asked for once, with all its documents, and kept with all scores."""
     inner, alone = Lister(), Lister()
     lists = set()
@@ -449,7 +449,7 @@ class Numbers(PairReranker):
 
 @settings(max_examples=20)
 @given(st.lists(frames(), min_size=1, max_size=4), st.integers(1, 6))
-def test_each_comparison_of_a_pairwise_stage_is_asked_once(given_frames: list[pd.DataFrame], batch_size: int) -> None:
+def test_each_comparison_of_a_pairwise_stage_is_computed_once(given_frames: list[pd.DataFrame], batch_size: int) -> None:
     """In whatever lists it comes: the scores are those of the stage alone, bit for bit, and no two documents are compared twice."""
     alone, inner = Numbers(), Numbers()
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
@@ -464,7 +464,7 @@ def test_each_comparison_of_a_pairwise_stage_is_asked_once(given_frames: list[pd
         assert max(map(len, inner.log.calls), default=0) <= batch_size
 
 
-def test_what_failed_is_given_but_not_kept(tmp_path: Path) -> None:
+def test_failed_scores_are_returned_but_not_stored(tmp_path: Path) -> None:
     """A failed document ranks below the rest, marked; the others are kept; the next call asks for the failed one again."""
     inner = Failing({"bad"})
     kept = cached(inner, tmp_path / "s")
@@ -494,7 +494,7 @@ def test_what_failed_ranks_below_all_of_its_query(tmp_path: Path, batch_size: in
     assert out["llm_failed"].tolist() == [True, False, True, False]
 
 
-def test_a_list_that_failed_is_not_kept(tmp_path: Path) -> None:
+def test_a_failed_list_is_not_stored(tmp_path: Path) -> None:
     """Nothing of it is, not even of the documents that did not fail; the list beside it is."""
     inner = Failing({"bad"})
     kept = cached(inner, tmp_path / "s", depends="listwise")
@@ -545,7 +545,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_kept_is_refused_when_it_is_made(tmp_path: Path, case: str) -> None:
+def test_an_uncacheable_stage_is_refused_when_it_is_made(tmp_path: Path, case: str) -> None:
     """Each with its reason and the line to write instead, which asks for words where the stage has none."""
     make, problem = REFUSED[case]
     with pytest.raises(PipelineError, match=problem) as refused:
@@ -578,7 +578,7 @@ def test_the_line_that_mends_an_order_of_its_own_does(tmp_path: Path, kind: str)
     assert kept.store().count() == 6
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     """Two mistakes, one error."""
     with pytest.raises(PipelineError) as refused:
         cached(ToyRetriever(), tmp_path / "s", batch_size=-1)
@@ -695,7 +695,7 @@ def test_it_travels_in_a_pickle(tmp_path: Path) -> None:
     assert copy == kept
 
 
-def test_a_real_cross_encoder_is_kept(tmp_path: Path) -> None:
+def test_a_real_cross_encoder_is_cached(tmp_path: Path) -> None:
     """A tiny one of random weights: warm equals cold bit for bit, close to the stage alone, and the model is not loaded for it."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")

@@ -159,7 +159,7 @@ def test_scores_are_the_bi_encoders_to_the_bit(folder: Path, similarity: str) ->
 @pytest.mark.parametrize("which", ["folder", "tied"])
 @settings(max_examples=30)
 @given(order=st.permutations(range(4)), some=st.integers(1, 4), count=st.integers(1, 700))
-def test_a_query_is_answered_alike_in_any_company(
+def test_a_query_has_the_same_results_in_any_batch(
     request: pytest.FixtureRequest, which: str, order: list[int], some: int, count: int
 ) -> None:
     """Documents, scores and ranks do not depend on the other queries, nor on their order; fewer results are the first of more."""
@@ -321,7 +321,7 @@ def test_the_textbook_shape_runs(fruit: Path) -> None:
     assert len(results) == 2
 
 
-def test_what_is_no_model_or_no_vectors_is_told(folder: Path) -> None:
+def test_invalid_models_and_vectors_are_reported(folder: Path) -> None:
     """A class, a number, an empty name, a lack of vectors: refused when the stage is made, in its own words."""
     for stage in (dense, bi_encoder):
         with pytest.raises(PipelineError, match=r"vectors is None \(NoneType\), expected a folder or a FlexIndex"):
@@ -337,7 +337,7 @@ def test_what_is_no_model_or_no_vectors_is_told(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_hub")
-def test_a_model_that_cannot_be_reached_is_told_at_once(folder: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_reached_is_reported_at_once(folder: Path, tmp_path: Path) -> None:
     """Without the hub a name that is not in its cache is refused after one attempt, not after minutes of retries."""
     (bare := shutil.copytree(folder, tmp_path / "bare") / "encoder.json").unlink()
     with pytest.raises(MissingError) as error:
@@ -384,7 +384,7 @@ def test_queries_are_encoded_one_by_one(folder: Path, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(padded, plain)
 
 
-def test_vectors_that_cannot_be_compared_are_told(folder: Path, tmp_path: Path) -> None:
+def test_vectors_that_cannot_be_compared_are_reported(folder: Path, tmp_path: Path) -> None:
     """A query of another size, or not finite, or a document that is not finite: an error, not a ranking."""
     (bare := shutil.copytree(folder, tmp_path / "bare") / "encoder.json").unlink()
     with pytest.raises(StageError, match=r"stage 'dense' cannot compare: ToyEncoder\(size=4.* of size 4, .* holds size 8"):
@@ -409,7 +409,7 @@ def test_vectors_that_cannot_be_compared_are_told(folder: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("size", [1e-38, 1e-25, 1e-20, 1e20, 1e30])
 @pytest.mark.parametrize("similarity", ["dot", "cos"])
-def test_lengths_that_float32_cannot_square_are_told(folder: Path, tmp_path: Path, similarity: str, size: float) -> None:
+def test_lengths_that_float32_cannot_square_are_reported(folder: Path, tmp_path: Path, similarity: str, size: float) -> None:
     """A query or document so small or large that products vanish or overflow is an error; a zero is not, nor is what fits."""
 
     @dataclass(frozen=True)
@@ -447,7 +447,7 @@ def test_a_cosine_has_no_size(vectors: np.ndarray, power: int, other: int) -> No
     assert expected[0] == (1 if vectors[0].any() else 0)
 
 
-def test_docnos_of_other_vectors_are_told(folder: Path, fruit: Path, tmp_path: Path) -> None:
+def test_docnos_of_other_vectors_are_reported(folder: Path, fruit: Path, tmp_path: Path) -> None:
     """A list of docnos that is not these vectors' is damage, not a ranking of other documents; so without checksums."""
     mixed = shutil.copytree(folder, tmp_path / "mixed")
     shutil.copy(fruit / "docnos.npids", mixed)
@@ -458,7 +458,7 @@ def test_docnos_of_other_vectors_are_told(folder: Path, fruit: Path, tmp_path: P
         dense(mixed, model=ToyEncoder()).search("x")
 
 
-def test_a_full_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the vectors do not fit on a GPU (played by the processor), the way out is said."""
 
     def full(*_: object, **__: object) -> None:

@@ -316,7 +316,7 @@ def test_every_bad_line_is_named_and_counted(read: Callable[[str], pd.DataFrame]
 
 
 @pytest.mark.parametrize("read", [read_run, read_qrels, read_topics])
-def test_missing_and_broken_files_are_told(read: Callable[[str], pd.DataFrame]) -> None:
+def test_missing_and_broken_files_are_reported(read: Callable[[str], pd.DataFrame]) -> None:
     """A file that is not there, and gzip that stops early, are errors of their own."""
     with pytest.raises(MissingError, match=r"^there is no file absent$"):
         read("absent")
@@ -495,7 +495,7 @@ def test_what_would_not_come_back_is_refused_before_writing(folder: Path, write:
     assert list(folder.iterdir()) == []
 
 
-def test_a_missing_folder_is_told() -> None:
+def test_a_missing_folder_is_reported() -> None:
     """No folder is made in passing: a slip in a path would go unseen."""
     with pytest.raises(MissingError) as error:
         write_topics(pd.DataFrame({"qid": ["1"], "query": ["a"]}), "runs/a.tsv")

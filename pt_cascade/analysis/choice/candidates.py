@@ -1,4 +1,4 @@
-"""The vectors that may be chosen from: what each query gets at each of them, what they cost, and which is best."""
+"""The candidate vectors: each query's measure at each of them, their costs, and the best one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Candidates:
 
 
 def best_of(means: Floats, allowed: NDArray[np.bool_], costs: Floats) -> int:
-    """Return the best allowed vector; of equal ones the cheapest, then the first. Arguments have shape (vectors,)."""
+    """Return the best allowed vector; of equally good ones the cheapest, then the first. Arguments have shape (vectors,)."""
     top = np.flatnonzero(allowed & (means >= means[allowed].max() - _SAME))
     return int(top[np.argmin(costs[top])])
 

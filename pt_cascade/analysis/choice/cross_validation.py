@@ -1,4 +1,4 @@
-"""What a way of choosing gives on queries that it did not see, and what it appears to gain where there is nothing to gain."""
+"""The held-out effectiveness of a way of choosing, and its apparent gain where all vectors are equally good."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _APART = 0.2
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """What was picked for each fold by the other folds, and what that gave."""
+    """The vector that was picked for each fold on the other folds, and its measure on the fold."""
 
     picks: tuple[Pick, ...]  # one a fold
     trained: Floats  # (folds,): the measure of each pick on the queries it was picked by
@@ -89,7 +89,7 @@ def compare_held_out(rules: Rules, validated: CrossValidation, more: float) -> p
 
 
 def permutation_control(rules: Rules, validated: CrossValidation) -> tuple[pd.DataFrame, float]:
-    """Choose the best where there is nothing to choose, with signs drawn at random and with labels permuted.
+    """Choose the best vector where all are equally good: with random signs, and with permuted labels.
 
     Returns Frame[exchanged, in_sample, held_out], a row a repetition: the gain over the deepest vector on the queries that chose
     and on others; and the variance that choosing adds to a held-out mean, 0 for ``plateau``, which does not look for the best.

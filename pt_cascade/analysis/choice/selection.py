@@ -24,7 +24,7 @@ Method: TypeAlias = Literal["plateau", "budget", "cheapest"]
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """What to pick from, and how."""
+    """The candidate vectors, and how to pick one of them."""
 
     candidates: Candidates
     method: Method

@@ -1,1 +1,1 @@
-"""Time and money of a cascade at any cut-offs. What is timed is measured in execution/profiling.py."""
+"""The time and money that a cascade costs at any cut-offs. Stages are timed in execution/profiling.py."""

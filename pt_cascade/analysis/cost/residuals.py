@@ -1,4 +1,4 @@
-"""The queries that a cost is known for: how many documents each retrieved, and how its times differ from the fitted ones."""
+"""The queries whose cost is known: how many documents each retrieved, and how its times differ from the fitted ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Residuals:
 
     @classmethod
     def of(cls, documents: Floats, factors: Floats) -> Residuals:
-        """Sort the depths of each row, and merge equal ones; both arguments have shape (rows, depths).
+        """Sort the depths of each row and merge equal ones; both arguments have shape (rows, depths).
 
         Example:
             >>> Residuals.of(np.array([[10.0, 5.0, 5.0]]), np.array([[1.0, 2.0, 4.0]])).factors.tolist()

@@ -1,1 +1,1 @@
-"""Scores of several rankers as one ranking: normalised, pooled, added up. It knows nothing of cascades."""
+"""Fuses the scores of several rankers into one ranking: normalised, pooled and summed. It does not import cascades."""

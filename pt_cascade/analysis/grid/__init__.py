@@ -1,1 +1,1 @@
-"""Cut-offs, vectors of them, and grids. What a vector is worth is measured in sweep."""
+"""Cut-offs, vectors of cut-offs, and grids. The measures of a vector are computed in sweep."""

@@ -1,1 +1,1 @@
-"""Any cut-off vector's rankings and measures, from a score table. Nothing is chosen here."""
+"""Rankings and measures at any cut-off vector, from a score table. The choice is made in choice."""

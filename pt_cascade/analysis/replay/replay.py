@@ -1,4 +1,4 @@
-"""Any cut-off vector's ranking from the table, equal to that of the live cascade in rows, ranks and ties."""
+"""The ranking of any cut-off vector from the table, equal to that of the live cascade in rows, ranks and ties."""
 
 from __future__ import annotations
 

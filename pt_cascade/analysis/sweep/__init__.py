@@ -1,1 +1,1 @@
-"""Every cut-off vector of a grid, measured: effectiveness, cost, losses, Pareto front. The choice is made in choice."""
+"""The effectiveness, cost, losses and Pareto front of every cut-off vector of a grid. The choice is made in choice."""

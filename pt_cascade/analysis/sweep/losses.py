@@ -37,7 +37,7 @@ def cut_by_stage(replayer: Replayer, cutoffs: Sequence[int | None], query: int) 
 
 
 def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int) -> pd.DataFrame:
-    """Compute what is lost at each stage; see ``Sweep.loss``."""
+    """Count the relevant documents that each stage loses; see ``Sweep.loss``."""
     check_depth(replayer.table, replayer.path.stages, cutoffs)
     judged, labels = replayer.judged, replayer.labels
     names = ["judged", f"not retrieved by {replayer.path.stages[0]}"]

@@ -135,7 +135,7 @@ class Sweep:
         return recall_curve(self.replayer, self.position(stage), tuple(given), rel=rel)
 
     def pareto_front(self, measure: Measure | str, cost: str = "ms") -> pd.DataFrame:
-        """Return the vectors than which no other is better at no more cost, on these queries.
+        """Return the vectors that no other vector beats at the same or lower cost, on these queries.
 
         They are the best of many in-sample: on other queries some are worse; ``choose`` estimates by how much.
 
@@ -204,7 +204,7 @@ def _check_positive(**numbers: int) -> None:
 
 
 def find_front(frame: pd.DataFrame, measure: str, cost: str) -> pd.DataFrame:
-    """Keep the rows than which no other is better at no more cost, cheapest first; of equal rows the first."""
+    """Keep the rows that no other row beats at the same or lower cost, cheapest first; of equal rows the first."""
     order = np.lexsort((np.arange(len(frame)), -frame[measure].to_numpy(), frame[cost].to_numpy()))
     gains = frame[measure].to_numpy()[order]
     best = np.maximum.accumulate(gains)

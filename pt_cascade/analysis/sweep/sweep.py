@@ -1,4 +1,4 @@
-"""Every cut-off vector's effectiveness, cost and latency, from one table."""
+"""Computes every cut-off vector's effectiveness, cost and latency from one table."""
 
 from __future__ import annotations
 

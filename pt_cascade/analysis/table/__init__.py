@@ -1,1 +1,1 @@
-"""One score a (query, document, stage): the data, its files, and tables made of runs. Rankings are made in replay."""
+"""One score for each (query, document, stage): the data, its files, and tables from runs. Rankings are computed in replay."""

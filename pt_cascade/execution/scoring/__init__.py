@@ -1,1 +1,1 @@
-"""Every (query, document, stage) scored once, checked, and resumed after a crash; what follows from them is in ``analysis``."""
+"""Scores every (query, document, stage) once, checks it, and resumes after a crash; ``analysis`` uses the scores."""

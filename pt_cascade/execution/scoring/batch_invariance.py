@@ -79,7 +79,7 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
 def check_resumed(
     plan: Plan, chunks: Sequence[pd.DataFrame], finished: Mapping[int, ChunkScores], folder: Folder, tolerance: float
 ) -> list[Path]:
-    """Score a few pairs of a checkpoint again, as fingerprints are incomplete; return the paths without such pairs."""
+    """Score a few pairs of a checkpoint again, because fingerprints are incomplete; return the paths without such pairs."""
     untested = []
     for path in plan.paths:
         samples = ((number, pick_sample(path, scores)) for number, scores in finished.items())

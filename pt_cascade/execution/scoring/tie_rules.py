@@ -53,7 +53,7 @@ def probe_copies(stage: Stage, given: pd.DataFrame, possible: TieRules) -> TieRu
 
 
 def settle(stage: Stage, possible: TieRules, find: Callable[[Dimension, Collection[Order]], pd.DataFrame | None]) -> TieRules:
-    """While several rules remain, score two documents that tell them apart, as ``find`` gives them."""
+    """While several rules remain, score two documents that distinguish them, as ``find`` returns them."""
     for dimension in get_args(Dimension):
         before: TieRules = frozenset()
         while possible != before and (two := find(dimension, {getattr(rule, dimension) for rule in possible})) is not None:

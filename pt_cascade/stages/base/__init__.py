@@ -1,1 +1,1 @@
-"""What every stage is: a re-ranker of rows or of pairs, its identity, and the text it reads. No model is loaded here."""
+"""The base classes of stages: re-rankers of rows or of pairs, their identity, and the texts that they read."""

@@ -59,7 +59,7 @@ def identify(stage: object) -> Identity:
 
 
 def identify_any(transformer: pt.Transformer, words: str | None = None) -> Identity:
-    """Identify any transformer by its own ``identify()``, by the words of its user, or both; nothing is guessed.
+    """Identify any transformer by its own ``identify()``, by the text that the user gives, or both.
 
     Example:
         >>> import pyterrier as pt
@@ -95,7 +95,7 @@ def hash_identity(identity: Mapping[str, str]) -> str:
 
 
 def check_files(stage: object) -> None:
-    """Note the state of a stage's local files the first time; later refuse the stage if they were written to since."""
+    """Note the state of a stage's local files the first time; later refuse the stage if they have changed."""
     values = (value for _, part in _parts(stage) for _, value in _settings(part))
     now = tuple(stamp(file) for value in values if isinstance(value, StoredFiles) for file in value.files())
     if vars(stage).setdefault("_loaded_from", now) != now:

@@ -1,4 +1,4 @@
-"""The base class of pairwise re-ranking stages: every two documents are compared, and the answers added up."""
+"""The base class of pairwise re-ranking stages: every two documents are compared, and the results are summed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PairReranker(Reranker):
         return self.score_by(self.compare, results)
 
     def score_by(self, compare: Callable[[pd.DataFrame, Ints, Ints], Floats], results: pd.DataFrame) -> Floats:
-        """Score as ``score`` does, by the answers of ``compare`` instead of its own, e.g. those of a cache."""
+        """Score as ``score`` does, with another ``compare``, e.g. that of a cache."""
         if (lost := results["qid"].isna().to_numpy(bool)).any():
             first_docno = results["docno"].iloc[lost.argmax()]
             problem = f"qid is missing in {int(lost.sum())} of {len(lost)} row(s), first docno {first_docno!r}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Reranker(pt.Transformer):  # type: ignore[misc]
-    """A PyTerrier transformer that scores the rows it is given: none lost, none added, none moved.
+    """A PyTerrier transformer that scores the rows of its input; it keeps all rows and their order.
 
     A subclass is a frozen dataclass of plain arguments, so that two stages built alike are equal. It loads its model in a
     ``functools.cached_property``, when first asked for a score; a pickle does not contain the model.
@@ -53,11 +53,11 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
         """
 
     def needs(self) -> list[str]:
-        """Name the columns that must be there beside qid and docno."""
+        """Name the columns that are needed beside qid and docno."""
         return ["query", "text"]
 
     def reads(self) -> list[str]:
-        """Name the columns that, with the query, distinguish one score from another; one that is not there is passed over."""
+        """Name the columns that, with the query, distinguish one score from another; a missing one is skipped."""
         return [column for column in self.needs() if column != "query"] or ["docno"]
 
     def identify(self) -> Identity:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextLoader(pt.Transformer):  # type: ignore[misc]
-    """Adds the text of each document, as ``pt.text.get_text``; it keeps the collection's text in memory."""
+    """Adds the text of each document, as ``pt.text.get_text``; the collection's texts stay in memory."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Text loader", "help_url": None}
     depends: ClassVar[str] = "pointwise"
@@ -41,7 +41,7 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
         return {doc["docno"]: doc["text"] for doc in self.collection.docs()}
 
     def identify(self) -> dict[str, str]:
-        """Identify the texts that it adds by the content of their collection, which is read for that."""
+        """Identify the texts that it adds by the content of their collection, which it reads."""
         return {"class": type(self).__name__, "collection": self.collection.fingerprint}
 
     def __getstate__(self) -> dict[str, object]:

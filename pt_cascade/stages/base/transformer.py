@@ -42,7 +42,7 @@ class TransformerReranker(Reranker):
     shortest: ClassVar[int] = 16  # tokens that leave room for a query and a document
 
     def __post_init__(self) -> None:
-        """Refuse options that no model could be run with, all at once."""
+        """Refuse invalid options, all at once."""
         problems = check_limits(self.max_length, self.shortest, self.batch_tokens) + check_dtype(self.dtype, self.device)
         if problems := problems + self.misfits():
             raise PipelineError(f"{self.stage_name} cannot be made", problems)
@@ -62,7 +62,7 @@ class TransformerReranker(Reranker):
         return ModelSpec(self.model, self.device, self.verbose, self.dtype)
 
     def needs(self) -> list[str]:
-        """Name the columns that must be there beside qid and docno."""
+        """Name the columns that are needed beside qid and docno."""
         return ["query", self.text_field]
 
     def score(self, results: pd.DataFrame) -> Floats:

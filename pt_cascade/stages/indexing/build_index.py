@@ -133,7 +133,7 @@ def _warn_of_dropped(engine: Engine, docs: _Reader) -> None:
 
 
 def _compare(path: Path, intake: Intake, engine: Engine | None, language: str | None) -> None:
-    """Refuse a folder that was made in another way or, which is known when all are read, of other documents."""
+    """Refuse a folder that was made with other options or, once all documents are read, from other documents."""
     check_sealed(path, fix=rm_command(path))
     if not (path / _MADE_OF).exists():
         there = ", ".join(sorted(file.name for file in path.iterdir())[:3])

@@ -1,1 +1,1 @@
-"""A Hugging Face model loaded, fed in token batches, and read. What a stage of a cascade is lives in ``stages.base``."""
+"""Loads a Hugging Face model, runs it in token batches, and reads its outputs. Base classes of stages are in ``stages.base``."""

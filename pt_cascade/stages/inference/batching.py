@@ -33,7 +33,7 @@ _FULL = "the device's memory is full"
 
 
 class Encoded(Protocol):
-    """Rows that were tokenized."""
+    """Tokenized rows."""
 
     @property
     def lengths(self) -> Ints:

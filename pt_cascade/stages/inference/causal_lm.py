@@ -1,4 +1,4 @@
-"""Language models that answer yes or no: only the two answers are computed of their output layer."""
+"""Language models that answer yes or no: their output layer computes the two answers only."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Classifier(NamedTuple):
 
     @property
     def device(self) -> str:
-        """Where it is."""
+        """The device of the model."""
         return str(self.reader.device)
 
     @property

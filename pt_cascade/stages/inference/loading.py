@@ -1,4 +1,4 @@
-"""Loading a model and its tokenizer, from a folder or the model hub, quietly, or saying what is missing."""
+"""Loads a model and its tokenizer from a folder or the model hub, without output; an error names what is missing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def is_local(name: str) -> bool:
 
 
 def check_reachable(name: str) -> None:
-    """Ask the hub for a model that is not here, once and without the minutes of retries of a download."""
+    """Query the hub once for a model that is not in the cache, without the long retries of a download."""
     from huggingface_hub import HfApi  # noqa: PLC0415 - heavy
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - heavy
 

@@ -13,7 +13,7 @@ _SLOW = "dtype is 'bf16', slower than fp32 on this processor, which has no AVX-5
 
 
 def check_limits(max_length: int | None, shortest: int, batch_tokens: int | None) -> list[str]:
-    """List the limits that no model could be run with."""
+    """List the limits that are out of range."""
     problems = []
     if max_length is not None and max_length < shortest:
         problems.append(f"max_length is {max_length}, expected {shortest} or more tokens")

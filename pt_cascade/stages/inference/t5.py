@@ -24,7 +24,7 @@ _TOKENIZER = 'pass tokenizer="...", the name or the folder of the tokenizer that
 
 
 class AnsweringT5(NamedTuple):
-    """A T5 model, loaded; only the two answers are computed of its output layer."""
+    """A loaded T5 model whose output layer computes the two answers only."""
 
     tokenizer: PreTrainedTokenizerBase
     model: PreTrainedModel
@@ -33,7 +33,7 @@ class AnsweringT5(NamedTuple):
 
     @property
     def device(self) -> str:
-        """Where it is."""
+        """The device of the model."""
         return str(self.model.device)
 
     def count_full(self, rows: Rows) -> int:

@@ -1,4 +1,4 @@
-"""Which model a name stands for: the content of the files in a folder, or the revision of a name on the hub."""
+"""Identifies the model of a name: by the content of the files in a folder, or by the revision of a name on the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks an OpenAI-compatible server; the package openai retries, and this module handles what it does not.
+"""Sends requests to an OpenAI-compatible server; the package openai retries, and this module handles the other errors.
 
 - After a 429 that outlasts the package's retries all calls wait, twice as long each time, up to ``LONGEST_WAIT`` in all.
 - A status 200 without an answer is asked for again.
@@ -43,7 +43,7 @@ _FIX = "check base_url, model, the key in the environment, and the fields of req
 
 @dataclass
 class ServerState:
-    """What a stage knows of its server after earlier calls, and the clock by which it waits."""
+    """The state of a server after earlier calls, and the clock for waiting."""
 
     asked: bool = False  # whether a call has ended
     answered: bool = False  # whether a call has got an answer
@@ -58,7 +58,7 @@ class ServerState:
 
 
 class Client:
-    """Asks one server in one event loop."""
+    """Sends requests to one server in one event loop."""
 
     def __init__(self, server: Server, connection: openai.AsyncOpenAI, state: ServerState) -> None:
         """Start with no answers."""
@@ -168,7 +168,7 @@ class Client:
         return response
 
     def stop(self, problems: Sequence[str], what: str = "", fix: str = _FIX) -> StageError:
-        """Make the error that stops all calls and says how many answers are lost."""
+        """Make the error that stops all calls and counts the lost answers."""
         lost = f"the {self.answers} answer(s) that this call of the stage received are lost; {_KEPT}"
         what = what or f"llm_judge cannot call {self.server.model!r} at {self.server.base_url}"
         self.error = StageError(what, [*problems, *([lost] if self.state.useful and self.answers else [])], fix=fix)

@@ -1,4 +1,4 @@
-"""Collects the judgments of one frame: each prompt is asked once, each answer is counted, each failure is marked."""
+"""Collects the judgments of one frame: each prompt is sent once, each answer is counted, each failure is marked."""
 
 from __future__ import annotations
 

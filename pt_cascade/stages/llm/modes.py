@@ -1,4 +1,4 @@
-"""The three modes of a judge: a grade for each document, a yes or no for each, or an order of them all."""
+"""The three modes of a judge: a grade for each document, yes or no for each, or an order of all."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class GradedJudge(PointwiseJudge):
 
 @dataclass(frozen=True)
 class YesNoJudge(PointwiseJudge):
-    """Scores a document by the log-odds of a yes."""
+    """Scores a document by the log-odds of yes."""
 
     how: ClassVar[Mode] = "yes_no"
     extra_fields: ClassVar[Mapping[str, object]] = {"logprobs": True, "top_logprobs": 20}  # the most that OpenAI lists

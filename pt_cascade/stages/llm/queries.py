@@ -48,7 +48,7 @@ def read_queries(results: pd.DataFrame, text_field: str, instruction: str) -> li
 
 
 def check_frame(results: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise FrameError where a column stands twice, or qids, ranks, queries or instructions are missing or ambiguous."""
+    """Raise FrameError where a column is repeated, or qids, ranks, queries or instructions are missing or ambiguous."""
     optional = [name for name in ("rank", INSTRUCTION) if name in results]
     guard = Guard(results, "results", ("qid", "docno", *columns, *optional))
     guard.find("qid", "is missing", results["qid"].isna().to_numpy(bool), "find where it went missing, e.g. in a merge")

@@ -1,1 +1,1 @@
-"""The score cache: its SQLite file, its keys, and asking a stage for what is missing; ``cached`` is in ``stages/cached.py``."""
+"""The score cache: its SQLite file, its keys, and the scoring of missing pairs; ``cached`` is in ``stages/cached.py``."""

@@ -1,4 +1,4 @@
-"""The cached comparisons of a pairwise stage: each (query, document, document) is asked once, in whatever list it comes."""
+"""The cached comparisons of a pairwise stage: each (query, document, document) is compared once, in any list."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CachedComparisons:
-    """A pairwise stage, its cache, the columns that tell a document, and how many comparisons are written together."""
+    """A pairwise stage, its cache, the columns that identify a document, and how many comparisons are written together."""
 
     stage: PairReranker
     store: ScoreStore
@@ -32,7 +32,7 @@ class CachedComparisons:
     batch_size: int
 
     def compare(self, results: pd.DataFrame, first: Ints, second: Ints) -> Floats:
-        """Answer as ``stage.compare``, from the cache as far as it goes."""
+        """Return what ``stage.compare`` returns, from the cache where it has it."""
         keys = comparison_keys(results, self.reads, hash_identity(self.store.identity), first, second)
         wins = self.store.get(keys.groups, keys.group, keys.item)
         missing = np.flatnonzero(np.isnan(wins))

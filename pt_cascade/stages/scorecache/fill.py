@@ -1,4 +1,4 @@
-"""A stage is asked for the scores that a cache lacks, in batches; each is written before the next is asked for."""
+"""Scores the pairs that a cache lacks, in batches; each batch is written before the next one is scored."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Keys:
 
 
 def point_keys(results: pd.DataFrame, reads: Iterable[str], identity: str) -> Keys:
-    """Make one key for each different query text and document, told by the columns in ``reads``.
+    """Make one key for each different query text and document, identified by the columns in ``reads``.
 
     Example:
         >>> one = pd.DataFrame({"qid": ["1", "2"], "query": "q", "docno": ["a", "b"], "text": "lion"})

@@ -71,12 +71,12 @@ class OutputOrder(NamedTuple):
         return None
 
     def write(self) -> str:
-        """Give it as JSON."""
+        """Return what is known as JSON."""
         return json.dumps({"rules": sorted(self.rules), "dtype": self.dtype})
 
     @classmethod
     def read(cls, words: str) -> OutputOrder:
-        """Read what ``write`` gave."""
+        """Read the JSON of ``write``."""
         found = json.loads(words)
         return cls(frozenset(TieRule(*rule) for rule in found["rules"]), found["dtype"])
 

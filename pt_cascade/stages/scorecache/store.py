@@ -119,7 +119,7 @@ class ScoreStore:
             _write_meta(file, notes or {})
 
     def check_writable(self) -> None:
-        """Find out, before a stage scores anything, that an existing file cannot be written."""
+        """Refuse an existing file that cannot be written, before a stage scores anything."""
         if self.size():
             with self._write() as file:
                 file.execute("UPDATE meta SET crc = crc")

@@ -1,4 +1,4 @@
-"""A folder of vectors that is there already: whether it is what would be made there now."""
+"""Compares an existing folder of vectors with the vectors that would be built now."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_finished(path: Path, intake: Intake, encoder: AnyEncoder, *, tokens: bool) -> None:
-    """Refuse a folder that another model made or, which is known when all are read, of other documents."""
+    """Refuse a folder that was made by another model or, once all documents are read, from other documents."""
     store = open_vectors(path)
     if not store.ours:
         found = ", ".join(sorted(file.name for file in path.iterdir())[:3])

@@ -82,7 +82,7 @@ def hash_encoder(encoder: object) -> str:
 
 
 def other_model(found: Provenance, own: Provenance) -> list[str]:
-    """Say that two provenances are of two models; nothing if they are of one.
+    """Describe the models of two provenances if they differ; empty for one model.
 
     Example:
         >>> other_model({"model": "org/a", "provenance": "12ab"}, {"model": "/moved/a", "provenance": "12ab"})
@@ -95,7 +95,7 @@ def other_model(found: Provenance, own: Provenance) -> list[str]:
 
 
 def differences(found: Provenance, own: Provenance) -> list[str]:
-    """Say in what two provenances differ: the model, or the tokens a text that were read.
+    """List the differences of two provenances: the model, or the number of tokens read from a text.
 
     Example:
         >>> differences({"provenance": "12ab", "max_length": 64}, {"provenance": "12ab", "max_length": 256})

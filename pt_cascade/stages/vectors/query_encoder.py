@@ -1,4 +1,4 @@
-"""The encoder of the queries for stored vectors: the model that made them, and no other; also one that pyterrier_dr loaded."""
+"""The query encoder for stored vectors: the model that made them, by name or loaded by pyterrier_dr."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def lengths(vectors: Vectors) -> Floats:
 
 
 def find_unusable(length: Floats, docnos: Sequence[str] | NDArray[np.object_]) -> str:
-    """Name the first document whose vector has such a length that float32 may not hold its products; empty where none has.
+    """Name the first document whose vector is too long or too short for products in float32; empty if there is none.
 
     Example:
         >>> find_unusable(np.array([0, 1e-19, 1e19, np.nan]), ["d1", "d2", "d3", "d4"])

@@ -120,7 +120,7 @@ def test_a_plateau_is_chosen_by_recall_and_then_the_measure() -> None:
     assert f"  Plateau of {expected[1]}" in choice.explain(details=True).splitlines()
 
 
-def test_a_plateau_beyond_the_budget_is_cut_down_and_said() -> None:
+def test_a_plateau_beyond_the_budget_is_reduced_and_reported() -> None:
     """The best within it, no deeper."""
     choice = choose(swept(300, 12), "nDCG@10", margin=0.1, budget_ms=30, percentile=95, method="plateau")
     assert choice.over_budget
@@ -226,7 +226,7 @@ def test_money_is_a_budget_too() -> None:
     assert choose(table, "nDCG@10", budget_usd=limit).cost["usd"] <= limit
 
 
-def test_the_percentile_of_the_budget_is_told_with_the_costs() -> None:
+def test_the_percentile_of_the_budget_is_shown_with_the_costs() -> None:
     """Also one that the sweep has not; costs by hand know no slow query."""
     choice = choose(swept(), "nDCG@10", budget_ms=40, percentile=90)
     assert choice.cost["p90_ms"] <= 40
@@ -322,7 +322,7 @@ def test_runners_up_are_no_neighbours_and_no_better_in_sample() -> None:
     assert (choice.runners_up["low"] <= choice.runners_up["difference"]).all()
 
 
-def test_folds_that_chose_otherwise_are_told() -> None:
+def test_folds_that_chose_otherwise_are_reported() -> None:
     """What is held out is then not of these very cut-offs; where each fold chose the deepest, that is said, not a certain 0."""
     choice = choose(by_hand(), "RR", budget_ms=100, percentile=None, folds=3)
     said = choice.explain().splitlines()

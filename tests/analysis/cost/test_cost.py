@@ -161,7 +161,7 @@ def test_no_vector_is_an_empty_frame() -> None:
 
 
 @pytest.mark.parametrize(("queries", "warned"), [(99, True), (100, False)])
-def test_few_queries_are_told_once(queries: int, warned: bool) -> None:  # noqa: FBT001 - a table
+def test_few_queries_are_reported_once(queries: int, warned: bool) -> None:  # noqa: FBT001 - a table
     """One CascadeWarning a call, by the number of queries, not of rows."""
     for ask in (lambda cost: cost.latency((10, 5, 5)), lambda cost: cost.frame(np.array([[10, 5, 5]]))):
         with warnings.catch_warnings(record=True) as told:

@@ -34,7 +34,7 @@ def test_percentiles_are_those_of_numpy(values: list[float], percentiles: list[i
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=120), LEVELS)
-def test_a_percentile_is_the_least_time_that_so_many_queries_kept(values: list[float], percentiles: list[float]) -> None:
+def test_a_percentile_is_the_least_time_that_so_many_queries_do_not_exceed(values: list[float], percentiles: list[float]) -> None:
     """By the definition: at least p % of the values do not exceed it, and with the next smaller value that would not be so."""
     for level, taken in zip(percentiles, take_percentiles(np.array(values), percentiles), strict=True):
         needed = level / 100 * len(values) - 1e-6
@@ -120,7 +120,7 @@ def test_what_is_no_percentile_is_refused(percentiles: tuple[float, ...], found:
         ((), 0, None),
     ],
 )
-def test_too_few_queries_are_told(percentiles: tuple[float, ...], queries: int, said: str | None) -> None:
+def test_too_few_queries_are_reported(percentiles: tuple[float, ...], queries: int, said: str | None) -> None:
     """One warning, with the numbers; none where there are enough: 20 for p95, 100 for p99."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

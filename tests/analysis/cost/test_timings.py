@@ -316,7 +316,7 @@ def test_a_damaged_file_is_refused(written: bytes, tmp_path_factory: pytest.Temp
     pd.testing.assert_frame_equal(read.frame, Timings.load(path).frame)
 
 
-def test_a_foreign_file_is_told(tmp_path: Path) -> None:
+def test_a_foreign_file_is_reported(tmp_path: Path) -> None:
     """Each with its exact message: text, another parquet, another format, a folder, nothing."""
     fix = "Fix: profile again, or copy the file again"
     path = tmp_path / "foreign.parquet"

@@ -189,7 +189,7 @@ def test_huge_labels_are_refused_before_trec_eval_counts_up_to_them() -> None:
     assert sweep(*listed([1_000_000, 0]), ["P(judged_only=True)@5"]).frame.iloc[-1, -1] == 1 / 5
 
 
-def test_what_a_package_of_ir_measures_raises_is_told_by_measure_and_vector() -> None:
+def test_what_a_package_of_ir_measures_raises_is_reported_by_measure_and_vector() -> None:
     """Accuracy divides by the number of pairs of a relevant and another document, and there is none at cut-off 1."""
     with pytest.raises(SweepError, match=r"^cannot compute the measures: Accuracy at \(1,\): ir_measures raised ZeroDivisionError"):
         sweep(*listed([1, 0]), ["Accuracy"])
@@ -198,7 +198,7 @@ def test_what_a_package_of_ir_measures_raises_is_told_by_measure_and_vector() ->
 @pytest.mark.parametrize(
     ("labels", "idle"), [([0, 0], "nDCG@10, R(rel=2)@5"), ([1, 0], "R(rel=2)@5"), ([-1, 0], "nDCG@10, R(rel=2)@5")]
 )
-def test_qrels_without_a_relevant_document_are_told(labels: list[int | None], idle: str) -> None:
+def test_qrels_without_a_relevant_document_are_reported(labels: list[int | None], idle: str) -> None:
     """The measures that are 0 for every ranking are named; the share of judged documents is none of them."""
     table, qrels = listed(labels)
     told = f"no document is relevant: the labels are {min(labels)} to {max(labels)}, so {idle} is 0 for every ranking"

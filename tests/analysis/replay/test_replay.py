@@ -91,7 +91,7 @@ def test_by_hand() -> None:
     assert kept["score"].to_dict() == {"d": 8.0, "c": 7.0, "b": 6.0, "a": 5.0, "e": 4.0}
 
 
-def test_scores_below_a_kept_head_can_be_told_apart_by_float32() -> None:
+def test_scores_below_a_kept_head_can_be_distinguished_by_float32() -> None:
     """trec_eval reads float32: at 1e9 its steps are 64 wide."""
     kept = toy(bm25=[1e9, 1e9 - 1, 1e9 - 2, 1e9 - 3]).replay((1,), tail="keep")
     assert (np.diff(kept["score"].to_numpy(np.float32)) < 0).all()

@@ -236,7 +236,7 @@ def test_depth_is_the_shortest_scored_top(first: Scores, second: Scores) -> None
 # what is left out
 
 
-def test_what_is_left_out_is_told() -> None:
+def test_omitted_rows_are_reported() -> None:
     """One warning names queries that are no topics and documents that the first run lacks, each with a count and an example."""
     topics = pd.DataFrame({"qid": ["1"], "query": ["one"]})
     t5 = run_of(
@@ -254,7 +254,7 @@ def test_what_is_left_out_is_told() -> None:
     assert scores_of(table, "t5") == [0.9, 0.8, 1.0]
 
 
-def test_scores_of_another_run_are_told() -> None:
+def test_scores_of_another_run_are_reported() -> None:
     """A run with the first one's scores in another order was made from whole lists; one with its scores in its order was not."""
     bm25 = run_of({("1", f"d{rank}"): 20.0 - rank for rank in range(10)})
     gpt = bm25.assign(score=bm25["score"].to_numpy()[::-1])
@@ -407,7 +407,7 @@ def test_real_runs_that_lack_something_are_counted(dl19_folder: Path) -> None:
     assert ScoreTable.from_runs(stages, missing="last").frame["bm25.monot5"].notna().all()
 
 
-def test_a_real_ranker_of_lists_is_told(dl19_folder: Path) -> None:
+def test_a_real_ranker_of_lists_is_reported(dl19_folder: Path) -> None:
     """RankGPT's run has BM25's very scores in another order."""
     with pytest.warns(CascadeWarning, match=r"has the scores of 'bm25-pyserini' in another order: a listwise ranker"):
         ScoreTable.from_runs(real(dl19_folder, "rankllm.bm25-pyserini", "rankllm.bm25-pyserini.rankgpt35.k100.1"))

@@ -121,7 +121,7 @@ def test_others_can_read_the_files(folder: Path) -> None:
         assert meta["files"][name] == {"rows": rows, "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()}
 
 
-def test_what_is_not_documented_is_not_kept(tmp_path: Path) -> None:
+def test_undocumented_columns_are_not_saved(tmp_path: Path) -> None:
     """Further columns of the frame stay behind, and a frame with another index is no trouble."""
     table = small()
     more = ScoreTable(table.frame.assign(text="long").set_index([[7, 7, 9]]), table.topics, table.columns, table.paths)
@@ -193,7 +193,7 @@ def test_a_table_is_there_whole_or_not_at_all(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file where a folder should be is a TableError."""
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
         ),
     ],
 )
-def test_docnos_that_cannot_be_kept_are_told(
+def test_docnos_that_cannot_be_saved_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, docno: list[object], problem: str
 ) -> None:
     """A docno that would come back as something else is refused, and nothing is written."""

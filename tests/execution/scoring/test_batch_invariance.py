@@ -64,7 +64,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("case", SPOILT)
-def test_a_score_that_depends_on_company_is_found_out(case: str) -> None:
+def test_a_score_that_depends_on_its_batch_is_detected(case: str) -> None:
     """Normalised, counted, ranked or padded: the stage is named, and nothing of it is kept."""
     with pytest.raises(StageError, match="stage 'company' scores the same pair differently among other rows"):
         score(FIRST % 12 >> Company(SPOILT[case]), topics(5), query_batch_size=4)
@@ -133,7 +133,7 @@ def test_a_list_stage_may_stand_first() -> None:
         score(alone, found)
 
 
-def test_a_stage_is_tested_as_soon_as_there_is_company() -> None:
+def test_a_stage_is_tested_as_soon_as_a_batch_has_other_rows() -> None:
     """While chunks hold one pair there is nothing to tell; the first that has more is looked at, and later ones are not."""
     asked = pd.DataFrame({"qid": list("abcdef"), "query": ["nothing", *(f"query {n}" for n in range(5))]})
     log = Log()

@@ -81,7 +81,7 @@ class Company(pt.Transformer):
     st.sampled_from(["given", "rank"]),
     st.lists(st.tuples(st.integers(1, 8), st.integers(1, 4)), min_size=2, max_size=3),
 )
-def test_a_table_is_the_same_with_kept_scores(rows: str, ties: str, depths: list[tuple[int, int]]) -> None:
+def test_a_table_is_the_same_with_cached_scores(rows: str, ties: str, depths: list[tuple[int, int]]) -> None:
     """Frame, columns with their fingerprints, words and rules, paths and depth; at other depths, and when all is kept."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         for k1, k2 in (*depths, *depths):
@@ -132,7 +132,7 @@ def test_a_crash_keeps_what_was_scored(tmp_path: Path) -> None:
     assert len(judge.log.asked) == len(set(judge.log.asked)) == table.frame["judge"].notna().sum()
 
 
-def test_the_truth_is_looked_after_live(tmp_path: Path) -> None:
+def test_batch_invariance_is_checked_without_the_cache(tmp_path: Path) -> None:
     """Scores that depend on company are found out though the store could answer, in the first table and in the second."""
     stage = Company(Log())
     for _ in range(2):
@@ -141,7 +141,7 @@ def test_the_truth_is_looked_after_live(tmp_path: Path) -> None:
     assert ScoreStore(str(next((tmp_path / "kept").iterdir())), {}).count() > 0
 
 
-def test_how_ties_are_broken_is_asked_of_the_stage_itself(tmp_path: Path) -> None:
+def test_tie_rules_are_probed_without_the_cache(tmp_path: Path) -> None:
     """Two tied documents, one asked for by each cascade, all kept: the stage is asked, and ranks them by its own rule."""
     tied = Judge(1, levels=1, ties="rank", rows="rank", log=Log())
     found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [1.0, 2.0], "rank": [1, 0]})
@@ -153,13 +153,13 @@ def test_how_ties_are_broken_is_asked_of_the_stage_itself(tmp_path: Path) -> Non
         assert len(tied.log.calls) > calls
 
 
-def test_a_kept_stage_and_the_stage_itself_share_a_column(tmp_path: Path) -> None:
+def test_a_cached_stage_and_the_stage_itself_share_a_column(tmp_path: Path) -> None:
     """One cascade keeps its scores, the other does not: they are one stage."""
     table = score([FIRST % 5 >> cached(Judge(1), tmp_path / "s"), FIRST % 3 >> Judge(1) % 2 >> Judge(2)], topics(2))
     assert table.stages == ("toy", "judge", "judge_2")
 
 
-def test_what_nobody_knows_is_not_kept(tmp_path: Path) -> None:
+def test_a_stage_of_unknown_dependence_is_not_cached(tmp_path: Path) -> None:
     """A stage with an unknown dependence is refused, with the line that declares it; then its scores are cached."""
     length = pt.apply.doc_score(lambda row: float(len(row["docno"])))
     length.identify = lambda: {"class": "length"}
@@ -174,7 +174,7 @@ def test_what_nobody_knows_is_not_kept(tmp_path: Path) -> None:
     assert [file.name[:10] for file in (tmp_path / "kept").iterdir()] == ["doc_score-"]
 
 
-def test_a_foreign_stage_is_run_and_not_kept(tmp_path: Path) -> None:
+def test_a_stage_without_identity_is_run_and_not_cached(tmp_path: Path) -> None:
     """Nobody guesses what it is: one warning names all of them, with the line that keeps them; the others are kept."""
     pipeline = FIRST % 8 >> ForeignJudge(2) % 5 >> Judge(1) % 4 >> pt.apply.doc_score(lambda row: float(len(row["docno"])))
     with pytest.warns(
@@ -187,7 +187,7 @@ def test_a_foreign_stage_is_run_and_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_probes")
-def test_a_foreign_stage_that_its_user_keeps_is_kept_there(tmp_path: Path) -> None:
+def test_a_stage_that_its_user_cached_keeps_its_cache(tmp_path: Path) -> None:
     """Wrapped with words, it needs no warning, and another table asks only for what is new."""
     judge = ForeignJudge(1, log=Log())
     kept = cached(judge, tmp_path / "own", identity="judge v1")

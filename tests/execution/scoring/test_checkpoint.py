@@ -62,7 +62,7 @@ def damage(folder: Path, name: str, text: bytes) -> Path:
     return file
 
 
-def test_a_damaged_chunk_is_told(tmp_path: Path) -> None:
+def test_a_damaged_chunk_is_reported(tmp_path: Path) -> None:
     """A truncated file names itself and how to go on; a Parquet file that is no chunk as well."""
     folder = tmp_path / "c"
     file = damage(folder, "000000-*.parquet", b"PAR1 and no more")
@@ -105,7 +105,7 @@ def test_a_folder_of_something_else_is_refused(name: str, text: bytes, message: 
     assert str(error.value) == f"{tmp_path / 'c'} cannot be used as a checkpoint: {message.format(tmp_path / 'c', file=file)}"
 
 
-def test_a_place_that_cannot_hold_chunks_is_told(tmp_path: Path) -> None:
+def test_an_unusable_checkpoint_folder_is_reported(tmp_path: Path) -> None:
     """A folder with other files, and a file, are refused and left alone."""
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "a.pdf").write_text("a")

@@ -198,7 +198,7 @@ def _cascade(stage: LlmJudge) -> Cascade:
     return Cascade.of(FIRST % 8 >> pt.apply.text(lambda row: f"{row['query']} {row['docno']}") >> stage % 8)
 
 
-def test_an_answer_that_nobody_could_read_is_no_score(server: ScriptedServer) -> None:
+def test_an_unreadable_answer_gives_no_score(server: ScriptedServer) -> None:
     """By default the table is refused at the first; at f3e162d it had a score of 0.0."""
     server.do(grade)
     with pytest.raises(StageError, match="llm_judge has no judgment of qid 'q"):

@@ -380,7 +380,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_scored_is_told_before_anything_runs(case: str) -> None:
+def test_invalid_cascades_are_reported_before_anything_runs(case: str) -> None:
     """One error with all that is wrong and a way out."""
     cascades, options, message = BAD[case]
     with pytest.raises(CascadeError) as error:
@@ -405,7 +405,7 @@ def test_what_cannot_be_scored_is_told_before_anything_runs(case: str) -> None:
         ),
     ],
 )
-def test_topics_that_are_none_are_refused(asked: object, message: str) -> None:
+def test_invalid_topics_are_refused(asked: object, message: str) -> None:
     """A list, no query at all, a query twice, even in different batches."""
     with pytest.raises(FrameError) as error:
         score(FIRST, asked, query_batch_size=1)

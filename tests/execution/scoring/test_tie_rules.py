@@ -148,7 +148,7 @@ def test_an_answer_that_contradicts_an_earlier_one_is_refused() -> None:
     )
 
 
-def test_copies_are_asked_for_another_query() -> None:
+def test_copies_are_scored_for_another_query() -> None:
     """No cache may take the score of a copy for that of the document; a stage that fails on copies loses nothing."""
     judge = Judge(levels=5)
     stage = Stage("s", (judge,), documents="reranks")

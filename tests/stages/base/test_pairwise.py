@@ -61,7 +61,7 @@ def of_query(results: pd.DataFrame, qid: str) -> list[str]:
 
 
 @given(RESULTS)
-def test_every_ordered_pair_is_asked_once(results: pd.DataFrame) -> None:
+def test_every_ordered_pair_is_compared_once(results: pd.DataFrame) -> None:
     """n(n - 1) comparisons a query, none across queries, none of a document with itself."""
     stage = ToyDuo()
     stage.transform(results)
@@ -85,7 +85,7 @@ def test_scores_are_sums_over_the_others(results: pd.DataFrame) -> None:
 
 
 @given(RESULTS, st.data())
-def test_answers_that_are_kept_give_any_subset(results: pd.DataFrame, data: st.DataObject) -> None:
+def test_stored_comparisons_give_any_subset(results: pd.DataFrame, data: st.DataObject) -> None:
     """What replay rests on: the scores of a part, from the answers of the whole, bit for bit those of the stage, in any order."""
     part = results.iloc[data.draw(st.lists(st.sampled_from(range(len(results))), unique=True))] if len(results) else results
     for how in ("sym-sum", "sum-log", "min"):

@@ -210,7 +210,7 @@ def test_what_an_index_for_english_drops_is_counted_to_the_last_document(engine:
     ]
 
 
-def test_a_query_without_a_word_that_the_index_keeps_is_told(stage: pt.Transformer) -> None:
+def test_a_query_without_a_word_that_the_index_can_contain_is_reported(stage: pt.Transformer) -> None:
     """It finds nothing; the other queries find what they found, and nothing is said of them."""
     with pytest.warns(CascadeWarning) as warned:
         results = stage.transform(asked("mach", "лев", "!!!", "лев mach"))
@@ -220,7 +220,7 @@ def test_a_query_without_a_word_that_the_index_keeps_is_told(stage: pt.Transform
 
 
 @pytest.mark.java
-def test_a_lone_letter_that_is_indexed_in_pairs_is_told(tmp_path: Path) -> None:
+def test_a_lone_letter_that_is_indexed_in_pairs_is_reported(tmp_path: Path) -> None:
     """As by Lucene's CJKAnalyzer, one letter finds only the document in which it stands alone; a Latin one is a word."""
     docs = [{"docno": "mat", "text": "猫がマットの上に座る"}, {"docno": "cat", "text": "猫 a"}, {"docno": "en", "text": "a cat"}]
     stage = bm25(build_index([*docs, *({"docno": f"d{n}", "text": f"x{n}"} for n in range(9))], tmp_path / "i", language="any"))

@@ -79,7 +79,7 @@ def test_without_a_name_there_is_always_a_device() -> None:
     assert find_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def test_what_the_hub_said_is_repeated() -> None:
+def test_the_error_of_the_hub_is_repeated() -> None:
     """An error of the hub becomes one line with the name and what to do; the first error is kept."""
     offline = OSError("We couldn't connect.\nCheck your internet connection.")
     with pytest.raises(MissingError) as error, loading("castorini/monot5"):

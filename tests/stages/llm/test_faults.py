@@ -597,7 +597,7 @@ def test_an_error_that_quotes_a_prompt_removes_no_field(server: ScriptedServer) 
     assert ["temperature" in call.body for call in server.calls] == [True, True, True, False, True]
 
 
-def test_a_model_of_the_o_series_is_asked_without_its_refused_fields(server: ScriptedServer) -> None:
+def test_requests_to_the_o_series_omit_refused_fields(server: ScriptedServer) -> None:
     """No max_tokens, temperature or log-probabilities: three retries of the first call, and a warning that names them."""
     wants = {
         "max_tokens": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
@@ -640,7 +640,7 @@ def test_a_server_that_only_streams_is_read(server: ScriptedServer, case: str) -
     assert [call.body.get("stream", False) for call in server.calls] == [False, True, True, True]
 
 
-def test_a_server_that_streams_unasked_is_read_at_once(server: ScriptedServer) -> None:
+def test_a_server_that_streams_unrequested_is_read_at_once(server: ScriptedServer) -> None:
     """The chunks of the first response are the answer, so that no call is repeated; a comment line is not a chunk."""
     reply = stream(["Yes"], usage=(500, 7))
     server.do(lambda _: Reply(body=b": keep-alive\n\n" + reply.body, headers=reply.headers))
@@ -729,7 +729,7 @@ def test_as_many_calls_run_at_once_as_allowed(server: ScriptedServer) -> None:
     assert out["score"].tolist() == [0, 1, 2, 3, 0] * 2
 
 
-def test_equal_prompts_are_asked_once(server: ScriptedServer) -> None:
+def test_equal_prompts_are_sent_once(server: ScriptedServer) -> None:
     """Two topics of one text, and a document that stands twice: one call a prompt, counted on the first topic."""
     given = frame(2, 3).assign(query="same", text=["a", "b", "a"] * 2)
     server.do(lambda call: chat("1" if _text_of(call) == "a" else "3"))
@@ -739,7 +739,7 @@ def test_equal_prompts_are_asked_once(server: ScriptedServer) -> None:
     assert len(server.calls) == 2
 
 
-def test_a_failed_prompt_is_not_asked_twice(server: ScriptedServer) -> None:
+def test_a_failed_prompt_is_not_sent_twice(server: ScriptedServer) -> None:
     """Two topics with one prompt fail by one call, which counts on the first topic."""
     server.do(lambda _: failure(500))
     with pytest.warns(CascadeWarning, match=r"2 document\(s\)"):
@@ -842,7 +842,7 @@ def test_the_key_is_sent_and_never_shown(
     assert server.calls[0].headers["authorization"] == "Bearer another"
 
 
-def test_without_a_key_openai_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_key_no_request_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the variable, before any call."""
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

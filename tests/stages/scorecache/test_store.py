@@ -173,7 +173,7 @@ def test_scores_of_another_stage_are_refused(store: ScoreStore) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_not_finite_is_never_kept(store: ScoreStore, bad: float) -> None:
+def test_a_score_that_is_not_finite_is_never_stored(store: ScoreStore, bad: float) -> None:
     """It is refused, and so is all that comes with it."""
     with pytest.raises(StoreError, match="scores cannot be cached: 1 of 2 are not finite"):
         put(store, {(2, 1): 1.0, (2, 2): bad})
@@ -422,7 +422,7 @@ def test_where_nothing_may_be_written_scores_are_read(open_folder: Path) -> None
     assert "cannot be used: OperationalError: attempt to write a readonly database" in start("forbidden", path)
 
 
-def test_a_place_where_no_file_can_be_made_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_place_is_reported(tmp_path: Path) -> None:
     """A folder that is a file: an error of ours, and nothing half made."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be used: FileExistsError"):

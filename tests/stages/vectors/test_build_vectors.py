@@ -312,7 +312,7 @@ class Odd(ToyEncoder):
         return found[None] if self.levels and len(texts) > 1 else found
 
 
-def test_vectors_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+def test_vectors_that_cannot_be_used_are_reported(tmp_path: Path) -> None:
     """A value that is not finite, or not one vector a text, is an error where it arises, with the document."""
     with pytest.raises(StageError, match=r"vector that cannot be compared: 1 of 4 vector.s., first docno d2, of length nan"):
         build_vectors([DOCS[n] for n in (1, 6, 4, 2)], Odd(), tmp_path / "v")
@@ -323,7 +323,7 @@ def test_vectors_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bi_encoder_of_pyterrier_dr_is_told_nothing_that_it_knows(tmp_path: Path) -> None:
+def test_a_bi_encoder_of_pyterrier_dr_takes_no_option_of_its_own(tmp_path: Path) -> None:
     """Its limit and its device are its own, and it has no token vectors: all is refused at once."""
     with pytest.raises(PipelineError) as error:
         build_vectors(DOCS, ToyEncoder(), tmp_path / "v", max_length=9, device="cpu", tokens=True)
@@ -388,7 +388,7 @@ def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", [Unnamed(4), Unnamed(8, levels=2), Unnamed(0)], ids=["another size", "other values", "no values"])
-def test_encoders_of_one_name_are_told_apart_by_their_settings(other: Unnamed, tmp_path: Path) -> None:
+def test_encoders_of_one_name_are_distinguished_by_their_settings(other: Unnamed, tmp_path: Path) -> None:
     """Without weights, and with one name, an encoder of other settings neither resumes, nor takes a folder, nor searches it."""
     path = tmp_path / "v"
     with pytest.raises(KeyboardInterrupt):
@@ -405,7 +405,7 @@ def test_encoders_of_one_name_are_told_apart_by_their_settings(other: Unnamed, t
         stage(path, model=Unnamed())
 
 
-def test_a_vector_that_nobody_could_search_is_told_when_it_is_made(tmp_path: Path) -> None:
+def test_an_unusable_vector_is_reported_when_it_is_made(tmp_path: Path) -> None:
     """A length that float32 cannot square is an error at the first chunk, not after all are encoded; a vector of zeros is none."""
 
     class Sized(ToyEncoder):
@@ -446,7 +446,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     assert len(open_vectors(build_vectors(DOCS, ToyEncoder(), tmp_path / "empty")).docnos) == len(DOCS)
 
 
-def test_a_path_that_cannot_be_is_told_before_anything_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_impossible_path_is_reported_before_anything_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A place that is no new folder, a link to nothing, a place where nobody may write: told with a way out before any work."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
@@ -480,7 +480,7 @@ def test_a_path_that_cannot_be_is_told_before_anything_is_encoded(tmp_path: Path
     ],
     ids=["frame", "dict", "list of text", "list with None", "text", "None", "docno", "surrogate"],
 )
-def test_what_is_no_document_is_told(docs: object, message: str, tmp_path: Path) -> None:
+def test_invalid_documents_are_reported(docs: object, message: str, tmp_path: Path) -> None:
     """What is not one dict after the other, each of whole characters, is an error of ours before it is encoded."""
     encoder = ToyEncoder()
     with pytest.raises(FrameError, match=message):
@@ -496,7 +496,7 @@ class Foreign:
         """Save."""
 
 
-def test_what_is_no_model_is_told(tmp_path: Path) -> None:
+def test_invalid_models_are_reported(tmp_path: Path) -> None:
     """A class, a number, a loaded model of another library, and a batch of nothing, each with the line that mends it."""
     for model, message in (
         (ToyEncoder, r"model is <class 'toys.encoders.ToyEncoder'> \(type\), expected .*BiEncoder object"),
@@ -514,7 +514,7 @@ PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_s
 
 
 @given(PAIRS, PAIRS)
-def test_collections_are_told_apart_by_their_hash(one: list[tuple[str, str]], other: list[tuple[str, str]]) -> None:
+def test_collections_are_distinguished_by_their_hash(one: list[tuple[str, str]], other: list[tuple[str, str]]) -> None:
     """Another docno, text, order or number of documents is another hash, however they are read."""
     read = [Intake(iter([{"docno": docno, "text": text} for docno, text in some])) for some in (one, other)]
     assert [len(list(intake)) for intake in read] == [len(one), len(other)]
@@ -522,7 +522,7 @@ def test_collections_are_told_apart_by_their_hash(one: list[tuple[str, str]], ot
 
 
 @given(st.text(), st.text())
-def test_texts_are_told_apart_by_their_hash(one: str, other: str) -> None:
+def test_texts_are_distinguished_by_their_hash(one: str, other: str) -> None:
     """Equal texts have equal hashes, others have others, whatever is in them."""
     assert (hash_text(one) == hash_text(other)) == (one == other)
 

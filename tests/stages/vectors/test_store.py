@@ -114,14 +114,14 @@ def test_max_sim_is_the_sum_of_best_matches(query: np.ndarray, document: np.ndar
 @pytest.mark.parametrize("name", ["dot", "cos", "stored"])
 @settings(max_examples=20)
 @given(st.permutations(range(10)), st.integers(1, 10))
-def test_a_score_is_bitwise_the_same_in_any_company(stages: dict[str, BiEncoder], name: str, order: list[int], count: int) -> None:
+def test_a_score_is_bitwise_the_same_in_any_batch(stages: dict[str, BiEncoder], name: str, order: list[int], count: int) -> None:
     """Scores from stored vectors do not depend on which other rows are scored, nor on their order: not in the last bit."""
     alone = stages[name].transform(RESULTS)["score"].to_numpy()
     picked = order[:count]
     assert stages[name].transform(RESULTS.iloc[picked])["score"].tolist() == alone[picked].tolist()
 
 
-def test_on_the_fly_scores_hold_to_1e_5_in_any_company(stages: dict[str, LateInteraction]) -> None:
+def test_on_the_fly_scores_agree_to_1e_5_in_any_batch(stages: dict[str, LateInteraction]) -> None:
     """Where the texts are encoded as they come, batches differ, and scores by no more than float32's rounding."""
     stage = stages["on the fly"]
     whole = stage.transform(RESULTS)["score"].to_numpy()
@@ -182,7 +182,7 @@ def test_an_unknown_document_is_an_error_not_the_last_documents_score(folder: Pa
         )
 
 
-def test_any_flex_index_works_with_its_model_told(minilm: str, tmp_path: Path) -> None:
+def test_any_flex_index_works_with_its_model_given(minilm: str, tmp_path: Path) -> None:
     """A FlexIndex made elsewhere (random vectors here) needs the model's name; ours says it itself."""
     from pyterrier_dr import FlexIndex
 
@@ -196,7 +196,7 @@ def test_any_flex_index_works_with_its_model_told(minilm: str, tmp_path: Path) -
         late_interaction(minilm, vectors=index.index_path).transform(RESULTS)
 
 
-def test_what_is_missing_is_told(minilm: str, tmp_path: Path, folder: Path) -> None:
+def test_missing_files_are_reported(minilm: str, tmp_path: Path, folder: Path) -> None:
     """A folder, a model, a text, a column: each has its own words."""
     with pytest.raises(MissingError, match=r"there are no vectors: .* is not a folder. Fix: build_vectors\(docs, model, path\)"):
         bi_encoder(tmp_path / "nowhere")
@@ -232,7 +232,7 @@ def test_long_texts_are_cut_at_the_limit(minilm: str, folder: Path) -> None:
     assert len(Encoder(minilm).document_tokens([TEXTS["d4"]])[0]) == 256
 
 
-def test_without_tokens_none_are_kept(minilm: str, tmp_path: Path) -> None:
+def test_token_vectors_are_stored_on_request_only(minilm: str, tmp_path: Path) -> None:
     """build_vectors keeps token vectors only where they are asked for."""
     plain = build_vectors([{"docno": docno, "text": "x"} for docno in "ab"], minilm, tmp_path / "plain")
     names = {file.name for file in plain.iterdir()}
@@ -307,7 +307,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("name", DAMAGE)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # npids leaves an empty file open
-def test_damaged_vectors_are_told(name: str, folder: Path, minilm: str, tmp_path: Path) -> None:
+def test_damaged_vectors_are_reported(name: str, folder: Path, minilm: str, tmp_path: Path) -> None:
     """A file that is cut short or overwritten is an error that names the folder, not a wrong score; so without checksums."""
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / name).write_bytes(DAMAGE[name])
@@ -332,7 +332,7 @@ def test_an_encoder_json_that_tells_nothing_is_damage(told: str, folder: Path, t
             stage(copy)
 
 
-def test_nobody_is_told_to_delete_a_foreign_index(folder: Path, minilm: str, tmp_path: Path) -> None:
+def test_no_message_asks_to_delete_a_foreign_index(folder: Path, minilm: str, tmp_path: Path) -> None:
     """Damage in a FlexIndex that build_vectors did not make is no reason to delete it."""
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "encoder.json").unlink()
@@ -347,7 +347,7 @@ def stage_arguments(name: str, folder: Path, model: str) -> dict[str, object]:
     return {"vectors": folder} if name == "encoder.json" else {"vectors": folder, "model": model}
 
 
-def test_vectors_of_another_size_are_told(tmp_path: Path, minilm: str) -> None:
+def test_vectors_of_another_size_are_reported(tmp_path: Path, minilm: str) -> None:
     """A model whose vectors have another size than the stored ones (random here) is an error of ours, not of numpy."""
     from pyterrier_dr import FlexIndex
 
