@@ -164,7 +164,7 @@ def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[s
 @pytest.mark.parametrize(
     ("docs", "problem"),
     [
-        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "document 1 was 'd0' and has another text"),
+        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "document 1, 'd0', has another text"),
         ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "document 601, 'd600', is now 'new'"),
         (DOCS[:1000], "document 1001, 'd1000', is missing"),
         (DOCS[:CHUNK], "document 513, 'd512', is missing"),
@@ -375,7 +375,7 @@ def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
         ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], "document 6 is 'd6', expected 'd5'"),
         (
             [*DOCS[:7], changed, *DOCS[8:]],
-            "a text has changed since it was encoded, though its 1124 docnos are the same",
+            "a text has changed since it was encoded; the 1124 docnos are the same",
         ),
     ):
         with pytest.raises(CascadeError) as error:
@@ -425,8 +425,8 @@ def test_chunks_of_an_unknown_encoder_are_refused(damage: str | None, begun: Pat
     (left / "job.json").write_text(damage) if damage else (left / "job.json").unlink()
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, ToyEncoder(), path)
-    problem = "job.json is missing or damaged, and there are chunks"
-    assert str(error.value) == f"the encoder of {left}: {problem}. Fix: rm -r {left}"
+    problem = "job.json, which names the encoder of the chunks, is missing or damaged"
+    assert str(error.value) == f"the encoder of {left} is unknown: {problem}. Fix: rm -r {left}"
     assert len(list_chunks(left)) == 2
 
 
