@@ -1,4 +1,4 @@
-"""What all tests share: where the real material is, and how its absence is told."""
+"""What all tests share: where the real material is, and the skip message where it is missing."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def results_of(rows: list[tuple[int, int, float]], kind: str = "str", docno_kind
 
 
 def three(**columns: object) -> pd.DataFrame:
-    """Three good rows of two queries, with other columns as told."""
+    """Three good rows of two queries, with the given other columns."""
     return pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["a", "b", "a"], "score": [2.0, 1.0, 3.0], **columns})
 
 
@@ -322,7 +322,7 @@ def test_results_that_are_not_usable_say_why(frame: pd.DataFrame, message: str) 
 
 
 def test_all_problems_are_reported_at_once() -> None:
-    """All columns are looked at before anything is refused, and the stage that made the frame is named."""
+    """All columns are checked before the error is raised, and the stage that made the frame is named."""
     frame = three(qid=objects(1, "1", 2.5), docno=objects("a", None, "b"), score=[1.0, np.nan, 2.0], rank=list("012"))
     with pytest.raises(FrameError) as error:
         canonical_results(frame, "mono_t5")
@@ -372,7 +372,7 @@ BAD_TOPICS = [
 
 @pytest.mark.parametrize(("columns", "message"), BAD_TOPICS)
 def test_topics_that_are_not_usable_say_why(columns: dict[str, object], message: str) -> None:
-    """A topic without query, or a qid that stands twice, is told before any model runs."""
+    """A topic without query, or a repeated qid, is an error before any model runs."""
     with pytest.raises(FrameError) as error:
         canonical_topics(pd.DataFrame(columns))
     assert str(error.value) == f"topics are not usable: {message}"
@@ -454,7 +454,7 @@ def test_texts_may_be_empty(texts: object) -> None:
     ],
 )
 def test_missing_texts_are_refused(texts: object, shown: str) -> None:
-    """A model never reads a text that is not there, whatever stands in its place."""
+    """A model never reads a missing text, whatever value marks it."""
     with pytest.raises(FrameError) as error:
         check_text(three(text=texts), "text", "mono_t5")
     assert str(error.value) == (

@@ -1,4 +1,4 @@
-"""Ranking: the tie rule is PyTerrier's, and pairs are told apart."""
+"""Ranking: the tie rule is PyTerrier's, and pairs are distinguished."""
 
 from __future__ import annotations
 

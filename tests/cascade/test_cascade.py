@@ -143,7 +143,7 @@ def test_every_kind_of_pipeline_is_read(case: str) -> None:
 
 
 def test_passages_are_read_and_may_change_the_documents() -> None:
-    """Sliding windows ride with the scorer, the aggregation after it too, and nobody demands the same rows of them."""
+    """Sliding windows ride with the scorer, the aggregation after it too, and the same rows are not required."""
     sliding = pt.text.sliding("text", prepend_attr=None, length=2, stride=1)
     scorer = pt.apply.doc_score(lambda row: float(len(row["text"])))
     cascade = Cascade.of(RETRIEVER % 10 >> TEXT >> sliding >> scorer >> pt.text.max_passage() % 5)
@@ -246,7 +246,7 @@ def test_any_integer_type_is_a_cutoff(k: int, kind: type) -> None:
 
 @given(st.lists(st.sampled_from(["a", "b", "a_2", "c"])))
 def test_names_become_unique(names: list[str]) -> None:
-    """No name stands twice, a name that was alone is kept, and order is."""
+    """No name is repeated, a unique name does not change, and neither does the order."""
     unique = unique_names(names)
     assert len(set(unique)) == len(names)
     assert all(new.startswith(old) for new, old in zip(unique, names, strict=True))
@@ -318,7 +318,7 @@ def test_a_stage_says_all_that_is_wrong_at_once() -> None:
 
 
 def test_a_cutoff_that_cannot_cut_warns() -> None:
-    """A cut-off larger than the one before it is told, not refused."""
+    """A cut-off larger than the one before it is a warning, not an error."""
     with pytest.warns(
         CascadeWarning, match=r"the cut-off of toy_reranker → 50 has no effect: toy → 10 passes on at most 10 documents"
     ):

@@ -28,7 +28,7 @@ def of(*transformers: pt.Transformer) -> str:
 
 
 def scoring(source: str, **names: object) -> pt.Transformer:
-    """Compile a scoring function anew."""
+    """Compile a scoring function again."""
     space: dict[str, Any] = dict(names)
     exec(source, space)  # noqa: S102 - written in this file
     return pt.apply.doc_score(space["f"])

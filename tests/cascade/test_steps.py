@@ -148,7 +148,7 @@ def test_a_text_that_is_loaded_later_may_be_missing_before() -> None:
 
 
 def test_an_empty_text_is_scored_with_a_warning() -> None:
-    """Cranfield has two documents without a word: they are ranked, and the user is told."""
+    """Cranfield has two documents without a word: they are ranked, with a warning."""
     empty = pt.apply.text(lambda row: "" if row["docno"] == "d1" else "text")
     with pytest.warns(
         CascadeWarning, match=r"stage 'toy_reranker' ranks 1 document\(s\) without a text, or with an empty one, e.g. docno d1"

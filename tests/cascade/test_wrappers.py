@@ -66,7 +66,7 @@ class Closed(pt.Transformer):
 
 
 def test_a_cache_that_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
-    """A class that cannot be made anew around the bare stage: an error with the line to write, also when a cascade is timed."""
+    """A class that cannot be rebuilt around the bare stage: an error with the line to write, also when a cascade is timed."""
     kept = cached(Judge(), tmp_path / "s", identity="judge")
     with pytest.raises(
         PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Closed.* holds a cached stage"
@@ -112,7 +112,7 @@ class Counted(pt.Transformer):
 
 @pytest.mark.parametrize("warmup", [0, 1])
 def test_a_profile_looks_past_caches_that_are_yet_to_be_loaded(tmp_path: Path, warmup: int) -> None:
-    """At the first stage and behind it, in the place of a cache or around one: each run asks the models, though all is kept."""
+    """At the first stage and behind it, in the place of a cache or around one: each run calls the models despite the cache."""
     finds, scores = Counted(), Counting()
     found, scored = str(tmp_path / "found"), str(tmp_path / "scored")
     for first, second in (
@@ -129,7 +129,7 @@ def test_a_profile_looks_past_caches_that_are_yet_to_be_loaded(tmp_path: Path, w
 
 
 def test_a_lazy_cache_is_scored(tmp_path: Path) -> None:
-    """The stage is asked again in other company without its cache. Golden: the scores of the bare stage."""
+    """The stage scores pairs again in another batch without its cache. Golden: the scores of the bare stage."""
     scores = Counting()
     table = score(FIRST % 6 >> Lazy(lambda: ScorerCache(str(tmp_path / "s"), scores)) % 3, topics(3))
     assert table.frame.iloc[:, -1].tolist() == table.frame["docno"].str.len().tolist()

@@ -542,7 +542,7 @@ FETCH = "Fix: connect to the network, or copy the files to ~/.ir_datasets (irds:
 
 
 def test_dataset_that_cannot_be_fetched_says_what_and_why(files: dict[str, LocalDownload], register: Callable[..., str]) -> None:
-    """Whatever a download raises, the error names the dataset, the part and the way out."""
+    """Whatever a download raises, the error names the dataset, the part and the cure."""
     name = register("away", Unreachable(), TrecQrels(files["qrels"], {}))
     with pytest.raises(MissingError) as caught:
         open_collection(name)
@@ -679,7 +679,7 @@ def test_build_once_builds_once(tmp_path: Path) -> None:
 
 
 def test_build_once_leaves_nothing_of_a_crash(tmp_path: Path) -> None:
-    """A build that fails half way leaves no folder, and the next one starts anew."""
+    """A build that fails half way leaves no folder, and the next one starts from the beginning."""
 
     def crash(folder: Path) -> None:
         (folder / "half").write_text("half")

@@ -1,4 +1,4 @@
-"""The command line, and what its commands show, with real MiniLM; where a model's weights are random it is said.
+"""The command line, and what its commands show, with real MiniLM; random weights are named.
 
 The quickstart of pydocs, which encodes a thousand documents, is in test_documents.py.
 """
@@ -397,7 +397,7 @@ def test_search_lists_every_stage(engine: str, small: str, capsys: pytest.Captur
 
 
 def test_search_shows_texts_and_moves(small: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Beside each document stand its text and, after the first stage, its move; what is cut is told."""
+    """Beside each document stand its text and, after the first stage, its move; removed documents are counted."""
     main(["search", "old boat near the station", "--collection", small, "--engine", "pisa", "--top", "30"])
     out = capsys.readouterr().out
     assert len(re.findall(r"boat0 +An ancient ship close to the station\.", out)) == 3

@@ -31,7 +31,7 @@ def told(*argv: object) -> list[str]:
 
 
 def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The collection's default cascade, with the options told, over its judged queries; the table says where it comes from."""
+    """The collection's default cascade, with the given options, over its judged queries; the table records its origin."""
     asked = []
     pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
     monkeypatch.setattr(defaults, "default_cascade", lambda *given, **options: asked.append((given, options)) or pipeline)

@@ -196,7 +196,7 @@ def test_a_query_whose_labels_are_all_below_0_counts_0(monkeypatch: pytest.Monke
 
 
 def test_qrels_without_a_relevant_document_are_reported() -> None:
-    """Only the queries that are topics count: q2 has relevant documents, and nobody asked it."""
+    """Only the queries that are topics count: q2 has relevant documents, but is not a topic."""
     with pytest.warns(CascadeWarning, match="no document is relevant: the labels are 0 to 0, so RR is 0 for every ranking"):
         compare(PIPELINE, topics(2), QRELS.assign(label=QRELS["label"].where(QRELS["qid"] == "q2", 0)), [RR])
 

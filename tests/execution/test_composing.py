@@ -127,7 +127,7 @@ WRONG = {
 
 @pytest.mark.parametrize("line", WRONG)
 def test_an_invalid_line_is_reported_before_anything_is_opened(line: str) -> None:
-    """Golden messages; the collection, which is not there, is never looked for; nothing in the line is ever run."""
+    """Golden messages; the missing collection is never opened, and the line is never run."""
     with pytest.raises(PipelineError) as error:
         parse_cascade(line, "/no/such/collection")
     assert any(WRONG[line] in problem for problem in error.value.problems)
@@ -170,7 +170,7 @@ def test_what_stands_in_quotes_stays_as_it_is(model: str) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_retriever_finds_as_many_as_its_cut_off_lets_pass() -> None:
-    """Else a cut-off beyond 1000 would cut nothing, and nobody would see it; golden: PISA's and the stage's own setting."""
+    """Otherwise a cut-off beyond 1000 would have no effect, without a warning; golden: PISA's and the stage's own setting."""
     for line, found in (("bm25 % 2500", 2500), ("bm25 % 5", 1000), ("bm25(num_results=7) % 5", 7), ("bm25", 1000)):
         assert parse_cascade(line, animals())[0].transformers[0].retriever.num_results == found
     for line, found in (("hybrid(bm25, bm25 % 7) % 2500", [2500, 1000]), ("hybrid(bm25, bm25(num_results=9)) % 5", [1000, 9])):
@@ -181,7 +181,7 @@ def test_a_retriever_finds_as_many_as_its_cut_off_lets_pass() -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_missing_model_is_reported_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for an index only to read that."""
+    """The error is raised before the index is built."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     monkeypatch.setattr(recipes, "store_index", lambda *_, **__: pytest.fail("an index is built"))

@@ -190,7 +190,7 @@ def test_the_load_reranker_is_the_models(kind: type[transformers.PretrainedConfi
 
 
 def test_a_missing_precise_model_is_reported_before_anything_is_built(cache: Path) -> None:
-    """Nobody waits for an index only to read that the model is not there."""
+    """The error for a missing model is raised before the index is built."""
     toy = collection()
     with pytest.raises(MissingError) as error:
         default_cascade(toy, engine="pisa", reranker="/no/such/model")

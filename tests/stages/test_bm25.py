@@ -217,7 +217,7 @@ def test_an_interrupted_index_is_deleted(engine: str, tmp_path: Path) -> None:
 
 
 def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:
-    """A folder that is there and was made by the other engine is told, with the line that removes it."""
+    """A folder that is there and was made by the other engine is an error, with the line that removes it."""
     made_by = "pisa" if "pisa" in index.name else "terrier"
     other = {"pisa": "terrier", "terrier": "pisa"}[made_by]
     with pytest.raises(CascadeError) as error:

@@ -195,7 +195,7 @@ def test_two_of_one_text_share_a_score(tmp_path: Path) -> None:
 
 
 def test_the_columns_that_identify_a_document_can_be_given(tmp_path: Path) -> None:
-    """Foreign stages are told by all they are given, unless the caller knows better; then what was not said tells nothing."""
+    """Scores of foreign stages are identified by all input columns, unless the caller names the columns."""
     inner = pt.apply.doc_score(lambda row: float(len(row["url"])))
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "x"))
     for number, reads in enumerate((("url",), ["url"], "url", None)):
@@ -327,7 +327,7 @@ def test_words_count_beside_what_a_stage_says_itself(tmp_path: Path) -> None:
 
 
 def test_cached_scores_need_no_model(tmp_path: Path) -> None:
-    """Where all is kept, the stage is not called, whatever it would do; where something is not, it is."""
+    """Where all scores are cached, the stage is not called; where one is missing, it is."""
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "y"))
     wanted = cached(Reader(), tmp_path / "s").transform(results)
     broken = cached(Reader(log=Log(fail_at=1)), tmp_path / "s")
@@ -366,7 +366,7 @@ SPOILT: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
 
 @pytest.mark.parametrize("case", SPOILT)
 def test_an_invalid_answer_is_refused_and_not_stored(tmp_path: Path, case: str) -> None:
-    """The pair is named; the micro-batch before stays kept, of this one not even the good scores."""
+    """The pair is named; the batch before stays stored, of this one not even the good scores."""
     spoil, problem = SPOILT[case]
     inner = Broken(lambda out: out if out["docno"].iloc[0] == "first" else spoil(out))
     inner.__dict__["identify"] = lambda: {"class": "broken"}
@@ -387,7 +387,7 @@ def test_a_pair_may_not_stand_twice(tmp_path: Path) -> None:
 
 
 def test_texts_and_queries_must_be_there(tmp_path: Path) -> None:
-    """As for the stage itself: a missing column is PyTerrier's error, a missing text ours; nothing is kept."""
+    """As for the stage itself: a missing column is PyTerrier's error, a missing text ours; nothing is stored."""
     kept = cached(Reader(), tmp_path / "s")
     with pytest.raises(pt.validate.InputValidationError):
         kept.transform(frame(("1", "q", "a", "x")).drop(columns="text"))
@@ -405,7 +405,7 @@ def test_texts_and_queries_must_be_there(tmp_path: Path) -> None:
 @settings(max_examples=20)
 @given(st.lists(frames(), min_size=1, max_size=3), st.integers(1, 6))
 def test_the_scores_of_a_list_are_stored_whole(given_frames: list[pd.DataFrame], batch_size: int) -> None:
-    """As the stage itself, bit for bit; each different list is asked for once, with all its documents, and kept with all scores."""
+    """As the stage itself, bit for bit; each different list is scored once, with all its documents, and stored with all scores."""
     inner, alone = Lister(), Lister()
     lists = set()
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
@@ -465,7 +465,7 @@ def test_each_comparison_of_a_pairwise_stage_is_computed_once(given_frames: list
 
 
 def test_failed_scores_are_returned_but_not_stored(tmp_path: Path) -> None:
-    """A failed document ranks below the rest, marked; the others are kept; the next call asks for the failed one again."""
+    """A failed document ranks below the rest, marked; the others are stored; the next call scores the failed one again."""
     inner = Failing({"bad"})
     kept = cached(inner, tmp_path / "s")
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "bad"), ("2", "r", "a", "x"), ("2", "r", "b", "longer"))
@@ -532,7 +532,7 @@ def test_inspection_sees_the_stage_itself(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a retriever": (lambda path: cached(ToyRetriever(), path), "is no re-ranker: it may return other documents"),
+    "a retriever": (lambda path: cached(ToyRetriever(), path), "is not a re-ranker: it may add or remove documents"),
     "unknown": (
         lambda path: cached(pt.apply.doc_score(len), path),
         "depends is unknown, expected one of pointwise, pairwise",
@@ -567,7 +567,7 @@ ODD: dict[str, pt.Transformer] = {
 
 @pytest.mark.parametrize("kind", ODD)
 def test_the_line_that_mends_an_order_of_its_own_does(tmp_path: Path, kind: str) -> None:
-    """What cannot be repeated is refused, and what the error says to write instead is kept and repeated."""
+    """A stage whose order cannot be repeated is refused, and the cure in the error is cached and repeated."""
     rows = [(qid, f"query {qid}", docno, "x" * n) for qid in "21" for n, docno in enumerate("abc")]
     results, names = frame(*rows), {"cached": cached, "pt": pt, "stage": ODD[kind], "path": tmp_path / "t"}
     with pytest.raises(StageError, match="by no known rule") as refused:
@@ -614,7 +614,7 @@ class Modelled(Reader):
 
 
 def test_a_model_trained_on_in_place_is_another_model(tmp_path: Path) -> None:
-    """Same name, same size of its file, other weights: its kept scores are refused, before and after it is loaded."""
+    """Same name, same size of its file, other weights: its cached scores are refused, before and after it is loaded."""
     weights = tmp_path / "model" / "model.safetensors"
     weights.parent.mkdir()
     weights.write_bytes(b"old weights")
@@ -638,7 +638,7 @@ def test_a_model_trained_on_in_place_is_another_model(tmp_path: Path) -> None:
 
 
 def test_a_model_that_changes_while_it_scores_keeps_nothing(tmp_path: Path) -> None:
-    """Nobody knows which weights gave the scores, so they are refused."""
+    """The weights of the scores are unknown, so the scores are refused."""
     weights = tmp_path / "model" / "model.safetensors"
     weights.parent.mkdir()
     weights.write_bytes(b"old weights")

@@ -358,7 +358,7 @@ def test_labels_that_do_not_exclude_each_other_are_read_each_by_itself(
 def test_an_activation_that_loses_the_order_is_refused(
     labels: int, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """ReLU makes all negative logits equal; saved anew as the fix says, the model is read."""
+    """ReLU makes all negative logits equal; saved as the fix says, the model is read."""
     folder, mended = tmp_path / "model", tmp_path / "mended"
     CrossEncoder(str(saved("bert", labels)), device="cpu", activation_fn=torch.nn.ReLU()).save_pretrained(str(folder))
     with pytest.raises(PipelineError) as error:

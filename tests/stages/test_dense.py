@@ -322,7 +322,7 @@ def test_the_textbook_shape_runs(fruit: Path) -> None:
 
 
 def test_invalid_models_and_vectors_are_reported(folder: Path) -> None:
-    """A class, a number, an empty name, a lack of vectors: refused when the stage is made, in its own words."""
+    """A class, a number, an empty name, a lack of vectors: each is refused when the stage is made, with its own message."""
     for stage in (dense, bi_encoder):
         with pytest.raises(PipelineError, match=r"vectors is None \(NoneType\), expected a folder or a FlexIndex"):
             stage(None)
@@ -347,7 +347,7 @@ def test_a_model_that_cannot_be_reached_is_reported_at_once(folder: Path, tmp_pa
 
 
 def test_impossible_arguments_are_refused(folder: Path, tmp_path: Path) -> None:
-    """Each in its own words, when the stage is made."""
+    """Each is refused with its own message, when the stage is made."""
     for wrong in (0, -1, True, 2.0, "3"):
         with pytest.raises(PipelineError, match=r"num_results is .*, expected a whole number, 1 or more"):
             dense(folder, num_results=wrong)
@@ -459,7 +459,7 @@ def test_docnos_of_other_vectors_are_reported(folder: Path, fruit: Path, tmp_pat
 
 
 def test_a_full_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the vectors do not fit on a GPU (played by the processor), the way out is said."""
+    """Where the vectors do not fit on a GPU (simulated on the processor), the error has a cure."""
 
     def full(*_: object, **__: object) -> None:
         message = "CUDA out of memory. Tried to allocate 13 GiB."
@@ -540,7 +540,7 @@ def test_vectors_are_refused_by_another_model(tmp_path: Path) -> None:
     ids=["pooling", "prompts", "limit", "heads", "normalised", "trained on", "normaliser", "vocabulary", "truncation"],
 )
 def test_another_model_is_more_than_other_weights(tmp_path: Path, file: str, old: str | None, new: object) -> None:
-    """What changes in a model's folder after its vectors were made is seen by search and by build_vectors; the way out works."""
+    """What changes in a model's folder after its vectors were made is detected by search and by build_vectors; the cure works."""
     tiny_model(tmp_path)
     name = tmp_path / "model"
     path = build_vectors(FRUIT, str(name), tmp_path / "v")

@@ -310,7 +310,7 @@ def test_a_union_has_no_scores_to_cut_by() -> None:
 
 
 def test_concatenation_drops_a_query_that_the_first_does_not_answer() -> None:
-    """``a ^ b``: what b found for a query is gone where a found nothing."""
+    """``a ^ b``: the results of b for a query are dropped where a found nothing."""
     one, two, both = listed(p="a"), listed(p="b", q="c"), asked(p="one", q="two")
     assert docnos((one ^ two).transform(both), "q") == []
     assert docnos(hybrid(one, two).transform(both), "q") == ["c"]

@@ -120,7 +120,7 @@ def test_fusion(first: pt.Transformer) -> None:
 
 @pytest.mark.java
 def test_terrier_from_end_to_end(tmp_path: Path) -> None:
-    """Terrier retrieves, expands the query, retrieves anew, re-ranks by another model, and loads texts from its own index."""
+    """Terrier retrieves, expands the query, retrieves again, re-ranks by another model, and loads texts from its own index."""
     index = terrier_index(tmp_path / "index")
     index.indexer(meta={"docno": 20, "text": 200}, text_attrs=["text"]).index(iter(DOCS))
     found, other = index.bm25(num_results=30), index.retriever("PL2")

@@ -1,4 +1,4 @@
-"""Re-ranking toys for score tables: they order rows and ties as they are told, write down what they were asked, and may crash."""
+"""Re-ranking toys for score tables: they order rows and ties as prescribed, record the scored pairs, and may crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score tables of toys, made without ``score``: each stage scores all documents, in whatever company; and PyTerrier's answers."""
+"""Score tables of toys, made without ``score``: each stage scores all documents, in any batch; and PyTerrier's answers."""
 
 from __future__ import annotations
 

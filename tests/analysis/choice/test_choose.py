@@ -323,7 +323,7 @@ def test_runners_up_are_no_neighbours_and_no_better_in_sample() -> None:
 
 
 def test_folds_that_chose_otherwise_are_reported() -> None:
-    """What is held out is then not of these very cut-offs; where each fold chose the deepest, that is said, not a certain 0."""
+    """The held-out measure is then that of other cut-offs; where each fold chose the deepest, the report says so, not 0."""
     choice = choose(by_hand(), "RR", budget_ms=100, percentile=None, folds=3)
     said = choice.explain().splitlines()
     interval = f"[{choice.held_out.low:.4f}, {choice.held_out.high:.4f}]"

@@ -56,7 +56,7 @@ def test_recall_that_stops_rising_has_its_plateau_there() -> None:
 
 
 def test_each_plateau_is_found_at_the_cutoffs_before_it() -> None:
-    """Stage 2 rises to its fifth document where stage 1 passes on its plateau, and no other cut-off before is looked at."""
+    """Stage 2 rises to its fifth document where stage 1 passes on its plateau, and no other cut-off of stage 1 is tried."""
     asked = []
 
     def recall(stage: int, given: tuple[int, ...]) -> np.ndarray:

@@ -109,7 +109,7 @@ def test_the_cheapest_is_found_where_a_stage_adds_nothing() -> None:
 @settings(max_examples=10)
 @given(st.integers(0, 30), st.sampled_from([0.1, 0.3, 0.6]))
 def test_the_cheapest_is_the_first_by_cost_whose_bound_is_within_the_margin(seed: int, margin: float) -> None:
-    """Brute force: bounds of all cheaper vectors together, looked at in order of cost."""
+    """Brute force: joint bounds of all cheaper vectors, in order of cost."""
     scores, labels = make_scores(60, 6, 3, seed)
     swept = make_sweep(scores, labels)
     rules, queries = rules_of(swept, "cheapest", margin=margin), np.arange(60) % 3 > 0
@@ -149,7 +149,7 @@ def test_the_deepest_vector_has_the_largest_product_of_cutoffs() -> None:
 
 
 def test_a_large_grid_gives_the_same_sums_as_a_small_one() -> None:
-    """Beyond 2,000 vectors the folds are summed by the kernel, and only some vectors are looked at query by query."""
+    """Beyond 2,000 vectors the folds are summed by the kernel, and only some vectors are measured query by query."""
     scores, labels = make_scores(30, 80, 3)
     swept = make_sweep(scores, labels)
     candidates = rules_of(swept, "budget").candidates

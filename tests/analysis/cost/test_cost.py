@@ -144,7 +144,7 @@ def test_a_profile_keeps_queries_together() -> None:
 
 
 def test_one_answer_in_however_many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vectors are looked at in pieces that fit in memory: any size of piece and any order of vectors gives the same frame."""
+    """The vectors are computed in pieces that fit in memory: any size of piece and any order of vectors gives the same frame."""
     cost, random = sampled(60), np.random.default_rng(1)
     vectors = np.column_stack([random.integers(1, 1001, 500), random.integers(1, 101, 500), random.integers(1, 21, 500)])
     whole = cost.frame(vectors)

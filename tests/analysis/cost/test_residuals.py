@@ -75,7 +75,7 @@ def test_a_sample_without_residuals_takes_fitted_times() -> None:
 
 
 def test_docs_are_counted() -> None:
-    """Whole numbers of any kind, 0 among them; without any, one query that retrieves without end and tells no percentiles."""
+    """Whole numbers of any kind, 0 among them; without any, one query with unlimited results and no percentiles."""
     sample = sample_from_counts(np.array([3, 0], np.uint16))
     assert (sample.retrieved.tolist(), sample.queries, sample.percentiles) == ([3, 0], 2, True)
     unbounded = sample_from_counts(None)

@@ -258,7 +258,7 @@ def test_scale_and_origin_of_a_run_do_not_matter(runs: list[Rows], how: Normalis
 
 @given(RUNS, st.data())
 def test_to_rise_in_one_run_never_hurts(runs: list[Rows], data: st.DataObject) -> None:
-    """A document put on top of one run's list gains or keeps its score, and by reciprocal ranks nobody else gains."""
+    """A document put on top of one run's list gains or keeps its score, and by reciprocal ranks no other document gains."""
     rows = [(n, row) for n, run in enumerate(runs) for row in range(len(run))]
     if not rows:
         return

@@ -115,7 +115,7 @@ def test_what_is_given_is_not_changed(wins: np.ndarray) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 def test_a_document_alone_scores_nothing(how: Aggregation) -> None:
-    """One document, or none, has nobody to beat."""
+    """One document, or none, has no comparison."""
     assert aggregate(np.array([[np.nan]]), how).tolist() == [0.0]
     assert aggregate(np.zeros((0, 0)), how).tolist() == []
 
@@ -178,7 +178,7 @@ def test_plain_lists_are_added_up_as_well(how: Aggregation) -> None:
     ],
 )
 def test_what_is_no_square_is_refused(wins: Any, problem: str) -> None:
-    """Said at once, not as an error of an index."""
+    """The error names the shape, instead of an IndexError."""
     with pytest.raises(PipelineError) as caught:
         aggregate(wins, "sum")
     assert str(caught.value) == f"cannot aggregate the probabilities: {problem}"

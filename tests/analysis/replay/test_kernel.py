@@ -1,4 +1,4 @@
-"""The kernel against loops in plain Python that do everything anew for each query and vector."""
+"""The kernel against loops in plain Python that compute everything again for each query and vector."""
 
 from __future__ import annotations
 

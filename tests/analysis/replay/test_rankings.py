@@ -101,7 +101,7 @@ def test_ties_follow_rows_or_ranks_of_the_stages_before() -> None:
 
 
 def test_what_was_not_scored_has_no_place_anywhere() -> None:
-    """-1 at the stage and in evaluation; the others close ranks; queries whose rankings differ are told."""
+    """-1 at the stage and in evaluation; the others close ranks; queries whose rankings differ are marked."""
     made = made_of({"s1": [3.0, 2.0, 1.0, 0.0], "s2": [5.0, np.nan, 5.0, 7.0]})
     assert made.places[1].tolist() == [1, -1, 2, 0]
     assert made.evaluated.tolist() == [[2, -1, 1, 0], [1, -1, 2, 0]]

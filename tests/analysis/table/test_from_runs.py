@@ -1,4 +1,4 @@
-"""Runs made elsewhere as a table: what fits, what is missing, what is left out, and how each is told."""
+"""Runs made elsewhere as a table: what fits, what is missing, what is left out, and the message for each."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ BARRED = "run 't5' lacks the first document of a query, so no cut-offs can be re
 
 
 def test_a_gap_may_be_left() -> None:
-    """What was not scored stays so and is counted; a query without any score bars the way through the run, which is told."""
+    """What was not scored stays so and is counted; a query without any score prevents the replay of the run, with a warning."""
     with pytest.warns(CascadeWarning) as caught:
         table = ScoreTable.from_runs({"bm25": BM25, "t5": T5}, missing="leave")
     assert [str(warning.message) for warning in caught] == [BARRED]

@@ -97,7 +97,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(score_tables())
 @settings(max_examples=30)
 def test_a_table_is_read_back_as_it_was(scratch: Path, table: ScoreTable) -> None:
-    """Odd ids, signed zeros, subnormals, unscored pairs, empty queries and all that is said of a table survive."""
+    """Odd ids, signed zeros, subnormals, unscored pairs, empty queries and all metadata of a table survive."""
     place = scratch / "table"
     save_table(table, place)
     again = load_table(place)
@@ -162,7 +162,7 @@ def test_nothing_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_folders_above_are_made(tmp_path: Path) -> None:
-    """A path in folders that are not there yet costs nobody their scores."""
+    """A path in folders that do not exist yet is created."""
     small().save(tmp_path / "a" / "b" / "t")
     assert_same(small(), ScoreTable.load(tmp_path / "a" / "b" / "t"))
 
@@ -483,7 +483,7 @@ def test_a_package_of_it_is_whole(folder: Path) -> None:
 
 
 def test_the_artifact_names_damage(folder: Path) -> None:
-    """Damage is told when PyTerrier loads it."""
+    """Damage is an error when PyTerrier loads it."""
     import pyterrier as pt
 
     cut(SCORES)

@@ -1,4 +1,4 @@
-"""Scores that depend on company are found out: toys of every kind, stock MonoT5, and our own stages, which pass.
+"""Scores that depend on the batch are detected: toys of every kind, stock MonoT5, and our own stages, which pass.
 
 The models are tiny and their weights random: what they prove is the mechanism.
 """
@@ -65,7 +65,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("case", SPOILT)
 def test_a_score_that_depends_on_its_batch_is_detected(case: str) -> None:
-    """Normalised, counted, ranked or padded: the stage is named, and nothing of it is kept."""
+    """Normalised, counted, ranked or padded: the stage is named, and none of its scores is saved."""
     with pytest.raises(StageError, match="stage 'company' scores the same pair differently among other rows"):
         score(FIRST % 12 >> Company(SPOILT[case]), topics(5), query_batch_size=4)
 
@@ -101,7 +101,7 @@ def test_a_change_within_the_tolerance_is_let_through() -> None:
 
 
 def test_a_retriever_whose_scores_depend_on_the_other_queries_is_found_out() -> None:
-    """A first stage is asked some queries again, last first and one alone: other scores, and more or fewer documents, are told."""
+    """A first stage is asked some queries again, last first and one alone: other scores, more or fewer documents are errors."""
 
     @dataclass(frozen=True)
     class Sociable(ToyRetriever):
@@ -134,7 +134,7 @@ def test_a_list_stage_may_stand_first() -> None:
 
 
 def test_a_stage_is_tested_as_soon_as_a_batch_has_other_rows() -> None:
-    """While chunks hold one pair there is nothing to tell; the first that has more is looked at, and later ones are not."""
+    """Chunks of one pair cannot be tested; the first chunk with more pairs is tested, and later ones are not."""
     asked = pd.DataFrame({"qid": list("abcdef"), "query": ["nothing", *(f"query {n}" for n in range(5))]})
     log = Log()
     score(FIRST % 6 >> Judge(log=log), asked, query_batch_size=1)
@@ -174,7 +174,7 @@ def test_stock_mono_t5_is_caught_and_ours_passes(t5: str) -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_our_model_stages_pass(minilm: str, tmp_path: Path) -> None:
-    """bi_encoder, late_interaction and cross_encoder give a pair its score in any company, to a tenth of the tolerance."""
+    """bi_encoder, late_interaction and cross_encoder give a pair the same score in any batch, to a tenth of the tolerance."""
     from pt_cascade.stages import bi_encoder, build_vectors, cross_encoder, late_interaction
 
     docs = [{"docno": docno, "text": text} for docno, text in TEXTS.items()]

@@ -133,7 +133,7 @@ def test_a_crash_keeps_what_was_scored(tmp_path: Path) -> None:
 
 
 def test_batch_invariance_is_checked_without_the_cache(tmp_path: Path) -> None:
-    """Scores that depend on company are found out though the store could answer, in the first table and in the second."""
+    """Scores that depend on the batch are detected although they are cached, in the first table and in the second."""
     stage = Company(Log())
     for _ in range(2):
         with pytest.raises(StageError, match="stage 'company' scores the same pair differently among other rows"):
@@ -175,7 +175,7 @@ def test_a_stage_of_unknown_dependence_is_not_cached(tmp_path: Path) -> None:
 
 
 def test_a_stage_without_identity_is_run_and_not_cached(tmp_path: Path) -> None:
-    """Nobody guesses what it is: one warning names all of them, with the line that keeps them; the others are kept."""
+    """One warning names all of them, with the line that caches them; the others are cached."""
     pipeline = FIRST % 8 >> ForeignJudge(2) % 5 >> Judge(1) % 4 >> pt.apply.doc_score(lambda row: float(len(row["docno"])))
     with pytest.warns(
         CascadeWarning, match=r"stage\(s\) 'judge', 'doc_score' are not cached: .*cached\(stage, 'path', identity="
@@ -207,7 +207,7 @@ def test_a_pipeline_from_results_keeps_its_first_stage(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 def test_a_profile_never_takes_the_time_of_a_store(tmp_path: Path) -> None:
-    """All is kept, yet the stage itself is asked at every repeat; its time is that of the stage alone, and nothing is kept."""
+    """All scores are cached, yet every repeat runs the stage itself; the time is that of the stage alone, and nothing is cached."""
     judge = Judge(1, log=Log())
     kept = FIRST % 8 >> cached(judge, tmp_path / "s") % 3
     Cascade.of(kept).transform(topics(2))

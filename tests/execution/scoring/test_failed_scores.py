@@ -41,7 +41,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScriptedServer]:
-    """A server that does as it is told."""
+    """A server with prescribed answers."""
     with scripted() as server:
         yield server
 
@@ -144,7 +144,7 @@ def test_a_query_that_can_never_be_scored_does_not_bar_the_table(tmp_path: Path)
 
 @QUIET
 def test_a_table_goes_on_after_a_crash_where_documents_failed(tmp_path: Path) -> None:
-    """What failed is no spot to look after the truth with; the table is that of a run without a crash."""
+    """Failed pairs are not in the sample that is scored again; the table is that of a run without a crash."""
     judge, folder = Failing(odds=2, log=Log()), tmp_path / "chunks"
     cascade = FIRST % 6 >> judge % 3 >> Judge(9, log=(crash := Log(fail_at=6))) % 2
     with pytest.raises(StageError, match="out of memory"):

@@ -381,7 +381,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_invalid_cascades_are_reported_before_anything_runs(case: str) -> None:
-    """One error with all that is wrong and a way out."""
+    """One error with all problems and a cure."""
     cascades, options, message = BAD[case]
     with pytest.raises(CascadeError) as error:
         score(cascades, topics(2), **options)
@@ -427,7 +427,7 @@ def test_a_stage_that_changes_the_documents_is_refused() -> None:
 
 
 def test_one_in_the_middle_that_changes_the_documents_is_left_to_the_live_cascade() -> None:
-    """Said to depend on the list it would still not stand last: the prefix before it is named, and can be scored."""
+    """Declared as listwise it would still not be the last stage: the prefix before it is named, and can be scored."""
     drops = Broken(lambda frame: pt.model.add_ranks(frame[frame["rank"] > 0].copy()))
     for last in (Judge(2), Cascade.of(Judge(2)).with_stage(0, depends="listwise")):
         cascade = Cascade.of(FIRST % 6 >> Judge(1) % 5 >> drops % 4 >> last % 2).with_stage(2, documents="any")

@@ -211,7 +211,7 @@ def test_what_an_index_for_english_drops_is_counted_to_the_last_document(engine:
 
 
 def test_a_query_without_a_word_that_the_index_can_contain_is_reported(stage: pt.Transformer) -> None:
-    """It finds nothing; the other queries find what they found, and nothing is said of them."""
+    """It finds nothing; the other queries find what they found, without a warning."""
     with pytest.warns(CascadeWarning) as warned:
         results = stage.transform(asked("mach", "лев", "!!!", "лев mach"))
     told = "bm25: 2 query(ies) have no word that the index can contain, e.g. qid '1', 'лев'"
@@ -277,7 +277,7 @@ def test_words_hold_no_sign_and_stay_as_they_are(text: str, language: str | None
 
 
 def test_a_language_that_an_engine_does_not_read_is_refused(tmp_path: Path) -> None:
-    """PISA reads English; klingon nobody does; an index for another language is not taken for ours."""
+    """PISA reads English; no engine reads klingon; an index for another language is not taken for ours."""
     with pytest.raises(PipelineError, match=r"language is 'french': expected one of english, for pisa\. Fix: build_index"):
         build_index(library(), tmp_path / "index", engine="pisa", language="french")
     with pytest.raises(

@@ -22,7 +22,7 @@ FIX = "Fix: pass the name of a model on the hub, or the folder that it was saved
 
 @pytest.mark.parametrize("name", ["bert-base-uncased", "castorini/monot5-base-msmarco"])
 def test_a_name_on_the_hub_stays_as_it_is(name: str) -> None:
-    """What can be a name on the hub is not looked for on the disk."""
+    """What can be a name on the hub is not searched on the disk."""
     assert find_model(name) == name
 
 
@@ -66,7 +66,7 @@ def test_a_folder_without_a_model_is_refused(files: list[str], found: str, tmp_p
 
 @pytest.mark.parametrize(("device", "said"), [("toaster", "toaster"), ("cuda:99", "")])
 def test_a_device_that_cannot_be_used_is_refused(device: str, said: str) -> None:
-    """The error repeats what torch said of it."""
+    """The error repeats torch's message."""
     with pytest.raises(MissingError) as error:
         find_device(device)
     assert error.value.what == f"cannot use the device {device!r}"

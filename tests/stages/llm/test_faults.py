@@ -644,7 +644,7 @@ def test_a_server_that_streams_unrequested_is_read_at_once(server: ScriptedServe
     """The chunks of the first response are the answer, so that no call is repeated; a comment line is not a chunk."""
     reply = stream(["Yes"], usage=(500, 7))
     server.do(lambda _: Reply(body=b": keep-alive\n\n" + reply.body, headers=reply.headers))
-    with pytest.warns(CascadeWarning, match="without log-probabilities"):
+    with pytest.warns(CascadeWarning, match="had no log-probabilities"):
         out = judge(server, how="yes_no", on_error="raise").transform(frame())
     assert out["score"].tolist() == [100.0] * 3
     assert out.loc[0, ["llm_calls", "llm_retries", "llm_tokens_in", "llm_tokens_out"]].tolist() == [3, 0, 1500.0, 21.0]

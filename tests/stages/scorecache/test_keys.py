@@ -165,7 +165,7 @@ def test_the_order_of_columns_does_not_count_and_their_names_do() -> None:
 
 
 def test_a_list_with_two_query_texts_is_another_list() -> None:
-    """Rows of one qid that ask different queries are told by all of them."""
+    """Rows of one qid with different queries are identified by all of them."""
     results = frame([(1, "a", "u"), (1, "b", "u")])
     other = results.assign(query=["q", "other"])
     assert not {*list_keys(results, ["text"], "").groups} & {*list_keys(other, ["text"], "").groups}

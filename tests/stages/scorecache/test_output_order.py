@@ -1,4 +1,4 @@
-"""The order of a stage's answers: narrowed from what it returns, asked for where that does not tell, kept as JSON."""
+"""The order of a stage's answers: inferred from its results, probed where these do not decide, stored as JSON."""
 
 from __future__ import annotations
 

@@ -401,7 +401,7 @@ def test_a_file_that_cannot_be_made_leaves_no_content(tmp_path: Path, monkeypatc
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
-    """Files that may not grow: the write is refused with the reason, what was kept is kept, and later writes work."""
+    """Files that may not grow: the write is refused with the reason, stored scores remain, and later writes work."""
     assert "cannot be used" in start("full", tmp_path / "scores")
 
 

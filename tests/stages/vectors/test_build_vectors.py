@@ -1,4 +1,4 @@
-"""Encoding that goes on where it was stopped. Toy vectors where nothing else is said: their values mean nothing."""
+"""Encoding that goes on where it was stopped. Toy vectors unless stated otherwise: their values mean nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def resume_from(begun: Path, folder: Path) -> Path:
-    """Lay a copy of what was begun beside another place, and name the place."""
+    """Copy an interrupted build to another place, and return the place."""
     shutil.copytree(begun, partial_folder(folder / "v"))
     return folder / "v"
 
@@ -152,7 +152,7 @@ def test_a_damaged_chunk_is_found_and_the_cure_works(
 
 
 def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
-    """What a process had joined before it died is joined anew; half a chunk that it was writing does not count."""
+    """What a process had joined before it died is joined again; half a written chunk does not count."""
     path = resume_from(begun, tmp_path)
     (partial_folder(path) / "whole").mkdir()
     for name in ("whole/docnos.npids", "whole/tokens.npy", "whole/pt_meta.json", ".0123.tmp"):
@@ -172,7 +172,7 @@ def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[s
     ids=["text", "docno", "fewer", "fewer chunks"],
 )
 def test_other_documents_are_refused(docs: list[dict[str, str]], problem: str, begun: Path, tmp_path: Path) -> None:
-    """Documents that are encoded already must be the same, text for text, and the way out is said; nothing is lost by asking."""
+    """Documents that are encoded already must be the same, text for text; the error has a cure, and nothing is lost."""
     path = resume_from(begun, tmp_path)
     left = partial_folder(path)
     before = content(left)
@@ -196,7 +196,7 @@ def test_later_documents_may_change(begun: Path, tmp_path: Path) -> None:
 
 
 def test_another_way_of_encoding_is_refused(begun: Path, minilm: str, tmp_path: Path) -> None:
-    """Another model, limit or choice of tokens neither resumes what was begun nor deletes it."""
+    """Another model, limit or choice of tokens neither resumes an interrupted build nor deletes it."""
     path = resume_from(begun, tmp_path)
     left = partial_folder(path)
     with pytest.raises(CascadeError) as error:
@@ -237,7 +237,7 @@ def test_what_comes_to_nothing_leaves_nothing(docs: object, tmp_path: Path) -> N
 
 
 def wait_while(work: threading.Thread, go: threading.Event, path: Path, encoder: ToyEncoder) -> None:
-    """Ask for a folder that another is making; let that one go on when it is told that we wait."""
+    """Ask for a folder that another is making; let that one go on when it logs that we wait."""
     told: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("always", CascadeWarning)
@@ -447,7 +447,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_impossible_path_is_reported_before_anything_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A place that is no new folder, a link to nothing, a place where nobody may write: told with a way out before any work."""
+    """A place that is no new folder, a link to nothing, a read-only place: an error with a cure before any work."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     (tmp_path / "file").touch()

@@ -1,4 +1,4 @@
-"""Stored vectors, and the two stages that score with them. Real MiniLM weights; where vectors are random it is said."""
+"""Stored vectors, and the two stages that score with them. Real MiniLM weights; random vectors are named."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ def test_docnos_are_compared_as_text(docnos: list[str], minilm: str, tmp_path: P
 
 
 def test_other_vectors_are_not_taken_for_ours(minilm: str, folder: Path) -> None:
-    """A folder that is there is used again if it was made in the same way, else told, with the line that removes it."""
+    """A folder that is there is used again if it was made in the same way, else it is an error with the line that removes it."""
     docs = [{"docno": docno, "text": text} for docno, text in TEXTS.items()]
     assert build_vectors(docs, minilm, folder, tokens=True, max_length=64) == folder
     with pytest.raises(CascadeError) as error:
@@ -367,7 +367,7 @@ def test_a_vector_of_zeros_is_similar_to_nothing(tmp_path: Path, minilm: str) ->
 
 
 def test_impossible_limits_are_refused(minilm: str) -> None:
-    """max_length and batch_size are 1 or more; both are told at once."""
+    """max_length and batch_size are 1 or more; one error names both."""
     with pytest.raises(PipelineError) as error:
         late_interaction(minilm, max_length=0, batch_size=0)
     assert (
