@@ -305,7 +305,7 @@ def test_a_window_that_cannot_be_read_keeps_its_order(server: ScriptedServer) ->
     """By hand, 5 documents, window 3, step 2: the lower window stays, the upper one is reversed; the query is marked."""
     server.do(lambda call: chat("[3] > [2] > [1]" if call.number else "I cannot rank these."))
     with pytest.warns(
-        CascadeWarning, match=r"1 document\(s\) or window\(s\) have no judgment, 1 unread \(qid 'q0': nothing can be"
+        CascadeWarning, match=r"1 document\(s\) or window\(s\) have no judgment, 1 unread \(qid 'q0': its answer cannot"
     ):
         out = judge(server, how="listwise", window=3, step=2).transform(frame(1, 5))
     assert _order(out) == ["d2", "d3", "d4", "d1", "d0"]
