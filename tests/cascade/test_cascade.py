@@ -209,7 +209,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_cascade_is_refused_with_the_reason(case: str) -> None:
+def test_a_pipeline_that_is_not_a_cascade_is_refused_with_the_reason(case: str) -> None:
     """The error says what was found, what was expected and what to write."""
     pipeline, message = REFUSED[case]
     with pytest.raises(PipelineError) as error:

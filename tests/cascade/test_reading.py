@@ -96,7 +96,7 @@ PHANTOMS = {
 
 
 @pytest.mark.parametrize("case", PHANTOMS)
-def test_what_passes_the_score_through_is_no_stage(case: str) -> None:
+def test_a_transformer_that_does_not_change_the_score_is_not_a_stage(case: str) -> None:
     """A feature union and its learner are one stage; a new column or a threshold is none; another score is one."""
     pipeline, text = PHANTOMS[case]
     cascade = Cascade.of(pipeline)
@@ -188,7 +188,7 @@ CALLS: dict[str, Callable[[pt.Transformer], object]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("case", DERIVED)
-def test_a_changed_cutoff_is_refused_whatever_is_made_of_the_cascade(case: str, call: str) -> None:
+def test_a_changed_cutoff_is_refused_by_every_use_of_the_cascade(case: str, call: str) -> None:
     """All would go on with the old value; before the change all work."""
     cutoff = pt.RankCutoff(3)
     derived = DERIVED[case](Cascade.of(SOURCE >> cutoff >> ToyReranker() % 2))

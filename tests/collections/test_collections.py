@@ -693,7 +693,7 @@ def test_build_once_leaves_nothing_of_a_crash(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
-def test_build_once_takes_the_result_of_who_was_first(tmp_path: Path) -> None:
+def test_build_once_takes_the_result_of_the_first_process(tmp_path: Path) -> None:
     """Eight builders at once leave one whole folder, all get it, and nothing else stays."""
     start = threading.Barrier(8)
     places: list[str] = []

@@ -100,7 +100,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("options", "message"), BAD.values(), ids=BAD)
-def test_what_cannot_be_replayed_is_no_table(options: dict[str, Any], message: str) -> None:
+def test_data_that_cannot_be_replayed_is_not_a_table(options: dict[str, Any], message: str) -> None:
     """The whole message, of all that is wrong at once."""
     with pytest.raises(CascadeError) as caught:
         make(**options)
@@ -119,7 +119,7 @@ def test_what_cannot_be_replayed_is_no_table(options: dict[str, Any], message: s
         ),
     ],
 )
-def test_what_is_no_column(fields: dict[str, Any], message: str) -> None:
+def test_invalid_columns_are_refused(fields: dict[str, Any], message: str) -> None:
     """The whole message."""
     with pytest.raises(TableError) as caught:
         Column(**fields)

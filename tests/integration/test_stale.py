@@ -292,9 +292,7 @@ def test_an_index_that_was_made_again_is_another_stage(make: Callable[..., pt.Tr
 
 
 @pytest.mark.parametrize("make", [make_vectors, make_pisa, pytest.param(make_terrier, marks=pytest.mark.java)])
-def test_an_index_that_was_made_again_is_not_searched_by_who_opened_the_old_one(
-    make: Callable[..., pt.Transformer], tmp_path: Path
-) -> None:
+def test_a_rebuilt_index_is_not_searched_by_a_stage_of_the_old_one(make: Callable[..., pt.Transformer], tmp_path: Path) -> None:
     """Its documents would stand in a table under the fingerprint of the new ones; the cure finds the new ones."""
     tiny_model(tmp_path)
     path, asked = tmp_path / "index", pd.DataFrame({"qid": ["1"], "query": ["heat"]})

@@ -566,7 +566,7 @@ ODD: dict[str, pt.Transformer] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_the_line_that_mends_an_order_of_its_own_does(tmp_path: Path, kind: str) -> None:
+def test_the_cure_for_an_order_without_rule_works(tmp_path: Path, kind: str) -> None:
     """A stage whose order cannot be repeated is refused, and the cure in the error is cached and repeated."""
     rows = [(qid, f"query {qid}", docno, "x" * n) for qid in "21" for n, docno in enumerate("abc")]
     results, names = frame(*rows), {"cached": cached, "pt": pt, "stage": ODD[kind], "path": tmp_path / "t"}

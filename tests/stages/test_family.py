@@ -251,7 +251,7 @@ def test_a_hub_that_cannot_be_reached_is_reported_at_once(member: Member, result
     with pytest.raises(MissingError) as error:
         member.make(ABSENT).transform(results)
     assert error.value.what == f"{member.stage.stage_name}: cannot load 'owner/absent'"
-    assert "the local hub cache does not hold it, and the model hub cannot be reached: " in error.value.problems[0]
+    assert "it is not a folder, not in the local hub cache, and the model hub cannot be reached: " in error.value.problems[0]
     fix = "huggingface_hub.snapshot_download('owner/absent') on a machine with a network, or pass a model's folder"
     assert error.value.fix == fix
 

@@ -172,7 +172,7 @@ def test_inputs_are_what_is_enough_for_every_retriever() -> None:
     assert len(hybrid(*[either] * 12).transform_inputs()) == 3
 
 
-def test_no_topic_is_no_row() -> None:
+def test_no_topic_gives_no_row() -> None:
     """A frame of 0 rows gives 0 rows with the columns and types of any other, and runs no retriever that PyTerrier can inspect."""
 
     @dataclass(frozen=True)

@@ -552,7 +552,7 @@ def test_whole_scores_that_float64_holds_are_read() -> None:
     [("folder", "it is a folder, expected a file"), (None, "NoneType"), (5, "int"), (b"x", "bytes"), ("x\0", "null byte")],
     ids=["folder", "None", "number", "bytes", "NUL"],
 )
-def test_what_is_no_file_is_not_read(read: Callable[[object], pd.DataFrame], path: object, told: str) -> None:
+def test_a_path_that_is_not_a_file_is_not_read(read: Callable[[object], pd.DataFrame], path: object, told: str) -> None:
     """The error names the path, and its type where that is wrong."""
     Path("folder").mkdir()
     with pytest.raises(MissingError) as error:

@@ -450,7 +450,7 @@ def test_two_budgets_that_cannot_both_be_met_name_the_cheapest_within_the_other(
     )
 
 
-def test_one_judged_query_is_no_sample() -> None:
+def test_one_judged_query_is_not_a_sample() -> None:
     """Nothing can be held out."""
     scores, labels = make_scores(1, 8, 2)
     with pytest.raises(SweepError) as caught:

@@ -101,7 +101,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("case", SAID)
-def test_what_is_no_plateau_says_why(case: str) -> None:
+def test_a_stage_without_plateau_reports_why(case: str) -> None:
     """Each with what to do."""
     queries, axis, said = SAID[case]
     recall = np.tile([0.2, 0.6, 1.0], (queries, 1))

@@ -99,7 +99,7 @@ def test_the_frame_shows_all_of_it() -> None:
     ("percentiles", "found"),
     [((0,), "0"), ((101,), "101"), ((50, math.nan, "p95"), "nan, 'p95'"), ((True,), "True"), ((-5, 100), "-5")],
 )
-def test_what_is_no_percentile_is_refused(percentiles: tuple[float, ...], found: str) -> None:
+def test_invalid_percentiles_are_refused(percentiles: tuple[float, ...], found: str) -> None:
     """All of them at once, with the exact message."""
     with pytest.raises(SweepError) as error:
         check_percentiles(percentiles)

@@ -144,7 +144,7 @@ def test_throughput_tells_means_and_no_percentiles() -> None:
         cost.latency(CUTOFFS)
 
 
-def test_tokens_are_kept() -> None:
+def test_tokens_are_saved() -> None:
     """Also where time goes by documents: tokens over documents, of what was measured."""
     timings = planted(30)
     t5 = timings.frame[timings.frame["stage"] == "t5"]

@@ -509,7 +509,7 @@ def test_all_unusable_runs_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("runs", [frame([("1", "a", 2.0)]), "runs.res", None, 3])
-def test_one_frame_is_no_list_of_runs(runs: object) -> None:
+def test_one_frame_is_not_a_list_of_runs(runs: object) -> None:
     """A frame would be read as its columns, a name as its letters: the error says what was meant."""
     with pytest.raises(CascadeError, match=rf"runs is one {type(runs).__name__}, expected several DataFrames") as caught:
         fuse(runs)  # type: ignore[arg-type]

@@ -154,7 +154,7 @@ def test_another_name_is_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, -0.1, 1.5, np.inf])
 @pytest.mark.parametrize("how", HOWS)
-def test_what_is_no_probability_is_refused(how: Aggregation, wrong: float) -> None:
+def test_invalid_probabilities_are_refused(how: Aggregation, wrong: float) -> None:
     """Nothing that a whole number cannot hold becomes one."""
     wins = np.full((3, 3), 0.5)
     wins[2, 0] = wrong
@@ -177,7 +177,7 @@ def test_plain_lists_are_added_up_as_well(how: Aggregation) -> None:
         ([["a", "b"], ["c", "d"]], "they are not numbers: could not convert string to float: 'a'"),
     ],
 )
-def test_what_is_no_square_is_refused(wins: Any, problem: str) -> None:
+def test_a_matrix_that_is_not_square_is_refused(wins: Any, problem: str) -> None:
     """The error names the shape, instead of an IndexError."""
     with pytest.raises(PipelineError) as caught:
         aggregate(wins, "sum")

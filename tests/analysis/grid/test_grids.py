@@ -86,7 +86,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("axes", "message"), BAD.values(), ids=BAD)
-def test_what_is_no_grid(axes: tuple[object, ...], message: str) -> None:
+def test_invalid_grids_are_refused(axes: tuple[object, ...], message: str) -> None:
     """The whole message, of all axes at once."""
     with pytest.raises(SweepError) as caught:
         grid(*axes)

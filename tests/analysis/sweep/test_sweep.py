@@ -112,7 +112,7 @@ def test_per_query_values_are_those_of_experiment() -> None:
         assert got.per_query((9, 5, 2))[name].mean() == pytest.approx(at, abs=1e-15)
 
 
-def test_sums_over_groups_are_those_of_their_queries_whatever_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_over_groups_are_those_of_their_queries_with_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folds add up to the whole; the same bits with one core and with many, time after time."""
     _, _, got = simple()
     vectors, every = got.grid.vectors, np.arange(len(got.qids))

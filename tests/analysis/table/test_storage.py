@@ -436,7 +436,7 @@ def test_no_changed_byte_goes_unseen(scratch: Path, name: str, where: float, cha
         (place / name).write_bytes(whole)
 
 
-def test_deep_nesting_is_no_crash(folder: Path) -> None:
+def test_deep_nesting_does_not_crash(folder: Path) -> None:
     """JSON that would exhaust the stack is refused as JSON."""
     META.write_text("[" * 100_000)
     with pytest.raises(TableError, match=r"^cannot load the table t: pt_meta.json is not JSON: "):

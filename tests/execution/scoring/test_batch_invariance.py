@@ -100,7 +100,7 @@ def test_a_change_within_the_tolerance_is_let_through() -> None:
                 score(pipeline, topics(2))
 
 
-def test_a_retriever_whose_scores_depend_on_the_other_queries_is_found_out() -> None:
+def test_a_retriever_whose_scores_depend_on_the_other_queries_is_detected() -> None:
     """A first stage is asked some queries again, last first and one alone: other scores, more or fewer documents are errors."""
 
     @dataclass(frozen=True)

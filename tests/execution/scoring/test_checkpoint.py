@@ -30,7 +30,7 @@ def test_a_chunk_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_who_comes_second_keeps_chunks_too(tmp_path: Path) -> None:
+def test_a_second_process_saves_chunks_too(tmp_path: Path) -> None:
     """Another call with the same table is done and has removed the folder: it is made again, with what it is of."""
     one, other = (open_checkpoint(tmp_path / "c", PARTS) for _ in range(2))
     one.write(0, SCORES)
@@ -43,7 +43,7 @@ def test_who_comes_second_keeps_chunks_too(tmp_path: Path) -> None:
         one.write(2, SCORES)
 
 
-def test_what_is_left_of_a_killed_write_is_no_chunk(tmp_path: Path) -> None:
+def test_the_rest_of_a_killed_write_is_not_a_chunk(tmp_path: Path) -> None:
     """A temporary file is neither read nor in the way, and goes with the rest; a stranger's file stays."""
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / ".12ab.tmp").write_bytes(b"PAR1")

@@ -335,7 +335,7 @@ def test_an_index_may_be_given_as_terrier_has_it(tmp_path: Path) -> None:
         bm25(42)
 
 
-def test_an_artifact_that_is_no_index_is_refused(tmp_path: Path) -> None:
+def test_an_artifact_that_is_not_an_index_is_refused(tmp_path: Path) -> None:
     """Vectors are an artifact, too."""
     with pytest.raises(
         PipelineError, match=r"bm25 cannot be made: FlexIndex.* \(FlexIndex\), expected a PisaIndex or a TerrierIndex"

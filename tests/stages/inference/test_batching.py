@@ -226,7 +226,7 @@ def test_torchs_own_error_is_known_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_no_number_is_refused(lost: float) -> None:
+def test_a_score_that_is_not_a_number_is_refused(lost: float) -> None:
     """A rank of NaN would be invented."""
     with pytest.raises(StageError) as error:
         score_all(np.array([1, 2, 3]), 9, lambda rows: np.where(rows == 1, lost, 0.0))

@@ -68,7 +68,7 @@ def test_a_packed_layer_reads_what_is_not_contiguous() -> None:
     ],
 )
 @pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
-def test_a_precision_that_is_none_is_refused_before_a_model_is_loaded(
+def test_an_unknown_dtype_is_refused_before_a_model_is_loaded(
     make: Callable[..., CrossEncoder], dtype: str, device: str | None, problem: str | None
 ) -> None:
     """All stages refuse alike, and at once."""

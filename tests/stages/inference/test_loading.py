@@ -43,7 +43,7 @@ def test_a_folder_may_be_text_or_a_path(kind: type, tmp_path: Path) -> None:
         (Path("folder"), "there is no such folder"),
     ],
 )
-def test_a_path_that_is_no_folder_is_refused(model: str | Path, problem: str) -> None:
+def test_a_path_that_is_not_a_folder_is_refused(model: str | Path, problem: str) -> None:
     """A mistyped folder is refused at once, not after a search on the hub."""
     with pytest.raises(MissingError) as error:
         find_model(model)

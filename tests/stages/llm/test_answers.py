@@ -479,7 +479,7 @@ CUT_VERDICTS = {
 
 
 @pytest.mark.parametrize("case", CUT_VERDICTS)
-def test_the_last_word_of_a_cut_answer_is_no_verdict(case: str) -> None:
+def test_the_last_word_of_a_cut_answer_is_not_a_verdict(case: str) -> None:
     """By hand: only the first word of a cut answer is a verdict, whatever the log-probabilities of the last."""
     places, value = CUT_VERDICTS[case]
     reading = read_verdict("".join(place[0][0] for place in places), places, cut=True)
@@ -505,7 +505,7 @@ def test_the_only_token_of_a_cut_answer_counts_by_its_alternatives() -> None:
         "Perhaps no rather than yes",
     ],
 )
-def test_a_negated_verdict_is_none(text: str) -> None:
+def test_a_negated_verdict_is_not_read(text: str) -> None:
     """A negated yes or no is unread, also where its token is listed."""
     assert read_verdict(text).faults == {"malformed", "unread"}
     assert read_verdict(text, _listed(text, last=((" yes", -2.0), (" no", -2.5)))).faults == {"malformed", "unread"}
@@ -550,7 +550,7 @@ REASONING = {
 
 
 @pytest.mark.parametrize("case", REASONING)
-def test_reasoning_is_no_answer(case: str) -> None:
+def test_reasoning_is_not_an_answer(case: str) -> None:
     """Reasoning in the documented formats of the models is removed before the answer is read."""
     form = REASONING[case]
     assert read_grade(form.format(2), 0, 3).value == 2
@@ -573,6 +573,6 @@ def test_reasoning_without_an_end_is_unread(case: str) -> None:
 @pytest.mark.parametrize(
     "text", ["Analysis: relevant. Score: 2", "Analysis\nScore: 2", "analysis: 2", "**analysis** 2", "a thought: 2"]
 )
-def test_a_heading_is_no_mark_of_reasoning(text: str) -> None:
+def test_a_heading_does_not_mark_reasoning(text: str) -> None:
     """An answer with a heading such as "Analysis" is read."""
     assert read_grade(text, 0, 3).value == 2

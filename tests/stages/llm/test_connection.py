@@ -163,7 +163,7 @@ def test_a_redirect_is_not_followed(server: ScriptedServer, monkeypatch: pytest.
 def test_a_redirect_without_an_address_is_an_error(server: ScriptedServer, where: str | None) -> None:
     """With an empty, a missing or a relative address."""
     server.do(lambda _: Reply(307, b"", {} if where is None else {"Location": where}))
-    with pytest.raises(StageError, match=r"redirects to http://127.0.0.1:\d+/v2; put" if where else "307"):
+    with pytest.raises(StageError, match=r"redirects to http://127.0.0.1:\d+/v2; set" if where else "307"):
         judge(server, api_key_env=None).transform(FRAME)
     assert len(server.calls) == 1
 

@@ -488,7 +488,7 @@ def test_failed_calls_are_counted_over_frames(server: ScriptedServer) -> None:
             stage.transform(frame(15, 1))
 
 
-def test_a_filter_is_a_refusal_whatever_its_status(server: ScriptedServer) -> None:
+def test_a_filter_is_a_refusal_with_any_status(server: ScriptedServer) -> None:
     """A content filter with status 400, 403 or 200 refuses the document, also at the first call."""
     replies = [
         Reply(400, b'{"error": {"code": "content_filter"}}'),
@@ -659,7 +659,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_stream_that_breaks_is_no_answer(server: ScriptedServer, case: str) -> None:
+def test_a_stream_that_breaks_is_not_an_answer(server: ScriptedServer, case: str) -> None:
     """After an error, half a chunk, or no chunk the call is repeated, and nothing of the stream is read."""
     broken = Reply(body=BROKEN[case], headers={"Content-Type": "text/event-stream"})
     server.do(lambda call: stream(["3"]) if call.number else broken)
@@ -891,7 +891,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_an_error_in_place_of_an_answer_is_no_answer(server: ScriptedServer, case: str) -> None:
+def test_an_error_in_place_of_an_answer_is_not_an_answer(server: ScriptedServer, case: str) -> None:
     """A status 200 with an error is retried and never read as a grade; after all retries its words are shown."""
     server.do(lambda call: ERRORS[case] if call.number < 2 else chat("3"))
     fake = FakeTime()

@@ -64,7 +64,7 @@ def test_tokens_are_those_of_the_models_own_tokenizer(served: tuple[str, str], r
     pd.testing.assert_frame_equal(again, out)
 
 
-def test_random_text_is_no_judgment(served: tuple[str, str], results: pd.DataFrame) -> None:
+def test_random_text_is_not_a_judgment(served: tuple[str, str], results: pd.DataFrame) -> None:
     """Every mode keeps the input order, marks it, and names max_tokens; by default it is an error."""
     for how in ("graded", "yes_no", "listwise"):
         out, told = _transform(judge(served, how=how, window=3, step=1), results)

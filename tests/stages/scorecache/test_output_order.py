@@ -101,7 +101,7 @@ def test_what_was_found_is_written_and_read(rules: set[TieRule], dtype: str) -> 
         ("Int64", "Int64", "Int64"),
     ],
 )
-def test_the_number_type_of_scores_is_kept(one: str, other: str, both: str) -> None:
+def test_the_number_type_of_scores_does_not_change(one: str, other: str, both: str) -> None:
     """Also one that NumPy does not have; of two types the one that holds both."""
     frame, order = pd.DataFrame({"qid": "1", "docno": ["a", "b"]}, index=[7, 7]), OutputOrder()
     for dtype in (one, other):

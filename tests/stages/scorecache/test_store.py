@@ -284,7 +284,7 @@ def test_a_writer_waits_and_then_says_so(store: ScoreStore, monkeypatch: pytest.
     put(store, {(5, 6): 1.0})
 
 
-def test_the_journal_of_a_removed_file_is_no_part_of_a_new_one(store: ScoreStore) -> None:
+def test_the_journal_of_a_removed_file_is_not_part_of_a_new_one(store: ScoreStore) -> None:
     """A killed process left a journal, somebody removed the file alone: the new file has its own scores and no old ones."""
     path, journal = Path(store.path), Path(f"{store.path}-journal")
     killed = sqlite3.connect(path, isolation_level=None)

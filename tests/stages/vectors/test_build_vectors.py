@@ -247,7 +247,7 @@ def wait_while(work: threading.Thread, go: threading.Event, path: Path, encoder:
     assert told == [f"another process is building {path}; waiting for it"]
 
 
-def test_who_comes_second_waits_and_takes_what_is_there(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_second_process_waits_and_takes_the_finished_vectors(whole: dict[str, bytes], tmp_path: Path) -> None:
     """Of two that make one folder, one encodes; the other says that it waits, and encodes nothing."""
     go, started, second = threading.Event(), threading.Event(), ToyEncoder()
     first = ToyEncoder(after=lambda _: (started.set(), go.wait(60)))
@@ -259,7 +259,7 @@ def test_who_comes_second_waits_and_takes_what_is_there(whole: dict[str, bytes],
     assert content(tmp_path / "v") == whole
 
 
-def test_who_comes_second_goes_on_if_the_first_fails(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_second_process_goes_on_if_the_first_fails(whole: dict[str, bytes], tmp_path: Path) -> None:
     """If the first one fails with nothing to show, its folder and its lock are deleted under the second one, which begins anew."""
     go, started, second = threading.Event(), threading.Event(), ToyEncoder()
 
