@@ -309,5 +309,5 @@ def test_a_model_without_weights_for_it_is_refused(minilm: str, pairs: pd.DataFr
         cross_encoder(minilm, label=1).transform(pairs)
     assert str(error.value) == (
         f"cross_encoder: cannot load {minilm!r}: it has no weights for classifier.bias, classifier.weight, so it was not trained"
-        " for this. Fix: pass the name of a model on the hub, or the folder that it was saved to with save_pretrained"
+        " for this stage. Fix: pass the name of a model on the hub, or the folder that it was saved to with save_pretrained"
     )
