@@ -45,7 +45,7 @@ def bm25(
         PipelineError: An argument is out of its range, or the folder is not an index of either engine.
 
     Warns:
-        CascadeWarning: At retrieval: the index keeps no word of a query, or a query has a single letter that it keeps in pairs.
+        CascadeWarning: At retrieval: a query has no word that the index can contain, or a letter that it has in pairs only.
 
     References:
         Robertson et al., "Okapi at TREC-3", 1994.

@@ -80,7 +80,7 @@ def cached(
         A transformer from Frame[qid, query, docno, ...] to the same rows with score and rank.
 
     Raises:
-        PipelineError: The stage is no re-ranker, or its identity or depends is unknown.
+        PipelineError: The stage is not a re-ranker, or its identity or depends is unknown.
         StoreError: The file is not a score cache, or of another stage.
 
     Example:

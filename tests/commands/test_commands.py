@@ -418,7 +418,7 @@ def test_search_lists_no_more_than_top(top: int, small: str, capsys: pytest.Capt
 @pytest.mark.parametrize("engine", [pytest.param("pisa"), pytest.param("terrier", marks=pytest.mark.java)])
 @pytest.mark.parametrize("query", ["!!!", "лев"])
 def test_search_says_why_it_finds_nothing(query: str, engine: str, small: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Once, on standard error, where the index keeps no word of the query."""
+    """Once, on standard error, where the query has no word that the index can contain."""
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert main(["search", query, "--collection", small, "--engine", engine]) == 0
