@@ -66,7 +66,7 @@ class Judge(pt.Transformer):
             self.log.note(list(zip(inp["qid"], inp["docno"], strict=True)))
         score = [self.judge(row.query, row.docno) for row in inp.itertuples()]
         out = inp.reset_index(drop=True).assign(score=score).astype({"score": float})
-        out = out.assign(docid=inp["docno"].map(number)) if "docid" in (self.rows, self.ties) else out
+        out = out.assign(docid=out["docno"].map(number)) if "docid" in (self.rows, self.ties) else out
         ranked = pt.model.add_ranks(sort(out, self.ties)).sort_index()
         return ranked if self.rows == "given" else sort(ranked, self.rows).reset_index(drop=True)
 
