@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import ERR, RR, P, R, nDCG
 from scipy.stats import ttest_rel
+from toys.judges import Judge, Log
 from toys.rankers import Broken, ToyReranker, ToyRetriever, topics
 
-from pt_cascade import Cascade, compare, run
+from pt_cascade import Cascade, compare, run, score
 from pt_cascade.errors import CascadeError, CascadeWarning, SweepError
 from pt_cascade.execution import comparison
 
@@ -93,6 +94,24 @@ def test_one_judged_query_is_not_tested(known: int) -> None:
     expected = [per_query(pipe, topics(1), nDCG @ 10)[0] for pipe in PREFIXES]
     assert compared.effectiveness["nDCG@10"].tolist() == pytest.approx(expected, abs=1e-12)
     assert compared.queries == known
+
+
+def test_models_are_loaded_before_a_cascade_with_a_table_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table runs no model, so a stage has been asked about one query, and loaded, when the first timed one comes."""
+    judge = Judge(log=Log())
+    cascade = ToyRetriever(docs=6) % 4 >> judge % 2
+    table = score(cascade, topics(3))
+    judge.log.calls.clear()
+    before: list[int] = []
+
+    def spy(*args: object, **options: object) -> Run:
+        before.extend(len({qid for qid, _ in call}) for call in judge.log.calls)
+        return run(*args, **options)
+
+    monkeypatch.setattr(comparison, "run", spy)
+    compare(cascade, topics(3), QRELS, [nDCG @ 10], table=table)
+    assert before == [1]
+    assert len(judge.log.calls) == 1 + 3
 
 
 def test_costs_are_those_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
