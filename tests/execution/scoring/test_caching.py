@@ -20,29 +20,12 @@ from pt_cascade import Cascade
 from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.errors import CascadeWarning, PipelineError, StageError
 from pt_cascade.execution.profiling import profile
-from pt_cascade.execution.scoring import chunk
-from pt_cascade.execution.scoring import score as scoring
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.stages.base.identity import identify
 from pt_cascade.stages.cached import cached
 from pt_cascade.stages.scorecache.store import ScoreStore
 
 FIRST = ToyRetriever(docs=12, levels=3)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep each test's chunks to itself."""
-    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the few calls that only look after the truth."""
-    monkeypatch.setattr(scoring, "check_batch_invariance", lambda *_: True)
-    monkeypatch.setattr(scoring, "check_resumed", lambda *_: [])
-    monkeypatch.setattr(chunk, "settle", lambda _, possible, __: possible)
-    monkeypatch.setattr(chunk, "probe_copies", lambda _, __, possible: possible)
 
 
 class Judge(ForeignJudge):

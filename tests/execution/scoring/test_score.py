@@ -20,8 +20,6 @@ from pt_cascade.analysis.table.tie_rules import Order, TieRule
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.errors import CascadeError, FrameError, PipelineError, StageError, TableError
 from pt_cascade.execution.score_table import ScoreTable
-from pt_cascade.execution.scoring import chunk
-from pt_cascade.execution.scoring import score as scoring
 from pt_cascade.execution.scoring.score import score
 
 FIRST = ToyRetriever(docs=8, levels=3)
@@ -32,21 +30,6 @@ JUDGES = st.builds(
     rows=st.sampled_from(get_args(Order)),
     ties=st.sampled_from(get_args(Order)),
 )
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep each test's chunks to itself."""
-    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the few calls that only look after the truth."""
-    monkeypatch.setattr(scoring, "check_batch_invariance", lambda *_: True)
-    monkeypatch.setattr(scoring, "check_resumed", lambda *_: [])
-    monkeypatch.setattr(chunk, "probe_copies", lambda _, __, possible: possible)
-    monkeypatch.setattr(chunk, "settle", lambda _, possible, __: possible)
 
 
 def scored(table: ScoreTable, stage: str) -> set[tuple[str, str]]:
