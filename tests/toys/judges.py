@@ -45,7 +45,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Judge(pt.Transformer):
-    """Scores pairs by a hash with few values; ``rows`` and ``ties`` as in ``analysis.tie_rules.TieRule``."""
+    """Scores pairs by a hash with few values; ``rows`` and ``ties`` as in ``analysis.table.tie_rules.TieRule``."""
 
     seed: int = 1
     levels: int = 3
