@@ -32,7 +32,7 @@ def main() -> None:
     """Print both tables."""
     root = Path(__file__).parents[1]
     data = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PT_CASCADE_DATA", root.parent / "shared" / "data"))
-    warnings.simplefilter("ignore", ptc.CascadeWarning)  # costs by hand vary with the documents retrieved only
+    warnings.simplefilter("ignore", ptc.errors.CascadeWarning)  # costs by hand vary with the documents retrieved only
     for line in (*show_dl19(data / "dl19"), "", *show_scifact(data / "scifact")):
         print(line)
 

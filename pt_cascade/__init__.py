@@ -13,38 +13,41 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pt_cascade import errors, frames, stages, trec
-    from pt_cascade.analysis.choice.choose import choose
-    from pt_cascade.analysis.choice.result import Choice
-    from pt_cascade.analysis.cost.cost import Cost
-    from pt_cascade.analysis.cost.stage_cost import StageCost
-    from pt_cascade.analysis.cost.timings import Timings
-    from pt_cascade.analysis.fusion.fuse import fuse
-    from pt_cascade.analysis.grid.grids import grid
-    from pt_cascade.analysis.sweep.result import Sweep
-    from pt_cascade.analysis.sweep.sweep import sweep
-    from pt_cascade.cascade import Cascade, Stage
-    from pt_cascade.collections import Collection, open_collection
-    from pt_cascade.errors import CascadeError, CascadeWarning
-    from pt_cascade.execution.comparison import compare
-    from pt_cascade.execution.composing import parse_cascade
-    from pt_cascade.execution.defaults import default_cascade, default_model, store_collection
-    from pt_cascade.execution.profiling import profile
-    from pt_cascade.execution.runner import Runner, run
-    from pt_cascade.execution.score_table import ScoreTable
-    from pt_cascade.execution.scoring.score import score
+if TYPE_CHECKING:  # "as" marks a public name for type checkers
+    from pt_cascade import errors as errors
+    from pt_cascade import frames as frames
+    from pt_cascade import stages as stages
+    from pt_cascade import trec as trec
+    from pt_cascade.analysis.choice.choose import choose as choose
+    from pt_cascade.analysis.choice.result import Choice as Choice
+    from pt_cascade.analysis.cost.cost import Cost as Cost
+    from pt_cascade.analysis.cost.stage_cost import StageCost as StageCost
+    from pt_cascade.analysis.cost.timings import Timings as Timings
+    from pt_cascade.analysis.fusion.fuse import fuse as fuse
+    from pt_cascade.analysis.grid.grids import grid as grid
+    from pt_cascade.analysis.sweep.result import Sweep as Sweep
+    from pt_cascade.analysis.sweep.sweep import sweep as sweep
+    from pt_cascade.cascade import Cascade as Cascade
+    from pt_cascade.collections import open_collection as open_collection
+    from pt_cascade.errors import CascadeError as CascadeError
+    from pt_cascade.execution.comparison import compare as compare
+    from pt_cascade.execution.composing import parse_cascade as parse_cascade
+    from pt_cascade.execution.defaults import default_cascade as default_cascade
+    from pt_cascade.execution.defaults import default_model as default_model
+    from pt_cascade.execution.defaults import store_collection as store_collection
+    from pt_cascade.execution.profiling import profile as profile
+    from pt_cascade.execution.runner import Runner as Runner
+    from pt_cascade.execution.runner import run as run
+    from pt_cascade.execution.score_table import ScoreTable as ScoreTable
+    from pt_cascade.execution.scoring.score import score as score
 
 _HOME = {
     "Cascade": "pt_cascade.cascade",
     "CascadeError": "pt_cascade.errors",
-    "CascadeWarning": "pt_cascade.errors",
     "Choice": "pt_cascade.analysis.choice.result",
-    "Collection": "pt_cascade.collections",
     "Cost": "pt_cascade.analysis.cost.cost",
     "Runner": "pt_cascade.execution.runner",
     "ScoreTable": "pt_cascade.execution.score_table",
-    "Stage": "pt_cascade.cascade",
     "StageCost": "pt_cascade.analysis.cost.stage_cost",
     "Sweep": "pt_cascade.analysis.sweep.result",
     "Timings": "pt_cascade.analysis.cost.timings",
@@ -64,37 +67,7 @@ _HOME = {
 }
 _MODULES = ("errors", "frames", "stages", "trec")
 
-__all__ = [
-    "Cascade",
-    "CascadeError",
-    "CascadeWarning",
-    "Choice",
-    "Collection",
-    "Cost",
-    "Runner",
-    "ScoreTable",
-    "Stage",
-    "StageCost",
-    "Sweep",
-    "Timings",
-    "choose",
-    "compare",
-    "default_cascade",
-    "default_model",
-    "errors",
-    "frames",
-    "fuse",
-    "grid",
-    "open_collection",
-    "parse_cascade",
-    "profile",
-    "run",
-    "score",
-    "stages",
-    "store_collection",
-    "sweep",
-    "trec",
-]
+__all__ = sorted([*_HOME, *_MODULES])  # noqa: PLE0605 - names load when first used
 
 
 def __getattr__(name: str) -> object:
@@ -109,4 +82,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -37,7 +37,7 @@ def live(stage: Stage, *, load: bool = False) -> Stage:
 
     Example:
         >>> import pyterrier as pt
-        >>> from pt_cascade import Stage
+        >>> from pt_cascade.cascade import Stage
         >>> cache = pt.apply.doc_score(lambda row: 1.0)
         >>> cache.stands_for = pt.RankCutoff(3)
         >>> live(Stage("s", (cache,))).transformers

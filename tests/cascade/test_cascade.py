@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys.rankers import ToyReranker, ToyRetriever, topics
 
-from pt_cascade import Cascade, Stage
+from pt_cascade import Cascade
 from pt_cascade.analysis.grid.cutoffs import check_cutoff
+from pt_cascade.cascade import Stage
 from pt_cascade.cascade.known import KNOWN, look_up
 from pt_cascade.cascade.stage import unique_names
 from pt_cascade.errors import CascadeWarning, PipelineError

@@ -16,7 +16,7 @@ import pytest
 from toys.judges import Judge
 from toys.rankers import Counting, ToyReranker, ToyRetriever
 
-from pt_cascade import Stage
+from pt_cascade.cascade import Stage
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 
 WEIGHT = 0.5
@@ -134,7 +134,7 @@ def test_what_holds_itself_ends() -> None:
 def test_another_process_gives_the_same() -> None:
     """Hash seeds and addresses do not count: lambdas, sets, frames and objects are known again tomorrow."""
     code = (
-        "import pandas as pd, pyterrier as pt; from pt_cascade import Stage\n"
+        "import pandas as pd, pyterrier as pt; from pt_cascade.cascade import Stage\n"
         "from pt_cascade.cascade.fingerprints import fingerprint\n"
         "f = lambda row: len(row['docno']) in {1, 2, 'a', 'b'}\n"
         "parts = (pt.apply.doc_score(f), pt.Transformer.from_df(pd.DataFrame({'qid': ['1']})))\n"

@@ -11,7 +11,8 @@ import pytest
 from pyterrier_caching import Lazy, ScorerCache
 from toys.rankers import ToyReranker
 
-from pt_cascade import Cascade, Runner, Stage, profile, run, score
+from pt_cascade import Cascade, Runner, profile, run, score
+from pt_cascade.cascade import Stage
 from pt_cascade.errors import CascadeError, PipelineError, StageError
 
 FOUND = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})

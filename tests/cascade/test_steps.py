@@ -10,8 +10,8 @@ import pyterrier as pt
 import pytest
 from toys.rankers import Broken, Counting, FakeClock, ToyReranker, ToyRetriever, topics, toss
 
-from pt_cascade import Cascade, Stage, run, score
-from pt_cascade.cascade import walk
+from pt_cascade import Cascade, run, score
+from pt_cascade.cascade import Stage, walk
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
 
 RETRIEVER = ToyRetriever(docs=3, levels=5)

@@ -13,7 +13,8 @@ from pyterrier_caching import Lazy, RetrieverCache, ScorerCache
 from toys.judges import Judge, Log
 from toys.rankers import Counting, FakeClock, ToyReranker, ToyRetriever, topics
 
-from pt_cascade import Cascade, Stage, score
+from pt_cascade import Cascade, score
+from pt_cascade.cascade import Stage
 from pt_cascade.cascade.fingerprints import describe, fingerprint
 from pt_cascade.cascade.wrappers import live
 from pt_cascade.errors import PipelineError

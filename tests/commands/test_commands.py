@@ -251,7 +251,9 @@ def shown(**options: object) -> Shown:
     return Shown("\n".join(quickstart.show(Options(**options))))
 
 
-FEW = pytest.mark.filterwarnings("ignore:.* queries are too few:pt_cascade.CascadeWarning")  # the small collection has twelve
+FEW = pytest.mark.filterwarnings(
+    "ignore:.* queries are too few:pt_cascade.errors.CascadeWarning"
+)  # the small collection has twelve
 
 
 def executed(lines: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -82,7 +82,7 @@ def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:
     assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "t5")
 
 
-@pytest.mark.filterwarnings("always:1 of 2 judged queries are not in the runs:pt_cascade.CascadeWarning")
+@pytest.mark.filterwarnings("always:1 of 2 judged queries are not in the runs:pt_cascade.errors.CascadeWarning")
 def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Golden: ir_measures on the same files, .5 where query 3 found nothing; given topics alone count, as in pt.Experiment."""
     run, qrels, topics = tmp_path / "bm25.res", tmp_path / "qrels.txt", tmp_path / "topics.tsv"

@@ -53,7 +53,7 @@ def sweep() -> ptc.Sweep:
 
 
 COSTS = ["--costs", "bm25=1", "bi=0.5", "t5=5"]
-FEW = pytest.mark.filterwarnings("ignore:12 queries are too few:pt_cascade.CascadeWarning")
+FEW = pytest.mark.filterwarnings("ignore:12 queries are too few:pt_cascade.errors.CascadeWarning")
 
 
 @FEW

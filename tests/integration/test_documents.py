@@ -102,7 +102,7 @@ def test_a_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
-@pytest.mark.filterwarnings("ignore:.* queries are too few:pt_cascade.CascadeWarning")
+@pytest.mark.filterwarnings("ignore:.* queries are too few:pt_cascade.errors.CascadeWarning")
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run one after the other in one session, and values are those in the comments after an arrow."""
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,7 @@ from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, late
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pt_cascade import Collection
+    from pt_cascade.collections import Collection
 
 MEASURES = [nDCG @ 10, RR @ 10, AP, R @ 100, R @ 1000]
 SIZE = 16
@@ -106,7 +106,7 @@ def test_cascade_and_plain_pipeline_agree(collection: Collection, index: Path, r
 
 def keep_rows_stage(path: Path) -> Cascade:
     """Tell by hand what inspection cannot see: a function that scores whatever it is given."""
-    from pt_cascade import Stage
+    from pt_cascade.cascade import Stage
 
     return Cascade((Stage("random", (keep_rows(path),), depends="pointwise", documents="reranks"),))
 

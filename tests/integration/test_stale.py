@@ -22,7 +22,8 @@ from ir_measures import RR
 from toys.encoders import ToyEncoder, tiny_model
 from toys.rankers import ToyReranker, ToyRetriever, topics
 
-from pt_cascade import Cascade, Stage, compare, score
+from pt_cascade import Cascade, compare, score
+from pt_cascade.cascade import Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.collections import Collection, open_collection
 from pt_cascade.collections.packages import Package, package_members

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys.rankers import FakeClock, ToyReranker, ToyRetriever
 
-from pt_cascade import Cascade, Stage
-from pt_cascade.cascade import Step, walk
+from pt_cascade import Cascade
+from pt_cascade.cascade import Stage, Step, walk
 from pt_cascade.reporting.moves import list_stage
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, format_table
 

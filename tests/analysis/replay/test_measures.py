@@ -56,7 +56,7 @@ def test_golden_measures_by_hand() -> None:
 LABELS = st.lists(st.sampled_from([None, -1, 0, 1, 2, 3]), min_size=1, max_size=12)
 
 
-@pytest.mark.filterwarnings("ignore:no document is relevant:pt_cascade.CascadeWarning")
+@pytest.mark.filterwarnings("ignore:no document is relevant:pt_cascade.errors.CascadeWarning")
 @given(LABELS.filter(lambda labels: {*labels} - {None, -1}))  # pytrec_eval never returns where all labels are below 0
 def test_they_are_what_ir_measures_computes(labels: list[int | None]) -> None:
     """Golden: ir_measures on the same ranking, at every cut-off; without labels below 0, on which pytrec_eval may hang."""

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys.judges import Judge
 
-from pt_cascade import Cascade, Stage, score
+from pt_cascade import Cascade, score
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, Order, TieRule, TieRules, choose_rule, narrow_rules
-from pt_cascade.cascade import Step
+from pt_cascade.cascade import Stage, Step
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.scoring.tie_rules import Dimension, observe, probe_copies, settle
 from pt_cascade.ranking import locate
