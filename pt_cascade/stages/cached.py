@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
@@ -14,10 +15,9 @@ from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.base.pairwise import PairReranker
 from pt_cascade.stages.base.reranker import Reranker
-from pt_cascade.stages.scorecache.comparisons import CachedComparisons
-from pt_cascade.stages.scorecache.fill import CacheFill
+from pt_cascade.stages.scorecache.fill import CacheFill, compare_cached
 from pt_cascade.stages.scorecache.keys import list_keys, point_keys
-from pt_cascade.stages.scorecache.store import ScoreStore, find_path
+from pt_cascade.stages.scorecache.score_cache import ScoreCache, find_path
 
 if TYPE_CHECKING:
     import os
@@ -33,7 +33,7 @@ _DEPENDS = ("pointwise", "pairwise", "listwise")
 
 def cached(
     stage: pt.Transformer,
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    path: str | os.PathLike[str],
     *,
     identity: str | None = None,
     reads: Sequence[str] | None = None,
@@ -81,14 +81,14 @@ def cached(
 
     Raises:
         PipelineError: The stage is not a re-ranker, or its identity or depends is unknown.
-        StoreError: The file is not a score cache, or of another stage.
+        ScoreCacheError: The file is not a score cache, or of another stage.
 
     Example:
         >>> path = getfixture("tmp_path") / "length.sqlite"
         >>> length = cached(pt.apply.doc_score(lambda row: len(row["text"])), path, identity="len(text) v1", depends="pointwise")
         >>> import pandas as pd
         >>> found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "text": ["lion", "tiger"]})
-        >>> length.transform(found)["score"].tolist(), length.store().count()
+        >>> length.transform(found)["score"].tolist(), length.score_cache().count()
         ([4.0, 5.0], 2)
     """
     known = look_up(stage) if isinstance(stage, pt.Transformer) else None
@@ -96,8 +96,7 @@ def cached(
     _check(stage, known.documents if known else "", dependence, batch_size, identity)
     columns = reads if reads is None else (reads,) if isinstance(reads, str) else tuple(reads)
     made = Cached(stage, find_path(path), dependence, columns, batch_size, identity)
-    if (store := made.store()).size():
-        store.notes()
+    made.score_cache().notes()  # refuses the file of another stage
     return made
 
 
@@ -149,16 +148,16 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         """The columns in which the stage counts what each query used."""
         return tuple(getattr(self.inner, "accounts", ()))
 
-    def store(self) -> ScoreStore:
+    def score_cache(self) -> ScoreCache:
         """Give the cached scores of the stage as it is now.
 
         Returns:
-            The store, whose ``count()`` and ``size()`` tell what is there.
+            The cache, whose ``count()`` and ``size()`` tell what is there.
 
         Raises:
             CascadeError: The identity of the stage is unknown.
         """
-        return ScoreStore(self.path, identify_any(self.inner, self.identity))
+        return ScoreCache(self.path, identify_any(self.inner, self.identity))
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Give every row its score and its rank.
@@ -171,18 +170,18 @@ class Cached(pt.Transformer):  # type: ignore[misc]
 
         Raises:
             StageError: The stage failed, or its answer cannot be cached.
-            StoreError: The file cannot be read or written.
+            ScoreCacheError: The file cannot be read or written.
         """
         if not len(inp):
             nothing: pd.DataFrame = self.inner.transform(inp)
             return nothing[[column for column in nothing.columns if self._is_given(column, list(inp.columns))]]
-        reads, store = self._find_reads(inp), self.store()
+        reads, cache = self._find_reads(inp), self.score_cache()
         if isinstance(self.inner, PairReranker) and self.depends == "pairwise":
-            comparisons = CachedComparisons(self.inner, store, reads, self.batch_size)
-            return rescore(inp, self.inner.score_by(comparisons.compare, inp))
+            compare = partial(compare_cached, self.inner, cache, reads, self.batch_size)
+            return rescore(inp, self.inner.score_by(compare, inp))
         make = point_keys if self.depends == "pointwise" else list_keys
-        keys = make(inp, reads, hash_identity(store.identity))
-        return CacheFill(self.inner, self.stage_name, store, inp, keys, self.depends != "pointwise", self.batch_size).answer()
+        keys = make(inp, reads, hash_identity(cache.identity))
+        return CacheFill(self.inner, self.stage_name, cache, inp, keys, self.depends != "pointwise", self.batch_size).answer()
 
     def _find_reads(self, inp: pd.DataFrame) -> list[str]:
         """Check the columns of a frame, and list those that tell a document."""
