@@ -93,7 +93,7 @@ def cached(
     """
     known = look_up(stage) if isinstance(stage, pt.Transformer) else None
     dependence = depends or (known.depends if known else "unknown")
-    _check(stage, known.documents if known else "", dependence, batch_size, identity)
+    _check(stage, known.documents if known else "", dependence, batch_size)
     columns = reads if reads is None else (reads,) if isinstance(reads, str) else tuple(reads)
     made = Cached(stage, find_path(path), dependence, columns, batch_size, identity)
     made.score_cache().notes()  # refuses the file of another stage
@@ -218,26 +218,16 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         return column in (*columns, "score", "rank", self.failed_column, *self.accounts)
 
 
-def _check(stage: object, documents: str, depends: str, batch_size: int, identity: str | None) -> None:
+def _check(stage: pt.Transformer, documents: str, depends: str, batch_size: int) -> None:
     """Refuse a stage whose scores cannot be cached, all reasons at once."""
-    known = not isinstance(stage, pt.Transformer) or isinstance(stage, Cached) or can_identify(stage)
-    words = isinstance(identity, str) and identity.strip()
     problems = []
-    if not isinstance(stage, pt.Transformer):
-        problems.append(f"{stage!r} ({type(stage).__name__}) is not a PyTerrier transformer")
-    elif isinstance(stage, Cached):
-        problems.append(f"the scores of {stage!r} are cached already")
-    elif documents != "reranks":
-        problems.append(f"{stage!r} is not a re-ranker: it may add or remove documents")
+    if documents != "reranks":
+        problems.append(f"{stage!r} ({type(stage).__name__}) is not a re-ranker: it may add or remove documents")
     elif depends not in _DEPENDS:
         problems.append(f"depends is {depends}, expected one of {', '.join(_DEPENDS)}")
-    if identity is not None and not words:
-        problems.append(f"identity is {identity!r}, expected text")
-    elif not (known or words):
-        problems.append("it has no method identify(), so its model, version and settings are unknown")
     if type(batch_size) is not int or batch_size < 1:
         problems.append(f"batch_size is {batch_size!r}, expected 1 or more rows")
     if problems:
-        say = "" if known else "identity='its model, version and settings', "
-        fix = f"cached(stage, path, {say}depends='pointwise'), if a score depends on query and document alone"
+        words = "" if can_identify(stage) else "identity='its model, version and settings', "
+        fix = f"cached(stage, path, {words}depends='pointwise'), if a score depends on query and document alone"
         raise PipelineError("the scores of a stage cannot be cached", problems, fix=fix)

@@ -34,7 +34,7 @@ def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: i
     command = [sys.executable, "-P", str(Path(__file__).with_name("pisa_process.py")), str(folder), *map(str, (threads, k1, b))]
     with (
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process,  # noqa: S603 - ours
     ):
         try:
             with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as pipe:

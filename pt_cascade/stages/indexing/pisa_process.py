@@ -1,7 +1,7 @@
 """Runs PISA in a process of its own, since it prints from C++, and aborts the process on a full disk.
 
-python pisa_process.py FOLDER THREADS K1 B: indexes the documents on standard input, one JSON object a line, unless the folder has an
-index, and writes the scores for k1 and b into it.
+python pisa_process.py FOLDER THREADS K1 B: indexes the documents on standard input, one JSON object a line, unless the folder has
+an index, and writes the scores for k1 and b into it.
 """
 
 from __future__ import annotations

@@ -104,9 +104,7 @@ def _build(intake: Intake, encoder: AnyEncoder, folder: Path, whole: Path, *, to
         made_by = encoder.made_by
         _check_job(folder, made_by, tokens=tokens or encoder.multi_vector)
         last = _encode(intake, encoder, folder, tokens=tokens, verbose=verbose)
-        intake.verify()
-        if (found := len(intake.seen)) < 2:  # noqa: PLR2004 - npids, FlexIndex's table of docnos, divides by their number less one
-            raise CascadeError("there are too few documents to encode", [f"docs has {found} document(s), expected 2 or more"])
+        _check_number(intake)
         shutil.rmtree(place := folder / "whole", ignore_errors=True)
         place.mkdir()
         chunks = (read_chunk(file) for _, file in sorted(list_chunks(folder).items()))
@@ -118,6 +116,12 @@ def _build(intake: Intake, encoder: AnyEncoder, folder: Path, whole: Path, *, to
             shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
+
+
+def _check_number(intake: Intake) -> None:
+    intake.verify()
+    if (found := len(intake.seen)) < 2:  # noqa: PLR2004 - npids, FlexIndex's table of docnos, divides by their number less one
+        raise CascadeError("there are too few documents to encode", [f"docs has {found} document(s), expected 2 or more"])
 
 
 def _check_job(folder: Path, made_by: Provenance, *, tokens: bool) -> None:
