@@ -22,7 +22,6 @@ from scipy.special import logit, softmax
 
 from pt_cascade.errors import CascadeWarning, FrameError, MissingError, PipelineError
 from pt_cascade.stages.cross_encoder import CrossEncoder, cross_encoder
-from pt_cascade.stages.inference.batching import TokenRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,13 +148,13 @@ class Scribe:
         """No query is too long."""
         return 0 * len(rows)
 
-    def encode(self, rows: list[tuple[str, str, str]]) -> TokenRows:
+    def encode(self, rows: list[tuple[str, str, str]]) -> dict[str, list[np.ndarray]]:
         """Give each row a token for each letter."""
         self.held.append(sum(ids() is not None for ids in self._made))
         self.chunks.append(len(rows))
         ids = [np.zeros(len(text) + len(prompt), np.int32) for prompt, _, text in rows]
         self._made.extend(weakref.ref(row) for row in ids)
-        return TokenRows({"input_ids": ids})
+        return {"input_ids": ids}
 
     def forward(self, ids: dict[str, list[np.ndarray]]) -> np.ndarray:
         """Score by length."""

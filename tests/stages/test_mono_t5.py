@@ -135,7 +135,7 @@ def test_the_prompt_is_that_of_the_paper(t5: str, t5_tokenizer: Path) -> None:
     """Golden ids from SentencePiece itself: the prompt's pieces, then the end token, the text cut and nothing else."""
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(t5_tokenizer / "spiece.model"))
     stage = MonoT5(t5, max_length=24)
-    ids = stage._loaded.encode([("", "heat flow", "past a blunt body " * 9)]).ids["input_ids"][0].tolist()
+    ids = stage._loaded.encode([("", "heat flow", "past a blunt body " * 9)])["input_ids"][0].tolist()
     suffix = [*pieces.encode("Relevant:"), 1]
     assert ids == pieces.encode("Query: heat flow Document: " + "past a blunt body " * 9)[: 24 - len(suffix)] + suffix
 

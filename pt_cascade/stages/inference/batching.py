@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Never, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Never, TypeAlias
 
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning, StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from tqdm import tqdm
@@ -25,45 +24,12 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 Ids: TypeAlias = "Mapping[str, Sequence[NDArray[np.int32]]]"  # what a model reads, by name: one array of any length a row
+Forward: TypeAlias = "Callable[[Ids], Floats]"  # scores b rows: shape (b,)
 Rows: TypeAlias = "Sequence[tuple[str, str, str]]"  # prompt, query and text of each
 
 CHUNK = 4096
 TOKENIZED = 1024  # texts that a tokenizer is given at once
 _FULL = "the device's memory is full"
-
-
-class Encoded(Protocol):
-    """Tokenized rows."""
-
-    @property
-    def lengths(self) -> Ints:
-        """Shape (n,). Tokens of each row."""
-
-    def take(self, rows: Ints) -> Ids:
-        """Give the ids of some rows."""
-
-
-class PairModel(Protocol):
-    """A loaded model."""
-
-    def forward(self, ids: Ids) -> Floats:
-        """Score b rows: shape (b,)."""
-
-
-@dataclass(frozen=True)
-class TokenRows:
-    """Rows whose ids are in memory."""
-
-    ids: Ids
-
-    @property
-    def lengths(self) -> Ints:
-        """Shape (n,). Tokens of each row."""
-        return np.array([len(row) for row in self.ids["input_ids"]], np.int64)
-
-    def take(self, rows: Ints) -> Ids:
-        """Give the ids of some rows."""
-        return {name: [column[row] for row in rows] for name, column in self.ids.items()}
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **options: object) -> list[NDArray[np.int32]]:
@@ -113,7 +79,7 @@ def plan(lengths: Ints, budget: int) -> list[Ints]:
     return batches
 
 
-def score_chunks(model: PairModel, chunks: Iterable[Encoded], count: int, budget: int, *, progress: str | None = None) -> Floats:
+def score_chunks(forward: Forward, chunks: Iterable[Ids], count: int, budget: int, *, progress: str | None = None) -> Floats:
     """Score ``count`` rows in batches; each chunk is freed before the next is made.
 
     Where a device's memory is full, its budget is halved for the rest, once, with a warning; the second time is a StageError, and
@@ -122,7 +88,7 @@ def score_chunks(model: PairModel, chunks: Iterable[Encoded], count: int, budget
     from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
 
     with tqdm(total=count, desc=progress, unit="doc", disable=progress is None) as bar:
-        batches = _Batches(model, budget, bar)
+        batches = _Batches(forward, budget, bar)
         scores = np.concatenate([np.zeros(0), *map(batches.score, chunks)])
     if lost := int((~np.isfinite(scores)).sum()):
         problem = f"{lost} of {len(scores)} score(s) are not finite: the model's weights are damaged"
@@ -133,17 +99,17 @@ def score_chunks(model: PairModel, chunks: Iterable[Encoded], count: int, budget
 class _Batches:
     """Runs a model over batches, of the budget that was asked for or of less."""
 
-    def __init__(self, model: PairModel, budget: int, bar: tqdm[Never]) -> None:
-        self.model, self.bar = model, bar
+    def __init__(self, forward: Forward, budget: int, bar: tqdm[Never]) -> None:
+        self.forward, self.bar = forward, bar
         self.asked = self.budget = budget
 
-    def score(self, chunk: Encoded) -> Floats:
+    def score(self, chunk: Ids) -> Floats:
         """Score the rows of a chunk; where memory is full, the rest is cut into smaller batches."""
-        lengths = chunk.lengths
+        lengths = np.array([len(row) for row in chunk["input_ids"]], np.int64)
         scores, left = np.full(len(lengths), np.nan), deque(plan(lengths, self.budget))
         while left:
             rows = left[0]
-            if (found := self._try(chunk.take(rows))) is None:
+            if (found := self._try({name: [column[row] for row in rows] for name, column in chunk.items()})) is None:
                 self._halve(len(rows), int(lengths[rows].max()))
                 rest = np.concatenate([*left])
                 left = deque(rest[batch] for batch in plan(lengths[rest], self.budget))
@@ -155,7 +121,7 @@ class _Batches:
     def _try(self, ids: Ids) -> Floats | None:
         """Score a batch; None where the device's memory is full. The error, whose traceback holds memory there, is let go."""
         try:
-            return self.model.forward(ids)
+            return self.forward(ids)
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # torch's own; this file needs no torch
                 raise

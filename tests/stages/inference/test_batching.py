@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,38 +22,29 @@ BUDGETS = st.integers(1, 5000)
 Score = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass
-class Numbered:
-    """Rows of some lengths, whose ids are their numbers from ``start``; it notes that it was let go."""
+class Numbered(dict[str, list[Any]]):
+    """Rows of some lengths, with their numbers from ``start``; it notes that it was freed."""
 
-    lengths: np.ndarray
-    start: int = 0
-    open_rows: set[int] = field(default_factory=set)
-
-    def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Give the numbers of some rows."""
-        return {"rows": rows + self.start}
+    def __init__(self, lengths: np.ndarray, start: int = 0, open_rows: set[int] | None = None) -> None:
+        """Make the rows."""
+        self.rows = range(start, start + len(lengths))
+        self.open_rows = set() if open_rows is None else open_rows
+        super().__init__(input_ids=[np.zeros(length, np.int32) for length in lengths], rows=list(self.rows))
 
     def __del__(self) -> None:
         """Close its rows."""
-        self.open_rows.difference_update(range(self.start, self.start + len(self.lengths)))
+        self.open_rows.difference_update(self.rows)
 
 
-@dataclass
-class Toy:
+def by_number(score: Score) -> Callable[[dict[str, list[int]]], np.ndarray]:
     """A model that scores rows by their numbers."""
-
-    score: Score
-
-    def forward(self, ids: dict[str, np.ndarray]) -> np.ndarray:
-        """Score a batch."""
-        return self.score(ids["rows"])
+    return lambda ids: score(np.array(ids["rows"]))
 
 
 def score_all(lengths: np.ndarray, budget: int, score: Score, chunk: int = 1000, progress: str | None = None) -> np.ndarray:
     """Score rows some at a time."""
     chunks = (Numbered(lengths[start : start + chunk], start) for start in range(0, len(lengths), chunk))
-    return score_chunks(Toy(score), chunks, len(lengths), budget, progress=progress)
+    return score_chunks(by_number(score), chunks, len(lengths), budget, progress=progress)
 
 
 @given(LENGTHS, BUDGETS)
@@ -144,7 +135,7 @@ def test_chunks_are_let_go_one_by_one(lengths: np.ndarray, budget: int, chunk: i
         asked.extend(rows.tolist())
         return rows * 2.0
 
-    assert score_chunks(Toy(score), read(), len(lengths), budget).tolist() == [row * 2.0 for row in range(len(lengths))]
+    assert score_chunks(by_number(score), read(), len(lengths), budget).tolist() == [row * 2.0 for row in range(len(lengths))]
     assert sorted(asked) == list(range(len(lengths)))
 
 
