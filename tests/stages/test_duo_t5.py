@@ -20,6 +20,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys.pairs import WORDS
 from toys.t5 import save_model
 
 from pt_cascade import Cascade
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLOSE = 1e-5
-WORDS = ["the", "flow", "of", "heat", "past", "a", "blunt", "Café", "東京", "10.5", "<pad>", "</s>", "Relevant:", "\u200b🚀"]
 TEXTS = st.one_of(
     st.text(max_size=40), st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join), st.integers(1, 700).map("heat ".__mul__)
 )

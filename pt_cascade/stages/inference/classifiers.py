@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import PipelineError, StageError
-from pt_cascade.stages.inference.batching import TOKENIZED, pad
+from pt_cascade.stages.inference.batching import pad
 from pt_cascade.stages.inference.causal_lm import keep_answers
 from pt_cascade.stages.inference.labels import check_activation, find_label, to_log_odds
 from pt_cascade.stages.inference.loading import first_line, load_reader
@@ -55,14 +55,12 @@ class Classifier(NamedTuple):
         settings = {"common": {"return_tensors": None}, "text": {"padding": False, "max_length": self.limit}}
         for prompt in dict.fromkeys(prompt for prompt, _, _ in rows):
             places = [place for place, row in enumerate(rows) if row[0] == prompt]
-            for start in range(0, len(places), TOKENIZED):
-                part = places[start : start + TOKENIZED]
-                pairs = [list(rows[place][1:]) for place in part]
-                for name, values in self.reader.preprocess(pairs, prompt=prompt or None, processing_kwargs=settings).items():
-                    if isinstance(values, list) and name != "attention_mask":
-                        column = columns.setdefault(name, [np.empty(0, np.int32)] * len(rows))
-                        for place, ids in zip(part, values, strict=True):
-                            column[place] = np.asarray(ids, np.int32)
+            pairs = [list(rows[place][1:]) for place in places]
+            for name, values in self.reader.preprocess(pairs, prompt=prompt or None, processing_kwargs=settings).items():
+                if isinstance(values, list) and name != "attention_mask":
+                    column = columns.setdefault(name, [np.empty(0, np.int32)] * len(rows))
+                    for place, ids in zip(places, values, strict=True):
+                        column[place] = np.asarray(ids, np.int32)
         return columns
 
     def forward(self, ids: Ids) -> Floats:
