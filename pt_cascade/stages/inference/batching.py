@@ -82,8 +82,8 @@ def plan(lengths: Ints, budget: int) -> list[Ints]:
 def score_chunks(forward: Forward, chunks: Iterable[Ids], count: int, budget: int, *, progress: str | None = None) -> Floats:
     """Score ``count`` rows in batches; each chunk is freed before the next is made.
 
-    Where a device's memory is full, its budget is halved for the rest, once, with a warning; the second time is a StageError, and
-    so is a score that is not finite. ``progress`` names a progress bar.
+    Where a batch does not fit into the device's memory, the next ones have at most half its tokens, with a warning. A single row
+    that does not fit is a StageError, and so is a score that is not finite. ``progress`` names a progress bar.
     """
     from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
 
@@ -97,47 +97,34 @@ def score_chunks(forward: Forward, chunks: Iterable[Ids], count: int, budget: in
 
 
 class _Batches:
-    """Runs a model over batches, of the budget that was asked for or of less."""
+    """Runs a model over batches of a token budget, which is smaller after a batch that did not fit into memory."""
 
     def __init__(self, forward: Forward, budget: int, bar: tqdm[Never]) -> None:
-        self.forward, self.bar = forward, bar
-        self.asked = self.budget = budget
+        self.forward, self.budget, self.bar = forward, budget, bar
 
     def score(self, chunk: Ids) -> Floats:
-        """Score the rows of a chunk; where memory is full, the rest is cut into smaller batches."""
+        """Score the rows of a chunk."""
         lengths = np.array([len(row) for row in chunk["input_ids"]], np.int64)
         scores, left = np.full(len(lengths), np.nan), deque(plan(lengths, self.budget))
         while left:
             rows = left[0]
-            if (found := self._try({name: [column[row] for row in rows] for name, column in chunk.items()})) is None:
+            try:
+                scores[rows] = self.forward({name: [column[row] for row in rows] for name, column in chunk.items()})
+            except RuntimeError as error:
+                if type(error).__name__ != "OutOfMemoryError":  # torch's own; this file needs no torch
+                    raise
                 self._halve(len(rows), int(lengths[rows].max()))
                 rest = np.concatenate([*left])
                 left = deque(rest[batch] for batch in plan(lengths[rest], self.budget))
-                continue
-            scores[left.popleft()] = found
-            self.bar.update(len(rows))
+            else:
+                self.bar.update(len(left.popleft()))
         return scores
 
-    def _try(self, ids: Ids) -> Floats | None:
-        """Score a batch; None where the device's memory is full. The error, whose traceback holds memory there, is let go."""
-        try:
-            return self.forward(ids)
-        except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":  # torch's own; this file needs no torch
-                raise
-        return None
-
     def _halve(self, rows: int, longest: int) -> None:
-        """Allow half of the batch that did not fit; refuse to do so for a single row, or a second time."""
+        """Allow half of the batch that did not fit; refuse to do so for a single row."""
         if rows == 1:
             fix = 'a smaller max_length, or device="cpu"'
             raise StageError(_FULL, [f"a single row of {longest} tokens does not fit"], fix=fix)
-        full = min(self.budget, rows * longest)
-        if self.budget < self.asked:
-            raise StageError(_FULL, [f"at batch_tokens={self.asked}, and again at {full}"], fix=f"batch_tokens={full // 2}")
-        self.budget = max(full // 2, 1)
-        import torch  # noqa: PLC0415 - heavy
-
-        torch.cuda.empty_cache()
-        message = f"{_FULL} at batch_tokens={self.asked}, in a batch of {full} tokens: the next ones have at most {self.budget}"
+        self.budget = rows * longest // 2
+        message = f"{_FULL} in a batch of {rows * longest} tokens: the next ones have at most batch_tokens={self.budget}"
         warnings.warn(message, CascadeWarning, stacklevel=2)
