@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Never, TypeAlias
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning, StageError
+from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,9 +86,7 @@ def score_chunks(forward: Forward, chunks: Iterable[Ids], count: int, budget: in
     Where a batch does not fit into the device's memory, the next ones have at most half its tokens, with a warning. A single row
     that does not fit is a StageError, and so is a score that is not finite. ``progress`` names a progress bar.
     """
-    from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
-
-    with tqdm(total=count, desc=progress, unit="doc", disable=progress is None) as bar:
+    with show_progress(progress or "", "doc", count, shown=progress is not None) as bar:
         batches = _Batches(forward, budget, bar)
         scores = np.concatenate([np.zeros(0), *map(batches.score, chunks)])
     if lost := int((~np.isfinite(scores)).sum()):
