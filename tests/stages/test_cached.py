@@ -263,7 +263,7 @@ def _searcher(pattern: str) -> pt.Transformer:
 
 def test_nothing_of_a_foreign_stage_is_guessed(tmp_path: Path) -> None:
     """Two regular expressions in a closure look alike to any fingerprint: without words they are refused, with them they differ."""
-    with pytest.raises(PipelineError, match=r"it has no method identify\(\), so the model, version and settings") as refused:
+    with pytest.raises(PipelineError, match=r"it has no method identify\(\), so its model, version and settings") as refused:
         cached(_searcher("[a-z]"), tmp_path / "s", depends="pointwise")
     assert refused.value.fix.startswith("cached(stage, path, identity='its model, version and settings")
     results = frame(("1", "q", "a", "aa1"))
@@ -573,7 +573,7 @@ def test_the_cure_for_an_order_without_rule_works(tmp_path: Path, kind: str) -> 
         cached(ODD[kind], tmp_path / "s", identity=kind, depends="pointwise").transform(results)
     kept = eval(refused.value.fix, names)  # noqa: S307 - our own words
     for some in (results.iloc[[4, 1]], results, results):
-        same(kept.transform(some), kept.inner.transform(some))
+        same(kept.transform(some), kept.stage.transform(some))
     assert kept.score_cache().count() == 6
 
 
@@ -581,7 +581,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     """Two mistakes, one error."""
     with pytest.raises(PipelineError) as refused:
         cached(ToyRetriever(), tmp_path / "s", batch_size=-1)
-    assert len(refused.value.problems) == 2
+    assert len(refused.value.problems) == 3
 
 
 def test_another_stage_at_the_same_path_is_refused(tmp_path: Path) -> None:
@@ -689,7 +689,7 @@ def test_it_travels_in_a_pickle(tmp_path: Path) -> None:
     kept = cached(Reader(), tmp_path / "s")
     wanted = kept.transform(results)
     copy: Cached = pickle.loads(pickle.dumps(kept))  # noqa: S301 - our own
-    copy.inner.__dict__["log"] = Log(fail_at=1)
+    copy.stage.__dict__["log"] = Log(fail_at=1)
     assert_frame_equal(copy.transform(results), wanted)
     assert copy == kept
 
