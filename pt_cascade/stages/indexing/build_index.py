@@ -9,13 +9,14 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyterrier as pt
 from tqdm import tqdm
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.files import rm_command
-from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, run_pisa, terrier_index
+from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, engine_failure, run_pisa, terrier_index
 from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, plain_words, script_of
 
 if TYPE_CHECKING:
@@ -159,4 +160,18 @@ def _index(engine: Engine, folder: Path, docs: _Reader, threads: int) -> None:
         return
     stemmer = f"{docs.language.title()}SnowballStemmer" if docs.language in SNOWBALL.split() else None
     other = {} if docs.language == ENGLISH else {"tokeniser": "whitespace", "stemmer": stemmer, "stopwords": None}
-    terrier_index(folder).indexer(meta={"docno": LONGEST}, text_attrs=["text"], threads=threads, **other).index(iter(docs))
+    index, level = terrier_index(folder), pt.java.configure["log_level"]
+    pt.java.set_log_level("OFF")
+    try:
+        index.indexer(meta={"docno": LONGEST}, text_attrs=["text"], threads=threads, **other).index(iter(docs))
+        docs.verify()
+        built = index.index_obj().getCollectionStatistics()
+        whole = built.getNumberOfDocuments() == len(docs.intake.seen) and built.getNumberOfUniqueTerms() > 0
+    except CascadeError:
+        raise
+    except Exception as error:
+        raise engine_failure(engine, folder, str(error).partition("\n")[0]) from error
+    finally:
+        pt.java.set_log_level(level)
+    if not whole:  # it ignores some errors
+        raise engine_failure(engine, folder, "documents or words are missing in it")
