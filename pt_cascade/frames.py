@@ -21,6 +21,7 @@ from pt_cascade.errors import FrameError
 from pt_cascade.guards import ADD_RANKS, EXACT, Guard, are_of, show_rows
 from pt_cascade.ranking import is_ranking, ranks
 
+LOAD_TEXT = "put ptc.open_collection(name).text_loader() before it, of the collection that was searched"
 _GRADE = "grade with whole numbers, and drop the unjudged rows"
 _KEEP_BEST = 'results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])'
 _FIX_SCORES = "fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
@@ -146,7 +147,6 @@ def check_text(results: pd.DataFrame, column: str, stage: str) -> None:
     is_str = pd.api.types.infer_dtype(texts, skipna=False) == "string"
     bad = texts.isna().to_numpy(bool) if is_str else ~are_of(texts, str)
     if bad.any():
-        fix = "load the text of every document, e.g. pt.text.get_text(index), or drop those rows before this stage"
-        fix = fix if column != "query" else "give every row its query"
+        fix = "give every row its query" if column == "query" else f"{LOAD_TEXT}; or drop those rows"
         problem = f"{column} is missing or not text{show_rows(results, bad, column)}"
         raise FrameError(f"stage {stage!r} cannot read its {'queries' if column == 'query' else 'documents'}", [problem], fix=fix)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import PipelineError, require
 from pt_cascade.frames import check_text
 from pt_cascade.ranking import ranks, score_below
@@ -104,7 +105,8 @@ class LlmJudge(Reranker, Generic[T]):
         Returns:
             The same rows in the same order.
         """
-        pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
+        with explain_columns(self.stage_name, inp):
+            pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
         check_frame(inp, self.needs())
         for column in self.needs():
             check_text(inp, column, self.stage_name)
