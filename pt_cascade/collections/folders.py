@@ -95,9 +95,9 @@ def write_folder(collection: Collection, path: Path) -> None:
         >>> open_folder(folder).fingerprint == collection.fingerprint
         True
     """
-    if path.exists():
-        raise CollectionError(f"cannot write the collection {path}", ["it exists"], fix=rm_command(path))
     with new_folder(path) as folder:
+        if folder is None:
+            raise CollectionError(f"cannot write the collection {path}", ["it exists"], fix=rm_command(path))
         with gzip.open(folder / _DOCS[0], "wt", encoding="utf-8", compresslevel=6) as file:
             file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in collection.docs())
         write_topics(collection.topics, folder / "topics.tsv")

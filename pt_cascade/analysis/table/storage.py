@@ -61,6 +61,8 @@ def save_table(table: Scores, path: PathLike) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with new_folder(target) as whole:
+            if whole is None:
+                raise TableError(f"cannot save the table to {path}", ["another process has just made it"], fix="another path")
             for name, data in files.items():
                 (whole / name).write_bytes(data)
     except OSError as error:
