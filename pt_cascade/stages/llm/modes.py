@@ -24,18 +24,18 @@ _GRADES = (0, 3)
 
 
 @dataclass(frozen=True)
-class PointwiseJudge(LlmJudge[float]):
+class PointwiseJudge(LlmJudge):
     """Judges each document by itself."""
 
     @abstractmethod
-    def read(self, response: Response) -> Reading[float]:
+    def read(self, response: Response) -> Reading:
         """Read the score of a document."""
 
-    def jobs(self, query: Query, judgments: Judgments[float]) -> Iterator[Callable[[], Awaitable[None]]]:
+    def jobs(self, query: Query, judgments: Judgments) -> Iterator[Callable[[], Awaitable[None]]]:
         """Give one job for each document."""
         return (partial(self._judge_one, query, place, judgments) for place in range(len(query.rows)))
 
-    async def _judge_one(self, query: Query, place: int, judgments: Judgments[float]) -> None:
+    async def _judge_one(self, query: Query, place: int, judgments: Judgments) -> None:
         document = cut_text(query.texts[place], self.max_words)
         prompt = self.prompt.render({"query": query.text, "document": document, "instruction": query.instruction})
         reading = await judgments.ask(query, slice(place, place + 1), prompt, self.read)
@@ -51,7 +51,7 @@ class GradedJudge(PointwiseJudge):
 
     how: ClassVar[Mode] = "graded"
 
-    def read(self, response: Response) -> Reading[float]:
+    def read(self, response: Response) -> Reading:
         """Read a grade."""
         return read_grade(response.text, *self.scale, cut=response.cut)
 
@@ -72,13 +72,13 @@ class YesNoJudge(PointwiseJudge):
     how: ClassVar[Mode] = "yes_no"
     extra_fields: ClassVar[Mapping[str, object]] = {"logprobs": True, "top_logprobs": 20}  # the most that OpenAI lists
 
-    def read(self, response: Response) -> Reading[float]:
+    def read(self, response: Response) -> Reading:
         """Read log-odds."""
         return read_verdict(response.text, response.logprobs, cut=response.cut)
 
 
 @dataclass(frozen=True)
-class ListwiseJudge(LlmJudge[tuple[int, ...]]):
+class ListwiseJudge(LlmJudge):
     """Orders the documents of a query, a window at a time, from the bottom up; the score is 1/rank."""
 
     window: int = 20
@@ -87,11 +87,11 @@ class ListwiseJudge(LlmJudge[tuple[int, ...]]):
     depends: ClassVar[str] = "listwise"
     how: ClassVar[Mode] = "listwise"
 
-    def jobs(self, query: Query, judgments: Judgments[tuple[int, ...]]) -> Iterator[Callable[[], Awaitable[None]]]:
+    def jobs(self, query: Query, judgments: Judgments) -> Iterator[Callable[[], Awaitable[None]]]:
         """Give one job for the query, as each window waits for the one below."""
         yield partial(self._judge_all, query, judgments)
 
-    async def _judge_all(self, query: Query, judgments: Judgments[tuple[int, ...]]) -> None:
+    async def _judge_all(self, query: Query, judgments: Judgments) -> None:
         order = list(range(len(query.rows)))
         for window in slide(len(order), self.window, self.step):
             places = order[window]
@@ -101,7 +101,7 @@ class ListwiseJudge(LlmJudge[tuple[int, ...]]):
             reading = await judgments.ask(query, slice(None), prompt, partial(_read_order, n=len(texts)))
             if reading is None:
                 return
-            order[window] = [places[n] for n in reading.value]
+            order[window] = [places[n] for n in reading.order]
         judgments.scores[query.rows[order]] = [1 / rank for rank in range(1, len(order) + 1)]
 
     def find_faults(self) -> Iterator[str]:
@@ -121,5 +121,5 @@ def slide(n: int, window: int, step: int) -> Iterator[slice]:
         end -= step
 
 
-def _read_order(response: Response, n: int) -> Reading[tuple[int, ...]]:
+def _read_order(response: Response, n: int) -> Reading:
     return read_list(response.text, n, cut=response.cut)

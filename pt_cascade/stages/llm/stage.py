@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from pt_cascade.ranking import ranks, score_below
 from pt_cascade.stages.base.identity import SPEED_FIELDS
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.llm.client import Client, ServerState
-from pt_cascade.stages.llm.connection import OPENAI_KEY, Server, connect, find_option_faults, read_key
+from pt_cascade.stages.llm.connection import OPENAI_KEY, connect, find_option_faults, read_key
 from pt_cascade.stages.llm.judgments import Judgments, run_jobs
 from pt_cascade.stages.llm.prompts import Prompt, find_faults
 from pt_cascade.stages.llm.queries import INSTRUCTION, check_frame, read_queries
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from pt_cascade.ranking import Floats
+    from pt_cascade.stages.base.identity import Identity
     from pt_cascade.stages.llm.prompts import Mode
     from pt_cascade.stages.llm.queries import Query
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
-class LlmJudge(Reranker, Generic[T]):
+class LlmJudge(Reranker):
     """The stage that ``llm_judge`` makes; its fields are the checked arguments of that function."""
 
     model: str
@@ -48,7 +47,7 @@ class LlmJudge(Reranker, Generic[T]):
     max_words: int = 300
     max_tokens: int = 16
     seed: int | None = 0
-    request: str = "{}"
+    request: str = field(default="{}", repr=False)  # it may hold a secret
     concurrency: int = 8
     retries: int = 5
     timeout: float = 60.0
@@ -71,7 +70,7 @@ class LlmJudge(Reranker, Generic[T]):
             raise PipelineError("llm_judge cannot be made", problems)
 
     @abstractmethod
-    def jobs(self, query: Query, judgments: Judgments[T]) -> Iterator[Callable[[], Awaitable[None]]]:
+    def jobs(self, query: Query, judgments: Judgments) -> Iterator[Callable[[], Awaitable[None]]]:
         """Give the jobs of a query, which may run at once; each fills scores, or marks documents as failed."""
 
     def find_faults(self) -> Iterator[str]:
@@ -90,6 +89,10 @@ class LlmJudge(Reranker, Generic[T]):
     def reads(self) -> list[str]:
         """Name the columns that change a score, beside the query; they may be missing."""
         return [self.text_field, INSTRUCTION]
+
+    def identify(self) -> Identity:
+        """Identify all that a score depends on, the user's fields by a hash, as they may hold a secret."""
+        return {**super().identify(), "request": Prompt("request", self.request).hash}
 
     def score(self, results: pd.DataFrame) -> Floats:
         """Score each row of Frame[qid, query, docno, text, ...]: shape (n,), finite; without a judgment, below its query's rest."""
@@ -119,7 +122,7 @@ class LlmJudge(Reranker, Generic[T]):
             rank[order] = ranks(inp["qid"].iloc[order], score[order])
         return inp.assign(score=score, rank=rank, llm_failed=failed, **usage.columns(number))
 
-    def _judge(self, queries: list[Query], n: int) -> Judgments[T]:
+    def _judge(self, queries: list[Query], n: int) -> Judgments:
         instruction = next((query.instruction for query in queries if query.instruction), "")
         if problems := list(find_faults(self.prompt, self.how, instruction)):
             raise PipelineError("llm_judge cannot pass on the column instruction", problems)
@@ -128,19 +131,19 @@ class LlmJudge(Reranker, Generic[T]):
 
         with start_blocking_portal() as portal:  # in a thread, since a notebook has an event loop; Ctrl-C cancels all calls
             judgments = portal.call(self._ask, queries, n)
-        judgments.usage.warn(self.stage_name, self._state.models, self._state.changes)
+        judgments.usage.warn(self.stage_name, self._state.changes)
         return judgments
 
-    async def _ask(self, queries: list[Query], n: int) -> Judgments[T]:
+    async def _ask(self, queries: list[Query], n: int) -> Judgments:
         """Ask about a document of each query in turn, so that a query that always fails does not come first as a whole."""
         from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
 
         defaults = {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed, **self.extra_fields}
         key = read_key(self.api_key_env, self.base_url)
-        server = Server(self.model, self.base_url, defaults, json.loads(self.request), self.retries, self.timeout, key)
-        async with connect(server) as connection:
-            client, usage = Client(server, connection, self._state), Usage(len(queries), self.prices)
-            judgments: Judgments[T] = Judgments(client, usage, self.on_error == "keep", np.full(n, np.nan), np.zeros(n, bool))
+        async with connect(self.base_url, key, self.retries, self.timeout) as connection:
+            client = Client(connection, self._state, self.model, defaults, json.loads(self.request))
+            usage, keep = Usage(len(queries), self.prices), self.on_error == "keep"
+            judgments = Judgments(client, usage, keep, np.full(n, np.nan), np.zeros(n, bool))
             turns = zip_longest(*(self.jobs(query, judgments) for query in queries))
             jobs = [job for turn in turns for job in turn if job is not None]
             with tqdm(jobs, desc=self.stage_name, disable=not self.verbose) as bar:
