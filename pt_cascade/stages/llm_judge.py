@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages.llm.connection import OPENAI_URL
-from pt_cascade.stages.llm.modes import GradedJudge, ListwiseJudge, YesNoJudge
 from pt_cascade.stages.llm.prompts import load_prompt
+from pt_cascade.stages.llm.stage import LlmJudge
 
-if TYPE_CHECKING:
-    from pt_cascade.stages.llm.stage import LlmJudge
-
+MODES = ("graded", "yes_no", "listwise")
 _TOKENS = 16
 _TOKENS_A_NUMBER = 8  # "[20] > " takes 4 to 6
 
@@ -118,12 +115,11 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
 
     Example:
         >>> llm_judge("qwen3-8b", how="listwise", base_url="http://localhost:8000/v1", concurrency=4)
-        ListwiseJudge(model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ..., window=20, step=10)
+        LlmJudge(how='listwise', model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ...)
     """
     options = dict(locals())
-    modes: dict[str, type[LlmJudge]] = {"graded": GradedJudge, "yes_no": YesNoJudge, "listwise": ListwiseJudge}
-    if not isinstance(how, str) or how not in modes:
-        raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(modes)}"])
+    if how not in MODES:
+        raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(MODES)}"])
     url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
     most = _TOKENS_A_NUMBER * window if how == "listwise" and type(window) is int else _TOKENS
     options |= {
@@ -135,7 +131,7 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         "request": _to_json({} if request is None else request),
         "prices": tuple(prices) if isinstance(prices, list) else prices,
     }
-    return modes[how](**{one.name: options[one.name] for one in fields(modes[how])})
+    return LlmJudge(**options)
 
 
 def _to_json(request: object) -> str:

@@ -96,13 +96,14 @@ class Judgments:
             raise self.client.stop([problem], "llm_judge received no answer that can be read", fix or _PROMPT)
 
 
-async def run_jobs(jobs: Collection[Callable[[], Awaitable[None]]], limit: int) -> None:
-    """Run all jobs, in order, at most ``limit`` at once; the first exception cancels the others and is raised."""
+async def run_jobs(jobs: Collection[Callable[[], Awaitable[None]]], limit: int, done: Callable[[], object]) -> None:
+    """Run all jobs, in order, at most ``limit`` at once; call ``done`` after each; the first exception cancels the others."""
     waiting = iter(jobs)
 
     async def work() -> None:
         for job in waiting:
             await job()
+            done()
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -725,7 +725,7 @@ def test_an_exception_cancels_the_other_jobs() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(run_jobs([stall, stall, fail, stall], 3))
+        asyncio.run(run_jobs([stall, stall, fail, stall], 3, int))
     assert stopped == [1, 1]
 
 
@@ -736,7 +736,7 @@ def test_no_more_workers_than_jobs() -> None:
     async def job() -> None:
         most.append(len(asyncio.all_tasks()))
 
-    asyncio.run(run_jobs([job, job], 1_000_000))
+    asyncio.run(run_jobs([job, job], 1_000_000, int))
     assert max(most) <= 4
 
 

@@ -25,8 +25,7 @@ from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, PipelineError
-from pt_cascade.stages.llm.modes import slide
-from pt_cascade.stages.llm.prompts import Prompt, cut_text, find_faults, load_prompt, number_documents
+from pt_cascade.stages.llm.prompts import Prompt, cut_text, find_faults, load_prompt, number_documents, slide
 from pt_cascade.stages.llm.queries import read_queries
 from pt_cascade.stages.llm.responses import read_response
 from pt_cascade.stages.llm.stage import LlmJudge
