@@ -87,7 +87,7 @@ def compare(
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     if table is not None:
         whole.transform(topics.head(1))  # loads the models, which is not a query's time
-    trace = run(whole, topics.head(timed) if timed else topics, chunk_size=1, verbose=verbose).trace
+    trace = run(whole, topics.head(timed) if timed else topics, query_batch_size=1, verbose=verbose).trace
     return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
 
 

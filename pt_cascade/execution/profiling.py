@@ -20,7 +20,7 @@ from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.steps import call
-from pt_cascade.cascade.wrappers import live, refuse_bare_caches
+from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
 from pt_cascade.frames import canonical_topics
 from pt_cascade.numbers import is_amount, is_whole
@@ -122,7 +122,7 @@ def _bypass_caches(cascade: Cascade) -> Cascade:
     """Replace caches by their models."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CascadeWarning)  # as in ``_Runner.run``
-        bare = replace(cascade, stages=tuple(live(stage, load=True) for stage in cascade))
+        bare = replace(cascade, stages=tuple(remove_caches(stage, load=True) for stage in cascade))
     for stage in bare:
         refuse_bare_caches(stage)
     return bare

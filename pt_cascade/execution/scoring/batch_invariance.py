@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.cascade import walk
-from pt_cascade.cascade.wrappers import live
+from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError, StageError, TableError
 from pt_cascade.execution.scoring.rows import drop_failed, rerank
 from pt_cascade.files import rm_command
@@ -63,7 +63,7 @@ class ScoreDrift(NamedTuple):
 def check_batch_invariance(step: Step, tolerance: float) -> bool:
     """Score a sample of pairs again among other rows, and refuse a stage whose scores change; False if there are too few pairs."""
     whole = "docno" not in step.given or step.stage.depends in ("pairwise", "listwise")
-    stage, tested = replace(live(step.stage, load=True), cutoff=None), False
+    stage, tested = replace(remove_caches(step.stage, load=True), cutoff=None), False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
         tested = True
         again = next(walk((stage,), frame))
@@ -120,7 +120,7 @@ def rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame, 
     """Score a sample again along a path; return the drift of the first stage whose scores changed."""
     given = topics[topics["qid"].isin(sample["qid"])]
     for name in path.stages:
-        step = next(walk((replace(live(plan.stage(name), load=True), cutoff=None),), given))
+        step = next(walk((replace(remove_caches(plan.stage(name), load=True), cutoff=None),), given))
         expected = sample.rename(columns={"rank": "_", name: "score"})
         if drift := _compare(name, expected, drop_failed(step), tolerance) or _find_missing(name, sample, step.ranked):
             return drift

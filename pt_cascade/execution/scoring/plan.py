@@ -14,7 +14,7 @@ from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import find_dependence, keeps_ranking
 from pt_cascade.cascade.stage import unique_names
-from pt_cascade.cascade.wrappers import live
+from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError
 
 Depths: TypeAlias = "Sequence[Cutoff] | Sequence[Sequence[Cutoff]]"
@@ -85,7 +85,7 @@ def same(one: Stage, other: Stage) -> bool:
         return False
     if all(left is right for left, right in zip(one.transformers, other.transformers, strict=True)):
         return True
-    one, other = live(one), live(other)
+    one, other = remove_caches(one), remove_caches(other)
     try:
         equal = bool(one.transformers == other.transformers)
     except ValueError:  # some settings are arrays
