@@ -15,7 +15,8 @@ from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, CascadeWarning, StageError, naming
 from pt_cascade.frames import canonical_input, canonical_results, check_text
-from pt_cascade.ranking import same_pairs
+from pt_cascade.guards import show_rows
+from pt_cascade.ranking import locate, same_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -144,17 +145,17 @@ def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) ->
     if unknown := sorted(set(ranked["qid"].unique()) - set(given["qid"].unique())):
         problem = f"{len(unknown)} qid(s), e.g. {unknown[0]}"
         raise StageError(f"stage {stage.name!r} returned queries that are not in its input", [problem])
-    if stage.documents != "reranks" or same_pairs(given, ranked):
-        return
-    before = pd.MultiIndex.from_frame(given[["qid", "docno"]])
-    after = pd.MultiIndex.from_frame(ranked[["qid", "docno"]])
-    problems = [
-        f"{len(pairs)} document(s) {what}, first qid {pairs[0][0]}, docno {pairs[0][1]}"
-        for what, pairs in (("removed", before.difference(after)), ("added", after.difference(before)))
-        if len(pairs)
-    ]
-    fix = f"if this is intended: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
-    raise StageError(f"stage {stage.name!r} did not return the documents of its input", problems, fix=fix)
+    if stage.documents == "reranks" and (problems := list_changes(given, ranked)):
+        fix = f"if this is intended: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
+        raise StageError(f"stage {stage.name!r} did not return the documents of its input", problems, fix=fix)
+
+
+def list_changes(given: pd.DataFrame, ranked: pd.DataFrame) -> list[str]:
+    """Describe the documents that a stage removed from its input, and those that it added."""
+    if same_pairs(given, ranked):
+        return []
+    changes = (("removed", given, locate(given, ranked) < 0), ("added", ranked, locate(ranked, given) < 0))
+    return [f"documents {what}{show_rows(frame, other)}" for what, frame, other in changes if other.any()]
 
 
 def _check_text(scorer: pt.Transformer, frame: pd.DataFrame, stage: str) -> None:

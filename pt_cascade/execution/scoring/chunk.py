@@ -81,7 +81,7 @@ class _Chunk:
 
     def chosen_rules(self, names: Sequence[str]) -> list[TieRule]:
         """Return the tie rule assumed for each stage."""
-        return [choose_rule(self.rules[name]) if name in self.rules else PLAIN for name in names]
+        return [choose_rule(self.rules.get(name, frozenset({PLAIN}))) for name in names]
 
     def score_required(self, plan: Plan) -> None:
         """Score the required documents that are not scored yet, on every path."""
