@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import product
 from typing import TYPE_CHECKING, get_args
 
@@ -23,6 +22,7 @@ from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.steps import call
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
 from pt_cascade.numbers import is_amount, is_whole
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
 
 SHARES = (1.0, 0.3, 0.1, 0.03)
-_PACKAGES = ("pt_cascade", "pyterrier", "numpy", "pandas")
 
 
 def profile(
@@ -195,8 +194,7 @@ def _split(topics: pd.DataFrame, mode: Mode) -> list[pd.DataFrame]:
 
 def _describe_machine() -> dict[str, str]:
     """Return the machine and the versions; of torch if it is loaded."""
-    system, cores = f"{platform.system()} {platform.machine()}", str(os.cpu_count())
-    facts = {"python": platform.python_version(), "system": system, "cores": cores, **{name: version(name) for name in _PACKAGES}}
+    facts = {"system": f"{platform.system()} {platform.machine()}", "cores": str(os.cpu_count()), **versions(loaded=True)}
     if (torch := sys.modules.get("torch")) is not None:
         device = torch.cuda.get_device_name() if torch.cuda.is_initialized() else "cpu"
         facts |= {"torch": str(torch.__version__), "threads": str(torch.get_num_threads()), "device": str(device)}

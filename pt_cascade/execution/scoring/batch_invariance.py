@@ -7,7 +7,7 @@ pairs of each of 3 queries, once a stage; a retriever runs 3 queries again toget
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -42,24 +42,6 @@ _FIX = (
 )
 
 
-class ScoreDrift(NamedTuple):
-    """The largest change of a stage's scores: the pair, its scores before and after, and how many of how many pairs changed."""
-
-    stage: str
-    qid: str
-    docno: str
-    before: float
-    after: float
-    moved: int
-    pairs: int
-
-    def __str__(self) -> str:
-        return (
-            f"qid {self.qid!r}, docno {self.docno!r} scored {float(self.before)!r}, then {float(self.after)!r}; "
-            f"{self.moved} of {self.pairs} pair(s) changed, by up to {abs(self.before - self.after):.3g}"
-        )
-
-
 def check_batch_invariance(step: Step, tolerance: float) -> bool:
     """Score a sample of pairs again among other rows, and refuse a stage whose scores change; False if there are too few pairs."""
     whole = "docno" not in step.given or step.stage.depends in ("pairwise", "listwise")
@@ -67,10 +49,10 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
         tested = True
         again = next(walk((stage,), frame))
-        drift = _find_drift(stage.name, step.ranked[~find_failed(step)], again.ranked[~find_failed(again)], tolerance)
+        drift = _find_drift(step.ranked[~find_failed(step)], again.ranked[~find_failed(again)], tolerance)
         if whole and not drift:  # by rank, as a retriever may exchange documents of equal scores
             before = step.ranked[step.ranked["qid"].isin(again.ranked["qid"])]
-            drift = _find_drift(stage.name, before, again.ranked, tolerance, on="rank", how="outer")
+            drift = _find_drift(before, again.ranked, tolerance, on="rank", how="outer")
         if drift:
             fix = "retrieve each query by itself" if "docno" not in step.given else _FIX.format(stage.name)
             what = f"stage {stage.name!r} scores the same pair differently among other rows"
@@ -95,11 +77,13 @@ def check_paths(
         samples = ((topics, sample) for topics, scores in batches if len(sample := _pick_sample(path, scores)))
         if (found := next(samples, None)) is None:
             untested.append(path)
-        elif drift := _rescore(plan, path, *found, tolerance):
-            if checkpoint is not None:
-                what = f"stage {drift.stage!r} has changed since the finished batches in {checkpoint} were scored"
-                raise TableError(what, [str(drift)], fix=f"{rm_command(checkpoint)}, and score again")
-            what = f"stage {drift.stage!r} scores the same pair differently after other stages"
+            continue
+        name, drift = _rescore(plan, path, *found, tolerance)
+        if drift and checkpoint is not None:
+            what = f"stage {name!r} has changed since the finished batches in {checkpoint} were scored"
+            raise TableError(what, [drift], fix=f"{rm_command(checkpoint)}, and score again")
+        if drift:
+            what = f"stage {name!r} scores the same pair differently after other stages"
             fix = "make one table for each: [score(cascade, topics) for cascade in cascades]"
             raise PipelineError(what, [f"on the path {' → '.join(path.stages)}: {drift}"], fix=fix)
     return untested
@@ -112,17 +96,17 @@ def _pick_sample(path: Path, scores: ChunkScores) -> pd.DataFrame:
     return few
 
 
-def _rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame, tolerance: float) -> ScoreDrift | None:
-    """Score a sample again along a path; return the drift of the first stage whose scores changed."""
+def _rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame, tolerance: float) -> tuple[str, str]:
+    """Score a sample again along a path; return the first stage whose scores changed, and how."""
     given = topics[topics["qid"].isin(sample["qid"])]
     for name in path.stages:
         step = next(walk((replace(remove_caches(plan.stage(name), load=True), cutoff=None),), given))
         kept = sample[locate(sample, step.ranked[find_failed(step)]) < 0]
         before = kept.drop(columns="rank").rename(columns={name: "score"})
-        if drift := _find_drift(name, before, step.ranked, tolerance, how="left"):
-            return drift
+        if drift := _find_drift(before, step.ranked, tolerance, how="left"):
+            return name, drift
         given = rerank(step.ranked[locate(step.ranked, sample) >= 0])
-    return None
+    return "", ""
 
 
 def _mixed_pairs(given: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -156,22 +140,22 @@ def _spread(numbers: Ints, most: int) -> Ints:
 
 
 def _find_drift(
-    stage: str,
     before: pd.DataFrame,
     after: pd.DataFrame,
     tolerance: float,
     *,
     on: Literal["docno", "rank"] = "docno",
     how: Literal["inner", "left", "outer"] = "inner",
-) -> ScoreDrift | None:
+) -> str:
     """Compare the scores of the rows of each query with the same docno or rank; NaN in only one of the frames is a change."""
     columns = ["qid", "score", *dict.fromkeys([on, "docno"])]
     both = before[columns].merge(after[columns], on=["qid", on], how=how, suffixes=("", "_after"))
     old, new = both["score"].to_numpy(np.float64), both["score_after"].to_numpy(np.float64)
     with np.errstate(invalid="ignore"):
-        beyond = ~(np.abs(old - new) <= tolerance * np.maximum(1, np.abs(old)))
-    if not beyond.any():
-        return None
-    row = int(np.argmax(np.where(beyond, np.nan_to_num(np.abs(old - new), nan=np.inf), -1)))
-    docno = both["docno"].fillna(both.get("docno_after", "")).iloc[row]
-    return ScoreDrift(stage, str(both["qid"].iloc[row]), docno, old[row], new[row], int(beyond.sum()), len(both))
+        changed = ~(np.abs(old - new) <= tolerance * np.maximum(1, np.abs(old)))
+    if not changed.any():
+        return ""
+    row = int(np.argmax(np.where(changed, np.nan_to_num(np.abs(old - new), nan=np.inf), -1)))
+    pair = f"qid {both['qid'].iloc[row]!r}, docno {both['docno'].fillna(both.get('docno_after', '')).iloc[row]!r}"
+    scores = f"scored {float(old[row])!r}, then {float(new[row])!r}"
+    return f"{pair} {scores}; {changed.sum()} of {len(both)} pair(s) changed, by up to {abs(old[row] - new[row]):.3g}"

@@ -22,7 +22,7 @@ from pt_cascade.execution.scoring.caching import add_caches
 from pt_cascade.execution.scoring.checkpoint import open_checkpoint
 from pt_cascade.execution.scoring.chunk import score_chunk
 from pt_cascade.execution.scoring.plan import make_plan
-from pt_cascade.execution.scoring.versions import versions
+from pt_cascade.execution.versions import versions
 from pt_cascade.files import cache_folder
 from pt_cascade.frames import canonical_input, canonical_topics
 from pt_cascade.guards import show_rows
