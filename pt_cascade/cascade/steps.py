@@ -86,19 +86,19 @@ def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
 
 def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
     """Run one stage: its transformers, the checks, the cut-off."""
-    frame, ms = given, 0.0
-    pairs = given["qid"].iloc[:0]
+    frame, ms, pairs = given, 0.0, given["qid"].iloc[:0]
+    scorer = stage.scorer % len(stage.transformers)
     for n, part in enumerate(stage.transformers):
         if "docno" in frame and frame.empty:  # many transformers fail on an empty frame
             frame = _columns_of(stage, given.iloc[:0])
             break
-        if "docno" in frame and n == stage.scorer % len(stage.transformers):
+        if "docno" in frame and n == scorer:
             _check_text(part, frame, stage.name)
             pairs = frame["qid"]
         start = clock()
         frame = call(part, frame, stage.name)
         ms += 1000 * (clock() - start)
-        if n == stage.scorer % len(stage.transformers) and is_lazy(part) and not {"docno", "score"} <= set(frame):
+        if n == scorer and is_lazy(part) and not {"docno", "score"} <= set(frame):
             problem = f"{part!r} was read as a scorer before it was loaded, but returns {', '.join(frame.columns)}"
             fix = "load it and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
             raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
@@ -106,9 +106,9 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
     _check_documents(stage, given, ranked)
     if len(frame):  # scores keep their dtype, as in the plain pipeline
         ranked = ranked.assign(score=frame["score"])
-    start = clock() if len(ranked) else 0.0
+    start = clock()
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
-    ms += 1000 * (clock() - start) if len(ranked) else 0.0
+    ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, pairs, ms)
 
 
