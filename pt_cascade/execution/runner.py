@@ -16,7 +16,6 @@ from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import reads_whole_frame
 from pt_cascade.cascade.steps import run_ending
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution.query_batches import split_queries
 from pt_cascade.frames import canonical_input, canonical_results
 from pt_cascade.numbers import is_whole
 from pt_cascade.ranking import append_below
@@ -136,6 +135,15 @@ class Runner(pt.Transformer):  # type: ignore[misc]
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
         """Return the output columns of the cascade, and ``cut_by`` with a kept tail."""
         return self.cascade.transform_outputs(input_columns) + (["cut_by"] if self.tail == "keep" else [])
+
+
+def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = None) -> list[pd.DataFrame]:
+    """Split a frame into batches of ``size`` queries (the first of ``first``), in order of first appearance; at least one."""
+    if size is None or not len(topics):
+        return [topics]
+    query = pd.factorize(topics["qid"])[0]
+    starts = [0, *range(first or size, query.max() + 1, size)]
+    return [topics[(query >= start) & (query < end)] for start, end in zip(starts, [*starts[1:], len(query)], strict=True)]
 
 
 def _check_options(tail: Tail, query_batch_size: int | None) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError, StageError, TableError
-from pt_cascade.execution.scoring.rows import find_failed, rerank
+from pt_cascade.execution.scoring.chunk import find_failed, rerank
 from pt_cascade.files import rm_command
 from pt_cascade.ranking import locate
 

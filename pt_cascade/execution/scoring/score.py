@@ -15,7 +15,7 @@ from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRules, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
-from pt_cascade.execution.query_batches import split_queries
+from pt_cascade.execution.runner import split_queries
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_paths
 from pt_cascade.execution.scoring.caching import add_caches
