@@ -37,7 +37,7 @@ cascade    = ptc.Cascade.of(bm25 % 1000 >> bi % 100 >> precise % 20)
 
 topics     = collection.judged({queries!r})
 pt.Experiment([bm25, bm25 % 1000 >> bi, cascade], topics, collection.qrels, [nDCG@10, RR@10, R@100], baseline=0)
-ptc.run(cascade, topics.head({timed}), chunk_size=1).trace.groupby("stage", sort=False)[["pairs", "ms"]].mean()"""
+ptc.run(cascade, topics.head({timed}), query_batch_size=1).trace.groupby("stage", sort=False)[["pairs", "ms"]].mean()"""
 CHOOSING = """\
 
 

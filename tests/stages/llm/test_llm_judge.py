@@ -467,7 +467,7 @@ def test_the_trace_has_the_counts(server: ScriptedServer) -> None:
     server.do(lambda _: chat("1", usage=(1000, 2)))
     asked = pd.concat([topics(3), pd.DataFrame({"qid": ["none"], "query": ["nothing"]})])
     pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["qid"] + row["docno"]) >> judge(server, prices=(1, 1)) % 2
-    trace = run(pipeline >> ToyReranker(), asked, chunk_size=2).trace
+    trace = run(pipeline >> ToyReranker(), asked, query_batch_size=2).trace
     assert list(trace.columns[:7]) == ["stage", "qid", "docs_in", "docs_out", "pairs", "ms", "shared_by"]
     assert list(trace.columns[7:]) == list(ACCOUNTS)
     own = trace[trace["stage"] == "llm_judge"]
