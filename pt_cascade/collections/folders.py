@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pt_cascade.collections.collection import Collection, join_title, make_collection, unjudged
+from pt_cascade.collections.intake import find_problems
 from pt_cascade.errors import CascadeError, CollectionError, MissingError, RecordError
-from pt_cascade.files import new_folder, rm_command
-from pt_cascade.trec import read_qrels, read_topics, write_qrels, write_topics
+from pt_cascade.trec import read_qrels, read_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,8 +36,6 @@ _DOCS = ("docs.jsonl.gz", "docs.jsonl")
 _LANGUAGE = "language.txt"
 _SHOWN = 5
 _WIDTH = 80
-_ID = re.compile(r"[^\s\0\ufeff]+")
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -79,30 +76,6 @@ def open_folder(path: Path) -> Collection:
     written = path / _LANGUAGE
     language = written.read_text().strip() if written.is_file() else Collection.language
     return replace(make_collection(name, topics, qrels, documents), language=language)
-
-
-def write_folder(collection: Collection, path: Path) -> None:
-    """Write a collection atomically as a folder that ``open_folder`` opens, with the same fingerprint.
-
-    Raises:
-        CollectionError: The path exists.
-        FrameError: A qid, docno or query cannot be written as TREC.
-
-    Example:
-        >>> from pt_cascade.collections.pydocs import pydocs
-        >>> collection, folder = pydocs(queries=50), getfixture("tmp_path") / "numpy"
-        >>> write_folder(collection, folder)
-        >>> open_folder(folder).fingerprint == collection.fingerprint
-        True
-    """
-    if path.exists():
-        raise CollectionError(f"cannot write the collection {path}", ["it exists"], fix=rm_command(path))
-    with new_folder(path) as folder:
-        with gzip.open(folder / _DOCS[0], "wt", encoding="utf-8", compresslevel=6) as file:
-            file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in collection.docs())
-        write_topics(collection.topics, folder / "topics.tsv")
-        write_qrels(collection.qrels, folder / "qrels.txt")
-        (folder / _LANGUAGE).write_text(collection.language)
 
 
 def _frame(path: Path, read: Callable[[Path], pd.DataFrame], problems: list[str]) -> pd.DataFrame | None:
@@ -163,24 +136,13 @@ def _document(line: bytes) -> dict[str, str]:
         raise ValueError(f"not UTF-8 ({error.reason}, byte {error.start + 1})") from None
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__}, expected an object")  # noqa: TRY004 - one type for all problems
-    faults: list[str] = []
-    docno, title, text = (_text(record, key, faults) for key in ("docno", "title", "text"))
-    if not faults and not _ID.fullmatch(docno):
-        faults.append(f"docno {docno!r} is empty or has white space, which a TREC run cannot hold")
-    if faults:
-        raise ValueError("; ".join(faults))
-    return {"docno": docno, "text": join_title(title, text)}
-
-
-def _text(record: dict[str, object], key: str, faults: list[str]) -> str:
-    value = record.get(key, "")
-    if key not in record and key != "title":
-        faults.append(f"{key} is missing")
-    elif not isinstance(value, str):
-        faults.append(f"{key} is {'null' if value is None else f'{type(value).__name__} {value!r}'}, expected text")
-    elif _HALF.search(value):
-        faults.append(f"{key} holds half a surrogate pair, which UTF-8 cannot hold")
-    return value if isinstance(value, str) else ""
+    values: dict[str, Any] = {"docno": None, "text": None, "title": ""} | record
+    whole = all(isinstance(values[key], str) for key in ("title", "text"))
+    text = join_title(values["title"], values["text"]) if whole else values["text"]
+    problems = [] if isinstance(values["title"], str) else [f"title is {values['title']!r}, expected text"]
+    if problems := find_problems(values["docno"], text) + problems:
+        raise ValueError("; ".join(problems))
+    return {"docno": values["docno"], "text": text}
 
 
 def _clip(line: bytes) -> str:

@@ -13,9 +13,10 @@ import pytest
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.folders import write_folder
 
 from pt_cascade import Cascade
-from pt_cascade.collections import Collection, make_collection, open_collection, write_folder
+from pt_cascade.collections import Collection, make_collection, open_collection
 from pt_cascade.errors import MissingError, PipelineError, StageError
 from pt_cascade.execution import defaults
 from pt_cascade.execution.defaults import default_cascade, default_model, load_reranker, store_collection
