@@ -22,10 +22,8 @@ class Intake:
 
     def __init__(self, docs: Iterable[Mapping[str, str]]) -> None:
         """Refuse what is not a series of documents."""
-        if hasattr(docs, "to_dict") or isinstance(docs, (str, Mapping)) or not isinstance(docs, Iterable):
-            fix = 'docs.to_dict("records")' if hasattr(docs, "to_dict") else '[{"docno": "d1", "text": "..."}, ...]'
-            problem = f"docs is a {type(docs).__name__}, expected a series of dicts with docno and text"
-            raise FrameError("docs cannot be read", [problem], fix=fix)
+        if not isinstance(docs, Iterable):
+            raise FrameError("docs cannot be read", [f"docs is {docs!r:.60}, expected a series of dicts with docno and text"])
         self.docs = docs
         self.seen: set[str] = set()
         self.done = self.stopped = False

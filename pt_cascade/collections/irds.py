@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pt_cascade.collections.collection import Collection, join_title, make_collection
-from pt_cascade.errors import CascadeError, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, few
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ir_datasets.datasets.base import Dataset
 
 _QUERY_FIELDS = ("query", "text", "title")
-_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ def _require_parts(name: str, inner: Dataset) -> None:
         return
     lacks = " and ".join(f"no {part}" for part, there in has.items() if not there)
     whole = list(_whole_below(name))
-    more = f" and {len(whole) - _SHOWN} more" if len(whole) > _SHOWN else ""
-    fix = f"one of {', '.join(whole[:_SHOWN])}{more}" if whole else "pt.datasets.list_datasets() shows what each dataset has"
+    fix = f"one of {', '.join(few(whole, 4))}" if whole else "pt.datasets.list_datasets() shows what each dataset has"
     problem = f"it has {lacks}, expected documents, topics and qrels"
     raise CollectionError(f"dataset {name!r} is not a test collection", [problem], fix=fix)
 

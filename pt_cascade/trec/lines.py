@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import FrameError, RecordError
+from pt_cascade.errors import FrameError, RecordError, clip, few
 from pt_cascade.guards import EXACT
 from pt_cascade.trec.files import read_text
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.files import PathLike
 
-_SHOWN = 5
-_WIDTH = 80
 _NO_TEXT = r"\0\ud800-\udfff"  # NUL, and the surrogates that stand for bytes that are not UTF-8
 ID = rf"[^\s\ufeff{_NO_TEXT}]+"
 WHOLE = r"[+-]?[0-9]{1,18}"
@@ -80,8 +78,8 @@ def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
     large = (frame.select_dtypes(float).abs() >= EXACT).any(axis=None)
     suspect = len(rows) != lines or large or frame.duplicated(list(form.once)).any()
     if faults := list(_faults(form, text.split("\n")[:lines])) if suspect else []:
-        shown = faults[:_SHOWN] + ([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])
-        raise RecordError(f"cannot read {path}, {len(faults)} of its {lines} line(s) are bad", shown, fix=f"make each line: {form}")
+        what = f"cannot read {path}, {len(faults)} of its {lines} line(s) are bad"
+        raise RecordError(what, few(faults), fix=f"make each line: {form}")
     return frame
 
 
@@ -91,7 +89,7 @@ def refuse_unwritable(frame: pd.DataFrame, columns: dict[str, str], path: PathLi
     for name, pattern in columns.items():
         fits = re.compile(pattern).fullmatch
         if odd := [text for text in frame[name].unique().tolist() if not fits(text)]:
-            found.append(f"{len(odd)} {name}(s) are not {_MEANING[pattern]}, e.g. {_clip(odd[0])}")
+            found.append(f"{len(odd)} {name}(s) are not {_MEANING[pattern]}, e.g. {clip(odd[0])}")
     if found:
         raise FrameError(f"cannot write {path}", found)
 
@@ -110,7 +108,7 @@ def _faults(form: Form, lines: list[str]) -> Iterator[str]:
             fault = f"{', '.join(form.once)} repeats line {above[key]}"
         else:
             continue
-        yield f"line {number}: {fault}: {_clip(line)}"
+        yield f"line {number}: {fault}: {clip(line)}"
 
 
 def _typed(pattern: str, cells: tuple[str, ...]) -> pd.Series[str] | pd.Series[int] | pd.Series[float]:
@@ -125,7 +123,3 @@ def _misfit(cell: str, pattern: str) -> str:
         return f"is not {_MEANING[pattern]}"
     whole = pattern == NUMBER and abs(float(cell)) >= EXACT and re.fullmatch("[+-]?[0-9]+", cell)
     return "is a whole number that float64 would round" if whole and Decimal(cell) != float(cell) else ""
-
-
-def _clip(line: str) -> str:
-    return repr(line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "...")

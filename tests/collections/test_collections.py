@@ -225,7 +225,7 @@ FORM = 'Fix: a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query
             "",
             "",
             [
-                "there is neither docs.jsonl.gz nor docs.jsonl, expected one of them",
+                "neither of docs.jsonl.gz and docs.jsonl are there, expected one",
                 "there is no file {folder}/topics.tsv",
                 "there is no file {folder}/qrels.txt",
             ],
@@ -294,7 +294,7 @@ def test_folder_with_a_broken_gzip_or_two_files_is_refused(tmp_path: Path) -> No
     with pytest.raises(CollectionError, match=r"docs\.jsonl\.gz: its gzip is broken \(Compressed file ended"):
         open_folder(folder)
     (folder / "docs.jsonl").write_text(GOOD)
-    with pytest.raises(CollectionError, match=r"there is both docs\.jsonl\.gz and docs\.jsonl, expected one of them"):
+    with pytest.raises(CollectionError, match=r"both of docs\.jsonl\.gz and docs\.jsonl are there, expected one"):
         open_folder(folder)
 
 

@@ -113,7 +113,7 @@ def test_losses_add_up_in_the_table(sweep: ptc.Sweep) -> None:
     """What is lost and what is left are the relevant documents."""
     loss = sweep.loss((20, 10, 5))
     assert loss["recall"].iloc[-1] == pytest.approx(1 - loss["lost_recall"].sum())
-    assert loss_table(sweep, (20, 10, 5)).startswith("at (20, 10, 5)")
+    assert loss_table(sweep).startswith("at (30, 20, 10)")
 
 
 @pytest.mark.parametrize(
