@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import FrameError, RecordError
+from pt_cascade.errors import FrameError, RecordError, clip, few
 from pt_cascade.guards import EXACT
 from pt_cascade.trec.files import read_text
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.files import PathLike
 
-_SHOWN = 5
-_WIDTH = 80
 _NO_TEXT = r"\0\ud800-\udfff"  # NUL, and the surrogates that stand for bytes that are not UTF-8
 ID = rf"[^\s\ufeff{_NO_TEXT}]++"
 WHOLE = r"[+-]?[0-9]{1,18}+"
@@ -89,11 +87,10 @@ def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
         if not fault and first.setdefault(key, number) != number:
             fault = f"{', '.join(form.once)} repeats line {first[key]}"
         rows.append(row)
-        faults += [f"line {number}: {fault}: {_clip(line)}"] if fault else []
+        faults += [f"line {number}: {fault}: {clip(line)}"] if fault else []
     if faults:
-        shown = faults[:_SHOWN] + ([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])
         problem = f"cannot read {path}, {len(faults)} of its {len(lines)} line(s) are bad"
-        raise RecordError(problem, shown, fix=f"make each line: {form}")
+        raise RecordError(problem, few(faults), fix=f"make each line: {form}")
     columns = zip(*rows, strict=True) if rows else ((),) * len(form.kept)
     return pd.DataFrame({name: _typed(form.columns[name], cells) for name, cells in zip(form.kept, columns, strict=True)})
 
@@ -104,7 +101,7 @@ def refuse_unwritable(frame: pd.DataFrame, columns: dict[str, str], path: PathLi
     for name, pattern in columns.items():
         fits = re.compile(pattern).fullmatch
         if odd := [text for text in frame[name].unique().tolist() if not fits(text)]:
-            found.append(f"{len(odd)} {name}(s) are not {_MEANING[pattern]}, e.g. {_clip(odd[0])}")
+            found.append(f"{len(odd)} {name}(s) are not {_MEANING[pattern]}, e.g. {clip(odd[0])}")
     if found:
         raise FrameError(f"cannot write {path}", found)
 
@@ -121,7 +118,3 @@ def _misfit(cell: str, pattern: str) -> str:
         return f"is not {_MEANING[pattern]}"
     whole = pattern == NUMBER and abs(float(cell)) >= EXACT and re.fullmatch("[+-]?[0-9]+", cell)
     return "is a whole number that float64 would round" if whole and Decimal(cell) != float(cell) else ""
-
-
-def _clip(line: str) -> str:
-    return repr(line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "...")
