@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from pt_cascade.analysis.cost.timing_data import Mode
-    from pt_cascade.analysis.cost.timings import Timings
+    from pt_cascade.analysis.cost.timings import Mode, Timings
     from pt_cascade.stages.indexing.engines import Engine
 
 

@@ -16,7 +16,7 @@ from pt_cascade.analysis.cost.latency import (
     take_percentiles,
     warn_of_few_queries,
 )
-from pt_cascade.analysis.cost.residuals import Sample, sample_from_counts
+from pt_cascade.analysis.cost.sample import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
@@ -42,7 +42,7 @@ class Cost:
 
     Attributes:
         stages: One entry a stage.
-        sample: The profiled queries, and how their times differ from the fitted ones; None: the cost was given by hand.
+        sample: The profiled queries and their times; None: the cost was given by hand.
 
     Raises:
         SweepError: There is no stage, an entry is not a StageCost, or two have the same name.
@@ -100,8 +100,8 @@ class Cost:
             return self
         places = self._find(names)
         sample = self.sample
-        if sample is not None and sample.residuals:
-            sample = replace(sample, residuals=tuple(sample.residuals[place] for place in places))
+        if sample is not None and sample.times:
+            sample = replace(sample, times=tuple(sample.times[place] for place in places))
         return Cost(tuple(self.stages[place] for place in places), sample)
 
     def latency(
@@ -133,10 +133,8 @@ class Cost:
             raise SweepError("the cost has no percentiles", [problem], fix=fix)
         sample, levels = self._prepare(percentiles, docs)
         depths = _depths(as_vectors([checked]), sample)
-        work = [self._work(n, depths[:, n], sample) for n in range(len(self.stages))]
-        means = np.array([sample.times(n, fitted, given, means=True).mean() for n, (given, fitted) in enumerate(work)])
-        times = np.concatenate([sample.times(n, fitted, given, means=False) for n, (given, fitted) in enumerate(work)])
-        return summarise(times, means, checked, levels, sample.queries)
+        times = np.concatenate([self._time(n, depths[:, n], sample)[1] for n in range(len(self.stages))])
+        return summarise(times, checked, levels, sample.queries)
 
     def frame(
         self,
@@ -189,13 +187,12 @@ class Cost:
         warn_of_few_queries(levels, sample.queries)
         return sample, levels
 
-    def _work(self, stage: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
-        """Give a stage's documents and fitted time, shape (depths, rows) each."""
-        if stage == 0:
-            given = np.zeros((len(depth), len(sample.retrieved)))
-            return given, self.stages[0].ms(given)
+    def _time(self, n: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
+        """Give the documents and milliseconds of stage n, shape (depths, rows) each."""
+        stage = self.stages[n]
         given = np.minimum(depth[:, None], sample.retrieved).astype(np.float64)
-        return given, np.where(given >= self.stages[stage].least, self.stages[stage].ms(given), 0.0)
+        ms = sample.times[n].at(given, stage) if sample.times else stage.ms(given)
+        return given, ms if n == 0 else np.where(given >= stage.least, ms, 0.0)
 
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:
         """Sum over the stages, computing each once for each of its depths."""
@@ -203,13 +200,12 @@ class Cost:
         sums = np.zeros((len(depths), len(sample.retrieved) if levels else 0))
         for n, stage in enumerate(self.stages):
             depth, code = np.unique(depths[:, n], return_inverse=True)
-            given, fitted = self._work(n, depth, sample)
-            means = sample.times(n, fitted, given, means=True)
-            ms += means.mean(axis=1)[code]
+            given, times = self._time(n, depth, sample)
+            ms += times.mean(axis=1)[code]
             pairs += stage.pairs(given).mean(axis=1)[code]
-            usd += stage.usd(given, means).mean(axis=1)[code]
+            usd += stage.usd(given, times).mean(axis=1)[code]
             if levels:
-                sums += sample.times(n, fitted, given, means=False)[code]
+                sums += times[code]
         named = {f"p{level:g}_ms": column for level, column in zip(levels, take_percentiles(sums, levels).T, strict=True)}
         priced = any(one.usd_per_token or one.usd_per_search or one.usd_per_hour for one in self.stages)
         return {"ms": ms, **named, "pairs": pairs, **({"usd": usd} if priced else {})}

@@ -1,26 +1,27 @@
-"""Timings fitted: for each stage a fixed time and a time a pair or token, and how each query's times differ from that."""
+"""Timings fitted: for each stage a fixed time and a time a pair or token, and each query's own times."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 from scipy.optimize import nnls
 
 from pt_cascade.analysis.cost.cost import Cost
-from pt_cascade.analysis.cost.residuals import Residuals, Sample
+from pt_cascade.analysis.cost.sample import Sample, StageTimes
 from pt_cascade.analysis.cost.stage_cost import StageCost
-from pt_cascade.analysis.cost.timing_data import Per
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pt_cascade.analysis.cost.timing_data import TimingData
+    from pt_cascade.analysis.cost.timings import Timings
     from pt_cascade.ranking import Floats
 
+Per: TypeAlias = Literal["pair", "token"]
 
-def fit_cost(timings: TimingData, per: Per = "pair") -> Cost:
+
+def fit_cost(timings: Timings, per: Per = "pair") -> Cost:
     """Fit each stage's cost; see ``Timings.cost``."""
     if per not in get_args(Per):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
@@ -71,7 +72,7 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares
     return StageCost(name, compares=compares, **{"fixed_ms": fixed, slope_of: slope / scale, "tokens_per_pair": tokens})
 
 
-def _sample(timings: TimingData, stages: tuple[StageCost, ...]) -> Sample:
+def _sample(timings: Timings, stages: tuple[StageCost, ...]) -> Sample:
     """Make a sample in which each (query, repeat) is one row."""
     wide = timings.frame.pivot_table(index=["qid", "repeat"], columns=["stage", "share"], values=["docs_in", "docs_ranked", "ms"])
 
@@ -82,11 +83,7 @@ def _sample(timings: TimingData, stages: tuple[StageCost, ...]) -> Sample:
     retrieved = table("docs_ranked", timings.stages[0]).max(axis=1).astype(np.int64)
     if timings.mode == "throughput":
         return Sample(retrieved, timings.queries, percentiles=False)
-    residuals = []
-    for n, (name, cost) in enumerate(zip(timings.stages, stages, strict=True)):
-        documents, ms = table("docs_in", name), table("ms", name)
-        documents = documents if n else np.zeros_like(documents)
-        fitted = cost.ms(documents)
-        known = (fitted > 0) & ((documents > 0) | (n == 0))
-        residuals.append(Residuals.of(documents, np.where(known, ms / np.where(known, fitted, 1.0), 1.0)))
-    return Sample(retrieved, timings.queries, tuple(residuals))
+    documents = [table("docs_in", name) * (n > 0) for n, name in enumerate(timings.stages)]
+    measured = zip(stages, documents, timings.stages, strict=True)
+    times = tuple(StageTimes.measured(stage, given, table("ms", name)) for stage, given, name in measured)
+    return Sample(retrieved, timings.queries, times)

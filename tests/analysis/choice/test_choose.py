@@ -21,7 +21,7 @@ from pt_cascade.analysis.choice.result import Choice
 from pt_cascade.analysis.choice.selection import Rules
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.cost.cost import Cost, StageCost
-from pt_cascade.analysis.cost.residuals import Sample
+from pt_cascade.analysis.cost.sample import Sample
 from pt_cascade.analysis.grid.grids import grid
 from pt_cascade.analysis.sweep.result import Sweep
 from pt_cascade.errors import SweepError
