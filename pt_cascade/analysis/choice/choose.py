@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -89,7 +90,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     if not affordable.any():
         raise budget.unmet_error(sweep)
     fold = np.random.default_rng(seed).permutation(len(sweep.qids)) % folds
-    candidates = Candidates(sweep.replayer.only(sweep.measures.index(name)), vectors, affordable, costs, fold)
+    one = replace(sweep.replayer, measures=(sweep.replayer.measures[sweep.measures.index(name)],))
+    candidates = Candidates(one, vectors, affordable, costs, fold)
     rules = Rules(candidates, method, margin, level, seed, rel)
     means = candidates.sums.sum(axis=0) / len(fold)
     every, validated = pick(rules, means, np.ones(len(fold), np.bool_)), cross_validate(rules)

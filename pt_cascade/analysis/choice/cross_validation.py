@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,6 @@ from pt_cascade.analysis.choice.selection import Pick, Rules, pick
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs, name_cascade
 from pt_cascade.analysis.replay.measures import in_kernel
-from pt_cascade.analysis.replay.replayer import Replayer
 from pt_cascade.analysis.table.data import Path
 
 if TYPE_CHECKING:
@@ -82,8 +81,9 @@ def compare_held_out(rules: Rules, validated: CrossValidation, more: float) -> p
     rows = [(name_cascade(replayer.path.stages, as_cutoffs(deepest.tolist())), found.mean, found.low, found.high)]
     if len(deepest) > 1:
         first = Path(replayer.path.stages[:1], (None,))
-        alone = Replayer(replayer.table, first, replayer.qrels, replayer.measures, replayer.tail, replayer.by_rank)
-        found = estimate(validated.measured - alone.per_query(deepest[:1])[:, 0], level=rules.level, more=more)
+        found = estimate(
+            validated.measured - replace(replayer, path=first).per_query(deepest[:1])[:, 0], level=rules.level, more=more
+        )
         rows.append((name_cascade(first.stages, as_cutoffs(deepest[:1].tolist())), found.mean, found.low, found.high))
     return pd.DataFrame(rows, columns=["against", "difference", "low", "high"])
 
@@ -106,12 +106,14 @@ def permutation_control(rules: Rules, validated: CrossValidation) -> tuple[pd.Da
 def _permute_labels(rules: Rules) -> list[tuple[float, float]]:
     """Choose with each query's labels permuted among its documents (measures of the kernel only); return the gains as above."""
     candidates, rng, found = rules.candidates, np.random.default_rng(rules.seed), []
-    replayer, fold, offsets = candidates.replayer, candidates.fold, candidates.replayer.rankings.offsets
+    replayer, fold, rankings = candidates.replayer, candidates.fold, candidates.replayer.rankings
     for _ in range(_PERMUTATIONS if in_kernel(replayer.measures[0]) else 0):
-        labels = replayer.labels.copy()
+        labels = replayer.judged.labels.copy()
         for query in replayer.judged.queries:
-            labels[offsets[query] : offsets[query + 1]] = rng.permutation(labels[offsets[query] : offsets[query + 1]])
-        sums = replayer.with_labels(labels).sums(candidates.vectors, fold)[:, :, 0]
+            rows = rankings.rows[rankings.offsets[query] : rankings.offsets[query + 1]]
+            labels[rows] = rng.permutation(labels[rows])
+        permuted = replace(replayer, judged=replace(replayer.judged, labels=labels))
+        sums = permuted.sums(candidates.vectors, fold)[:, :, 0]
         gains = sums - sums[:, [candidates.deepest]]
         every = gains.sum(axis=0)
         held = sum(one[candidates.best(every - one)] for one in gains)

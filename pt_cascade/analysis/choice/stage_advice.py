@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +13,6 @@ from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_boo
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.replay.measures import in_kernel
-from pt_cascade.analysis.replay.replayer import Replayer
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -102,14 +101,13 @@ def measure_held_out(cascades: Sequence[Candidates]) -> Floats:
 
 def _open_shorter(whole: Candidates, stages: tuple[str, ...], budget: Budget) -> Candidates | None:
     """Open a shorter path as deep as the table covers it; None where nothing of it is covered and affordable."""
-    one = whole.replayer
-    replayer = Replayer(one.table, one.table.find_path(stages), one.qrels, one.measures, one.tail, one.by_rank)
+    replayer = replace(whole.replayer, path=whole.replayer.table.find_path(stages))
     last = as_cutoffs([int(whole.vectors[:, -1].max())])[0]
     try:
         depths = replayer.reach
     except SweepError:
         return None
-    vectors = default_grid(depths, last, len(whole.fold), coarse=not in_kernel(one.measures[0])).vectors
+    vectors = default_grid(depths, last, len(whole.fold), coarse=not in_kernel(replayer.measures[0])).vectors
     affordable, costs = budget.check(stages, vectors)
     return Candidates(replayer, vectors, affordable, costs, whole.fold) if affordable.any() else None
 

@@ -45,6 +45,7 @@ _BY_DOCNO = 1  # RR with a cut-off and Judged are not trec_eval's: they break ti
 class Judged:
     """The documents and queries of a table with their judgments."""
 
+    qrels: pd.DataFrame  # Frame[qid, docno, label], canonical
     labels: NDArray[np.int32]  # (rows of the table's frame,): judgments, ``kernels.UNJUDGED`` for none
     queries: Ints  # positions of the judged queries among the table's topics
     relevant: tuple[Ints, ...]  # for each judged query all its labels, retrieved or not, descending
@@ -72,7 +73,7 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
     labels[rows[at >= 0]] = label[at[at >= 0]]
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
-    return Judged(labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
+    return Judged(qrels, labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
 
 
 def check_labels(

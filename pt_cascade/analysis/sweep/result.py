@@ -189,7 +189,7 @@ class Sweep:
         raise SweepError(f"there is no stage {stage!r}", [f"the stages are {', '.join(self.stages)}"])
 
     def __repr__(self) -> str:
-        queries, judged = len(self.qids), self.replayer.qrels["qid"].nunique()
+        queries, judged = len(self.qids), self.replayer.judged.qrels["qid"].nunique()
         left_out = {"without a topic": judged - queries, "without judgments": len(self.table.topics) - queries}
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
         return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
-from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, parse_measures
+from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
 from pt_cascade.analysis.sweep.result import Sweep
@@ -80,7 +80,7 @@ def sweep(
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
     table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
-    replayer = Replayer(table, path, known, wanted, tail, by_rank)
+    replayer = Replayer(table, path, match_labels(table, known), wanted, tail, by_rank)
     n_queries = len(replayer.judged.queries)
     if grid is None:
         coarse = not all(in_kernel(measure) for measure in replayer.measures)

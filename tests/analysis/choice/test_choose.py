@@ -105,9 +105,11 @@ def test_a_plateau_is_chosen_by_recall_and_then_the_measure() -> None:
     choice = choose(table, "nDCG@10", margin=0.1)
 
     def recall(stage: int, given: tuple[int, ...]) -> np.ndarray:
-        kept = table.table.replay((*given, None), stages=table.stages[: stage + 1]).merge(table.replayer.qrels)
+        kept = table.table.replay((*given, None), stages=table.stages[: stage + 1]).merge(table.replayer.judged.qrels)
         found = kept.pivot_table(index="qid", columns="rank", values="label").loc[list(table.qids)].cumsum(axis=1)
-        return found.to_numpy() / table.replayer.qrels.groupby("qid")["label"].sum().loc[list(table.qids)].to_numpy()[:, None]
+        return (
+            found.to_numpy() / table.replayer.judged.qrels.groupby("qid")["label"].sum().loc[list(table.qids)].to_numpy()[:, None]
+        )
 
     expected = find_plateaus(recall, table.stages, table.grid.vectors, 0.1)
     assert choice.method == "plateau"
