@@ -83,7 +83,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     """
     name = str(measure)
     method = method or ("plateau" if budget_ms is None and budget_usd is None else "budget")
-    budget = Budget.for_sweep(sweep, budget_ms, percentile, budget_usd)
+    docs = sweep.table.retrieved[sweep.replayer.judged.queries]
+    budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs)
     _check(sweep, name, budget, method, {"margin": margin, "folds": folds, "level": level, "seed": seed, "rel": rel})
     vectors = sweep.grid.vectors
     affordable, costs = budget.check(sweep.stages, vectors)

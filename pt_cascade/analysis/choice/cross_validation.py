@@ -35,11 +35,6 @@ class CrossValidation:
     fold: Ints  # (judged queries,)
 
     @property
-    def held_out(self) -> Floats:
-        """Shape (folds,): the mean on each fold."""
-        return np.bincount(self.fold, self.measured) / np.bincount(self.fold)
-
-    @property
     def optimism(self) -> float:
         """In-sample minus held-out, mean over the queries."""
         return float((self.trained[self.fold] - self.measured).mean())
@@ -49,7 +44,7 @@ class CrossValidation:
         chosen = np.stack([sweep.grid.vectors[one.vector] for one in self.picks])
         sizes = np.bincount(self.fold)
         cutoffs = {f"k{n}": pd.Series(k, dtype="Int64").mask(k == NO_CUT, pd.NA) for n, k in enumerate(chosen.T, 1)}
-        numbers = {"in_sample": self.trained, "held_out": self.held_out}
+        numbers = {"in_sample": self.trained, "held_out": np.bincount(self.fold, self.measured) / sizes}
         return pd.DataFrame({"fold": np.arange(len(sizes)), "queries": sizes} | cutoffs | numbers)
 
 

@@ -155,8 +155,8 @@ def _describe_cost(choice: Choice) -> str:
     parts += [f"{name[:-3]} {cost[name]:.4g} ms" for name in late]
     parts += [f"{cost['pairs']:.4g} model pairs"] if "pairs" in cost else []
     parts += [f"{1000 * cost['usd']:.3g} usd per 1,000 queries"] if "usd" in cost else []
-    hand = "; costs given by hand have no slow queries" if choice.budget.by_hand and late else ""
-    return ", ".join(parts) + hand
+    by_hand = choice.budget.cost is not None and choice.budget.cost.sample is None
+    return ", ".join(parts) + "; costs given by hand have no slow queries" * bool(by_hand and late)
 
 
 def _describe_stability(choice: Choice) -> str:

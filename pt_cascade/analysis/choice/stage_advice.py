@@ -30,12 +30,12 @@ Verdict: TypeAlias = Literal["yes", "no", "cannot tell"]
 class Advice:
     """Whether the whole cascade is worth its number of stages."""
 
-    verdict: Verdict | Literal[""]  # empty: there is no shorter cascade to compare with
-    gain: Estimate | None  # of the whole cascade over the shorter one, held out, both chosen on the other folds
-    longer: str  # the whole cascade with the cut-offs chosen on all queries
-    shorter: str  # likewise the best cascade with one stage fewer
-    needed: int | None  # about how many queries give an interval narrower than the margin
     text: str  # the verdict in a sentence
+    verdict: Verdict | Literal[""] = ""  # empty: there is no shorter cascade to compare with
+    gain: Estimate | None = None  # of the whole cascade over the shorter one, held out, both chosen on the other folds
+    longer: str = ""  # the whole cascade with the cut-offs chosen on all queries
+    shorter: str = ""  # likewise the best cascade with one stage fewer
+    needed: int | None = None  # about how many queries give an interval narrower than the margin
 
 
 def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0.95, seed: int = 0) -> Advice:
@@ -47,11 +47,11 @@ def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0
     count = len(stages)
     if count < _COMPARABLE:
         number = f"{count} stage{'s' * (count > 1)}"
-        return _no_advice(f"The cascade has {number}. To see whether a further stage pays, score a cascade with one more stage.")
+        return Advice(f"The cascade has {number}. To see whether a further stage pays, score a cascade with one more stage.")
     paths = [stages[:n] + stages[n + 1 :] for n in range(1, count)]
     shorter = [found for path in paths if (found := _open_shorter(whole, path, budget)) is not None]
     if not shorter:
-        return _no_advice(f"The table covers no cascade of {count - 1} stages within the budget.")
+        return Advice(f"The table covers no cascade of {count - 1} stages within the budget.")
     gain = compare([whole], shorter, level=level, seed=seed)
     verdict, needed = decide(gain, margin), queries_needed(gain, margin)
     longer, best = _name_best([whole], budget.unit), _name_best(shorter, budget.unit)
@@ -63,11 +63,7 @@ def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0
         "cannot tell": f"{gain.queries:,} queries do not show whether {stage} pays: {change}; about {needed:,} would show "
         f"whether the change is above 0 or below the margin of {margin:g}",
     }
-    return Advice(verdict, gain, longer, best, needed, f"{text[verdict]}.")
-
-
-def _no_advice(text: str) -> Advice:
-    return Advice("", None, "", "", None, text)
+    return Advice(f"{text[verdict]}.", verdict, gain, longer, best, needed)
 
 
 def compare(long: Sequence[Candidates], short: Sequence[Candidates], *, level: float = 0.95, seed: int = 0) -> Estimate:

@@ -83,10 +83,10 @@ class Cost:
         return cls(stages)
 
     def select(self, names: Sequence[str]) -> Cost:
-        """Return the cost of another path through the same stages.
+        """Return the cost of a path through the stages.
 
         Args:
-            names: Stages in order. Costs without any name go by position, and must be as many.
+            names: Stages in order. Costs without any name get these names, and must be as many.
 
         Raises:
             SweepError: A stage has no cost.
@@ -97,7 +97,7 @@ class Cost:
             500.0
         """
         if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
-            return self
+            return replace(self, stages=tuple(replace(one, stage=name) for one, name in zip(self.stages, names, strict=True)))
         places = self._find(names)
         sample = self.sample
         if sample is not None and sample.times:
@@ -162,7 +162,7 @@ class Cost:
         """
         sample, levels = self._prepare(percentiles, docs)
         depths = _depths(_check_vectors(vectors, len(self.stages)), sample)
-        first, code = _distinct(depths)
+        _, first, code = np.unique(depths, axis=0, return_index=True, return_inverse=True)
         size = max(_CELLS // len(sample.retrieved), 1)
         parts = [self._measure(depths[first[at : at + size]], sample, levels) for at in range(0, max(len(first), 1), size)]
         columns = {name: np.concatenate([part[name] for part in parts])[code] for name in parts[0]}
@@ -237,12 +237,3 @@ def _depths(vectors: NDArray[np.integer], sample: Sample) -> Ints:
             "the number of documents of a stage is unknown", [problem], fix="pass docs=table.retrieved, or set that cut-off"
         )
     return np.minimum(depths, most)
-
-
-def _distinct(rows: Ints) -> tuple[Ints, Ints]:
-    """Give the place of each distinct row, in order, and for each row the number of its distinct row."""
-    code = np.zeros(len(rows), np.int64)
-    for column in rows.T:
-        one = np.unique(column, return_inverse=True)[1]
-        code = np.unique(code * (int(one.max(initial=0)) + 1) + one, return_inverse=True)[1]
-    return np.unique(code, return_index=True)[1], code

@@ -15,6 +15,7 @@ from ir_measures import Measure
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.replay import kernel as kernels
 from pt_cascade.errors import CascadeWarning, SweepError, did_you_mean
+from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,15 +63,10 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
             f"the topics have qids such as {asked[0] if len(asked) else '(none)'}, the qrels qids such as {qrels['qid'].iloc[0]}"
         )
         raise SweepError(_UNUSABLE, [f"no topic has a judgment: {found}"], fix="pass the qrels of these topics")
-    label = known["label"].to_numpy(np.int64)
-    query = asked.get_indexer(pd.Index(known["qid"]))
-    docno = pd.Index(known["docno"].unique())
-    rows = np.flatnonzero(table.frame["docno"].isin(docno).to_numpy(np.bool_))
-    judged = query * np.int64(len(docno)) + docno.get_indexer(pd.Index(known["docno"]))
-    retrieved = table.queries[rows] * len(docno) + docno.get_indexer(pd.Index(table.frame["docno"].iloc[rows]))
-    at = pd.Index(judged).get_indexer(pd.Index(retrieved))
+    label, row = known["label"].to_numpy(np.int64), locate(known, table.frame)
     labels = np.full(len(table.frame), kernels.UNJUDGED, np.int32)
-    labels[rows[at >= 0]] = label[at[at >= 0]]
+    labels[row[row >= 0]] = label[row >= 0]
+    query = asked.get_indexer(pd.Index(known["qid"]))
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
     return Judged(qrels, labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))

@@ -167,11 +167,7 @@ def index_grid(vectors: Vectors, *, keep: bool) -> GridIndex:
         ([0, 1, 3], [0, 0, 1], [1, 2])
     """
     heads = np.flatnonzero(np.r_[True, vectors[1:, 0] != vectors[:-1, 0], True])
-    tails, seconds = np.zeros(len(vectors), np.int64), np.zeros(1, np.int64)
-    if vectors.shape[1] > 1:
-        for column in vectors[:, 1:].T:
-            _, number = np.unique(column, return_inverse=True)
-            _, tails = np.unique(tails * len(vectors) + number, return_inverse=True)
-        seconds = np.zeros(tails.max() + 1, np.int64)
-        seconds[tails] = vectors[:, 1]
-    return GridIndex(np.ascontiguousarray(vectors, np.int32), heads.astype(np.int64), tails.astype(np.int64), seconds, keep)
+    rest = vectors[:, 1:] if vectors.shape[1] > 1 else np.zeros((len(vectors), 1), np.int64)
+    different, tails = np.unique(rest, axis=0, return_inverse=True)
+    heads, tails, seconds = (one.astype(np.int64) for one in (heads, tails, different[:, 0]))
+    return GridIndex(np.ascontiguousarray(vectors, np.int32), heads, tails, seconds, keep)

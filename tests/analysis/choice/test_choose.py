@@ -350,7 +350,7 @@ THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
 NO_PRICE = "budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour"
 PERCENTILE = "expected a number above 0 and at most 100, or None for the mean"
-RAISE = " Fix: raise the limit, or sweep a grid with smaller cut-offs"
+RAISE = " Fix: raise it, or sweep a grid with smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"
 BAD = {
     "measure": ({}, {"measure": "P@5"}, f"{HEAD}the sweep has no measure P@5; it has nDCG@10"),
@@ -412,12 +412,13 @@ BAD = {
     "unmet": (
         {},
         {"budget_ms": 5},
-        f"no cut-offs are within the budget: p95_ms is limited to 5 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
+        f"no cut-offs are within the budget: the limit is 5 ms at p95; the nearest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
     ),
     "unmet on average": (
         {"cost": THROUGHPUT},
         {"budget_ms": 0.5, "percentile": None},
-        f"no cut-offs are within the budget: ms is limited to 0.5 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
+        "no cut-offs are within the budget: the limit is 0.5 ms on average; the nearest, s1 → 1 · s2 → 1 · s3, takes 11 ms."
+        f"{RAISE}",
     ),
 }
 
@@ -433,22 +434,21 @@ def test_what_makes_no_sense_is_refused_with_all_reasons(case: str) -> None:
     assert str(caught.value) == message
 
 
-def test_two_budgets_that_cannot_both_be_met_name_the_cheapest_within_the_other() -> None:
+def test_two_budgets_that_cannot_both_be_met_name_the_nearest_vector() -> None:
     """Each could be met alone: the dear stage takes little time, the slow one costs nothing."""
     cost = [StageCost("s1"), StageCost("s2", per_pair_ms=100), StageCost("s3", per_pair_ms=1, usd_per_search=1.0)]
     table = swept(4, cost=cost, grid=[(1, 1, None), (8, 8, None)])
     with pytest.raises(SweepError) as caught:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=2)
     assert str(caught.value) == (
-        "no cut-offs are within the budget: ms is limited to 50 ms; the cheapest within the other limit, "
-        f"s1 → 1 · s2 → 1 · s3, takes 101 ms.{RAISE}"
+        "no cut-offs are within the budget: the limit is 50 ms on average and 2 usd a query; the nearest, "
+        f"s1 → 1 · s2 → 1 · s3, takes 101 ms and 1 usd.{RAISE}"
     )
     with pytest.raises(SweepError) as caught:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=0.5)
     assert str(caught.value) == (
-        "no cut-offs are within the budget:\n"
-        "  - ms is limited to 50 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 101 ms\n"
-        f"  - usd is limited to 0.5 usd; the cheapest, s1 → 1 · s2 → 1 · s3, takes 1 usd\n{RAISE.strip()}"
+        "no cut-offs are within the budget: the limit is 50 ms on average and 0.5 usd a query; the nearest, "
+        f"s1 → 1 · s2 → 1 · s3, takes 101 ms and 1 usd.{RAISE}"
     )
 
 
