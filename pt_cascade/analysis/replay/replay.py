@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs, format_cutoffs
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
 from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError
 from pt_cascade.ranking import append_below, score_below
@@ -72,10 +72,10 @@ def uncovered_error(table: Scores, stages: Sequence[str], cutoffs: Sequence[int 
     depths = [*asked[: len(stages) - 1], *own[len(asked) :]]
     depths += asked[-1:] * (len(stages) - 1 - len(depths))
     depths = [None if k is None or known is None else max(k, known) for k, known in zip(depths, own or depths, strict=True)]
-    problem = f"{' → '.join(stages)} at {format_cutoffs(asked)} needs {where} scored by {stage!r}"
-    made = f"; the table was made with depths={format_cutoffs(own)}" if own and own[0] is not None else ""
+    problem = f"{' → '.join(stages)} at {tuple(asked)} needs {where} scored by {stage!r}"
+    made = f"; the table was made with depths={own}" if own and own[0] is not None else ""
     fix = (
-        f"score(cascade, topics, depths={format_cutoffs(depths)})"
+        f"score(cascade, topics, depths={tuple(depths)})"
         if len(stages) > 1
         else f"score(cascade, topics), with {stage} % {asked[0]}"
     )

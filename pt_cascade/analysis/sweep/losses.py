@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoffs, format_cutoffs
+from pt_cascade.analysis.grid.cutoffs import check_cutoffs
 from pt_cascade.analysis.replay.replay import check_depth, rank_at_stage
 from pt_cascade.errors import SweepError
 
@@ -91,7 +91,7 @@ def recall_per_query(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] =
         raise SweepError(
             "recall needs one cut-off for each stage before",
             [problem],
-            fix=f"recall({stages[stage]!r}, {format_cutoffs([100] * stage)})",
+            fix=f"recall({stages[stage]!r}, {(100,) * stage})",
         )
     before = check_cutoffs(given, stages[:stage]) if given or not stage else replayer.reach[:stage]
     if before:
