@@ -98,7 +98,12 @@ class Cost:
         """
         if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
             return replace(self, stages=tuple(replace(one, stage=name) for one, name in zip(self.stages, names, strict=True)))
-        places = self._find(names)
+        own = [one.stage for one in self.stages]
+        if missing := [str(name) for name in names if not name or name not in own]:
+            known = ", ".join(name or "a stage without name" for name in own)
+            problem = f"there is no cost for {', '.join(missing)}, only for {known}"
+            raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
+        places = [own.index(name) for name in names]
         sample = self.sample
         if sample is not None and sample.times:
             sample = replace(sample, times=tuple(sample.times[place] for place in places))
@@ -167,16 +172,6 @@ class Cost:
         parts = [self._measure(depths[first[at : at + size]], sample, levels) for at in range(0, max(len(first), 1), size)]
         columns = {name: np.concatenate([part[name] for part in parts])[code] for name in parts[0]}
         return pd.DataFrame(columns)
-
-    def _find(self, names: Sequence[str]) -> list[int]:
-        """Give the places of stages by name."""
-        own = [one.stage for one in self.stages]
-        if missing := [str(name) for name in names if not name or name not in own]:
-            problem = (
-                f"there is no cost for {', '.join(missing)}, only for {', '.join(name or 'a stage without name' for name in own)}"
-            )
-            raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
-        return [own.index(name) for name in names]
 
     def _prepare(
         self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None

@@ -75,15 +75,12 @@ class Timings:
         ]
         for name in (*COUNTS, "share", "tokens", "ms"):
             problems += _check_column(name, self.frame[name])
-        runs = len(self.frame[["qid", "repeat", "share"]].drop_duplicates())
-        if self.frame.duplicated(_KEYS).any():
-            problems.append(f"{int(self.frame.duplicated(_KEYS).sum())} row(s) repeat the ({', '.join(_KEYS)}) of an earlier row")
-        elif len(self.frame) != runs * len(self.stages):
-            problems.append(
-                f"{len(self.frame)} row(s) for {runs} run(s) of {len(self.stages)} stage(s), expected {runs * len(self.stages)}"
-            )
-        elif len(self.frame) != len(self.stages) * len(self.shares) * len(self.frame[["qid", "repeat"]].drop_duplicates()):
-            problems.append(f"not every query was run at every share of {', '.join(f'{share:g}' for share in self.shares)}")
+        runs, repeated = len(self.frame[["qid", "repeat"]].drop_duplicates()), int(self.frame.duplicated(_KEYS).sum())
+        wanted = len(self.stages) * len(self.shares) * runs
+        if repeated or len(self.frame) != wanted:
+            found = f"{len(self.frame)} row(s), of which {repeated} repeat the ({', '.join(_KEYS)}) of an earlier one"
+            each = f"{len(self.stages)} stage(s), {len(self.shares)} share(s) and {runs} (qid, repeat)"
+            problems.append(f"{found}, expected {wanted}, one for each of {each}")
         return problems
 
     @property
@@ -126,7 +123,7 @@ class Timings:
         References:
             Lawson & Hanson, "Solving Least Squares Problems", 1974, chapter 23, as in ``scipy.optimize.nnls``.
         """
-        return fit_cost(self, per)
+        return fit_cost(self.frame, per, self.pairwise, together=self.mode == "throughput")
 
     def summary(self, percentiles: tuple[float, ...] = (50, 95)) -> pd.DataFrame:
         """Return what each stage costs, and its time at the largest share.
@@ -142,16 +139,10 @@ class Timings:
         rows = self.frame[self.frame["share"] == self.shares[0]]
         times = rows.pivot_table(index=["qid", "repeat"], columns="stage", values="ms")[list(self.stages)]
         times = times.assign(cascade=times.sum(axis=1))
-        given = rows.groupby("stage", sort=False)["docs_in"].mean()
-        table = pd.DataFrame(
-            {
-                "stage": [*self.stages, "cascade"],
-                "docs_in": [*given[list(self.stages)], np.nan],
-                "fixed_ms": [*(one.fixed_ms for one in cost.stages), np.nan],
-                "per_pair_ms": [np.nan, *(one.per_pair_ms for one in cost.stages[1:]), np.nan],
-                "ms": times.mean().to_numpy(),
-            }
-        )
+        table = pd.DataFrame({"docs_in": rows.groupby("stage")["docs_in"].mean()}, index=pd.Index(times.columns, name="stage"))
+        table["fixed_ms"] = pd.Series({one.stage: one.fixed_ms for one in cost.stages})
+        table["per_pair_ms"] = pd.Series({one.stage: one.per_pair_ms for one in cost.stages[1:]}, dtype=np.float64)
+        table = table.assign(ms=times.mean()).reset_index()
         if self.mode == "interactive":
             for level, column in zip(percentiles, take_percentiles(times.to_numpy().T, percentiles).T, strict=True):
                 table[f"p{level:g}_ms"] = column
@@ -166,7 +157,8 @@ class Timings:
         Raises:
             MissingError: There is no folder for it.
         """
-        save_timings(self, path)
+        about = {"mode": self.mode, "machine": dict(self.machine), "pairwise": list(self.pairwise)}
+        save_timings(path, self.frame, about)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Timings:
@@ -179,7 +171,11 @@ class Timings:
             MissingError: There is no such file.
             TableError: It is damaged, of another format, or not written by ``save``.
         """
-        return load_timings(path, Timings)
+        frame, about = load_timings(path)
+        try:
+            return Timings(frame, about["mode"], about["machine"], tuple(about["pairwise"]))
+        except TableError as error:
+            raise TableError(f"cannot read the timings of {path}", error.problems) from error
 
 
 def _check_column(name: str, column: pd.Series[float]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import FrameError
-from pt_cascade.frames import canonical_results, canonical_topics
+from pt_cascade.frames import canonical_results, check_topics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,13 +52,6 @@ def check_runs(runs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     if problems:
         raise FrameError(_WHAT, problems, fix="; ".join(dict.fromkeys(fixes)))
     return checked
-
-
-def check_topics(topics: pd.DataFrame) -> pd.DataFrame:
-    """Return canonical topics, which may lack a query, e.g. where they have vectors."""
-    if "query" in getattr(topics, "columns", ("query",)):
-        return canonical_topics(topics)
-    return canonical_topics(topics.assign(query="-")).drop(columns="query")
 
 
 def pool_runs(runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = None) -> Pool:

@@ -184,7 +184,7 @@ class Sweep:
         """
         if isinstance(stage, str) and stage in self.stages:
             return self.stages.index(stage)
-        if not isinstance(stage, str) and 0 <= stage < len(self.stages):
+        if is_whole(stage) and stage < len(self.stages):
             return stage
         raise SweepError(f"there is no stage {stage!r}", [f"the stages are {', '.join(self.stages)}"])
 

@@ -202,6 +202,9 @@ def test_timings_say_what_they_are() -> None:
 # --- what is refused
 
 GOOD = planted(3, repeats=1, shares=(1.0, 0.5)).frame
+ROWS = "these are not timings: "
+EARLIER = " repeat the (stage, qid, repeat, share) of an earlier one, expected "
+EACH = "one for each of 3 stage(s), 2 share(s) and 3 (qid, repeat)"
 
 
 def spoiled(**columns: object) -> pd.DataFrame:
@@ -228,20 +231,21 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         "these are not timings:\n  - docs_in is 1.5 in row 2, expected whole numbers, 0 or more\n"
         "  - share is inf in row 2, expected numbers, 0 or more\n  - tokens is -2 in row 2, expected numbers, 0 or more\n"
         "  - ms is -1 in row 2, expected numbers, 0 or more\n"
-        "  - 18 row(s) for 7 run(s) of 3 stage(s), expected 21",
+        "  - 18 row(s), of which 0 repeat the (stage, qid, repeat, share) of an earlier one, expected 27, one for each of "
+        "3 stage(s), 3 share(s) and 3 (qid, repeat)",
     ),
     "text": (lambda: Timings(spoiled(ms="fast")), "these are not timings: ms is object, expected numbers"),
     "twice": (
         lambda: Timings(pd.concat([GOOD, GOOD.head(2)])),
-        "these are not timings: 2 row(s) repeat the (stage, qid, repeat, share) of an earlier row",
+        f"{ROWS}20 row(s), of which 2{EARLIER}18, {EACH}",
     ),
     "a row lost": (
         lambda: Timings(GOOD.iloc[1:]),
-        "these are not timings: 17 row(s) for 6 run(s) of 3 stage(s), expected 18",
+        f"{ROWS}17 row(s), of which 0{EARLIER}18, {EACH}",
     ),
     "a run lost": (
         lambda: Timings(GOOD.iloc[3:]),
-        "these are not timings: not every query was run at every share of 1, 0.5",
+        f"{ROWS}15 row(s), of which 0{EARLIER}18, {EACH}",
     ),
     "one depth": (
         lambda: Timings(
@@ -362,7 +366,7 @@ def test_a_foreign_file_is_reported(tmp_path: Path) -> None:
     parquet.write_table(table.slice(1).replace_schema_metadata({"pt_cascade.timings": told}), path)
     with pytest.raises(TableError) as error:
         Timings.load(path)
-    assert str(error.value) == f"cannot read the timings of {path}: 17 row(s) for 6 run(s) of 3 stage(s), expected 18"
+    assert str(error.value) == f"cannot read the timings of {path}: 17 row(s), of which 0{EARLIER}18, {EACH}"
     path.write_text("qid,docno,score\n")
     with pytest.raises(TableError, match=r"it is damaged, or not a Parquet file: .*magic bytes not found"):
         Timings.load(path)
