@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from pt_cascade.analysis.choice.budget import Budget
-from pt_cascade.analysis.choice.candidates import Candidates
+from pt_cascade.analysis.choice.candidates import Candidates, Method
 from pt_cascade.analysis.choice.cross_validation import compare_held_out, cross_validate, find_runners_up, permutation_control
 from pt_cascade.analysis.choice.curve_shape import trace_curves
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.result import Choice
-from pt_cascade.analysis.choice.selection import Method, Rules, pick
+from pt_cascade.analysis.choice.selection import pick
 from pt_cascade.analysis.choice.stage_advice import advise
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.replay.measures import adds_up
@@ -92,11 +92,10 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         raise budget.unmet_error(sweep)
     fold = np.random.default_rng(seed).permutation(len(sweep.qids)) % folds
     one = replace(sweep.replayer, measures=(sweep.replayer.measures[sweep.measures.index(name)],))
-    candidates = Candidates(one, vectors, affordable, costs, fold)
-    rules = Rules(candidates, method, margin, level, seed, rel)
+    candidates = Candidates(one, vectors, affordable, costs, fold, method, margin, level, seed, rel)
     means = candidates.sums.sum(axis=0) / len(fold)
-    every, validated = pick(rules, means, np.ones(len(fold), np.bool_)), cross_validate(rules)
-    noise, more = permutation_control(rules, validated)
+    every, validated = pick(candidates, means, np.ones(len(fold), np.bool_)), cross_validate(candidates)
+    noise, more = permutation_control(candidates, validated)
     return Choice(
         as_cutoffs(vectors[every.vector].tolist()),
         sweep.stages,
@@ -106,14 +105,14 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         float(means[every.vector]),
         estimate(validated.measured, level=level, least=0.0, more=more),
         validated.optimism,
-        compare_held_out(rules, validated, more),
+        compare_held_out(candidates, validated, more),
         validated.frame(sweep),
-        find_runners_up(sweep, rules, every.vector, means),
+        find_runners_up(sweep, candidates, every.vector, means),
         noise,
         _price(sweep, budget, every.vector),
         every.plateaus,
-        trace_curves(rules, every.vector),
-        advise(candidates, budget, margin, level=level, seed=seed),
+        trace_curves(candidates, every.vector),
+        advise(candidates, budget),
         every.over_budget,
         budget,
         margin,

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pt_cascade.analysis.choice.budget import Budget
+    from pt_cascade.analysis.choice.candidates import Method
     from pt_cascade.analysis.choice.curve_shape import Curve
     from pt_cascade.analysis.choice.plateaus import Plateau
-    from pt_cascade.analysis.choice.selection import Method
     from pt_cascade.analysis.choice.stage_advice import Advice
 
 _MANY = 100  # queries

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.intervals import Estimate, estimate, queries_needed
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pt_cascade.analysis.choice.budget import Budget
+    from pt_cascade.analysis.choice.candidates import Candidates
     from pt_cascade.ranking import Floats
 
 _COMPARABLE = 3  # the shorter cascade has at least two stages
@@ -38,7 +38,7 @@ class Advice:
     needed: int | None = None  # about how many queries give an interval narrower than the margin
 
 
-def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0.95, seed: int = 0) -> Advice:
+def advise(whole: Candidates, budget: Budget) -> Advice:
     """Compare the best of the whole cascade with the best without one of its later stages, each chosen on the other folds.
 
     Without a budget the longer cascade may cost more.
@@ -52,7 +52,7 @@ def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0
     shorter = [found for path in paths if (found := _open_shorter(whole, path, budget)) is not None]
     if not shorter:
         return Advice(f"The table covers no cascade of {count - 1} stages within the budget.")
-    gain = compare([whole], shorter, level=level, seed=seed)
+    gain, margin = compare([whole], shorter), whole.margin
     verdict, needed = decide(gain, margin), queries_needed(gain, margin)
     longer, best = _name_best([whole], budget.unit), _name_best(shorter, budget.unit)
     stage = "a third stage" if count == _COMPARABLE else f"stage {count}"
@@ -66,13 +66,13 @@ def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0
     return Advice(f"{text[verdict]}.", verdict, gain, longer, best, needed)
 
 
-def compare(long: Sequence[Candidates], short: Sequence[Candidates], *, level: float = 0.95, seed: int = 0) -> Estimate:
+def compare(long: Sequence[Candidates], short: Sequence[Candidates]) -> Estimate:
     """Estimate how much better the best of some cascades is than the best of others, each chosen on the other folds."""
     difference = measure_held_out(long) - measure_held_out(short)
     one, other = (np.hstack([cascade.representatives[1] for cascade in side]) for side in (long, short))
     common = one[:, [int(one.mean(axis=0).argmax())]]
-    errors = [wild_bootstrap(side - common, long[0].fold, seed=seed)[0] for side in (one, other)]
-    return estimate(difference, level=level, more=excess_variance(errors[0] - errors[1], difference))
+    errors = [wild_bootstrap(side - common, long[0].fold, seed=long[0].seed)[0] for side in (one, other)]
+    return estimate(difference, level=long[0].level, more=excess_variance(errors[0] - errors[1], difference))
 
 
 def decide(gain: Estimate, margin: float) -> Verdict:
@@ -105,7 +105,8 @@ def _open_shorter(whole: Candidates, stages: tuple[str, ...], budget: Budget) ->
         return None
     vectors = default_grid(depths, last, len(whole.fold), coarse=not in_kernel(replayer.measures[0])).vectors
     affordable, costs = budget.check(stages, vectors)
-    return Candidates(replayer, vectors, affordable, costs, whole.fold) if affordable.any() else None
+    shorter = replace(whole, replayer=replayer, vectors=vectors, affordable=affordable, costs=costs)
+    return shorter if affordable.any() else None
 
 
 def _best(cascades: Sequence[Candidates], sums: Sequence[Floats]) -> tuple[Candidates, int]:

@@ -18,7 +18,6 @@ from pt_cascade.analysis.choice.curve_shape import classify_curve
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.plateaus import find_plateaus
 from pt_cascade.analysis.choice.result import Choice
-from pt_cascade.analysis.choice.selection import Rules
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.sample import Sample
@@ -296,10 +295,9 @@ def test_held_out_intervals_are_wider_by_what_choosing_varies() -> None:
         choice = choose(table, "nDCG@10", budget_ms=budget, method=method, level=0.9)
         affordable, costs = choice.budget.check(table.stages, table.grid.vectors)
         fold = np.random.default_rng(0).permutation(60) % 5
-        candidates = Candidates(table.replayer, table.grid.vectors, affordable, costs, fold)
-        rules = Rules(candidates, method, 0.02, 0.9, 0)
-        validated = cross_validate(rules)
-        noise, more = permutation_control(rules, validated)
+        candidates = Candidates(table.replayer, table.grid.vectors, affordable, costs, fold, method, 0.02, 0.9)
+        validated = cross_validate(candidates)
+        noise, more = permutation_control(candidates, validated)
         last = candidates.per_query(candidates.deepest)
         assert (more > 0) == (method == "budget")
         assert choice.held_out == estimate(validated.measured, level=0.9, least=0.0, more=more)
