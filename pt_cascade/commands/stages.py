@@ -38,7 +38,7 @@ def show() -> Iterator[str]:
     from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - loaded when the command runs
 
     for name, entry in CATALOGUE.items():
-        ready = f"not installed: {' '.join(entry.lacks)}" if entry.lacks else "ready"
+        ready = f"not installed: {entry.lacks}" if entry.lacks else "ready"
         call = textwrap.fill(f"{name}{entry.arguments}", _WIDTH, subsequent_indent=" " * (len(name) + 1))
         does = textwrap.fill(entry.does, _WIDTH, initial_indent="    ", subsequent_indent="    ")
         yield f"{call}\n{does}\n    a score depends on: {entry.depends}; {ready}\n"

@@ -28,17 +28,15 @@ if TYPE_CHECKING:
     import pyterrier as pt
 
 POINT, PAIR, LIST = "query, document", "query, two documents", "the whole list"
-_PIP = {"pyterrier_pisa": "pyterrier-pisa", "pyterrier_dr": "pyterrier-dr", "sentence_transformers": "sentence-transformers"}
-_PIP |= {"pyterrier_t5": "pyterrier-t5", "java": "a JDK (11 or later)", "npids": "npids"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A stage; one of the sets in ``packages`` is what it needs beyond pt_cascade's own needs."""
+    """A stage; it needs one of ``packages`` beyond what pt_cascade itself needs."""
 
     make: Callable[..., pt.Transformer]
     depends: str
-    packages: tuple[tuple[str, ...], ...] = ((),)
+    packages: tuple[str, ...] = ()
 
     @property
     def does(self) -> str:
@@ -52,22 +50,21 @@ class Entry:
         return str(inspect.Signature(bare))
 
     @property
-    def lacks(self) -> tuple[str, ...]:
-        """The packages that it needs and that are not installed."""
-        lacking = [tuple(_PIP.get(one, one) for one in some if not _is_there(one)) for some in self.packages]
-        return min(lacking, key=len)
+    def lacks(self) -> str:
+        """The package that it needs, if none of them is installed."""
+        return "" if not self.packages or any(map(_is_there, self.packages)) else self.packages[0].replace("_", "-")
 
 
 CATALOGUE: dict[str, Entry] = {
-    "bm25": Entry(bm25, POINT, (("pyterrier_pisa",), ("java",))),
-    "dense": Entry(dense, POINT, (("pyterrier_dr", "npids", "sentence_transformers"),)),
+    "bm25": Entry(bm25, POINT, ("pyterrier_pisa", "java")),
+    "dense": Entry(dense, POINT),
     "hybrid": Entry(hybrid, f"{POINT}; re-ranking: {LIST}"),
-    "bi_encoder": Entry(bi_encoder, POINT, (("pyterrier_dr", "npids", "sentence_transformers"),)),
-    "late_interaction": Entry(late_interaction, POINT, (("npids", "sentence_transformers"),)),
-    "cross_encoder": Entry(cross_encoder, POINT, (("torch", "transformers"),)),
-    "mono_t5": Entry(mono_t5, POINT, (("torch", "transformers"),)),
-    "duo_t5": Entry(duo_t5, PAIR, (("torch", "transformers"),)),
-    "llm_judge": Entry(llm_judge, f"{POINT}; listwise: {LIST}", (("openai",),)),
+    "bi_encoder": Entry(bi_encoder, POINT),
+    "late_interaction": Entry(late_interaction, POINT),
+    "cross_encoder": Entry(cross_encoder, POINT),
+    "mono_t5": Entry(mono_t5, POINT),
+    "duo_t5": Entry(duo_t5, PAIR),
+    "llm_judge": Entry(llm_judge, f"{POINT}; listwise: {LIST}", ("openai",)),
     "cached": Entry(cached, "as those of the cached stage"),
 }
 
@@ -76,13 +73,13 @@ def list_stages() -> pd.DataFrame:
     """List the stages.
 
     Returns:
-        Frame[stage, does, depends, arguments, lacks], a row a stage; ``lacks`` is what has to be installed, empty where ready.
+        Frame[stage, does, depends, arguments, lacks], a row a stage; ``lacks`` is the package to install, empty where ready.
 
     Example:
         >>> list_stages().query("stage == 'duo_t5'")["depends"].item()
         'query, two documents'
     """
-    rows = [(name, entry.does, entry.depends, entry.arguments, " ".join(entry.lacks)) for name, entry in CATALOGUE.items()]
+    rows = [(name, entry.does, entry.depends, entry.arguments, entry.lacks) for name, entry in CATALOGUE.items()]
     return pd.DataFrame(rows, columns=["stage", "does", "depends", "arguments", "lacks"])
 
 

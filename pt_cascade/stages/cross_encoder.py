@@ -6,34 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from pt_cascade.errors import naming
 from pt_cascade.stages.base.transformer import TransformerReranker
 from pt_cascade.stages.inference.classifiers import load_classifier
-from pt_cascade.stages.inference.loading import find_model
 from pt_cascade.stages.inference.prompts import check_prompt, fill, find_columns
 
 if TYPE_CHECKING:
-    import os
-
     import pandas as pd
 
     from pt_cascade.stages.inference.batching import Rows
     from pt_cascade.stages.inference.classifiers import Classifier
-    from pt_cascade.stages.inference.options import Dtype
 
 
-def cross_encoder(  # noqa: PLR0913 - options, each with a default
-    model: str | os.PathLike[str],
-    *,
-    label: int | str | None = None,
-    text_field: str = "text",
-    max_length: int | None = None,
-    batch_tokens: int | None = None,
-    device: str | None = None,
-    verbose: bool = False,
-    dtype: Dtype = "fp32",
-    prompt: str | None = None,
-) -> CrossEncoder:
+@dataclass(frozen=True, kw_only=True)
+class CrossEncoder(TransformerReranker):
     """Re-rank with a cross-encoder: each document's score is the log-odds that it is relevant.
 
     A model is read as ``sentence_transformers.CrossEncoder`` reads it, with the length, prompt, chat template, modules and other
@@ -80,14 +65,6 @@ def cross_encoder(  # noqa: PLR0913 - options, each with a default
         >>> cross_encoder("Qwen/Qwen3-Reranker-0.6B", prompt="{instruction}").needs()
         ['query', 'text', 'instruction']
     """
-    with naming(CrossEncoder.stage_name):
-        shared = find_model(model), text_field, max_length, batch_tokens, device, verbose, dtype
-        return CrossEncoder(*shared, label, prompt)
-
-
-@dataclass(frozen=True)
-class CrossEncoder(TransformerReranker):
-    """The stage that ``cross_encoder`` makes; its fields are the arguments of that function."""
 
     label: int | str | None = None
     prompt: str | None = None
@@ -113,3 +90,6 @@ class CrossEncoder(TransformerReranker):
     @cached_property
     def _loaded(self) -> Classifier:
         return load_classifier(self.spec, self.label, self.max_length, padded=self.batch_tokens != 1)
+
+
+cross_encoder = CrossEncoder

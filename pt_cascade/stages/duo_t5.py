@@ -8,35 +8,25 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pt_cascade.analysis.fusion.pair_aggregation import Aggregation, check_aggregation
-from pt_cascade.errors import FrameError, naming
+from pt_cascade.errors import FrameError
 from pt_cascade.stages.base.pairwise import PairReranker, list_pairs
 from pt_cascade.stages.base.transformer import T5Reranker
+from pt_cascade.stages.inference.batching import CHUNK
 from pt_cascade.stages.inference.duo_prompts import DuoPrompts
-from pt_cascade.stages.inference.loading import find_model
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Iterator
 
     import pandas as pd
-    import pyterrier as pt
 
     from pt_cascade.ranking import Floats, Ints
-    from pt_cascade.stages.inference.options import Dtype
+    from pt_cascade.stages.inference.batching import Ids
+
+_A_TOKEN_EACH = 2
 
 
-def duo_t5(  # noqa: PLR0913 - options, each with a default
-    model: str | os.PathLike[str],
-    *,
-    aggregation: Aggregation = "sym-sum",
-    tokenizer: str | os.PathLike[str] | None = None,
-    tokens: tuple[str, str] | None = None,
-    text_field: str = "text",
-    max_length: int = 512,
-    batch_tokens: int | None = None,
-    device: str | None = None,
-    verbose: bool = False,
-    dtype: Dtype = "fp32",
-) -> pt.Transformer:
+@dataclass(frozen=True, kw_only=True)
+class DuoT5(PairReranker, T5Reranker):
     """Re-rank with DuoT5: each document's score adds up the probabilities that it beats each other document of its query.
 
     The model reads ``Query: {query} Document0: {text} Document1: {text} Relevant:`` and answers true where the first document
@@ -75,16 +65,6 @@ def duo_t5(  # noqa: PLR0913 - options, each with a default
         >>> duo_t5("castorini/duot5-base-msmarco", aggregation="sum").depends
         'pairwise'
     """
-    words = None if tokenizer is None else str(tokenizer)
-    answers = None if tokens is None else tuple(tokens)  # a list would have no hash
-    with naming(DuoT5.stage_name):
-        shared = find_model(model), text_field, max_length, batch_tokens, device, verbose, dtype
-        return DuoT5(*shared, words, answers, aggregation)
-
-
-@dataclass(frozen=True)
-class DuoT5(PairReranker, T5Reranker):
-    """The stage that ``duo_t5`` makes; its fields are the arguments of that function."""
 
     aggregation: Aggregation = "sym-sum"
 
@@ -111,26 +91,29 @@ class DuoT5(PairReranker, T5Reranker):
         Raises:
             FrameError: Two rows that are to be compared have different queries.
         """
-        odds = self._run([self._prompts(results, first, second)], len(first))
+        odds = self._run(self._join(results, first, second), len(first))
         wins: Floats = np.exp(-np.logaddexp(0.0, -odds))
         return wins
 
     def count_tokens(self, results: pd.DataFrame) -> list[int]:
         """Count the tokens that the model reads for each row: those of all prompts in which it stands first; no padding."""
         first, second = list_pairs(results["qid"])
-        tokens = np.bincount(first, self._prompts(results, first, second).lengths, minlength=len(results))
-        return [int(count) for count in tokens]
+        lengths = [len(ids) for chunk in self._join(results, first, second) for ids in chunk["input_ids"]]
+        return [int(count) for count in np.bincount(first, lengths, minlength=len(results))]
 
-    def _prompts(self, results: pd.DataFrame, first: Ints, second: Ints) -> DuoPrompts:
-        """Tokenize the rows that are compared, each text once; memory grows by some 120 bytes a pair."""
+    def _join(self, results: pd.DataFrame, first: Ints, second: Ints) -> Iterator[Ids]:
+        """Tokenize the rows that are compared, and join their prompts, some thousands at a time."""
         rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
-        queries, texts = (results[column].iloc[rows].tolist() for column in ("query", self.text_field))
-        prompts = DuoPrompts.encode(self._loaded, queries, texts, places[: len(first)], places[len(first) :])
-        if (apart := prompts.head_of[prompts.first] != prompts.head_of[prompts.second]).any():
-            at = np.flatnonzero(apart)[0]
-            pair = (results.iloc[side[at]][["qid", "docno"]] for side in (first, second))
+        query, text = (results[column].iloc[rows].to_numpy(object) for column in ("query", self.text_field))
+        one, two = places[: len(first)], places[len(first) :]
+        if (apart := query[one] != query[two]).any():
+            pair = (results.iloc[side[apart.argmax()]][["qid", "docno"]] for side in (first, second))
             shown = " and ".join("qid {}, docno {}".format(*row) for row in pair)
             problem = f"{int(apart.sum())} of {len(apart)} pair(s), e.g. {shown}"
             raise FrameError("duo_t5 cannot compare documents of different queries", [problem], fix="give each qid one query text")
-        self._warn_of_long(prompts.count_full())
-        return prompts
+        prompts = DuoPrompts.encode(self._loaded, query.tolist(), text.tolist())
+        self._warn_of_long(len(set(query[prompts.rooms < _A_TOKEN_EACH])))
+        return (prompts.join(one[start : start + CHUNK], two[start : start + CHUNK]) for start in range(0, len(one), CHUNK))
+
+
+duo_t5 = DuoT5

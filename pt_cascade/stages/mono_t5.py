@@ -7,32 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pt_cascade.errors import naming
 from pt_cascade.stages.base.transformer import T5Reranker
-from pt_cascade.stages.inference.loading import find_model
 
 if TYPE_CHECKING:
-    import os
-
     import pandas as pd
-    import pyterrier as pt
 
     from pt_cascade.ranking import Floats
-    from pt_cascade.stages.inference.options import Dtype
 
 
-def mono_t5(  # noqa: PLR0913 - options, each with a default
-    model: str | os.PathLike[str],
-    *,
-    tokenizer: str | os.PathLike[str] | None = None,
-    tokens: tuple[str, str] | None = None,
-    text_field: str = "text",
-    max_length: int = 512,
-    batch_tokens: int | None = None,
-    device: str | None = None,
-    verbose: bool = False,
-    dtype: Dtype = "fp32",
-) -> pt.Transformer:
+@dataclass(frozen=True, kw_only=True)
+class MonoT5(T5Reranker):
     """Re-rank with MonoT5: each document's score is the log-probability that the model answers true, not false.
 
     The model reads ``Query: {query} Document: {text} Relevant:``; the text is cut where that is too long. The score of a
@@ -69,16 +53,6 @@ def mono_t5(  # noqa: PLR0913 - options, each with a default
         >>> mono_t5("castorini/monot5-base-msmarco", max_length=256).max_length
         256
     """
-    words = None if tokenizer is None else str(tokenizer)
-    answers = None if tokens is None else tuple(tokens)  # a list would have no hash
-    with naming(MonoT5.stage_name):
-        shared = find_model(model), text_field, max_length, batch_tokens, device, verbose, dtype
-        return MonoT5(*shared, words, answers)
-
-
-@dataclass(frozen=True)
-class MonoT5(T5Reranker):
-    """The stage that ``mono_t5`` makes; its fields are the arguments of that function."""
 
     stage_name: ClassVar[str] = "mono_t5"
     schematic: ClassVar[dict[str, str | None]] = {"label": "MonoT5", "help_url": None}  # without it: a look-up on the network
@@ -87,3 +61,6 @@ class MonoT5(T5Reranker):
         """Score each row by log p(true), of true and false, as ``Reranker.score`` says; 0 or less."""
         scores: Floats = -np.logaddexp(0.0, -super().score(results))
         return scores  # log softmax in float64; in float32 a sure yes is 0.0, and a tie
+
+
+mono_t5 = MonoT5

@@ -206,7 +206,7 @@ def test_the_catalogue_lists_every_stage() -> None:
     """What the package exports as a stage, all of it: each with a sentence, its arguments, and what its scores depend on."""
     frame = list_stages()
     assert {*frame["stage"]} == {*stages.__all__} - {"build_index", "build_vectors", "list_stages"}
-    assert [entry.make.__name__ for entry in CATALOGUE.values()] == [*CATALOGUE]
+    assert all(entry.make is getattr(stages, name) for name, entry in CATALOGUE.items())
     assert frame["does"].str.endswith(".").all()
     assert (frame["does"].str.len() > 20).all()
     for name, entry in CATALOGUE.items():
@@ -223,8 +223,8 @@ def test_the_catalogue_says_what_the_stages_say() -> None:
         assert made.stage_name == name
 
 
-@pytest.mark.parametrize(("there", "lacks"), [({"java"}, ()), ({"pyterrier_pisa"}, ()), (set(), ("pyterrier-pisa",))])
-def test_one_of_several_engines_is_enough(there: set[str], lacks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("there", "lacks"), [({"java"}, ""), ({"pyterrier_pisa"}, ""), (set(), "pyterrier-pisa")])
+def test_one_of_several_engines_is_enough(there: set[str], lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """BM25 is ready with PISA or with Java; with neither it names the smaller step."""
     monkeypatch.setattr(listing, "_is_there", lambda package: package in there)
     assert CATALOGUE["bm25"].lacks == lacks

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from toys.pairs import LENGTHS, WORDS
+
+
+@pytest.fixture(scope="session")
+def pairs() -> pd.DataFrame:
+    """Three queries with 14 documents each, of 0 to 900 words, in an order and with an index of their own."""
+    random = np.random.default_rng(0)
+    rows = [
+        (f"q{query}", " ".join(random.choice(WORDS, 4)), f"d{number}", " ".join(random.choice(WORDS, length)))
+        for query in range(3)
+        for number, length in enumerate(LENGTHS)
+    ]
+    frame = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"], index=random.permutation(len(rows)))
+    return frame.assign(rank=7, score=0.0, url="u")
 
 
 @pytest.fixture(scope="session")

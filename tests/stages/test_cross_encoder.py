@@ -19,10 +19,10 @@ import sentence_transformers
 import torch
 import transformers
 from scipy.special import logit, softmax
+from toys.pairs import PLAIN
 
 from pt_cascade.errors import CascadeWarning, FrameError, MissingError, PipelineError
 from pt_cascade.stages.cross_encoder import CrossEncoder, cross_encoder
-from pt_cascade.stages.inference.batching import TokenRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 CLOSE = 1e-5
 LIMIT = 64
 LETTERS = [*string.ascii_lowercase, *string.digits]
-WORDS = ["the", "flow", "of", "heat", "past", "a", "blunt", "body", "Café", "naïve", "東京", "10.5", "[SEP]", "\u200b🚀"]
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *WORDS[:8]]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *PLAIN]
 ABSENT = "cross-encoder/absent"
 LABELS = ("contradiction", "entailment", "neutral")
 
@@ -60,23 +59,6 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         return made[labels]
 
     return make
-
-
-@pytest.fixture(scope="session")
-def pairs() -> pd.DataFrame:
-    """Three queries with 12 documents each, of 0 to 300 words, in an order and with an index of their own."""
-    random = np.random.default_rng(0)
-    rows = [
-        {
-            "qid": f"q{query}",
-            "query": " ".join(random.choice(WORDS, 4)),
-            "docno": f"d{number}",
-            "text": " ".join(random.choice(WORDS, n)),
-        }
-        for query in range(3)
-        for number, n in enumerate((0, 1, 2, 3, 5, 8, 12, 20, 30, 60, 100, 300))
-    ]
-    return pd.DataFrame(rows, index=random.permutation(36)).assign(rank=7, score=0.0, url="u")
 
 
 def _scores(stage: pt.Transformer, results: pd.DataFrame) -> np.ndarray:
@@ -149,13 +131,13 @@ class Scribe:
         """No query is too long."""
         return 0 * len(rows)
 
-    def encode(self, rows: list[tuple[str, str, str]]) -> TokenRows:
+    def encode(self, rows: list[tuple[str, str, str]]) -> dict[str, list[np.ndarray]]:
         """Give each row a token for each letter."""
         self.held.append(sum(ids() is not None for ids in self._made))
         self.chunks.append(len(rows))
         ids = [np.zeros(len(text) + len(prompt), np.int32) for prompt, _, text in rows]
         self._made.extend(weakref.ref(row) for row in ids)
-        return TokenRows({"input_ids": ids})
+        return {"input_ids": ids}
 
     def forward(self, ids: dict[str, list[np.ndarray]]) -> np.ndarray:
         """Score by length."""
@@ -257,7 +239,7 @@ def test_a_missing_instruction_is_refused(pairs: pd.DataFrame) -> None:
     with pytest.raises(pt.validate.InputValidationError):
         stage.transform(pairs)
     with pytest.raises(FrameError, match="instruction is missing or not text"):
-        stage.transform(pairs.assign(instruction=[None, *["x"] * 35]))
+        stage.transform(pairs.assign(instruction=[None, *["x"] * (len(pairs) - 1)]))
 
 
 def test_a_saved_prompt_is_read_as_there_by_default(bert: Callable[..., str], pairs: pd.DataFrame, tmp_path: Path) -> None:

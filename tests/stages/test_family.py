@@ -19,6 +19,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys.cross_encoders import save
+from toys.pairs import WORDS
 from toys.t5 import make_t5, save_model
 
 from pt_cascade.errors import FrameError, MissingError, PipelineError
@@ -30,23 +31,6 @@ MAKE: dict[str, Callable[..., Any]] = {"bert": cross_encoder, "qwen3": cross_enc
 T5 = pytest.mark.parametrize("make", [mono_t5, duo_t5])
 ABSENT = "owner/absent"
 CLOSE = {"abs": 1e-5, "rel": 1e-5}
-WORDS = [
-    "the",
-    "flow",
-    "of",
-    "heat",
-    "a",
-    "blunt",
-    "body",
-    "Café",
-    "東京",
-    "10.5",
-    "<pad>",
-    "</s>",
-    "[SEP]",
-    "Relevant:",
-    "\u200b🚀",
-]
 TEXTS = st.one_of(
     st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join), st.integers(1, 700).map("heat ".__mul__)
 )
@@ -273,7 +257,7 @@ def test_a_tokenizer_that_is_named_must_be_there(make: Callable[..., Any], t5: s
     """Nothing is taken in its place."""
     with pytest.raises(MissingError) as error:
         make(t5, tokenizer="/no/such/folder").transform(results)
-    assert error.value.what == f"{make.__name__}: cannot load '/no/such/folder'"
+    assert error.value.what == f"{make.stage_name}: cannot load '/no/such/folder'"
     assert error.value.fix == 'pass tokenizer="...", the name or the folder of the tokenizer that the model was trained with'
 
 
@@ -291,7 +275,7 @@ def test_a_t5_without_a_tokenizer_takes_that_of_t5_base(
     folder = save_model(make_t5(), tmp_path / "model", None)
     with pytest.raises(MissingError) as error:
         make(folder).transform(results)
-    assert error.value.what == f"{make.__name__}: cannot load 't5-base'"
+    assert error.value.what == f"{make.stage_name}: cannot load 't5-base'"
     load, asked = transformers.AutoTokenizer.from_pretrained, []
     monkeypatch.setattr("pt_cascade.stages.inference.loading.find_cached", lambda name: "there" if name == "t5-base" else "")
 
@@ -310,7 +294,7 @@ def test_another_kind_of_model_is_refused(make: Callable[..., Any], minilm: str,
     with pytest.raises(MissingError) as error:
         make(minilm).transform(results)
     assert str(error.value) == (
-        f"{make.__name__}: cannot rank by {minilm!r}: it is a bert model, expected one of t5, mt5."
+        f"{make.stage_name}: cannot rank by {minilm!r}: it is a bert model, expected one of t5, mt5."
         " Fix: pass a checkpoint such as castorini/monot5-base-msmarco or castorini/duot5-base-msmarco"
     )
 
@@ -321,7 +305,7 @@ def test_answers_that_the_vocabulary_lacks_are_refused(make: Callable[..., Any],
     with pytest.raises(PipelineError) as error:
         make(t5, tokens=("▁zzqq", "▁false")).transform(results)
     assert str(error.value) == (
-        f"{make.__name__}: the answer tokens are unknown: '▁zzqq' is not a piece of the vocabulary."
+        f"{make.stage_name}: the answer tokens are unknown: '▁zzqq' is not a piece of the vocabulary."
         " Fix: a word begins with ▁ (U+2581): tokens=('▁true', '▁false')"
     )
     assert score(make(t5, tokens=("▁true", "▁false")), results) == pytest.approx(score(make(t5), results), **CLOSE)

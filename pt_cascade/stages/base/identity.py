@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pt_cascade.checksums import refuse_changed, stamp
 from pt_cascade.errors import PipelineError, naming
@@ -59,24 +59,19 @@ def identify(stage: object) -> Identity:
 
 
 def identify_any(transformer: pt.Transformer, words: str | None = None) -> Identity:
-    """Identify any transformer by its own ``identify()``, by the text that the user gives, or both.
+    """Identify any transformer by its own ``identify()``, else by its class; the text that the user gives counts as well.
 
     Example:
         >>> import pyterrier as pt
         >>> identify_any(pt.RankCutoff(3), "v1")
         {'class': 'pyterrier._ops.RankCutoff', 'identity': 'v1'}
     """
-    if words is not None and not (isinstance(words, str) and words.strip()):
-        _refuse(transformer, f"identity is {words!r}, expected text")
-    identity = {"class": _class(transformer)}
-    if can_identify(transformer):
-        own = transformer.identify()
-        if not (isinstance(own, dict) and own and all(isinstance(word, str) for pair in own.items() for word in pair)):
-            _refuse(transformer, f"its identify() returned {own!r:.80}, expected a dict of text by name")
-        identity = dict(own)
-    elif words is None:
-        _refuse(transformer, "it has no method identify(), so the model, version and settings behind its scores are unknown")
-    return identity if words is None else {**identity, "identity": words}
+    own = transformer.identify() if can_identify(transformer) else {"class": _class(transformer)}
+    if not (isinstance(own, dict) and own and all(isinstance(word, str) for pair in own.items() for word in pair)):
+        problem = f"its identify() returned {own!r:.80}, expected a dict of text by name"
+        fix = "def identify(self): return {'model': ..., 'version': ..., 'settings': ...}"
+        raise PipelineError(f"the scores of stage {_name(transformer)!r} cannot be cached", [problem], fix=fix)
+    return own if words is None else {**own, "identity": words}
 
 
 def can_identify(transformer: pt.Transformer) -> bool:
@@ -129,11 +124,6 @@ def _write(value: object, name: str) -> str:
         problem = f"its field {name!r} is {value!r:.80} ({type(value).__name__}), expected text, numbers or a dataclass of such"
         fix = f"def identify(self): return {{..., {name!r}: text that changes with its value}}"
         raise PipelineError("cannot be identified", [problem], fix=fix) from error
-
-
-def _refuse(transformer: pt.Transformer, problem: str) -> NoReturn:
-    fix = "cached(stage, path, identity='its model, version and settings, in words that no other scorer has')"
-    raise PipelineError(f"the scores of stage {_name(transformer)!r} cannot be cached", [problem], fix=fix)
 
 
 def _class(part: object) -> str:

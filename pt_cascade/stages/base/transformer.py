@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from pt_cascade.errors import CascadeWarning, PipelineError
+from pt_cascade.errors import CascadeWarning, PipelineError, naming
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.inference.batching import CHUNK, score_chunks
-from pt_cascade.stages.inference.loading import ModelSpec
+from pt_cascade.stages.inference.loading import ModelSpec, find_model
 from pt_cascade.stages.inference.options import check_dtype, check_limits, find_budget
 from pt_cascade.stages.inference.t5 import check_answers, load_t5
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
     from pt_cascade.ranking import Floats
-    from pt_cascade.stages.inference.batching import Encoded, Rows
+    from pt_cascade.stages.inference.batching import Ids, Rows
     from pt_cascade.stages.inference.classifiers import Classifier
     from pt_cascade.stages.inference.options import Dtype
     from pt_cascade.stages.inference.t5 import AnsweringT5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransformerReranker(Reranker):
     """A re-ranker of one model; its fields are the arguments that all such stages share, as ``cross_encoder`` explains them."""
 
-    model: str
+    model: str | os.PathLike[str] = field(kw_only=False)
     text_field: str = "text"
     max_length: int | None = None
     batch_tokens: int | None = None
@@ -42,7 +43,9 @@ class TransformerReranker(Reranker):
     shortest: ClassVar[int] = 16  # tokens that leave room for a query and a document
 
     def __post_init__(self) -> None:
-        """Refuse invalid options, all at once."""
+        """Find the model, and refuse invalid options, all at once."""
+        with naming(self.stage_name):
+            object.__setattr__(self, "model", find_model(self.model))
         problems = check_limits(self.max_length, self.shortest, self.batch_tokens) + check_dtype(self.dtype, self.device)
         if problems := problems + self.misfits():
             raise PipelineError(f"{self.stage_name} cannot be made", problems)
@@ -59,7 +62,7 @@ class TransformerReranker(Reranker):
     @property
     def spec(self) -> ModelSpec:
         """The model to load."""
-        return ModelSpec(self.model, self.device, self.verbose, self.dtype)
+        return ModelSpec(str(self.model), self.device, self.verbose, self.dtype)
 
     def needs(self) -> list[str]:
         """Name the columns that are needed beside qid and docno."""
@@ -71,22 +74,22 @@ class TransformerReranker(Reranker):
 
     def count_tokens(self, results: pd.DataFrame) -> list[int]:
         """Count the tokens that the model reads for each row: query and document together, after cutting; no padding."""
-        return [int(count) for chunk in self._encode(results) for count in chunk.lengths]
+        return [len(ids) for chunk in self._encode(results) for ids in chunk["input_ids"]]
 
     def list_rows(self, results: pd.DataFrame) -> Rows:
         """Give prompt, query and text of each row."""
         queries, texts = results["query"].tolist(), results[self.text_field].tolist()
         return [("", query, text) for query, text in zip(queries, texts, strict=True)]
 
-    def _encode(self, results: pd.DataFrame) -> Iterator[Encoded]:
+    def _encode(self, results: pd.DataFrame) -> Iterator[Ids]:
         """Tokenize the rows, some thousands at a time."""
         rows = self.list_rows(results)
         self._warn_of_long(self._loaded.count_full(rows))
         return (self._loaded.encode(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
 
-    def _run(self, chunks: Iterable[Encoded], count: int) -> Floats:
+    def _run(self, chunks: Iterable[Ids], count: int) -> Floats:
         budget = find_budget(self.batch_tokens, self._loaded.device)
-        return score_chunks(self._loaded, chunks, count, budget, progress=self.stage_name if self.verbose else None)
+        return score_chunks(self._loaded.forward, chunks, count, budget, progress=self.stage_name if self.verbose else None)
 
     def _warn_of_long(self, full: int) -> None:
         if full:
@@ -94,13 +97,19 @@ class TransformerReranker(Reranker):
             warnings.warn(f"{found}, so the model reads little or nothing of their documents", CascadeWarning, stacklevel=2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class T5Reranker(TransformerReranker):
     """A re-ranker whose model is a T5 or mT5 that answers with one of two words, as ``mono_t5`` explains its arguments."""
 
     max_length: int = 512
-    tokenizer: str | None = None
+    tokenizer: str | os.PathLike[str] | None = None
     tokens: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Take a path and a list as the text and the tuple that a pickle, a hash and an identity need."""
+        object.__setattr__(self, "tokenizer", None if self.tokenizer is None else str(self.tokenizer))
+        object.__setattr__(self, "tokens", None if self.tokens is None else tuple(self.tokens))
+        super().__post_init__()
 
     def misfits(self) -> list[str]:
         """List what is wrong with the answers."""

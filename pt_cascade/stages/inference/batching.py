@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Never, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Never, TypeAlias
 
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning, StageError
+from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from tqdm import tqdm
@@ -25,45 +25,12 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 Ids: TypeAlias = "Mapping[str, Sequence[NDArray[np.int32]]]"  # what a model reads, by name: one array of any length a row
+Forward: TypeAlias = "Callable[[Ids], Floats]"  # scores b rows: shape (b,)
 Rows: TypeAlias = "Sequence[tuple[str, str, str]]"  # prompt, query and text of each
 
 CHUNK = 4096
 TOKENIZED = 1024  # texts that a tokenizer is given at once
 _FULL = "the device's memory is full"
-
-
-class Encoded(Protocol):
-    """Tokenized rows."""
-
-    @property
-    def lengths(self) -> Ints:
-        """Shape (n,). Tokens of each row."""
-
-    def take(self, rows: Ints) -> Ids:
-        """Give the ids of some rows."""
-
-
-class PairModel(Protocol):
-    """A loaded model."""
-
-    def forward(self, ids: Ids) -> Floats:
-        """Score b rows: shape (b,)."""
-
-
-@dataclass(frozen=True)
-class TokenRows:
-    """Rows whose ids are in memory."""
-
-    ids: Ids
-
-    @property
-    def lengths(self) -> Ints:
-        """Shape (n,). Tokens of each row."""
-        return np.array([len(row) for row in self.ids["input_ids"]], np.int64)
-
-    def take(self, rows: Ints) -> Ids:
-        """Give the ids of some rows."""
-        return {name: [column[row] for row in rows] for name, column in self.ids.items()}
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **options: object) -> list[NDArray[np.int32]]:
@@ -113,16 +80,14 @@ def plan(lengths: Ints, budget: int) -> list[Ints]:
     return batches
 
 
-def score_chunks(model: PairModel, chunks: Iterable[Encoded], count: int, budget: int, *, progress: str | None = None) -> Floats:
+def score_chunks(forward: Forward, chunks: Iterable[Ids], count: int, budget: int, *, progress: str | None = None) -> Floats:
     """Score ``count`` rows in batches; each chunk is freed before the next is made.
 
-    Where a device's memory is full, its budget is halved for the rest, once, with a warning; the second time is a StageError, and
-    so is a score that is not finite. ``progress`` names a progress bar.
+    Where a batch does not fit into the device's memory, the next ones have at most half its tokens, with a warning. A single row
+    that does not fit is a StageError, and so is a score that is not finite. ``progress`` names a progress bar.
     """
-    from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
-
-    with tqdm(total=count, desc=progress, unit="doc", disable=progress is None) as bar:
-        batches = _Batches(model, budget, bar)
+    with show_progress(progress or "", "doc", count, shown=progress is not None) as bar:
+        batches = _Batches(forward, budget, bar)
         scores = np.concatenate([np.zeros(0), *map(batches.score, chunks)])
     if lost := int((~np.isfinite(scores)).sum()):
         problem = f"{lost} of {len(scores)} score(s) are not finite: the model's weights are damaged"
@@ -131,47 +96,34 @@ def score_chunks(model: PairModel, chunks: Iterable[Encoded], count: int, budget
 
 
 class _Batches:
-    """Runs a model over batches, of the budget that was asked for or of less."""
+    """Runs a model over batches of a token budget, which is smaller after a batch that did not fit into memory."""
 
-    def __init__(self, model: PairModel, budget: int, bar: tqdm[Never]) -> None:
-        self.model, self.bar = model, bar
-        self.asked = self.budget = budget
+    def __init__(self, forward: Forward, budget: int, bar: tqdm[Never]) -> None:
+        self.forward, self.budget, self.bar = forward, budget, bar
 
-    def score(self, chunk: Encoded) -> Floats:
-        """Score the rows of a chunk; where memory is full, the rest is cut into smaller batches."""
-        lengths = chunk.lengths
+    def score(self, chunk: Ids) -> Floats:
+        """Score the rows of a chunk."""
+        lengths = np.array([len(row) for row in chunk["input_ids"]], np.int64)
         scores, left = np.full(len(lengths), np.nan), deque(plan(lengths, self.budget))
         while left:
             rows = left[0]
-            if (found := self._try(chunk.take(rows))) is None:
+            try:
+                scores[rows] = self.forward({name: [column[row] for row in rows] for name, column in chunk.items()})
+            except RuntimeError as error:
+                if type(error).__name__ != "OutOfMemoryError":  # torch's own; this file needs no torch
+                    raise
                 self._halve(len(rows), int(lengths[rows].max()))
                 rest = np.concatenate([*left])
                 left = deque(rest[batch] for batch in plan(lengths[rest], self.budget))
-                continue
-            scores[left.popleft()] = found
-            self.bar.update(len(rows))
+            else:
+                self.bar.update(len(left.popleft()))
         return scores
 
-    def _try(self, ids: Ids) -> Floats | None:
-        """Score a batch; None where the device's memory is full. The error, whose traceback holds memory there, is let go."""
-        try:
-            return self.model.forward(ids)
-        except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":  # torch's own; this file needs no torch
-                raise
-        return None
-
     def _halve(self, rows: int, longest: int) -> None:
-        """Allow half of the batch that did not fit; refuse to do so for a single row, or a second time."""
+        """Allow half of the batch that did not fit; refuse to do so for a single row."""
         if rows == 1:
             fix = 'a smaller max_length, or device="cpu"'
             raise StageError(_FULL, [f"a single row of {longest} tokens does not fit"], fix=fix)
-        full = min(self.budget, rows * longest)
-        if self.budget < self.asked:
-            raise StageError(_FULL, [f"at batch_tokens={self.asked}, and again at {full}"], fix=f"batch_tokens={full // 2}")
-        self.budget = max(full // 2, 1)
-        import torch  # noqa: PLC0415 - heavy
-
-        torch.cuda.empty_cache()
-        message = f"{_FULL} at batch_tokens={self.asked}, in a batch of {full} tokens: the next ones have at most {self.budget}"
+        self.budget = rows * longest // 2
+        message = f"{_FULL} in a batch of {rows * longest} tokens: the next ones have at most batch_tokens={self.budget}"
         warnings.warn(message, CascadeWarning, stacklevel=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import PipelineError, StageError
-from pt_cascade.stages.inference.batching import TOKENIZED, TokenRows, pad
+from pt_cascade.stages.inference.batching import pad
 from pt_cascade.stages.inference.causal_lm import keep_answers
 from pt_cascade.stages.inference.labels import check_activation, find_label, to_log_odds
 from pt_cascade.stages.inference.loading import first_line, load_reader
@@ -47,23 +47,21 @@ class Classifier(NamedTuple):
     def count_full(self, rows: Rows) -> int:
         """Count the different queries, each with its prompt, that leave no token for a document."""
         alone = [(prompt, query, "") for prompt, query in dict.fromkeys((prompt, query) for prompt, query, _ in rows)]
-        return int((self.encode(alone).lengths >= self.limit).sum())
+        return sum(len(ids) >= self.limit for ids in self.encode(alone)["input_ids"])
 
-    def encode(self, rows: Rows) -> TokenRows:
+    def encode(self, rows: Rows) -> Ids:
         """Tokenize pairs as sentence-transformers does, but without padding."""
         columns: dict[str, list[NDArray[np.int32]]] = {}
         settings = {"common": {"return_tensors": None}, "text": {"padding": False, "max_length": self.limit}}
         for prompt in dict.fromkeys(prompt for prompt, _, _ in rows):
             places = [place for place, row in enumerate(rows) if row[0] == prompt]
-            for start in range(0, len(places), TOKENIZED):
-                part = places[start : start + TOKENIZED]
-                pairs = [list(rows[place][1:]) for place in part]
-                for name, values in self.reader.preprocess(pairs, prompt=prompt or None, processing_kwargs=settings).items():
-                    if isinstance(values, list) and name != "attention_mask":
-                        column = columns.setdefault(name, [np.empty(0, np.int32)] * len(rows))
-                        for place, ids in zip(part, values, strict=True):
-                            column[place] = np.asarray(ids, np.int32)
-        return TokenRows(columns)
+            pairs = [list(rows[place][1:]) for place in places]
+            for name, values in self.reader.preprocess(pairs, prompt=prompt or None, processing_kwargs=settings).items():
+                if isinstance(values, list) and name != "attention_mask":
+                    column = columns.setdefault(name, [np.empty(0, np.int32)] * len(rows))
+                    for place, ids in zip(places, values, strict=True):
+                        column[place] = np.asarray(ids, np.int32)
+        return columns
 
     def forward(self, ids: Ids) -> Floats:
         """Give the log-odds of b pairs, shape (b,).
@@ -135,7 +133,7 @@ def _count_positions(model: PreTrainedModel) -> int:
 def _check_padding(model: Classifier, name: str, tolerance: float) -> None:
     """Score a pair alone and beside a longer one, and refuse a model whose score of it changes."""
     pairs = model.encode([("", "a", "a"), ("", "a", "a " * 8)])
-    alone, beside = (float(model.forward(pairs.take(np.arange(count)))[0]) for count in (1, 2))
+    alone, beside = (float(model.forward({name: rows[:count] for name, rows in pairs.items()})[0]) for count in (1, 2))
     if abs(alone - beside) > tolerance * max(1.0, abs(alone)):
         problem = f"a pair scores {alone:.4g} alone and {beside:.4g} with a longer pair"
         raise PipelineError(f"the scores of {name!r} change with padding", [problem], fix=_ALONE)

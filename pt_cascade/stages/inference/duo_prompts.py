@@ -1,9 +1,8 @@
-"""The prompts of a pairwise T5, put together from parts: each query and each document is tokenized once."""
+"""The prompts of a pairwise T5, joined from parts: each query and each document is tokenized once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,73 +24,45 @@ _NAMES = ("Document0:", "Document1:")
 
 @dataclass(frozen=True)
 class DuoPrompts:
-    """m prompts ``Query: {query} Document0: {text} Document1: {text} Relevant:`` of pairs of n rows; ids are joined when read.
+    """The parts of the prompts ``Query: {query} Document0: {text} Document1: {text} Relevant:`` of n rows.
 
     Where a prompt is longer than the limit its documents are cut: each may have half of what the query leaves, and what one
     does not need is the other's. So both orders of a pair show the same part of each document.
-
     """
 
-    heads: list[NDArray[np.int32]]  # the ids of each different query, with Query:, cut where it alone would fill the prompt
-    texts: list[NDArray[np.int32]]  # those of each different document
-    head_of: Ints  # shape (n,)
-    text_of: Ints  # shape (n,)
-    names: tuple[NDArray[np.int32], NDArray[np.int32]]  # of Document0: and Document1:
-    tail: NDArray[np.int32]  # of Relevant: and the end
-    limit: int
-    first: Ints  # shape (m,), rows
-    second: Ints  # shape (m,), rows of the same queries
+    heads: list[NDArray[np.int32]]  # the query of each row, with Query:, cut where it alone would fill the prompt
+    texts: list[NDArray[np.int32]]
+    rooms: Ints  # shape (n,), the tokens that the query leaves for both documents
+    names: list[NDArray[np.int32]]  # Document0: and Document1:
+    tail: NDArray[np.int32]  # Relevant: and the end token
 
     @classmethod
-    def encode(cls, model: AnsweringT5, queries: Sequence[str], texts: Sequence[str], first: Ints, second: Ints) -> DuoPrompts:
-        """Tokenize the queries and texts of n rows, each different one once, for the pairs of ``first`` and ``second``.
+    def encode(cls, model: AnsweringT5, queries: Sequence[str], texts: Sequence[str]) -> DuoPrompts:
+        """Tokenize the queries and texts of n rows, each different one once.
 
         The tokenizer puts no token across a space, as SentencePiece does not, so that parts can be joined.
         """
-        head_of, heads = pd.factorize(np.asarray(queries, object))
-        text_of, bodies = pd.factorize(np.asarray(texts, object))
-        zero, one = tokenize(model.tokenizer, _NAMES, add_special_tokens=False)
-        room = model.limit - len(zero) - len(one) - len(model.tail)
+        names = tokenize(model.tokenizer, _NAMES, add_special_tokens=False)
+        room, named = model.limit - sum(map(len, names)) - len(model.tail), len(names[0])
 
-        def cut(words: list[str], most: int) -> list[NDArray[np.int32]]:
-            return tokenize(model.tokenizer, words, add_special_tokens=False, truncation=True, max_length=most)
+        def cut(items: list[str], most: int) -> list[NDArray[np.int32]]:
+            code, different = pd.factorize(np.asarray(items, object))
+            ids = tokenize(model.tokenizer, list(different), add_special_tokens=False, truncation=True, max_length=most)
+            return [ids[n] for n in code]
 
-        named = cut([f"{_NAMES[0]} {text}" for text in bodies], len(zero) + room)
-        bare, queried = [ids[len(zero) :] for ids in named], cut([f"Query: {query}" for query in heads], room)
-        return cls(queried, bare, head_of, text_of, (zero, one), model.tail, model.limit, first, second)
+        bare = [ids[named:] for ids in cut([f"{_NAMES[0]} {text}" for text in texts], named + room)]
+        heads = cut([f"Query: {query}" for query in queries], room)
+        return cls(heads, bare, room - np.array([len(ids) for ids in heads], np.int64), names, model.tail)
 
-    def count_full(self) -> int:
-        """Count the queries that do not leave a token for each document."""
-        return int((self._rooms < 2).sum())  # noqa: PLR2004 - a token each
-
-    @cached_property
-    def lengths(self) -> Ints:
-        """Shape (m,). Tokens of each prompt."""
-        one, two = self._share(self.first, self.second)
-        return self.limit - self._rooms[self.head_of[self.first]] + one + two
-
-    def take(self, rows: Ints) -> Ids:
-        """Put some prompts together."""
-        first, second = self.first[rows], self.second[rows]
-        pairs = zip(self.head_of[first], self.text_of[first], self.text_of[second], *self._share(first, second), strict=True)
-        (zero, one), tail = self.names, self.tail
-        ids = [
-            np.concatenate([self.heads[head], zero, self.texts[i][:of_i], one, self.texts[j][:of_j], tail])
-            for head, i, j, of_i, of_j in pairs
-        ]
-        return {"input_ids": ids}
-
-    @cached_property
-    def _rooms(self) -> Ints:
-        """Tokens that each query leaves for both documents together."""
-        return self.limit - len(self.tail) - sum(map(len, self.names)) - np.array([len(ids) for ids in self.heads], np.int64)
-
-    @cached_property
-    def _sizes(self) -> Ints:
-        return np.array([len(ids) for ids in self.texts], np.int64)
-
-    def _share(self, first: Ints, second: Ints) -> tuple[Ints, Ints]:
-        """Count the tokens of each document that are read."""
-        room = self._rooms[self.head_of[first]]
-        one, two = self._sizes[self.text_of[first]], self._sizes[self.text_of[second]]
-        return np.minimum(one, np.maximum(room // 2, room - two)), np.minimum(two, np.maximum(room // 2, room - one))
+    def join(self, first: Ints, second: Ints) -> Ids:
+        """Join the prompts of m pairs of rows with the same query."""
+        room, sizes = self.rooms[first], np.array([len(ids) for ids in self.texts], np.int64)
+        one, two = (np.minimum(sizes[a], np.maximum(room // 2, room - sizes[b])) for a, b in ((first, second), (second, first)))
+        zero_name, one_name = self.names
+        pairs = zip(first, second, one, two, strict=True)
+        return {
+            "input_ids": [
+                np.concatenate([self.heads[i], zero_name, self.texts[i][:m], one_name, self.texts[j][:n], self.tail])
+                for i, j, m, n in pairs
+            ]
+        }

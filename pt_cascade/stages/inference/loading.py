@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from pt_cascade.errors import MissingError, require
+from pt_cascade.errors import MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,6 @@ def find_device(device: str | None) -> torch.device:
         >>> find_device("cpu")
         device(type='cpu')
     """
-    require("torch", why="a model")
     import torch  # noqa: PLC0415 - heavy
 
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -108,11 +107,10 @@ def find_device(device: str | None) -> torch.device:
 
 def load_config(name: str, *, verbose: bool = False) -> PretrainedConfig:
     """Read the configuration of a model, from its folder, the local cache or the hub."""
-    require("transformers", why="a model")
     from transformers import AutoConfig  # noqa: PLC0415 - heavy
 
-    find_model(name)
-    _check_there(name)
+    if not is_local(find_model(name)):
+        check_reachable(name)
     with loading(name, verbose=verbose):
         return AutoConfig.from_pretrained(name)
 
@@ -130,16 +128,13 @@ def load_model(spec: ModelSpec, kind: type[PreTrainedModel], unchanged: tuple[st
         model, report = kind.from_pretrained(spec.name, dtype=weights_dtype, output_loading_info=True)
     _refuse_random(sorted(report["missing_keys"]), spec.name)
     model = model.to(where).eval()
-    labels = model.config.num_labels
-    heads = {layer for layer in model.modules() if getattr(layer, "out_features", 0) == labels}
-    replace_layers(model, heads | {model.get_output_embeddings()}, unchanged)
+    replace_layers(model, {model.get_output_embeddings()}, unchanged)
     return model
 
 
 def load_reader(spec: ModelSpec) -> CrossEncoder:
     """Load a cross-encoder as sentence-transformers does, with all that it was saved with."""
     where = find_device(spec.device)
-    require("sentence_transformers", install="sentence-transformers", why="a model")
     load_config(spec.name, verbose=spec.verbose)
     from sentence_transformers import CrossEncoder  # noqa: PLC0415 - heavy
 
@@ -160,7 +155,8 @@ def load_tokenizer(name: str, config: PretrainedConfig, *, verbose: bool = False
     """Load a tokenizer that fits the model of ``config``; ``fix`` is the cure where it is missing."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - heavy
 
-    _check_there(name, fix)
+    if not Path(name).expanduser().is_dir() and not is_local(find_model(name, fix)):
+        check_reachable(name)
     with loading(name, verbose=verbose, fix=fix):
         tokenizer = AutoTokenizer.from_pretrained(name)
     _check_words(tokenizer, config, name, fix=fix)
@@ -190,11 +186,6 @@ def loading(name: str, *, verbose: bool = False, fix: str = "") -> Iterator[None
 def first_line(error: Exception) -> str:
     """Give the first line of an error's message, or its class."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _check_there(name: str, fix: str = "") -> None:
-    if not Path(name).expanduser().is_dir() and not find_cached(find_model(name, fix)):
-        check_reachable(name)
 
 
 def _refuse_random(lacking: list[str], name: str) -> None:

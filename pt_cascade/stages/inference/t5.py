@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError
-from pt_cascade.stages.inference.batching import TokenRows, pad, tokenize
+from pt_cascade.stages.inference.batching import pad, tokenize
 from pt_cascade.stages.inference.loading import load_config, load_model, load_tokenizer
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -43,12 +45,12 @@ class AnsweringT5(NamedTuple):
         ids = tokenize(self.tokenizer, heads, truncation=True, max_length=room + 1)  # with the end token
         return sum(len(row) > room for row in ids)
 
-    def encode(self, rows: Rows) -> TokenRows:
+    def encode(self, rows: Rows) -> Ids:
         """Tokenize MonoT5's prompts; the text is cut where a prompt is too long."""
         items = [f"Query: {query} Document: {text}" for _, query, text in rows]
         room = self.limit - len(self.tail)
         ids = tokenize(self.tokenizer, items, truncation=True, max_length=room, add_special_tokens=False)
-        return TokenRows({"input_ids": [np.concatenate([row, self.tail]) for row in ids]})
+        return {"input_ids": [np.concatenate([row, self.tail]) for row in ids]}
 
     def forward(self, ids: Ids) -> Floats:
         """Give log p(yes) - log p(no) of b prompts, of the two answers alone: shape (b,), float64."""
@@ -76,7 +78,7 @@ def check_answers(tokens: tuple[str, str] | None) -> list[str]:
     return [f"tokens is {tokens!r}, expected two different pieces, relevant and not relevant"]
 
 
-def load_t5(spec: ModelSpec, tokenizer: str | None, tokens: tuple[str, str] | None, limit: int) -> AnsweringT5:
+def load_t5(spec: ModelSpec, tokenizer: str | os.PathLike[str] | None, tokens: tuple[str, str] | None, limit: int) -> AnsweringT5:
     """Load a T5 or mT5 checkpoint that answers with one of two ``tokens``; None: those that its kind was trained with."""
     config = load_config(spec.name, verbose=spec.verbose)
     pieces = tokens or _find_answers(config, spec.name)
@@ -100,10 +102,10 @@ def _find_answers(config: PretrainedConfig, name: str) -> tuple[str, str]:
     raise MissingError(f"cannot rank by {name!r}", [problem], fix=fix)
 
 
-def _load_words(tokenizer: str | None, spec: ModelSpec, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+def _load_words(tokenizer: str | os.PathLike[str] | None, spec: ModelSpec, config: PretrainedConfig) -> PreTrainedTokenizerBase:
     """Load the tokenizer; a T5 checkpoint without one, as some larger ones are, takes that of ``t5-base``."""
     try:
-        return load_tokenizer(tokenizer or spec.name, config, verbose=spec.verbose, fix=_TOKENIZER)
+        return load_tokenizer(str(tokenizer or spec.name), config, verbose=spec.verbose, fix=_TOKENIZER)
     except MissingError:
         if tokenizer or config.model_type != "t5":
             raise

@@ -13,7 +13,7 @@ from pt_cascade.errors import MissingError
 from pt_cascade.stages.inference.loading import find_cached, load_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 _SPARE = ("checkpoint-*", "*.md", "*.csv", ".*")
 
@@ -46,8 +46,13 @@ class Weights:
 
 
 def tell_files(part: StoredFiles) -> str:
-    """Identify a part by its files."""
-    return f"files {hash_files(part.files(), Path(part.path).expanduser())}"
+    """Identify a part by the content of its files and their names in its folder, so that a copy is the same part.
+
+    Each file is read once a process, and again when it was written to; a gigabyte takes about a second.
+    """
+    folder = Path(part.path).expanduser()
+    lines = "".join(f"{file.relative_to(folder).as_posix()}\0{hash_file(file)}\n" for file in part.files())
+    return f"files {hashlib.sha256(lines.encode()).hexdigest()[:20]}"
 
 
 def tell_weights(name: str) -> str:
@@ -71,15 +76,6 @@ def tell_weights(name: str) -> str:
         fix = f"huggingface_hub.snapshot_download({name!r})"
         raise MissingError(f"cannot find the revision of {name!r}", ["the local hub cache does not hold it"], fix=fix)
     return f"{name} at {Path(config).parent.name}"
-
-
-def hash_files(files: Iterable[Path], folder: Path) -> str:
-    """Hash the content of files and their names in a folder, so that a copy of the folder has the same hash.
-
-    Each file is read once a process, and again when it was written to; a gigabyte takes about a second.
-    """
-    lines = "".join(f"{file.relative_to(folder).as_posix()}\0{hash_file(file)}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest()[:20]
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -1,0 +1,98 @@
+"""The progress of long tasks: a bar in a terminal, a widget in a notebook, plain lines in a file or a pipe."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from math import inf
+from shutil import get_terminal_size
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Never, TextIO
+from warnings import catch_warnings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tqdm import tqdm
+
+_BAR_SECONDS = 1.0
+_LINE_SECONDS = 10.0
+_LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+
+
+@contextmanager
+def show_progress(
+    name: str, unit: str, total: int | None, *, shown: bool, done: int = 0, file: TextIO | None = None
+) -> Iterator[tqdm[Never]]:
+    """Count ``unit``s while the block runs, by ``update(n)`` of what is yielded.
+
+    A bar is drawn again every second, and a line is written every ten, even while one unit takes longer.
+
+    Args:
+        name: What stands before the count.
+        unit: The singular, e.g. ``doc``.
+        total: How many there are; None: unknown.
+        shown: Whether anything is written.
+        done: How many were done before.
+        file: Where to write; None: stderr.
+
+    Example:
+        >>> with show_progress("encode", "doc", 2, shown=True, file=sys.stdout) as bar:
+        ...     bar.update(2)  # doctest: +ELLIPSIS
+        encode: 0/2 [00:00<?, ?doc/s]
+        encode: 2/2 [00:00<00:00, ...doc/s]
+    """
+    with catch_warnings(action="ignore"):  # of a notebook without widgets, which has lines
+        from tqdm.asyncio import tqdm as terminal_bar  # noqa: PLC0415 - it looks for a notebook when imported
+        from tqdm.auto import tqdm as bar_or_widget  # noqa: PLC0415 - likewise
+    file = file or sys.stderr
+    drawn = file.isatty() or bar_or_widget is not terminal_bar
+    size = get_terminal_size() if file.isatty() else None  # in a terminal of unknown size tqdm itself would draw nothing
+    bar: tqdm[Never] = bar_or_widget(
+        total=total,
+        initial=done,
+        desc=name,
+        unit=unit,
+        leave=None if drawn else True,  # None: of two bars the outer one only
+        disable=not shown,
+        file=file if drawn else _Lines(file),
+        mininterval=0.1 if drawn else inf,
+        bar_format=None if drawn else _LINE,
+        ncols=size.columns - 1 if size else None,
+        nrows=size.lines if size else None,
+    )
+    stop = Event()
+    clock = Thread(target=_refresh, args=(bar, stop, _BAR_SECONDS if drawn else _LINE_SECONDS), daemon=True)
+    with bar:
+        if not shown:
+            yield bar
+            return
+        clock.start()
+        try:
+            yield bar
+        finally:
+            stop.set()
+            clock.join()
+
+
+def _refresh(bar: tqdm[Never], stop: Event, seconds: float) -> None:
+    while not stop.wait(seconds):
+        bar.refresh()
+
+
+class _Lines:
+    """A file in which each state of a bar is a line."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.last = file, ""
+
+    def write(self, text: str) -> None:
+        """Write what a bar draws, without the codes that draw it over what stood there before."""
+        line = text.replace("\x1b[A", "").strip()
+        if line and line != self.last:
+            self.file.write(f"{line}\n")
+            self.last = line
+
+    def flush(self) -> None:
+        """Show what was written."""
+        self.file.flush()

@@ -1,0 +1,108 @@
+"""Progress: it moves while a unit takes long, is a bar in a terminal only, and plain lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from pt_cascade import progress
+from pt_cascade.progress import show_progress
+
+NESTED = """
+from pt_cascade.progress import show_progress
+with show_progress("outer", "query", 2, shown=True) as outer:
+    for _ in range(2):
+        with show_progress("inner", "doc", 3, shown=True) as inner:
+            for _ in range(3):
+                inner.update(1)
+        outer.update(1)
+"""
+
+
+class Terminal(io.StringIO):
+    """A terminal, or not, that tells when it has been written to ``often`` enough."""
+
+    def __init__(self, *, terminal: bool, often: int) -> None:
+        """Begin empty."""
+        super().__init__()
+        self.terminal, self.left, self.enough = terminal, often, threading.Event()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self.terminal
+
+    def write(self, text: str) -> int:
+        """Count what is more than white space."""
+        self.left -= bool(text.strip())
+        if self.left <= 0:
+            self.enough.set()
+        return super().write(text)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_display_moves_while_one_unit_takes_long(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """Nothing is counted, and it is drawn again all the same: the elapsed time is another one."""
+    monkeypatch.setattr(progress, "_BAR_SECONDS", 0.3)
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.3)
+    file = Terminal(terminal=terminal, often=5)
+    with show_progress("encode", "doc", 7, shown=True, file=file):
+        assert file.enough.wait(timeout=60)
+    times = re.findall(r"\[(\d\d:\d\d)", file.getvalue())
+    assert {"00:00", "00:01"} <= {*times}
+    assert ("\r" in file.getvalue()) == terminal
+
+
+def test_a_pipe_gets_plain_lines() -> None:
+    """Golden lines but for the rate; no carriage return and no escape code, also of a bar within a bar."""
+    ran = subprocess.run([sys.executable, "-c", NESTED], capture_output=True, check=True)
+    shown = re.sub(r"\[.*?\]", "[]", ran.stderr.decode())
+    inner = ["inner: 0/3 []", "inner: 3/3 []"]
+    assert shown == "\n".join(["outer: 0/2 []", *inner, *inner, "outer: 2/2 []", ""])
+    assert ran.stdout == b""
+
+
+def test_a_terminal_gets_bars_that_fit() -> None:
+    """In a pseudo-terminal of unknown size, which counts as 80 columns, as in one of 60."""
+    for columns in (0, 60):
+        control, terminal = pty.openpty()
+        environment = {**os.environ, "COLUMNS": str(columns or "")}
+        ran = subprocess.run([sys.executable, "-c", NESTED], stderr=terminal, env=environment, check=True)
+        os.close(terminal)
+        shown = os.read(control, 1 << 16).decode()
+        os.close(control)
+        assert ran.returncode == 0
+        drawn = re.split(r"[\r\n]|\x1b\[A", shown)
+        assert any(line.startswith("outer: 100%|") for line in drawn)
+        assert max(map(len, drawn)) in range((columns or 80) - 3, columns or 80)
+
+
+def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """No output and no thread; what is counted may be counted all the same."""
+    threads = threading.active_count()
+    with show_progress("encode", "doc", None, shown=False) as bar:
+        bar.update(3)
+        assert threading.active_count() == threads
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_clock_stops_with_an_error() -> None:
+    """The error goes through, and no thread is left."""
+    threads = threading.active_count()
+    file = io.StringIO()
+
+    def count() -> None:
+        with show_progress("encode", "doc", None, shown=True, done=2, file=file) as bar:
+            bar.update(1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        count()
+    assert threading.active_count() <= threads + 1  # tqdm's own
+    assert [re.sub(r"\[.*\]", "[]", line) for line in file.getvalue().splitlines()] == ["encode: 2/? []", "encode: 3/? []"]
