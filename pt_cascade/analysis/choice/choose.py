@@ -16,7 +16,7 @@ from pt_cascade.analysis.choice.result import Choice
 from pt_cascade.analysis.choice.selection import pick
 from pt_cascade.analysis.choice.stage_advice import advise
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
-from pt_cascade.analysis.replay.measures import adds_up
+from pt_cascade.analysis.replay.measures import adds_up, find_rel
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number, is_whole
 
@@ -43,7 +43,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     seed: int = 0,
     *,
     level: float = 0.95,
-    rel: int = 1,
+    rel: int | None = None,
 ) -> Choice:
     """Choose cut-offs on some queries and report their quality on others.
 
@@ -62,7 +62,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
             simultaneous bounds for all vectors. None: ``budget`` if there is one, else ``plateau``.
         seed: Seed of folds and resamples; the same seed gives the same choice.
         level: Level of all intervals and one-sided bounds, above 0.5, below 1.
-        rel: The lowest label that counts as relevant in recall.
+        rel: The lowest label that counts as relevant in recall; None: that of the measure, as 2 for R(rel=2)@100, else 1.
 
     Returns:
         The choice; print ``choice.explain()``.
@@ -83,6 +83,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     """
     name = str(measure)
     method = method or ("plateau" if budget_ms is None and budget_usd is None else "budget")
+    wanted = tuple(one for one in sweep.replayer.measures if str(one) == name)
+    rel = find_rel(wanted) if rel is None else rel
     docs = sweep.table.retrieved[sweep.replayer.judged.queries]
     budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs)
     _check(sweep, name, budget, method, {"margin": margin, "folds": folds, "level": level, "seed": seed, "rel": rel})
@@ -91,8 +93,9 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     if not affordable.any():
         raise budget.unmet_error(sweep)
     fold = np.random.default_rng(seed).permutation(len(sweep.qids)) % folds
-    one = replace(sweep.replayer, measures=(sweep.replayer.measures[sweep.measures.index(name)],))
-    candidates = Candidates(one, vectors, affordable, costs, fold, method, margin, level, seed, rel)
+    candidates = Candidates(
+        replace(sweep.replayer, measures=wanted), vectors, affordable, costs, fold, method, margin, level, seed, rel
+    )
     means = candidates.sums.sum(axis=0) / len(fold)
     every, validated = pick(candidates, means, np.ones(len(fold), np.bool_)), cross_validate(candidates)
     noise, more = permutation_control(candidates, validated)
@@ -117,6 +120,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         budget,
         margin,
         level,
+        rel,
     )
 
 

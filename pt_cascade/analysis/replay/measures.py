@@ -141,6 +141,11 @@ def _suggest(name: str) -> str:
     return "" if measure in ir_measures.measures.registry else did_you_mean(measure, ir_measures.measures.registry)
 
 
+def find_rel(measures: Sequence[Measure]) -> int:
+    """Return the lowest label that is relevant for the first measure that has one, as 2 for R(rel=2)@100; else 1."""
+    return next((int(measure.params["rel"]) for measure in measures if "rel" in measure.params), 1)
+
+
 def adds_up(measure: Measure) -> bool:
     """Tell whether a measure is summed over queries instead of averaged, as in ``pt.Experiment``."""
     return str(measure) in _COUNTS

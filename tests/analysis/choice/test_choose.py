@@ -344,6 +344,17 @@ def test_folds_that_chose_otherwise_are_reported() -> None:
     assert "on 30 queries (95 % intervals; 100 to 500 would give narrower intervals)" in deep.explain()
 
 
+def test_recall_of_a_plateau_is_at_the_level_of_the_measure() -> None:
+    """By hand: each query's document of label 2 is first, one of label 1 is eighth, so recall of 2 and more needs no depth."""
+    labels = np.tile([2, 0, 0, 0, 0, 0, 0, 1], (400, 1))
+    table = make_sweep({"a": np.tile(-np.arange(8.0), (400, 1)), "b": labels * 1.0}, labels, ("R(rel=2)@5", "R@5"))
+    graded, plain = choose(table, "R(rel=2)@5"), choose(table, "R@5")
+    assert (graded.cutoffs, plain.cutoffs) == ((1, None), (8, None))
+    assert "  Recall: a → 1 keeps 1.000 of 1.000; relevant are labels of 2 and more" in graded.explain().splitlines()
+    assert "  Recall: a → 8 keeps 1.000 of 1.000" in plain.explain().splitlines()
+    assert choose(table, "R(rel=2)@5", rel=1).cutoffs == (8, None)
+
+
 THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
 NO_PRICE = "budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour"
