@@ -168,6 +168,16 @@ def test_a_cascade_of_one_stage_is_swept_over_its_own_cutoff() -> None:
     assert_equal(got, [first % k for k in range(1, len(got.grid) + 1)], TOPICS, make_qrels(2))
 
 
+def test_a_grid_is_named_or_given_for_some_stages() -> None:
+    """Every form gives the measures that its vectors have in the full grid."""
+    _, _, got = simple()
+    full = sweep(got.table, got.replayer.judged.qrels, got.measures, grid="full").frame
+    for form in ("log", {"k1": [1, 10]}, {"k2": [2], "k1": [3, 4]}):
+        some = sweep(got.table, got.replayer.judged.qrels, got.measures, grid=form).frame
+        keys = [name for name in some if name.startswith("k")]
+        pd.testing.assert_frame_equal(some.merge(full, on=keys, suffixes=("_some", ""))[[*full]], some, check_exact=True)
+
+
 def test_the_default_grid_is_coarse_for_what_ir_measures_computes() -> None:
     """A replay a vector takes long: the grid is logarithmic, up to the deepest, and says so."""
     table = tabulate(ToyRetriever(docs=40), [Judge(1)], TOPICS)
