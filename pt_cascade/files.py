@@ -124,14 +124,20 @@ def publish(whole: Path, path: Path) -> None:
     whole.replace(path)
 
 
-def write_file(path: PathLike, data: bytes) -> None:
-    """Replace a file atomically; links are followed and its mode is kept; a device such as ``/dev/stdout`` is written to."""
+def check_writable(path: PathLike) -> Path:
+    """Return a file's path without links; refuse a folder, and a file whose folder does not exist."""
     target = Path(path).resolve()
     if target.is_dir():
         raise MissingError(f"cannot write {path}", ["it is a folder, expected a file"], fix="give the path of a file in it")
     if not target.parent.is_dir():
         fix = f"mkdir -p {shlex.quote(str(Path(path).parent))}"
         raise MissingError(f"cannot write {path}", ["its folder does not exist"], fix=fix)
+    return target
+
+
+def write_file(path: PathLike, data: bytes) -> None:
+    """Replace a file atomically; links are followed and its mode is kept; a device such as ``/dev/stdout`` is written to."""
+    target = check_writable(path)
     if target.exists() and not target.is_file():
         with target.open("wb") as device:
             device.write(data)

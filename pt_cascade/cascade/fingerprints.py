@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.cascade.wrappers import live
+from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.checksums import SUMS
 from pt_cascade.errors import MissingError, PipelineError
 
@@ -40,12 +40,12 @@ _VALUES = (*_PLAIN, *_FUNCTIONS, type, Enum, np.generic, np.ndarray, pd.DataFram
 
 def fingerprint(stage: Stage) -> str:
     """Hash what a stage runs, without its name, cut-off, declarations and caches: 16 hexadecimal digits."""
-    return _digest("stage", *(_hash_value(part, 0, ()) for part in live(stage).transformers))
+    return _digest("stage", *(_hash_value(part, 0, ()) for part in remove_caches(stage).transformers))
 
 
 def describe(stage: Stage) -> str:
     """Describe what a stage runs, shortened, without memory addresses."""
-    words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, live(stage).transformers)))
+    words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, remove_caches(stage).transformers)))
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
 from pt_cascade.frames import check_text
@@ -171,7 +172,8 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         """Check the columns of a frame, and list those that tell a document."""
         ours = isinstance(self.stage, Reranker)
         needs = self.stage.needs() if ours else []
-        pt.validate.result_frame(inp, extra_columns=list(dict.fromkeys(["query", *needs, *(self.reads or ())])), context=self)
+        with explain_columns(self.stage_name, inp):
+            pt.validate.result_frame(inp, extra_columns=list(dict.fromkeys(["query", *needs, *(self.reads or ())])), context=self)
         for column in dict.fromkeys(["query", *(needs if ours else ["text"])]):
             check_text(inp, column, self.stage_name)
         ignored = ("qid", "query", "score", "rank") if self.depends == "pointwise" else ("qid",)

@@ -228,7 +228,8 @@ def test_scores_of_a_query_that_failed_are_in_no_table(tmp_path: Path) -> None:
     with pytest.raises(StageError) as error:
         score(FIRST % 5 >> Unwell("q2") % 2, asked, query_batch_size=1, checkpoint=chunks)
     assert str(error.value) == (
-        "stage 'unwell' could not score every document: 5 of 5 document(s) failed, first qid 'q2', docno 'd0'. "
+        "stage 'unwell' could not score every document: it failed in 5 of 5 row(s) "
+        "(qid 'q2', docno 'd0'; qid 'q2', docno 'd1'; qid 'q2', docno 'd2'; ...). "
         "Fix: call score again when the stage works (finished batches are reused), or make it with on_error='keep'"
     )
     assert len([*chunks.glob("[0-9]*.parquet")]) == 2

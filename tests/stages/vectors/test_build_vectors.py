@@ -469,12 +469,12 @@ def test_an_impossible_path_is_reported_before_anything_is_encoded(tmp_path: Pat
 @pytest.mark.parametrize(
     ("docs", "message"),
     [
-        (pd.DataFrame(DOCS), r"docs is a DataFrame, expected a series of dicts .*Fix: docs.to_dict\(\"records\"\)"),
-        (DOCS[0], "docs is a dict, expected a series of dicts with docno and text"),
+        (pd.DataFrame(DOCS), r"document 1 is 'docno' \(str\), expected a dict .*Fix: docs.to_dict\(\"records\"\), for a DataFrame"),
+        (DOCS[0], r"document 1 is 'docno' \(str\), expected a dict with docno and text"),
         (["a", "b"], r"document 1 is 'a' \(str\), expected a dict with docno and text"),
         ([DOCS[0], None], r"document 2 is None \(NoneType\), expected a dict"),
-        ("docs.jsonl", "docs is a str, expected a series of dicts"),
-        (None, "docs is a NoneType, expected a series of dicts"),
+        ("docs.jsonl", r"document 1 is 'd' \(str\), expected a dict"),
+        (None, "docs is None, expected a series of dicts"),
         ([{"docno": "\ud800a", "text": "x"}, DOCS[0]], r"docno is '\\ud800a', which has half a surrogate pair"),
         ([DOCS[0], {"docno": "a", "text": "x\ud800"}], "the text of docno 'a' has half a surrogate pair"),
     ],
