@@ -6,22 +6,26 @@ import json
 import re
 import warnings
 from collections import Counter, deque
+from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyterrier as pt
-from tqdm import tqdm
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.files import rm_command
+from pt_cascade.progress import show_progress
 from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, engine_failure, run_pisa, terrier_index
 from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, plain_words, script_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Never
+
+    from tqdm import tqdm
 
 _DROPPED = 0.01
 _FIX = 'build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there'
@@ -80,9 +84,9 @@ def build_index(
         raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(known)}, for {by}"], fix=_FIX)
 
     def build(folder: Path) -> None:
-        intake.docs = tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose)
-        reader = _Reader(intake, read_as)
-        _index(by, folder, reader, threads)
+        with show_progress(f"index ({by})", "doc", length_hint(docs) or None, shown=verbose) as bar:
+            reader = _Reader(intake, read_as, bar)
+            _index(by, folder, reader, threads)
         reader.verify()
         (folder / FILE).write_text(read_as)
         _warn_of_dropped(by, reader)
@@ -96,8 +100,8 @@ def build_index(
 class _Reader:
     """Documents as the words that an index for a language keeps, and how many letters they have."""
 
-    def __init__(self, intake: Intake, language: str) -> None:
-        self.intake, self.language = intake, language
+    def __init__(self, intake: Intake, language: str, bar: tqdm[Never]) -> None:
+        self.intake, self.language, self.bar = intake, language, bar
         self.letters: Counter[str] = Counter()
         self.has_words = False
 
@@ -109,6 +113,7 @@ class _Reader:
             plain = text if self.language == ENGLISH else plain_words(text, self.language)
             self.has_words = self.has_words or bool(plain_words(plain, self.language))
             yield {"docno": doc["docno"], "text": plain}
+            self.bar.update()
 
     def verify(self) -> None:
         """Raise the error that stopped the reading; refuse documents without a word."""

@@ -75,11 +75,8 @@ class UpstreamEncoder:
         return np.concatenate([self._checked(self.encoder.encode_queries([text], batch_size=1), 1) for text in texts])
 
     def documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode n >= 1 documents, texts of like length together; return shape (n, dimension)."""
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        found = self.encoder.encode_docs([texts[n] for n in order], batch_size=self.batch_size)
-        vectors: Vectors = self._checked(found, len(texts))[np.argsort(order)]
-        return vectors
+        """Encode n >= 1 documents; return shape (n, dimension)."""
+        return self._checked(self.encoder.encode_docs(list(texts), batch_size=self.batch_size), len(texts))
 
     def _checked(self, found: NDArray[np.floating], texts: int) -> Vectors:
         vectors = np.asarray(found, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import threading
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +28,10 @@ from pt_cascade.checksums import hash_text
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, PipelineError, StageError
 from pt_cascade.files import beside
+from pt_cascade.progress import show_progress
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.dense import dense
+from pt_cascade.stages.vectors import build_vectors as build_module
 from pt_cascade.stages.vectors.build_vectors import build_vectors
 from pt_cascade.stages.vectors.chunks import list_chunks
 from pt_cascade.stages.vectors.provenance import hash_encoder
@@ -89,14 +93,17 @@ def test_ctrl_c_keeps_what_was_encoded(whole: dict[str, bytes], tmp_path: Path) 
     """Whether documents are being read, encoded, or read again, full chunks are kept; the rest is encoded to the same bytes."""
     path = tmp_path / "v"
     for docs, encoder, encoded, chunks in (
-        (DOCS, ToyEncoder(after=interrupt), 2, 1),
-        (stopped(DOCS, 2 * CHUNK + 50), ToyEncoder(), 1, 2),
+        (DOCS, ToyEncoder(after=interrupt), CHUNK + 32, 1),
+        (stopped(DOCS, 2 * CHUNK + 50), ToyEncoder(), CHUNK, 2),
         (stopped(DOCS, 50), ToyEncoder(), 0, 2),
     ):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as stop:
             build_vectors(docs, encoder, path)
-        assert len(encoder.encoded) == encoded * CHUNK
-        assert sorted(list_chunks(beside(path, "partial"))) == [*range(chunks)]
+        assert len(encoder.encoded) == encoded
+        left = beside(path, "partial")
+        assert sorted(list_chunks(left)) == [*range(chunks)]
+        kept = f"{chunks * CHUNK:,} encoded documents are kept in {left}"
+        assert stop.value.__notes__ == [f"{kept}: the same call of build_vectors, or the same command, continues from there"]
     encoder = ToyEncoder()
     build_vectors(iter(DOCS), encoder, path)
     assert sorted(encoder.encoded) == sorted(doc["text"] for doc in DOCS[2 * CHUNK :])
@@ -293,13 +300,23 @@ def test_a_folder_deleted_before_its_lock_is_taken_is_made_again(
 
 
 def test_progress_goes_on_from_where_it_was(begun: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The bar begins at the documents that are encoded, of all where their number is known, and says nothing unless asked."""
+    """It begins at the documents that are encoded, of all where their number is known; nothing is written unless asked."""
     build_vectors(DOCS, ToyEncoder(), resume_from(begun, tmp_path), verbose=True)
-    shown = capsys.readouterr().err
-    assert f"| {2 * CHUNK}/{len(DOCS)} [" in shown.split("\r")[1]
-    assert f"| {len(DOCS)}/{len(DOCS)} [" in shown
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"encode: {2 * CHUNK}/{len(DOCS)} [")
+    assert last.startswith(f"encode: {len(DOCS)}/{len(DOCS)} [")
     build_vectors(iter(DOCS), ToyEncoder(), tmp_path / "quiet")
     assert capsys.readouterr() == ("", "")
+
+
+def test_progress_moves_in_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count moves batch by batch, here of 8 documents, not by chunks of 512."""
+    counts: list[float] = []
+
+    with show_progress("encode", "doc", 40, shown=True, file=io.StringIO()) as bar:
+        monkeypatch.setattr(build_module, "show_progress", lambda *_, **__: nullcontext(bar))
+        build_vectors(DOCS[:40], ToyEncoder(after=lambda _: counts.append(bar.n)), tmp_path / "v", batch_size=8)
+    assert counts == [0, 8, 16, 24, 32]
 
 
 class Odd(ToyEncoder):
