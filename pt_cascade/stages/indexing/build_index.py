@@ -45,6 +45,8 @@ def build_index(
 ) -> Path:
     """Index a collection for ``bm25``, in English with the engine's own stemmer and stop words, or in another language.
 
+    The index keeps no text: for stages that read it, ``collection.text_loader()`` adds it.
+
     Args:
         docs: Documents with ``docno`` and ``text``; each docno once, without white space and control characters, at most 256
             characters and 512 bytes of UTF-8.

@@ -15,7 +15,7 @@ from more_itertools import chunked
 from pt_cascade.checksums import hash_text, seal
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, StageError
-from pt_cascade.files import claim, publish, rm_command, write_file
+from pt_cascade.files import claim, naming_refusals, publish, rm_command, write_file
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.vectors.chunks import Chunk, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
@@ -95,7 +95,7 @@ def build_vectors(
         encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)
     else:
         encoder = Encoder(name_model(model), device, max_length, batch_size)
-    with claim(whole, "partial") as folder:
+    with naming_refusals(whole), claim(whole, "partial") as folder:
         if folder is not None:
             _build(intake, encoder, folder, whole, tokens=tokens, verbose=verbose)
             return whole
