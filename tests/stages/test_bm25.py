@@ -230,14 +230,15 @@ build_index(docs, sys.argv[1], engine=sys.argv[2])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_full_disk_is_an_error_and_leaves_nothing(engine: str, tmp_path: Path) -> None:
     """Files that may not grow, in a real process: PISA aborts its own process only, and nothing of either engine is printed."""
+    (scratch := tmp_path / "scratch").mkdir()
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "index"), engine]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(scratch)})
     assert done.returncode == 1
     assert done.stdout == ""
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(f"pt_cascade.errors.CascadeError: {engine} failed to make the index: ")
     assert last.endswith("MiB of the disk are free. Fix: free some space on the disk, or choose a folder on another one")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [scratch]
 
 
 def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:

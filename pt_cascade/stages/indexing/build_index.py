@@ -51,7 +51,7 @@ def build_index(
         docs: Documents with ``docno`` and ``text``; each docno once, without white space and control characters, at most 256
             characters and 512 bytes of UTF-8.
         path: The folder to make. If it is there, ``docs`` are read and compared with it, and nothing is built. It appears only
-            when it is complete.
+            when it is complete; a second process that builds it waits.
         engine: ``pisa`` or ``terrier``; None: that of the folder, else PISA where it is installed and reads the language, else
             Terrier.
         language: ``english``, which keeps ASCII letters and digits only; ``any``, all scripts without stemming; or one that Terrier

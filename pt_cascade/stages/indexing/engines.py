@@ -33,8 +33,11 @@ def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: i
     require("pyterrier_pisa", install="pyterrier-pisa", why=_WHY)
     command = [sys.executable, "-P", str(Path(__file__).with_name("pisa_process.py")), str(folder), *map(str, (threads, k1, b))]
     with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process,  # noqa: S603 - ours
+        tempfile.TemporaryDirectory() as scratch,
+        Path(scratch, "stderr").open("w+b") as errors,
+        subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, "TMPDIR": scratch}
+        ) as process,
     ):
         try:
             with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as pipe:

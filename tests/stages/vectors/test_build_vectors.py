@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -109,6 +110,23 @@ def test_ctrl_c_keeps_what_was_encoded(whole: dict[str, bytes], tmp_path: Path) 
     assert sorted(encoder.encoded) == sorted(doc["text"] for doc in DOCS[2 * CHUNK :])
     assert content(path) == whole
     assert [file.name for file in tmp_path.iterdir()] == ["v"]
+
+
+def test_an_interrupted_process_says_how_to_continue(tmp_path: Path) -> None:
+    """A real process gets Ctrl-C: its last line says what is kept and where, and the same call encodes the rest only."""
+    docs, path = collection(2 * CHUNK + 9), tmp_path / "v"
+    script = [sys.executable, "-m", "toys.encoders", str(path), str(len(docs))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(script, cwd=TESTS, text=True, **pipes) as process:
+        while process.stdout.readline() != "waiting\n":
+            pass
+        process.send_signal(signal.SIGINT)
+        last = process.communicate()[1].splitlines()[-1]
+    kept = f"{2 * CHUNK:,} encoded documents are kept in {beside(path, 'partial')}"
+    assert last == f"{kept}: the same call of build_vectors, or the same command, continues from there"
+    encoder = ToyEncoder()
+    build_vectors(docs, encoder, path)
+    assert len(encoder.encoded) == 9
 
 
 def test_a_killed_process_loses_its_last_chunk_at_most(tmp_path: Path) -> None:
