@@ -57,13 +57,19 @@ def canonical_input(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: Frame[qid, query, ...] of topics, or Frame[qid, docno, ...] of results.
     """
-    columns = getattr(frame, "columns", ("query",))
-    if "docno" not in columns:
-        unnamed = "qid" in columns and "query" not in columns
-        return canonical_topics(frame.assign(query="-")).drop(columns="query") if unnamed else canonical_topics(frame)
+    if "docno" not in getattr(frame, "columns", ()):
+        return check_topics(frame)
     bare = frame.drop(columns="rank", errors="ignore")
     checked = canonical_results(bare if "score" in frame else bare.assign(score=0.0))
     return frame.assign(qid=checked["qid"], docno=checked["docno"])
+
+
+def check_topics(topics: pd.DataFrame) -> pd.DataFrame:
+    """Return topics with str qids, each once; they may lack a query, e.g. where they have vectors."""
+    columns = getattr(topics, "columns", ())
+    if "qid" not in columns or "query" in columns:
+        return canonical_topics(topics)
+    return canonical_topics(topics.assign(query="-")).drop(columns="query")
 
 
 def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -19,14 +20,8 @@ if TYPE_CHECKING:
     import pyterrier as pt
 
 
-class Documents(Protocol):
+class Documents(Sized, Iterable[dict[str, str]], Protocol):
     """Dicts of docno and text that can be read repeatedly, e.g. a list, or a reader of a file."""
-
-    def __iter__(self) -> Iterator[dict[str, str]]:
-        """Yield each document."""
-
-    def __len__(self) -> int:
-        """Return the number of documents."""
 
 
 class _Reading:

@@ -15,7 +15,7 @@ from pt_cascade.collections import Collection, open_collection
 from pt_cascade.errors import naming
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
-from pt_cascade.execution.scoring.versions import versions
+from pt_cascade.execution.versions import versions
 from pt_cascade.files import cache_folder, is_built, rm_command
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
 from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine

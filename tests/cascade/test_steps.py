@@ -38,13 +38,13 @@ SPOILED = {
     ),
     "lost": (
         lambda df: pt.model.add_ranks(df.iloc[1:].copy()),
-        "stage 'broken' did not return the documents of its input: 1 document(s) removed, first qid q0, docno d0. "
+        "stage 'broken' did not return the documents of its input: documents removed in 1 of 4 row(s) (qid 'q0', docno 'd0'). "
         "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "invented": (
         lambda df: pt.model.add_ranks(df.assign(docno=["x", *df["docno"][1:]])),
-        "stage 'broken' did not return the documents of its input:\n  - 1 document(s) removed, first qid q0, docno d0\n"
-        "  - 1 document(s) added, first qid q0, docno x\n"
+        "stage 'broken' did not return the documents of its input:\n  - documents removed in 1 of 4 row(s) (qid 'q0', docno 'd0')\n"
+        "  - documents added in 1 of 4 row(s) (qid 'q0', docno 'x')\n"
         "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "a strange query": (

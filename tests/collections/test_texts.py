@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from toys.counted import TEXTS, collection
+from toys.folders import write_folder
 
-from pt_cascade.collections import open_collection, write_folder
+from pt_cascade.collections import open_collection
 from pt_cascade.collections.texts import TextLoader
 from pt_cascade.errors import CollectionError, StageError
 

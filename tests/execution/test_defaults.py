@@ -12,9 +12,9 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from toys.counted import TOPICS, collection
+from toys.folders import write_folder
 
 from pt_cascade import Cascade
-from pt_cascade.collections import write_folder
 from pt_cascade.collections.texts import TextLoader
 from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.execution import defaults
