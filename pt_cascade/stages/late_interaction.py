@@ -69,8 +69,8 @@ def late_interaction(
     """
     store = None if vectors is None else open_vectors(vectors)
     if store is None and model is None:
-        fix = "late_interaction('org/name or folder')"
-        raise PipelineError("the encoder is unknown", ["neither model nor vectors was given"], fix=fix)
+        fix = "late_interaction(ptc.default_model()), or late_interaction(vectors=folder)"
+        raise PipelineError("late_interaction cannot be made", ["neither model nor vectors was given"], fix=fix)
     known = known_model(store, model, "late_interaction") if store else str(model)
     encoder = Encoder(known, device, max_length, batch_size, provenance=store.provenance if store else None)
     return LateInteraction(encoder, store, text_field, verbose)
