@@ -116,7 +116,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Run one transformer on a copy of the frame; an error names the stage."""
     try:
-        with naming(stage), explain_columns(stage, frame, repr(part)):
+        with naming(stage), explain_columns(stage, frame, f"{part!r:.60}"):
             out = part.transform(frame.copy())  # a transformer may change its input in place
     except CascadeError:
         raise
