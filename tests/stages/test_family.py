@@ -5,7 +5,9 @@ The models are tiny and their weights random: what they prove is the mechanism, 
 
 from __future__ import annotations
 
+import inspect
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,3 +319,15 @@ def test_two_equal_answers_are_refused(make: Callable[..., Any]) -> None:
     with pytest.raises(PipelineError, match=r"tokens is \('▁true', '▁true'\), expected two different pieces"):
         make(ABSENT, tokens=["▁true", "▁true"])
     assert hash(make(ABSENT, tokens=["▁sim", "▁não"])) == hash(make(ABSENT, tokens=("▁sim", "▁não")))
+
+
+@pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
+def test_help_shows_and_explains_every_argument(make: Callable[..., Any]) -> None:
+    """The signature of what is called has the arguments of its documentation, the model first and the others by name."""
+    explained = re.findall(r"^    (\w+): ", inspect.getdoc(make) or "", re.MULTILINE)
+    parameters = inspect.signature(make).parameters
+    errors = {"MissingError", "PipelineError", "StageError"}
+    assert {*explained} - errors == {*parameters}
+    kinds = [parameter.kind for parameter in parameters.values()]
+    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD, *[inspect.Parameter.KEYWORD_ONLY] * (len(kinds) - 1)]
+    assert make(ABSENT, **{name: parameter.default for name, parameter in [*parameters.items()][1:]}) == make(ABSENT)
