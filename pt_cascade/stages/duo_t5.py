@@ -113,7 +113,8 @@ class DuoT5(PairReranker, T5Reranker):
             raise FrameError("duo_t5 cannot compare documents of different queries", [problem], fix=fix)
         prompts = DuoPrompts.encode(self._loaded, query.tolist(), text.tolist())
         self._warn_of_long(list(dict.fromkeys(query[prompts.rooms < _A_TOKEN_EACH])))
-        return (prompts.join(one[start : start + CHUNK], two[start : start + CHUNK]) for start in range(0, len(one), CHUNK))
+        for start in range(0, len(one), CHUNK):
+            yield prompts.join(one[start : start + CHUNK], two[start : start + CHUNK])
 
 
 def _name_pair(results: pd.DataFrame, first: Ints, second: Ints, pair: int) -> str:

@@ -105,6 +105,26 @@ def test_rows_and_columns_stay_as_they_were(member: Member, results: pd.DataFram
     assert out["score"].std() > 0.01
 
 
+def test_progress_is_shown_from_before_the_model_is_loaded(
+    member: Member, results: pd.DataFrame, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first line is there when the model is asked for; the last counts all; a quiet stage shows nothing."""
+    member.stage.transform(results)
+    assert capsys.readouterr().err == ""
+    loud, loaded, shown = member.make(member.folder, verbose=True), member.stage._loaded, []
+
+    def load(_: object) -> object:
+        shown.append(capsys.readouterr().err)
+        return loaded
+
+    monkeypatch.setattr(type(loud), "_loaded", property(load))
+    loud.transform(results)
+    total = 40 if loud.depends == "pairwise" else 10
+    name = loud.stage_name
+    assert re.sub(r" \[.*?\]", "", shown[0]) == f"{name}: 0/{total}\n"
+    assert re.sub(r" \[.*?\]", "", capsys.readouterr().err) == f"{name}: {total}/{total}\n"
+
+
 def test_no_rows_need_no_model(member: Member) -> None:
     """An empty frame gives an empty frame with score and rank, and loads nothing; so does PyTerrier's inspection."""
     stage = member.make(ABSENT, text_field="body")

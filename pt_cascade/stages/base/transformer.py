@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pt_cascade.errors import CascadeWarning, PipelineError, naming
+from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.inference.batching import CHUNK, score_chunks
 from pt_cascade.stages.inference.loading import ModelSpec, find_model
@@ -93,11 +94,13 @@ class TransformerReranker(Reranker):
         """Tokenize the rows, some thousands at a time."""
         rows = self.list_rows(results)
         self._warn_of_long(self._loaded.find_full(rows))
-        return (self._loaded.encode(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
+        for start in range(0, len(rows), CHUNK):
+            yield self._loaded.encode(rows[start : start + CHUNK])
 
     def _run(self, chunks: Iterable[Ids], count: int, name: NameRow) -> Floats:
-        budget, progress = find_budget(self.batch_tokens, self._loaded.device), self.stage_name if self.verbose else None
-        return score_chunks(self._loaded.forward, chunks, count, budget, name, progress=progress)
+        with show_progress(self.stage_name, "doc", count, shown=self.verbose) as bar:  # the model is loaded within
+            budget = find_budget(self.batch_tokens, self._loaded.device)
+            return score_chunks(self._loaded.forward, chunks, budget, name, bar.update)
 
     def _warn_of_long(self, full: Sequence[str]) -> None:
         if full:

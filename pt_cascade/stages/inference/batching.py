@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Never, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning, StageError
-from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from tqdm import tqdm
     from transformers import PreTrainedTokenizerBase
 
     from pt_cascade.ranking import Floats, Ints
@@ -81,17 +79,14 @@ def plan(lengths: Ints, budget: int) -> list[Ints]:
     return batches
 
 
-def score_chunks(
-    forward: Forward, chunks: Iterable[Ids], count: int, budget: int, name_row: NameRow, *, progress: str | None = None
-) -> Floats:
-    """Score ``count`` rows in batches; each chunk is freed before the next is made.
+def score_chunks(forward: Forward, chunks: Iterable[Ids], budget: int, name_row: NameRow, count: Callable[[int], object]) -> Floats:
+    """Score rows in batches, of which ``count`` is told the sizes; each chunk is freed before the next is made.
 
     Where a batch does not fit into the device's memory, the next ones have at most half its tokens, with a warning. A single row
-    that does not fit is a StageError, and so is a score that is not finite. ``progress`` names a progress bar.
+    that does not fit is a StageError, and so is a score that is not finite.
     """
-    with show_progress(progress or "", "doc", count, shown=progress is not None) as bar:
-        batches = _Batches(forward, budget, name_row, bar)
-        scores = np.concatenate([np.zeros(0), *map(batches.score, chunks)])
+    batches = _Batches(forward, budget, name_row, count)
+    scores = np.concatenate([np.zeros(0), *map(batches.score, chunks)])
     if (lost := ~np.isfinite(scores)).any():
         found = f"{int(lost.sum())} of {len(scores)} score(s) are not finite, first of {name_row(int(lost.argmax()))}"
         raise StageError(
@@ -103,8 +98,8 @@ def score_chunks(
 class _Batches:
     """Runs a model over batches of a token budget, which is smaller after a batch that did not fit into memory."""
 
-    def __init__(self, forward: Forward, budget: int, name_row: NameRow, bar: tqdm[Never]) -> None:
-        self.forward, self.budget, self.name_row, self.bar = forward, budget, name_row, bar
+    def __init__(self, forward: Forward, budget: int, name_row: NameRow, count: Callable[[int], object]) -> None:
+        self.forward, self.budget, self.name_row, self.count = forward, budget, name_row, count
         self.done = 0  # rows of the chunks before
 
     def score(self, chunk: Ids) -> Floats:
@@ -125,7 +120,7 @@ class _Batches:
                 error.what += f", first {self.name_row(self.done + int(rows[0]))}"
                 raise
             else:
-                self.bar.update(len(left.popleft()))
+                self.count(len(left.popleft()))
         self.done += len(lengths)
         return scores
 

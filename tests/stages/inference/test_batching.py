@@ -41,10 +41,12 @@ def by_number(score: Score) -> Callable[[dict[str, list[int]]], np.ndarray]:
     return lambda ids: score(np.array(ids["rows"]))
 
 
-def score_all(lengths: np.ndarray, budget: int, score: Score, chunk: int = 1000, progress: str | None = None) -> np.ndarray:
+def score_all(
+    lengths: np.ndarray, budget: int, score: Score, chunk: int = 1000, count: Callable[[int], object] = int
+) -> np.ndarray:
     """Score rows some at a time."""
     chunks = (Numbered(lengths[start : start + chunk], start) for start in range(0, len(lengths), chunk))
-    return score_chunks(by_number(score), chunks, len(lengths), budget, "row {}".format, progress=progress)
+    return score_chunks(by_number(score), chunks, budget, "row {}".format, count)
 
 
 @given(LENGTHS, BUDGETS)
@@ -98,14 +100,15 @@ def test_scores_come_back_in_row_order(lengths: np.ndarray, budget: int) -> None
     assert scores.tolist() == [row * 2.0 + 1 for row in range(len(lengths))]
 
 
-def test_progress_is_shown_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    """A bar names the stage and counts documents; without a name nothing is printed."""
-    score_all(np.array([1, 2]), 1, lambda rows: rows * 1.0)
-    assert capsys.readouterr() == ("", "")
-    score_all(np.array([1, 2]), 1, lambda rows: rows * 1.0, progress="mono_t5")
-    shown = capsys.readouterr().err
-    assert "mono_t5" in shown
-    assert "2/2" in shown
+@given(LENGTHS, BUDGETS, st.integers(1, 30))
+def test_what_was_scored_is_counted(lengths: np.ndarray, budget: int, chunk: int) -> None:
+    """Batch by batch, up to all rows."""
+    counted: list[int] = []
+    score_all(lengths, budget, lambda rows: rows * 1.0, chunk, counted.append)
+    assert sum(counted) == len(lengths)
+    assert counted == [
+        len(rows) for start in range(0, len(lengths), chunk) for rows in plan(lengths[start : start + chunk], budget)
+    ]
 
 
 def test_tokens_do_not_depend_on_how_many_texts_there_are() -> None:
@@ -135,7 +138,7 @@ def test_chunks_are_let_go_one_by_one(lengths: np.ndarray, budget: int, chunk: i
         asked.extend(rows.tolist())
         return rows * 2.0
 
-    assert score_chunks(by_number(score), read(), len(lengths), budget, str).tolist() == [row * 2.0 for row in range(len(lengths))]
+    assert score_chunks(by_number(score), read(), budget, str, int).tolist() == [row * 2.0 for row in range(len(lengths))]
     assert sorted(asked) == list(range(len(lengths)))
 
 
