@@ -14,7 +14,7 @@ from pt_cascade.errors import MissingError, PipelineError, StageError, require
 from pt_cascade.stages.inference.loading import check_reachable, find_device, find_model, is_local, loading
 from pt_cascade.stages.inference.threads import short_text_threads
 from pt_cascade.stages.inference.weights import tell_weights
-from pt_cascade.stages.vectors.provenance import hash_model, shortest
+from pt_cascade.stages.vectors.provenance import hash_model, record_model, shortest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ class Encoder:
     def made_by(self) -> Provenance:
         """Return the provenance of its vectors; its model is loaded."""
         network, provenance, limit = self._loaded
-        made_by = {"model": self.model, "max_length": network.max_seq_length, "limit": limit}
+        made_by = {"model": record_model(self.model), "max_length": network.max_seq_length, "limit": limit}
         return {**made_by, "provenance": provenance, "files": self.model_files}
 
     @property
