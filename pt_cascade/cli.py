@@ -16,7 +16,6 @@ from pt_cascade.errors import CascadeError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TextIO
 
 COMMANDS = {
     "quickstart": "compare a three-stage cascade with its first stage",
@@ -31,15 +30,14 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pt-cascade``."""
-    arguments = _parser().parse_args(argv)
-    command = import_module(f"pt_cascade.commands.{arguments.command}")
+    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without arrows shows a question mark
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            for text in command.execute(arguments):
+            warnings.showwarning = lambda message, *_, **__: print(f"pt-cascade: {message}", file=sys.stderr)  # no line of code
+            for text in arguments.execute(arguments):
                 print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
@@ -51,14 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
-
-
-def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
-) -> None:
-    """Show a warning without its line of code."""
-    del category, filename, lineno, file, line
-    print(f"pt-cascade: {message}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,14 +68,18 @@ class _Parser(argparse.ArgumentParser):
         super().error(message + (did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; of the commands only the given one is imported."""
     parser = _Parser(prog="pt-cascade", description="Ranking cascades on PyTerrier.")
     parser.add_argument("--version", action="version", version=f"pt_cascade {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, help_text in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
-        import_module(f"pt_cascade.commands.{name}").add_arguments(command)
-    return parser
+        if name in argv[:1]:
+            module = import_module(f"pt_cascade.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(execute=module.execute)
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ CascadeError
 ├── StageError              a stage that failed or returned something invalid
 ├── CollectionError         a collection that is unknown, incomplete or inconsistent
 ├── TableError              a score table that is damaged or lacks what is needed
-├── StoreError              a score cache that is damaged, another stage's, or not writable
+├── ScoreCacheError         a score cache that is damaged, another stage's, or not writable
 ├── SweepError              cut-offs, measures, costs or options of a choice that are not valid
 └── MissingError            a package, model or file that is missing
 CascadeWarning              something allowed that may be a mistake
@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class CascadeError(Exception):
@@ -77,7 +77,7 @@ class TableError(CascadeError):
     """A score table that is damaged or lacks what is needed."""
 
 
-class StoreError(CascadeError):
+class ScoreCacheError(CascadeError):
     """A score cache that is damaged, another stage's, or not writable."""
 
 
@@ -107,6 +107,16 @@ def closest(name: object, known: Iterable[str]) -> str:
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``; did you mean 'bm25'?`` for the closest known name, else nothing."""
     return f"; did you mean {found!r}?" if (found := closest(name, known)) else ""
+
+
+def clip(text: str, most: int = 80) -> str:
+    """Quote the beginning of a text."""
+    return repr(text if len(text) <= most else text[: most - 3] + "...")
+
+
+def few(problems: Sequence[str], most: int = 5) -> list[str]:
+    """Return the first problems, and how many more there are."""
+    return [*problems[:most], *([f"and {len(problems) - most} more"] if len(problems) > most else [])]
 
 
 @contextmanager

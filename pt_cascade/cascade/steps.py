@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, CascadeWarning, StageError, naming
@@ -117,15 +118,10 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Run one transformer on a copy of the frame; an error names the stage."""
     try:
-        with naming(stage):
+        with naming(stage), explain_columns(stage, frame, repr(part)):
             out = part.transform(frame.copy())  # a transformer may change its input in place
     except CascadeError:
         raise
-    except pt.validate.InputValidationError as error:
-        wanted = " or ".join(", ".join(mode.missing_columns) or "nothing" for mode in error.modes)
-        problem = f"{part!r} needs column(s) {wanted}; its input has {', '.join(frame.columns)}"
-        fix = "put a transformer that adds them before it, e.g. pt.text.get_text(index)"
-        raise StageError(f"stage {stage!r} cannot run", [problem], fix=fix) from error
     except Exception as error:
         problem = f"{part!r} raised {type(error).__name__}: {error}"
         fix = "fix the scorer: it returned NaN or infinite scores" if isinstance(error, pd.errors.IntCastingNaNError) else ""

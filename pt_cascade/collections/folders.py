@@ -17,28 +17,23 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pt_cascade.collections.collection import Collection, join_title, make_collection, unjudged
-from pt_cascade.errors import CascadeError, CollectionError, MissingError, RecordError
-from pt_cascade.files import new_folder, rm_command
-from pt_cascade.trec import read_qrels, read_topics, write_qrels, write_topics
+from pt_cascade.collections.intake import find_problems
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, RecordError, clip, few
+from pt_cascade.trec import read_qrels, read_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import pandas as pd
 
 _DOCS = ("docs.jsonl.gz", "docs.jsonl")
 _LANGUAGE = "language.txt"
-_SHOWN = 5
-_WIDTH = 80
-_ID = re.compile(r"[^\s\0\ufeff]+")
-_HALF = re.compile("[\ud800-\udfff]")
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -67,12 +62,15 @@ def open_folder(path: Path) -> Collection:
         fix = f"a folder with {_DOCS[0]}, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs"
         raise MissingError(f"there is no folder {path}", fix=fix)
     problems: list[str] = []
-    documents = _documents(path, problems)
-    topics = _frame(path / "topics.tsv", read_topics, problems)
-    qrels = _frame(path / "qrels.txt", read_qrels, problems)
+    files = [path / name for name in _DOCS if (path / name).is_file()]
+    if len(files) != 1:
+        problems.append(f"{'both' if files else 'neither'} of {' and '.join(_DOCS)} are there, expected one")
+    documents = _part(files[0], check_documents, problems) if files else None
+    topics = _part(path / "topics.tsv", read_topics, problems)
+    qrels = _part(path / "qrels.txt", read_qrels, problems)
     if topics is not None and qrels is not None and (problem := unjudged(topics, qrels)):
         problems.append(problem)
-    if problems or topics is None or qrels is None:
+    if problems or documents is None or topics is None or qrels is None:
         fix = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
         raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
     name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
@@ -81,31 +79,8 @@ def open_folder(path: Path) -> Collection:
     return replace(make_collection(name, topics, qrels, documents), language=language)
 
 
-def write_folder(collection: Collection, path: Path) -> None:
-    """Write a collection atomically as a folder that ``open_folder`` opens, with the same fingerprint.
-
-    Raises:
-        CollectionError: The path exists.
-        FrameError: A qid, docno or query cannot be written as TREC.
-
-    Example:
-        >>> from pt_cascade.collections.pydocs import pydocs
-        >>> collection, folder = pydocs(queries=50), getfixture("tmp_path") / "numpy"
-        >>> write_folder(collection, folder)
-        >>> open_folder(folder).fingerprint == collection.fingerprint
-        True
-    """
-    if path.exists():
-        raise CollectionError(f"cannot write the collection {path}", ["it exists"], fix=rm_command(path))
-    with new_folder(path) as folder:
-        with gzip.open(folder / _DOCS[0], "wt", encoding="utf-8", compresslevel=6) as file:
-            file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in collection.docs())
-        write_topics(collection.topics, folder / "topics.tsv")
-        write_qrels(collection.qrels, folder / "qrels.txt")
-        (folder / _LANGUAGE).write_text(collection.language)
-
-
-def _frame(path: Path, read: Callable[[Path], pd.DataFrame], problems: list[str]) -> pd.DataFrame | None:
+def _part(path: Path, read: Callable[[Path], Part], problems: list[str]) -> Part | None:
+    """Read one file; add what is wrong with it to ``problems``."""
     try:
         return read(path)
     except CascadeError as error:
@@ -113,23 +88,8 @@ def _frame(path: Path, read: Callable[[Path], pd.DataFrame], problems: list[str]
         return None
 
 
-def _documents(folder: Path, problems: list[str]) -> FolderDocuments:
-    """Check every line of the document file; add what is wrong to ``problems``."""
-    there = [folder / name for name in _DOCS if (folder / name).is_file()]
-    if len(there) != 1:
-        found = f"both {' and '.join(_DOCS)}" if there else f"neither {' nor '.join(_DOCS)}"
-        problems.append(f"there is {found}, expected one of them")
-        return FolderDocuments(folder / _DOCS[0], 0)
-    path = there[0]
-    size, faults = _check(path)
-    problems += [f"{path.name}: {fault}" for fault in faults[:_SHOWN]]
-    if len(faults) > _SHOWN:
-        problems.append(f"{path.name}: and {len(faults) - _SHOWN} more")
-    return FolderDocuments(path, size)
-
-
-def _check(path: Path) -> tuple[int, list[str]]:
-    """Return the number of documents, and what is wrong with which line."""
+def check_documents(path: Path) -> FolderDocuments:
+    """Check every line of a file of documents."""
     faults: list[str] = []
     above: dict[str, int] = {}
     try:
@@ -137,14 +97,15 @@ def _check(path: Path) -> tuple[int, list[str]]:
             try:
                 docno = _document(line)["docno"]
             except ValueError as error:
-                faults.append(f"line {number}: {error}: {_clip(line)}")
+                faults.append(f"line {number}: {error}: {clip(line.decode('utf-8', 'backslashreplace').strip())}")
                 continue
-            if docno in above:
+            if above.setdefault(docno, number) != number:
                 faults.append(f"line {number}: docno {docno!r} repeats line {above[docno]}")
-            above.setdefault(docno, number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         faults.insert(0, f"its gzip is broken ({error})")
-    return len(above), faults if above or faults else ["it holds no document"]
+    if faults or not above:
+        raise RecordError(f"cannot read {path}", few(faults) or ["it holds no document"])
+    return FolderDocuments(path, len(above))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -163,26 +124,10 @@ def _document(line: bytes) -> dict[str, str]:
         raise ValueError(f"not UTF-8 ({error.reason}, byte {error.start + 1})") from None
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__}, expected an object")  # noqa: TRY004 - one type for all problems
-    faults: list[str] = []
-    docno, title, text = (_text(record, key, faults) for key in ("docno", "title", "text"))
-    if not faults and not _ID.fullmatch(docno):
-        faults.append(f"docno {docno!r} is empty or has white space, which a TREC run cannot hold")
-    if faults:
-        raise ValueError("; ".join(faults))
-    return {"docno": docno, "text": join_title(title, text)}
-
-
-def _text(record: dict[str, object], key: str, faults: list[str]) -> str:
-    value = record.get(key, "")
-    if key not in record and key != "title":
-        faults.append(f"{key} is missing")
-    elif not isinstance(value, str):
-        faults.append(f"{key} is {'null' if value is None else f'{type(value).__name__} {value!r}'}, expected text")
-    elif _HALF.search(value):
-        faults.append(f"{key} holds half a surrogate pair, which UTF-8 cannot hold")
-    return value if isinstance(value, str) else ""
-
-
-def _clip(line: bytes) -> str:
-    text = line.decode("utf-8", "backslashreplace").strip()
-    return repr(text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "...")
+    values: dict[str, Any] = {"docno": None, "text": None, "title": ""} | record
+    whole = all(isinstance(values[key], str) for key in ("title", "text"))
+    text = join_title(values["title"], values["text"]) if whole else values["text"]
+    problems = [] if isinstance(values["title"], str) else [f"title is {values['title']!r}, expected text"]
+    if problems := find_problems(values["docno"], text) + problems:
+        raise ValueError("; ".join(problems))
+    return {"docno": values["docno"], "text": text}

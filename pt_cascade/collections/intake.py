@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pt_cascade.checksums import hash_text
 from pt_cascade.errors import CascadeError, FrameError
@@ -22,13 +22,11 @@ class Intake:
 
     def __init__(self, docs: Iterable[Mapping[str, str]]) -> None:
         """Refuse what is not a series of documents."""
-        if hasattr(docs, "to_dict") or isinstance(docs, (str, Mapping)) or not isinstance(docs, Iterable):
-            fix = 'docs.to_dict("records")' if hasattr(docs, "to_dict") else '[{"docno": "d1", "text": "..."}, ...]'
-            problem = f"docs is a {type(docs).__name__}, expected a series of dicts with docno and text"
-            raise FrameError("docs cannot be read", [problem], fix=fix)
+        if not isinstance(docs, Iterable):
+            raise FrameError("docs cannot be read", [f"docs is {docs!r:.60}, expected a series of dicts with docno and text"])
         self.docs = docs
         self.seen: set[str] = set()
-        self.done = self.stopped = False
+        self.done = False
         self.error: BaseException | None = None
         self._hasher = hashlib.blake2b(digest_size=16)
 
@@ -36,8 +34,6 @@ class Intake:
         """Yield the documents; stop at the first that cannot be stored."""
         try:
             for doc in self.docs:
-                if self.stopped:
-                    return
                 docno, text = _check(doc, self.seen)
                 self.seen.add(docno)
                 self._hasher.update(f"{docno} {hash_text(text)}\n".encode())
@@ -63,11 +59,8 @@ class Intake:
             raise CascadeError("not all documents were read", [f"reading stopped after {len(self.seen)}"])
 
 
-def _check(doc: object, seen: set[str]) -> tuple[str, str]:
-    if not isinstance(doc, Mapping):
-        problem = f"document {len(seen) + 1} is {doc!r:.60} ({type(doc).__name__}), expected a dict with docno and text"
-        raise FrameError("a document cannot be stored", [problem], fix='docs.to_dict("records"), for a DataFrame')
-    docno, text = doc.get("docno"), doc.get("text")
+def find_problems(docno: object, text: object) -> list[str]:
+    """List why a document with this docno and text cannot be stored."""
     problems = []
     if not isinstance(docno, str) or not _DOCNO.fullmatch(docno):
         problems.append(f"docno is {docno!r}, expected text without white space or control characters, 1 to {LONGEST} characters")
@@ -75,20 +68,24 @@ def _check(doc: object, seen: set[str]) -> tuple[str, str]:
         problems.append(f"docno is {docno!r}, which has half a surrogate pair and cannot be written in UTF-8")
     elif len(docno.encode()) > 2 * LONGEST:  # Terrier keeps no more of a docno
         problems.append(f"docno {docno!r} has {len(docno.encode())} bytes in UTF-8, expected {2 * LONGEST} at most")
-    elif docno in seen:
-        problems.append(f"docno {docno!r} occurs more than once")
     if not isinstance(text, str):
         problems.append(f"the text of docno {docno!r} is {text!r}, expected text")
     elif not _is_utf8(text):
         problems.append(f"the text of docno {docno!r} has half a surrogate pair and cannot be written in UTF-8")
-    if problems or not isinstance(docno, str) or not isinstance(text, str):
+    return problems
+
+
+def _check(doc: object, seen: set[str]) -> tuple[str, str]:
+    if not isinstance(doc, Mapping):
+        problem = f"document {len(seen) + 1} is {doc!r:.60} ({type(doc).__name__}), expected a dict with docno and text"
+        raise FrameError("a document cannot be stored", [problem], fix='docs.to_dict("records"), for a DataFrame')
+    docno: Any = doc.get("docno")
+    text: Any = doc.get("text")
+    problems = find_problems(docno, text) or [f"docno {docno!r} occurs more than once"] * (docno in seen)
+    if problems:
         raise FrameError("a document cannot be stored", problems)
     return docno, text
 
 
 def _is_utf8(text: str) -> bool:
-    try:
-        text.isascii() or text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text.isascii() or not re.search("[\ud800-\udfff]", text)

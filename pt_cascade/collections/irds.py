@@ -8,46 +8,20 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pt_cascade.collections.collection import Collection, join_title, make_collection
-from pt_cascade.errors import CascadeError, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, few
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
+
+    import pyterrier as pt
+    from ir_datasets.datasets.base import Dataset
 
 _QUERY_FIELDS = ("query", "text", "title")
-_SHOWN = 4
-
-
-class _Record(Protocol):
-    """A document, query or judgment of ir_datasets: a named tuple."""
-
-    _fields: tuple[str, ...]
-
-    def _asdict(self) -> dict[str, object]: ...
-
-
-class _IrDataset(Protocol):
-    """The methods of an ir_datasets dataset that are used here."""
-
-    def docs_iter(self) -> Iterable[_Record]: ...
-    def docs_count(self) -> int | None: ...
-    def queries_iter(self) -> Iterable[_Record]: ...
-    def qrels_iter(self) -> Iterable[_Record]: ...
-    def has_docs(self) -> bool: ...
-    def has_queries(self) -> bool: ...
-    def has_qrels(self) -> bool: ...
-
-
-class _PyTerrierDataset(Protocol):
-    """The methods of another PyTerrier dataset that are used here."""
-
-    def get_corpus_iter(self, *, verbose: bool) -> Iterable[Mapping[str, object]]: ...
-    def get_topics(self) -> pd.DataFrame: ...
-    def get_qrels(self) -> pd.DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +36,7 @@ class DatasetDocuments:
         with _fetching(self.name, "documents"):
             records = inner.docs_iter() if inner else dataset.get_corpus_iter(verbose=False)
             for record in records:
-                yield _document(self.name, record if isinstance(record, dict) else cast("_Record", record))
+                yield _document(self.name, record)
 
     def __len__(self) -> int:
         """Return the number of documents, if the dataset does not know it by reading all."""
@@ -78,9 +52,9 @@ def open_dataset(name: str) -> Collection:
     if inner:
         _require_parts(name, inner)
     with _fetching(name, "topics"):
-        topics = _topics(name, inner.queries_iter()) if inner else _query_column(name, dataset.get_topics())
+        topics = _topics(name, inner) if inner else _query_column(name, dataset.get_topics())
     with _fetching(name, "qrels"):
-        qrels = _qrels(name, inner.qrels_iter()) if inner else dataset.get_qrels()
+        qrels = _qrels(name, inner) if inner else dataset.get_qrels()
     return make_collection(name, topics, qrels, DatasetDocuments(name))
 
 
@@ -95,25 +69,22 @@ def is_dataset(name: str) -> bool:
     return True
 
 
-def _dataset(name: str) -> tuple[_PyTerrierDataset, _IrDataset | None]:
+def _dataset(name: str) -> tuple[pt.datasets.Dataset, Dataset | None]:
     """Return PyTerrier's dataset, and its ir_datasets dataset if it has one."""
     import pyterrier as pt  # noqa: PLC0415 - as above
 
-    if not is_dataset(name):
-        raise CollectionError(f"PyTerrier has no dataset {name!r}", fix="pt.datasets.list_datasets() lists them")
     dataset = pt.get_dataset(name)
     return dataset, dataset.irds_ref() if hasattr(dataset, "irds_ref") else None
 
 
-def _require_parts(name: str, inner: _IrDataset) -> None:
+def _require_parts(name: str, inner: Dataset) -> None:
     """Refuse a dataset without documents, topics or qrels; name complete ones below it."""
     has = {"documents": inner.has_docs(), "topics": inner.has_queries(), "qrels": inner.has_qrels()}
     if all(has.values()):
         return
     lacks = " and ".join(f"no {part}" for part, there in has.items() if not there)
     whole = list(_whole_below(name))
-    more = f" and {len(whole) - _SHOWN} more" if len(whole) > _SHOWN else ""
-    fix = f"one of {', '.join(whole[:_SHOWN])}{more}" if whole else "pt.datasets.list_datasets() shows what each dataset has"
+    fix = f"one of {', '.join(few(whole, 4))}" if whole else "pt.datasets.list_datasets() shows what each dataset has"
     problem = f"it has {lacks}, expected documents, topics and qrels"
     raise CollectionError(f"dataset {name!r} is not a test collection", [problem], fix=fix)
 
@@ -144,7 +115,7 @@ def _fetching(name: str, part: str) -> Iterator[None]:
         raise MissingError(f"cannot fetch the {part} of dataset {name!r}", [problem], fix=fix) from error
 
 
-def _document(name: str, record: _Record | dict[str, object]) -> dict[str, str]:
+def _document(name: str, record: Any) -> dict[str, str]:  # noqa: ANN401 - a named tuple of some dataset, or a dict
     fields = dict(record) if isinstance(record, dict) else record._asdict()
     docno, title = (fields.pop(key, "") for key in ("doc_id" if "doc_id" in fields else "docno", "title"))
     title = title if isinstance(title, str) else ""
@@ -156,32 +127,28 @@ def _document(name: str, record: _Record | dict[str, object]) -> dict[str, str]:
     return {"docno": docno, "text": join_title(title, " ".join(parts))}
 
 
-def _topics(name: str, records: Iterable[_Record]) -> pd.DataFrame:
+def _topics(name: str, inner: Dataset) -> pd.DataFrame:
     """Return each query by its ``default_text``, else by its field."""
-    rows = []
-    for record in records:
-        fields = record._asdict()
-        own = getattr(record, "default_text", None)
-        rows.append((fields.pop("query_id"), own() if own else fields[_query_field(name, list(fields))]))
-    return pd.DataFrame(rows, columns=["qid", "query"])
+    records = list(inner.queries_iter())
+    if records and hasattr(records[0], "default_text"):
+        return pd.DataFrame(
+            {"qid": [record.query_id for record in records], "query": [record.default_text() for record in records]}
+        )
+    return _query_column(name, pd.DataFrame([record._asdict() for record in records]).rename(columns={"query_id": "qid"}))
 
 
 def _query_column(name: str, topics: pd.DataFrame) -> pd.DataFrame:
-    field = _query_field(name, [str(column) for column in topics.columns if column != "qid"])
-    return topics[["qid", field]].rename(columns={field: "query"})
-
-
-def _query_field(name: str, fields: list[str]) -> str:
-    """Return the query field: query, text or title, else the only one."""
+    """Return the qid and the field query, text or title, else the only one."""
+    fields = [str(column) for column in topics.columns if column != "qid"]
     field = next((field for field in _QUERY_FIELDS if field in fields), fields[0] if len(fields) == 1 else None)
     if field is None:
         problem = f"topics have {', '.join(fields) or 'no field'}, expected one of {', '.join(_QUERY_FIELDS)}"
         raise CollectionError(f"dataset {name!r} has no known query field", [problem])
-    return field
+    return topics[["qid", field]].rename(columns={field: "query"})
 
 
-def _qrels(name: str, records: Iterable[_Record]) -> pd.DataFrame:
-    frame = pd.DataFrame([record._asdict() for record in records])
+def _qrels(name: str, inner: Dataset) -> pd.DataFrame:
+    frame = pd.DataFrame([record._asdict() for record in inner.qrels_iter()])
     if "relevance" not in frame:
         problem = f"qrels have {', '.join(map(str, frame.columns)) or 'no row'}, expected relevance"
         raise CollectionError(f"dataset {name!r} has no relevance labels", [problem])

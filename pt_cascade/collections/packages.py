@@ -14,7 +14,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,14 +65,11 @@ def installed_packages(names: Sequence[str]) -> list[Package]:
 
 
 def package_members(package: Package) -> list[Member]:
-    """List the members of a package, from the cache if it has a version."""
-    if package.version:
-        folder = build_once(_place(package), lambda new: _list(package, new / _FILE))
-        check_sealed(folder, fix=rm_command(folder))
-        return _read(folder / _FILE)
-    with tempfile.TemporaryDirectory() as place:
-        _list(package, Path(place) / _FILE)
-        return _read(Path(place) / _FILE)
+    """List the members of a package, from the cache if its files have not changed."""
+    folder = build_once(_place(package), lambda new: _list(package, new / _FILE))
+    check_sealed(folder, fix=rm_command(folder))
+    rows = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    return [Member(tuple(names), docstring) for names, docstring in rows]
 
 
 def _is_there(name: str) -> bool:
@@ -111,7 +107,3 @@ def _list(package: Package, file: Path) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise MissingError(f"cannot read the documentation of {package}", [last], fix=f'python -c "import {package.name}"')
-
-
-def _read(file: Path) -> list[Member]:
-    return [Member(tuple(names), docstring) for names, docstring in json.loads(file.read_text(encoding="utf-8"))]

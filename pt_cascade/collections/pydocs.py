@@ -34,8 +34,6 @@ _OWN, _SEE_ALSO = 2, 1
 
 def pydocs(packages: Sequence[str] = ("numpy",), queries: int | None = QUERIES) -> Collection:
     """Build the collection of some packages, with at most so many queries, or all; no network is used."""
-    if queries is not None and queries < 1:
-        raise CollectionError("the number of queries is not valid", [f"queries is {queries}, expected 1 or more, or None for all"])
     found = installed_packages(packages)
     documents, named = _documents(found)
     topics, qrels = _judgments(documents, named, queries)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.commands.sources import add_sources, describe, sweep_sources
+from pt_cascade.reporting.sweeps import runners_up_table
 
 if TYPE_CHECKING:
     import argparse
@@ -29,23 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Sweep and choose; yield the paragraphs of the output."""
-    from pt_cascade.analysis.choice.choose import choose  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.reporting.sweeps import runners_up_table  # noqa: PLC0415 - likewise
-
     swept = sweep_sources(arguments, [arguments.measure])
     yield f"{describe(swept.table)}\n{swept!r}\n"
-    choice = choose(
-        swept,
-        arguments.measure,
-        budget_ms=arguments.budget_ms,
-        percentile=arguments.percentile or None,
-        budget_usd=arguments.budget_usd,
-        margin=arguments.margin,
-        folds=arguments.folds,
-        method=arguments.method,
-        seed=arguments.seed,
-        rel=arguments.rel,
-    )
+    options = ("budget_ms", "budget_usd", "margin", "folds", "method", "seed", "rel")
+    named = {name: getattr(arguments, name) for name in options}
+    choice = choose(swept, arguments.measure, percentile=arguments.percentile or None, **named)
     yield f"{choice.explain()}\n"
     if len(choice.runners_up):
         yield runners_up_table(choice)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from pt_cascade.analysis.cost.cost import Cost, StageCost
+from pt_cascade.analysis.cost.timings import Timings
+from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.collections import open_collection
+from pt_cascade.errors import SweepError, did_you_mean
+from pt_cascade.execution.score_table import ScoreTable
+from pt_cascade.trec import read_qrels
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    import pandas as pd
-
-    from pt_cascade.analysis.cost.cost import Cost
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.analysis.table.data import Scores
 
-_FIX = "--costs bi_encoder=0.05 mono_t5=2"
+_NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -39,51 +45,39 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
     """Read the table, qrels and costs, and sweep the default grid."""
-    from pt_cascade.analysis.sweep.sweep import sweep  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.execution.score_table import ScoreTable  # noqa: PLC0415 - likewise
-
     table = ScoreTable.load(arguments.table)
     stages = table.find_path(arguments.stages).stages
-    cost = read_cost(arguments, stages)
-    return sweep(table, _read_judgments(arguments), measures, cost, tail=arguments.tail, stages=stages)
+    cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
+    qrels = open_collection(arguments.collection).qrels if arguments.collection else read_qrels(arguments.qrels)
+    return sweep(table, qrels, measures, cost, tail=arguments.tail, stages=stages)
 
 
-def read_cost(arguments: argparse.Namespace, stages: Sequence[str]) -> Cost | None:
+def split_pairs(words: Sequence[str], form: str, value: str = ".+") -> tuple[dict[str, str], list[str]]:
+    """Split words such as ``bm25=bm25.res`` into names and values; list what is not of this form, and repeated names."""
+    pairs = [word.partition("=")[::2] for word in words]
+    names = [name for name, _ in pairs]
+    problems = [
+        f"{word!r} is not {form}" for word, pair in zip(words, pairs, strict=True) if not (pair[0] and re.fullmatch(value, pair[1]))
+    ]
+    problems += [f"stage {name!r} is repeated" for name in dict.fromkeys(names) if names.count(name) > 1]
+    return dict(pairs), problems
+
+
+def _read_costs(words: Sequence[str] | None, stages: Sequence[str]) -> Cost | None:
     """Return the cost of the stages, None if no option gives it."""
-    from pt_cascade.analysis.cost.cost import Cost, StageCost  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.analysis.cost.timings import Timings  # noqa: PLC0415 - likewise
-    from pt_cascade.errors import SweepError, did_you_mean  # noqa: PLC0415 - likewise
-
-    if arguments.timings:
-        return Timings.load(arguments.timings).cost()
-    if not arguments.costs:
+    if words is None:
         return None
-    given = dict(text.partition("=")[::2] for text in arguments.costs)
-    problems = [f"{name}={ms} is not STAGE=MS" for name, ms in given.items() if not _is_number(ms)]
+    given, problems = split_pairs(words, "STAGE=MS", _NUMBER)
     expected = f"the stages are {', '.join(stages)}"
     problems += [f"there is no stage {name!r}; {expected}{did_you_mean(name, stages)}" for name in given if name not in stages]
     problems += [f"stage {name!r} has no cost" for name in stages[1:] if name not in given]
     if problems:
-        raise SweepError("--costs are not valid", problems, fix=_FIX)
+        raise SweepError("--costs are not valid", problems, fix="--costs bi_encoder=0.05 mono_t5=2")
     first, *later = stages
     retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
     return Cost.of(retrieval, *(StageCost(name, per_pair_ms=float(given[name])) for name in later))
 
 
-def _read_judgments(arguments: argparse.Namespace) -> pd.DataFrame:
-    from pt_cascade.collections import open_collection  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.trec import read_qrels  # noqa: PLC0415 - likewise
-
-    return open_collection(arguments.collection).qrels if arguments.collection else read_qrels(arguments.qrels)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return 0 <= float(text) < float("inf")
-    except ValueError:
-        return False
-
-
 def describe(table: Scores) -> str:
     """Describe a table and its origin."""
-    return " · ".join([repr(table), *(f"{name} {table.about[name]}" for name in ("collection",) if name in table.about)])
+    return repr(table) + (f" · collection {table.about['collection']}" if "collection" in table.about else "")

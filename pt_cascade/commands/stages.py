@@ -6,6 +6,9 @@ import inspect
 import textwrap
 from typing import TYPE_CHECKING
 
+from pt_cascade.errors import CascadeError, did_you_mean
+from pt_cascade.stages.catalogue import CATALOGUE
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -19,24 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
-    """List the stages or describe one; yield the paragraphs of the output."""
-    from pt_cascade.errors import CascadeError, did_you_mean  # noqa: PLC0415 - loaded when the command runs
-    from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - likewise
-
-    if arguments.stage is None:
-        yield from show()
-    elif arguments.stage in CATALOGUE:
-        make = CATALOGUE[arguments.stage].make
-        yield f"{arguments.stage}{CATALOGUE[arguments.stage].arguments}\n\n{inspect.getdoc(make)}"
-    else:
-        expected = f"expected one of {', '.join(CATALOGUE)}{did_you_mean(arguments.stage, CATALOGUE)}"
-        raise CascadeError(f"there is no stage {arguments.stage!r}", [expected], fix="pt-cascade stages")
-
-
-def show() -> Iterator[str]:
-    """Yield a paragraph for each stage: arguments, purpose, what a score depends on, missing packages."""
-    from pt_cascade.stages.catalogue import CATALOGUE  # noqa: PLC0415 - loaded when the command runs
-
+    """Describe one stage, or list all: arguments, purpose, what a score depends on, missing packages."""
+    if arguments.stage is not None:
+        if arguments.stage not in CATALOGUE:
+            expected = f"expected one of {', '.join(CATALOGUE)}{did_you_mean(arguments.stage, CATALOGUE)}"
+            raise CascadeError(f"there is no stage {arguments.stage!r}", [expected], fix="pt-cascade stages")
+        entry = CATALOGUE[arguments.stage]
+        yield f"{arguments.stage}{entry.arguments}\n\n{inspect.getdoc(entry.make)}"
+        return
     for name, entry in CATALOGUE.items():
         ready = f"not installed: {entry.lacks}" if entry.lacks else "ready"
         call = textwrap.fill(f"{name}{entry.arguments}", _WIDTH, subsequent_indent=" " * (len(name) + 1))

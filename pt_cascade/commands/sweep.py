@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pt_cascade.commands.sources import add_sources, describe, sweep_sources
+from pt_cascade.errors import CascadeError
+from pt_cascade.files import check_writable, write_file
+from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, top_table
 
 if TYPE_CHECKING:
     import argparse
@@ -20,11 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
-    """Sweep, show the best and the front, and write all; yields what to print, piece by piece."""
-    from pt_cascade.errors import CascadeError  # noqa: PLC0415 - likewise
-    from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, top_table  # noqa: PLC0415 - likewise
-
-    if arguments.out and Path(arguments.out).suffix not in (".csv", ".parquet"):
+    """Sweep, show the best and the front, and write all; yield the paragraphs of the output."""
+    path = check_writable(arguments.out or "sweep.csv")
+    if path.suffix not in (".csv", ".parquet"):
         raise CascadeError(
             "the vectors cannot be written", [f"{arguments.out} is neither .csv nor .parquet"], fix="--out sweep.csv"
         )
@@ -37,7 +37,5 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         yield f"{front_table(swept, swept.pareto_front(first), first)}\n"
     yield loss_table(swept)
     if arguments.out:
-        path = Path(arguments.out)
-        write = swept.frame.to_parquet if path.suffix == ".parquet" else swept.frame.to_csv
-        write(path, index=False)
-        yield f"\n{len(swept.frame):,} vectors written to {path}"
+        write_file(path, swept.frame.to_parquet() if path.suffix == ".parquet" else swept.frame.to_csv(index=False).encode())
+        yield f"\n{len(swept.frame):,} vectors written to {arguments.out}"

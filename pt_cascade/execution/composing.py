@@ -15,7 +15,6 @@ from pt_cascade.collections import Collection, open_collection
 from pt_cascade.errors import CascadeError, PipelineError, did_you_mean, naming
 from pt_cascade.execution.defaults import store_index, store_vectors
 from pt_cascade.stages.base.reranker import Reranker
-from pt_cascade.stages.base.texts import TextLoader
 from pt_cascade.stages.catalogue import CATALOGUE
 from pt_cascade.stages.indexing.engines import check_engine
 from pt_cascade.stages.inference.loading import load_config
@@ -166,7 +165,7 @@ class _Builder:
                 return self.make(left, k) % k
         stage = self.stage(node, deep)
         reader = getattr(stage, "stands_for", stage)
-        return TextLoader(self.collection) >> stage if isinstance(reader, Reranker) and "text" in reader.needs() else stage
+        return self.collection.text_loader() >> stage if isinstance(reader, Reranker) and "text" in reader.needs() else stage
 
     def stage(self, node: ast.expr, deep: int) -> pt.Transformer:
         """Make one stage without its text loader."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.cost.timing_data import COLUMNS, Mode
-from pt_cascade.analysis.cost.timings import Timings
+from pt_cascade.analysis.cost.timing_files import COLUMNS
+from pt_cascade.analysis.cost.timings import Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.steps import call

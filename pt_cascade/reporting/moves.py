@@ -31,12 +31,8 @@ def list_stage(step: Step, before: pd.DataFrame | None, texts: Mapping[str, str]
             "text": [textwrap.shorten(texts.get(docno, ""), _WIDTH, placeholder=" …") for docno in listed["docno"]],
         }
     )
-    for column in ("docno", "text"):  # to the left, with their headings
-        width = max(len(value) for value in (column, *table[column]))
-        table[column] = [value.ljust(width) for value in table[column]]
-        table = table.rename(columns={column: column.ljust(width)})
     shown = table if before is not None else table.drop(columns="moved")
-    body = format_table(shown, {}) if len(shown) else "no document"
+    body = format_table(shown, {}, left=("rank", "docno", "text")) if len(shown) else "no document"
     return f"{_headline(step)}\n{textwrap.indent(body, '  ')}\n{_cut(step, ranked)}"
 
 

@@ -12,7 +12,7 @@ from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.sweep.result import Sweep
@@ -49,11 +49,11 @@ def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
     return heading + _format_vectors(sweep, front.iloc[rows], [])
 
 
-def loss_table(sweep: Sweep, cutoffs: Sequence[int | None] | None = None) -> str:
-    """Format where relevant documents are lost at some cut-offs; None: the deepest of the grid."""
-    vector = as_cutoffs(sweep.grid.vectors[-1].tolist()) if cutoffs is None else cutoffs
+def loss_table(sweep: Sweep) -> str:
+    """Format where relevant documents are lost at the deepest cut-offs of the grid."""
+    vector = as_cutoffs(sweep.grid.vectors[-1].tolist())
     names = {"lost": "relevant lost", "lost_recall": "recall lost", "ndcg": "best nDCG@10", "lost_ndcg": "nDCG@10 lost"}
-    loss = sweep.loss(vector).rename(columns={"at": f"at {tuple(vector)}"} | names)
+    loss = sweep.loss(vector).rename(columns={"at": f"at {vector}"} | names)
     return format_table(loss, dict.fromkeys(["recall", *list(names.values())[1:]], "{:.3f}".format))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -31,14 +31,13 @@ def cost_table(cost: pd.DataFrame) -> str:
     return format_table(cost.rename(columns=names), formats)
 
 
-def format_table(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]]) -> str:
-    """Write a frame with its first column to the left and numbers to the right."""
-    first = table.columns[0]
-    width = max([len(str(value)) for value in table[first]] + [len(str(first))])
-    left = table.assign(**{first: [str(value).ljust(width) for value in table[first]]}).rename(
-        columns={first: str(first).ljust(width)}
-    )
-    text = str(left.to_string(index=False, formatters=dict(formats), na_rep="-"))
+def format_table(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]], left: Sequence[str] = ()) -> str:
+    """Write a frame with some columns, by default the first, to the left, and numbers to the right."""
+    for column in left or table.columns[:1]:
+        cells = [str(value) for value in table[column]]
+        width = max(map(len, [str(column), *cells]))
+        table = table.assign(**{column: [cell.ljust(width) for cell in cells]}).rename(columns={column: str(column).ljust(width)})
+    text = str(table.to_string(index=False, formatters=dict(formats), na_rep="-"))
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 

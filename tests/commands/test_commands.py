@@ -5,7 +5,6 @@ The quickstart of pydocs, which encodes a thousand documents, is in test_documen
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shutil
@@ -16,21 +15,24 @@ import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers
+from toys.folders import write_folder
+from toys.lines import paragraphs
 
 import pt_cascade
-from pt_cascade.cli import COMMANDS, main
-from pt_cascade.collections import make_collection, write_folder
+from pt_cascade import commands
+from pt_cascade.cli import COMMANDS, main, parse_arguments
+from pt_cascade.collections import make_collection
 from pt_cascade.collections.folders import FolderDocuments
-from pt_cascade.commands import quickstart, search
-from pt_cascade.commands.quickstart import Options
+from pt_cascade.commands import search
 from pt_cascade.errors import CascadeError
+from pt_cascade.execution.comparison import Comparison
 from pt_cascade.execution.defaults import default_cascade
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["serach", "sum"], "did you mean 'search'?"),
         (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
         (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
-        (["quickstart", "--queries", "many"], "invalid int value: 'many'"),
+        (["quickstart", "--reranker", "a", "--cascade", "b"], "argument --cascade: not allowed with argument --reranker"),
     ],
 )
 def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +134,7 @@ def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, ca
 
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
-    files = {path.stem for path in Path(quickstart.__file__).parent.glob("*.py")} - {"__init__", "cascades", "sources"}
+    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
         main(["--help"])
@@ -189,34 +191,29 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_program_ends_with_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a program: status 1, the whole message, all problems at once, before anything is built."""
+    """As a program: status 1, the whole message, before anything is built."""
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
-    command = [sys.executable, "-m", "pt_cascade.cli", "search", " ", "--top", "0"]
+    command = [sys.executable, "-m", "pt_cascade.cli", "search", " "]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "pt-cascade search: this search is not valid:\n  - top is below 1\n  - the query is empty\n"
-        'Fix: pt-cascade search "cumulative sum" --top 10\n'
+        'pt-cascade search: this search is not valid: the query is empty. Fix: pt-cascade search "cumulative sum"\n'
     )
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("argv", "options"),
-    [
-        ([], Options()),
-        (
-            ["--collection", "./x", "--engine", "terrier", "--queries", "7", "--reranker", "m"],
-            Options("./x", "terrier", 7, "m"),
-        ),
-    ],
-)
-def test_options_reach_the_quickstart(argv: list[str], options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each option of the command line is the field of its name, and progress is shown."""
-    asked = []
-    monkeypatch.setattr(quickstart, "show", lambda *given, **named: asked.append((*given, named)) or iter(()))
-    assert main(["quickstart", *argv]) == 0
-    assert asked == [(options, {"verbose": True})]
+def test_an_option_is_the_attribute_of_its_name() -> None:
+    """Golden: the defaults of --help, and one value each."""
+    given = vars(parse_arguments(["quickstart", "--collection", "./x", "--engine", "terrier", "--queries", "7", "--reranker", "m"]))
+    assert [given[name] for name in ("collection", "engine", "queries", "reranker", "cascade")] == ["./x", "terrier", 7, "m", None]
+    given = vars(parse_arguments(["quickstart"]))
+    assert [given[name] for name in ("collection", "engine", "queries", "reranker", "cascade")] == [
+        "pydocs",
+        None,
+        None,
+        None,
+        None,
+    ]
 
 
 # --- quickstart
@@ -248,7 +245,7 @@ class Shown:
 
 def shown(**options: object) -> Shown:
     """Run the quickstart in this process."""
-    return Shown("\n".join(quickstart.show(Options(**options))))
+    return Shown("\n".join(paragraphs("quickstart", *(f"--{name}={value}" for name, value in options.items()))))
 
 
 FEW = pytest.mark.filterwarnings(
@@ -256,27 +253,23 @@ FEW = pytest.mark.filterwarnings(
 )  # the small collection has twelve
 
 
-def executed(lines: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Run the printed lines as a person would, one after the other; give what the experiment and the trace show."""
-    names: dict[str, object] = {}
-    shown = []
-    for statement in ast.parse(lines).body:
-        if isinstance(statement, ast.Expr):
-            shown.append(eval(compile(ast.Expression(statement.value), "pasted", "eval"), names))  # noqa: S307 - the lines under test
-        else:
-            exec(compile(ast.Module([statement], []), "pasted", "exec"), names)  # noqa: S102 - likewise
+def executed(lines: str) -> Comparison:
+    """Run the printed lines as a person would; return what they compared."""
+    names: dict[str, Any] = {}
+    exec(compile(lines, "pasted", "exec"), names)  # noqa: S102 - the lines under test
     assert names["cascade"].cutoffs == names["choice"].cutoffs
-    return shown[0], shown[1]
+    compared: Comparison = names["compared"]
+    return compared
 
 
-def assert_same(told: Shown, experiment: pd.DataFrame, trace: pd.DataFrame) -> None:
+def assert_same(told: Shown, compared: Comparison) -> None:
     """The pasted lines gave the printed numbers."""
-    values = experiment[["nDCG@10", "RR@10", "R@100"]].to_numpy()
+    values = compared.effectiveness[["nDCG@10", "RR@10", "R@100"]].to_numpy()
     assert values == pytest.approx(np.array([*told.measures.values()], float), abs=0.0005 + 1e-9)  # printed with three digits
     assert len(values) == 3
-    pairs = {name: value for name, value in told.pairs.items() if name != "cascade"}
-    assert trace["pairs"].to_dict() == pytest.approx(pairs, abs=0.05 + 1e-9)  # printed with one
-    assert (trace["ms"] > 0).all()
+    cost = compared.cost.set_index("stage")
+    assert cost["pairs"].to_dict() == pytest.approx(told.pairs, abs=0.05 + 1e-9)  # printed with one
+    assert (cost["ms"] > 0).all()
 
 
 @FEW
@@ -304,8 +297,8 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     assert re.search(r"^  .* third stage .*held-out queries", told.text, re.MULTILINE)
     assert float(told.measures[systems[2]][0]) > float(told.measures[systems[0]][0])
     monkeypatch.chdir(tmp_path)
-    assert_same(told, *executed(told.python))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["quickstart.index", "quickstart.vectors"]
+    assert_same(told, executed(told.python))
+    assert list(tmp_path.iterdir()) == []  # index and vectors are in the cache
 
 
 def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +360,7 @@ def test_quickstart_puts_a_precise_model_last(
     assert [*told.pairs] == ["bm25", "bi_encoder", name, "cascade"]
     assert told.pairs[name] > 0
     monkeypatch.chdir(tmp_path)
-    assert_same(told, *executed(told.python))
+    assert_same(told, executed(told.python))
 
 
 # --- search
@@ -447,24 +440,6 @@ def test_a_search_that_finds_nothing_says_so(engine: str, small: str, capsys: py
     ]
 
 
-FIX = 'Fix: pt-cascade search "cumulative sum" --top 10'
-BAD = {
-    "top": (("sum", 0), f"this search is not valid: top is below 1. {FIX}"),
-    "query": ((" \t", 1), f"this search is not valid: the query is empty. {FIX}"),
-    "both": (("", -1), f"this search is not valid:\n  - top is below 1\n  - the query is empty\n{FIX}"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_search_for_nothing_is_refused(case: str, small: str) -> None:
-    """Each with its exact message, before a stage runs."""
-    (query, top), message = BAD[case]
-    cascade = default_cascade(small, engine="pisa")
-    with pytest.raises(CascadeError) as error:
-        next(search.show(cascade, query, {}, top=top))
-    assert str(error.value) == message
-
-
 @pytest.mark.parametrize("command", [["quickstart"], ["search", "old house"]])
 def test_a_missing_collection_is_reported(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -480,9 +455,11 @@ def test_a_missing_collection_is_reported(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_query_is_refused(small: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """--queries 0 is an error of ours, with its exact message."""
-    assert main(["quickstart", "--collection", small, "--queries", "0"]) == 1
-    assert capsys.readouterr().err == (
-        "pt-cascade quickstart: the number of topics is not valid: n is 0, expected 1 or more. Fix: collection.judged(50)\n"
-    )
+@pytest.mark.parametrize("value", ["0", "-3", "1.5", "many"])
+@pytest.mark.parametrize("command", [["quickstart", "--queries"], ["profile", "--repeats"], ["search", "sum", "--top"]])
+def test_a_count_below_1_is_refused(command: list[str], value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2, and the option's name, before a collection is opened."""
+    with pytest.raises(SystemExit) as end:
+        main([*command[:-1], f"{command[-1]}={value}"])
+    assert end.value.code == 2
+    assert f"error: argument {command[-1]}: {value!r} is not a whole number, 1 or more\n" in capsys.readouterr().err

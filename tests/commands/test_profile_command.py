@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
+from toys.folders import write_folder
+from toys.lines import paragraphs
 from toys.rankers import FakeClock, ToyReranker, ToyRetriever
 
 from pt_cascade import Cascade
 from pt_cascade.analysis.cost.timings import Timings
-from pt_cascade.collections import make_collection, write_folder
+from pt_cascade.collections import make_collection
 from pt_cascade.commands import profile
-from pt_cascade.commands.profile import Options
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution import defaults
-from pt_cascade.execution import profiling as timing
+from pt_cascade.execution import defaults, profiling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,13 +34,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     path = tmp_path / "toys"
     write_folder(make_collection("toys", asked, qrels, docs), path)
     monkeypatch.setattr(defaults, "default_cascade", lambda *_, **__: CASCADE)
-    monkeypatch.setattr(timing, "profile", partial(timing.profile, clock=FakeClock()))
+    monkeypatch.setattr(profile, "profile", partial(profiling.profile, clock=FakeClock()))
     return str(path)
 
 
 def test_it_shows_what_the_profile_found(folder: str) -> None:
     """Golden: each reading of the clock is a second, so a stage takes 2 s with its cut-off, whatever it is given."""
-    text = "\n".join(profile.show(Options(folder, queries=2, repeats=2)))
+    text = "\n".join(paragraphs("profile", "--collection", folder, "--queries", 2, "--repeats", 2))
     assert text.startswith(f"{folder}: 30 documents, 2 of its judged queries\n\ntoy → 20 · toy_reranker → 5\n")
     rows = {
         line.split()[0]: line.split()[1:] for line in text.splitlines() if line.startswith(("toy ", "toy_reranker ", "cascade "))
@@ -56,7 +55,7 @@ def test_it_shows_what_the_profile_found(folder: str) -> None:
 def test_it_keeps_what_it_found(folder: str, tmp_path: Path) -> None:
     """--out writes timings that load, and the line it prints runs."""
     path = str(tmp_path / "timings.parquet")
-    text = "\n".join(profile.show(Options(folder, out=path)))
+    text = "\n".join(paragraphs("profile", "--collection", folder, "--out", path))
     kept = Timings.load(path)
     assert (kept.queries, kept.mode, kept.stages) == (3, "interactive", ("toy", "toy_reranker"))
     assert text.endswith(f"\nIn Python:\n\nptc.Timings.load({path!r}).cost().latency((20, 5))")
@@ -67,53 +66,16 @@ def test_it_keeps_what_it_found(folder: str, tmp_path: Path) -> None:
 def test_throughput_shows_means(folder: str, tmp_path: Path) -> None:
     """No percentile, and the line it prints asks for none."""
     path = str(tmp_path / "timings.parquet")
-    text = "\n".join(profile.show(Options(folder, mode="throughput", out=path)))
+    text = "\n".join(paragraphs("profile", "--collection", folder, "--mode", "throughput", "--out", path))
     assert "p95 ms" not in text
     assert "all queries at once, which gives no percentiles" in text
     assert text.endswith(".latency((20, 5), percentiles=())")
     assert np.isfinite(Timings.load(path).cost().latency((20, 5), ()).ms)
 
 
-@pytest.mark.parametrize(
-    ("argv", "options"),
-    [
-        ([], Options()),
-        (
-            [
-                "--collection",
-                "c",
-                "--engine",
-                "terrier",
-                "--queries",
-                "7",
-                "--reranker",
-                "m",
-                "--repeats",
-                "2",
-                "--mode",
-                "throughput",
-            ],
-            Options("c", "terrier", 7, "m", 2, "throughput"),
-        ),
-        (["--out", "t.parquet"], Options(out="t.parquet")),
-    ],
-)
-def test_options_reach_the_profile(argv: list[str], options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each option of the command line is the field of its name, and progress is shown."""
-    asked: list[object] = []
-    monkeypatch.setattr(profile, "show", lambda *given, **named: asked.append((*given, named)) or iter(()))
-    parser = argparse.ArgumentParser()
-    profile.add_arguments(parser)
-    assert list(profile.execute(parser.parse_args(argv))) == []
-    assert asked == [(options, {"verbose": True})]
-
-
 def test_what_would_fail_after_the_wait_fails_before(tmp_path: Path) -> None:
     """With the exact message, and before the collection is opened."""
+    out = tmp_path / "no folder" / "t.parquet"
     with pytest.raises(CascadeError) as error:
-        next(profile.show(Options("no such collection", repeats=0)))
-    assert str(error.value) == "the cascade cannot be profiled: repeats is below 1. Fix: pt-cascade profile --repeats 3"
-    out = tmp_path / "none" / "t.parquet"
-    with pytest.raises(CascadeError) as error:
-        next(profile.show(Options("no such collection", out=str(out))))
-    assert str(error.value) == f"cannot write {out}: its folder does not exist. Fix: mkdir -p {out.parent}"
+        paragraphs("profile", "--collection", "no such collection", "--out", out)
+    assert str(error.value) == f"cannot write {out}: its folder does not exist. Fix: mkdir -p '{out.parent}'"

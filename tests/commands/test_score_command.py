@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from pathlib import Path
 
 import ir_measures
 import pandas as pd
 import pytest
+from toys.folders import write_folder
+from toys.lines import paragraphs
 from toys.rankers import ToyReranker, ToyRetriever
 
 from pt_cascade.cli import main
-from pt_cascade.collections import make_collection, write_folder
-from pt_cascade.commands import score
+from pt_cascade.collections import make_collection
 from pt_cascade.errors import CascadeError, CascadeWarning
 from pt_cascade.execution import composing as recipes
 from pt_cascade.execution import defaults
@@ -25,9 +25,7 @@ BM25 = pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["a", "b", "a"], "score": 
 
 def told(*argv: object) -> list[str]:
     """Run the command; give what it prints."""
-    parser = ArgumentParser()
-    score.add_arguments(parser)
-    return list(score.execute(parser.parse_args([str(word) for word in argv])))
+    return paragraphs("score", *argv)
 
 
 def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +50,7 @@ def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reaches ``parse_cascade`` with the engine; a model for the last stage of the default cascade does not go with it."""
+    """It reaches ``parse_cascade`` with the engine."""
     asked = []
     pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
     monkeypatch.setattr(recipes, "parse_cascade", lambda *given, **options: asked.append((*given, options)) or pipeline)
@@ -64,8 +62,6 @@ def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.
     told(*of, "--engine", "pisa", "--out", tmp_path / "table")
     ((line, _, options),) = asked
     assert (line, options) == ("bm25 % 5", {"engine": "pisa", "verbose": True})
-    with pytest.raises(CascadeError, match="--cascade and --reranker cannot be combined: the line of --cascade names its models"):
-        told(*of, "--reranker", "m", "--out", tmp_path / "other")
 
 
 def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:

@@ -13,15 +13,16 @@ import pytest
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.folders import write_folder
 
 from pt_cascade import stages
 from pt_cascade.cli import main
-from pt_cascade.collections import Collection, make_collection, write_folder
+from pt_cascade.collections import Collection, make_collection
+from pt_cascade.collections.texts import TextLoader
 from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.execution import composing as recipes
 from pt_cascade.execution.composing import parse_cascade
 from pt_cascade.stages import catalogue as listing
-from pt_cascade.stages.base.texts import TextLoader
 from pt_cascade.stages.catalogue import CATALOGUE, list_stages
 
 WORDS = ("lion", "tiger", "bear", "wolf", "otter", "seal")

@@ -18,11 +18,10 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
+from toys.lines import paragraphs
 
 import pt_cascade
 from pt_cascade import cli
-from pt_cascade.commands import quickstart
-from pt_cascade.commands.quickstart import Options
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -64,7 +63,7 @@ def named(page: Path) -> str:
 @pytest.mark.usefixtures("minilm")
 def test_the_quickstart_of_pydocs_beats_its_first_stage() -> None:
     """As it is printed for everybody, with real vectors: the cascade's nDCG@10 is above BM25's, and both are as we measured."""
-    told = "\n".join(quickstart.show(Options()))
+    told = "\n".join(paragraphs("quickstart"))
     assert told.startswith(f"pydocs:numpy=={np.__version__}: ")
     assert "documents, 200 judged queries\n" in told
     rows = re.findall(r"^(bm25 → .*?\S) +(\d\.\d{3}) +\d\.\d{3} +\d\.\d{3}(?: |$)", told, flags=re.MULTILINE)

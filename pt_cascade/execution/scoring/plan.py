@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pyterrier as pt
 
-from pt_cascade.analysis.grid.cutoffs import Cutoff, check_cutoff, format_cutoffs
+from pt_cascade.analysis.grid.cutoffs import Cutoff, check_cutoff
 from pt_cascade.analysis.table.data import OWN_COLUMNS, Path
 from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
@@ -121,7 +121,7 @@ def _check_depths(cascades: Sequence[Cascade], depths: Depths | None) -> list[Ch
     if depths is None:
         return [one.cutoffs[:-1] for one in cascades]
     longest = max(map(len, cascades)) - 1
-    fix = f"depths={format_cutoffs([1000, 100, 20, *[20] * longest][:longest])}"
+    fix = f"depths={tuple([1000, 100, 20, *[20] * longest][:longest])}"
     lengths = [len(one) - 1 for one in cascades]
     given: Sequence[Sequence[Cutoff]] = []
     if hasattr(depths, "__getitem__"):

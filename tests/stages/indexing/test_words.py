@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyterrier_dr import FlexIndex
+from toys.folders import write_folder
 
 from pt_cascade import Cascade
-from pt_cascade.collections import make_collection, open_collection, write_folder
+from pt_cascade.collections import make_collection, open_collection
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.execution.defaults import store_index
 from pt_cascade.stages import bm25, build_index
