@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.timings import Timings
+from pt_cascade.analysis.grid.grids import grid
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
 from pt_cascade.errors import SweepError, did_you_mean
@@ -14,12 +16,13 @@ from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.trec import read_qrels
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
+    from pt_cascade.analysis.grid.grids import Grid
     from pt_cascade.analysis.sweep.result import Sweep
-    from pt_cascade.analysis.table.data import Scores
+    from pt_cascade.analysis.table.data import Path, Scores
 
+_AXES = 9
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
@@ -41,15 +44,40 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE=MS",
         help="milliseconds a document (pairwise: a comparison) for each stage but the first",
     )
+    parser.add_argument(
+        "--k1", metavar="K,K,...", type=_axis, help="cut-offs of the first stage to sweep, e.g. 10,20,50; also --k2, --k3, ..."
+    )
+    for n in range(2, _AXES + 1):
+        parser.add_argument(f"--k{n}", type=_axis, help=argparse.SUPPRESS)
 
 
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
-    """Read the table, qrels and costs, and sweep the default grid."""
+    """Read the table, qrels and costs, and sweep the grid of ``--k1``, ``--k2``, ..., or the default grid."""
     table = ScoreTable.load(arguments.table)
-    stages = table.find_path(arguments.stages).stages
+    path = table.find_path(arguments.stages)
+    stages = path.stages
+    axes = _grid(arguments, path)
     cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
     qrels = open_collection(arguments.collection).qrels if arguments.collection else read_qrels(arguments.qrels)
-    return sweep(table, qrels, measures, cost, tail=arguments.tail, stages=stages)
+    return sweep(table, qrels, measures, cost, axes, tail=arguments.tail, stages=stages)
+
+
+def _axis(text: str) -> list[int | None]:
+    """Read the value of ``--k1``."""
+    if not re.fullmatch("([0-9]+|none)(,([0-9]+|none))*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 10,20,50 or 10,none")
+    return [None if word == "none" else int(word) for word in text.split(",")]
+
+
+def _grid(arguments: argparse.Namespace, path: Path) -> Grid | None:
+    """Return the grid of the given axes, where a stage without one keeps its own cut-off; None without any."""
+    given = {n: axis for n in range(1, _AXES + 1) if (axis := getattr(arguments, f"k{n}")) is not None}
+    if not given:
+        return None
+    if beyond := [f"--k{n}" for n in given if n > len(path.stages)]:
+        problem = f"{', '.join(beyond)} has no stage: the stages are {', '.join(path.stages)}"
+        raise SweepError("this is not a grid", [problem], fix="--k1 10,100,1000 --k2 10,100")
+    return grid(*(given.get(n, [cutoff]) for n, cutoff in enumerate(path.cutoffs, start=1)))
 
 
 def split_pairs(words: Sequence[str], form: str, value: str = ".+") -> tuple[dict[str, str], list[str]]:
