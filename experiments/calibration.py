@@ -9,6 +9,7 @@ import argparse
 import platform
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +25,7 @@ from pt_cascade.analysis.choice.cross_validation import cross_validate
 from pt_cascade.analysis.choice.curve_shape import classify_curve
 from pt_cascade.analysis.choice.intervals import Estimate, bounds_above, estimate
 from pt_cascade.analysis.choice.plateaus import find_plateaus
-from pt_cascade.analysis.choice.selection import Rules, pick
+from pt_cascade.analysis.choice.selection import pick
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.stage_advice import compare, decide
 from pt_cascade.analysis.grid.grids import grid
@@ -184,7 +185,7 @@ def _hold_out(vectors: Vectors, values: Floats, sample: Ints, folds: int) -> tup
     """Choose and cross-validate once."""
     truth, candidates = values.mean(axis=0), make_candidates(vectors, values[sample], folds)
     gains, last = truth - truth[candidates.deepest], candidates.per_query(candidates.deepest)
-    tried = cross_validate(Rules(candidates, "budget", 0.05, 0.95, 0))
+    tried = cross_validate(replace(candidates, margin=0.05))
     best = candidates.best(candidates.sums.sum(axis=0))
     off, noise = wild_bootstrap(candidates.representatives[1] - last[:, None], candidates.fold)
     more = excess_variance(off, tried.measured - last)
@@ -215,8 +216,8 @@ def choose_cheapest(populations: dict[str, simulated.Population], effort: Effort
                 rng, rows = np.random.default_rng(seed), []
                 for _ in range(effort.choices):
                     candidates = make_candidates(vectors, values[draw(rng, len(values), n)])
-                    rules = Rules(candidates, "cheapest", margin, 0.95, 0)
-                    chosen = pick(rules, candidates.sums.sum(axis=0) / n, np.ones(n, np.bool_)).vector
+                    some = replace(candidates, method="cheapest", margin=margin)
+                    chosen = pick(some, candidates.sums.sum(axis=0) / n, np.ones(n, np.bool_)).vector
                     enough = candidates.costs[truth >= truth.max() - margin].min()
                     rows.append((truth[chosen] < truth.max() - margin, candidates.costs[chosen] / enough))
                 wrong, ratio = np.array(rows).T

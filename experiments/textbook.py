@@ -88,7 +88,7 @@ def measure(cascade: ptc.Cascade, topics: pd.DataFrame, qrels: pd.DataFrame) -> 
     """Run a cascade query by query; say how good it is, and what each stage took."""
     import ir_measures  # noqa: PLC0415 - beside its measures
 
-    done = ptc.run(cascade, topics, chunk_size=1)
+    done = ptc.run(cascade, topics, query_batch_size=1)
     names = {"qid": "query_id", "docno": "doc_id", "label": "relevance"}
     asked = qrels[qrels["qid"].isin(topics["qid"])]
     values = ir_measures.calc_aggregate(MEASURES, asked.rename(columns=names), done.results.rename(columns=names))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from pt_cascade.errors import MissingError, StageError
-from pt_cascade.files import cache_folder, is_built, new_folder, write_file
+from pt_cascade.files import cache_folder, new_folder, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,17 +27,12 @@ _TICK = 100_000_000  # nanoseconds; the file system's clock may not tell two wri
 def build_once(path: Path, build: Callable[[Path], object]) -> Path:
     """Build a folder with its checksums atomically, unless it exists and is not empty; return its path.
 
-    Of two processes that build it at once the first wins. ``build`` fills the folder that it is given, which is moved afterwards.
+    A second process that builds it waits for the first. ``build`` fills the folder that it is given, which is moved afterwards.
     """
-    if is_built(path):
-        return path
-    try:
-        with new_folder(path) as folder:
+    with new_folder(path) as folder:
+        if folder is not None:
             build(folder)
             seal(folder)
-    except OSError:
-        if not (path.is_dir() and is_built(path)):  # otherwise another process was first
-            raise
     return path
 
 

@@ -7,7 +7,7 @@ CascadeError
 ├── StageError              a stage that failed or returned something invalid
 ├── CollectionError         a collection that is unknown, incomplete or inconsistent
 ├── TableError              a score table that is damaged or lacks what is needed
-├── StoreError              a score cache that is damaged, another stage's, or not writable
+├── ScoreCacheError         a score cache that is damaged, another stage's, or not writable
 ├── SweepError              cut-offs, measures, costs or options of a choice that are not valid
 └── MissingError            a package, model or file that is missing
 CascadeWarning              something allowed that may be a mistake
@@ -77,7 +77,7 @@ class TableError(CascadeError):
     """A score table that is damaged or lacks what is needed."""
 
 
-class StoreError(CascadeError):
+class ScoreCacheError(CascadeError):
     """A score cache that is damaged, another stage's, or not writable."""
 
 

@@ -9,13 +9,13 @@ import os
 import secrets
 import shlex
 import shutil
-import tempfile
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
-from pt_cascade.errors import CollectionError, MissingError
+from pt_cascade.errors import CascadeWarning, CollectionError, MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 
 _PLAIN = " =+,@~"
 COLLECTION_NAME = "collection.txt"  # beside what is cached for a collection
+_FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
 
 
 def cache_root() -> Path:
@@ -42,7 +43,7 @@ def cache_folder(*parts: str) -> Path:
     return cache_root().joinpath(*(name.replace(".", "%2E") if set(name) == {"."} else name for name in names))
 
 
-def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/may/write") -> bool:
+def is_built(path: Path) -> bool:
     """Whether a folder exists and is not empty; if it does not exist, its parent is made."""
     if path.is_symlink() and not path.exists():
         raise CollectionError(f"cannot build {path}", ["it is a broken link"], fix=rm_command(path))
@@ -50,22 +51,74 @@ def is_built(path: Path, *, fix: str = "export PT_CASCADE_CACHE=/a/folder/you/ma
         raise CollectionError(f"cannot build {path}", ["it is a file, expected a folder"], fix=rm_command(path))
     if path.is_dir():
         return any(path.iterdir())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CollectionError(f"cannot build {path}", [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
+    _make_folder(path.parent, path)
     return False
 
 
+def _make_folder(folder: Path, path: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"{type(error).__name__}: {error.strerror}: {folder}"
+        raise CollectionError(f"cannot build {path}", [problem], fix=_FIX) from error
+
+
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder, and move it to its place when the block has filled it; see ``is_built`` for what is refused."""
-    is_built(path)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}.", suffix=".building", dir=path.parent) as beside:
-        whole = Path(beside) / "whole"
-        whole.mkdir()
-        yield whole
-        publish(whole, path)
+def new_folder(path: Path) -> Iterator[Path | None]:
+    """Yield an empty folder, and move it to its place when the block has filled it; None if the folder is built already."""
+    with claim(path, "building") as beside:
+        if beside is None:
+            yield None
+            return
+        try:
+            shutil.rmtree(whole := beside / "whole", ignore_errors=True)  # of a process that was killed
+            whole.mkdir()
+            yield whole
+            publish(whole, path)
+        finally:
+            shutil.rmtree(beside)
+
+
+@contextmanager
+def claim(path: Path, suffix: str) -> Iterator[Path | None]:
+    """Hold the hidden folder in which a folder is built; wait while another process holds it. None if it is built already."""
+    while not is_built(path):
+        folder = beside(path, suffix)
+        _make_folder(folder, path)
+        try:
+            lock = (folder / "lock").open("a")
+        except FileNotFoundError:  # another process has just deleted the folder
+            continue
+        with lock:
+            if _take(lock, folder / "lock", path) and not is_built(path):
+                yield folder
+                return
+    yield None
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Name the hidden folder in which a folder is built.
+
+    Example:
+        >>> beside(Path("run/vectors"), "partial").name
+        '.vectors.partial'
+    """
+    return (whole := path.absolute()).with_name(f".{whole.name}.{suffix}")
+
+
+def _take(lock: IO[str], file: Path, path: Path) -> bool:
+    """Take the lock, which the system takes back when a process ends; False where its file was deleted meanwhile."""
+    import fcntl  # noqa: PLC0415 - POSIX only
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        warnings.warn(f"another process is building {path}; waiting for it", CascadeWarning, stacklevel=5)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
 
 
 def publish(whole: Path, path: Path) -> None:

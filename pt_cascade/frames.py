@@ -21,6 +21,7 @@ from pt_cascade.errors import FrameError
 from pt_cascade.guards import ADD_RANKS, EXACT, Guard, are_of, show_rows
 from pt_cascade.ranking import is_ranking, ranks
 
+LOAD_TEXT = "put ptc.open_collection(name).text_loader() before it, of the collection that was searched"
 _GRADE = "grade with whole numbers, and drop the unjudged rows"
 _KEEP_BEST = 'results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])'
 _FIX_SCORES = "fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]"
@@ -56,13 +57,19 @@ def canonical_input(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: Frame[qid, query, ...] of topics, or Frame[qid, docno, ...] of results.
     """
-    columns = getattr(frame, "columns", ("query",))
-    if "docno" not in columns:
-        unnamed = "qid" in columns and "query" not in columns
-        return canonical_topics(frame.assign(query="-")).drop(columns="query") if unnamed else canonical_topics(frame)
+    if "docno" not in getattr(frame, "columns", ()):
+        return check_topics(frame)
     bare = frame.drop(columns="rank", errors="ignore")
     checked = canonical_results(bare if "score" in frame else bare.assign(score=0.0))
     return frame.assign(qid=checked["qid"], docno=checked["docno"])
+
+
+def check_topics(topics: pd.DataFrame) -> pd.DataFrame:
+    """Return topics with str qids, each once; they may lack a query, e.g. where they have vectors."""
+    columns = getattr(topics, "columns", ())
+    if "qid" not in columns or "query" in columns:
+        return canonical_topics(topics)
+    return canonical_topics(topics.assign(query="-")).drop(columns="query")
 
 
 def canonical_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +153,6 @@ def check_text(results: pd.DataFrame, column: str, stage: str) -> None:
     is_str = pd.api.types.infer_dtype(texts, skipna=False) == "string"
     bad = texts.isna().to_numpy(bool) if is_str else ~are_of(texts, str)
     if bad.any():
-        fix = "load the text of every document, e.g. pt.text.get_text(index), or drop those rows before this stage"
-        fix = fix if column != "query" else "give every row its query"
+        fix = "give every row its query" if column == "query" else f"{LOAD_TEXT}; or drop those rows"
         problem = f"{column} is missing or not text{show_rows(results, bad, column)}"
         raise FrameError(f"stage {stage!r} cannot read its {'queries' if column == 'query' else 'documents'}", [problem], fix=fix)

@@ -38,8 +38,8 @@ class Guard:
         self.problems: dict[str, str] = {}
         self.odd: set[str] = set()
         found = list(frame.columns)
-        if odd := [name for name in columns if found.count(name) != 1]:
-            problem = f"missing or repeated column(s) {', '.join(odd)}, expected {', '.join(columns)}"
+        if odd := [name for name in dict.fromkeys((*columns, *found)) if found.count(name) != 1]:
+            problem = f"missing or repeated column(s) {', '.join(map(str, odd))}, expected {', '.join(columns)}"
             close = [(old, name) for name in odd if (old := closest(name, map(str, found)))] or [("...", odd[0])]
             renamed = ", ".join(f'"{old}": "{name}"' for old, name in close)
             cure = f".loc[:, ~{noun}.columns.duplicated()]" if odd[0] in found else f".rename(columns={{{renamed}}})"

@@ -61,12 +61,7 @@ def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
 
 def same_pairs(left: pd.DataFrame, right: pd.DataFrame) -> bool:
     """Whether two frames, each without repeated pairs, hold the same (qid, docno) pairs in any order."""
-    if len(left) != len(right):
-        return False
-    if is_alike(left, right):
-        return True
-    both = pd.concat([left[["qid", "docno"]], right[["qid", "docno"]]])
-    return not bool((pd.Series(pair_codes(both["qid"], both["docno"])).value_counts() != 2).any())  # noqa: PLR2004
+    return len(left) == len(right) and bool((locate(left, right) >= 0).all())
 
 
 def score_below(query: Ints, score: Floats, place: Ints | Floats) -> Floats:

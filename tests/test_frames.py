@@ -460,7 +460,7 @@ def test_missing_texts_are_refused(texts: object, shown: str) -> None:
     assert str(error.value) == (
         "stage 'mono_t5' cannot read its documents: "
         f"text is missing or not text in 1 of 3 row(s) (qid '1', docno 'b', text {shown})."
-        " Fix: load the text of every document, e.g. pt.text.get_text(index), or drop those rows before this stage"
+        " Fix: put ptc.open_collection(name).text_loader() before it, of the collection that was searched; or drop those rows"
     )
 
 

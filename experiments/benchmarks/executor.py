@@ -46,7 +46,7 @@ def measure(data: Path, repeats: int) -> pd.DataFrame:
         "Cascade": lambda: cascade.transform(topics),
         "run, chunks of 100": lambda: ptc.run(cascade, topics).results,
         "plain, one query at a time": lambda: pd.concat([pipeline.transform(topics.iloc[[n]]) for n in range(len(topics))]),
-        "run, one query at a time": lambda: ptc.run(cascade, topics, chunk_size=1).results,
+        "run, one query at a time": lambda: ptc.run(cascade, topics, query_batch_size=1).results,
     }
     rows, answers = [], {}
     for turn in range(repeats + 1):
@@ -78,7 +78,7 @@ def measure_guards(data: Path, repeats: int) -> None:
         shares = []
         for _ in range(repeats):
             start = time.perf_counter()
-            trace = ptc.run(cascade, topics, chunk_size=chunk).trace
+            trace = ptc.run(cascade, topics, query_batch_size=chunk).trace
             own = trace["ms"].sum() / 1000
             shares.append(100 * (time.perf_counter() - start - own) / own)
         middle = statistics.median(shares)

@@ -28,7 +28,7 @@ from report import Line, tell
 
 from pt_cascade.stages.cached import BATCH_SIZE, cached
 from pt_cascade.stages.scorecache.keys import point_keys
-from pt_cascade.stages.scorecache.store import ScoreStore
+from pt_cascade.stages.scorecache.score_cache import ScoreCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def run_round(results: pd.DataFrame, folder: Path) -> dict[str, tuple[float, flo
         times = {f"write {name}": seconds(lambda stage=stage: stage.transform(results)) for name, stage in stages.items()}
         times |= {f"read {name}": seconds(lambda stage=stage: stage.transform(results)) for name, stage in stages.items()}
         theirs.close()
-    keys, store = point_keys(results, reads, ""), ScoreStore(str(folder / "bare"), {"class": "known"})
+    keys, store = point_keys(results, reads, ""), ScoreCache(str(folder / "bare"), {"class": "known"})
     bare = (keys.groups, keys.group, keys.item)
     times["put"] = seconds(lambda: store.put(*bare, results["true"].to_numpy()))
     times["get"] = seconds(lambda: store.get(*bare))

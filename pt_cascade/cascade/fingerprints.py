@@ -1,8 +1,8 @@
 """A hash of what a stage runs, the same in every process.
 
-It covers classes, settings, the code of functions, the content of arrays and frames, a model's name and the first values of each
-weight, the result of a method ``identify()``, and the checksums of a sealed index. It reads no other files, so callers that rely on
-it score a sample of pairs again.
+It covers classes, settings, the code of functions, the content of arrays and frames, a model's name and weights, the result of a
+method ``identify()``, and the checksums of a sealed index. It reads no other files, so callers that rely on it score a sample of
+pairs again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.cascade.wrappers import live
+from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.checksums import SUMS
 from pt_cascade.errors import MissingError, PipelineError
 
@@ -40,12 +40,12 @@ _VALUES = (*_PLAIN, *_FUNCTIONS, type, Enum, np.generic, np.ndarray, pd.DataFram
 
 def fingerprint(stage: Stage) -> str:
     """Hash what a stage runs, without its name, cut-off, declarations and caches: 16 hexadecimal digits."""
-    return _digest("stage", *(_hash_value(part, 0, ()) for part in live(stage).transformers))
+    return _digest("stage", *(_hash_value(part, 0, ()) for part in remove_caches(stage).transformers))
 
 
 def describe(stage: Stage) -> str:
     """Describe what a stage runs, shortened, without memory addresses."""
-    words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, live(stage).transformers)))
+    words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, remove_caches(stage).transformers)))
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
 
 
@@ -53,6 +53,16 @@ def hash_frame(frame: pd.DataFrame) -> str:
     """Hash a frame's columns and rows in their order, without its index."""
     columns = [(str(name), _hash_column(frame.iloc[:, n])) for n, name in enumerate(frame.columns)]
     return _digest("frame", *(part for column in columns for part in column))
+
+
+def hash_weights(model: object) -> list[str]:
+    """Hash each weight of a torch module, without its name, which libraries change; empty for what has no weights."""
+    hashes = []
+    for weight in model.state_dict().values() if callable(getattr(model, "state_dict", None)) else ():  # type: ignore[attr-defined]
+        with suppress(AttributeError, NotImplementedError, RuntimeError, TypeError):  # not a tensor, or without plain numbers
+            values = weight.detach().flatten().float().cpu().numpy().data
+            hashes.append(f"{tuple(weight.shape)} {hashlib.sha256(values).hexdigest()}")
+    return hashes
 
 
 def _hash_column(column: pd.Series) -> str:
@@ -141,8 +151,8 @@ def _of_object(value: object, inner: Callable[[object], str]) -> Iterator[str]:
     model = getattr(value, "name_or_path", None)
     if isinstance(model, str):
         yield model
-    if callable(getattr(value, "state_dict", None)):
-        yield from _of_weights(value)
+    if weights := hash_weights(value):
+        yield from weights
         return
     attributes = _attributes(value)
     try:
@@ -160,14 +170,6 @@ def _attributes(value: object) -> dict[str, object]:
     found = dict(getattr(value, "__dict__", {}))
     slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()) if isinstance(name, str)]
     return found | {name: getattr(value, name) for name in slots if not name.startswith("__") and hasattr(value, name)}
-
-
-def _of_weights(model: object) -> Iterator[str]:
-    """Yield each weight's name, shape and first values, which differ between checkpoints."""
-    for name, weight in model.state_dict().items():  # type: ignore[attr-defined] # a torch module
-        yield name
-        with suppress(AttributeError, NotImplementedError, RuntimeError, TypeError):  # not a tensor, or a meta tensor
-            yield f"{tuple(weight.shape)} {weight.flatten()[:4].tolist()}"
 
 
 def _is_setting(value: object) -> bool:

@@ -45,8 +45,10 @@ def finish_stages(
 def _find_columns(table: Scores, stages: Sequence[Stage]) -> list[str]:
     """Name the table's column of each stage; only a last stage may have none."""
     found: list[str | None] = []
-    for stage in stages:
-        found.append(_find_column(table, stage, found))
+    for stage in stages:  # by fingerprint, or by name where the table has no fingerprint
+        known, free = fingerprint(stage), [column for column in table.columns if column.stage not in found]
+        alike = [one.stage for one in free if (one.fingerprint == known if one.fingerprint else one.stage == stage.name)]
+        found.append(stage.name if stage.name in alike else next(iter(alike), None))
     in_table = found[-1] and find_dependence(stages[-1]) not in ("pairwise", "listwise")
     needed = found if in_table else found[:-1]
     if None in needed or not needed:
@@ -55,14 +57,6 @@ def _find_columns(table: Scores, stages: Sequence[Stage]) -> list[str]:
         problem = f"it has {', '.join(table.stages)}; {cascade} needs {lacking or 'a stage before its last'} as well"
         raise TableError("the table does not hold this cascade", [problem], fix="table = score(cascade, topics)")
     return [name for name in needed if name is not None]
-
-
-def _find_column(table: Scores, stage: Stage, taken: Sequence[str | None]) -> str | None:
-    """Find a stage's column by fingerprint, or by name where the table has no fingerprint."""
-    known = fingerprint(stage)
-    free = [column for column in table.columns if column.stage not in taken]
-    alike = [column.stage for column in free if (column.fingerprint == known if column.fingerprint else column.stage == stage.name)]
-    return stage.name if stage.name in alike else next(iter(alike), None)
 
 
 def _add_columns(replayed: pd.DataFrame, stages: Sequence[Stage], topics: pd.DataFrame) -> pd.DataFrame:

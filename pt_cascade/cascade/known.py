@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pt_cascade.cascade.wrappers import held, is_lazy, live, wrapped
+from pt_cascade.cascade.wrappers import held, is_lazy, remove_caches, wrapped
 
 if TYPE_CHECKING:
     import pyterrier as pt
@@ -124,7 +124,7 @@ def look_up(transformer: pt.Transformer) -> Known:
 
 def find_dependence(stage: Stage) -> Depends:
     """Return what the scores of a stage depend on; if the stage does not say, what is known of its scorer."""
-    known = look_up(live(stage).transformers[stage.scorer]).depends
+    known = look_up(remove_caches(stage).transformers[stage.scorer]).depends
     return known if stage.depends == "unknown" and known != "pointwise" else stage.depends
 
 

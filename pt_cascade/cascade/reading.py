@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from pt_cascade.errors import PipelineError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pt_cascade.cascade.known import Known
     from pt_cascade.cascade.roles import Columns
     from pt_cascade.cascade.stage import Depends, Documents
 
@@ -32,27 +31,31 @@ _BY_HAND = (
 class _Draft:
     """A stage being read."""
 
-    transformers: list[pt.Transformer] = field(default_factory=list)
-    scorer: int = 0
+    stage: Stage
     retrieves: bool = False
-    trimmed: bool = False
-    cutoff: int | None = None
+    given: bool = False  # as a Stage, which is not joined with others
 
-    def finish(self) -> Stage:
-        """Make the stage."""
-        scorer = look_up(self.transformers[self.scorer])
-        aside = [look_up(part) for n, part in enumerate(self.transformers) if n != self.scorer]
-        depends, documents = _declare(scorer.depends, "any" if self.trimmed else scorer.documents, aside)
-        return Stage(
-            scorer.name, tuple(self.transformers), self.cutoff, depends, "retrieves" if self.retrieves else documents, self.scorer
-        )
+    def extend(self, parts: list[pt.Transformer]) -> None:
+        """Add transformers after it; a cut-off before them becomes one of them."""
+        stage = self.stage
+        parts = [*([] if stage.cutoff is None else [pt.RankCutoff(stage.cutoff)]), *parts]
+        depends, documents = _declare(stage.depends, stage.documents, parts)
+        transformers, scorer = (*stage.transformers, *parts), stage.scorer % len(stage.transformers)
+        self.stage = Stage(stage.name, transformers, None, depends, documents, scorer)
 
 
-def _declare(depends: Depends, documents: Documents, aside: Sequence[Known]) -> tuple[Depends, Documents]:
+def _make_draft(transformers: list[pt.Transformer], scorer: int, *, retrieves: bool) -> _Draft:
+    known, aside = look_up(transformers[scorer]), [*transformers[:scorer], *transformers[scorer + 1 :]]
+    depends, documents = _declare(known.depends, "retrieves" if retrieves else known.documents, aside)
+    return _Draft(Stage(known.name, tuple(transformers), None, depends, documents, scorer), retrieves)
+
+
+def _declare(depends: Depends, documents: Documents, aside: list[pt.Transformer]) -> tuple[Depends, Documents]:
     """Return what a stage depends on and does to documents, given the transformers beside its scorer."""
-    changed = any(part.documents == "any" or not part.listed for part in aside)
+    known = [look_up(part) for part in aside]
+    changed = any(part.documents == "any" or not part.listed for part in known)
     return (
-        depends if depends == "listwise" or all(part.depends == "pointwise" for part in aside) else "unknown",
+        depends if depends == "listwise" or all(part.depends == "pointwise" for part in known) else "unknown",
         "any" if changed and documents == "reranks" else documents,
     )
 
@@ -68,7 +71,7 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
         problems: list[str] = []
         drafts, ending = _read_from(pipeline, start, problems)
         if not problems:
-            stages = [draft if isinstance(draft, Stage) else draft.finish() for draft in _join_retrievers(drafts)]
+            stages = [draft.stage for draft in _join_retrievers(drafts)]
             names = unique_names(stage.name for stage in stages)
             return tuple(replace(stage, name=name) for stage, name in zip(stages, names, strict=True)), tuple(ending)
         attempts.append(problems)
@@ -80,20 +83,24 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
     raise PipelineError("this pipeline cannot be read as a cascade", fewest, fix=fix)
 
 
-def _join_retrievers(drafts: list[_Draft | Stage]) -> list[_Draft | Stage]:
+def _join_retrievers(drafts: list[_Draft]) -> list[_Draft]:
     """Join everything up to the last retriever into the first stage, e.g. query expansion from feedback documents."""
-    first = [draft for draft in takewhile(lambda draft: isinstance(draft, _Draft), drafts) if isinstance(draft, _Draft)]
-    last = max((n for n, draft in enumerate(first) if draft.retrieves), default=0)
+    read = takewhile(lambda draft: not draft.given, drafts)
+    last = max((n for n, draft in enumerate(read) if draft.retrieves), default=0)
     if not last:
         return drafts
-    joined = _Draft(retrieves=True)
-    for draft in first[: last + 1]:
-        if joined.cutoff is not None:
-            joined.transformers.append(pt.RankCutoff(joined.cutoff))
-        if look_up(draft.transformers[draft.scorer]).name != RESET:  # restores the results of an earlier scorer
-            joined.scorer = len(joined.transformers) + draft.scorer
-        joined.transformers += draft.transformers
-        joined.cutoff = draft.cutoff
+    transformers: list[pt.Transformer] = []
+    scorer, cutoff = 0, None
+    for draft in drafts[: last + 1]:
+        stage = draft.stage
+        if cutoff is not None:
+            transformers.append(pt.RankCutoff(cutoff))
+        if look_up(stage.transformers[stage.scorer]).name != RESET:  # restores the results of an earlier scorer
+            scorer = len(transformers) + stage.scorer
+        transformers += stage.transformers
+        cutoff = stage.cutoff
+    joined = _make_draft(transformers, scorer, retrieves=True)
+    joined.stage = replace(joined.stage, cutoff=cutoff)
     return [joined, *drafts[last + 1 :]]
 
 
@@ -111,31 +118,33 @@ def _starts(pipeline: Sequence[pt.Transformer | Stage]) -> Iterator[Columns]:
 
 def _read_from(
     pipeline: Sequence[pt.Transformer | Stage], columns: Columns, problems: list[str]
-) -> tuple[list[_Draft | Stage], list[pt.Transformer]]:
+) -> tuple[list[_Draft], list[pt.Transformer]]:
     """Read the pipeline from these input columns; add what cannot be read to ``problems``."""
-    done: list[_Draft | Stage] = []
+    done: list[_Draft] = []
     waiting: list[pt.Transformer] = []
     given = columns
     for item in pipeline:
         given = given if waiting else columns
         if isinstance(item, Stage):
-            scorer = item.scorer % len(item.transformers) + len(waiting)
-            depends, documents = _declare(item.depends, item.documents, [look_up(part) for part in waiting])
-            transformers = (*waiting, *item.transformers)
-            done.append(replace(item, transformers=transformers, scorer=scorer, depends=depends, documents=documents))
+            depends, documents = _declare(item.depends, item.documents, waiting)
+            transformers, scorer = (*waiting, *item.transformers), item.scorer % len(item.transformers) + len(waiting)
+            done.append(_Draft(Stage(item.name, transformers, item.cutoff, depends, documents, scorer), given=True))
             waiting, columns = [], sorted({*columns, *RESULTS})
         elif isinstance(item, pt.RankCutoff):
             _cut(item, done, waiting, problems)
             waiting = []
         else:
             role, after, error = read_role(item, columns)
+            # an unlisted transformer that changes scores is a stage of its own if it comes first or follows a cut-off
+            alone = look_up(item).role is None and (not done or done[-1].stage.cutoff is not None)
             if role is None:
                 problems.append(f"the role of {item!r} with columns {', '.join(columns)} is unknown: it raised {error}")
-            elif role == "scorer" or (role == "adjuster" and _stands_alone(item, done)):
-                done.append(_Draft([*waiting, item], len(waiting), "docno" not in columns or "docno" not in given))
+            elif role == "scorer" or (role == "adjuster" and alone):
+                retrieves = "docno" not in columns or "docno" not in given
+                done.append(_make_draft([*waiting, item], len(waiting), retrieves=retrieves))
                 waiting = []
             elif role == "adjuster" and done:
-                _extend(done, [*waiting, item])
+                done[-1].extend([*waiting, item])
                 waiting = []
             else:
                 waiting.append(item)
@@ -145,40 +154,17 @@ def _read_from(
     return done, waiting
 
 
-def _stands_alone(item: pt.Transformer, done: list[_Draft | Stage]) -> bool:
-    """Whether an unlisted transformer that changes scores is a stage of its own: it comes first or follows a cut-off."""
-    return look_up(item).role is None and (not done or done[-1].cutoff is not None)
-
-
-def _cut(cutoff: pt.RankCutoff, done: list[_Draft | Stage], waiting: list[pt.Transformer], problems: list[str]) -> None:
+def _cut(cutoff: pt.RankCutoff, done: list[_Draft], waiting: list[pt.Transformer], problems: list[str]) -> None:
     """Set the last stage's cut-off; the transformers between them become part of that stage."""
     if not done:
         problems.append(f"{cutoff!r} has no ranking to cut: no transformer before it creates a score")
         return
-    last = done[-1]
-    name = last.name if isinstance(last, Stage) else look_up(last.transformers[last.scorer]).name
     try:
-        k = check_cutoff(cutoff.k, name)
+        k = check_cutoff(cutoff.k, done[-1].stage.name)
     except PipelineError as error:
         problems.append(": ".join([error.what, *error.problems]))
         return
     if waiting:
-        _extend(done, waiting)
-        last = done[-1]
-    k = k if last.cutoff is None else min(k or last.cutoff, last.cutoff)
-    if isinstance(last, Stage):
-        done[-1] = replace(last, cutoff=k)
-    else:
-        last.cutoff = k
-
-
-def _extend(done: list[_Draft | Stage], parts: list[pt.Transformer]) -> None:
-    """Add transformers to the last stage; a cut-off before them becomes part of its pipeline."""
-    last = done[-1]
-    parts = [*([] if last.cutoff is None else [pt.RankCutoff(last.cutoff)]), *parts]
-    if isinstance(last, Stage):
-        done[-1] = replace(last, transformers=(*last.transformers, *parts), cutoff=None, depends="unknown", documents="any")
-        return
-    last.transformers += parts
-    last.trimmed = last.trimmed or any(isinstance(part, pt.RankCutoff) for part in parts)
-    last.cutoff = None
+        done[-1].extend(waiting)
+    last = done[-1].stage
+    done[-1].stage = replace(last, cutoff=k if last.cutoff is None else min(k or last.cutoff, last.cutoff))

@@ -38,7 +38,9 @@ class Reading(NamedTuple):
 
 def read_role(transformer: pt.Transformer, columns: Columns) -> Reading:
     """Find the role of a transformer that is given these columns; see the module."""
-    known, bare = look_up(transformer), _without_cache(transformer)
+    known, bare = look_up(transformer), transformer
+    while not hasattr(bare, "stands_for") and (cached := wrapped(bare)) is not None:
+        bare = cached
     if known.role == "loader" and known.documents == "any" and "docno" not in columns:  # set operations of retrievers
         return Reading("loader", [*columns, "docno"])
     ranked = [*columns, *(name for name in ("docno", *_RANKED) if name not in columns)]
@@ -59,11 +61,6 @@ def read_role(transformer: pt.Transformer, columns: Columns) -> Reading:
         return Reading("scorer", ranked) if declared else Reading(None, columns, error)
     adjusts = unscored is None and {"score", "docno"} <= set(full or ()) and (known.listed or _changes_scores(bare, columns))
     return Reading("adjuster" if adjusts else "loader", full or columns)
-
-
-def _without_cache(transformer: pt.Transformer) -> pt.Transformer:
-    inner = wrapped(transformer)
-    return transformer if inner is None or hasattr(transformer, "stands_for") else _without_cache(inner)
 
 
 def _inspect(transformer: pt.Transformer, columns: Columns, *, sample: bool = False) -> tuple[Columns | None, str]:

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, CascadeWarning, StageError, naming
 from pt_cascade.frames import canonical_input, canonical_results, check_text
-from pt_cascade.ranking import same_pairs
+from pt_cascade.guards import show_rows
+from pt_cascade.ranking import locate, same_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,19 +87,19 @@ def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
 
 def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
     """Run one stage: its transformers, the checks, the cut-off."""
-    frame, ms = given, 0.0
-    pairs = given["qid"].iloc[:0]
+    frame, ms, pairs = given, 0.0, given["qid"].iloc[:0]
+    scorer = stage.scorer % len(stage.transformers)
     for n, part in enumerate(stage.transformers):
         if "docno" in frame and frame.empty:  # many transformers fail on an empty frame
             frame = _columns_of(stage, given.iloc[:0])
             break
-        if "docno" in frame and n == stage.scorer % len(stage.transformers):
+        if "docno" in frame and n == scorer:
             _check_text(part, frame, stage.name)
             pairs = frame["qid"]
         start = clock()
         frame = call(part, frame, stage.name)
         ms += 1000 * (clock() - start)
-        if n == stage.scorer % len(stage.transformers) and is_lazy(part) and not {"docno", "score"} <= set(frame):
+        if n == scorer and is_lazy(part) and not {"docno", "score"} <= set(frame):
             problem = f"{part!r} was read as a scorer before it was loaded, but returns {', '.join(frame.columns)}"
             fix = "load it and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
             raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
@@ -105,24 +107,19 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
     _check_documents(stage, given, ranked)
     if len(frame):  # scores keep their dtype, as in the plain pipeline
         ranked = ranked.assign(score=frame["score"])
-    start = clock() if len(ranked) else 0.0
+    start = clock()
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
-    ms += 1000 * (clock() - start) if len(ranked) else 0.0
+    ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, pairs, ms)
 
 
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Run one transformer on a copy of the frame; an error names the stage."""
     try:
-        with naming(stage):
+        with naming(stage), explain_columns(stage, frame, repr(part)):
             out = part.transform(frame.copy())  # a transformer may change its input in place
     except CascadeError:
         raise
-    except pt.validate.InputValidationError as error:
-        wanted = " or ".join(", ".join(mode.missing_columns) or "nothing" for mode in error.modes)
-        problem = f"{part!r} needs column(s) {wanted}; its input has {', '.join(frame.columns)}"
-        fix = "put a transformer that adds them before it, e.g. pt.text.get_text(index)"
-        raise StageError(f"stage {stage!r} cannot run", [problem], fix=fix) from error
     except Exception as error:
         problem = f"{part!r} raised {type(error).__name__}: {error}"
         fix = "fix the scorer: it returned NaN or infinite scores" if isinstance(error, pd.errors.IntCastingNaNError) else ""
@@ -144,17 +141,17 @@ def _check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) ->
     if unknown := sorted(set(ranked["qid"].unique()) - set(given["qid"].unique())):
         problem = f"{len(unknown)} qid(s), e.g. {unknown[0]}"
         raise StageError(f"stage {stage.name!r} returned queries that are not in its input", [problem])
-    if stage.documents != "reranks" or same_pairs(given, ranked):
-        return
-    before = pd.MultiIndex.from_frame(given[["qid", "docno"]])
-    after = pd.MultiIndex.from_frame(ranked[["qid", "docno"]])
-    problems = [
-        f"{len(pairs)} document(s) {what}, first qid {pairs[0][0]}, docno {pairs[0][1]}"
-        for what, pairs in (("removed", before.difference(after)), ("added", after.difference(before)))
-        if len(pairs)
-    ]
-    fix = f"if this is intended: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
-    raise StageError(f"stage {stage.name!r} did not return the documents of its input", problems, fix=fix)
+    if stage.documents == "reranks" and (problems := list_changes(given, ranked)):
+        fix = f"if this is intended: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
+        raise StageError(f"stage {stage.name!r} did not return the documents of its input", problems, fix=fix)
+
+
+def list_changes(given: pd.DataFrame, ranked: pd.DataFrame) -> list[str]:
+    """Describe the documents that a stage removed from its input, and those that it added."""
+    if same_pairs(given, ranked):
+        return []
+    changes = (("removed", given, locate(given, ranked) < 0), ("added", ranked, locate(ranked, given) < 0))
+    return [f"documents {what}{show_rows(frame, other)}" for what, frame, other in changes if other.any()]
 
 
 def _check_text(scorer: pt.Transformer, frame: pd.DataFrame, stage: str) -> None:

@@ -28,7 +28,7 @@ _CACHES = {  # class: the attribute with the stage that it caches
 }
 
 
-def live(stage: Stage, *, load: bool = False) -> Stage:
+def remove_caches(stage: Stage, *, load: bool = False) -> Stage:
     """Return a stage with each cache replaced by the stage that it caches, also inside ``hybrid`` or ``2 * cached(...)``.
 
     A transformer is a cache if it has an attribute ``stands_for``, or is one of pyterrier_caching. What holds a cache is made anew
@@ -40,9 +40,9 @@ def live(stage: Stage, *, load: bool = False) -> Stage:
         >>> from pt_cascade.cascade import Stage
         >>> cache = pt.apply.doc_score(lambda row: 1.0)
         >>> cache.stands_for = pt.RankCutoff(3)
-        >>> live(Stage("s", (cache,))).transformers
+        >>> remove_caches(Stage("s", (cache,))).transformers
         (RankCutoff(3),)
-        >>> live(Stage("s", (2 * cache,))).transformers
+        >>> remove_caches(Stage("s", (2 * cache,))).transformers
         ((RankCutoff(3) >> ScalarProduct(2)),)
     """
     parts = tuple(_unwrap(part, (), load=load) for part in stage.transformers)

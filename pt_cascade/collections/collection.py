@@ -14,9 +14,10 @@ from pt_cascade.errors import CollectionError
 from pt_cascade.frames import canonical_qrels, canonical_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
+    import pyterrier as pt
 
 
 class Documents(Sized, Iterable[dict[str, str]], Protocol):
@@ -102,6 +103,33 @@ class Collection:
             )
         judged = self.topics[self.topics["qid"].isin(self.qrels["qid"])]
         return judged.head(len(judged) if n is None else n).reset_index(drop=True)
+
+    def text_loader(self, fields: str | Sequence[str] = "*", *, verbose: bool = False) -> pt.Transformer:  # noqa: ARG002 - PyTerrier's
+        """Return a transformer that adds the text of each document; ``pt.text.get_text(collection)`` returns it too.
+
+        Args:
+            fields: ``*`` or ``text``, the only field that a document has.
+            verbose: Not used; all texts are read at once.
+
+        Returns:
+            A transformer: Frame[docno, ...] to the same rows with the column text. A document that the collection does not have
+            is a StageError.
+
+        Raises:
+            CollectionError: Another field was asked for.
+
+        Example:
+            >>> import pandas as pd
+            >>> from pt_cascade.collections import open_collection
+            >>> found = pd.DataFrame({"qid": ["1"], "query": ["cumulative sum"], "docno": ["numpy.cumsum"]})
+            >>> "cumulative" in open_collection("pydocs").text_loader().transform(found)["text"].item()
+            True
+        """
+        if fields not in ("*", "text", ["text"]):
+            raise CollectionError(f"collection {self.name!r} has the field text, not {fields!r}", fix="collection.text_loader()")
+        from pt_cascade.collections.texts import TextLoader  # noqa: PLC0415 - PyTerrier takes a second to load
+
+        return TextLoader(self)
 
     @cached_property
     def fingerprint(self) -> str:

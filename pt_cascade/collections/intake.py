@@ -26,7 +26,7 @@ class Intake:
             raise FrameError("docs cannot be read", [f"docs is {docs!r:.60}, expected a series of dicts with docno and text"])
         self.docs = docs
         self.seen: set[str] = set()
-        self.done = self.stopped = False
+        self.done = False
         self.error: BaseException | None = None
         self._hasher = hashlib.blake2b(digest_size=16)
 
@@ -34,8 +34,6 @@ class Intake:
         """Yield the documents; stop at the first that cannot be stored."""
         try:
             for doc in self.docs:
-                if self.stopped:
-                    return
                 docno, text = _check(doc, self.seen)
                 self.seen.add(docno)
                 self._hasher.update(f"{docno} {hash_text(text)}\n".encode())

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.timings import Timings
-from pt_cascade.analysis.grid.grids import grid
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
+from pt_cascade.commands.cascades import count
 from pt_cascade.errors import SweepError, did_you_mean
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.trec import read_qrels
@@ -18,9 +18,9 @@ from pt_cascade.trec import read_qrels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pt_cascade.analysis.grid.grids import Grid
+    from pt_cascade.analysis.grid.grids import Form
     from pt_cascade.analysis.sweep.result import Sweep
-    from pt_cascade.analysis.table.data import Path, Scores
+    from pt_cascade.analysis.table.data import Scores
 
 _AXES = 9
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -45,7 +45,15 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         help="milliseconds a document (pairwise: a comparison) for each stage but the first",
     )
     parser.add_argument(
-        "--k1", metavar="K,K,...", type=_axis, help="cut-offs of the first stage to sweep, e.g. 10,20,50; also --k2, --k3, ..."
+        "--rel", type=count, help="the lowest label that is relevant in recall and losses (default: as in the measure)"
+    )
+    parser.add_argument(
+        "--grid",
+        choices=("full", "log"),
+        help="all cut-off vectors, or cut-offs 1, 2, 3, 5, 7, 10, 20, ... (default: full if feasible)",
+    )
+    parser.add_argument(
+        "--k1", metavar="K,K,...", type=_axis, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
     )
     for n in range(2, _AXES + 1):
         parser.add_argument(f"--k{n}", type=_axis, help=argparse.SUPPRESS)
@@ -54,12 +62,10 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
     """Read the table, qrels and costs, and sweep the grid of ``--k1``, ``--k2``, ..., or the default grid."""
     table = ScoreTable.load(arguments.table)
-    path = table.find_path(arguments.stages)
-    stages = path.stages
-    axes = _grid(arguments, path)
+    stages = table.find_path(arguments.stages).stages
     cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
     qrels = open_collection(arguments.collection).qrels if arguments.collection else read_qrels(arguments.qrels)
-    return sweep(table, qrels, measures, cost, axes, tail=arguments.tail, stages=stages)
+    return sweep(table, qrels, measures, cost, _grid(arguments), tail=arguments.tail, stages=stages)
 
 
 def _axis(text: str) -> list[int | None]:
@@ -69,15 +75,13 @@ def _axis(text: str) -> list[int | None]:
     return [None if word == "none" else int(word) for word in text.split(",")]
 
 
-def _grid(arguments: argparse.Namespace, path: Path) -> Grid | None:
-    """Return the grid of the given axes, where a stage without one keeps its own cut-off; None without any."""
-    given = {n: axis for n in range(1, _AXES + 1) if (axis := getattr(arguments, f"k{n}")) is not None}
-    if not given:
-        return None
-    if beyond := [f"--k{n}" for n in given if n > len(path.stages)]:
-        problem = f"{', '.join(beyond)} has no stage: the stages are {', '.join(path.stages)}"
+def _grid(arguments: argparse.Namespace) -> Form | dict[str, list[int | None]] | None:
+    """Return the grid of ``--grid``, or of ``--k1``, ``--k2``, ...; None without any."""
+    names = [f"k{n}" for n in range(1, _AXES + 1) if getattr(arguments, f"k{n}") is not None]
+    if arguments.grid and names:
+        problem = f"--grid and --{', --'.join(names)} are given, expected one or the other"
         raise SweepError("this is not a grid", [problem], fix="--k1 10,100,1000 --k2 10,100")
-    return grid(*(given.get(n, [cutoff]) for n, cutoff in enumerate(path.cutoffs, start=1)))
+    return arguments.grid or {name: getattr(arguments, name) for name in names} or None
 
 
 def split_pairs(words: Sequence[str], form: str, value: str = ".+") -> tuple[dict[str, str], list[str]]:

@@ -87,7 +87,7 @@ def compare(
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     if table is not None:
         whole.transform(topics.head(1))  # loads the models, which is not a query's time
-    trace = run(whole, topics.head(timed) if timed else topics, chunk_size=1, verbose=verbose).trace
+    trace = run(whole, topics.head(timed) if timed else topics, query_batch_size=1, verbose=verbose).trace
     return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
 
 
@@ -95,7 +95,8 @@ def _evaluate(
     whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure], table: ScoreTable | None
 ) -> pd.DataFrame:
     """Evaluate the prefixes, run as plain pipelines with shared parts, or replayed from a table."""
-    systems = [whole.prefix(1), *(_uncut(whole.prefix(n)) for n in range(2, len(whole))), *([whole] if len(whole) > 1 else [])]
+    uncut = [whole.prefix(n).with_cutoffs(**{whole[n - 1].name: None}) for n in range(2, len(whole))]
+    systems = [whole.prefix(1), *uncut, *([whole] if len(whole) > 1 else [])]
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
         effectiveness: pd.DataFrame = pt.Experiment(
@@ -115,11 +116,6 @@ def _evaluate(
         whole.transform(topics)  # again with checks, whose error names the stage
         raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {error}"]) from error
     return effectiveness
-
-
-def _uncut(cascade: Cascade) -> Cascade:
-    """Remove the last cut-off."""
-    return cascade.with_cutoffs(**{cascade[-1].name: None})
 
 
 def _cost(trace: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyterrier as pt
@@ -15,7 +15,6 @@ from pt_cascade.collections import Collection, open_collection
 from pt_cascade.errors import CascadeError, PipelineError, did_you_mean, naming
 from pt_cascade.execution.defaults import store_index, store_vectors
 from pt_cascade.stages.base.reranker import Reranker
-from pt_cascade.stages.base.texts import TextLoader
 from pt_cascade.stages.catalogue import CATALOGUE
 from pt_cascade.stages.indexing.engines import check_engine
 from pt_cascade.stages.inference.loading import load_config
@@ -31,7 +30,7 @@ _EXAMPLE = "parse_cascade(\"bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorin
 _STORED = {"bm25": "index", "bi_encoder": "vectors", "dense": "vectors", "late_interaction": "vectors"}
 _BRANCHES = ("bm25", "dense")  # of ``hybrid`` without arguments
 _MODELS = ("cross_encoder", "mono_t5", "duo_t5")
-_FOUND, _SHOWN, _LONGEST = 1000, 200, 100
+_FOUND, _SHOWN, _MOST_PARTS = 1000, 200, 1000
 
 
 def parse_cascade(
@@ -66,25 +65,33 @@ def parse_cascade(
         Fix: parse_cascade("bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20", 'pydocs')
     """
     tree = _parse(line)
-    if problems := list(dict.fromkeys(_find_problems(tree))):
-        raise PipelineError(_WHAT, problems, fix=_EXAMPLE)
     if engine is not None:
         check_engine(engine)
     opened = collection if isinstance(collection, Collection) else open_collection(collection)
-    _check_models(tree)
+    for node in ast.walk(tree):  # a missing model is an error before the index is built
+        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in _MODELS:
+            given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "model")]
+            with naming(name):
+                load_config(str(ast.literal_eval(given[0])))
     return Cascade.of(_Builder(opened, engine, verbose).make(tree))
 
 
 def _parse(line: str) -> ast.expr:
+    """Parse a line, or raise one error with all its problems; nothing is built."""
     if not isinstance(line, str):
         raise PipelineError(_WHAT, [f"it is {line!r} ({type(line).__name__}), expected a line of text"], fix=_EXAMPLE)
-    if line.count(">>") > _LONGEST:
-        raise PipelineError(_WHAT, [f"it has {line.count('>>')} operators >>, expected at most {_LONGEST}"], fix=_EXAMPLE)
     try:
-        return ast.parse(f"(\n{line}\n)", mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        problem = error.msg if isinstance(error, SyntaxError) else str(error) or "too long"
-        raise PipelineError(_WHAT, [f"{line[:_SHOWN]!r}: {problem}"], fix=_EXAMPLE) from error
+        tree = ast.parse(f"(\n{line}\n)", mode="eval").body
+        parts = sum(isinstance(node, ast.expr) for node in ast.walk(tree))
+        many = [f"it has {parts} names, numbers and operators, expected at most {_MOST_PARTS}"] if parts > _MOST_PARTS else []
+        problems = many or list(dict.fromkeys(_find_problems(tree)))
+    except (SyntaxError, ValueError) as error:
+        problems = [f"{line[:_SHOWN]!r}: {error.msg if isinstance(error, SyntaxError) else error}"]
+    except (RecursionError, MemoryError):
+        problems = [f"{line[:_SHOWN]!r}: its operators or parentheses are nested too deeply"]
+    if problems:
+        raise PipelineError(_WHAT, problems, fix=_EXAMPLE)
+    return tree
 
 
 def _find_problems(node: ast.expr) -> list[str]:
@@ -100,54 +107,45 @@ def _find_problems(node: ast.expr) -> list[str]:
             return _list_problems(name, [], {})
         case ast.Call(ast.Name(name), arguments, keywords):
             named = {keyword.arg or "**": keyword.value for keyword in keywords}
-            problems = [f"{key}={ast.unparse(value)} is not a literal" for key, value in named.items() if not _is_literal(value)]
+            problems = [f"{key}={_quote(value)}" for key, value in named.items() if not _is_literal(value)]
+            keys = [keyword.arg for keyword in keywords]
+            problems += [f"{name}: {key} is given {keys.count(key)} times" for key in named if keys.count(key) > 1]
             for inner in arguments:
                 if name == "hybrid" or (name == "cached" and isinstance(inner, (ast.Name, ast.Call))):
                     problems += _find_problems(inner)
                 elif not _is_literal(inner):
-                    problems.append(f"{ast.unparse(inner)!r} is not a literal{' or a stage' * (name == 'cached')}")
-            return problems or _list_problems(name, list(arguments), named)
+                    problems.append(f"{_quote(inner)}{' or a stage' * (name == 'cached')}")
+            return problems or _list_problems(name, arguments, named)
     return [f"{ast.unparse(node)!r} is not a stage; a line has stages, % and >>"]
 
 
+def _quote(value: ast.expr) -> str:
+    """Say that a value is not a literal, and how a word is written as text."""
+    text = ast.unparse(value)
+    return f"{text} is not a literal" + f" (text is written with quotes: '{text}')" * isinstance(value, ast.Name)
+
+
 def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
-    """List the arguments that a stage does not take."""
+    """List what is wrong with a stage's arguments; one that needs no collection is made for that, without its model."""
     if name not in CATALOGUE:
         return [f"there is no stage {name!r}; pt-cascade stages lists them{did_you_mean(name, CATALOGUE)}"]
-    signature = inspect.signature(CATALOGUE[name].make)
-    given = dict.fromkeys(named)
-    stored = _STORED.get(name)
-    if stored in given:
+    make, stored = CATALOGUE[name].make, _STORED.get(name)
+    if stored in named:
         return [f"{name} takes its {stored} from the collection"]
+    signature, given = inspect.signature(make), dict(named)
     if stored and signature.parameters[stored].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        given[stored] = None
+        given[stored] = ast.Constant(None)
     try:
-        signature.bind(*([None] * len(arguments)), **given)
-        return _try(name, arguments, named)
-    except TypeError as error:
-        return [f"{name}: {error}"]
-
-
-def _try(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
-    """Make a stage that does not need the collection, to check its options; no model is loaded."""
-    if name in _STORED or name == "cached":
-        return []
-    options = {key: ast.literal_eval(value) for key, value in named.items()}
-    branches = [pt.Transformer.identity()] * (len(arguments) or len(_BRANCHES))
-    try:
-        CATALOGUE[name].make(*(branches if name == "hybrid" else map(ast.literal_eval, arguments)), **options)
+        signature.bind(*arguments, **given)
+        if stored is None and name != "cached":
+            branches = [pt.Transformer.identity()] * (len(arguments) or len(_BRANCHES))
+            options = {key: ast.literal_eval(value) for key, value in named.items()}
+            make(*(branches if name == "hybrid" else map(ast.literal_eval, arguments)), **options)
     except CascadeError as error:
         return [": ".join([error.what, *error.problems])]
+    except TypeError as error:
+        return [f"{name}: {error}"]
     return []
-
-
-def _check_models(tree: ast.expr) -> None:
-    """Find the models of a line before an index is built."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in _MODELS:
-            given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "model")]
-            with naming(ast.unparse(node.func)):
-                load_config(str(ast.literal_eval(given[0])))
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -160,56 +158,38 @@ def _is_literal(node: ast.expr) -> bool:
 
 @dataclass(frozen=True)
 class _Builder:
-    """Makes the stages of a checked line; ``stored`` holds the collection's index and vectors."""
+    """Makes the stages of a checked line."""
 
     collection: Collection
     engine: Engine | None
     verbose: bool
-    stored: dict[str, Path] = field(default_factory=dict)
 
     def make(self, node: ast.expr, deep: int = 1) -> pt.Transformer:
+        """Make a pipeline with text loaders; its retriever finds at least ``deep`` documents."""
         match node:
             case ast.BinOp(left, ast.RShift(), right):
                 return self.make(left) >> self.make(right)
-            case ast.BinOp(ast.Name() | ast.Call() as left, ast.Mod(), right):
-                k = ast.literal_eval(right)
-                return self.load_texts(self.stage(left, deep=k)) % k
-            case ast.BinOp(left, ast.Mod(), right):
-                return self.make(left) % ast.literal_eval(right)
-        return self.load_texts(self.stage(node, deep))
+            case ast.BinOp(left, ast.Mod(), ast.Constant(int(k))):
+                return self.make(left, k) % k
+        stage = self.stage(node, deep)
+        reader = getattr(stage, "stands_for", stage)
+        return self.collection.text_loader() >> stage if isinstance(reader, Reranker) and "text" in reader.needs() else stage
 
-    def stage(self, node: ast.expr, deep: int = 1) -> pt.Transformer:
-        """Make one stage without its text loader; a retriever finds at least ``deep`` documents."""
+    def stage(self, node: ast.expr, deep: int) -> pt.Transformer:
+        """Make one stage without its text loader."""
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
         name = ast.unparse(call.func)
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-        arguments = [ast.literal_eval(one) if _is_literal(one) else self.inner(name, one, deep) for one in call.args]
+        make = self.make if name == "hybrid" else self.stage
+        arguments = [ast.literal_eval(one) if _is_literal(one) else make(one, deep) for one in call.args]
         if name == "hybrid" and not arguments:
             arguments = [self.stage(ast.Name(branch), deep) for branch in _BRANCHES]
         if name in _BRANCHES:
             named.setdefault("num_results", max(_FOUND, deep))
         stored = _STORED.get(name)
-        if stored and not (name == "late_interaction" and (arguments or "model" in named)):
-            named[stored] = self.find(stored)
+        if stored == "index":
+            named[stored] = store_index(self.collection, engine=self.engine, verbose=self.verbose)
+        elif stored and not (name == "late_interaction" and (arguments or "model" in named)):
+            named[stored] = store_vectors(self.collection, verbose=self.verbose)
         made: pt.Transformer = CATALOGUE[name].make(*arguments, **named)
         return made
-
-    def inner(self, name: str, node: ast.expr, deep: int) -> pt.Transformer:
-        """Make an argument of another stage: a retriever for ``hybrid``, a stage without text loader for ``cached``."""
-        return self.make(node, deep) if name == "hybrid" else self.stage(node)
-
-    def find(self, what: str) -> Path:
-        """Find or build the collection's index or vectors, once a line."""
-        if what not in self.stored:
-            self.stored[what] = (
-                store_index(self.collection, engine=self.engine, verbose=self.verbose)
-                if what == "index"
-                else store_vectors(self.collection, verbose=self.verbose)
-            )
-        return self.stored[what]
-
-    def load_texts(self, stage: pt.Transformer) -> pt.Transformer:
-        """Add a text loader before a stage that reads texts."""
-        reader = getattr(stage, "stands_for", stage)
-        reads = isinstance(reader, Reranker) and "text" in reader.needs()
-        return TextLoader(self.collection) >> stage if reads else stage

@@ -15,10 +15,9 @@ from pt_cascade.collections import Collection, open_collection
 from pt_cascade.errors import naming
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
-from pt_cascade.execution.scoring.versions import versions
+from pt_cascade.execution.versions import versions
 from pt_cascade.files import COLLECTION_NAME, cache_folder, is_built, rm_command, write_file
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
-from pt_cascade.stages.base.texts import TextLoader
 from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine
 from pt_cascade.stages.indexing.words import ENGLISH
 from pt_cascade.stages.inference.loading import load_config
@@ -136,4 +135,4 @@ def load_reranker(collection: Collection, model: str | os.PathLike[str]) -> pt.T
     """Return a text loader and the stage of a model: MonoT5 for a T5 or mT5, else a cross-encoder."""
     with naming("reranker"):
         kind = load_config(str(model)).model_type
-    return TextLoader(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))
+    return collection.text_loader() >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

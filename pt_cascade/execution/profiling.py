@@ -7,26 +7,27 @@ import platform
 import sys
 import time
 import warnings
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pt_cascade.analysis.cost.timing_data import COLUMNS, Mode
-from pt_cascade.analysis.cost.timings import Timings
+from pt_cascade.analysis.cost.timing_files import COLUMNS
+from pt_cascade.analysis.cost.timings import Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.steps import call
-from pt_cascade.cascade.wrappers import live, refuse_bare_caches
+from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
 from pt_cascade.numbers import is_amount, is_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import pyterrier as pt
     from numpy.typing import NDArray
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
 
 SHARES = (1.0, 0.3, 0.1, 0.03)
-_PACKAGES = ("pt_cascade", "pyterrier", "numpy", "pandas")
 
 
 def profile(
@@ -82,15 +82,15 @@ def profile(
     """
     shares = _check_options(mode, repeats, warmup, shares)
     queries = _split(topics, mode)
-    machine = _describe_machine()
-    runner = _Runner(_bypass_caches(Cascade.of(cascade)), clock)
-    depths = _warm_up(runner, queries[:warmup], shares)
+    load, clock = f"{os.getloadavg()[0]:.2f}", _wait_for_gpus(clock)
+    scaled = _warm_up(_bypass_caches(Cascade.of(cascade)), queries[:warmup], shares)
     counted: dict[tuple[int, float], list[Floats]] = {}
     parts: list[dict[str, NDArray[np.generic]]] = []
     with tqdm(total=repeats * len(shares) * len(queries), desc="profile", unit="run", disable=not verbose) as bar:
-        for repeat, number, share in _turns(repeats, len(queries), shares):
+        for repeat, turn, number in product(range(repeats), range(len(shares)), range(len(queries))):
+            share = shares[(number + turn) % len(shares)]  # other than that of the query before, and of the turn before
             qids = queries[number]["qid"]
-            steps = runner.run(queries[number], share, depths)
+            steps = list(walk(scaled[share], queries[number], clock=clock))
             if (number, share) not in counted:
                 counted[number, share] = [_count_tokens(step, qids) for step in steps]
             for step, tokens in zip(steps, counted[number, share], strict=True):
@@ -98,75 +98,50 @@ def profile(
                 parts.append({**run, **step.trace(pd.Index(qids, dtype=object))})
             bar.update()
     frame = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
-    pairwise = tuple(stage.name for stage in runner.cascade.stages[1:] if find_dependence(stage) == "pairwise")
-    return Timings(frame, mode, {**machine, **_describe_torch()}, pairwise)
-
-
-@dataclass(frozen=True)
-class _Runner:
-    """Runs a cascade at shares of its cut-offs."""
-
-    cascade: Cascade
-    clock: Callable[[], float]
-
-    def run(self, frame: pd.DataFrame, share: float, depths: Sequence[int | None]) -> list[Step]:
-        """Run some queries; ``depths``: how many documents each stage passes on at share 1, None if unknown."""
-        cutoffs = [one if share == 1 else _scale(depth, share) for one, depth in zip(self.cascade.cutoffs, depths, strict=True)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CascadeWarning)  # of cut-offs without effect: given when the cascade was made
-            scaled = self.cascade.with_cutoffs(*cutoffs)
-        return list(walk(scaled, frame, clock=_wait_for_gpus(self.clock)))
+    pairwise = tuple(stage.name for stage in scaled[1.0].stages[1:] if find_dependence(stage) == "pairwise")
+    return Timings(frame, mode, {**_describe_machine(), "load": load}, pairwise)
 
 
 def _bypass_caches(cascade: Cascade) -> Cascade:
     """Replace caches by their models."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CascadeWarning)  # as in ``_Runner.run``
-        bare = replace(cascade, stages=tuple(live(stage, load=True) for stage in cascade))
+        warnings.simplefilter("ignore", CascadeWarning)  # of cut-offs without effect: given when the cascade was made
+        bare = replace(cascade, stages=tuple(remove_caches(stage, load=True) for stage in cascade))
     for stage in bare:
         refuse_bare_caches(stage)
     return bare
 
 
-def _scale(depth: int | None, share: float) -> int | None:
-    return None if depth is None else max(1, round(depth * share))
-
-
 def _wait_for_gpus(clock: Callable[[], float]) -> Callable[[], float]:
     """Return a clock that waits for the GPUs in use; torch is not loaded for it."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return clock
-    used = [device for device in range(torch.cuda.device_count()) if torch.cuda.memory_reserved(device)]
 
     def read() -> float:
-        for device in used:
-            torch.cuda.synchronize(device)
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            for device in range(torch.cuda.device_count()):
+                if torch.cuda.memory_reserved(device):
+                    torch.cuda.synchronize(device)
         return clock()
 
     return read
 
 
-def _warm_up(runner: _Runner, queries: list[pd.DataFrame], shares: tuple[float, ...]) -> list[int | None]:
-    """Run some queries at every share; return how many documents each stage passes on at share 1."""
-    most = [0] * len(runner.cascade)
+def _warm_up(cascade: Cascade, queries: list[pd.DataFrame], shares: tuple[float, ...]) -> dict[float, Cascade]:
+    """Run some queries at every share; return the cascade with each share of its cut-offs, or of fewer documents passed on."""
+    most = [0] * len(cascade)
     for query in queries:
-        for n, step in enumerate(runner.run(query, 1.0, runner.cascade.cutoffs)):
-            most[n] = max(most[n], int(step.kept.groupby("qid").size().max()) if len(step.kept) else 0)
-    cutoffs = runner.cascade.cutoffs
-    depths = [min(k, seen) if k and seen else k or seen or None for k, seen in zip(cutoffs, most, strict=True)]
+        for n, step in enumerate(walk(cascade, query)):
+            most[n] = max(most[n], int(step.kept["qid"].value_counts().max()) if len(step.kept) else 0)
+    depths = [min(k, seen) if k and seen else k or seen or None for k, seen in zip(cascade.cutoffs, most, strict=True)]
+    scaled = {1.0: cascade}
     for share in shares:
-        for query in queries if share != 1 else []:
-            runner.run(query, share, depths)
-    return depths
-
-
-def _turns(repeats: int, queries: int, shares: tuple[float, ...]) -> Iterator[tuple[int, int, float]]:
-    """Yield (repeat, query, share), with another share than the neighbour query and the previous turn."""
-    for repeat in range(repeats):
-        for turn in range(len(shares)):
-            for number in range(queries):
-                yield repeat, number, shares[(number + turn) % len(shares)]
+        if share != 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CascadeWarning)  # as in ``_bypass_caches``
+                scaled[share] = cascade.with_cutoffs(*(None if depth is None else max(1, round(depth * share)) for depth in depths))
+            for query in queries:
+                list(walk(scaled[share], query))
+    return scaled
 
 
 def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:
@@ -218,18 +193,9 @@ def _split(topics: pd.DataFrame, mode: Mode) -> list[pd.DataFrame]:
 
 
 def _describe_machine() -> dict[str, str]:
-    """Return the machine, its load and the versions."""
-    facts = {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": str(os.cpu_count()),
-    }
-    return {**facts, "load": f"{os.getloadavg()[0]:.2f}", **{name: version(name) for name in _PACKAGES}}
-
-
-def _describe_torch() -> dict[str, str]:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return {}
-    device = torch.cuda.get_device_name() if torch.cuda.is_initialized() else "cpu"
-    return {"torch": str(torch.__version__), "threads": str(torch.get_num_threads()), "device": str(device)}
+    """Return the machine and the versions; of torch if it is loaded."""
+    facts = {"system": f"{platform.system()} {platform.machine()}", "cores": str(os.cpu_count()), **versions(loaded=True)}
+    if (torch := sys.modules.get("torch")) is not None:
+        device = torch.cuda.get_device_name() if torch.cuda.is_initialized() else "cpu"
+        facts |= {"torch": str(torch.__version__), "threads": str(torch.get_num_threads()), "device": str(device)}
+    return facts

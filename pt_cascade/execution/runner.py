@@ -1,4 +1,4 @@
-"""Runs a cascade over topics in chunks of queries, with a trace; removed documents can follow as a tail."""
+"""Runs a cascade over topics in batches of queries, with a trace; removed documents can follow as a tail."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import reads_whole_frame
 from pt_cascade.cascade.steps import run_ending
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution.query_batches import split_queries
-from pt_cascade.execution.tails import append_tail
-from pt_cascade.frames import canonical_input
+from pt_cascade.frames import canonical_input, canonical_results
 from pt_cascade.numbers import is_whole
+from pt_cascade.ranking import append_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,7 +36,7 @@ class Run:
         results: Frame[qid, docno, score, rank, ...] of the last stage, queries in topic order.
         trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
             retriever; ``docs_out`` counts the documents that pass the cut-off; ``pairs`` the scored (query, document) pairs;
-            ``ms`` is the stage's time for the chunk divided by its number of queries, ``shared_by``. The columns that a
+            ``ms`` is the stage's time for the batch divided by its number of queries, ``shared_by``. The columns that a
             transformer names in ``accounts`` follow (``llm_judge``: calls, tokens, dollars), NaN for other stages.
     """
 
@@ -50,22 +49,22 @@ def run(
     topics: pd.DataFrame,
     *,
     tail: Tail = "drop",
-    chunk_size: int | None = None,
+    query_batch_size: int | None = None,
     verbose: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
     """Run a cascade stage by stage over the topics, and trace each stage.
 
-    With ``tail="drop"`` the ranking is the plain pipeline's, unless a stage in chunks reads rows of other queries. Chunks bound the
-    memory between stages; ``run_chunks`` also bounds that of the results.
+    With ``tail="drop"`` the ranking is the plain pipeline's, unless a stage in batches reads rows of other queries. Batches bound
+    the memory between stages.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads.
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
         tail: ``drop``: removed documents are dropped, as with PyTerrier's ``%``; ``keep``: they follow below the ranking, those of
             the last cut-off first, in their old order.
-        chunk_size: Queries that pass the stages together, 1 or more; None: all, also where a stage is known to score by all rows
-            of a frame (``pt.text.scorer`` without a background index).
+        query_batch_size: Queries that pass the stages together, 1 or more; None: all, also where a stage is known to score by all
+            rows of a frame (``pt.text.scorer`` without a background index).
         verbose: Show a progress bar, one tick a query.
         clock: Seconds, for the trace.
 
@@ -73,7 +72,7 @@ def run(
         The results and the trace.
 
     Raises:
-        CascadeError: An argument or a frame is not valid, or a stage failed; or in chunks, a transformer loaded by ``Lazy``
+        CascadeError: An argument or a frame is not valid, or a stage failed; or in batches, a transformer loaded by ``Lazy``
             scores by all rows of a frame.
 
     Example:
@@ -83,40 +82,21 @@ def run(
         >>> done.results["docno"].tolist(), done.trace["docs_out"].tolist()
         (['a'], [1])
     """
-    chunks = list(run_chunks(cascade, topics, tail=tail, chunk_size=chunk_size, verbose=verbose, clock=clock))
-    frames = [chunk.results for chunk in chunks if len(chunk.results)] or [chunk.results for chunk in chunks[:1]]
-    results = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-    return Run(results, pd.concat([chunk.trace for chunk in chunks], ignore_index=True))
-
-
-def run_chunks(
-    cascade: pt.Transformer,
-    topics: pd.DataFrame,
-    *,
-    tail: Tail = "drop",
-    chunk_size: int | None = 100,
-    verbose: bool = False,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[Run]:
-    """Yield a Run for each chunk of queries, in topic order; arguments as for ``run``.
-
-    Example:
-        >>> topics = pd.DataFrame({"qid": ["1", "2"], "query": ["p", "q"]})
-        >>> found = pd.DataFrame({"qid": ["1", "2"], "query": ["p", "q"], "docno": "a", "score": 1.0, "rank": 0})
-        >>> [chunk.results["qid"].tolist() for chunk in run_chunks(pt.Transformer.from_df(found), topics, chunk_size=1)]
-        [['1'], ['2']]
-    """
-    _check_options(tail, chunk_size)
+    _check_options(tail, query_batch_size)
     stages, topics = Cascade.of(cascade), canonical_input(topics)
-    chunks = split_queries(topics, None if _find_whole(stages) else chunk_size)
+    batches = split_queries(topics, None if _find_whole(stages) else query_batch_size)
+    done: list[Run] = []
     with tqdm(total=topics["qid"].nunique(), desc="cascade", unit="query", disable=not verbose) as bar:
-        for chunk in chunks:
-            done = _run_chunk(stages, chunk, tail, clock)
-            if len(chunks) > 1 and (whole := _find_whole(stages)):
+        for batch in batches:
+            done.append(_run_batch(stages, batch, tail, clock))
+            if len(batches) > 1 and (whole := _find_whole(stages)):
                 problem = f"stage {whole[0]!r}, once loaded, scores by all rows of a frame"
-                raise CascadeError("the cascade cannot be run in chunks", [problem], fix="run(cascade, topics, chunk_size=None)")
-            bar.update(len(done.trace) // len(stages))
-            yield done
+                fix = "run(cascade, topics, query_batch_size=None)"
+                raise CascadeError("the cascade cannot be run in batches of queries", [problem], fix=fix)
+            bar.update(batch["qid"].nunique())
+    frames = [one.results for one in done if len(one.results)] or [done[0].results]
+    results = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return Run(results, pd.concat([one.trace for one in done], ignore_index=True))
 
 
 @dataclass(frozen=True)
@@ -126,7 +106,7 @@ class Runner(pt.Transformer):  # type: ignore[misc]
     Attributes:
         cascade: What to run.
         tail: As for ``run``.
-        chunk_size: As for ``run``.
+        query_batch_size: As for ``run``.
 
     Example:
         >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
@@ -137,16 +117,16 @@ class Runner(pt.Transformer):  # type: ignore[misc]
 
     cascade: Cascade
     tail: Tail = "drop"
-    chunk_size: int | None = None
+    query_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check_options(self.tail, self.chunk_size)
+        _check_options(self.tail, self.query_batch_size)
         object.__setattr__(self, "cascade", Cascade.of(self.cascade))
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Run the cascade over Frame[qid, query, ...]; see ``run``."""
-        return run(self.cascade, inp, tail=self.tail, chunk_size=self.chunk_size).results
+        return run(self.cascade, inp, tail=self.tail, query_batch_size=self.query_batch_size).results
 
     def transform_inputs(self) -> list[list[str]]:
         """Return the input columns of the cascade."""
@@ -157,14 +137,23 @@ class Runner(pt.Transformer):  # type: ignore[misc]
         return self.cascade.transform_outputs(input_columns) + (["cut_by"] if self.tail == "keep" else [])
 
 
-def _check_options(tail: Tail, chunk_size: int | None) -> None:
+def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = None) -> list[pd.DataFrame]:
+    """Split a frame into batches of ``size`` queries (the first of ``first``), in order of first appearance; at least one."""
+    if size is None or not len(topics):
+        return [topics]
+    query = pd.factorize(topics["qid"])[0]
+    starts = [0, *range(first or size, query.max() + 1, size)]
+    return [topics[(query >= start) & (query < end)] for start, end in zip(starts, [*starts[1:], len(query)], strict=True)]
+
+
+def _check_options(tail: Tail, query_batch_size: int | None) -> None:
     problems = []
     if tail not in get_args(Tail):
         problems.append(f"tail is {tail!r}, expected one of {', '.join(get_args(Tail))}")
-    if chunk_size is not None and not is_whole(chunk_size, least=1):
-        problems.append(f"chunk_size is {chunk_size!r}, expected 1 or more queries, or None for all")
+    if query_batch_size is not None and not is_whole(query_batch_size, least=1):
+        problems.append(f"query_batch_size is {query_batch_size!r}, expected 1 or more queries, or None for all")
     if problems:
-        raise CascadeError("the cascade cannot be run", problems, fix='run(cascade, topics, tail="drop", chunk_size=100)')
+        raise CascadeError("the cascade cannot be run", problems, fix='run(cascade, topics, tail="drop", query_batch_size=100)')
 
 
 def _find_whole(cascade: Cascade) -> list[str]:
@@ -172,14 +161,14 @@ def _find_whole(cascade: Cascade) -> list[str]:
     return [stage.name for stage in cascade if any(map(reads_whole_frame, stage.transformers))]
 
 
-def _run_chunk(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callable[[], float]) -> Run:
+def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callable[[], float]) -> Run:
     qids = pd.Index(topics["qid"].unique(), dtype=object)
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
     for step in walk(cascade, topics, clock=clock):
         traces.append({**step.trace(qids), **_read_accounts(step, qids)})
         steps = [*steps, step] if tail == "keep" else [step]
-    results = append_tail(steps) if tail == "keep" else steps[-1].kept
+    results = _append_tail(steps) if tail == "keep" else steps[-1].kept
     nothing = np.full(len(qids), np.nan)  # for a stage without this column
     names = dict.fromkeys(name for part in traces for name in part if name != "docs_ranked")
     trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
@@ -195,3 +184,17 @@ def _read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
         return {}
     first = step.ranked.drop_duplicates("qid").set_index("qid")[names].astype(np.float64).reindex(qids, fill_value=0.0)
     return {name: first[name].to_numpy() for name in names}
+
+
+def _append_tail(steps: Sequence[Step]) -> pd.DataFrame:
+    """Append the documents that the cut-offs removed, the last stage's first; ``cut_by`` names the stage, empty for the results."""
+    head = steps[-1].kept.assign(cut_by="")
+    tails = [head[["qid", "docno"]]]
+    for step in reversed(steps):
+        if step.stage.cutoff is not None:
+            cut = step.ranked[step.ranked["rank"] >= step.stage.cutoff]
+            tails.append(cut.sort_values("rank", kind="stable").assign(cut_by=step.stage.name))
+    tail = pd.concat(tails, ignore_index=True)
+    new = ~tail.duplicated(["qid", "docno"])  # a later stage may have found a removed document again
+    new[: len(head)] = False
+    return canonical_results(append_below(head, tail[new])) if new.any() else head

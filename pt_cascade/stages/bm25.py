@@ -10,8 +10,7 @@ import pyterrier as pt
 from pt_cascade.checksums import OpenFolder, check_sealed
 from pt_cascade.errors import PipelineError
 from pt_cascade.files import rm_command
-from pt_cascade.stages.indexing.engines import open_index, prepared
-from pt_cascade.stages.indexing.silence import hushed
+from pt_cascade.stages.indexing.engines import open_index, write_scores
 from pt_cascade.stages.indexing.words import ENGLISH, BagOfWords, read_language
 
 
@@ -76,9 +75,9 @@ def bm25(
     parameters = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
     pisa = type(opened).__name__ == "PisaIndex"
     counted = {"query_weighted": True} if pisa else {}
-    with prepared(opened, parameters), hushed():
-        noted = OpenFolder(str(folder))
-        retriever = opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters, **counted)
+    write_scores(opened, k1, b)
+    noted = OpenFolder(str(folder))
+    retriever = opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters, **counted)
     return BagOfWords(retriever, read_language(folder) or (ENGLISH if pisa else None), noted, rewrites=not pisa)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
 from pt_cascade.frames import check_text
@@ -14,10 +16,9 @@ from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.base.pairwise import PairReranker
 from pt_cascade.stages.base.reranker import Reranker
-from pt_cascade.stages.scorecache.comparisons import CachedComparisons
-from pt_cascade.stages.scorecache.fill import CacheFill
+from pt_cascade.stages.scorecache.fill import CacheFill, compare_cached
 from pt_cascade.stages.scorecache.keys import list_keys, point_keys
-from pt_cascade.stages.scorecache.store import ScoreStore, find_path
+from pt_cascade.stages.scorecache.score_cache import ScoreCache, find_path
 
 if TYPE_CHECKING:
     import os
@@ -31,15 +32,8 @@ BATCH_SIZE = 512
 _DEPENDS = ("pointwise", "pairwise", "listwise")
 
 
-def cached(
-    stage: pt.Transformer,
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
-    *,
-    identity: str | None = None,
-    reads: Sequence[str] | None = None,
-    depends: Depends | None = None,
-    batch_size: int = BATCH_SIZE,
-) -> Cached:
+@dataclass(frozen=True)
+class Cached(pt.Transformer):  # type: ignore[misc]
     """Cache the scores of a re-ranker in an SQLite file: known scores are read, the others are computed in batches and written.
 
     Cached scores are returned bit for bit, in the stage's number type, with its order of a query's rows and its tie rule (both are
@@ -71,8 +65,8 @@ def cached(
         identity: What tells the scorer from any other, in your words: the model, its version, the settings. Needed for a stage
             without a method ``identify()``; otherwise it counts as well.
         reads: The columns that, with the query, tell a score; None: what the stage says, else the columns of its input as above.
-        depends: What a score depends on, where the stage does not say: ``pointwise`` (query and document), ``pairwise`` or
-            ``listwise``.
+        depends: What a score depends on: ``pointwise`` (query and document), ``pairwise`` or ``listwise``; ``unknown``: what the
+            stage says.
         batch_size: Rows, or comparisons, that are scored and written together, 1 or more; lists are not split. A GPU wants more,
             e.g. 8192; a language model fewer, e.g. 32.
 
@@ -81,84 +75,74 @@ def cached(
 
     Raises:
         PipelineError: The stage is not a re-ranker, or its identity or depends is unknown.
-        StoreError: The file is not a score cache, or of another stage.
+        ScoreCacheError: The file is not a score cache, or of another stage.
 
     Example:
         >>> path = getfixture("tmp_path") / "length.sqlite"
         >>> length = cached(pt.apply.doc_score(lambda row: len(row["text"])), path, identity="len(text) v1", depends="pointwise")
         >>> import pandas as pd
         >>> found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "text": ["lion", "tiger"]})
-        >>> length.transform(found)["score"].tolist(), length.store().count()
+        >>> length.transform(found)["score"].tolist(), length.score_cache().count()
         ([4.0, 5.0], 2)
-    """
-    known = look_up(stage) if isinstance(stage, pt.Transformer) else None
-    dependence = depends or (known.depends if known else "unknown")
-    _check(stage, known.documents if known else "", dependence, batch_size, identity)
-    columns = reads if reads is None else (reads,) if isinstance(reads, str) else tuple(reads)
-    made = Cached(stage, find_path(path), dependence, columns, batch_size, identity)
-    if (store := made.store()).size():
-        store.notes()
-    return made
-
-
-@dataclass(frozen=True)
-class Cached(pt.Transformer):  # type: ignore[misc]
-    """The stage that ``cached`` makes.
-
-    Attributes:
-        inner: The stage whose scores are cached.
-        path: The file.
-        depends: What a score depends on.
-        reads: The columns that, with the query, tell a score; None: as in ``cached``.
-        batch_size: Rows that are scored and written together.
-        identity: What the stage is, in its user's words; None: as it says.
     """
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Score cache", "help_url": None}
     documents: ClassVar[str] = "reranks"
 
-    inner: pt.Transformer
-    path: str
-    depends: Depends = "pointwise"
-    reads: tuple[str, ...] | None = None
-    batch_size: int = BATCH_SIZE
+    stage: pt.Transformer
+    path: str | os.PathLike[str]
+    _: KW_ONLY
     identity: str | None = None
+    reads: Sequence[str] | None = None
+    depends: Depends = "unknown"
+    batch_size: int = BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        """Make the path absolute, ask the stage what its scores depend on, and refuse what cannot be cached."""
+        known = look_up(self.stage) if isinstance(self.stage, pt.Transformer) else None
+        if known and self.depends == "unknown":
+            object.__setattr__(self, "depends", known.depends)
+        _check(self, known.documents if known else "")
+        object.__setattr__(self, "path", find_path(self.path))
+        if self.reads is not None:
+            object.__setattr__(self, "reads", (self.reads,) if isinstance(self.reads, str) else tuple(self.reads))
+        self.score_cache().notes()  # refuses the file of another stage
 
     @property
     def stands_for(self) -> pt.Transformer:
         """The stage whose scores are cached, to inspect or time it."""
-        return self.inner
+        return self.stage
 
     @property
     def stage_name(self) -> str:
         """The name of the stage in a cascade."""
-        return look_up(self.inner).name
+        return look_up(self.stage).name
 
     @property
     def failed_column(self) -> str:
         """The column in which the stage marks failed rows; empty: none."""
-        return str(getattr(self.inner, "failed_column", ""))
+        return str(getattr(self.stage, "failed_column", ""))
 
     @property
     def on_error(self) -> str:
         """What the stage does with a row that it cannot score; empty: unknown."""
-        return str(getattr(self.inner, "on_error", ""))
+        return str(getattr(self.stage, "on_error", ""))
 
     @property
     def accounts(self) -> tuple[str, ...]:
         """The columns in which the stage counts what each query used."""
-        return tuple(getattr(self.inner, "accounts", ()))
+        return tuple(getattr(self.stage, "accounts", ()))
 
-    def store(self) -> ScoreStore:
+    def score_cache(self) -> ScoreCache:
         """Give the cached scores of the stage as it is now.
 
         Returns:
-            The store, whose ``count()`` and ``size()`` tell what is there.
+            The cache, whose ``count()`` and ``size()`` tell what is there.
 
         Raises:
             CascadeError: The identity of the stage is unknown.
         """
-        return ScoreStore(self.path, identify_any(self.inner, self.identity))
+        return ScoreCache(str(self.path), identify_any(self.stage, self.identity))
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Give every row its score and its rank.
@@ -171,28 +155,29 @@ class Cached(pt.Transformer):  # type: ignore[misc]
 
         Raises:
             StageError: The stage failed, or its answer cannot be cached.
-            StoreError: The file cannot be read or written.
+            ScoreCacheError: The file cannot be read or written.
         """
         if not len(inp):
-            nothing: pd.DataFrame = self.inner.transform(inp)
+            nothing: pd.DataFrame = self.stage.transform(inp)
             return nothing[[column for column in nothing.columns if self._is_given(column, list(inp.columns))]]
-        reads, store = self._find_reads(inp), self.store()
-        if isinstance(self.inner, PairReranker) and self.depends == "pairwise":
-            comparisons = CachedComparisons(self.inner, store, reads, self.batch_size)
-            return rescore(inp, self.inner.score_by(comparisons.compare, inp))
+        reads, cache = self._find_reads(inp), self.score_cache()
+        if isinstance(self.stage, PairReranker) and self.depends == "pairwise":
+            compare = partial(compare_cached, self.stage, cache, reads, self.batch_size)
+            return rescore(inp, self.stage.score_by(compare, inp))
         make = point_keys if self.depends == "pointwise" else list_keys
-        keys = make(inp, reads, hash_identity(store.identity))
-        return CacheFill(self.inner, self.stage_name, store, inp, keys, self.depends != "pointwise", self.batch_size).answer()
+        keys = make(inp, reads, hash_identity(cache.identity))
+        return CacheFill(self.stage, self.stage_name, cache, inp, keys, self.depends != "pointwise", self.batch_size).answer()
 
     def _find_reads(self, inp: pd.DataFrame) -> list[str]:
         """Check the columns of a frame, and list those that tell a document."""
-        ours = isinstance(self.inner, Reranker)
-        needs = self.inner.needs() if ours else []
-        pt.validate.result_frame(inp, extra_columns=list(dict.fromkeys(["query", *needs, *(self.reads or ())])), context=self)
+        ours = isinstance(self.stage, Reranker)
+        needs = self.stage.needs() if ours else []
+        with explain_columns(self.stage_name, inp):
+            pt.validate.result_frame(inp, extra_columns=list(dict.fromkeys(["query", *needs, *(self.reads or ())])), context=self)
         for column in dict.fromkeys(["query", *(needs if ours else ["text"])]):
             check_text(inp, column, self.stage_name)
         ignored = ("qid", "query", "score", "rank") if self.depends == "pointwise" else ("qid",)
-        reads = self.reads or (self.inner.reads() if ours else [column for column in inp.columns if column not in ignored])
+        reads = self.reads or (self.stage.reads() if ours else [column for column in inp.columns if column not in ignored])
         return [column for column in reads if column in inp]
 
     def transform_inputs(self) -> list[list[str]]:
@@ -201,7 +186,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         Returns:
             The columns that the stage needs, one list a way to call it.
         """
-        return list(pt.inspect.transformer_inputs(self.inner))
+        return list(pt.inspect.transformer_inputs(self.stage))
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
         """Return the output columns of the stage without the dropped ones, for PyTerrier's inspection.
@@ -212,33 +197,30 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         Returns:
             The columns of the output.
         """
-        columns = pt.inspect.transformer_outputs(self.inner, input_columns)
+        columns = pt.inspect.transformer_outputs(self.stage, input_columns)
         return [column for column in columns if self._is_given(column, input_columns)]
 
     def _is_given(self, column: str, columns: list[str]) -> bool:
         return column in (*columns, "score", "rank", self.failed_column, *self.accounts)
 
 
-def _check(stage: object, documents: str, depends: str, batch_size: int, identity: str | None) -> None:
+def _check(made: Cached, documents: str) -> None:
     """Refuse a stage whose scores cannot be cached, all reasons at once."""
-    known = not isinstance(stage, pt.Transformer) or isinstance(stage, Cached) or can_identify(stage)
-    words = isinstance(identity, str) and identity.strip()
-    problems = []
-    if not isinstance(stage, pt.Transformer):
-        problems.append(f"{stage!r} ({type(stage).__name__}) is not a PyTerrier transformer")
-    elif isinstance(stage, Cached):
-        problems.append(f"the scores of {stage!r} are cached already")
-    elif documents != "reranks":
-        problems.append(f"{stage!r} is not a re-ranker: it may add or remove documents")
-    elif depends not in _DEPENDS:
-        problems.append(f"depends is {depends}, expected one of {', '.join(_DEPENDS)}")
-    if identity is not None and not words:
-        problems.append(f"identity is {identity!r}, expected text")
-    elif not (known or words):
+    stage, problems = made.stage, []
+    if documents != "reranks":
+        problems.append(f"{stage!r} ({type(stage).__name__}) is not a re-ranker: it may add or remove documents")
+    elif made.depends not in _DEPENDS:
+        problems.append(f"depends is {made.depends}, expected one of {', '.join(_DEPENDS)}")
+    if made.identity is not None and not (isinstance(made.identity, str) and made.identity.strip()):
+        problems.append(f"identity is {made.identity!r}, expected text")
+    elif made.identity is None and not can_identify(stage):
         problems.append("it has no method identify(), so its model, version and settings are unknown")
-    if type(batch_size) is not int or batch_size < 1:
-        problems.append(f"batch_size is {batch_size!r}, expected 1 or more rows")
+    if type(made.batch_size) is not int or made.batch_size < 1:
+        problems.append(f"batch_size is {made.batch_size!r}, expected 1 or more rows")
     if problems:
-        say = "" if known else "identity='its model, version and settings', "
-        fix = f"cached(stage, path, {say}depends='pointwise'), if a score depends on query and document alone"
+        words = "" if can_identify(stage) else "identity='its model, version and settings', "
+        fix = f"cached(stage, path, {words}depends='pointwise'), if a score depends on query and document alone"
         raise PipelineError("the scores of a stage cannot be cached", problems, fix=fix)
+
+
+cached = Cached

@@ -12,6 +12,7 @@ import pyterrier as pt
 from more_itertools import chunked
 from tqdm import tqdm
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import FrameError, PipelineError, StageError
 from pt_cascade.frames import canonical_topics
 from pt_cascade.stages.base.identity import check_files, identify
@@ -108,7 +109,8 @@ class Dense(pt.Transformer):  # type: ignore[misc]
             raise FrameError(
                 "dense cannot take documents", [problem], fix="bi_encoder(vectors), or inp[['qid', 'query']].drop_duplicates()"
             )
-        pt.validate.query_frame(inp, extra_columns=["query"], context=self)
+        with explain_columns(self.stage_name, inp):
+            pt.validate.query_frame(inp, extra_columns=["query"], context=self)
         topics = canonical_topics(inp)
         check_files(self)
         found = self._search(topics["query"].tolist()) if len(topics) else []

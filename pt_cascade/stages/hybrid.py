@@ -10,9 +10,10 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.analysis.fusion.fuse import Fusion, K
-from pt_cascade.analysis.fusion.pooling import check_topics
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import FrameError, PipelineError
+from pt_cascade.frames import check_topics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,8 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
         Raises:
             CascadeError: A retriever failed, returned a frame that cannot be used, or cannot re-rank results; the message names it.
         """
-        pt.validate.columns(inp, includes=["qid"], context=self)
+        with explain_columns(self.stage_name, inp):
+            pt.validate.columns(inp, includes=["qid"], context=self)
         topics = check_topics(_topics(inp))
         self._check_takers(inp)
         runs = {f"retriever {n}, {branch!r:.60}": self._ask(branch, inp) for n, branch in enumerate(self.retrievers, start=1)}

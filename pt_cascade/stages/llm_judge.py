@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal
 
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages.llm.connection import OPENAI_URL
-from pt_cascade.stages.llm.modes import GradedJudge, ListwiseJudge, YesNoJudge
 from pt_cascade.stages.llm.prompts import load_prompt
+from pt_cascade.stages.llm.stage import LlmJudge
 
-if TYPE_CHECKING:
-    from pt_cascade.stages.llm.stage import LlmJudge
-
-    AnyJudge: TypeAlias = LlmJudge[float] | LlmJudge[tuple[int, ...]]
-
+MODES = ("graded", "yes_no", "listwise")
 _TOKENS = 16
 _TOKENS_A_NUMBER = 8  # "[20] > " takes 4 to 6
 
@@ -44,7 +39,7 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
     prices: tuple[float, float] | None = None,
     on_error: Literal["raise", "keep"] = "raise",
     verbose: bool = False,
-) -> AnyJudge:
+) -> LlmJudge:
     """Re-rank with a language model behind an OpenAI-compatible server, which grades documents or orders them.
 
     - ``graded``: the score of a document is its grade, 0 to 3.
@@ -67,11 +62,10 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
 
     **Calls** are made by the package openai, which retries 408, 409, 429, 5xx, time-outs and lost connections, and honours
     ``Retry-After``. If a rate limit lasts longer, all calls wait up to ten minutes; a status 200 without an answer is asked for
-    again. If a server refuses a default field (temperature, seed, max_tokens, log-probabilities), or only streams, later calls
-    are changed, and a warning says how; fields of ``request`` never change. The stage stops at 401, 402, 403, 404, a spent quota, a
-    redirect, 20 failed calls in a row, and any other 4xx before the first answer. It loses the answers of this call to the stage
-    then, unless ``cached(llm_judge(...), path, batch_size=32)`` stores them batch by batch. A prompt that stands twice in a frame
-    is asked once.
+    again. If a server refuses a default field (temperature, seed, max_tokens, log-probabilities), later calls are sent without it,
+    and a warning says so; fields of ``request`` never change. The stage stops at 401, 402, 403, 404, a spent quota, a redirect, 20
+    failed calls in a row, and any other 4xx before the first answer. It loses the answers of this call to the stage then, unless
+    ``cached(llm_judge(...), path, batch_size=32)`` stores them batch by batch. A prompt that stands twice in a frame is asked once.
 
     **Columns** count for each query: ``llm_calls``, ``llm_retries``, ``llm_tokens_in``, ``llm_tokens_out``, ``llm_usd`` (NaN where
     the server did not count), ``llm_repaired`` (answers in another form), of which ``llm_malformed``, ``llm_partial``,
@@ -121,12 +115,11 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
 
     Example:
         >>> llm_judge("qwen3-8b", how="listwise", base_url="http://localhost:8000/v1", concurrency=4)
-        ListwiseJudge(model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ..., window=20, step=10)
+        LlmJudge(how='listwise', model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ...)
     """
     options = dict(locals())
-    modes: dict[str, type[AnyJudge]] = {"graded": GradedJudge, "yes_no": YesNoJudge, "listwise": ListwiseJudge}
-    if not isinstance(how, str) or how not in modes:
-        raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(modes)}"])
+    if how not in MODES:
+        raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(MODES)}"])
     url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
     most = _TOKENS_A_NUMBER * window if how == "listwise" and type(window) is int else _TOKENS
     options |= {
@@ -138,7 +131,7 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         "request": _to_json({} if request is None else request),
         "prices": tuple(prices) if isinstance(prices, list) else prices,
     }
-    return modes[how](**{one.name: options[one.name] for one in fields(modes[how])})
+    return LlmJudge(**options)
 
 
 def _to_json(request: object) -> str:

@@ -1,4 +1,7 @@
-"""Parses the lines of TREC files, and names every bad line."""
+"""Parses the lines of TREC files, and names every bad line.
+
+A repetition in a pattern is possessive (``++``), so that the time to match a line is linear in its length.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,16 +20,17 @@ from pt_cascade.guards import EXACT
 from pt_cascade.trec.files import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pt_cascade.files import PathLike
 
 _NO_TEXT = r"\0\ud800-\udfff"  # NUL, and the surrogates that stand for bytes that are not UTF-8
-ID = rf"[^\s\ufeff{_NO_TEXT}]+"
-WHOLE = r"[+-]?[0-9]{1,18}"
-NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-QUERY = rf"(?=[^\n]*\S)[^\r\n{_NO_TEXT}]+"
-QUERY_WITHOUT_TAB = rf"(?=[^\n]*\S)[^\t\r\n{_NO_TEXT}]+"
+ID = rf"[^\s\ufeff{_NO_TEXT}]++"
+WHOLE = r"[+-]?[0-9]{1,18}+"
+NUMBER = r"[+-]?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+"
+_PLAIN = r"-?[0-9]{1,15}+(?:\.[0-9]++)?+"  # the usual numbers, which are finite, and whole only where float64 is exact
+QUERY = rf"(?=\s*+\S)[^\r\n{_NO_TEXT}]++"
+QUERY_WITHOUT_TAB = rf"(?=\s*+\S)[^\t\r\n{_NO_TEXT}]++"
 _MEANING = {
     ID: "one word of UTF-8 text",
     WHOLE: "a whole number",
@@ -42,7 +47,7 @@ class Form:
     columns: dict[str, str]
     once: tuple[str, ...]
     dropped: frozenset[str] = frozenset()
-    gap: str = "[ \t]+"
+    gap: str = "[ \t]++"
 
     def __str__(self) -> str:
         return ("<TAB>" if self.gap == "\t" else " ").join(self.columns)
@@ -52,35 +57,42 @@ class Form:
         """The columns that are returned."""
         return [name for name in self.columns if name not in self.dropped]
 
-    @property
-    def pad(self) -> str:
-        """The pattern of blanks at both ends of a line."""
-        return "" if self.gap == "\t" else "[ \t]*"
+    @cached_property
+    def usual(self) -> re.Pattern[str]:
+        """The pattern of a good line with plain numbers, with a group for each kept column."""
+        cells = {name: _PLAIN if cell == NUMBER else cell for name, cell in self.columns.items()}
+        return re.compile(self.gap.join(f"({cell})" if name in self.kept else cell for name, cell in cells.items()))
 
-    def rows(self, text: str) -> list[tuple[str, ...]]:
-        """Return the kept columns of every good line."""
-        cells = self.gap.join(f"({cell})" if name in self.kept else cell for name, cell in self.columns.items())
-        return re.findall(rf"^{self.pad}{cells}{self.pad}\r?$", text, re.MULTILINE)
-
-    def cells(self, line: str) -> list[str]:
-        """Split any line; only the first tab separates."""
-        bare = re.sub(rf"^{self.pad}|{self.pad}\r?$", "", line)
-        return re.split(self.gap, bare, maxsplit=self.gap == "\t") if bare else []
+    def read(self, line: str) -> tuple[tuple[str, ...], str]:
+        """Return the kept cells of a line, and what is wrong with it, or an empty text; only the first tab separates."""
+        if found := self.usual.fullmatch(line):
+            return found.groups(), ""
+        bare = line.removesuffix("\r")
+        cells = bare.split("\t", 1)[: 2 * bool(bare)] if self.gap == "\t" else re.findall("[^ \t]+", bare)
+        if len(cells) != len(self.columns):
+            return (), f"{len(cells)} column(s), expected {len(self.columns)}"
+        given = dict(zip(self.columns, cells, strict=True))
+        odd = (f"{name} {problem}" for name, cell in given.items() if (problem := _misfit(cell, self.columns[name])))
+        return tuple(given[name] for name in self.kept), ", ".join(odd)
 
 
 def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
     """Return the kept columns of every line as str, int64 or float64, or one error that names the bad lines."""
     text = read_text(path)
-    rows = form.rows(text)
+    lines = text.split("\n")[: text.rstrip().count("\n") + 1] if text.strip() else []
+    rows, faults, first = [], [], dict[tuple[str, ...], int]()
+    for number, line in enumerate(lines, 1):
+        row, fault = form.read(line)
+        key = row[: len(form.once)]
+        if not fault and first.setdefault(key, number) != number:
+            fault = f"{', '.join(form.once)} repeats line {first[key]}"
+        rows.append(row)
+        faults += [f"line {number}: {fault}: {clip(line)}"] if fault else []
+    if faults:
+        problem = f"cannot read {path}, {len(faults)} of its {len(lines)} line(s) are bad"
+        raise RecordError(problem, few(faults), fix=f"make each line: {form}")
     columns = zip(*rows, strict=True) if rows else ((),) * len(form.kept)
-    frame = pd.DataFrame({name: _typed(form.columns[name], cells) for name, cells in zip(form.kept, columns, strict=True)})
-    lines = text.rstrip().count("\n") + 1 if text.strip() else 0
-    large = (frame.select_dtypes(float).abs() >= EXACT).any(axis=None)
-    suspect = len(rows) != lines or large or frame.duplicated(list(form.once)).any()
-    if faults := list(_faults(form, text.split("\n")[:lines])) if suspect else []:
-        what = f"cannot read {path}, {len(faults)} of its {lines} line(s) are bad"
-        raise RecordError(what, few(faults), fix=f"make each line: {form}")
-    return frame
+    return pd.DataFrame({name: _typed(form.columns[name], cells) for name, cells in zip(form.kept, columns, strict=True)})
 
 
 def refuse_unwritable(frame: pd.DataFrame, columns: dict[str, str], path: PathLike, problems: Iterable[str] = ()) -> None:
@@ -92,23 +104,6 @@ def refuse_unwritable(frame: pd.DataFrame, columns: dict[str, str], path: PathLi
             found.append(f"{len(odd)} {name}(s) are not {_MEANING[pattern]}, e.g. {clip(odd[0])}")
     if found:
         raise FrameError(f"cannot write {path}", found)
-
-
-def _faults(form: Form, lines: list[str]) -> Iterator[str]:
-    above: dict[tuple[str, ...], int] = {}
-    for number, line in enumerate(lines, 1):
-        cells = dict(zip(form.columns, form.cells(line), strict=False))
-        found = len(form.cells(line))
-        key = tuple(cells.get(name, "") for name in form.once)
-        if found != len(form.columns):
-            fault = f"{found} column(s), expected {len(form.columns)}"
-        elif odd := [f"{name} {problem}" for name, cell in cells.items() if (problem := _misfit(cell, form.columns[name]))]:
-            fault = ", ".join(odd)
-        elif above.setdefault(key, number) != number:
-            fault = f"{', '.join(form.once)} repeats line {above[key]}"
-        else:
-            continue
-        yield f"line {number}: {fault}: {clip(line)}"
 
 
 def _typed(pattern: str, cells: tuple[str, ...]) -> pd.Series[str] | pd.Series[int] | pd.Series[float]:

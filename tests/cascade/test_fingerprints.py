@@ -147,12 +147,14 @@ def test_another_process_gives_the_same() -> None:
 
 
 def test_a_model_is_known_by_its_weights() -> None:
-    """Another checkpoint of the same architecture is another stage; the same one, loaded again, is not."""
+    """A model with one other weight is another stage; the same one, loaded again, is not."""
     import torch
 
-    def model(seed: int) -> torch.nn.Module:
-        torch.manual_seed(seed)
-        return torch.nn.Linear(3, 2)
+    def model(last: float) -> torch.nn.Module:
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(3, 2)
+        layer.weight.data[-1, -1] = last
+        return layer
 
     assert of(Setting(model(0))) == of(Setting(model(0))) != of(Setting(model(1)))
 

@@ -13,6 +13,7 @@ from toys.rankers import Broken, Counting, FakeClock, ToyReranker, ToyRetriever,
 from pt_cascade import Cascade, run, score
 from pt_cascade.cascade import Stage, walk
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+from pt_cascade.frames import LOAD_TEXT
 
 RETRIEVER = ToyRetriever(docs=3, levels=5)
 
@@ -37,13 +38,13 @@ SPOILED = {
     ),
     "lost": (
         lambda df: pt.model.add_ranks(df.iloc[1:].copy()),
-        "stage 'broken' did not return the documents of its input: 1 document(s) removed, first qid q0, docno d0. "
+        "stage 'broken' did not return the documents of its input: documents removed in 1 of 4 row(s) (qid 'q0', docno 'd0'). "
         "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "invented": (
         lambda df: pt.model.add_ranks(df.assign(docno=["x", *df["docno"][1:]])),
-        "stage 'broken' did not return the documents of its input:\n  - 1 document(s) removed, first qid q0, docno d0\n"
-        "  - 1 document(s) added, first qid q0, docno x\n"
+        "stage 'broken' did not return the documents of its input:\n  - documents removed in 1 of 4 row(s) (qid 'q0', docno 'd0')\n"
+        "  - documents added in 1 of 4 row(s) (qid 'q0', docno 'x')\n"
         "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "a strange query": (
@@ -96,7 +97,7 @@ def test_a_missing_column_names_the_part_and_the_remedy() -> None:
         cascade.transform(topics(2))
     assert "stage 'toy_reranker' cannot run" in str(error.value)
     assert "needs column(s) text; its input has qid, query, docno, score, rank" in str(error.value)
-    assert str(error.value).endswith("Fix: put a transformer that adds them before it, e.g. pt.text.get_text(index)")
+    assert str(error.value).endswith(f"Fix: {LOAD_TEXT}")
 
 
 @dataclass(frozen=True)

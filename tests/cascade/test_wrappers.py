@@ -16,7 +16,7 @@ from toys.rankers import Counting, FakeClock, ToyReranker, ToyRetriever, topics
 from pt_cascade import Cascade, score
 from pt_cascade.cascade import Stage
 from pt_cascade.cascade.fingerprints import describe, fingerprint
-from pt_cascade.cascade.wrappers import live
+from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError
 from pt_cascade.execution.profiling import profile
 from pt_cascade.stages.cached import cached
@@ -41,14 +41,14 @@ def test_a_cache_is_replaced_by_its_stage_wherever_it_is(tmp_path: Path, holder:
     judge, make = Judge(log=Log()), HOLDERS[holder]
     kept, bare = (Stage("s", (make(stage),)) for stage in (cached(judge, tmp_path / "s", identity="judge"), judge))
     assert (fingerprint(kept), describe(kept)) == (fingerprint(bare), describe(bare))
-    assert live(bare) is bare
+    assert remove_caches(bare) is bare
     asked = FIRST.transform(topics(2)) if holder in ("itself", "a factor", "features") else topics(2)
     expected = kept.transformers[0].transform(asked)
     calls = len(judge.log.calls)
     kept.transformers[0].transform(asked)
     assert len(judge.log.calls) == calls
     columns = ["qid", "docno", "score"] if "score" in expected else ["qid", "docno"]
-    pd.testing.assert_frame_equal(live(kept).transformers[0].transform(asked)[columns], expected[columns])
+    pd.testing.assert_frame_equal(remove_caches(kept).transformers[0].transform(asked)[columns], expected[columns])
     assert len(judge.log.calls) > calls
 
 
@@ -72,12 +72,12 @@ def test_a_cache_that_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Closed.* holds a cached stage"
     ) as no:
-        live(Stage("s", (Closed(kept),)))
+        remove_caches(Stage("s", (Closed(kept),)))
     assert no.value.fix == "use the stage itself instead of cached(stage, ...)"
     with pytest.raises(PipelineError, match="a cached stage cannot be replaced"):
         profile(FIRST % 6 >> hybrid(Closed(kept)) % 3, topics(2))
     bare = Stage("s", (Closed(Judge()),))
-    assert live(bare) is bare
+    assert remove_caches(bare) is bare
 
 
 def test_a_profile_times_what_a_hybrid_holds(tmp_path: Path) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import threading
+import signal
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,7 +31,7 @@ from pt_cascade.collections import Collection, make_collection, open_collection
 from pt_cascade.collections.collection import join_title, unjudged
 from pt_cascade.collections.folders import open_folder
 from pt_cascade.collections.irds import is_dataset, open_dataset
-from pt_cascade.errors import CollectionError, FrameError, MissingError, RecordError
+from pt_cascade.errors import CascadeWarning, CollectionError, FrameError, MissingError, RecordError
 from pt_cascade.files import cache_folder
 
 if TYPE_CHECKING:
@@ -681,29 +685,29 @@ def test_build_once_leaves_nothing_of_a_crash(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
+_KILLED = "import os; killed = lambda new: ((new / 'half').touch(), os.kill(os.getpid(), 9))"
+
+
 def test_build_once_takes_the_result_of_the_first_process(tmp_path: Path) -> None:
-    """Eight builders at once leave one whole folder, all get it, and nothing else stays."""
-    start = threading.Barrier(8)
-    places: list[str] = []
+    """Of eight builders at once one builds, the others wait and get its folder, and nothing else stays."""
+    built: list[Path] = []
+    with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter("ignore", CascadeWarning)
+        places = {
+            *pool.map(lambda _: build_once(tmp_path / "index", lambda new: (built.append(new), (new / "a").touch())), range(8))
+        }
+    assert places == {tmp_path / "index"} == {*tmp_path.iterdir()}
+    assert len(built) == 1
 
-    def run(builder: int) -> None:
-        def build(folder: Path) -> None:
-            (folder / "one").write_text(str(builder))
-            start.wait(timeout=20)
-            (folder / "two").write_text(str(builder))
 
-        place = build_once(tmp_path / "index", build)
-        places.append((place / "one").read_text() + (place / "two").read_text())
-
-    threads = [threading.Thread(target=run, args=(builder,)) for builder in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(places) == 8
-    assert len(set(places)) == 1
-    assert places[0][0] == places[0][1]
-    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+def test_build_once_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    """A real process is killed while it builds; the next build deletes its hidden folder, and is whole."""
+    code = f"from pt_cascade.checksums import build_once; from pathlib import Path; {_KILLED}; build_once(Path('index'), killed)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [".index.building"]
+    build_once(tmp_path / "index", lambda new: (new / "whole").touch())
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["SHA256SUMS", "index", "whole"]
 
 
 def test_build_once_says_why_it_cannot(tmp_path: Path) -> None:
@@ -715,5 +719,6 @@ def test_build_once_says_why_it_cannot(tmp_path: Path) -> None:
     assert str(caught.value) == f"{told}. Fix: rm -r {tmp_path}/file"
     with pytest.raises(CollectionError) as caught:
         build_once(tmp_path / "file" / "index", lambda _: None)
-    fix = "export PT_CASCADE_CACHE=/a/folder/you/may/write"
-    assert str(caught.value) == f"cannot build {tmp_path}/file/index: FileExistsError: File exists. Fix: {fix}"
+    fix = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
+    problem = f"FileExistsError: File exists: {tmp_path}/file"
+    assert str(caught.value) == f"cannot build {tmp_path}/file/index: {problem}. Fix: {fix}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from toys.folders import write_folder
 from pt_cascade import stages
 from pt_cascade.cli import main
 from pt_cascade.collections import Collection, make_collection
+from pt_cascade.collections.texts import TextLoader
 from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.execution import composing as recipes
 from pt_cascade.execution.composing import parse_cascade
 from pt_cascade.stages import catalogue as listing
-from pt_cascade.stages.base.texts import TextLoader
 from pt_cascade.stages.catalogue import CATALOGUE, list_stages
 
 WORDS = ("lion", "tiger", "bear", "wolf", "otter", "seal")
@@ -109,16 +110,17 @@ WRONG = {
     "late_interaction(vectors='x')": "late_interaction takes its vectors from the collection",
     "bm25(k3=1)": "bm25: got an unexpected keyword argument 'k3'",
     "mono_t5": "mono_t5: missing a required argument: 'model'",
-    "mono_t5(model)": "'model' is not a literal",
-    "bm25(k1=one)": "k1=one is not a literal",
+    "mono_t5(model)": "model is not a literal (text is written with quotes: 'model')",
+    "bm25(k1=one)": "k1=one is not a literal (text is written with quotes: 'one')",
+    "bm25(k1=1, b=0, k1=2)": "bm25: k1 is given 2 times",
     "hybrid(bm25, lucene)": "there is no stage 'lucene'; pt-cascade stages lists them",
     "bm25 >>": "'bm25 >>': invalid syntax",
     "": "'()' is not a stage; a line has stages, % and >>",
     "bm25 → 5": "'bm25 → 5': invalid character '→' (U+2192)",
-    "bm25" + " >> bm25" * 9999: "it has 9999 operators >>, expected at most 100",
+    "bm25" + " >> bm25" * 9999: "its operators or parentheses are nested too deeply",
     "bm25 % 99999999999": "'99999999999' is not a cut-off, expected a whole number of 1 or more",
-    "cached(bi_encoder % 5, 'x')": "'bi_encoder % 5' is not a literal or a stage",
-    "cached(bm25 >> bi_encoder, 'x')": "'bm25 >> bi_encoder' is not a literal or a stage",
+    "cached(bi_encoder % 5, 'x')": "bi_encoder % 5 is not a literal or a stage",
+    "cached(bm25 >> bi_encoder, 'x')": "bm25 >> bi_encoder is not a literal or a stage",
     "hybrid(bm25, dense, method='x')": "method is 'x', expected one of rrf, weighted",
     "mono_t5('m', max_length=1)": "mono_t5 cannot be made: max_length is 1, expected 16 or more tokens",
     "cross_encoder('/no/such/model')": "cross_encoder: cannot load '/no/such/model': there is no such folder",
@@ -150,9 +152,7 @@ BARE = st.sampled_from(sorted({*CATALOGUE} - {"cached", *PLAIN}))
 def test_stages_with_cut_offs_are_a_line_without_problems(parts: list[tuple[str, int | None]]) -> None:
     """Any stages with any cut-offs, on one line or on several, read as the same tree."""
     lines = [join.join(name + (f" % {k}" if k else "") for name, k in parts) for join in (" >> ", "\n>> ")]
-    trees = [recipes._parse(line) for line in lines]
-    assert [recipes._find_problems(tree) for tree in trees] == [[], []]
-    assert len({recipes.ast.dump(tree) for tree in trees}) == 1
+    assert len({recipes.ast.dump(recipes._parse(line)) for line in lines}) == 1
 
 
 @pytest.mark.parametrize("shape", [None, 5, b"bm25"])
@@ -193,11 +193,8 @@ def test_a_missing_model_is_reported_before_anything_is_built(tmp_path: Path, mo
 @given(st.text())
 def test_any_text_is_a_cascade_or_an_error_of_ours(line: str) -> None:
     """Nothing else comes of it, and nothing is built."""
-    try:
-        problems = recipes._find_problems(recipes._parse(line))
-    except PipelineError as error:
-        problems = list(error.problems)
-    assert all(isinstance(problem, str) for problem in problems)
+    with suppress(PipelineError):
+        recipes._parse(line)
 
 
 # --- the catalogue

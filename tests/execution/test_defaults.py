@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-import pickle
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import pyterrier as pt
 import pytest
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.counted import TOPICS, collection
 from toys.folders import write_folder
 
 from pt_cascade import Cascade
-from pt_cascade.collections import Collection, make_collection, open_collection
-from pt_cascade.errors import MissingError, PipelineError, StageError
+from pt_cascade.collections.texts import TextLoader
+from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.execution import defaults
 from pt_cascade.execution.defaults import default_cascade, default_model, load_reranker, store_collection
-from pt_cascade.stages.base.texts import TextLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TEXTS = {"NA": "The cumulative sum.", "d1": "The running product,\nalong an axis.", "d2": "", "d3": "Sort in place."}
-TOPICS = pd.DataFrame({"qid": ["1", "2"], "query": ["running total", "order"]})
-QRELS = pd.DataFrame({"qid": ["1", "2"], "docno": ["NA", "d3"], "label": [1, 1]})
-
-
-class Counted:
-    """Documents that count how often they were read from the first."""
-
-    def __init__(self, texts: Mapping[str, str] = TEXTS) -> None:
-        """Keep them, unread."""
-        self.texts = texts
-        self.reads = 0
-
-    def __iter__(self) -> Iterator[dict[str, str]]:
-        """Read them."""
-        self.reads += 1
-        yield from ({"docno": docno, "text": text} for docno, text in self.texts.items())
-
-    def __len__(self) -> int:
-        """Count them."""
-        return len(self.texts)
-
-
-def collection(texts: Mapping[str, str] = TEXTS, name: str = "toy") -> Collection:
-    """Make a collection of a few documents."""
-    return make_collection(name, TOPICS, QRELS, Counted(texts))
 
 
 @pytest.fixture
@@ -200,67 +172,3 @@ def test_a_missing_precise_model_is_reported_before_anything_is_built(cache: Pat
         "Fix: pass the name of a model on the hub, or the folder that it was saved to with save_pretrained"
     )
     assert (toy.documents.reads, cache.exists()) == (0, False)
-
-
-# --- texts
-
-
-@given(st.lists(st.tuples(st.sampled_from("12"), st.sampled_from(sorted(TEXTS))), max_size=9, unique=True), st.randoms())
-def test_a_text_loader_adds_texts_and_changes_nothing_else(pairs: list[tuple[str, str]], random: object) -> None:
-    """Same rows, same order, same index, same columns; each row has its own document's text. Golden: the dict of texts."""
-    index = random.sample(range(99), len(pairs))
-    frame = pd.DataFrame(pairs, columns=["qid", "docno"], index=index).astype(str).assign(score=1.5, rank=3, text="old")
-    before = frame.copy(deep=True)
-    out = TextLoader(collection()).transform(frame)
-    pd.testing.assert_frame_equal(frame, before)
-    assert [*out.columns] == [*before.columns]
-    pd.testing.assert_frame_equal(out.drop(columns="text"), before.drop(columns="text"))
-    assert out["text"].tolist() == [TEXTS[docno] for _, docno in pairs]
-
-
-def test_a_text_loader_reads_its_collection_once() -> None:
-    """And not before the first row: 0 rows give 0 rows with text, and read nothing."""
-    toy = collection()
-    loader = TextLoader(toy)
-    empty = loader.transform(pd.DataFrame({"qid": [], "docno": []}, dtype=str))
-    assert ([*empty.columns], len(empty), toy.documents.reads) == (["qid", "docno", "text"], 0, 0)
-    for _ in range(2):
-        loader.transform(pd.DataFrame({"docno": ["d1"]}))
-    assert toy.documents.reads == 1
-
-
-def test_an_unknown_document_is_an_error() -> None:
-    """With the exact message; an empty text is a text."""
-    loader = TextLoader(collection())
-    assert loader.transform(pd.DataFrame({"docno": ["d2"]}))["text"].tolist() == [""]
-    with pytest.raises(StageError) as error:
-        loader.transform(pd.DataFrame({"docno": ["d1", "d9", "d8", "d9"]}, index=[7, 7, 7, 7]))
-    assert str(error.value) == "collection 'toy' has no text of a document: 3 of 4 row(s), first docno d9"
-
-
-def test_a_text_loader_is_pickled_without_texts(tmp_path: Path) -> None:
-    """Where the documents are on disk a used loader's pickle holds none of them, and the copy reads them again."""
-    write_folder(collection(), tmp_path / "toy")
-    loader = TextLoader(open_collection(tmp_path / "toy"))
-    frame = pd.DataFrame({"docno": [*TEXTS]})
-    wanted = loader.transform(frame)
-    sent = pickle.dumps(loader)
-    assert b"cumulative" not in sent
-    copy = pickle.loads(sent)  # noqa: S301 - our own
-    assert "_texts" not in vars(copy)
-    pd.testing.assert_frame_equal(copy.transform(frame), wanted)
-
-
-def test_pyterrier_inspects_a_text_loader() -> None:
-    """It wants docno and adds text, reading nothing for that; loaders of one collection are equal, so pipelines share them."""
-    toy = collection()
-    loader = TextLoader(toy)
-    assert pt.inspect.transformer_inputs(loader) == [["docno"]]
-    assert pt.inspect.transformer_outputs(loader, ["qid", "docno"]) == ["qid", "docno", "text"]
-    assert [(attribute.name, attribute.value) for attribute in pt.inspect.transformer_attributes(loader)] == [("collection", toy)]
-    assert pt.schematic.transformer_schematic(loader, input_columns=["docno"])["label"] == "Text loader"
-    assert toy.documents.reads == 0
-    assert (loader, hash(loader)) == (TextLoader(toy), hash(TextLoader(toy)))
-    assert loader != TextLoader(collection())
-    with pytest.raises(pt.validate.InputValidationError):
-        loader.transform(pd.DataFrame({"qid": ["1"]}))

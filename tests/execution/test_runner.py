@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import R, nDCG
 from pyterrier_caching import Lazy
-from toys.rankers import Counting, FakeClock, ToyReranker, ToyRetriever, topics
+from toys.rankers import FakeClock, ToyReranker, ToyRetriever, topics
 
 from pt_cascade import Cascade, Runner, run
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution.runner import run_chunks
 
 
 @st.composite
@@ -36,7 +35,7 @@ def ranking(results: pd.DataFrame) -> list[tuple[str, int, str, float]]:
 def test_any_chunking_ranks_as_the_plain_pipeline(cascade: Cascade, queries: int, chunk: int | None) -> None:
     """run(tail='drop') gives the plain pipeline's ranking, whatever the size of the chunks."""
     asked = topics(queries)
-    done = run(cascade, asked, chunk_size=chunk)
+    done = run(cascade, asked, query_batch_size=chunk)
     assert ranking(done.results) == ranking(cascade.pipeline().transform(asked))
     assert list(done.results["qid"].unique()) == [qid for qid in asked["qid"] if qid in set(done.results["qid"])]
 
@@ -92,7 +91,7 @@ def test_a_kept_tail_evaluates_in_its_order() -> None:
 def test_the_trace_accounts_for_every_document(cascade: Cascade, queries: int, chunk: int) -> None:
     """One row a stage and query; what goes out of a stage goes into the next; pairs are what re-rankers were given."""
     asked = topics(queries)
-    done = run(cascade, asked, chunk_size=chunk)
+    done = run(cascade, asked, query_batch_size=chunk)
     trace = done.trace
     assert len(trace) == len(cascade) * queries
     wide = trace.pivot_table(index="qid", columns="stage", values=["docs_in", "docs_out", "pairs"])
@@ -106,32 +105,23 @@ def test_the_trace_accounts_for_every_document(cascade: Cascade, queries: int, c
 def test_times_are_shared_out_and_sum_up() -> None:
     """A chunk's time is divided by the queries that ran in it; the sum is what the clock said, and single queries are marked."""
     cascade = Cascade.of(ToyRetriever() % 5)
-    together = run(cascade, topics(4), chunk_size=4, clock=FakeClock()).trace
+    together = run(cascade, topics(4), query_batch_size=4, clock=FakeClock()).trace
     assert (together["ms"].tolist(), together["shared_by"].tolist()) == ([500.0] * 4, [4] * 4)
-    alone = run(cascade, topics(4), chunk_size=1, clock=FakeClock()).trace
+    alone = run(cascade, topics(4), query_batch_size=1, clock=FakeClock()).trace
     assert (alone["ms"].tolist(), alone["shared_by"].tolist()) == ([2000.0] * 4, [1] * 4)
-
-
-def test_chunks_are_handed_over_as_they_are_done() -> None:
-    """run_chunks is lazy: the second chunk has not been scored when the first one is in hand."""
-    counting = Counting()
-    chunks = run_chunks(ToyRetriever(docs=4) % 4 >> counting, topics(4), chunk_size=2)
-    first = next(chunks)
-    assert {qid for qid, _ in counting.asked} == {"q0", "q1"} == set(first.results["qid"])
-    assert len(list(chunks)) == 1
 
 
 def test_results_to_re_rank_are_chunked_by_whole_queries() -> None:
     """A results frame whose queries are interleaved is split by query, never within one."""
     results = ToyRetriever(docs=6).transform(topics(5)).sample(frac=1, random_state=1).drop(columns=["score", "rank"])
     cascade = Cascade.of(ToyReranker() % 3)
-    assert ranking(run(cascade, results, chunk_size=2).results) == ranking(cascade.transform(results))
+    assert ranking(run(cascade, results, query_batch_size=2).results) == ranking(cascade.transform(results))
 
 
 def test_queries_without_results_stay_in_the_trace() -> None:
     """A query that finds nothing has a row with zeros for every stage, and the run goes on."""
     asked = pd.DataFrame({"qid": ["a", "b"], "query": ["nothing", "query 1"]})
-    done = run(ToyRetriever() % 5 >> ToyReranker() % 2, asked, chunk_size=1)
+    done = run(ToyRetriever() % 5 >> ToyReranker() % 2, asked, query_batch_size=1)
     assert done.trace.loc[done.trace["qid"] == "a", "docs_out"].tolist() == [0, 0]
     assert set(done.results["qid"]) == {"b"}
 
@@ -151,10 +141,13 @@ def test_what_follows_the_last_cutoff_runs_in_every_chunk() -> None:
         assert (run(pipeline, topics(2), tail=tail).results["text"] == "t").all()
 
 
-FIX = 'Fix: run(cascade, topics, tail="drop", chunk_size=100)'
+FIX = 'Fix: run(cascade, topics, tail="drop", query_batch_size=100)'
 BAD = {
     "tail": ({"tail": "append"}, "the cascade cannot be run: tail is 'append', expected one of drop, keep. " + FIX),
-    "chunk": ({"chunk_size": 0}, "the cascade cannot be run: chunk_size is 0, expected 1 or more queries, or None for all. " + FIX),
+    "chunk": (
+        {"query_batch_size": 0},
+        "the cascade cannot be run: query_batch_size is 0, expected 1 or more queries, or None for all. " + FIX,
+    ),
 }
 
 
@@ -209,7 +202,7 @@ def test_without_chunks_a_stage_may_look_at_all_queries() -> None:
     live = ranking(pipeline.transform(asked))
     for done in (run(pipeline, asked).results, Runner(Cascade.of(pipeline)).transform(asked)):
         assert ranking(done) == live
-    assert ranking(run(pipeline, asked, chunk_size=100).results) != live
+    assert ranking(run(pipeline, asked, query_batch_size=100).results) != live
 
 
 @pytest.mark.java
@@ -219,11 +212,11 @@ def test_chunks_are_refused_when_what_is_loaded_reads_all_rows() -> None:
     scorer = Lazy(lambda: pt.text.scorer(body_attr="text", wmodel="BM25", verbose=False))
     pipeline = ToyRetriever(docs=4) % 3 >> text >> scorer % 2
     with pytest.raises(
-        CascadeError, match="the cascade cannot be run in chunks: stage 'lazy', once loaded, scores by all rows"
+        CascadeError, match="the cascade cannot be run in batches of queries: stage 'lazy', once loaded, scores by all rows"
     ) as error:
-        run(pipeline, topics(4), chunk_size=2)
-    assert error.value.fix == "run(cascade, topics, chunk_size=None)"
+        run(pipeline, topics(4), query_batch_size=2)
+    assert error.value.fix == "run(cascade, topics, query_batch_size=None)"
     live = ranking(pipeline.transform(topics(4)))
-    assert ranking(run(pipeline, topics(4), chunk_size=None).results) == live
+    assert ranking(run(pipeline, topics(4), query_batch_size=None).results) == live
     scorer.unload()
     assert ranking(run(pipeline, topics(4)).results) == live

@@ -154,7 +154,7 @@ def test_plain_cascade_run_and_replay_rank_alike(pipeline: pt.Transformer, chunk
                 cascade.transform(TOPICS)
             return
         assert rows(cascade.transform(TOPICS)) == plain
-        assert rows(run(cascade, TOPICS, chunk_size=chunk).results) == plain
+        assert rows(run(cascade, TOPICS, query_batch_size=chunk).results) == plain
         ending = cascade.ending
         for _ in range(2 * len(cascade) + 1):
             try:

@@ -19,7 +19,7 @@ from toys.checkpoints import PARTS, SCORES
 from toys.encoders import ToyEncoder, collection, tiny_model
 
 from pt_cascade import checksums
-from pt_cascade.analysis.cost.timing_data import COLUMNS
+from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.checksums import build_once, check_sealed, hash_file, seal
 from pt_cascade.collections.packages import Package, package_members

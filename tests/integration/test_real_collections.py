@@ -94,7 +94,7 @@ def test_cascade_and_plain_pipeline_agree(collection: Collection, index: Path, r
     last = stock if sorts else keep_rows(random_vectors)
     pipeline = bm25(index) % 1000 >> keep_rows(random_vectors) % 100 >> last % 20
     cascade = Cascade.of(bm25(index) % 1000 >> Cascade.of(keep_rows_stage(random_vectors)) % 100 >> last % 20)
-    systems = {"plain": pipeline, "cascade": cascade, "run": Runner(cascade, chunk_size=7)}
+    systems = {"plain": pipeline, "cascade": cascade, "run": Runner(cascade, query_batch_size=7)}
     table = pt.Experiment(systems, topics, collection.qrels, MEASURES, perquery=True, validate="ignore")
     values = table.pivot_table(index=["qid", "measure"], columns="name", values="value")
     assert len(values) == len(topics) * len(MEASURES)
@@ -131,5 +131,5 @@ def test_real_rankers_on_dl19(collection: Collection, index: Path, minilm: str, 
     assert table["bi"] == pytest.approx(0.589, abs=0.005)
     assert table["late"] == pytest.approx(0.621, abs=0.005)
     assert table["cascade"] == pytest.approx(table["plain"], abs=1e-12)
-    done = run(cascade, topics, chunk_size=4)
+    done = run(cascade, topics, query_batch_size=4)
     assert done.trace.groupby("stage")["pairs"].sum()["bi_encoder"] == len(first.transform(topics))

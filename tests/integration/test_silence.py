@@ -180,7 +180,7 @@ def test_a_scorer_that_reads_the_whole_frame_is_given_all_queries() -> None:
     pipeline = FIRST % 10 >> texts >> pt.text.scorer(body_attr="text", wmodel="BM25", verbose=False) % 5
     columns = ["qid", "docno", "score"]
     plain = pipeline.transform(asked).sort_values(["qid", "rank"])[columns].reset_index(drop=True)
-    ours = run(pipeline, asked, chunk_size=1).results.sort_values(["qid", "rank"])[columns].reset_index(drop=True)
+    ours = run(pipeline, asked, query_batch_size=1).results.sort_values(["qid", "rank"])[columns].reset_index(drop=True)
     pd.testing.assert_frame_equal(ours, plain, check_dtype=False)
     alone = pd.concat([pipeline.transform(asked.iloc[[n]]) for n in range(4)])
     assert not np.allclose(alone.sort_values(["qid", "rank"])["score"], plain["score"])

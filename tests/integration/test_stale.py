@@ -27,10 +27,10 @@ from pt_cascade.cascade import Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.collections import Collection, open_collection
 from pt_cascade.collections.packages import Package, package_members
+from pt_cascade.collections.texts import TextLoader
 from pt_cascade.errors import CascadeError, CollectionError, PipelineError, StageError, TableError
 from pt_cascade.execution.defaults import default_cascade, score_collection, store_index, store_vectors
 from pt_cascade.stages import bm25, build_index, build_vectors, cross_encoder, dense
-from pt_cascade.stages.base.texts import TextLoader
 from pt_cascade.stages.vectors.provenance import hash_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")

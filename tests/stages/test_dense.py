@@ -27,7 +27,6 @@ from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineEr
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.dense import dense
 from pt_cascade.stages.late_interaction import late_interaction
-from pt_cascade.stages.vectors import exact_search
 from pt_cascade.stages.vectors.build_vectors import build_vectors
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.exact_search import Searcher, rounding
@@ -180,7 +179,7 @@ def test_ties_are_ranked_as_stored(tied: Path) -> None:
 
 
 def test_rounded_products_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where torch may round to TensorFloat-32 or bfloat16 before it multiplies, more is proposed, and the results are the same."""
+    """Where a GPU (here the processor) may round to bfloat16 before it multiplies, more is proposed; the results are the same."""
     random = np.random.default_rng(0)
     vectors, queries = (random.standard_normal((n, 256)).astype(np.float32) for n in (3000, 4))
     vectors = vectors[0] + vectors * np.float32(0.05)  # much alike
@@ -193,7 +192,8 @@ def test_rounded_products_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         return torch.matmul(left.bfloat16().float(), right.bfloat16().float())
 
     monkeypatch.setattr(torch, "mm", rounded)
-    for (rows, scores), (same_rows, same_scores) in zip(Searcher(vectors, "dot", CPU).search(queries, 20), exact, strict=True):
+    on_gpu = Searcher(vectors, "dot", CPU, stays=True).search(queries, 20)
+    for (rows, scores), (same_rows, same_scores) in zip(on_gpu, exact, strict=True):
         assert (rows.tolist(), scores.tolist()) == (same_rows.tolist(), same_scores.tolist())
 
 
@@ -465,7 +465,7 @@ def test_a_full_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
         message = "CUDA out of memory. Tried to allocate 13 GiB."
         raise torch.cuda.OutOfMemoryError(message)
 
-    monkeypatch.setattr(exact_search, "_tensor", full)
+    monkeypatch.setattr(torch, "tensor", full)
     searcher = Searcher(np.ones((90, 2), np.float32), "dot", CPU, stays=True)
     with pytest.raises(StageError) as error:
         searcher.search(np.ones((1, 2), np.float32), 1)

@@ -53,7 +53,7 @@ def check(pipeline: pt.Transformer, text: str, documents: list[str], topics: pd.
     assert [stage.documents for stage in cascade] == documents
     columns = ["qid", "docno", "score", "rank"]
     plain = pipeline.transform(topics[topics["query"] != "no such animal"])[columns].sort_values(["qid", "rank"])
-    for ours in (cascade.transform(topics), run(cascade, topics, chunk_size=1).results):
+    for ours in (cascade.transform(topics), run(cascade, topics, query_batch_size=1).results):
         pd.testing.assert_frame_equal(
             ours[columns].sort_values(["qid", "rank"]).reset_index(drop=True),
             plain.reset_index(drop=True),

@@ -64,21 +64,6 @@ def chat(
     return Reply(body=json.dumps(body).encode())
 
 
-def stream(texts: list[str], *, finish: str = "stop", usage: tuple[int, int] | None = (1000, 2)) -> Reply:
-    """Make an answer in OpenAI's form of a stream, one chunk a text."""
-    frame = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "toy"}
-    pieces: list[dict[str, Any]] = [
-        {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None} for text in texts
-    ]
-    pieces.append({"index": 0, "delta": {}, "finish_reason": finish})
-    chunks: list[dict[str, Any]] = [{**frame, "choices": [piece]} for piece in pieces]
-    if usage is not None:
-        counted = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
-        chunks.append({**frame, "choices": [], "usage": counted})
-    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
-    return Reply(body=body.encode(), headers={"Content-Type": "text/event-stream"})
-
-
 def failure(status: int, words: str = "not now", **headers: str) -> Reply:
     """Make an error in OpenAI's form."""
     body = json.dumps({"error": {"message": words, "type": "toy", "param": None, "code": None}}).encode()

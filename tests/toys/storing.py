@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.errors import StoreError
+from pt_cascade.errors import ScoreCacheError
 from pt_cascade.stages.base.identity import hash_identity
 from pt_cascade.stages.cached import cached
 from pt_cascade.stages.scorecache.keys import point_keys
-from pt_cascade.stages.scorecache.store import ScoreStore
+from pt_cascade.stages.scorecache.score_cache import ScoreCache
 
 IDENTITY = {"class": "toy"}
 GROUPS = tuple(bytes([n]) * 16 for n in range(8))
@@ -55,7 +55,7 @@ def fork(work: Callable[[], object]) -> int:
 
 def race(path: str, writers: int = 4) -> None:
     """Several processes make the file and write the same keys in different orders, each its own values, one group at a time."""
-    store = ScoreStore(path, IDENTITY)
+    store = ScoreCache(path, IDENTITY)
 
     def write(writer: int) -> None:
         dice = np.random.default_rng(writer)
@@ -72,7 +72,7 @@ def wait(children: Iterable[int]) -> bool:
     return any(codes)
 
 
-def fill(store: ScoreStore, writer: int, batches: int) -> None:
+def fill(store: ScoreCache, writer: int, batches: int) -> None:
     """Put batches of 50 scores into a group of one's own."""
     for batch in range(batches):
         item = 50 * batch + np.arange(50)
@@ -81,7 +81,7 @@ def fill(store: ScoreStore, writer: int, batches: int) -> None:
 
 def audit(path: str, writers: Sequence[int], batches: int) -> str:
     """Say what is wrong with a file that some writers filled; nothing, if all that they committed is there and it is sound."""
-    store, item = ScoreStore(path, IDENTITY), np.arange(50 * batches)
+    store, item = ScoreCache(path, IDENTITY), np.arange(50 * batches)
     found = {n: store.get([bytes([n]) * 16], np.zeros(len(item), np.int64), item) for n in writers}
     lost = {n: int((scores != n + item / 1e6).sum()) for n, scores in found.items() if (scores != n + item / 1e6).any()}
     with sqlite3.connect(path) as file:
@@ -91,11 +91,11 @@ def audit(path: str, writers: Sequence[int], batches: int) -> str:
 
 def threads(path: str, batches: int) -> None:
     """Two processes of three threads each fill one file at once."""
-    ScoreStore(path, IDENTITY).put(GROUPS[:1], np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1))
+    ScoreCache(path, IDENTITY).put(GROUPS[:1], np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1))
 
     def work(writers: Sequence[int]) -> None:
         with ThreadPoolExecutor(3) as pool:
-            [*pool.map(lambda writer: fill(ScoreStore(path, IDENTITY), writer, batches), writers)]
+            [*pool.map(lambda writer: fill(ScoreCache(path, IDENTITY), writer, batches), writers)]
 
     failed = wait(fork(lambda writers=writers: work(writers)) for writers in ((1, 2, 3), (4, 5, 6)))
     sys.exit(audit(path, range(1, 7), batches) or failed)
@@ -103,13 +103,13 @@ def threads(path: str, batches: int) -> None:
 
 def forks(path: str, batches: int) -> None:
     """A stage forks twice while it scores, between two writes of its process; then all three write at once."""
-    store, children = ScoreStore(path, IDENTITY), []
+    store, children = ScoreCache(path, IDENTITY), []
     kept = cached(Forking(fork=lambda: children.extend(fork(lambda n=n: fill(store, n, batches)) for n in (1, 2))), f"{path}2")
     store.put(GROUPS[:1], np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1))
     kept.transform(frame(range(BATCH)))
     fill(store, 3, batches)
     failed = wait(children)
-    sys.exit(audit(path, (1, 2, 3), batches) or failed or kept.store().count() != BATCH)
+    sys.exit(audit(path, (1, 2, 3), batches) or failed or kept.score_cache().count() != BATCH)
 
 
 def users(path: str, batches: int) -> None:
@@ -131,7 +131,7 @@ def users(path: str, batches: int) -> None:
         failed = wait(fork(lambda part=part: use(*part)) for part in work)
     expected = 1 + sum(len(numbers) * times for numbers, times in work)
     with sqlite3.connect(path) as file:
-        found = [ScoreStore(path, {}).count(), *file.execute("PRAGMA integrity_check")]
+        found = [ScoreCache(path, {}).count(), *file.execute("PRAGMA integrity_check")]
     sys.exit(failed or (f"{found}, expected {expected}" if found != [expected, ("ok",)] else 0))
 
 
@@ -199,7 +199,7 @@ def killed(path: str, kills: int) -> None:
         asked = [line.split() for line in said.decode().splitlines()]
         lost += check(path, [range(int(first[1:]), int(first[1:]) + int(rows)) for first, rows in asked])
         start = int(asked[-1][0][1:]) // ROWS + 1
-    sys.stdout.write(f"{kills} kills, {lost} last batches lost, {ScoreStore(path, {}).count()} scores kept")
+    sys.stdout.write(f"{kills} kills, {lost} last batches lost, {ScoreCache(path, {}).count()} scores kept")
 
 
 def check(path: str, batches: list[range]) -> bool:
@@ -207,7 +207,7 @@ def check(path: str, batches: list[range]) -> bool:
     kept = cached(Speaker(), path)
     for number, batch in enumerate(batches):
         wanted = frame(batch)
-        store = kept.store()
+        store = kept.score_cache()
         keys = point_keys(wanted, ["docno", "text"], hash_identity(store.identity))
         found = store.get(keys.groups, keys.group, keys.item)
         if (found == [value(docno) for docno in wanted["docno"]]).all():
@@ -220,7 +220,7 @@ def check(path: str, batches: list[range]) -> bool:
 
 def full(path: str) -> None:
     """No file may grow beyond 64 kB: writing fails with an error, and what was kept before is kept."""
-    store = ScoreStore(path, IDENTITY)
+    store = ScoreCache(path, IDENTITY)
     item = np.arange(100)
     store.put(GROUPS[:1], np.zeros(100, np.int64), item, item / 7)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -228,7 +228,7 @@ def full(path: str) -> None:
     many = np.arange(20_000)
     try:
         store.put(GROUPS[1:2], np.zeros(len(many), np.int64), many, many / 7)
-    except StoreError as error:
+    except ScoreCacheError as error:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         sys.stdout.write(str(error))
         store.put(GROUPS[2:3], np.zeros(1, np.int64), np.array([1]), np.array([0.5]))
@@ -243,16 +243,16 @@ def forbidden(path: str) -> None:
     if os.getuid() == 0:  # root may write anywhere
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
-    store = ScoreStore(path, IDENTITY)
+    store = ScoreCache(path, IDENTITY)
     found = store.get(GROUPS[:1], np.zeros(2, np.int64), np.array([1, 2]))
     try:
         store.put(GROUPS[:1], np.zeros(1, np.int64), np.array([3]), np.array([0.5]))
-    except StoreError as error:
+    except ScoreCacheError as error:
         sys.stdout.write(str(error))
     try:
         store.check_writable()
         sys.exit("nothing was refused")
-    except StoreError:
+    except ScoreCacheError:
         sys.exit(0 if found.tolist() == [0.25, 0.5] else f"{found}")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.latency import is_percentile
@@ -14,7 +15,6 @@ from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from pt_cascade.analysis.grid.cutoffs import Vectors
@@ -32,15 +32,6 @@ class Budget:
     usd: float | None  # US dollars a query, on average; None: no limit
     docs: Ints  # (queries,): documents that each query retrieved
 
-    @classmethod
-    def for_sweep(cls, sweep: Sweep, ms: float | None, percentile: float | None, usd: float | None) -> Budget:
-        """Make the budget for a sweep; costs without names get the names of its stages."""
-        docs = sweep.table.retrieved[sweep.replayer.judged.queries]
-        if sweep.cost is None:
-            return cls(None, ms, percentile, usd, docs)
-        named = tuple(replace(one, stage=name) for one, name in zip(sweep.cost.stages, sweep.stages, strict=True))
-        return cls(replace(sweep.cost, stages=named), ms, percentile, usd, docs)
-
     @property
     def column(self) -> str:
         """The column of costs that ``ms`` limits."""
@@ -50,11 +41,6 @@ class Budget:
     def unit(self) -> str:
         """The unit of a vector's cost: ``ms``, or ``pairs`` where no cost is known."""
         return "pairs" if self.cost is None else "ms"
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether the costs were given by hand: then a query's time depends only on its number of documents."""
-        return self.cost is not None and self.cost.sample is None
 
     @property
     def limits(self) -> dict[str, float]:
@@ -97,21 +83,10 @@ class Budget:
         return cost.frame(vectors, docs=self.docs, percentiles=wanted)
 
     def unmet_error(self, sweep: Sweep) -> SweepError:
-        """Return the error for a budget that no vector meets; it names the cheapest vector."""
-        frame = self.frame(sweep.stages, sweep.grid.vectors)
-        problems = []
-        for column, limit in self.limits.items():
-            others = [frame[name].to_numpy() <= most for name, most in self.limits.items() if name != column]
-            alone = not others or not others[0].any()
-            if alone and frame[column].min() <= limit:
-                continue
-            values = frame[column].to_numpy(np.float64) if alone else np.where(others[0], frame[column], np.inf)
-            least = int(values.argmin())
-            cascade = name_cascade(sweep.stages, as_cutoffs(sweep.grid.vectors[least].tolist()))
-            within, unit = "" if alone else " within the other limit", "usd" if column == "usd" else "ms"
-            problems.append(
-                f"{column} is limited to {limit:g} {unit}; the cheapest{within}, {cascade}, takes {values[least]:.4g} {unit}"
-            )
-        return SweepError(
-            "no cut-offs are within the budget", problems, fix="raise the limit, or sweep a grid with smaller cut-offs"
-        )
+        """Return the error for a budget that no vector meets; it names the vector that exceeds it least."""
+        frame = self.frame(sweep.stages, sweep.grid.vectors)[list(self.limits)]
+        least = int((frame / pd.Series(self.limits)).max(axis=1).argmin())
+        cascade = name_cascade(sweep.stages, as_cutoffs(sweep.grid.vectors[least].tolist()))
+        takes = " and ".join(f"{frame[column].iloc[least]:.4g} {column.split('_')[-1]}" for column in self.limits)
+        problem = f"the limit is {self}; the nearest, {cascade}, takes {takes}"
+        return SweepError("no cut-offs are within the budget", [problem], fix="raise it, or sweep a grid with smaller cut-offs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.replay.replayer import Replayer
     from pt_cascade.ranking import Floats, Ints
 
+Method: TypeAlias = Literal["plateau", "budget", "cheapest"]
 _SAME = 1e-12
 _STEP = 1.1
 _FEW = 2000  # up to so many vectors are all measured query by query
@@ -22,13 +23,18 @@ _FEW = 2000  # up to so many vectors are all measured query by query
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The vectors of one path, under one measure; vectors and queries go by their positions."""
+    """The vectors of one path, under one measure, and how one of them is chosen; vectors and queries go by their positions."""
 
     replayer: Replayer  # with the measure to choose by and no other
     vectors: Vectors  # (vectors, stages), as of a Grid
     affordable: NDArray[np.bool_]  # (vectors,): within the budget, at least one
     costs: Floats  # (vectors,): of equally good vectors the cheaper one is preferred
     fold: Ints  # (judged queries,): the fold of each query, from 0
+    method: Method = "budget"
+    margin: float = 0.02  # how much may be lost, absolute
+    level: float = 0.95  # of all intervals and one-sided bounds
+    seed: int = 0
+    rel: int = 1  # the lowest label that is relevant, for recall
 
     def per_query(self, vector: int) -> Floats:
         """Give each query's measure at one vector."""

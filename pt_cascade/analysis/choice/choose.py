@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from pt_cascade.analysis.choice.budget import Budget
-from pt_cascade.analysis.choice.candidates import Candidates
+from pt_cascade.analysis.choice.candidates import Candidates, Method
 from pt_cascade.analysis.choice.cross_validation import compare_held_out, cross_validate, find_runners_up, permutation_control
 from pt_cascade.analysis.choice.curve_shape import trace_curves
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.result import Choice
-from pt_cascade.analysis.choice.selection import Method, Rules, pick
+from pt_cascade.analysis.choice.selection import pick
 from pt_cascade.analysis.choice.stage_advice import advise
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
-from pt_cascade.analysis.replay.measures import adds_up
+from pt_cascade.analysis.replay.measures import adds_up, find_rel
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number, is_whole
 
@@ -42,7 +43,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     seed: int = 0,
     *,
     level: float = 0.95,
-    rel: int = 1,
+    rel: int | None = None,
 ) -> Choice:
     """Choose cut-offs on some queries and report their quality on others.
 
@@ -61,7 +62,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
             simultaneous bounds for all vectors. None: ``budget`` if there is one, else ``plateau``.
         seed: Seed of folds and resamples; the same seed gives the same choice.
         level: Level of all intervals and one-sided bounds, above 0.5, below 1.
-        rel: The lowest label that counts as relevant in recall.
+        rel: The lowest label that counts as relevant in recall; None: that of the measure, as 2 for R(rel=2)@100, else 1.
 
     Returns:
         The choice; print ``choice.explain()``.
@@ -82,18 +83,22 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     """
     name = str(measure)
     method = method or ("plateau" if budget_ms is None and budget_usd is None else "budget")
-    budget = Budget.for_sweep(sweep, budget_ms, percentile, budget_usd)
+    wanted = tuple(one for one in sweep.replayer.measures if str(one) == name)
+    rel = find_rel(wanted) if rel is None else rel
+    docs = sweep.table.retrieved[sweep.replayer.judged.queries]
+    budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs)
     _check(sweep, name, budget, method, {"margin": margin, "folds": folds, "level": level, "seed": seed, "rel": rel})
     vectors = sweep.grid.vectors
     affordable, costs = budget.check(sweep.stages, vectors)
     if not affordable.any():
         raise budget.unmet_error(sweep)
     fold = np.random.default_rng(seed).permutation(len(sweep.qids)) % folds
-    candidates = Candidates(sweep.replayer.only(sweep.measures.index(name)), vectors, affordable, costs, fold)
-    rules = Rules(candidates, method, margin, level, seed, rel)
+    candidates = Candidates(
+        replace(sweep.replayer, measures=wanted), vectors, affordable, costs, fold, method, margin, level, seed, rel
+    )
     means = candidates.sums.sum(axis=0) / len(fold)
-    every, validated = pick(rules, means, np.ones(len(fold), np.bool_)), cross_validate(rules)
-    noise, more = permutation_control(rules, validated)
+    every, validated = pick(candidates, means, np.ones(len(fold), np.bool_)), cross_validate(candidates)
+    noise, more = permutation_control(candidates, validated)
     return Choice(
         as_cutoffs(vectors[every.vector].tolist()),
         sweep.stages,
@@ -103,18 +108,19 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         float(means[every.vector]),
         estimate(validated.measured, level=level, least=0.0, more=more),
         validated.optimism,
-        compare_held_out(rules, validated, more),
+        compare_held_out(candidates, validated, more),
         validated.frame(sweep),
-        find_runners_up(sweep, rules, every.vector, means),
+        find_runners_up(sweep, candidates, every.vector, means),
         noise,
         _price(sweep, budget, every.vector),
         every.plateaus,
-        trace_curves(rules, every.vector),
-        advise(candidates, budget, margin, level=level, seed=seed),
+        trace_curves(candidates, every.vector),
+        advise(candidates, budget),
         every.over_budget,
         budget,
         margin,
         level,
+        rel,
     )
 
 

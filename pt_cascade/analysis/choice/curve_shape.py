@@ -12,8 +12,8 @@ from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 
 if TYPE_CHECKING:
+    from pt_cascade.analysis.choice.candidates import Candidates
     from pt_cascade.analysis.choice.intervals import Estimate
-    from pt_cascade.analysis.choice.selection import Rules
     from pt_cascade.ranking import Floats, Ints
 
 Kind: TypeAlias = Literal["increasing", "plateau", "peaked"]
@@ -48,12 +48,12 @@ class Curve:
         return f"levels off: {at} is not shown to be better than {end}, held out {self.lead}"
 
 
-def trace_curves(rules: Rules, chosen: int) -> tuple[Curve, ...]:
+def trace_curves(candidates: Candidates, chosen: int) -> tuple[Curve, ...]:
     """Follow the measure along the cut-off of each stage but the last that has three values or more, the others as in one vector.
 
     For each stage, a peak where there is none is reported with a chance of half of 1 - level, and so is an increase.
     """
-    curves, candidates = [], rules.candidates
+    curves: list[Curve] = []
     vector = candidates.vectors[chosen]
     for stage in range(max(len(vector) - 1, 1)):
         others = np.arange(len(vector)) != stage
@@ -62,7 +62,9 @@ def trace_curves(rules: Rules, chosen: int) -> tuple[Curve, ...]:
         line = line[np.r_[candidates.vectors[line][1:, stage] != candidates.vectors[line][:-1, stage], True]]
         if len(line) >= _FEWEST:
             name, k = candidates.replayer.path.stages[stage], candidates.depths[line, stage]
-            curves.append(classify_curve(name, k, candidates.values(line), candidates.fold, level=rules.level, seed=rules.seed))
+            curves.append(
+                classify_curve(name, k, candidates.values(line), candidates.fold, level=candidates.level, seed=candidates.seed)
+            )
     return tuple(curves)
 
 

@@ -10,6 +10,7 @@ the whole cascade.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.ranking import Floats, Ints
-
-_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,12 @@ def find_plateau(
     last = recall.shape[1]
     at = np.minimum(axis, last) - 1
     most = recall[:, at[-1]]
-    low, high, bound = 0, len(axis) - 1, np.inf
-    while low < high:  # the plateau is at low, at high, or between
-        tried = np.unique(np.linspace(low, high - 1, _AT_ONCE).astype(np.int64))
-        bounds = bounds_above(most[:, None] - recall[:, at[tried]], level=level, seed=seed)
-        first = int(np.argmax(np.r_[bounds <= margin, True]))
-        low = int(tried[first - 1]) + 1 if first else low
-        high, bound = (int(tried[first]), float(bounds[first])) if first < len(tried) else (high, bound)
-    k, deepest = (min(int(value), last) for value in (axis[high], axis[-1]))
-    means = (float(recall[:, at[high]].mean()), float(most.mean()))
-    return high, Plateau(stage, k, deepest, *means, bound, margin, len(recall), len(axis), fewest_queries(margin, level))
+
+    def bound(n: int) -> float:
+        return float(bounds_above((most - recall[:, at[n]])[:, None], level=level, seed=seed)[0])
+
+    found = bisect_left(range(len(axis) - 1), x=True, key=lambda n: bound(n) <= margin)
+    lost = bound(found) if found < len(axis) - 1 else np.inf
+    k, deepest = (min(int(value), last) for value in (axis[found], axis[-1]))
+    means = (float(recall[:, at[found]].mean()), float(most.mean()))
+    return found, Plateau(stage, k, deepest, *means, lost, margin, len(recall), len(axis), fewest_queries(margin, level))

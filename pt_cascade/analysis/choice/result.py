@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pt_cascade.analysis.choice.budget import Budget
+    from pt_cascade.analysis.choice.candidates import Method
     from pt_cascade.analysis.choice.curve_shape import Curve
     from pt_cascade.analysis.choice.plateaus import Plateau
-    from pt_cascade.analysis.choice.selection import Method
     from pt_cascade.analysis.choice.stage_advice import Advice
 
 _MANY = 100  # queries
@@ -53,6 +53,7 @@ class Choice:
         budget: The budget.
         margin: How much may be lost.
         level: Level of all intervals and one-sided bounds.
+        rel: The lowest label that counts as relevant in recall.
     """
 
     cutoffs: tuple[int | None, ...]
@@ -75,6 +76,7 @@ class Choice:
     budget: Budget
     margin: float
     level: float
+    rel: int = 1
 
     def explain(self, *, details: bool = False) -> str:
         """Report what to ship and how sure that is: a headline, then at most ten labelled lines.
@@ -115,7 +117,8 @@ def _report(choice: Choice) -> Iterator[tuple[str, str]]:
         found = f"{Estimate(difference, low, high, choice.queries)}, held out"
         yield f"Against {against}", "every fold chose it" if low == high else found
     if choice.plateaus:
-        yield "Recall", ", ".join(f"{one.stage} → {one.k} keeps {one.recall:.3f} of {one.most:.3f}" for one in choice.plateaus)
+        kept = ", ".join(f"{one.stage} → {one.k} keeps {one.recall:.3f} of {one.most:.3f}" for one in choice.plateaus)
+        yield "Recall", kept + f"; relevant are labels of {choice.rel} and more" * (choice.rel > 1)
     if choice.curves:
         shaped = [str(curve) for curve in choice.curves if curve.kind != "plateau"]
         yield "Curves", f"{choice.measure} {'; '.join(shaped) or 'levels off over every cut-off'}"
@@ -155,8 +158,8 @@ def _describe_cost(choice: Choice) -> str:
     parts += [f"{name[:-3]} {cost[name]:.4g} ms" for name in late]
     parts += [f"{cost['pairs']:.4g} model pairs"] if "pairs" in cost else []
     parts += [f"{1000 * cost['usd']:.3g} usd per 1,000 queries"] if "usd" in cost else []
-    hand = "; costs given by hand have no slow queries" if choice.budget.by_hand and late else ""
-    return ", ".join(parts) + hand
+    by_hand = choice.budget.cost is not None and choice.budget.cost.sample is None
+    return ", ".join(parts) + "; costs given by hand have no slow queries" * bool(by_hand and late)
 
 
 def _describe_stability(choice: Choice) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,20 +19,6 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.choice.candidates import Candidates
     from pt_cascade.ranking import Floats
 
-Method: TypeAlias = Literal["plateau", "budget", "cheapest"]
-
-
-@dataclass(frozen=True, eq=False)
-class Rules:
-    """The candidate vectors, and how to pick one of them."""
-
-    candidates: Candidates
-    method: Method
-    margin: float  # how much may be lost, absolute
-    level: float  # of all intervals and one-sided bounds
-    seed: int
-    rel: int = 1  # the lowest label that is relevant, for recall
-
 
 @dataclass(frozen=True)
 class Pick:
@@ -43,38 +29,36 @@ class Pick:
     over_budget: bool = False  # the plateau exceeds the budget, so the best vector that is no deeper was picked
 
 
-def pick(rules: Rules, means: Floats, queries: NDArray[np.bool_]) -> Pick:
+def pick(candidates: Candidates, means: Floats, queries: NDArray[np.bool_]) -> Pick:
     """Pick a vector on some queries (a mask of the judged ones); ``means`` are the vectors' means over them, shape (vectors,)."""
-    if rules.method == "plateau":
-        return _pick_plateau(rules, means, queries)
-    best = rules.candidates.best(means)
-    return Pick(_pick_cheapest(rules, queries, best) if rules.method == "cheapest" else best)
+    if candidates.method == "plateau":
+        return _pick_plateau(candidates, means, queries)
+    best = candidates.best(means)
+    return Pick(_pick_cheapest(candidates, queries, best) if candidates.method == "cheapest" else best)
 
 
-def _pick_plateau(rules: Rules, means: Floats, queries: NDArray[np.bool_]) -> Pick:
+def _pick_plateau(candidates: Candidates, means: Floats, queries: NDArray[np.bool_]) -> Pick:
     """Follow recall stage by stage; beyond the budget, take the best vector that is no deeper."""
-    some = rules.candidates
 
     def recall(stage: int, given: tuple[int, ...]) -> Floats:
-        return recall_per_query(some.replayer, stage, as_cutoffs(given), rel=rules.rel)[0][queries]
+        return recall_per_query(candidates.replayer, stage, as_cutoffs(given), rel=candidates.rel)[0][queries]
 
-    stages = some.replayer.path.stages
-    plateaus = find_plateaus(recall, stages, some.vectors, rules.margin, level=rules.level, seed=rules.seed)
+    stages = candidates.replayer.path.stages
+    plateaus = find_plateaus(recall, stages, candidates.vectors, candidates.margin, level=candidates.level, seed=candidates.seed)
     depths = np.array([plateau.k for plateau in plateaus])
-    early = np.minimum(some.vectors[:, : len(depths)], [plateau.deepest for plateau in plateaus])
-    at = (early == depths).all(axis=1) & some.affordable
+    early = np.minimum(candidates.vectors[:, : len(depths)], [plateau.deepest for plateau in plateaus])
+    at = (early == depths).all(axis=1) & candidates.affordable
     if at.any():
-        return Pick(best_of(means, at, some.costs), plateaus)
-    below = (early <= depths).all(axis=1) & some.affordable
-    return Pick(best_of(means, below if below.any() else some.affordable, some.costs), plateaus, over_budget=True)
+        return Pick(best_of(means, at, candidates.costs), plateaus)
+    below = (early <= depths).all(axis=1) & candidates.affordable
+    return Pick(best_of(means, below if below.any() else candidates.affordable, candidates.costs), plateaus, over_budget=True)
 
 
-def _pick_cheapest(rules: Rules, queries: NDArray[np.bool_], best: int) -> int:
+def _pick_cheapest(candidates: Candidates, queries: NDArray[np.bool_], best: int) -> int:
     """Return the cheapest vector whose loss against the best is within the margin, all bounds holding together."""
-    some = rules.candidates
-    at, values = some.representatives
-    cheaper = some.costs[at] < some.costs[best]
-    losses = some.per_query(best)[queries, None] - values[queries][:, cheaper]
-    bounds = simultaneous_bounds(losses, rules.margin, level=rules.level, seed=rules.seed)
-    inside = at[cheaper][bounds <= rules.margin]
-    return int(inside[np.argmin(some.costs[inside])]) if len(inside) else best
+    at, values = candidates.representatives
+    cheaper = candidates.costs[at] < candidates.costs[best]
+    losses = candidates.per_query(best)[queries, None] - values[queries][:, cheaper]
+    bounds = simultaneous_bounds(losses, candidates.margin, level=candidates.level, seed=candidates.seed)
+    inside = at[cheaper][bounds <= candidates.margin]
+    return int(inside[np.argmin(candidates.costs[inside])]) if len(inside) else best

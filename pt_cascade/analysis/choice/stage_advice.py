@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.intervals import Estimate, estimate, queries_needed
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.replay.measures import in_kernel
-from pt_cascade.analysis.replay.replayer import Replayer
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pt_cascade.analysis.choice.budget import Budget
+    from pt_cascade.analysis.choice.candidates import Candidates
     from pt_cascade.ranking import Floats
 
 _COMPARABLE = 3  # the shorter cascade has at least two stages
@@ -31,15 +30,15 @@ Verdict: TypeAlias = Literal["yes", "no", "cannot tell"]
 class Advice:
     """Whether the whole cascade is worth its number of stages."""
 
-    verdict: Verdict | Literal[""]  # empty: there is no shorter cascade to compare with
-    gain: Estimate | None  # of the whole cascade over the shorter one, held out, both chosen on the other folds
-    longer: str  # the whole cascade with the cut-offs chosen on all queries
-    shorter: str  # likewise the best cascade with one stage fewer
-    needed: int | None  # about how many queries give an interval narrower than the margin
     text: str  # the verdict in a sentence
+    verdict: Verdict | Literal[""] = ""  # empty: there is no shorter cascade to compare with
+    gain: Estimate | None = None  # of the whole cascade over the shorter one, held out, both chosen on the other folds
+    longer: str = ""  # the whole cascade with the cut-offs chosen on all queries
+    shorter: str = ""  # likewise the best cascade with one stage fewer
+    needed: int | None = None  # about how many queries give an interval narrower than the margin
 
 
-def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0.95, seed: int = 0) -> Advice:
+def advise(whole: Candidates, budget: Budget) -> Advice:
     """Compare the best of the whole cascade with the best without one of its later stages, each chosen on the other folds.
 
     Without a budget the longer cascade may cost more.
@@ -48,12 +47,12 @@ def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0
     count = len(stages)
     if count < _COMPARABLE:
         number = f"{count} stage{'s' * (count > 1)}"
-        return _no_advice(f"The cascade has {number}. To see whether a further stage pays, score a cascade with one more stage.")
+        return Advice(f"The cascade has {number}. To see whether a further stage pays, score a cascade with one more stage.")
     paths = [stages[:n] + stages[n + 1 :] for n in range(1, count)]
     shorter = [found for path in paths if (found := _open_shorter(whole, path, budget)) is not None]
     if not shorter:
-        return _no_advice(f"The table covers no cascade of {count - 1} stages within the budget.")
-    gain = compare([whole], shorter, level=level, seed=seed)
+        return Advice(f"The table covers no cascade of {count - 1} stages within the budget.")
+    gain, margin = compare([whole], shorter), whole.margin
     verdict, needed = decide(gain, margin), queries_needed(gain, margin)
     longer, best = _name_best([whole], budget.unit), _name_best(shorter, budget.unit)
     stage = "a third stage" if count == _COMPARABLE else f"stage {count}"
@@ -64,20 +63,16 @@ def advise(whole: Candidates, budget: Budget, margin: float, *, level: float = 0
         "cannot tell": f"{gain.queries:,} queries do not show whether {stage} pays: {change}; about {needed:,} would show "
         f"whether the change is above 0 or below the margin of {margin:g}",
     }
-    return Advice(verdict, gain, longer, best, needed, f"{text[verdict]}.")
+    return Advice(f"{text[verdict]}.", verdict, gain, longer, best, needed)
 
 
-def _no_advice(text: str) -> Advice:
-    return Advice("", None, "", "", None, text)
-
-
-def compare(long: Sequence[Candidates], short: Sequence[Candidates], *, level: float = 0.95, seed: int = 0) -> Estimate:
+def compare(long: Sequence[Candidates], short: Sequence[Candidates]) -> Estimate:
     """Estimate how much better the best of some cascades is than the best of others, each chosen on the other folds."""
     difference = measure_held_out(long) - measure_held_out(short)
     one, other = (np.hstack([cascade.representatives[1] for cascade in side]) for side in (long, short))
     common = one[:, [int(one.mean(axis=0).argmax())]]
-    errors = [wild_bootstrap(side - common, long[0].fold, seed=seed)[0] for side in (one, other)]
-    return estimate(difference, level=level, more=excess_variance(errors[0] - errors[1], difference))
+    errors = [wild_bootstrap(side - common, long[0].fold, seed=long[0].seed)[0] for side in (one, other)]
+    return estimate(difference, level=long[0].level, more=excess_variance(errors[0] - errors[1], difference))
 
 
 def decide(gain: Estimate, margin: float) -> Verdict:
@@ -102,16 +97,16 @@ def measure_held_out(cascades: Sequence[Candidates]) -> Floats:
 
 def _open_shorter(whole: Candidates, stages: tuple[str, ...], budget: Budget) -> Candidates | None:
     """Open a shorter path as deep as the table covers it; None where nothing of it is covered and affordable."""
-    one = whole.replayer
-    replayer = Replayer(one.table, one.table.find_path(stages), one.qrels, one.measures, one.tail, one.by_rank)
+    replayer = replace(whole.replayer, path=whole.replayer.table.find_path(stages))
     last = as_cutoffs([int(whole.vectors[:, -1].max())])[0]
     try:
         depths = replayer.reach
     except SweepError:
         return None
-    vectors = default_grid(depths, last, len(whole.fold), coarse=not in_kernel(one.measures[0])).vectors
+    vectors = default_grid(depths, last, len(whole.fold), coarse=not in_kernel(replayer.measures[0])).vectors
     affordable, costs = budget.check(stages, vectors)
-    return Candidates(replayer, vectors, affordable, costs, whole.fold) if affordable.any() else None
+    shorter = replace(whole, replayer=replayer, vectors=vectors, affordable=affordable, costs=costs)
+    return shorter if affordable.any() else None
 
 
 def _best(cascades: Sequence[Candidates], sums: Sequence[Floats]) -> tuple[Candidates, int]:

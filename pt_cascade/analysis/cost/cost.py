@@ -16,7 +16,7 @@ from pt_cascade.analysis.cost.latency import (
     take_percentiles,
     warn_of_few_queries,
 )
-from pt_cascade.analysis.cost.residuals import Sample, sample_from_counts
+from pt_cascade.analysis.cost.sample import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
@@ -42,7 +42,7 @@ class Cost:
 
     Attributes:
         stages: One entry a stage.
-        sample: The profiled queries, and how their times differ from the fitted ones; None: the cost was given by hand.
+        sample: The profiled queries and their times; None: the cost was given by hand.
 
     Raises:
         SweepError: There is no stage, an entry is not a StageCost, or two have the same name.
@@ -83,10 +83,10 @@ class Cost:
         return cls(stages)
 
     def select(self, names: Sequence[str]) -> Cost:
-        """Return the cost of another path through the same stages.
+        """Return the cost of a path through the stages.
 
         Args:
-            names: Stages in order. Costs without any name go by position, and must be as many.
+            names: Stages in order. Costs without any name get these names, and must be as many.
 
         Raises:
             SweepError: A stage has no cost.
@@ -97,11 +97,16 @@ class Cost:
             500.0
         """
         if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
-            return self
-        places = self._find(names)
+            return replace(self, stages=tuple(replace(one, stage=name) for one, name in zip(self.stages, names, strict=True)))
+        own = [one.stage for one in self.stages]
+        if missing := [str(name) for name in names if not name or name not in own]:
+            known = ", ".join(name or "a stage without name" for name in own)
+            problem = f"there is no cost for {', '.join(missing)}, only for {known}"
+            raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
+        places = [own.index(name) for name in names]
         sample = self.sample
-        if sample is not None and sample.residuals:
-            sample = replace(sample, residuals=tuple(sample.residuals[place] for place in places))
+        if sample is not None and sample.times:
+            sample = replace(sample, times=tuple(sample.times[place] for place in places))
         return Cost(tuple(self.stages[place] for place in places), sample)
 
     def latency(
@@ -133,10 +138,8 @@ class Cost:
             raise SweepError("the cost has no percentiles", [problem], fix=fix)
         sample, levels = self._prepare(percentiles, docs)
         depths = _depths(as_vectors([checked]), sample)
-        work = [self._work(n, depths[:, n], sample) for n in range(len(self.stages))]
-        means = np.array([sample.times(n, fitted, given, means=True).mean() for n, (given, fitted) in enumerate(work)])
-        times = np.concatenate([sample.times(n, fitted, given, means=False) for n, (given, fitted) in enumerate(work)])
-        return summarise(times, means, checked, levels, sample.queries)
+        times = np.concatenate([self._time(n, depths[:, n], sample)[1] for n in range(len(self.stages))])
+        return summarise(times, checked, levels, sample.queries)
 
     def frame(
         self,
@@ -164,21 +167,11 @@ class Cost:
         """
         sample, levels = self._prepare(percentiles, docs)
         depths = _depths(_check_vectors(vectors, len(self.stages)), sample)
-        first, code = _distinct(depths)
+        _, first, code = np.unique(depths, axis=0, return_index=True, return_inverse=True)
         size = max(_CELLS // len(sample.retrieved), 1)
         parts = [self._measure(depths[first[at : at + size]], sample, levels) for at in range(0, max(len(first), 1), size)]
         columns = {name: np.concatenate([part[name] for part in parts])[code] for name in parts[0]}
         return pd.DataFrame(columns)
-
-    def _find(self, names: Sequence[str]) -> list[int]:
-        """Give the places of stages by name."""
-        own = [one.stage for one in self.stages]
-        if missing := [str(name) for name in names if not name or name not in own]:
-            problem = (
-                f"there is no cost for {', '.join(missing)}, only for {', '.join(name or 'a stage without name' for name in own)}"
-            )
-            raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
-        return [own.index(name) for name in names]
 
     def _prepare(
         self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None
@@ -189,13 +182,12 @@ class Cost:
         warn_of_few_queries(levels, sample.queries)
         return sample, levels
 
-    def _work(self, stage: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
-        """Give a stage's documents and fitted time, shape (depths, rows) each."""
-        if stage == 0:
-            given = np.zeros((len(depth), len(sample.retrieved)))
-            return given, self.stages[0].ms(given)
+    def _time(self, n: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
+        """Give the documents and milliseconds of stage n, shape (depths, rows) each."""
+        stage = self.stages[n]
         given = np.minimum(depth[:, None], sample.retrieved).astype(np.float64)
-        return given, np.where(given >= self.stages[stage].least, self.stages[stage].ms(given), 0.0)
+        ms = sample.times[n].at(given, stage) if sample.times else stage.ms(given)
+        return given, ms if n == 0 else np.where(given >= stage.least, ms, 0.0)
 
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:
         """Sum over the stages, computing each once for each of its depths."""
@@ -203,13 +195,12 @@ class Cost:
         sums = np.zeros((len(depths), len(sample.retrieved) if levels else 0))
         for n, stage in enumerate(self.stages):
             depth, code = np.unique(depths[:, n], return_inverse=True)
-            given, fitted = self._work(n, depth, sample)
-            means = sample.times(n, fitted, given, means=True)
-            ms += means.mean(axis=1)[code]
+            given, times = self._time(n, depth, sample)
+            ms += times.mean(axis=1)[code]
             pairs += stage.pairs(given).mean(axis=1)[code]
-            usd += stage.usd(given, means).mean(axis=1)[code]
+            usd += stage.usd(given, times).mean(axis=1)[code]
             if levels:
-                sums += sample.times(n, fitted, given, means=False)[code]
+                sums += times[code]
         named = {f"p{level:g}_ms": column for level, column in zip(levels, take_percentiles(sums, levels).T, strict=True)}
         priced = any(one.usd_per_token or one.usd_per_search or one.usd_per_hour for one in self.stages)
         return {"ms": ms, **named, "pairs": pairs, **({"usd": usd} if priced else {})}
@@ -241,12 +232,3 @@ def _depths(vectors: NDArray[np.integer], sample: Sample) -> Ints:
             "the number of documents of a stage is unknown", [problem], fix="pass docs=table.retrieved, or set that cut-off"
         )
     return np.minimum(depths, most)
-
-
-def _distinct(rows: Ints) -> tuple[Ints, Ints]:
-    """Give the place of each distinct row, in order, and for each row the number of its distinct row."""
-    code = np.zeros(len(rows), np.int64)
-    for column in rows.T:
-        one = np.unique(column, return_inverse=True)[1]
-        code = np.unique(code * (int(one.max(initial=0)) + 1) + one, return_inverse=True)[1]
-    return np.unique(code, return_index=True)[1], code

@@ -1,41 +1,42 @@
-"""Timings fitted: for each stage a fixed time and a time a pair or token, and how each query's times differ from that."""
+"""Timings fitted: for each stage a fixed time and a time a pair or token, and each query's own times."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 from scipy.optimize import nnls
 
 from pt_cascade.analysis.cost.cost import Cost
-from pt_cascade.analysis.cost.residuals import Residuals, Sample
+from pt_cascade.analysis.cost.sample import Sample, StageTimes
 from pt_cascade.analysis.cost.stage_cost import StageCost
-from pt_cascade.analysis.cost.timing_data import Per
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
-    from pt_cascade.analysis.cost.timing_data import TimingData
     from pt_cascade.ranking import Floats
 
+Per: TypeAlias = Literal["pair", "token"]
 
-def fit_cost(timings: TimingData, per: Per = "pair") -> Cost:
-    """Fit each stage's cost; see ``Timings.cost``."""
+
+def fit_cost(frame: pd.DataFrame, per: Per, pairwise: Sequence[str], *, together: bool) -> Cost:
+    """Fit each stage's cost to the frame of ``Timings``; see ``Timings.cost``. ``together``: queries were timed together."""
     if per not in get_args(Per):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
-    documents = timings.frame["docs_in"].to_numpy(np.float64)
-    work = np.where(timings.frame["stage"].isin(timings.pairwise), documents * documents - documents, documents)
-    frame = timings.frame.assign(work=work)
-    parts = [frame[frame["stage"] == stage] for stage in timings.stages]
+    documents = frame["docs_in"].to_numpy(np.float64)
+    frame = frame.assign(work=np.where(frame["stage"].isin(pairwise), documents * documents - documents, documents))
+    parts = [part for _, part in frame.groupby("stage", sort=False)]
     _check(parts, per)
-    if timings.mode == "throughput":
+    if together:
         parts = [part.groupby(["stage", "repeat", "share"], as_index=False, sort=False).mean(numeric_only=True) for part in parts]
     stages = tuple(
-        _fit_stage(name, part, per, first=n == 0, compares=name in timings.pairwise)
-        for n, (name, part) in enumerate(zip(timings.stages, parts, strict=True))
+        _fit_stage(name, part, per, first=n == 0, compares=name in pairwise)
+        for n, (name, part) in enumerate(zip(frame["stage"].unique(), parts, strict=True))
     )
-    return Cost(stages, _sample(timings, stages))
+    return Cost(stages, _sample(frame, stages, together=together))
 
 
 def _check(parts: list[pd.DataFrame], per: Per) -> None:
@@ -71,22 +72,18 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares
     return StageCost(name, compares=compares, **{"fixed_ms": fixed, slope_of: slope / scale, "tokens_per_pair": tokens})
 
 
-def _sample(timings: TimingData, stages: tuple[StageCost, ...]) -> Sample:
+def _sample(frame: pd.DataFrame, stages: tuple[StageCost, ...], *, together: bool) -> Sample:
     """Make a sample in which each (query, repeat) is one row."""
-    wide = timings.frame.pivot_table(index=["qid", "repeat"], columns=["stage", "share"], values=["docs_in", "docs_ranked", "ms"])
+    wide = frame.pivot_table(index=["qid", "repeat"], columns=["stage", "share"], values=["docs_in", "docs_ranked", "ms"])
 
     def table(value: str, stage: str) -> Floats:
         values: Floats = wide[value][stage].to_numpy(np.float64)
         return values
 
-    retrieved = table("docs_ranked", timings.stages[0]).max(axis=1).astype(np.int64)
-    if timings.mode == "throughput":
-        return Sample(retrieved, timings.queries, percentiles=False)
-    residuals = []
-    for n, (name, cost) in enumerate(zip(timings.stages, stages, strict=True)):
-        documents, ms = table("docs_in", name), table("ms", name)
-        documents = documents if n else np.zeros_like(documents)
-        fitted = cost.ms(documents)
-        known = (fitted > 0) & ((documents > 0) | (n == 0))
-        residuals.append(Residuals.of(documents, np.where(known, ms / np.where(known, fitted, 1.0), 1.0)))
-    return Sample(retrieved, timings.queries, tuple(residuals))
+    retrieved, queries = table("docs_ranked", stages[0].stage).max(axis=1).astype(np.int64), int(frame["qid"].nunique())
+    if together:
+        return Sample(retrieved, queries, percentiles=False)
+    documents = [table("docs_in", one.stage) * (n > 0) for n, one in enumerate(stages)]
+    measured = zip(stages, documents, strict=True)
+    times = tuple(StageTimes.measured(one, given, table("ms", one.stage)) for one, given in measured)
+    return Sample(retrieved, queries, times)

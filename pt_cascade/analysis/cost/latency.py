@@ -61,22 +61,21 @@ class Latency:
         return pd.DataFrame(columns, dtype=np.float64)
 
 
-def summarise(times: Floats, means: Floats, cutoffs: tuple[int | None, ...], percentiles: Sequence[float], queries: int) -> Latency:
+def summarise(times: Floats, cutoffs: tuple[int | None, ...], percentiles: Sequence[float], queries: int) -> Latency:
     """Put the stages' times together.
 
     Args:
         times: Shape (stages, rows), milliseconds; a row is one run of one query.
-        means: Shape (stages,), each stage's mean milliseconds.
         cutoffs: One a stage.
         percentiles: Each above 0, at most 100; none: means only.
         queries: How many different queries the rows are of.
 
     Example:
-        >>> late = summarise(np.array([[1.0, 9.0], [9.0, 1.0]]), np.array([5.0, 5.0]), (10, 5), (50,), 2)
+        >>> late = summarise(np.array([[1.0, 9.0], [9.0, 1.0]]), (10, 5), (50,), 2)
         >>> late.joint_ms, late.bound_ms
         ((10.0,), (18.0,))
     """
-    mean = tuple(float(one) for one in means)
+    mean = tuple(times.mean(axis=1).tolist())
     if not percentiles:
         return Latency(cutoffs, sum(mean), mean)
     levels = np.array(percentiles, np.float64)

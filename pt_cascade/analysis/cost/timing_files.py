@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from pt_cascade.analysis.cost.timing_data import COLUMNS, COUNTS, TimingData
 from pt_cascade.errors import MissingError, TableError
 from pt_cascade.files import write_file
 
@@ -21,26 +20,24 @@ if TYPE_CHECKING:
 
     from pt_cascade.files import PathLike
 
-    Kind = TypeVar("Kind", bound=TimingData)
-
-FORMAT = 1
+COLUMNS = ("stage", "qid", "repeat", "share", "docs_in", "docs_ranked", "docs_out", "tokens", "ms")
+COUNTS = ("repeat", "docs_in", "docs_ranked", "docs_out")
 _KEY = b"pt_cascade.timings"
 _FIX = "profile again, or copy the file again"
 
 
-def save_timings(timings: TimingData, path: PathLike) -> None:
-    """Write timings; see ``Timings.save``."""
-    numbers = timings.frame[list(COLUMNS)].astype(dict.fromkeys(COUNTS, np.int64))
+def save_timings(path: PathLike, frame: pd.DataFrame, about: Mapping[str, object]) -> None:
+    """Write timings and what is known about them; see ``Timings.save``."""
+    numbers = frame[list(COLUMNS)].astype(dict.fromkeys(COUNTS, np.int64))
     columns = numbers.astype({"stage": "str", "qid": "str", "share": np.float64, "tokens": np.float64, "ms": np.float64})
-    about = {"format": FORMAT, "pairwise": list(timings.pairwise), "mode": timings.mode, "machine": dict(timings.machine)}
     sealed = json.dumps({**about, "sha256": _digest(about, columns.to_csv(index=False))})
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_pandas(columns, preserve_index=False).replace_schema_metadata({_KEY: sealed}), sink)
     write_file(path, sink.getvalue().to_pybytes())
 
 
-def load_timings(path: PathLike, kind: type[Kind]) -> Kind:
-    """Read timings; see ``Timings.load``."""
+def load_timings(path: PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read what ``save_timings`` wrote; see ``Timings.load``."""
     if not Path(path).is_file():
         raise MissingError(f"there is no file {path}", fix="timings.save(path), or pt-cascade profile --out FILE")
     what = f"cannot read the timings of {path}"
@@ -53,17 +50,12 @@ def load_timings(path: PathLike, kind: type[Kind]) -> Kind:
         raise TableError(what, [f"it is damaged, or not a Parquet file: {cause}"], fix=_FIX) from error
     try:
         about = json.loads((table.schema.metadata or {})[_KEY])
-        written, checksum = about["format"], about.pop("sha256", None)
-    except (KeyError, TypeError, ValueError) as error:
+        checksum = about.pop("sha256")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TableError(what, ["Timings.save did not write this Parquet file"], fix=_FIX) from error
-    if written != FORMAT:
-        raise TableError(what, [f"its format is {written!r}, expected {FORMAT}"], fix=_FIX)
     if checksum != _digest(about, rows):
         raise TableError(what, ["it is damaged: its content does not match its checksum"], fix=_FIX)
-    try:
-        return kind(frame, about["mode"], dict(about["machine"]), tuple(about["pairwise"]))
-    except TableError as error:
-        raise TableError(what, error.problems) from error
+    return frame, about
 
 
 def _digest(about: Mapping[str, object], rows: str) -> str:

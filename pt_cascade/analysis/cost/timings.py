@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.cost.fitting import fit_cost
 from pt_cascade.analysis.cost.latency import take_percentiles
-from pt_cascade.analysis.cost.timing_data import TimingData
-from pt_cascade.analysis.cost.timing_files import load_timings, save_timings
+from pt_cascade.analysis.cost.timing_files import COLUMNS, COUNTS, load_timings, save_timings
+from pt_cascade.errors import TableError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from pt_cascade.analysis.cost.cost import Cost
-    from pt_cascade.analysis.cost.timing_data import Per
+    from pt_cascade.analysis.cost.fitting import Per
+
+Mode: TypeAlias = Literal["interactive", "throughput"]
+_KEYS = ["stage", "qid", "repeat", "share"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Timings(TimingData):
+class Timings:
     """The time of each stage of a cascade for each query, at the cascade's cut-offs and at shares of them.
 
     Attributes:
@@ -38,7 +42,7 @@ class Timings(TimingData):
         TableError: The frame does not hold that; all problems are listed.
 
     Example:
-        >>> from pt_cascade.analysis.cost.timing_data import COLUMNS
+        >>> from pt_cascade.analysis.cost.timing_files import COLUMNS
         >>> rows = [("bm25", "1", 0, 1.0, 0, 10, 10, np.nan, 3.0), ("t5", "1", 0, 1.0, 10, 10, 5, np.nan, 45.0),
         ...         ("bm25", "1", 0, 0.5, 0, 10, 5, np.nan, 3.0), ("t5", "1", 0, 0.5, 5, 5, 2, np.nan, 25.0)]
         >>> timings = Timings(pd.DataFrame(rows, columns=list(COLUMNS)))
@@ -47,11 +51,65 @@ class Timings(TimingData):
         (5.0, 4.0, 40.0)
     """
 
-    def cost(self, per: Per = "pair") -> Cost:
-        """Fit each stage's fixed time and time a pair, and keep how each query's times differ from that.
+    frame: pd.DataFrame
+    mode: Mode = "interactive"
+    machine: Mapping[str, str] = field(default_factory=dict)
+    pairwise: tuple[str, ...] = ()
 
-        The fit is by non-negative least squares, each depth's error relative to its mean time. At the profiled depths the cost's
-        means are the measured ones, and its percentiles those of the measured sums.
+    def __post_init__(self) -> None:
+        """Refuse a frame that holds no timings, all problems at once."""
+        lacking = [name for name in COLUMNS if name not in self.frame]
+        if lacking:
+            found = ", ".join(map(str, self.frame.columns)) or "none"
+            raise TableError("these are not timings", [f"missing column(s) {', '.join(lacking)}, found {found}"])
+        if problems := self._problems():
+            raise TableError("these are not timings", problems)
+
+    def _problems(self) -> list[str]:
+        """List what would make a cost wrong."""
+        problems = [] if self.mode in get_args(Mode) else [f"mode is {self.mode!r}, expected one of {', '.join(get_args(Mode))}"]
+        if not len(self.frame):
+            return [*problems, "there are no rows"]
+        problems += [
+            f"pairwise names {name!r}, expected a stage after the first" for name in self.pairwise if name not in self.stages[1:]
+        ]
+        for name in (*COUNTS, "share", "tokens", "ms"):
+            problems += _check_column(name, self.frame[name])
+        runs, repeated = len(self.frame[["qid", "repeat"]].drop_duplicates()), int(self.frame.duplicated(_KEYS).sum())
+        wanted = len(self.stages) * len(self.shares) * runs
+        if repeated or len(self.frame) != wanted:
+            found = f"{len(self.frame)} row(s), of which {repeated} repeat the ({', '.join(_KEYS)}) of an earlier one"
+            each = f"{len(self.stages)} stage(s), {len(self.shares)} share(s) and {runs} (qid, repeat)"
+            problems.append(f"{found}, expected {wanted}, one for each of {each}")
+        return problems
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the stages, in order."""
+        return tuple(self.frame["stage"].unique())
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares of the cut-offs, the largest first."""
+        return tuple(sorted(self.frame["share"].unique().tolist(), reverse=True))
+
+    @property
+    def queries(self) -> int:
+        """How many different queries were timed."""
+        return int(self.frame["qid"].nunique())
+
+    def __repr__(self) -> str:
+        repeats = int(self.frame["repeat"].nunique())
+        shares = ", ".join(f"{share:g}" for share in self.shares)
+        stages = ", ".join(self.stages)
+        return f"{type(self).__name__}({stages}: {self.queries} queries, {repeats} repeats, shares {shares}, {self.mode})"
+
+    def cost(self, per: Per = "pair") -> Cost:
+        """Fit each stage's fixed time and time a pair, and keep each query's times.
+
+        The fit is by non-negative least squares, each depth's error relative to its mean time. At the profiled cascade's own
+        cut-offs (its largest share) the mean and percentiles are those of the measured sums; elsewhere they follow the measured
+        times between the profiled depths, and the fit beyond them. No deeper cut-off takes less time.
 
         Args:
             per: ``pair``, or ``token``: stages that count their tokens get a time a token instead, and ``tokens_per_pair``.
@@ -65,7 +123,7 @@ class Timings(TimingData):
         References:
             Lawson & Hanson, "Solving Least Squares Problems", 1974, chapter 23, as in ``scipy.optimize.nnls``.
         """
-        return fit_cost(self, per)
+        return fit_cost(self.frame, per, self.pairwise, together=self.mode == "throughput")
 
     def summary(self, percentiles: tuple[float, ...] = (50, 95)) -> pd.DataFrame:
         """Return what each stage costs, and its time at the largest share.
@@ -81,16 +139,10 @@ class Timings(TimingData):
         rows = self.frame[self.frame["share"] == self.shares[0]]
         times = rows.pivot_table(index=["qid", "repeat"], columns="stage", values="ms")[list(self.stages)]
         times = times.assign(cascade=times.sum(axis=1))
-        given = rows.groupby("stage", sort=False)["docs_in"].mean()
-        table = pd.DataFrame(
-            {
-                "stage": [*self.stages, "cascade"],
-                "docs_in": [*given[list(self.stages)], np.nan],
-                "fixed_ms": [*(one.fixed_ms for one in cost.stages), np.nan],
-                "per_pair_ms": [np.nan, *(one.per_pair_ms for one in cost.stages[1:]), np.nan],
-                "ms": times.mean().to_numpy(),
-            }
-        )
+        table = pd.DataFrame({"docs_in": rows.groupby("stage")["docs_in"].mean()}, index=pd.Index(times.columns, name="stage"))
+        table["fixed_ms"] = pd.Series({one.stage: one.fixed_ms for one in cost.stages})
+        table["per_pair_ms"] = pd.Series({one.stage: one.per_pair_ms for one in cost.stages[1:]}, dtype=np.float64)
+        table = table.assign(ms=times.mean()).reset_index()
         if self.mode == "interactive":
             for level, column in zip(percentiles, take_percentiles(times.to_numpy().T, percentiles).T, strict=True):
                 table[f"p{level:g}_ms"] = column
@@ -105,7 +157,8 @@ class Timings(TimingData):
         Raises:
             MissingError: There is no folder for it.
         """
-        save_timings(self, path)
+        about = {"mode": self.mode, "machine": dict(self.machine), "pairwise": list(self.pairwise)}
+        save_timings(path, self.frame, about)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Timings:
@@ -118,4 +171,20 @@ class Timings(TimingData):
             MissingError: There is no such file.
             TableError: It is damaged, of another format, or not written by ``save``.
         """
-        return load_timings(path, Timings)
+        frame, about = load_timings(path)
+        try:
+            return Timings(frame, about["mode"], about["machine"], tuple(about["pairwise"]))
+        except TableError as error:
+            raise TableError(f"cannot read the timings of {path}", error.problems) from error
+
+
+def _check_column(name: str, column: pd.Series[float]) -> list[str]:
+    """List what is wrong with a column of numbers."""
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return [f"{name} is {column.dtype}, expected numbers"]
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    good = np.isfinite(values) & (values >= 0) & ((values == np.floor(values)) | (name not in COUNTS))
+    bad = ~(good | (np.isnan(values) & (name == "tokens")))
+    if not bad.any():
+        return []
+    return [f"{name} is {values[bad][0]:g} in row {int(bad.argmax())}, expected {'whole ' * (name in COUNTS)}numbers, 0 or more"]

@@ -58,8 +58,6 @@ def aggregate(wins: Floats, how: Aggregation) -> Floats:
         >>> aggregate(wins, "sum").tolist(), aggregate(wins, "sym-sum").tolist()
         ([1.25, 0.75, 1.0], [2.75, 1.0, 2.25])
     """
-    check_aggregation(how, "aggregate")
-    wins = _as_square(wins)
     size = len(wins)
     if size < 2:  # noqa: PLR2004 - a pair
         return np.zeros(size)
@@ -75,17 +73,6 @@ def aggregate(wins: Floats, how: Aggregation) -> Floats:
     else:
         scores = p_ij.min(axis=1) if how == "min" else p_ij.max(axis=1)
     return scores
-
-
-def _as_square(wins: object) -> Floats:
-    try:
-        square = np.asarray(wins, np.float64)
-    except (TypeError, ValueError) as error:
-        raise PipelineError("cannot aggregate the probabilities", [f"they are not numbers: {error}"]) from error
-    if square.ndim != 2 or len(square) != square.shape[1]:  # noqa: PLR2004 - a matrix
-        problem = f"their shape is {square.shape}, expected (n, n): each document against each"
-        raise PipelineError("cannot aggregate the probabilities", [problem])
-    return square
 
 
 def _log(p: Floats) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import FrameError
-from pt_cascade.frames import canonical_results, canonical_topics
+from pt_cascade.frames import canonical_results, check_topics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,21 +45,13 @@ def check_runs(runs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     checked, problems, fixes = {}, [], []
     for name, run in runs.items():
         try:
-            checked[name] = _check_run(run)
+            checked[name] = canonical_results(run.drop(columns="rank", errors="ignore") if hasattr(run, "columns") else run)
         except FrameError as error:
             problems += [f"{name}: {problem}" for problem in error.problems]
             fixes += [error.fix] if error.fix else []
     if problems:
         raise FrameError(_WHAT, problems, fix="; ".join(dict.fromkeys(fixes)))
     return checked
-
-
-def check_topics(topics: object) -> pd.DataFrame:
-    """Return canonical topics, which may lack a query, e.g. where they have vectors."""
-    if not isinstance(topics, pd.DataFrame):
-        problem = f"they are a {type(topics).__name__}, expected a DataFrame of qid and query"
-        raise FrameError("topics are not usable", [problem], fix='topics = pd.DataFrame(topics, columns=["qid", "query"])')
-    return canonical_topics(topics if "query" in topics else topics.assign(query="-"))[list(topics.columns)]
 
 
 def pool_runs(runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = None) -> Pool:
@@ -92,15 +84,6 @@ def pool_runs(runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = No
     query_of, docno_of = np.divmod(pairs, max(len(docnos), 1))
     names, score = pd.Series(docnos, dtype=docnos.dtype), both["score"].to_numpy(np.float64)
     return Pool(asked, row, rank[row], score[row], pair, sizes[full], run, place, query_of, docno_of, names)
-
-
-def _check_run(run: object) -> pd.DataFrame:
-    if not isinstance(run, pd.DataFrame):
-        raise FrameError(_WHAT, [f"it is a {type(run).__name__}, expected a DataFrame of qid, docno and score"])
-    if len(repeated := run.columns[run.columns.duplicated()]):
-        problem = f"column(s) {', '.join(map(str, repeated))} occur more than once"
-        raise FrameError(_WHAT, [problem], fix="run = run.loc[:, ~run.columns.duplicated()]")
-    return canonical_results(run.drop(columns="rank", errors="ignore"))
 
 
 def _unknown_qids_error(runs: Mapping[str, pd.DataFrame], unknown: pd.Index[str]) -> FrameError:

@@ -40,27 +40,19 @@ def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int
     given: object = cutoffs  # types are hints
     if isinstance(given, str) or not hasattr(given, "__len__"):
         found = f"{cutoffs!r} ({type(cutoffs).__name__}), expected one cut-off for each of {', '.join(stages)}"
-        raise SweepError("this is not a vector of cut-offs", [found], fix=format_cutoffs([100] * len(stages)))
+        raise SweepError("this is not a vector of cut-offs", [found], fix=str((100,) * len(stages)))
     if len(cutoffs) != len(stages):
         problem = f"{len(cutoffs)} cut-off(s) {tuple(cutoffs)} for {len(stages)} stage(s) {', '.join(stages)}"
         raise SweepError("this is not a vector of cut-offs", [problem], fix="pass one cut-off for each stage, None for no cut")
-    checked = [_check(cutoff, stage) for cutoff, stage in zip(cutoffs, stages, strict=True)]
-    if problems := [problem for _, problem in checked if problem]:
+    checked, problems = [], []
+    for cutoff, stage in zip(cutoffs, stages, strict=True):
+        try:
+            checked.append(check_cutoff(cutoff, stage))
+        except PipelineError as error:
+            problems.append(f"{error.what}, {error.problems[0]}")
+    if problems:
         raise SweepError("this is not a vector of cut-offs", problems)
-    return tuple(cutoff for cutoff, _ in checked)
-
-
-def _check(cutoff: Cutoff, stage: str) -> tuple[int | None, str]:
-    """Return a cut-off as an int, or what is wrong with it."""
-    try:
-        return check_cutoff(cutoff, stage), ""
-    except PipelineError as error:
-        return None, f"{error.what}, {error.problems[0]}"
-
-
-def format_cutoffs(cutoffs: Sequence[int | None]) -> str:
-    """Format cut-offs as a tuple."""
-    return str(tuple(cutoffs))
+    return tuple(checked)
 
 
 def as_vectors(vectors: Iterable[Sequence[int | None]]) -> Vectors:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -11,13 +12,17 @@ from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs, as_vectors, che
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Vectors
 
 MOST_VECTORS = 200_000
 MOST_RANKINGS = 1_000_000_000
+_LARGEST = 2_000_000  # vectors of a full grid that is asked for
 _STEPS = (1, 2, 3, 5, 7)
+_FIX = "grid([10, 100, 1000], [10, 100])"
+Form: TypeAlias = Literal["full", "log"]
+Axis: TypeAlias = "Iterable[Cutoff] | int | None"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +42,7 @@ class Grid:
         return f"Grid({len(self):,} vectors{': ' * bool(self.description)}{self.description})"
 
 
-def grid(*axes: Iterable[Cutoff] | int | None) -> Grid:
+def grid(*axes: Axis) -> Grid:
     """Return the product of the axes in which no stage passes on more than the one before.
 
     Args:
@@ -53,16 +58,10 @@ def grid(*axes: Iterable[Cutoff] | int | None) -> Grid:
         >>> list(grid([100, 10], [50, 10]))
         [(10, 10), (100, 10), (100, 50)]
     """
-    names = [f"k{n}" for n in range(1, len(axes) + 1)]
-    read = [_read_axis(name, axis) for name, axis in zip(names, axes, strict=True)]
-    if problems := [problem for _, found in read for problem in found]:
-        raise SweepError("this is not a grid", problems, fix="grid([10, 100, 1000], [10, 100])")
-    vectors = _cross([values for values, _ in read]) if read else np.empty((0, 0), np.int32)
-    if not len(vectors):
-        shown = " × ".join(_format_axis(values) for values, _ in read) or "there is no axis"
-        problem = f"every vector has a stage that passes on more than the one before: {shown}" if read else shown
-        raise SweepError("this is not a grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
-    return Grid(vectors, " × ".join(f"{name} {_format_axis(values)}" for name, (values, _) in zip(names, read, strict=True)))
+    read = _read_axes({f"k{n}": axis for n, axis in enumerate(axes, start=1)})
+    if not read:
+        raise SweepError("this is not a grid", ["there is no axis"], fix=_FIX)
+    return Grid(_cross([*read.values()]), " × ".join(f"{name} {_format_axis(values)}" for name, values in read.items()))
 
 
 def as_grid(vectors: Grid | Iterable[Sequence[Cutoff]], stages: Sequence[str]) -> Grid:
@@ -74,32 +73,55 @@ def as_grid(vectors: Grid | Iterable[Sequence[Cutoff]], stages: Sequence[str]) -
         return vectors
     if not hasattr(vectors, "__iter__"):
         problem = f"it is {vectors!r} ({type(vectors).__name__}), expected vectors of cut-offs"
-        raise SweepError("this is not a grid", [problem], fix="grid([10, 100, 1000], [10, 100])")
+        raise SweepError("this is not a grid", [problem], fix=_FIX)
     checked = as_vectors([check_cutoffs(vector, stages) for vector in vectors])
     if not len(checked):
-        raise SweepError("this is not a grid", ["it has no vector"], fix="grid([10, 100, 1000], [10, 100])")
+        raise SweepError("this is not a grid", ["it has no vector"], fix=_FIX)
     return Grid(np.unique(checked.reshape(-1, len(stages)), axis=0), "given")
 
 
-def default_grid(depths: Sequence[int], last: int | None, n_queries: int, *, coarse: bool = False, alone: bool = False) -> Grid:
+def default_grid(
+    depths: Sequence[int],
+    last: int | None,
+    n_queries: int,
+    *,
+    form: Form | None = None,
+    axes: Mapping[str, Axis] | None = None,
+    coarse: bool = False,
+    alone: bool = False,
+) -> Grid:
     """Return every vector up to the depths if that is feasible, else a logarithmic grid; the last stage keeps its own cut-off.
 
     Args:
         depths: The deepest cut-off of each stage but the last.
         last: The last stage's own cut-off; None: no cut.
         n_queries: How many queries are ranked for each vector.
-        coarse: Always return the logarithmic grid, for measures that take long.
+        form: ``full``: every vector; ``log``: the logarithmic grid; None: the first that is feasible.
+        axes: The cut-offs of some stages instead, by ``k1``, ``k2``, ...
+        coarse: The full grid is not feasible, since the measures take long.
         alone: There is one stage only, and ``depths`` is its own.
     """
-    full = float(np.prod([float(depth) for depth in depths]))
-    dense = full <= MOST_VECTORS and full * n_queries <= MOST_RANKINGS and not coarse
-    axes = [np.arange(1, depth + 1, dtype=np.int32) if dense else _log_axis(depth) for depth in depths]
-    vectors = _cross(axes)
-    text = " × ".join(f"k{n} 1..{depth}" for n, depth in enumerate(depths, 1))
-    if not alone:
+    names = [f"k{n}" for n in range(1, len(depths) + 2 - alone)]
+    if form not in (None, *get_args(Form)):
+        problem = f"it is {form!r}, expected one of {', '.join(get_args(Form))}, a dict of cut-offs by k1, k2, ..., or vectors"
+        raise SweepError("this is not a grid", [problem], fix=_FIX)
+    if unknown := [str(name) for name in axes or {} if name not in names]:
+        raise SweepError("this is not a grid", [f"there is no axis {', '.join(unknown)}; the axes are {', '.join(names)}"])
+    given = _read_axes(axes or {})
+    own = {name: depth for name, depth in zip(names, depths, strict=False) if name not in given}
+    size = math.prod(map(len, given.values())) * math.prod(own.values())
+    if form == "full" and size > _LARGEST:
+        problem = f"grid 'full' has up to {size:,} vectors, expected at most {_LARGEST:,}"
+        raise SweepError("the grid is too large", [problem], fix='grid="log", or grid={"k1": [10, 100, 1000]}')
+    dense = form == "full" or (not form and not coarse and size <= MOST_VECTORS and size * n_queries <= MOST_RANKINGS)
+    every = given | {name: np.arange(1, depth + 1, dtype=np.int32) if dense else _log_axis(depth) for name, depth in own.items()}
+    used = [name for name in names if name in every]
+    vectors = _cross([every[name] for name in used])
+    text = " × ".join(f"{name} {f'1..{own[name]}' if name in own else _format_axis(given[name])}" for name in used)
+    if names[-1] not in used:
         end = np.full(len(vectors), NO_CUT) if last is None else np.minimum(vectors[:, -1], last)
         vectors = np.column_stack([vectors, end]).astype(np.int32)
-        text += f", k{len(depths) + 1} {'uncut' if last is None else last}"
+        text += f", {names[-1]} {'uncut' if last is None else last}"
     return Grid(vectors, f"{'all' if dense else 'log grid'} of {text}")
 
 
@@ -109,16 +131,20 @@ def _log_axis(depth: int) -> Vectors:
     return np.unique([step for step in steps if step < depth] + [depth]).astype(np.int32)
 
 
-def _read_axis(name: str, axis: Iterable[Cutoff] | int | None) -> tuple[Vectors, list[str]]:
-    """Return the distinct values of an axis, ascending, and what is wrong with it."""
-    values = [axis] if axis is None or not hasattr(axis, "__iter__") else list(axis)
-    if not values:
-        return np.empty(0, np.int32), [f"axis {name} is empty"]
-    try:
-        checked = [check_cutoffs((value,), (name,)) for value in values]
-    except SweepError as error:
-        return np.empty(0, np.int32), list(error.problems)
-    return np.unique(as_vectors(checked)), []
+def _read_axes(axes: Mapping[str, Axis]) -> dict[str, Vectors]:
+    """Return the distinct values of each axis, ascending, or raise all that is wrong with them."""
+    read: dict[str, Vectors] = {}
+    problems: list[str] = []
+    for name, axis in axes.items():
+        values = [axis] if axis is None or not hasattr(axis, "__iter__") else list(axis)
+        try:
+            read[name] = np.unique(as_vectors([check_cutoffs((value,), (name,)) for value in values]))
+        except SweepError as error:
+            problems += error.problems
+        problems += [] if values else [f"axis {name} is empty"]
+    if problems:
+        raise SweepError("this is not a grid", problems, fix=_FIX)
+    return read
 
 
 def _cross(axes: Sequence[Vectors]) -> Vectors:
@@ -130,6 +156,9 @@ def _cross(axes: Sequence[Vectors]) -> Vectors:
         limit = np.min(wide, axis=1)
         fits = (new <= limit) | (new == NO_CUT)
         vectors = np.column_stack([wide[fits], new[fits]])
+    if not len(vectors):
+        problem = f"every vector has a stage that passes on more than the one before: {' × '.join(map(_format_axis, axes))}"
+        raise SweepError("this is not a grid", [problem], fix=_FIX)
     return vectors
 
 

@@ -15,6 +15,7 @@ from ir_measures import Measure
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.replay import kernel as kernels
 from pt_cascade.errors import CascadeWarning, SweepError, did_you_mean
+from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,7 @@ _BY_DOCNO = 1  # RR with a cut-off and Judged are not trec_eval's: they break ti
 class Judged:
     """The documents and queries of a table with their judgments."""
 
+    qrels: pd.DataFrame  # Frame[qid, docno, label], canonical
     labels: NDArray[np.int32]  # (rows of the table's frame,): judgments, ``kernels.UNJUDGED`` for none
     queries: Ints  # positions of the judged queries among the table's topics
     relevant: tuple[Ints, ...]  # for each judged query all its labels, retrieved or not, descending
@@ -61,18 +63,13 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
             f"the topics have qids such as {asked[0] if len(asked) else '(none)'}, the qrels qids such as {qrels['qid'].iloc[0]}"
         )
         raise SweepError(_UNUSABLE, [f"no topic has a judgment: {found}"], fix="pass the qrels of these topics")
-    label = known["label"].to_numpy(np.int64)
-    query = asked.get_indexer(pd.Index(known["qid"]))
-    docno = pd.Index(known["docno"].unique())
-    rows = np.flatnonzero(table.frame["docno"].isin(docno).to_numpy(np.bool_))
-    judged = query * np.int64(len(docno)) + docno.get_indexer(pd.Index(known["docno"]))
-    retrieved = table.queries[rows] * len(docno) + docno.get_indexer(pd.Index(table.frame["docno"].iloc[rows]))
-    at = pd.Index(judged).get_indexer(pd.Index(retrieved))
+    label, row = known["label"].to_numpy(np.int64), locate(known, table.frame)
     labels = np.full(len(table.frame), kernels.UNJUDGED, np.int32)
-    labels[rows[at >= 0]] = label[at[at >= 0]]
+    labels[row[row >= 0]] = label[row >= 0]
+    query = asked.get_indexer(pd.Index(known["qid"]))
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
-    return Judged(labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
+    return Judged(qrels, labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
 
 
 def check_labels(
@@ -142,6 +139,11 @@ def _suggest(name: str) -> str:
     """Return the measure that a misspelt name most resembles, cut-off and parameters aside."""
     measure = re.split(r"[@(]", name)[0]
     return "" if measure in ir_measures.measures.registry else did_you_mean(measure, ir_measures.measures.registry)
+
+
+def find_rel(measures: Sequence[Measure]) -> int:
+    """Return the lowest label that is relevant for the first measure that has one, as 2 for R(rel=2)@100; else 1."""
+    return next((int(measure.params["rel"]) for measure in measures if "rel" in measure.params), 1)
 
 
 def adds_up(measure: Measure) -> bool:

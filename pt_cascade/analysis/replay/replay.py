@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs, format_cutoffs
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
 from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError
 from pt_cascade.ranking import append_below, score_below
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.replay.rankings import Rankings
-    from pt_cascade.analysis.table.data import Path, Scores
+    from pt_cascade.analysis.table.data import Scores
     from pt_cascade.ranking import Floats, Ints
 
 
@@ -25,7 +25,9 @@ def replay(table: Scores, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", sta
     """Return the ranking of the live cascade at these cut-offs; see ``ScoreTable.replay``."""
     check_tail(tail)
     path = table.find_path(stages)
-    check_replayable(path, len(cutoffs))
+    if path.live and len(cutoffs) == len(path.stages) + 1:
+        problem = f"stage {path.live!r} depends on the whole list, so its scores are not in the table"
+        raise TableError("the cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs) runs that stage")
     checked = check_cutoffs(cutoffs, path.stages)
     return replay_path(cached_rankings(table, path.stages), table, path.stages, checked, tail)
 
@@ -42,11 +44,8 @@ def replay_path(
 def covers(table: Scores, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | None = None) -> bool:
     """Tell whether every pair that these cut-offs need is in the table; see ``ScoreTable.covers``."""
     path = table.find_path(stages)
-    if path.live and len(cutoffs) == len(path.stages) + 1:
-        return False
-    checked = check_cutoffs(cutoffs, path.stages)
     try:
-        _walk(table, path.stages, checked, cached_rankings(table, path.stages))
+        replay(table, cutoffs, stages=path.stages)
     except TableError:
         return False
     return True
@@ -58,13 +57,6 @@ def check_tail(tail: Tail) -> None:
         raise SweepError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
 
 
-def check_replayable(path: Path, count: int) -> None:
-    """Refuse to replay a cascade that ends in a stage that must run live."""
-    if path.live and count == len(path.stages) + 1:
-        problem = f"stage {path.live!r} depends on the whole list, so its scores are not in the table"
-        raise TableError("the cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs) runs that stage")
-
-
 def uncovered_error(table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], stage: str, where: str) -> TableError:
     """Return the error for cut-offs that need what was not scored; it names the call that would cover them."""
     asked = [None if k in (None, NO_CUT) else int(k) for k in cutoffs]
@@ -72,10 +64,10 @@ def uncovered_error(table: Scores, stages: Sequence[str], cutoffs: Sequence[int 
     depths = [*asked[: len(stages) - 1], *own[len(asked) :]]
     depths += asked[-1:] * (len(stages) - 1 - len(depths))
     depths = [None if k is None or known is None else max(k, known) for k, known in zip(depths, own or depths, strict=True)]
-    problem = f"{' → '.join(stages)} at {format_cutoffs(asked)} needs {where} scored by {stage!r}"
-    made = f"; the table was made with depths={format_cutoffs(own)}" if own and own[0] is not None else ""
+    problem = f"{' → '.join(stages)} at {tuple(asked)} needs {where} scored by {stage!r}"
+    made = f"; the table was made with depths={own}" if own and own[0] is not None else ""
     fix = (
-        f"score(cascade, topics, depths={format_cutoffs(depths)})"
+        f"score(cascade, topics, depths={tuple(depths)})"
         if len(stages) > 1
         else f"score(cascade, topics), with {stage} % {asked[0]}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import pandas as pd
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs
 from pt_cascade.analysis.replay.kernel import DONE, sum_measures
 from pt_cascade.analysis.replay.kernel_types import GridIndex, MeasureSpec, Ranked
-from pt_cascade.analysis.replay.measures import Judged, compute_norms, encode, in_kernel, match_labels, raise_negative_labels
+from pt_cascade.analysis.replay.measures import Judged, compute_norms, encode, in_kernel, raise_negative_labels
 from pt_cascade.analysis.replay.rankings import Rankings, cached_rankings
 from pt_cascade.analysis.replay.replay import check_depth, replay_path, uncovered_error
 from pt_cascade.analysis.replay.required_documents import find_reach
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 _QRELS = {"qid": "query_id", "docno": "doc_id", "label": "relevance"}
-_SHARED = ("rankings", "judged", "reach")  # do not depend on labels and measures
 _BLOCKS = 8  # fixed, so that sums do not depend on the number of cores
 
 
@@ -42,7 +41,7 @@ class Replayer:
 
     table: Scores
     path: Path
-    qrels: pd.DataFrame  # Frame[qid, docno, label], canonical
+    judged: Judged
     measures: tuple[Measure, ...]
     tail: Tail = "drop"
     by_rank: bool = False  # evaluate in rank order, instead of as trec_eval breaks ties
@@ -53,11 +52,6 @@ class Replayer:
         return cached_rankings(self.table, self.path.stages, by_rank=self.by_rank)
 
     @cached_property
-    def judged(self) -> Judged:
-        """The labels of the table's documents, and the judged queries."""
-        return match_labels(self.table, self.qrels)
-
-    @cached_property
     def reach(self) -> tuple[int, ...]:
         """How deep each stage but the last may be cut, see ``find_reach``."""
         return find_reach(self.table, self.path, self.rankings, self.judged.queries)
@@ -66,19 +60,6 @@ class Replayer:
     def labels(self) -> NDArray[np.int32]:
         """Shape (documents,): the labels in the order of ``rankings``."""
         return self.judged.labels[self.rankings.rows]
-
-    def with_labels(self, labels: NDArray[np.int32]) -> Replayer:
-        """Return the same with other labels of the retrieved documents, for measures in the kernel."""
-        return self._copy(replace(self), labels=labels)
-
-    def only(self, which: int) -> Replayer:
-        """Return the same with one of its measures only."""
-        return self._copy(replace(self, measures=(self.measures[which],)), labels=self.labels)
-
-    def _copy(self, other: Replayer, **own: object) -> Replayer:
-        """Pass on what was computed and does not depend on labels and measures."""
-        other.__dict__.update({name: known for name, known in self.__dict__.items() if name in _SHARED} | own)
-        return other
 
     def sums(self, vectors: Vectors, groups: Ints | None = None) -> Floats:
         """Sum each measure over the queries of each group: shape (groups, vectors, measures).
@@ -145,7 +126,7 @@ class Replayer:
             some = frame[frame["qid"].isin(qids)]
             return some.assign(qid=numbers.reindex(some["qid"]).to_numpy(object)).rename(columns=_QRELS)
 
-        evaluator = ir_measures.evaluator(measures, numbered(raise_negative_labels(self.qrels))[[*_QRELS.values()]])
+        evaluator = ir_measures.evaluator(measures, numbered(raise_negative_labels(self.judged.qrels))[[*_QRELS.values()]])
         for vector in vectors.tolist():
             run = replay_path(self.rankings, self.table, self.path.stages, as_cutoffs(vector), self.tail)
             run = run.assign(score=-run["rank"].astype(float)) if self.by_rank else run
@@ -186,11 +167,7 @@ def index_grid(vectors: Vectors, *, keep: bool) -> GridIndex:
         ([0, 1, 3], [0, 0, 1], [1, 2])
     """
     heads = np.flatnonzero(np.r_[True, vectors[1:, 0] != vectors[:-1, 0], True])
-    tails, seconds = np.zeros(len(vectors), np.int64), np.zeros(1, np.int64)
-    if vectors.shape[1] > 1:
-        for column in vectors[:, 1:].T:
-            _, number = np.unique(column, return_inverse=True)
-            _, tails = np.unique(tails * len(vectors) + number, return_inverse=True)
-        seconds = np.zeros(tails.max() + 1, np.int64)
-        seconds[tails] = vectors[:, 1]
-    return GridIndex(np.ascontiguousarray(vectors, np.int32), heads.astype(np.int64), tails.astype(np.int64), seconds, keep)
+    rest = vectors[:, 1:] if vectors.shape[1] > 1 else np.zeros((len(vectors), 1), np.int64)
+    different, tails = np.unique(rest, axis=0, return_inverse=True)
+    heads, tails, seconds = (one.astype(np.int64) for one in (heads, tails, different[:, 0]))
+    return GridIndex(np.ascontiguousarray(vectors, np.int32), heads, tails, seconds, keep)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoffs, format_cutoffs
+from pt_cascade.analysis.grid.cutoffs import check_cutoffs, name_cascade
 from pt_cascade.analysis.replay.replay import check_depth, rank_at_stage
 from pt_cascade.errors import SweepError
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.replay.replayer import Replayer
     from pt_cascade.ranking import Floats, Ints
-
-    _Number = TypeVar("_Number", np.int64, np.float64)
 
 
 def cut_by_stage(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[Ints]:
@@ -41,7 +39,7 @@ def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int,
     check_depth(replayer.table, replayer.path.stages, cutoffs)
     judged, labels = replayer.judged, replayer.labels
     names = ["judged", f"not retrieved by {replayer.path.stages[0]}"]
-    names += [f"cut by {_name(stage, k)}" for stage, k in zip(replayer.path.stages, cutoffs, strict=True)]
+    names += [f"cut by {name_cascade((stage,), (k,))}" for stage, k in zip(replayer.path.stages, cutoffs, strict=True)]
     left, found, share = np.zeros(len(names), np.int64), np.zeros(len(names)), np.zeros(len(names))
     final = 0.0
     for query, grades in zip(judged.queries, judged.relevant, strict=True):
@@ -58,7 +56,8 @@ def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int,
     recall, ndcg = np.r_[share, share[-1]] / n, np.r_[found, final] / n
     left = np.r_[left, left[-1]]
     frame = pd.DataFrame({"at": [*names, f"ordered by {replayer.path.stages[-1]}"], "recall": recall, "ndcg": ndcg})
-    frame = frame.assign(lost=_fall(left), lost_recall=_fall(recall), lost_ndcg=_fall(ndcg))
+    lost, lost_recall, lost_ndcg = (-np.diff(values, prepend=values[:1]) for values in (left, recall, ndcg))
+    frame = frame.assign(lost=lost, lost_recall=lost_recall, lost_ndcg=lost_ndcg)
     return frame[["at", "lost", "recall", "lost_recall", "ndcg", "lost_ndcg"]]
 
 
@@ -91,7 +90,7 @@ def recall_per_query(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] =
         raise SweepError(
             "recall needs one cut-off for each stage before",
             [problem],
-            fix=f"recall({stages[stage]!r}, {format_cutoffs([100] * stage)})",
+            fix=f"recall({stages[stage]!r}, {(100,) * stage})",
         )
     before = check_cutoffs(given, stages[:stage]) if given or not stage else replayer.reach[:stage]
     if before:
@@ -111,12 +110,3 @@ def _dcg(grades: NDArray[np.integer], depth: int) -> float:
     """Sum positive labels over log2(rank + 1), ranks from 1 (Järvelin and Kekäläinen 2002, as trec_eval)."""
     top = np.maximum(grades[:depth], 0)
     return float((top / np.log2(np.arange(len(top)) + 2.0)).sum())
-
-
-def _fall(values: NDArray[_Number]) -> NDArray[_Number]:
-    """Return how much each value is below the one before."""
-    return np.concatenate([values[:1], values[:-1]]) - values
-
-
-def _name(stage: str, cutoff: int | None) -> str:
-    return stage if cutoff is None else f"{stage} → {cutoff}"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
+from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_whole
@@ -95,12 +96,17 @@ class Sweep:
         values = self.replayer.per_query(vector)
         return pd.DataFrame({"qid": self.qids} | dict(zip(self.measures, values.T, strict=True)))
 
-    def loss(self, cutoffs: Sequence[Cutoff], *, rel: int = 1, depth: int = 10) -> pd.DataFrame:
+    @property
+    def rel(self) -> int:
+        """The lowest label that is relevant for ``recall`` and ``loss``: of the first measure with one, as R(rel=2)@100, else 1."""
+        return find_rel(self.replayer.measures)
+
+    def loss(self, cutoffs: Sequence[Cutoff], *, rel: int | None = None, depth: int = 10) -> pd.DataFrame:
         """Return how many relevant documents each stage loses, and the nDCG that an oracle could still reach after it.
 
         Args:
             cutoffs: One a stage.
-            rel: The lowest label that is relevant.
+            rel: The lowest label that is relevant; None: that of the measures, see ``rel``.
             depth: Of the nDCG.
 
         Returns:
@@ -112,16 +118,17 @@ class Sweep:
         Raises:
             TableError: The table does not cover the vector.
         """
+        rel = self.rel if rel is None else rel
         _check_positive(rel=rel, depth=depth)
         return trace_losses(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth)
 
-    def recall(self, stage: int | str = 0, given: Sequence[Cutoff] = (), *, rel: int = 1) -> pd.DataFrame:
+    def recall(self, stage: int | str = 0, given: Sequence[Cutoff] = (), *, rel: int | None = None) -> pd.DataFrame:
         """Return recall@k of one stage, given the cut-offs of the stages before it.
 
         Args:
             stage: Its name or position.
             given: The cut-offs of the stages before, one each; empty: as deep as the table covers.
-            rel: The lowest label that is relevant.
+            rel: The lowest label that is relevant; None: that of the measures, see ``rel``.
 
         Returns:
             Frame[k, recall, relative, queries]: ``recall`` is of all judged relevant documents, mean over all queries with a
@@ -131,6 +138,7 @@ class Sweep:
             SweepError: There is no such stage, or ``given`` does not fit.
             TableError: The table does not cover them.
         """
+        rel = self.rel if rel is None else rel
         _check_positive(rel=rel)
         return recall_curve(self.replayer, self.position(stage), tuple(given), rel=rel)
 
@@ -184,12 +192,12 @@ class Sweep:
         """
         if isinstance(stage, str) and stage in self.stages:
             return self.stages.index(stage)
-        if not isinstance(stage, str) and 0 <= stage < len(self.stages):
+        if is_whole(stage) and stage < len(self.stages):
             return stage
         raise SweepError(f"there is no stage {stage!r}", [f"the stages are {', '.join(self.stages)}"])
 
     def __repr__(self) -> str:
-        queries, judged = len(self.qids), self.replayer.qrels["qid"].nunique()
+        queries, judged = len(self.qids), self.replayer.judged.qrels["qid"].nunique()
         left_out = {"without a topic": judged - queries, "without judgments": len(self.table.topics) - queries}
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
         return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
-from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, parse_measures
+from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
 from pt_cascade.analysis.sweep.result import Sweep
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ir_measures import Measure
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
+    from pt_cascade.analysis.grid.grids import Axis, Form
     from pt_cascade.analysis.table.data import Scores
 
 
@@ -30,7 +31,7 @@ def sweep(
     qrels: pd.DataFrame,
     measures: Sequence[Measure | str],
     cost: Cost | Sequence[StageCost] | None = None,
-    grid: Grid | Iterable[Sequence[Cutoff]] | None = None,
+    grid: Grid | Iterable[Sequence[Cutoff]] | Mapping[str, Axis] | Form | None = None,
     tail: Tail = "drop",
     *,
     stages: Sequence[str] | None = None,
@@ -48,8 +49,9 @@ def sweep(
         measures: Measures of ir_measures, or their names. nDCG, RR, R, P, AP, Judged and Success are computed in the kernel; any
             other by ir_measures, from a replay of each vector.
         cost: The costs of the stages: ``timings.cost()``, or a StageCost for each stage; None: no costs.
-        grid: A Grid, or vectors of cut-offs; None: every vector up to the depths of the table if that is feasible, else a
-            logarithmic grid (see ``sweep.grid``); the last stage keeps its own cut-off.
+        grid: A Grid, or vectors of cut-offs; ``full``: every vector up to the depths of the table; ``log``: those of cut-offs 1, 2,
+            3, 5, 7, 10, 20, ...; None: ``full`` if that is feasible, else ``log``; or a dict of cut-offs for some stages, as
+            ``{"k1": [10, 100]}``, the others as for None. The last stage keeps its own cut-off, unless the grid has it.
         tail: ``drop``: documents that a stage cuts are removed, as with PyTerrier's ``%``; ``keep``: they follow below.
         stages: The path of the table, by the names of its stages; None: the first path.
         by_rank: Evaluate rankings in their own order; else as ``pt.Experiment``, which gives scores to trec_eval: documents with
@@ -80,13 +82,18 @@ def sweep(
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
     table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
-    replayer = Replayer(table, path, known, wanted, tail, by_rank)
+    replayer = Replayer(table, path, match_labels(table, known), wanted, tail, by_rank)
     n_queries = len(replayer.judged.queries)
-    if grid is None:
-        coarse = not all(in_kernel(measure) for measure in replayer.measures)
-        depths = replayer.reach
-        last = path.cutoffs[len(path.stages) - 1]
-        vectors = default_grid(depths, last, n_queries, coarse=coarse, alone=len(path.stages) == 1)
+    if grid is None or isinstance(grid, str | Mapping):
+        vectors = default_grid(
+            replayer.reach,
+            path.cutoffs[len(path.stages) - 1],
+            n_queries,
+            form=grid if isinstance(grid, str) else None,
+            axes=grid if isinstance(grid, Mapping) else None,
+            coarse=not all(in_kernel(measure) for measure in replayer.measures),
+            alone=len(path.stages) == 1,
+        )
     else:
         vectors = as_grid(grid, path.stages)
     counts = [1 if adds_up(measure) else n_queries for measure in replayer.measures]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pt_cascade.errors import TableError
 from pt_cascade.guards import hold_nul
+from pt_cascade.ranking import pair_codes
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.table.data import Path, Scores
@@ -65,13 +66,8 @@ def _check_pairs(table: Scores) -> list[str]:
     """Look for docnos that trec_eval cuts, and for a document that occurs twice in a query."""
     if (nul := hold_nul(table.frame["docno"])).any():
         return [f"docno {table.frame['docno'][nul].iloc[0]!r} holds a NUL character, at which trec_eval cuts it"]
-    docno = pd.factorize(table.frame["docno"], use_na_sentinel=False)[0].astype(np.int64)
-    pair = table.queries * np.int64(docno.max(initial=0) + 1) + docno
-    ordered = np.sort(pair)
-    if not (ordered[1:] == ordered[:-1]).any():
-        return []
-    row = table.frame[pd.Series(pair).duplicated().to_numpy()].iloc[0]
-    return [f"qid {row['qid']!r}, docno {row['docno']!r} occurs twice"]
+    again = table.frame[pd.Series(pair_codes(table.frame["qid"], table.frame["docno"])).duplicated().to_numpy()]
+    return [f"qid {again['qid'].iloc[0]!r}, docno {again['docno'].iloc[0]!r} occurs twice"] if len(again) else []
 
 
 def _check_scores(table: Scores) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import TableError
-from pt_cascade.ranking import score_below
+from pt_cascade.ranking import locate, score_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,31 +53,30 @@ def count_missing(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> pd.D
 
 def describe_missing(frame: pd.DataFrame, missing: pd.DataFrame) -> list[str]:
     """Describe the pairs that each later run lacks."""
-    lines = []
-    for name, queries, pairs, _ in missing[missing["pairs"] > 0].itertuples(index=False):
-        found = _example(frame[frame[name].isna()])
-        lines.append(f"run {name!r} lacks {pairs:,} of {len(frame):,} pairs, in {queries:,} query(ies), e.g. {found}")
-    return lines
+    every = f"of {len(frame):,} pairs"
+    return [
+        f"run {name!r} lacks {pairs:,} {every}, in {queries:,} query(ies), e.g. {_example(frame[frame[name].isna()])}"
+        for name, queries, pairs, _ in missing[missing["pairs"] > 0].itertuples(index=False)
+    ]
 
 
 def describe_extra(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame], missing: pd.DataFrame) -> list[str]:
     """Describe the pairs of each later run that the first one lacks."""
     lines = []
     for name, _, _, extra in missing[missing["extra"] > 0].itertuples(index=False):
-        both = runs[name][PAIR].merge(frame[PAIR], how="left", on=PAIR, indicator="found")
-        found = _example(both[both["found"] == "left_only"])
+        found = _example(runs[name][locate(runs[name], frame) < 0])
         lines.append(f"ignored {extra:,} pair(s) of run {name!r} that {next(iter(runs))!r} did not retrieve, e.g. {found}")
     return lines
 
 
 def describe_dropped_queries(read: Mapping[str, pd.DataFrame], kept: Mapping[str, pd.DataFrame]) -> list[str]:
     """Describe the queries of each run that are not among the topics."""
-    lines = []
-    for name, run in read.items():
-        if len(run) > len(kept[name]):
-            foreign = run["qid"][~run["qid"].isin(kept[name]["qid"])].unique()
-            lines.append(f"ignored {len(foreign):,} query(ies) of run {name!r} that are not among the topics, e.g. {foreign[0]!r}")
-    return lines
+    dropped = {name: run["qid"][~run["qid"].isin(kept[name]["qid"])].unique() for name, run in read.items()}
+    return [
+        f"ignored {len(qids):,} query(ies) of run {name!r} that are not among the topics, e.g. {qids[0]!r}"
+        for name, qids in dropped.items()
+        if len(qids)
+    ]
 
 
 def find_permuted_scores(frame: pd.DataFrame) -> list[str]:

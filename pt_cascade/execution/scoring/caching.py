@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pt_cascade.cascade import Stage
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import CascadeWarning, PipelineError
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
@@ -16,10 +17,7 @@ from pt_cascade.stages.cached import Cached, cached
 if TYPE_CHECKING:
     import os
 
-    from pt_cascade.cascade import Stage
     from pt_cascade.execution.scoring.plan import Plan
-
-Reason: TypeAlias = Literal["", "not a pointwise re-ranker", "no identity", "unknown dependence"]
 
 
 def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
@@ -39,42 +37,32 @@ def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
         >>> [type(stage.transformers[0]).__name__ for stage in plan.stages]
         ['SourceTransformer', 'Cached']
     """
-    reasons = [_find_reason(stage) for stage in plan.stages]
-    named = {what: [stage.name for stage, why in zip(plan.stages, reasons, strict=True) if why == what] for what in set(reasons)}
-    if unknown := named.get("unknown dependence"):
+    stages, nameless, unknown = list[Stage](), list[str](), list[str]()
+    for stage in plan.stages:
+        scorer, known = stage.transformers[stage.scorer], look_up(stage.transformers[stage.scorer])
+        depends = known.depends if known.depends != "unknown" else stage.depends
+        reranks = stage.documents != "retrieves" and known.documents == "reranks" and depends not in ("pairwise", "listwise")
+        if not reranks or isinstance(scorer, Cached):
+            stages.append(stage)
+        elif not can_identify(scorer):
+            nameless.append(repr(stage.name))
+            stages.append(stage)
+        elif depends == "pointwise":
+            file = f"{quote(known.name, safe='')}-{hash_identity(identify_any(scorer))[:16]}.sqlite"
+            parts = list(stage.transformers)
+            parts[stage.scorer] = cached(scorer, Path(folder) / file, depends="pointwise")
+            stages.append(replace(stage, transformers=tuple(parts)))
+        else:
+            unknown.append(stage.name)
+    if unknown:
         problems = [f"it is unknown whether the scores of stage {name!r} depend on query and document alone" for name in unknown]
         fix = f"Cascade.of(pipeline).with_stage({unknown[0]!r}, depends='pointwise'), if they do"
         raise PipelineError("scores cannot be cached", problems, fix=fix)
-    if nameless := named.get("no identity"):
+    if nameless:
         message = (
-            f"the scores of stage(s) {', '.join(map(repr, nameless))} are not cached: without a method identify(), their model, "
+            f"the scores of stage(s) {', '.join(nameless)} are not cached: without a method identify(), their model, "
             "version and settings are unknown. To cache them, replace each by "
             "cached(stage, 'path', identity='its model, version and settings', depends='pointwise')"
         )
         warnings.warn(message, CascadeWarning, stacklevel=3)
-    stages = zip(plan.stages, reasons, strict=True)
-    return replace(plan, stages=tuple(stage if why else _add_cache(stage, Path(folder)) for stage, why in stages))
-
-
-def _add_cache(stage: Stage, folder: Path) -> Stage:
-    parts, scorer = list(stage.transformers), stage.transformers[stage.scorer]
-    name = f"{quote(look_up(scorer).name, safe='')}-{hash_identity(identify_any(scorer))[:16]}.sqlite"
-    parts[stage.scorer] = cached(scorer, folder / name, depends="pointwise")
-    return replace(stage, transformers=tuple(parts))
-
-
-def _find_reason(stage: Stage) -> Reason:
-    """Say why a stage is not cached; empty: it is."""
-    scorer = stage.transformers[stage.scorer]
-    known = look_up(scorer)
-    depends = known.depends if known.depends != "unknown" else stage.depends
-    if (
-        stage.documents == "retrieves"
-        or known.documents != "reranks"
-        or isinstance(scorer, Cached)
-        or depends in ("pairwise", "listwise")
-    ):
-        return "not a pointwise re-ranker"
-    if not can_identify(scorer):
-        return "no identity"
-    return "" if depends == "pointwise" else "unknown dependence"
+    return replace(plan, stages=tuple(stages))

@@ -14,10 +14,11 @@ from pt_cascade.analysis.replay.rankings import place_all
 from pt_cascade.analysis.replay.required_documents import required_documents
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
 from pt_cascade.cascade import walk
-from pt_cascade.errors import PipelineError
-from pt_cascade.execution.scoring.rows import find_failed, refuse_failed, refuse_other_documents, rerank
+from pt_cascade.cascade.steps import list_changes
+from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.execution.scoring.tie_rules import observe, probe_copies, settle
-from pt_cascade.ranking import locate
+from pt_cascade.guards import show_rows
+from pt_cascade.ranking import locate, score_below
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -81,7 +82,7 @@ class _Chunk:
 
     def chosen_rules(self, names: Sequence[str]) -> list[TieRule]:
         """Return the tie rule assumed for each stage."""
-        return [choose_rule(self.rules[name]) if name in self.rules else PLAIN for name in names]
+        return [choose_rule(self.rules.get(name, frozenset({PLAIN}))) for name in names]
 
     def score_required(self, plan: Plan) -> None:
         """Score the required documents that are not scored yet, on every path."""
@@ -99,8 +100,8 @@ class _Chunk:
         if stage.name not in self.rules:
             self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
         step = next(walk((stage,), given))
-        refuse_other_documents(step, path.stages.index(stage.name), last=stage.name == path.stages[-1] and not path.live)
-        refuse_failed(step, failed := find_failed(step), keep=True)
+        _refuse_changes(step, path)
+        _refuse_failed(step, failed := find_failed(step), keep=True)
         self.rules[stage.name] = observe(step, self.rules[stage.name])
         self.steps.append(step)
         position = output.position[mark][locate(step.ranked, step.given)]
@@ -163,7 +164,7 @@ class _Chunk:
 def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules]) -> tuple[ChunkScores, list[Step]]:
     """Score one batch of queries; return the scores and every run of a stage."""
     step = next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics))
-    refuse_failed(step, find_failed(step), keep=False)
+    _refuse_failed(step, find_failed(step), keep=False)
     chunk, names = _begin(plan, topics, step, rules), [stage.name for stage in plan.stages]
     chosen: list[TieRule] = []
     while chunk.chosen_rules(names) != chosen:  # another tie rule may require other documents
@@ -187,3 +188,47 @@ def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, Tie
     scores[name][position] = first["score"].to_numpy(np.float64)
     outputs = {name: [_Output(position, first)] if len(first) else []}
     return _Chunk(first, offsets, rows, dict(rules), np.full(len(first), np.nan), scores, outputs, [step])
+
+
+def rerank(results: pd.DataFrame) -> pd.DataFrame:
+    """Rank the rows of each query from 0 in their old order; results without ranks stay without."""
+    if "rank" not in results:
+        return results.reset_index(drop=True)
+    rank = results.groupby("qid", sort=False)["rank"].rank(method="first").to_numpy(np.float64).astype(np.int64) - 1
+    return results.assign(rank=rank).reset_index(drop=True)
+
+
+def _refuse_changes(step: Step, path: Path) -> None:
+    """Refuse a stage that adds or removes documents, as its results then depend on the cut-offs before it."""
+    if problems := list_changes(step.given, step.ranked):
+        name = step.stage.name
+        fix = f"run it as the last stage: cascade.with_stage({name!r}, depends='listwise'), then cascade.finish(table)"
+        if name != path.stages[-1] or path.live:
+            fix = f"score the stages before it, e.g. score(cascade.prefix({path.stages.index(name)}), topics)"
+        raise PipelineError(f"stage {name!r} cannot be replayed: it changes the documents", problems, fix=fix)
+
+
+def find_failed(step: Step) -> NDArray[np.bool_]:
+    """Mark the rows of ``step.ranked`` that the column named by a transformer's ``failed_column`` marks as failed."""
+    failed = np.zeros(len(step.ranked), np.bool_)
+    for part in step.stage.transformers:
+        if (name := getattr(part, "failed_column", "")) in step.ranked:
+            failed |= step.ranked[name].to_numpy(np.bool_)
+    return failed
+
+
+def _refuse_failed(step: Step, failed: NDArray[np.bool_], *, keep: bool) -> None:
+    """Refuse pairs that a stage could not score; with ``keep`` and ``on_error="keep"`` they may rank below the others."""
+    if not failed.any():
+        return
+    problem = f"it failed{show_rows(step.ranked, failed)}"
+    policies = {getattr(part, "on_error", "raise") for part in step.stage.transformers if getattr(part, "failed_column", "")}
+    if not keep or policies != {"keep"}:
+        fix = "call score again when the stage works (finished batches are reused)"
+        fix += ", or make it with on_error='keep'" if keep else ""
+        raise StageError(f"stage {step.stage.name!r} could not score every document", [problem], fix=fix)
+    place = step.given["rank"].to_numpy()[locate(step.ranked, step.given)]
+    query, score = pd.factorize(step.ranked["qid"])[0].astype(np.int64), step.ranked["score"].to_numpy(np.float64)
+    if not np.array_equal(score, score_below(query, np.where(failed, -np.inf, score), place)):
+        what = f"stage {step.stage.name!r} does not rank failed documents below the others"
+        raise StageError(what, [problem], fix="give them the scores of pt_cascade.ranking.score_below")

@@ -14,7 +14,7 @@ from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import find_dependence, keeps_ranking
 from pt_cascade.cascade.stage import unique_names
-from pt_cascade.cascade.wrappers import live
+from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError
 
 Depths: TypeAlias = "Sequence[Cutoff] | Sequence[Sequence[Cutoff]]"
@@ -66,17 +66,16 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
         positions.append([next(n for n, column in enumerate(columns) if same(stage, column)) for stage in scored])
     names = unique_names([*OWN_COLUMNS, "query", *(stage.name for stage in columns)])[len(OWN_COLUMNS) + 1 :]
     stages = tuple(replace(stage, name=name, cutoff=None) for stage, name in zip(columns, names, strict=True))
-    paths = [
-        Path(
-            tuple(names[n] for n in position),
-            one.cutoffs[: len(position)],
-            depth[: len(position) - 1],
-            one[-1].name if len(position) < len(one) else "",
-        )
-        for one, position, depth in zip(read, positions, checked, strict=True)
-    ]
+    paths: dict[tuple[tuple[str, ...], str], Path] = {}  # cascades that differ only in cut-offs share one
+    deep: dict[tuple[str, ...], list[Checked]] = {}  # paths with the same stages get the largest depths
+    for one, position, depth in zip(read, positions, checked, strict=True):
+        path = Path(tuple(names[n] for n in position), one.cutoffs[: len(position)])
+        live = one[-1].name if len(position) < len(one) else ""
+        paths.setdefault((path.stages, live), replace(path, live=live))
+        deep.setdefault(path.stages, []).append(depth[: len(position) - 1])
+    merged = (replace(path, depths=tuple(map(_deepest, zip(*deep[path.stages], strict=True)))) for path in paths.values())
     passed = [depth[0] if depth else one.cutoffs[0] for one, depth in zip(read, checked, strict=True)]
-    return Plan(stages, _merge(paths), _deepest(passed))
+    return Plan(stages, tuple(merged), _deepest(passed))
 
 
 def same(one: Stage, other: Stage) -> bool:
@@ -85,7 +84,7 @@ def same(one: Stage, other: Stage) -> bool:
         return False
     if all(left is right for left, right in zip(one.transformers, other.transformers, strict=True)):
         return True
-    one, other = live(one), live(other)
+    one, other = remove_caches(one), remove_caches(other)
     try:
         equal = bool(one.transformers == other.transformers)
     except ValueError:  # some settings are arrays
@@ -122,44 +121,37 @@ def _check_depths(cascades: Sequence[Cascade], depths: Depths | None) -> list[Ch
     if depths is None:
         return [one.cutoffs[:-1] for one in cascades]
     longest = max(map(len, cascades)) - 1
-    fix = f"depths=({', '.join(['1000', '100', '20', *['20'] * longest][:longest])}{',' * (longest == 1)})"
-    wanted = f"expected one for each stage but the last, {longest}, or {len(cascades)} such tuple(s)"
-    if not hasattr(depths, "__getitem__"):
-        raise PipelineError(_WHAT, [f"depths are {depths!r} ({type(depths).__name__}), {wanted}"], fix=fix)
-    each = [depth for depth in depths if isinstance(depth, Sequence)]
-    flat = [depth for depth in depths if not isinstance(depth, Sequence)]
-    given = each or [flat[: len(one) - 1] for one in cascades]
+    fix = f"depths={tuple([1000, 100, 20, *[20] * longest][:longest])}"
     lengths = [len(one) - 1 for one in cascades]
-    if (each and (flat or [len(depth) for depth in each] != lengths)) or (not each and len(flat) != longest):
-        raise PipelineError(_WHAT, [f"depths are {tuple(depths)!r}, {wanted}"], fix=fix)
+    given: Sequence[Sequence[Cutoff]] = []
+    if hasattr(depths, "__getitem__"):
+        nested = [depth for depth in depths if isinstance(depth, Sequence)]
+        flat = [depth for depth in depths if not isinstance(depth, Sequence)]
+        each = [flat[:length] if len(flat) == longest else flat for length in lengths]
+        given = each if not nested else nested if not flat else []
+    if [len(depth) for depth in given] != lengths:
+        wanted = f"expected one for each stage but the last, {longest}, or {len(cascades)} such tuple(s)"
+        raise PipelineError(_WHAT, [f"depths are {depths!r}, {wanted}"], fix=fix)
     problems: list[str] = []
-    checked = [_fit(one, depth, problems) for one, depth in zip(cascades, given, strict=True)]
+    checked = [
+        tuple(_fit(one, n, depth, problems) for n, depth in enumerate(each)) for one, each in zip(cascades, given, strict=True)
+    ]
     if problems:
         raise PipelineError(_WHAT, dict.fromkeys(problems), fix=fix)
     return checked
 
 
-def _fit(cascade: Cascade, depths: Sequence[Cutoff], problems: list[str]) -> Checked:
-    """Check the depths of one cascade; add what is wrong to ``problems``."""
-    checked: list[int | None] = []
-    for stage, depth in zip(cascade, depths, strict=False):
-        try:
-            checked.append(check_cutoff(depth, stage.name))
-        except PipelineError as error:
-            problems.append(f"the depth {error.what.removeprefix('cut-off ')}, {error.problems[0]}")
-            continue
-        if checked[-1] is not None and stage.cutoff is not None and stage.cutoff > checked[-1]:
-            problems.append(f"the depth of stage {stage.name!r} is {checked[-1]}, but {cascade!r} passes on {stage.cutoff}")
-    return tuple(checked)
-
-
-def _merge(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Merge the paths that differ only in cut-offs; paths with the same stages get the largest depths."""
-    merged: dict[tuple[tuple[str, ...], str], Path] = {}
-    for path in paths:
-        depths = tuple(_deepest(each) for each in zip(*(one.depths for one in paths if one.stages == path.stages), strict=True))
-        merged.setdefault((path.stages, path.live), replace(path, depths=depths))
-    return tuple(merged.values())
+def _fit(cascade: Cascade, n: int, depth: Cutoff, problems: list[str]) -> int | None:
+    """Check the depth of one stage; add what is wrong to ``problems``."""
+    stage = cascade[n]
+    try:
+        checked = check_cutoff(depth, stage.name)
+    except PipelineError as error:
+        problems.append(f"the depth {error.what.removeprefix('cut-off ')}, {error.problems[0]}")
+        return None
+    if checked is not None and stage.cutoff is not None and stage.cutoff > checked:
+        problems.append(f"the depth of stage {stage.name!r} is {checked}, but {cascade!r} passes on {stage.cutoff}")
+    return checked
 
 
 def _deepest(depths: Sequence[int | None]) -> int | None:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRules, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
-from pt_cascade.errors import CascadeError, FrameError
-from pt_cascade.execution.query_batches import split_queries
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
+from pt_cascade.execution.runner import split_queries
 from pt_cascade.execution.score_table import ScoreTable
-from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_resumed, check_shared
+from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_paths
 from pt_cascade.execution.scoring.caching import add_caches
 from pt_cascade.execution.scoring.checkpoint import open_checkpoint
 from pt_cascade.execution.scoring.chunk import score_chunk
 from pt_cascade.execution.scoring.plan import make_plan
-from pt_cascade.execution.scoring.rows import warn_of_failed
-from pt_cascade.execution.scoring.versions import versions
+from pt_cascade.execution.versions import versions
 from pt_cascade.files import cache_folder
 from pt_cascade.frames import canonical_input, canonical_topics
+from pt_cascade.guards import show_rows
 from pt_cascade.numbers import is_amount, is_whole
 
 if TYPE_CHECKING:
@@ -95,32 +97,43 @@ def score(  # noqa: PLR0913 - options, each with a default
     asked = _list_queries(topics)
     plan = make_plan(cascades, depths)
     cached_plan = plan if score_cache is None else add_caches(plan, score_cache)
-    parts = _describe_parts(plan, topics, query_batch_size)
+    prints = [fingerprint(stage) for stage in plan.stages]
+    parts = {
+        "stages": json.dumps(dict(zip((stage.name for stage in plan.stages), prints, strict=True))),
+        "depths": json.dumps([plan.depth, *([path.stages, path.depths] for path in plan.paths)]),
+        "topics": hash_frame(topics),
+        "query_batch_size": str(query_batch_size),
+        "versions": json.dumps(versions()),
+    }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     kept = open_checkpoint(cache_folder("scores", key[:16]) if checkpoint is None else checkpoint, parts)
-    chunks = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
-    finished = {number: scores for number, scores in kept.read().items() if number < len(chunks)}
-    untested = check_resumed(plan, chunks, finished, kept.folder, tolerance)
+    batches = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
+    finished = {number: scores for number, scores in kept.read().items() if number < len(batches)}
+    resumed = [(batches[number], scores) for number, scores in finished.items()]
+    untested = check_paths(plan, plan.paths, resumed, tolerance, checkpoint=kept.folder)
     rules, invariant = dict[str, TieRules](), set[str]()
     for scores in finished.values():
         rules |= {name: rules.get(name, EVERY_RULE) & possible for name, possible in scores.rules.items()}
-    done = sum(chunks[number]["qid"].nunique() for number in finished)
+    done = sum(len(topics["qid"].unique()) for topics, _ in resumed)
     with tqdm(total=len(asked), initial=done, desc="score", unit="query", disable=not verbose) as bar:
-        for number, chunk in enumerate(chunks):
+        for number, batch in enumerate(batches):
             if number in finished:
                 continue
-            scores, steps = score_chunk(cached_plan, chunk, rules)
+            scores, steps = score_chunk(cached_plan, batch, rules)
             for step in steps:
                 name = step.stage.name
                 if name not in invariant and len(step.ranked) and check_batch_invariance(step, tolerance):
                     invariant.add(name)
-            untested = check_shared(plan, untested, chunk, scores, tolerance) if len(plan.paths) > 1 else []
+            untested = check_paths(plan, untested, [(batch, scores)], tolerance) if len(plan.paths) > 1 else []
             kept.write(number, scores)
             finished[number], rules = scores, dict(scores.rules)
-            bar.update(chunk["qid"].nunique())
-    table = _make_table(plan, asked, [finished[number] for number in range(len(chunks))], rules, about)
+            bar.update(batch["qid"].nunique())
+    table = _make_table(plan, prints, asked, [finished[number] for number in range(len(batches))], rules, about)
     kept.remove()
-    warn_of_failed(table.failed)
+    for name in table.stages:
+        if (failed := np.isneginf(table.frame[name].to_numpy())).any():
+            message = f"stage {name!r} failed{show_rows(table.frame, failed)}: they rank below the others; see table.failed"
+            warnings.warn(message, CascadeWarning, stacklevel=2)
     return table
 
 
@@ -143,31 +156,25 @@ def _list_queries(topics: pd.DataFrame) -> pd.DataFrame:
     return canonical_topics(asked)[["qid", "query"]].reset_index(drop=True)
 
 
-def _describe_parts(plan: Plan, topics: pd.DataFrame, query_batch_size: int) -> dict[str, str]:
-    """Describe what the table is made of, for its checkpoint."""
-    return {
-        "stages": json.dumps({stage.name: fingerprint(stage) for stage in plan.stages}),
-        "depths": json.dumps([plan.depth, *([path.stages, path.depths] for path in plan.paths)]),
-        "topics": hash_frame(topics),
-        "query_batch_size": str(query_batch_size),
-        "versions": json.dumps(versions()),
-    }
-
-
 def _make_table(
-    plan: Plan, asked: pd.DataFrame, chunks: Sequence[ChunkScores], rules: Mapping[str, TieRules], about: Mapping[str, str] | None
+    plan: Plan,
+    prints: Sequence[str],
+    asked: pd.DataFrame,
+    batches: Sequence[ChunkScores],
+    rules: Mapping[str, TieRules],
+    about: Mapping[str, str] | None,
 ) -> ScoreTable:
-    columns = []
-    for stage in plan.stages:
-        rule = choose_rule(rules[stage.name]) if stage.name in rules else PLAIN
-        columns.append(Column(stage.name, rule, fingerprint(stage), describe(stage)))
+    columns = tuple(
+        Column(stage.name, choose_rule(rules.get(stage.name, frozenset({PLAIN}))), known, describe(stage))
+        for stage, known in zip(plan.stages, prints, strict=True)
+    )
     unused = [] if any("docid" in column.rule for column in columns) else ["docid"]
-    frames = [scores.frame for scores in chunks if len(scores.frame)] or [chunks[0].frame]
+    frames = [scores.frame for scores in batches if len(scores.frame)] or [batches[0].frame]
     return ScoreTable(
         frame=pd.concat(frames, ignore_index=True).drop(columns=unused),
         topics=asked,
-        columns=tuple(columns),
+        columns=columns,
         paths=plan.paths,
-        depth=plan.depth if any(scores.cut for scores in chunks) else None,
+        depth=plan.depth if any(scores.cut for scores in batches) else None,
         about={**versions(loaded=True), **(about or {})},
     )

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pt_cascade.analysis.table.tie_rules import narrow_rules
 from pt_cascade.cascade import walk
-from pt_cascade.cascade.wrappers import live
+from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import CascadeWarning, FrameError, PipelineError, StageError
 from pt_cascade.ranking import ranks
 
@@ -68,7 +68,7 @@ def _probe(stage: Stage, few: pd.DataFrame, possible: TieRules) -> TieRules:
             given = turn.assign(rank=np.arange(len(turn))[::-1]).reset_index(drop=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CascadeWarning)  # given when the stage runs
-                step = next(walk((live(stage, load=True),), given))
+                step = next(walk((remove_caches(stage, load=True),), given))
             possible = observe(step, possible)
     return possible
 

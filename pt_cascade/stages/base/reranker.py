@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import naming
 from pt_cascade.frames import check_text
 from pt_cascade.ranking import rescore
@@ -76,7 +77,8 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
         Raises:
             CascadeError: The model cannot be loaded or run, or its files were written to after it was loaded.
         """
-        pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
+        with explain_columns(self.stage_name, inp):
+            pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
         for column in self.needs():
             check_text(inp, column, self.stage_name)
         if not len(inp):

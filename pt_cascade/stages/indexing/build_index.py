@@ -6,7 +6,6 @@ import json
 import re
 import warnings
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,7 @@ from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.files import rm_command
-from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, pisa_index, terrier_index
-from pt_cascade.stages.indexing.silence import hushed
+from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, run_pisa, terrier_index
 from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, plain_words, script_of
 
 if TYPE_CHECKING:
@@ -81,14 +79,10 @@ def build_index(
         raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(known)}, for {by}"], fix=_FIX)
 
     def build(folder: Path) -> None:
+        intake.docs = tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose)
         reader = _Reader(intake, read_as)
-        with hushed() as stderr:
-            intake.docs = tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose, file=stderr)
-            _index(by, folder, reader, threads)
-        intake.verify()
-        if not reader.has_words:
-            problem = f"no document has a word that an index for {read_as} can contain"
-            raise CascadeError("the documents cannot be indexed", [problem], fix=_FIX)
+        _index(by, folder, reader, threads)
+        reader.verify()
         (folder / FILE).write_text(read_as)
         _warn_of_dropped(by, reader)
         made_of = {"engine": by, "language": read_as, "documents": len(intake.seen), "content": intake.content}
@@ -107,7 +101,6 @@ class _Reader:
         self.has_words = False
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        """Add a word to a collection without one: PISA aborts the process on it, before an error can be raised."""
         for doc in self.intake:
             text = doc["text"]
             self.letters["a"] += len(text.encode("ascii", "ignore").translate(None, _NO_LETTERS))  # a microsecond a kilobyte
@@ -115,8 +108,18 @@ class _Reader:
             plain = text if self.language == ENGLISH else plain_words(text, self.language)
             self.has_words = self.has_words or bool(plain_words(plain, self.language))
             yield {"docno": doc["docno"], "text": plain}
+
+    def verify(self) -> None:
+        """Raise the error that stopped the reading; refuse documents without a word."""
+        self.intake.verify()
         if not self.has_words:
-            yield {"docno": "-", "text": "word"}
+            problem = f"no document has a word that an index for {self.language} can contain"
+            raise CascadeError("the documents cannot be indexed", [problem], fix=_FIX)
+
+    def verified(self) -> Iterator[dict[str, str]]:
+        """Yield the documents; what is wrong with them is an error at their end."""
+        yield from self
+        self.verify()
 
 
 def _warn_of_dropped(engine: Engine, docs: _Reader) -> None:
@@ -150,18 +153,10 @@ def _compare(path: Path, intake: Intake, engine: Engine | None, language: str | 
 
 
 def _index(engine: Engine, folder: Path, docs: _Reader, threads: int) -> None:
-    """Run the engine; PISA in a thread, so that Ctrl-C stops it before it is done."""
-    if engine == "terrier":
-        stemmer = f"{docs.language.title()}SnowballStemmer" if docs.language in SNOWBALL.split() else None
-        other = {} if docs.language == ENGLISH else {"tokeniser": "whitespace", "stemmer": stemmer, "stopwords": None}
-        terrier_index(folder).indexer(meta={"docno": LONGEST}, text_attrs=["text"], threads=threads, **other).index(iter(docs))
+    """Run the engine."""
+    if engine == "pisa":
+        run_pisa(folder, docs.verified(), threads=threads)
         return
-    index = pisa_index(folder)
-    with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(index.indexer(text_field="text", threads=threads).index, iter(docs))
-        try:
-            work.result()
-        except KeyboardInterrupt:
-            docs.intake.stopped = True
-            raise
-    index.bm25()  # PISA writes the scores of its default k1 and b into the folder now; later it may be read-only
+    stemmer = f"{docs.language.title()}SnowballStemmer" if docs.language in SNOWBALL.split() else None
+    other = {} if docs.language == ENGLISH else {"tokeniser": "whitespace", "stemmer": stemmer, "stopwords": None}
+    terrier_index(folder).indexer(meta={"docno": LONGEST}, text_attrs=["text"], threads=threads, **other).index(iter(docs))

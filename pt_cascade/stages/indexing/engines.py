@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
+import json
 import os
-from contextlib import contextmanager
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import pyterrier as pt
 
 from pt_cascade.checksums import SUMS, seal, unsealed_files
-from pt_cascade.errors import MissingError, PipelineError, require
+from pt_cascade.errors import CascadeError, MissingError, PipelineError, require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Mapping
 
 Engine: TypeAlias = Literal["pisa", "terrier"]
 
 _SCORES = "bm25.*"  # what PISA writes for new parameters
+_K1, _B = 0.9, 0.4  # PISA's defaults
+_WHY = "BM25 by PISA (Linux only; engine='terrier' runs everywhere with Java)"
 
 
-@contextmanager
-def prepared(index: pt.Artifact, parameters: dict[str, float]) -> Iterator[None]:
-    """Let one process at a time open a PISA index, which writes the scores for new k1 and b into its folder; other indexes pass."""
-    folder = Path(str(getattr(index, "path", "")))
+def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: int = 1, k1: float = _K1, b: float = _B) -> None:
+    """Let PISA index documents, unless the folder has an index, and write the scores for k1 and b into it."""
+    require("pyterrier_pisa", install="pyterrier-pisa", why=_WHY)
+    command = [sys.executable, "-P", str(Path(__file__).with_name("pisa_process.py")), str(folder), *map(str, (threads, k1, b))]
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process,  # noqa: S603 - ours
+    ):
+        try:
+            with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as pipe:
+                pipe.writelines(json.dumps(doc).encode() + b"\n" for doc in docs)
+            process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        if process.returncode:
+            errors.seek(0)
+            last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            free = f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB of its disk are free"
+            problem = f"{folder.parent}: status {process.returncode}, {last or 'no message'}; {free}"
+            raise CascadeError("PISA failed", [problem], fix="free some space, or engine='terrier'")
+
+
+def write_scores(index: pt.Artifact, k1: float | None, b: float | None) -> None:
+    """Write PISA's scores for k1 and b into the folder of an index, one process at a time; Terrier needs none."""
     if type(index).__name__ != "PisaIndex":
-        yield
         return
+    folder, k1, b = Path(index.path), _K1 if k1 is None else k1, _B if b is None else b
     if not os.access(folder, os.W_OK):
-        k1, b = parameters.get("k1", 0.9), parameters.get("b", 0.4)
         if not list(folder.glob(f"bm25.k1-{k1:g}.b-{b:g}.*")):
             problem = f"{folder} is read-only, and PISA must write the scores for k1 {k1:g} and b {b:g} into it"
-            raise MissingError("the index cannot be opened", [problem], fix=f"chmod u+w {folder}, or copy it")
-        yield
+            raise MissingError("the index cannot be opened", [problem], fix=f"chmod u+w {shlex.quote(str(folder))}, or copy it")
         return
     import fcntl  # noqa: PLC0415 - POSIX only, as PISA is
 
@@ -42,7 +69,8 @@ def prepared(index: pt.Artifact, parameters: dict[str, float]) -> Iterator[None]
         if sealed := (folder / SUMS).exists():
             for file in unsealed_files(folder, _SCORES):  # half written by a process that was killed
                 file.unlink()
-        yield
+        if not list(folder.glob(f"bm25.k1-{k1:g}.b-{b:g}.*")):
+            run_pisa(folder, k1=k1, b=b)
         if sealed:
             seal(folder, _SCORES)
 
@@ -67,8 +95,8 @@ def open_index(path: str | os.PathLike[str]) -> pt.Artifact:
 
 
 def pisa_index(path: str | os.PathLike[str]) -> pt.Artifact:
-    """Return PISA's index at a folder, made or yet to be made."""
-    require("pyterrier_pisa", install="pyterrier-pisa", why="BM25 by PISA (Linux only; engine='terrier' runs everywhere with Java)")
+    """Return PISA's index at a folder."""
+    require("pyterrier_pisa", install="pyterrier-pisa", why=_WHY)
     from pyterrier_pisa import PisaIndex  # noqa: PLC0415 - an extra
 
     return PisaIndex(str(path), text_field="text")

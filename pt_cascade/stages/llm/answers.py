@@ -17,14 +17,13 @@ import re
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-T = TypeVar("T")
 Alternatives: TypeAlias = "tuple[tuple[str, float], ...]"
 """The tokens listed at one position of an answer, each with a finite log-probability; the generated token comes first."""
 
@@ -62,16 +61,16 @@ _CLAUSE = re.compile(
 _NEGATION = re.compile(r"\b(?:not|cannot|never|neither|nor|without|rather than|no(?=\s+\w))\b|n['\u2019]t\b", re.IGNORECASE)
 _BREAK = re.compile(r"[.!?\n]|[,;]\s{0,3}(?:so|hence|thus|therefore)\b", re.IGNORECASE)  # a negation reaches up to it
 _CHOICE = re.compile(r"\byes\s{0,3}(?:/|\bor\b)\s{0,3}no\b", re.IGNORECASE)
-_SPACES = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})  # white space in SentencePiece and byte-level BPE
 _BRACKETS = str.maketrans("\uff3b\uff3d\u3010\u3011", "[][]")
 
 
 @dataclass(frozen=True)
-class Reading(Generic[T]):
-    """The value read in an answer, NaN for an unread grade or verdict, and the names of the answer's faults."""
+class Reading:
+    """What was read in an answer: a grade, log-odds or an order of documents; NaN if unread; and the names of its faults."""
 
-    value: T
+    value: float
     faults: frozenset[str] = frozenset()
+    order: tuple[int, ...] = ()
 
 
 def take_answer(text: str) -> str | None:
@@ -88,7 +87,7 @@ def take_answer(text: str) -> str | None:
     return "".join(str(unicodedata.decimal(sign, sign)) for sign in answer.translate(_BRACKETS))
 
 
-def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Reading[float]:
+def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Reading:
     """Read the final or overall score, else the first line, else a number called score or grade, else the only number.
 
     The scale itself does not count ("score (0-3): 2"). Numbers that differ, a range, and a number outside the scale or between two
@@ -105,7 +104,7 @@ def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Re
     return Reading(math.nan if unread else grade, name_faults(malformed=not alone or unread, unread=unread, overlong=cut))
 
 
-def read_verdict(text: str, logprobs: Sequence[Alternatives] = (), *, cut: bool = False) -> Reading[float]:
+def read_verdict(text: str, logprobs: Sequence[Alternatives] = (), *, cut: bool = False) -> Reading:
     """Read the log-odds of a yes, log p(yes) - log p(no), limited to -SURE and SURE.
 
     The verdict is the first word, else a yes or no that is its own clause or the last word; where these differ, or a negation
@@ -143,10 +142,10 @@ def _find_verdict(answer: str, *, cut: bool) -> tuple[str, int]:
 
 def _find_token(answer: str, logprobs: Sequence[Alternatives], start: int) -> Alternatives:
     """Find the token that covers the character ``start`` of the answer; empty where the last tokens are not the answer."""
-    wanted, tail, first = answer.translate(_SPACES), "", len(logprobs)
+    wanted, tail, first = answer, "", len(logprobs)
     while first and len(tail.strip()) < len(wanted):
         first -= 1
-        token = logprobs[first][0][0].translate(_SPACES) if logprobs[first] else ""
+        token = logprobs[first][0][0] if logprobs[first] else ""
         if tail or not _SPECIAL.fullmatch(token):  # an end-of-text token is not part of the answer
             tail = token + tail
     if not wanted or tail.strip() != wanted:
@@ -160,7 +159,7 @@ def _find_token(answer: str, logprobs: Sequence[Alternatives], start: int) -> Al
 
 
 def _read_word(token: str) -> str:
-    word = token.translate(_SPACES).strip().strip(".,:;!?\"'*_()[]{}").strip().casefold()
+    word = token.strip().strip(".,:;!?\"'*_()[]{}").strip().casefold()
     return word if word in ("yes", "no") else ""
 
 

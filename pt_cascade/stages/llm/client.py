@@ -10,15 +10,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pt_cascade.errors import StageError
-from pt_cascade.stages.llm.responses import Response, find_changes, load_body, read_error, read_response
+from pt_cascade.stages.llm.connection import NO_KEY, hide_secrets
+from pt_cascade.stages.llm.responses import Response, find_changes, read_error, read_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletionUserMessageParam
 
-    from pt_cascade.stages.llm.connection import Server
     from pt_cascade.stages.llm.responses import Kind
 
 LONGEST_WAIT = 600.0
@@ -34,11 +36,10 @@ MOST_FAILED = 20
 _FIRST_WAIT, _LAST_WAIT, _PAUSE = 15.0, 60.0, 0.5
 _SHOWN = 300
 _LIMITS = ("max_completion_tokens", "max_tokens")
-_TOO_FEW = re.compile(r"max\w*_tokens.{0,99}?(?:at least|minimum|>=)\D{0,40}([0-9]+)", re.DOTALL)
 _ABOUT_LENGTH = re.compile(r"too (?:long|large|many)|context|length|exceed", re.IGNORECASE)
 _KEPT = "cached(llm_judge(...), path, batch_size=32) stores them batch by batch"
-_FIXES = {"rate_limited": "call the stage again later, or llm_judge(..., concurrency=1), which sends one request at a time"}
-_FIX = "check base_url, model, the key in the environment, and the fields of request"
+_WAIT = "call the stage again later, or llm_judge(..., concurrency=1), which sends one request at a time"
+_FIX = "check base_url, model, max_tokens, the key in the environment, and the fields of request"
 
 
 @dataclass
@@ -50,27 +51,29 @@ class ServerState:
     changes: dict[str, object] = field(default_factory=dict)  # of the default fields, see find_changes
     free_at: float = 0.0  # when the rate limit ends
     failed: int = 0  # calls without an answer in a row
-    models: set[str] = field(default_factory=set)  # the names of models in the responses
     useful: bool = False  # whether an answer could be read
     unreadable: list[str] = field(default_factory=list)  # the queries of all answers until then
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     now: Callable[[], float] = time.monotonic
 
 
+@dataclass
 class Client:
     """Sends requests to one server in one event loop."""
 
-    def __init__(self, server: Server, connection: openai.AsyncOpenAI, state: ServerState) -> None:
-        """Start with no answers."""
-        self.server, self.connection, self.state = server, connection, state
-        self.first = asyncio.Lock()
-        self.answers = 0
-        self.error: StageError | None = None
+    connection: openai.AsyncOpenAI
+    state: ServerState
+    model: str
+    defaults: Mapping[str, object]  # fields that a server may refuse
+    request: Mapping[str, object]  # the user's fields, which replace the defaults
+    first: asyncio.Lock = field(default_factory=asyncio.Lock)
+    answers: int = 0
+    error: StageError | None = None
 
     @property
     def max_tokens(self) -> int:
         """The limit of an answer's tokens."""
-        fields = {**self.server.defaults, **self.server.request}
+        fields = {**self.defaults, **self.request}
         return next((value for name in _LIMITS if isinstance(value := fields.get(name), int)), 0)
 
     async def ask(self, prompt: str) -> Response:
@@ -84,8 +87,8 @@ class Client:
         state, tokens, changes = self.state, np.zeros(2), dict[str, object]()
         retries = empty = waits = 0
         while True:
-            defaults = {**self.server.defaults, **state.changes, **changes}
-            sent = {name: value for name, value in defaults.items() if value is not None and name not in self.server.request}
+            defaults = {**self.defaults, **state.changes, **changes}
+            sent = {name: value for name, value in defaults.items() if value is not None and name not in self.request}
             response = await self._send(prompt, sent)
             tokens, retries = tokens + response.tokens, retries + response.retries
             if response.kind == "rate_limited":
@@ -93,7 +96,7 @@ class Client:
                 waits += 1
             elif response.error and (found := find_changes(sent, response.about)):
                 changes |= found
-            elif response.kind == "empty" and empty < self.server.retries:
+            elif response.kind == "empty" and empty < self.connection.max_retries:
                 await state.sleep(_PAUSE * 2**empty)
                 empty += 1
             else:
@@ -110,24 +113,26 @@ class Client:
             raise self.error
         while (wait := self.state.free_at - self.state.now()) > 0:
             await self.state.sleep(wait)
-        fields = {name: value for name, value in {**defaults, **self.server.request}.items() if value is not None}
-        headers = dict.fromkeys(self.server.unsent, openai.Omit())
+        fields = {name: value for name, value in {**defaults, **self.request}.items() if value is not None}
+        headers = {"Authorization": openai.Omit()} if self.connection.api_key == NO_KEY else {}
         message: ChatCompletionUserMessageParam = {"role": "user", "content": prompt}
-        create = self.connection.chat.completions.with_raw_response.create
         try:
-            raw = await create(model=self.server.model, messages=[message], extra_body=fields, extra_headers=headers)
-            response = read_response(load_body(raw.content), raw.content.decode("utf-8", "replace"))
-            retries = raw.retries_taken
+            create = self.connection.chat.completions.with_raw_response.create
+            raw = await create(model=self.model, messages=[message], extra_body=fields, extra_headers=headers)
         except openai.APIError as error:
             response, retries = self._read_failure(error), int(error.request.headers.get("x-stainless-retry-count", "0"))
-        words, instead, model = (self.shorten(text) for text in (response.error, response.instead, response.model))
-        return replace(response, retries=retries, error=words, instead=instead, model=model)
+        else:
+            body, retries = None, raw.retries_taken
+            with suppress(ValueError, RecursionError):
+                body = json.loads(raw.content)
+            response = read_response(body)
+        return replace(response, retries=retries, error=self.shorten(response.error), instead=self.shorten(response.instead))
 
     def _read_failure(self, error: openai.APIError) -> Response:
         import openai  # noqa: PLC0415 - heavy
 
         if isinstance(error, openai.APITimeoutError):
-            return Response(error=f"no answer within {self.server.timeout:g} s", kind="failed", tokens=np.full(2, np.nan))
+            return Response(error=f"no answer within {self.connection.timeout} s", kind="failed", tokens=np.full(2, np.nan))
         if not isinstance(error, openai.APIStatusError):
             cause = error.__cause__ or error
             kind: Kind = "unreachable" if type(cause).__name__ == "ConnectError" else "failed"
@@ -137,13 +142,11 @@ class Client:
             where = str(to.url.copy_with(**secret)).removesuffix("/chat/completions") if to else "no address"
             words = f"{error.status_code}: the server redirects to {where}; set base_url to that address"
             return Response(error=words, kind="fatal")
-        after = error.response.headers.get("retry-after", "")
-        failure = read_error(error.body, error.status_code, error.response.text or "an empty response")
-        return replace(failure, pause=float(after) if after.isdecimal() else 0.0)
+        return read_error(error.body, error.status_code)
 
     def _hold(self, response: Response, waits: int) -> None:
         """Make all calls wait for the rate limit to end, or give up."""
-        pause = max(response.pause, min(_FIRST_WAIT * 2**waits, _LAST_WAIT))
+        pause = min(_FIRST_WAIT * 2**waits, _LAST_WAIT)
         if waits * _LAST_WAIT + pause > LONGEST_WAIT:
             self._note(response)
         self.state.free_at = max(self.state.free_at, self.state.now() + pause)
@@ -154,13 +157,11 @@ class Client:
         state.asked = True
         if not words:
             state.answered, state.failed, self.answers = True, 0, self.answers + 1
-            state.models |= {response.model} - {""}
             return response
         state.failed += kind != "rejected"
         early = kind == "unreachable" or (kind == "rejected" and not _ABOUT_LENGTH.search(words))
         if kind in ("fatal", "rate_limited") or (early and not state.answered):
-            least = _TOO_FEW.search(words)
-            raise self.stop([words], fix=f"llm_judge(..., max_tokens={least[1]})" if least else _FIXES.get(kind, _FIX))
+            raise self.stop([words], fix=_WAIT if kind == "rate_limited" else _FIX)
         if state.failed >= MOST_FAILED:
             problem = f"{state.failed} calls in a row had no answer, the last one for this reason: {words}"
             state.failed = 0
@@ -170,11 +171,11 @@ class Client:
     def stop(self, problems: Sequence[str], what: str = "", fix: str = _FIX) -> StageError:
         """Make the error that stops all calls and counts the lost answers."""
         lost = f"the {self.answers} answer(s) that this call of the stage received are lost; {_KEPT}"
-        what = what or f"llm_judge cannot call {self.server.model!r} at {self.server.base_url}"
+        what = what or f"llm_judge cannot call {self.model!r} at {str(self.connection.base_url).rstrip('/')}"
         self.error = StageError(what, [*problems, *([lost] if self.state.useful and self.answers else [])], fix=fix)
         return self.error
 
     def shorten(self, text: str) -> str:
-        """Shorten a text of the server to one line, and hide the key in it."""
-        text = " ".join(self.server.hide_key(text).encode("utf-8", "replace").decode("utf-8").split())
+        """Shorten a text of the server to one line, without what looks like a key."""
+        text = " ".join(hide_secrets(text, self.connection.api_key).encode("utf-8", "replace").decode("utf-8").split())
         return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

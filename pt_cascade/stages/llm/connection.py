@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import MissingError, StageError
@@ -21,32 +20,15 @@ OPENAI_KEY = "OPENAI_API_KEY"
 ON_ERROR = ("raise", "keep")
 _NETWORK = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
 _SET_HERE = frozenset({"messages", "model", "n", "stream"})
+NO_KEY = "no key is sent"
+_RUN = re.compile(r"[!-~]{8,}")
+_PART = re.compile(r"[A-Za-z0-9%\\]{8,}")
+_PLAIN = re.compile(r"[A-Z]+|[A-Z]?[a-z]+|(?:[A-Z]?[a-z]{2,}+)+|[0-9]{1,11}")
+_SECRET = re.compile(r'"([\w-]*(?:secret|password|authorization|api_?key)|(?:\w+[_-])?token|key)": "', re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _HOST = r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
 _URL = re.compile(rf"https?://{_HOST}(?:/[\x21-\x22\x24-\x3e\x40-\x7e]*)?", re.IGNORECASE | re.ASCII)
 _PORTS = range(1, 1 << 16)
-
-
-@dataclass(frozen=True)
-class Server:
-    """The server to ask, and what each call sends."""
-
-    model: str
-    base_url: str
-    defaults: Mapping[str, object] = field(default_factory=dict)  # fields that a server may refuse
-    request: Mapping[str, object] = field(default_factory=dict)  # the user's fields, which replace the defaults
-    retries: int = 0
-    timeout: float = 60.0
-    key: str = field(default="", repr=False)
-
-    @property
-    def unsent(self) -> list[str]:
-        """The headers to leave out: the key where there is none, and OpenAI's account for another server."""
-        return ["Authorization"] * (not self.key) + ["OpenAI-Organization", "OpenAI-Project"] * (self.base_url != OPENAI_URL)
-
-    def hide_key(self, text: str) -> str:
-        """Replace the key in a text."""
-        return text.replace(self.key, "[key]") if self.key else text
 
 
 def read_key(name: str, base_url: str) -> str:
@@ -63,16 +45,21 @@ def read_key(name: str, base_url: str) -> str:
     raise MissingError("llm_judge has no key to send", [problem], fix=fix)
 
 
-def connect(server: Server) -> AsyncOpenAI:
-    """Make a client, or raise StageError where the proxies or certificates of the environment cannot be used."""
+def connect(base_url: str, key: str, retries: int, timeout: float) -> AsyncOpenAI:
+    """Make a client, or raise StageError where the proxies or certificates of the environment cannot be used.
+
+    OpenAI's account goes to no other server; without a key, each call must leave its header out.
+    """
     import openai  # noqa: PLC0415 - heavy
 
+    unsent = ["OpenAI-Organization", "OpenAI-Project"] if base_url != OPENAI_URL else []
     try:
         return openai.AsyncOpenAI(
-            api_key=server.key or "none",
-            base_url=server.base_url,
-            timeout=server.timeout,
-            max_retries=server.retries,
+            api_key=key or NO_KEY,
+            base_url=base_url,
+            timeout=timeout,
+            max_retries=retries,
+            default_headers=dict.fromkeys(unsent, openai.Omit()),  # type: ignore[arg-type] # as for the headers of one call
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
         )
     except Exception as error:  # noqa: BLE001 - of three libraries; their messages may show the password of a proxy
@@ -81,12 +68,22 @@ def connect(server: Server) -> AsyncOpenAI:
         raise StageError("llm_judge cannot use the network", [problem], fix=fix) from None
 
 
+def hide_secrets(text: str, key: str) -> str:
+    """Replace the key in a text of a server, and the words that may be a key in any encoding: long, and not made of plain words.
+
+    Example:
+        >>> hide_secrets("no model gpt-4o-2024-11-20 for key s3cr3tkey, c2VjcmV0MDEyMzQ1 or s%33cr3tkey", "s3cr3tkey")
+        'no model gpt-4o-2024-11-20 for key [key], [hidden] or [hidden]'
+    """
+    shown = text.replace(key, "[key]")
+    return _RUN.sub(lambda run: run[0] if all(map(_PLAIN.fullmatch, _PART.findall(run[0]))) else "[hidden]", shown)
+
+
 def find_option_faults(options: Mapping[str, object]) -> Iterator[str]:
     """Name the options that are out of range; a value that may be a key is not shown."""
-    for names, lowest in ((("max_words", "max_tokens", "concurrency"), 1), (("retries",), 0)):
-        for name in names:
-            if type(value := options[name]) is not int or value < lowest:
-                yield f"{name} is {value!r}, expected a whole number, {lowest} or more"
+    for name, lowest in {"max_words": 1, "max_tokens": 1, "concurrency": 1, "retries": 0}.items():
+        if type(value := options[name]) is not int or value < lowest:
+            yield f"{name} is {value!r}, expected a whole number, {lowest} or more"
     if not _is_number(timeout := options["timeout"]) or timeout == 0:
         yield f"timeout is {timeout!r}, expected seconds, more than 0"
     if (seed := options["seed"]) is not None and type(seed) is not int:
@@ -113,6 +110,8 @@ def _find_server_faults(url: object, variable: object, request: object) -> Itera
         yield "request cannot be sent as JSON, expected a dict of plain values by name, none of them NaN or infinite"
     elif set_here := sorted(_SET_HERE & set(fields)):
         yield f"request has {', '.join(set_here)}, which llm_judge sets itself"
+    if isinstance(request, str) and (secret := sorted(set(_SECRET.findall(request)))):
+        yield f"request has a secret by the name of {', '.join(secret)}, expected the key in a variable that api_key_env names"
 
 
 def _is_number(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from pt_cascade.stages.llm.prompts import count_least
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pt_cascade.stages.llm.responses import Response
     from pt_cascade.stages.llm.usage import Usage
 
-T = TypeVar("T")
-
 EARLY = 20  # answers without any that can be read, after which the stage stops
 _FEW = 2  # queries that a model may refuse, which does not stop the stage
 _MORE = 1024
@@ -33,7 +31,7 @@ _CONTEXT = "raise the server's context length (Ollama: num_ctx, vLLM: --max-mode
 
 
 @dataclass
-class Judgments(Generic[T]):
+class Judgments:
     """The judgments of a frame of n rows, filled call by call."""
 
     client: Client
@@ -41,9 +39,9 @@ class Judgments(Generic[T]):
     keep: bool  # whether a document without a judgment is marked, rather than an error
     scores: Floats  # shape (n,), NaN without a score
     failed: NDArray[np.bool_]  # shape (n,), True without a judgment
-    cache: dict[bytes, asyncio.Future[tuple[Response, Reading[T]]]] = field(default_factory=dict)  # by prompt
+    cache: dict[bytes, asyncio.Future[tuple[Response, Reading]]] = field(default_factory=dict)  # by prompt
 
-    async def ask(self, query: Query, documents: slice, prompt: str, read: Callable[[Response], Reading[T]]) -> Reading[T] | None:
+    async def ask(self, query: Query, documents: slice, prompt: str, read: Callable[[Response], Reading]) -> Reading | None:
         """Ask about documents of a query; without a judgment they are marked, and without an answer it is None."""
         response, reading = await self._ask_once(query, prompt, read)
         if response.error:
@@ -64,7 +62,7 @@ class Judgments(Generic[T]):
             return reading
         return None
 
-    async def _ask_once(self, query: Query, prompt: str, read: Callable[[Response], Reading[T]]) -> tuple[Response, Reading[T]]:
+    async def _ask_once(self, query: Query, prompt: str, read: Callable[[Response], Reading]) -> tuple[Response, Reading]:
         """Ask, and count the call on this query, unless the same prompt was asked before."""
         key = hashlib.blake2b(prompt.encode(), digest_size=16).digest()
         if key not in self.cache:
@@ -98,13 +96,14 @@ class Judgments(Generic[T]):
             raise self.client.stop([problem], "llm_judge received no answer that can be read", fix or _PROMPT)
 
 
-async def run_jobs(jobs: Collection[Callable[[], Awaitable[None]]], limit: int) -> None:
-    """Run all jobs, in order, at most ``limit`` at once; the first exception cancels the others and is raised."""
+async def run_jobs(jobs: Collection[Callable[[], Awaitable[None]]], limit: int, done: Callable[[], object]) -> None:
+    """Run all jobs, in order, at most ``limit`` at once; call ``done`` after each; the first exception cancels the others."""
     waiting = iter(jobs)
 
     async def work() -> None:
         for job in waiting:
             await job()
+            done()
 
     try:
         async with asyncio.TaskGroup() as group:

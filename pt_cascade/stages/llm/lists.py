@@ -7,14 +7,11 @@ RankLLM reads them, so that the published answers give the published runs.
 from __future__ import annotations
 
 import json
+import math
 import re
 from bisect import bisect_right
-from typing import TYPE_CHECKING
 
 from pt_cascade.stages.llm.answers import Reading, name_faults, take_answer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _DIGITS = 9  # a longer number names no document
 _RANKING = re.compile(r"\s*\[[0-9]+\](?:\s*>\s*\[[0-9]+\])*\s*")
@@ -26,48 +23,29 @@ _LAST_NUMBER = re.compile(r"(?<![0-9])\[?[0-9]+\Z")
 _RANKLLM = re.compile(r"\s*[0-9.>\[\] ]+\s*")
 _NAMED = re.compile(r"\[\s{0,3}[0-9][0-9,;>\s]*\]|\[[0-9]+|(?<![0-9])[0-9]{1,9}(?=\]|\s?>)|(?<=> )[0-9]{1,9}(?![0-9]|\W{0,3}\[)")
 """Numbers of documents in an answer with brackets: in brackets, of which one may be missing, or beside ``>``."""
-_IDS = (re.compile(r"id(?:entifier)?\Z", re.IGNORECASE), re.compile("doc|passage|number|index", re.IGNORECASE))
-_LABEL = re.compile(r"\W{0,9}(?:[a-z]{1,20}[\W_]{0,3})?[0-9]+\W{0,9}", re.IGNORECASE)
-_MEASURE = re.compile(
-    r"(?:rank|order|score)(?!e?d)|position|grade|relevance|rating|confiden|prob|count|length|reason|expl", re.IGNORECASE
-)
+_LISTED = re.compile(r"\W{0,3}[0-9]+\W{0,3}")  # an item of a list in JSON
 
 
-def read_ranking(text: str, n: int) -> Reading[tuple[int, ...]]:
+def read_list(text: str, n: int, *, cut: bool = False) -> Reading:
     """Read an order of n documents as RankLLM (Sun et al., EMNLP 2023): each number counts at its first place, the rest follows.
 
-    Returns:
-        Positions in the input order, from 0, best first: always a permutation of 0 ... n - 1.
-    """
-    answer = take_answer(text) or ""
-    return _order([_to_int(word) for word in re.findall("[0-9]+", answer)], n, formed=_RANKING.fullmatch(answer) is not None)
-
-
-def read_list(text: str, n: int, *, cut: bool = False) -> Reading[tuple[int, ...]]:
-    """Read an order as ``read_ranking`` does, from the numbers that name documents.
-
-    An answer is unread if it names no document, if it was cut off before it named all, or if it is no list and names at most
-    half of the documents, as in "20 passages are provided".
+    The order has the places in the input, best first: always a permutation of 0 ... n - 1. An answer is unread, with the value NaN,
+    if it names no document, if it was cut off before it named all, or if it is no list and names at most half of the documents, as
+    in "20 passages are provided".
     """
     whole = take_answer(text) or ""
     answer = _LAST_NUMBER.sub("", whole) if cut else whole
     given = _read_json(answer)
     numbers = _find_numbers(answer, n) if given is None else given
-    reading = _order(numbers, n, formed=_RANKING.fullmatch(answer) is not None)
-    is_list = given is not None or _BRACKETED.search(answer) or _CHAIN.search(answer)
-    named = {number for number in numbers if 1 <= number <= n}
-    unread = (cut and len(named) < n) or (not is_list and len(named) <= n / 2)
-    return Reading(reading.value, reading.faults | name_faults(malformed=unread, unread=unread, overlong=cut))
-
-
-def _order(numbers: Sequence[int], n: int, *, formed: bool) -> Reading[tuple[int, ...]]:
-    """Put the numbered documents first."""
     named = [number - 1 for number in numbers if 1 <= number <= n]
     order = list(dict.fromkeys(named))
     missing = sorted(set(range(n)) - set(order))
-    malformed, partial = not formed or len(named) < len(numbers), bool(named and missing)
-    faults = name_faults(malformed=malformed, unread=not named, partial=partial, repeated=len(order) < len(named))
-    return Reading((*order, *missing), faults)
+    is_list = given is not None or _BRACKETED.search(answer) or _CHAIN.search(answer)
+    unread = not named or (cut and bool(missing)) or (not is_list and len(order) <= n / 2)
+    malformed = unread or not _RANKING.fullmatch(answer) or len(named) < len(numbers)
+    partial, repeated = bool(named and missing), len(order) < len(named)
+    faults = name_faults(malformed=malformed, unread=unread, partial=partial, repeated=repeated, overlong=cut)
+    return Reading(math.nan if unread else 1.0, faults, (*order, *missing))
 
 
 def _find_numbers(answer: str, n: int) -> list[int]:
@@ -111,7 +89,7 @@ def _is_in_words(answer: str, item: re.Match[str]) -> bool:
 
 
 def _read_json(answer: str) -> list[int] | None:
-    """Read a list of numbers, or of objects with an id each, alone or as the only list of an object; None if it is not JSON."""
+    """Read a list of numbers, alone or as the only list of an object; None if it is not JSON, empty if it is another value."""
     try:
         value = json.loads(answer)
     except (ValueError, RecursionError):
@@ -121,19 +99,8 @@ def _read_json(answer: str) -> list[int] | None:
         value = lists[0] if len(lists) == 1 else []
     if not isinstance(value, list):
         return None
-    lines = _read_lines("\n".join(value)) if all(isinstance(item, str) for item in value) else None
-    return [number for item in value for number in _find_id(item)] if lines is None else lines
-
-
-def _find_id(item: object) -> list[int]:
-    """Find the document number of one item; of an object, under the name of an id, else of a document."""
-    if not isinstance(item, dict):
-        return _find_first(str(item)) if type(item) in (int, str) else []
-    plain = {name: str(value) for name, value in item.items() if type(value) in (int, str)}
-    names = [name for name, value in plain.items() if not _MEASURE.search(name) and _LABEL.fullmatch(value)]
-    found = ({number for name in names if form.search(name) for number in _find_id(item[name])} for form in _IDS)
-    numbers = next(filter(None, found), set())
-    return list(numbers) if len(numbers) == 1 else []
+    items = [str(item) if type(item) in (int, str) else "" for item in value]
+    return [number for item in items for number in _find_first(item)] if all(map(_LISTED.fullmatch, items)) else []
 
 
 def _to_int(word: str) -> int:

@@ -89,3 +89,12 @@ def number_documents(texts: Sequence[str]) -> str:
     """Write each document on a line behind its number; a number in brackets in a text gets parentheses."""
     lines = (re.sub(r"\[(\d+)\]", r"(\1)", " ".join(text.split())) for text in texts)
     return "\n".join(f"[{number}] {line}" for number, line in enumerate(lines, start=1))
+
+
+def slide(n: int, window: int, step: int) -> Iterator[slice]:
+    """Give the windows over a list of n, lowest first, as Sun et al. (EMNLP 2023, section 3.2); the topmost may be shorter."""
+    start, end = n, n
+    while start > 0 and end > 1:
+        start = max(end - window, 0)
+        yield slice(start, end)
+        end -= step

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -25,14 +23,9 @@ _REFUSED = frozenset({"content_filter", "safety", "refusal"})
 _BROKEN = frozenset({"error", "abort", "insufficient_system_resource"})
 _FATAL, _PASSING, _RATE_LIMITED, _SERVER_ERROR = frozenset({401, 402, 403, 404}), frozenset({408, 409}), 429, 500
 _FILTERED = re.compile(r"content[ _-]?(?:filter|policy)|moderation|\bflagged\b", re.IGNORECASE)
-_OPTIONAL = ("logprobs", "top_logprobs", "seed", "temperature", "stream_options", "max_tokens")
+_OPTIONAL = ("logprobs", "top_logprobs", "seed", "temperature", "max_tokens")
 _UNKNOWN = re.compile(
     r"un(?:supported|expected|known|recognized)|forbidden|(?:not|n't) (?:support|permit|allow|available)", re.IGNORECASE
-)
-_STREAM = re.compile(
-    r"\b(?:only|must|requires?|enable)\b[^.]{0,40}\bstream|\bstream\w*\b[^.]{0,40}\b(?:only|must|required)"
-    r"|\bnon-?\s?stream|\bstream\W{1,4}false",
-    re.IGNORECASE,
 )
 _COUNT = re.compile(r"(?<![\w.-])[0-9]{1,3}(?![\w.-]*\w)")
 
@@ -48,33 +41,14 @@ class Response:
     instead: str = ""  # what came instead of a text
     tokens: Floats = field(default_factory=lambda: np.zeros(2), compare=False)  # of prompts and answers; NaN: not counted
     retries: int = 0
-    model: str = ""  # its name in the response
     error: str = ""  # why there is no answer
     kind: Kind = "answer"
     about: str = ""  # what an error says of the fields that were sent
-    pause: float = 0.0  # seconds that the server asks to wait
 
 
-def load_body(content: bytes) -> object:
-    """Parse the JSON of a response, or put the chunks of a stream together; None where it is neither, or breaks off."""
-    from openai.lib.streaming.chat import ChatCompletionStreamState  # noqa: PLC0415 - heavy
-    from openai.types.chat import ChatCompletionChunk  # noqa: PLC0415 - heavy
-
-    with suppress(ValueError, RecursionError):
-        return json.loads(content)
-    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
-    with suppress(Exception):  # openai raises many kinds for a malformed chunk
-        for line in content.decode().split("\n"):
-            if line.startswith("data:") and line[5:].strip() != "[DONE]":
-                state.handle_chunk(ChatCompletionChunk.construct(**json.loads(line[5:])))
-        completion = state.current_completion_snapshot
-        return completion.to_dict(warnings=False) if completion.choices[0].finish_reason else None
-    return None
-
-
-def read_response(body: object, raw: str = "") -> Response:
-    """Read the JSON of a chat completion, of which any part may be missing; without a message, ``raw`` is shown in the error."""
-    choice, counts, model = get(body, "choices", 0), get(body, "usage"), get(body, "model")
+def read_response(body: object) -> Response:
+    """Read the JSON of a chat completion, of which any part may be missing."""
+    choice, counts = get(body, "choices", 0), get(body, "usage")
     message, reason = get(choice, "message"), str(get(choice, "finish_reason")).casefold()
     content, refusal = get(message, "content"), get(message, "refusal")
     parts = content if isinstance(content, list) else [{"text": content}]
@@ -83,7 +57,7 @@ def read_response(body: object, raw: str = "") -> Response:
     tokens = np.array([_read_count(get(counts, "prompt_tokens")) or np.nan, _read_count(get(counts, "completion_tokens"))])
     error = get(choice, "error") or (None if text else get(body, "error"))
     if error or reason in _BROKEN or not isinstance(message, dict):
-        return replace(read_error(error, None, f"no answer in the response {raw!r}"), tokens=np.nan_to_num(tokens))
+        return replace(read_error(error, None), tokens=np.nan_to_num(tokens))
     others = [name for name, value in message.items() if value and name not in ("content", "role")]
     return Response(
         text=text,
@@ -92,28 +66,31 @@ def read_response(body: object, raw: str = "") -> Response:
         cut=reason in _CUT,
         instead="" if text.strip() else str(refusal or " with ".join(["an empty text", *others])),
         tokens=tokens,
-        model=model if isinstance(model, str) else "",
     )
 
 
-def read_error(error: object, status: int | None, fallback: str) -> Response:
-    """Read an error in OpenAI's form or as text; ``status`` is None for a status 200, ``fallback`` stands for a missing message."""
-    message, code = (error, None) if isinstance(error, str) else (get(error, "message"), get(error, "code"))
-    words = message if isinstance(message, str) and message else fallback
-    said, in_body = f"{code} {get(error, 'type')} {message}", status is None
+def read_error(error: object, status: int | None) -> Response:
+    """Read an error in the form of OpenAI or FastAPI, or a text; ``status`` is None for a status 200.
+
+    The message is shown, or else the code and the type; nothing else, as a body may hold anything.
+    """
+    code, texts = get(error, "code"), (error, get(error, "message"), get(error, "detail"))
+    message = "".join([text for text in texts if isinstance(text, str)][:1])
+    named = " ".join(str(word) for word in (code, get(error, "type")) if isinstance(word, (str, int)))
+    in_body = status is None
     if in_body and re.fullmatch("[45][0-9]{2}", str(code)):
         status = int(str(code))
+    words = f"{status or 200}: {message or named or 'no answer and no message in the response'}"
     kind: Kind = "empty" if status is None else "rejected"
-    if _FILTERED.search(said):
-        return Response(kind="filtered", refused=True, instead=f"{status or 200}: {words}")
-    if "insufficient_quota" in said or status in _FATAL:
+    if _FILTERED.search(f"{named} {message}"):
+        return Response(kind="filtered", refused=True, instead=words)
+    if "insufficient_quota" in f"{named} {message}" or status in _FATAL:
         kind = "fatal"
     elif status == _RATE_LIMITED:
         kind = "rate_limited"
     elif status is not None and (status in _PASSING or status >= _SERVER_ERROR):
         kind = "empty" if in_body else "failed"
-    about = f"{words if words is message or not in_body else ''} {code if isinstance(code, str) else ''} {get(error, 'param')}"
-    return Response(error=f"{status or 200}: {words}", kind=kind, about=about)
+    return Response(error=words, kind=kind, about=f"{message} {named} {get(error, 'param')}")
 
 
 def find_changes(sent: Mapping[str, object], about: str) -> dict[str, object]:
@@ -121,8 +98,6 @@ def find_changes(sent: Mapping[str, object], about: str) -> dict[str, object]:
 
     ``max_tokens`` is left out only where the server does not know it: a prompt may be too long beside it.
     """
-    if "stream" not in sent and _STREAM.search(about):
-        return {"stream": True, "stream_options": {"include_usage": True}}
     most = sent.get("top_logprobs")
     fewer = [int(number) for number in _COUNT.findall(about) if isinstance(most, int) and 0 < int(number) < most]
     if "logprobs" in about and fewer:
@@ -145,28 +120,20 @@ def get(value: object, *path: str | int) -> object:
 
 
 def _read_logprobs(logprobs: object) -> Iterator[Alternatives]:
-    """Read the tokens in OpenAI's form, or in its older form of completions (vLLM, llama.cpp and others)."""
-    content, tokens = get(logprobs, "content"), get(logprobs, "tokens")
+    """Read the tokens at each position, each once, and only those with a finite log-probability."""
+    content = get(logprobs, "content")
     for position in content if isinstance(content, list) else ():
         others = get(position, "top_logprobs")
-        listed = [position, *(others if isinstance(others, list) else ())]
-        yield _keep_finite([(get(one, "token"), get(one, "logprob")) for one in listed])
-    for n, token in enumerate(tokens if isinstance(tokens, list) and not isinstance(content, list) else ()):
-        others = get(logprobs, "top_logprobs", n)
-        yield _keep_finite([(token, get(logprobs, "token_logprobs", n)), *(others.items() if isinstance(others, dict) else ())])
-
-
-def _keep_finite(pairs: list[tuple[object, object]]) -> Alternatives:
-    """Keep tokens with a finite log-probability, each once."""
-    listed: dict[str, float] = {}
-    for token, value in pairs:
-        if isinstance(token, str) and isinstance(value, (int, float)) and abs(value) < _LARGEST:
-            listed.setdefault(token, float(value))
-    return tuple(listed.items())
+        listed: dict[str, float] = {}
+        for one in [position, *(others if isinstance(others, list) else ())]:
+            token, value = get(one, "token"), get(one, "logprob")
+            if isinstance(token, str) and isinstance(value, (int, float)) and abs(value) < _LARGEST:
+                listed.setdefault(token, float(value))
+        yield tuple(listed.items())
 
 
 def _read_count(value: object) -> float:
     """Read a whole number, which a server may send as 12.0; NaN for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LARGEST or value != int(value):
-        return np.nan
-    return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _LARGEST and value == int(value):
+        return float(value)
+    return np.nan

@@ -1,66 +1,73 @@
-"""The stage of an LLM judge, which its three modes share: queries in, concurrent calls, scores and counts out."""
+"""The stage of an LLM judge: queries in, concurrent calls for a grade, a yes or an order, scores and counts out."""
 
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import zip_longest
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import PipelineError, require
 from pt_cascade.frames import check_text
+from pt_cascade.progress import show_progress
 from pt_cascade.ranking import ranks, score_below
 from pt_cascade.stages.base.identity import SPEED_FIELDS
 from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.llm.answers import read_grade, read_verdict
 from pt_cascade.stages.llm.client import Client, ServerState
-from pt_cascade.stages.llm.connection import OPENAI_KEY, Server, connect, find_option_faults, read_key
+from pt_cascade.stages.llm.connection import connect, find_option_faults, read_key
 from pt_cascade.stages.llm.judgments import Judgments, run_jobs
-from pt_cascade.stages.llm.prompts import Prompt, find_faults
+from pt_cascade.stages.llm.lists import read_list
+from pt_cascade.stages.llm.prompts import Prompt, cut_text, find_faults, load_prompt, number_documents, slide
 from pt_cascade.stages.llm.queries import INSTRUCTION, check_frame, read_queries
 from pt_cascade.stages.llm.usage import ACCOUNTS, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator
 
     from pt_cascade.ranking import Floats
+    from pt_cascade.stages.base.identity import Identity
+    from pt_cascade.stages.llm.answers import Reading
     from pt_cascade.stages.llm.prompts import Mode
     from pt_cascade.stages.llm.queries import Query
+    from pt_cascade.stages.llm.responses import Response
 
-T = TypeVar("T")
+_GRADES = (0, 3)
 
 
 @dataclass(frozen=True)
-class LlmJudge(Reranker, Generic[T]):
+class LlmJudge(Reranker):
     """The stage that ``llm_judge`` makes; its fields are the checked arguments of that function."""
 
+    how: Mode
     model: str
     prompt: Prompt
     base_url: str
-    api_key_env: str = field(default=OPENAI_KEY, repr=False)
-    instruction: str = ""
-    text_field: str = "text"
-    max_words: int = 300
-    max_tokens: int = 16
-    seed: int | None = 0
-    request: str = "{}"
-    concurrency: int = 8
-    retries: int = 5
-    timeout: float = 60.0
-    prices: tuple[float, float] | None = None
-    on_error: str = "raise"
-    verbose: bool = False
+    api_key_env: str = field(repr=False)
+    instruction: str
+    text_field: str
+    max_words: int
+    max_tokens: int
+    scale: tuple[int, int]  # of grades
+    window: int  # of a list
+    step: int
+    seed: int | None
+    request: str = field(repr=False)  # it may hold a secret
+    concurrency: int
+    retries: int
+    timeout: float
+    prices: tuple[float, float] | None
+    on_error: str
+    verbose: bool
 
     stage_name: ClassVar[str] = "llm_judge"
     weight_fields: ClassVar[frozenset[str]] = frozenset()  # the server has the model
-    speed_fields: ClassVar[frozenset[str]] = SPEED_FIELDS | {"on_error"}
-    how: ClassVar[Mode]
-    extra_fields: ClassVar[Mapping[str, object]] = {}  # of a call, beside those of all modes
     accounts: ClassVar[tuple[str, ...]] = ACCOUNTS
     failed_column: ClassVar[str] = "llm_failed"
     schematic: ClassVar[dict[str, str | None]] = {"label": "LLM judge", "help_url": None}  # PyTerrier looks for a URL otherwise
@@ -70,9 +77,16 @@ class LlmJudge(Reranker, Generic[T]):
         if problems := list(self.find_faults()):
             raise PipelineError("llm_judge cannot be made", problems)
 
-    @abstractmethod
-    def jobs(self, query: Query, judgments: Judgments[T]) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Give the jobs of a query, which may run at once; each fills scores, or marks documents as failed."""
+    @property
+    def depends(self) -> str:  # type: ignore[override] # of the class elsewhere
+        """What a score depends on: its document, or the whole list."""
+        return "listwise" if self.how == "listwise" else "pointwise"
+
+    @property
+    def speed_fields(self) -> frozenset[str]:  # type: ignore[override] # of the class elsewhere
+        """The fields that do not change a score."""
+        unread = {"graded": {"window", "step"}, "yes_no": {"scale", "window", "step"}, "listwise": {"scale"}}
+        return SPEED_FIELDS | {"on_error", *unread[self.how]}
 
     def find_faults(self) -> Iterator[str]:
         """Name the options that are out of range."""
@@ -82,6 +96,13 @@ class LlmJudge(Reranker, Generic[T]):
         else:
             yield f"prompt is {prompt!r:.60}, expected the path of a text file, or None"
         yield from find_option_faults(vars(self))
+        scale, sizes = self.scale, (self.window, self.step)
+        if not isinstance(scale, tuple) or [*map(type, scale)] != [int, int] or not 0 <= scale[0] < scale[1]:
+            yield f"scale is {scale!r}, expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)"
+        elif self.how == "graded" and scale != _GRADES and prompt == load_prompt(None, self.how):
+            yield f"scale is {scale!r}, but the built-in prompt explains 0 to 3, expected prompt='mine.txt' with it"
+        if [*map(type, sizes)] != [int, int] or not 1 <= self.step < self.window:
+            yield f"window is {self.window!r} and step {self.step!r}, expected whole numbers, 1 or more, the step below the window"
 
     def needs(self) -> list[str]:
         """Name the columns that are needed beside qid and docno."""
@@ -90,6 +111,10 @@ class LlmJudge(Reranker, Generic[T]):
     def reads(self) -> list[str]:
         """Name the columns that change a score, beside the query; they may be missing."""
         return [self.text_field, INSTRUCTION]
+
+    def identify(self) -> Identity:
+        """Identify all that a score depends on, the user's fields by a hash, as they may hold a secret."""
+        return {**super().identify(), "request": Prompt("request", self.request).hash}
 
     def score(self, results: pd.DataFrame) -> Floats:
         """Score each row of Frame[qid, query, docno, text, ...]: shape (n,), finite; without a judgment, below its query's rest."""
@@ -104,7 +129,8 @@ class LlmJudge(Reranker, Generic[T]):
         Returns:
             The same rows in the same order.
         """
-        pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
+        with explain_columns(self.stage_name, inp):
+            pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
         check_frame(inp, self.needs())
         for column in self.needs():
             check_text(inp, column, self.stage_name)
@@ -119,7 +145,7 @@ class LlmJudge(Reranker, Generic[T]):
             rank[order] = ranks(inp["qid"].iloc[order], score[order])
         return inp.assign(score=score, rank=rank, llm_failed=failed, **usage.columns(number))
 
-    def _judge(self, queries: list[Query], n: int) -> Judgments[T]:
+    def _judge(self, queries: list[Query], n: int) -> Judgments:
         instruction = next((query.instruction for query in queries if query.instruction), "")
         if problems := list(find_faults(self.prompt, self.how, instruction)):
             raise PipelineError("llm_judge cannot pass on the column instruction", problems)
@@ -128,24 +154,59 @@ class LlmJudge(Reranker, Generic[T]):
 
         with start_blocking_portal() as portal:  # in a thread, since a notebook has an event loop; Ctrl-C cancels all calls
             judgments = portal.call(self._ask, queries, n)
-        judgments.usage.warn(self.stage_name, self._state.models, self._state.changes)
+        judgments.usage.warn(self.stage_name, self._state.changes)
         return judgments
 
-    async def _ask(self, queries: list[Query], n: int) -> Judgments[T]:
+    async def _ask(self, queries: list[Query], n: int) -> Judgments:
         """Ask about a document of each query in turn, so that a query that always fails does not come first as a whole."""
-        from tqdm import tqdm  # noqa: PLC0415 - it looks for a notebook when imported
-
-        defaults = {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed, **self.extra_fields}
+        defaults = {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed}
+        if self.how == "yes_no":
+            defaults |= {"logprobs": True, "top_logprobs": 20}  # the most that OpenAI lists
         key = read_key(self.api_key_env, self.base_url)
-        server = Server(self.model, self.base_url, defaults, json.loads(self.request), self.retries, self.timeout, key)
-        async with connect(server) as connection:
-            client, usage = Client(server, connection, self._state), Usage(len(queries), self.prices)
-            judgments: Judgments[T] = Judgments(client, usage, self.on_error == "keep", np.full(n, np.nan), np.zeros(n, bool))
-            turns = zip_longest(*(self.jobs(query, judgments) for query in queries))
+        async with connect(self.base_url, key, self.retries, self.timeout) as connection:
+            client = Client(connection, self._state, self.model, defaults, json.loads(self.request))
+            usage, keep = Usage(len(queries), self.prices), self.on_error == "keep"
+            judgments = Judgments(client, usage, keep, np.full(n, np.nan), np.zeros(n, bool))
+            turns = zip_longest(*(self._list_jobs(query, judgments) for query in queries))
             jobs = [job for turn in turns for job in turn if job is not None]
-            with tqdm(jobs, desc=self.stage_name, disable=not self.verbose) as bar:
-                await run_jobs(bar, self.concurrency)
+            unit = "query" if self.how == "listwise" else "doc"
+            with show_progress(self.stage_name, unit, len(jobs), shown=self.verbose) as bar:
+                await run_jobs(jobs, self.concurrency, bar.update)
         return judgments
+
+    def _list_jobs(self, query: Query, judgments: Judgments) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Give the jobs of a query, which may run at once; a list is one, as each window waits for the one below."""
+        if self.how == "listwise":
+            yield partial(self._order_all, query, judgments)
+        else:
+            yield from (partial(self._judge_one, query, place, judgments) for place in range(len(query.rows)))
+
+    async def _judge_one(self, query: Query, place: int, judgments: Judgments) -> None:
+        document = cut_text(query.texts[place], self.max_words)
+        prompt = self.prompt.render({"query": query.text, "document": document, "instruction": query.instruction})
+        reading = await judgments.ask(query, slice(place, place + 1), prompt, partial(self._read, 1))
+        if reading is not None:
+            judgments.scores[query.rows[place]] = reading.value
+
+    def _read(self, documents: int, response: Response) -> Reading:
+        if self.how == "listwise":
+            return read_list(response.text, documents, cut=response.cut)
+        if self.how == "yes_no":
+            return read_verdict(response.text, response.logprobs, cut=response.cut)
+        return read_grade(response.text, *self.scale, cut=response.cut)
+
+    async def _order_all(self, query: Query, judgments: Judgments) -> None:
+        order = list(range(len(query.rows)))
+        for window in slide(len(order), self.window, self.step):
+            places = order[window]
+            texts = [cut_text(query.texts[place], self.max_words) for place in places]
+            values = {"query": query.text, "documents": number_documents(texts), "instruction": query.instruction}
+            prompt = self.prompt.render({**values, "count": str(len(texts))})
+            reading = await judgments.ask(query, slice(None), prompt, partial(self._read, len(texts)))
+            if reading is None:
+                return
+            order[window] = [places[n] for n in reading.order]
+        judgments.scores[query.rows[order]] = [1 / rank for rank in range(1, len(order) + 1)]
 
     @cached_property
     def _state(self) -> ServerState:

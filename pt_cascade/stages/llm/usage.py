@@ -10,7 +10,7 @@ import numpy as np
 from pt_cascade.errors import CascadeWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -61,8 +61,8 @@ class Usage:
         every = {**self.counts, **dict(zip(_TOKENS, self.tokens.T, strict=True)), "usd": self.tokens @ self.prices / _MILLION}
         return {name: every[name.removeprefix("llm_")][query] for name in ACCOUNTS}
 
-    def warn(self, stage: str, models: Collection[str], changes: Mapping[str, object]) -> None:
-        """Warn once of failures, repairs, refused fields and several models; not where there are none."""
+    def warn(self, stage: str, changes: Mapping[str, object]) -> None:
+        """Warn once of failures, repairs and refused fields; not where there are none."""
         total = {name: int(counts.sum()) for name, counts in self.counts.items()}
         found = []
         if failures := total["failures"]:
@@ -76,7 +76,5 @@ class Usage:
         if changes:
             fields = ", ".join(f"no {name}" if value is None else f"{name}={value}" for name, value in sorted(changes.items()))
             found.append(f"the server refuses default fields; requests now have {fields}")
-        if len(models) > 1:
-            found.append(f"{len(models)} models answered under one name ({', '.join(sorted(models)[:_SHOWN])})")
         if found:
             warnings.warn(f"{stage}: {'; '.join(found)}; see the columns llm_...", CascadeWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Scores the pairs that a cache lacks, in batches; each batch is written before the next one is scored."""
+"""Scores the pairs, or comparisons of two documents, that a cache lacks; each batch is written before the next one is scored."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.cascade.steps import call
-from pt_cascade.errors import StageError, StoreError
+from pt_cascade.errors import ScoreCacheError, StageError
 from pt_cascade.ranking import is_alike, locate, score_below
-from pt_cascade.stages.base.identity import can_identify, identify_any
+from pt_cascade.stages.base.identity import can_identify, check_files, hash_identity, identify_any
 from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.scorecache.keys import comparison_keys
 from pt_cascade.stages.scorecache.output_order import ADD_RANKS, OutputOrder, read_scores
 from pt_cascade.stages.scorecache.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyterrier as pt
     from numpy.typing import NDArray
 
     from pt_cascade.ranking import Floats, Ints
+    from pt_cascade.stages.base.pairwise import PairReranker
     from pt_cascade.stages.scorecache.keys import Keys
-    from pt_cascade.stages.scorecache.store import ScoreStore
+    from pt_cascade.stages.scorecache.score_cache import ScoreCache
 
 _ORDER = "output_order"
 _SYNC_SECONDS = 1.0  # a batch that is faster to score is not worth the wait for the disk; the last one is always waited for
@@ -39,7 +41,7 @@ class CacheFill:
     Attributes:
         stage: The stage.
         name: What a cascade calls it.
-        store: Its cached scores.
+        cache: Its cached scores.
         given: Frame[qid, query, docno, ...], n rows, at least one.
         keys: The m keys of the rows.
         whole: Whether the scores of a list are cached together or not at all.
@@ -48,7 +50,7 @@ class CacheFill:
 
     stage: pt.Transformer
     name: str
-    store: ScoreStore
+    cache: ScoreCache
     given: pd.DataFrame
     keys: Keys
     whole: bool
@@ -59,7 +61,7 @@ class CacheFill:
     def __post_init__(self) -> None:
         """Read what is known of the stage's order; our stages rank as ``rescore`` does."""
         self.usage = Usage(self.stage, self.given)
-        words = "" if self._is_known else self.store.notes().get(_ORDER)
+        words = "" if self._is_known else self.cache.notes().get(_ORDER)
         self.order = ADD_RANKS if self._is_known else OutputOrder.read(words) if words else OutputOrder()
 
     def answer(self) -> pd.DataFrame:
@@ -67,12 +69,12 @@ class CacheFill:
 
         Raises:
             StageError: The stage failed, lost or added a document, gave a score that is not finite, or changed meanwhile.
-            StoreError: The scores cannot be read or written.
+            ScoreCacheError: The scores cannot be read or written.
         """
-        scores = self.store.get(self.keys.groups, self.keys.group, self.keys.item)
+        scores = self.cache.get(self.keys.groups, self.keys.group, self.keys.item)
         failed = np.zeros(len(scores), bool)
         if np.isnan(scores).any():
-            self.store.check_writable()
+            self.cache.check_writable()
         batches, synced = [*self._batches(scores)], time.monotonic()
         for number, batch in enumerate(batches, 1):
             rows = np.sort(self.keys.row[batch])
@@ -125,9 +127,9 @@ class CacheFill:
             if self.order == known:
                 break
         if self.order != before:
-            with suppress(StoreError):  # it only saves a question next time
+            with suppress(ScoreCacheError):  # it only saves a question next time
                 nothing = np.zeros(0, np.int64)
-                self.store.put([], nothing, nothing, np.zeros(0), {_ORDER: self.order.write()})
+                self.cache.put([], nothing, nothing, np.zeros(0), {_ORDER: self.order.write()})
 
     def _is_lost(self, some: Ints, failed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Mark what is not cached: what failed, with its list where lists are cached whole."""
@@ -135,14 +137,36 @@ class CacheFill:
 
     def _write(self, some: Ints, scores: Floats, *, durable: bool) -> None:
         if len(some):
-            check_identity(self.stage, self.name, self.store)
+            _check_identity(self.stage, self.name, self.cache)
             notes = {} if self._is_known else {_ORDER: self.order.write()}
-            self.store.put(self.keys.groups, self.keys.group[some], self.keys.item[some], scores[some], notes, durable=durable)
+            self.cache.put(self.keys.groups, self.keys.group[some], self.keys.item[some], scores[some], notes, durable=durable)
 
 
-def check_identity(stage: pt.Transformer, name: str, store: ScoreStore) -> None:
+def compare_cached(
+    stage: PairReranker, cache: ScoreCache, reads: Sequence[str], batch_size: int, results: pd.DataFrame, first: Ints, second: Ints
+) -> Floats:
+    """Return what ``stage.compare`` returns, each (query, document, document) from the cache where it has it."""
+    keys = comparison_keys(results, reads, hash_identity(cache.identity), first, second)
+    wins = cache.get(keys.groups, keys.group, keys.item)
+    missing = np.flatnonzero(np.isnan(wins))
+    if len(missing):
+        check_files(stage)
+        cache.check_writable()
+    for start in range(0, len(missing), batch_size):
+        some = missing[start : start + batch_size]
+        wins[some] = stage.compare(results, first[keys.row[some]], second[keys.row[some]])
+        if not ((wins[some] >= 0) & (wins[some] <= 1)).all():
+            problem = "a comparison is not a probability, expected 0 to 1"
+            raise StageError(f"stage {stage.stage_name!r} cannot be cached", [problem])
+        check_files(stage)
+        _check_identity(stage, stage.stage_name, cache)
+        cache.put(keys.groups, keys.group[some], keys.item[some], wins[some])
+    return wins[keys.key]
+
+
+def _check_identity(stage: pt.Transformer, name: str, cache: ScoreCache) -> None:
     """Refuse to cache the scores of a stage that is not what it was when the call began."""
-    if can_identify(stage) and identify_any(stage, store.identity.get("identity")) != store.identity:
+    if can_identify(stage) and identify_any(stage, cache.identity.get("identity")) != cache.identity:
         problem = "its model changed during this call, so the model of the scores is unknown"
         raise StageError(f"the scores of stage {name!r} cannot be cached", [problem], fix="build the stage again")
 

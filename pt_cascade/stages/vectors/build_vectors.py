@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from itertools import count, islice, zip_longest
+from itertools import chain, count, islice
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from tqdm import tqdm
 from pt_cascade.checksums import hash_text, seal
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, StageError
-from pt_cascade.files import publish, rm_command, write_file
-from pt_cascade.stages.vectors.chunks import Chunk, claim, join_chunks, list_chunks, read_chunk, write_chunk
+from pt_cascade.files import claim, publish, rm_command, write_file
+from pt_cascade.stages.vectors.chunks import Chunk, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.finished import check_finished
 from pt_cascade.stages.vectors.provenance import differences, name_model
@@ -25,7 +25,7 @@ from pt_cascade.stages.vectors.similarity import find_unusable, lengths
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pt_cascade.stages.vectors.provenance import Provenance
     from pt_cascade.stages.vectors.query_encoder import AnyEncoder, Model
@@ -90,7 +90,7 @@ def build_vectors(
         encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)
     else:
         encoder = Encoder(name_model(model), device, max_length, batch_size)
-    with claim(whole) as folder:
+    with claim(whole, "partial") as folder:
         if folder is not None:
             _build(intake, encoder, folder, whole, tokens=tokens, verbose=verbose)
             return whole
@@ -99,12 +99,18 @@ def build_vectors(
 
 
 def _build(intake: Intake, encoder: AnyEncoder, folder: Path, whole: Path, *, tokens: bool, verbose: bool) -> None:
-    """Encode the chunks that are not there yet, and join all; a folder without any chunk is deleted."""
+    """Encode the chunks that are not there yet, join all, and move them to their place; a folder without any chunk is deleted."""
     try:
         made_by = encoder.made_by
         _check_job(folder, made_by, tokens=tokens or encoder.multi_vector)
         last = _encode(intake, encoder, folder, tokens=tokens, verbose=verbose)
-        _complete(intake, folder, last, whole, made_by)
+        _check_number(intake)
+        shutil.rmtree(place := folder / "whole", ignore_errors=True)
+        place.mkdir()
+        chunks = (read_chunk(file) for _, file in sorted(list_chunks(folder).items()))
+        join_chunks(chain(chunks, [last] if last else []), place, made_by, intake.content)
+        seal(place)
+        publish(place, whole)
     except BaseException:
         if not list_chunks(folder):
             shutil.rmtree(folder)
@@ -112,16 +118,10 @@ def _build(intake: Intake, encoder: AnyEncoder, folder: Path, whole: Path, *, to
     shutil.rmtree(folder)
 
 
-def _complete(intake: Intake, folder: Path, last: Chunk | None, whole: Path, made_by: Provenance) -> None:
-    """Join the chunks, and move the folder to its place."""
+def _check_number(intake: Intake) -> None:
     intake.verify()
     if (found := len(intake.seen)) < 2:  # noqa: PLR2004 - npids, FlexIndex's table of docnos, divides by their number less one
         raise CascadeError("there are too few documents to encode", [f"docs has {found} document(s), expected 2 or more"])
-    shutil.rmtree(place := folder / "whole", ignore_errors=True)
-    place.mkdir()
-    join_chunks(_read_all(folder, last), place, made_by, intake.content)
-    seal(place)
-    publish(place, whole)
 
 
 def _check_job(folder: Path, made_by: Provenance, *, tokens: bool) -> None:
@@ -163,26 +163,13 @@ def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, 
     return None
 
 
-def _read_all(folder: Path, last: Chunk | None) -> Iterator[Chunk]:
-    for _, file in sorted(list_chunks(folder).items()):
-        yield read_chunk(file)
-    if last is not None:
-        yield last
-
-
 def _check_same(chunk: Chunk, docs: list[dict[str, str]], start: int, folder: Path) -> None:
     """Refuse documents that are not those of a chunk."""
-    for place, (docno, text, doc) in enumerate(zip_longest(chunk.docnos.tolist(), chunk.hashes.tolist(), docs), start + 1):
-        if doc is None:
-            found = "is missing"
-        elif doc["docno"] != docno:
-            found = f"is now {doc['docno']!r}"
-        elif hash_text(doc["text"]) != text:
-            found = "has another text"
-        else:
-            continue
+    now = [(doc["docno"], hash_text(doc["text"])) for doc in docs]
+    if now != [*zip(chunk.docnos.tolist(), chunk.hashes.tolist(), strict=True)]:
+        problem = f"documents {start + 1} to {start + len(chunk.docnos)} are not those that were encoded"
         fix = f"{rm_command(folder)}, or give the same documents in the same order"
-        raise CascadeError(f"{folder} was built with other documents", [f"document {place}, {docno!r}, {found}"], fix=fix)
+        raise CascadeError(f"{folder} was built with other documents", [problem], fix=fix)
 
 
 def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, *, tokens: bool) -> Chunk:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pt_cascade.checksums import read_hashed, write_hashed
-from pt_cascade.errors import CascadeWarning, CollectionError, MissingError, require
-from pt_cascade.files import is_built, rm_command
+from pt_cascade.errors import MissingError, require
+from pt_cascade.files import rm_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Ints
     from pt_cascade.stages.vectors.provenance import Provenance
     from pt_cascade.stages.vectors.similarity import Vectors
-
-_FIX = "choose a path where you may write"
 
 
 @dataclass(frozen=True)
@@ -45,53 +41,6 @@ class Chunk:
     vectors: Vectors
     tokens: NDArray[np.float16]
     counts: Ints
-
-
-def partial_folder(path: Path) -> Path:
-    """Name the folder of the chunks.
-
-    Example:
-        >>> from pathlib import Path
-        >>> partial_folder(Path("run/vectors")).name
-        '.vectors.partial'
-    """
-    return (whole := path.absolute()).with_name(f".{whole.name}.partial")
-
-
-@contextmanager
-def claim(path: Path) -> Iterator[Path | None]:
-    """Hold the folder of the chunks; wait while another process holds it. None where the vectors are there, and not empty."""
-    while not is_built(path, fix=_FIX):
-        folder = partial_folder(path)
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            problem = f"{type(error).__name__}: {error.strerror}: {folder}"
-            raise CollectionError(f"cannot build {path}", [problem], fix=_FIX) from error
-        try:
-            lock = (folder / "lock").open("a")
-        except FileNotFoundError:  # another process has just deleted the folder
-            continue
-        with lock:
-            if _take(lock, folder / "lock", path) and not is_built(path, fix=_FIX):
-                yield folder
-                return
-    yield None
-
-
-def _take(lock: IO[str], file: Path, path: Path) -> bool:
-    """Take the lock, which the system takes back when a process ends; False where its file was deleted meanwhile."""
-    import fcntl  # noqa: PLC0415 - POSIX only
-
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        warnings.warn(f"another process is building {path}; waiting for it", CascadeWarning, stacklevel=4)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        return os.path.samestat(os.fstat(lock.fileno()), file.stat())
-    except FileNotFoundError:
-        return False
 
 
 def list_chunks(folder: Path) -> dict[int, Path]:

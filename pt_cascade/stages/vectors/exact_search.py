@@ -1,4 +1,4 @@
-"""The documents nearest to a query, exactly: a matrix product proposes more than enough, and the proposed are scored again.
+"""The documents nearest to a query, exactly: a matrix product proposes more than enough, which are scored again.
 
 A matrix product sums in an order that changes with the batch and the machine, so it only tells which documents *can* be among the
 first k. Whatever the order, the error of a sum of n products is at most gamma(n) |q| |d|, gamma(n) = n u / (1 - n u), u = 2^-24
@@ -9,7 +9,6 @@ others have lower scores.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 22  # values, for a processor's cache
 _BLOCK_GPU = 1 << 26
-_MORE = 64
 _UNIT = 2.0**-24
 _SLACK = 16  # roundings beside the sum's own: of a length, a quotient, a product with one
 _ROUNDED = {"high": 2.0**-10, "tf32": 2.0**-10, "medium": 2.0**-8, "bf16": 2.0**-8}
@@ -43,9 +41,9 @@ class Searcher:
     Attributes:
         vectors: Shape (documents, dimension), at least one document; may be mapped from disk.
         similarity: ``dot`` or ``cos``.
-        device: Where blocks of vectors are multiplied with the queries.
+        device: Where the vectors are multiplied.
         block: Values of a block at most.
-        stays: Whether blocks stay on the device, which also finds the greatest products; for a GPU.
+        stays: Whether torch multiplies on the device, where the blocks stay, for a GPU; otherwise NumPy does.
     """
 
     vectors: Vectors
@@ -72,62 +70,50 @@ class Searcher:
             ([0, 2, 1], [2.0, 2.0, 1.0])
         """
         count = min(count, len(self.vectors))
-        possible: dict[int, Ints] = {}
-        wanted, errors = count + _MORE, self._errors(queries)
-        while len(possible) < len(queries) and wanted < len(self.vectors):
-            waiting = [n for n in range(len(queries)) if n not in possible]
-            for n, (rows, products) in zip(waiting, self._nearest(queries[waiting], wanted), strict=True):
-                bar = np.partition(products, -count)[-count] - 2 * errors[n]
-                if products.min() < bar:  # so are all that were not proposed
-                    possible[n] = np.sort(rows[products >= bar])
-            wanted *= 2
-        chosen = (possible[n] if n in possible else np.arange(len(self.vectors)) for n in range(len(queries)))
-        return [self._best(some, query, count) for some, query in zip(chosen, queries, strict=True)]
+        slack, bar = 2 * self._errors(queries), np.full(len(queries), -np.inf)
+        near = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
+        for start, end in self._blocks():
+            for n, (places, products) in enumerate(self._find_near(queries, start, end, bar)):
+                rows, values = np.append(near[n][0], start + places), np.append(near[n][1], products)
+                if len(values) > count:
+                    bar[n] = np.partition(values, -count)[-count] - slack[n]
+                    rows, values = rows[values >= bar[n]], values[values >= bar[n]]
+                near[n] = rows, values
+        return [self._best(rows, query, count) for (rows, _), query in zip(near, queries, strict=True)]
 
     def _errors(self, queries: Vectors) -> Floats:
         """Bound, for each query, how far a product may be from the similarity (for ``cos``, from it times |q|)."""
         terms = (self.vectors.shape[1] + _SLACK) * _UNIT
-        bound = 2 * (terms / (1 - terms) + 2 * rounding())
+        bound = 2 * (terms / (1 - terms) + 2 * (rounding() if self.stays else 0))
         longest = 1.0 if self.similarity == "cos" else float(self.lengths.max())
         errors: Floats = bound * longest * np.linalg.norm(queries.astype(np.float64), axis=1) + np.finfo(np.float32).tiny
         return errors
 
-    def _nearest(self, queries: Vectors, wanted: int) -> list[tuple[Ints, Vectors]]:
-        """Return for each query the rows of the greatest products and these, in no order."""
-        kept = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
-        floor = np.full(len(queries), -np.inf)
-        for start, end in self._blocks():
-            products, places = self._multiply(queries, start, end, wanted)
-            for n, row in enumerate(products):
-                above = np.flatnonzero(row > floor[n])
-                if not len(above):
-                    continue
-                rows = np.concatenate([kept[n][0], start + (above if places is None else places[n][above])])
-                values = np.concatenate([kept[n][1], row[above]])
-                if len(values) > wanted:
-                    greatest = np.argpartition(values, -wanted)[-wanted:]
-                    rows, values = rows[greatest], values[greatest]
-                if len(values) == wanted:
-                    floor[n] = values.min()
-                kept[n] = (rows, values)
-        return kept
+    def _find_near(self, queries: Vectors, start: int, end: int, bar: Floats) -> Iterator[tuple[Ints, Vectors]]:
+        """Yield for each query the places in a block, ascending, whose products reach its bar, and these products."""
+        if not self.stays:
+            products = queries @ self._block(start, end).T
+            query, place = np.nonzero(products >= bar[:, None])
+            values = products[query, place]
+        else:
+            query, place, values = (found.cpu().numpy() for found in self._find_on_device(queries, start, end, bar))
+        cuts = np.searchsorted(query, np.arange(1, len(queries)))
+        yield from zip(np.split(place, cuts), np.split(values, cuts), strict=True)
 
-    def _multiply(self, queries: Vectors, start: int, end: int, wanted: int) -> tuple[Vectors, Ints | None]:
-        """Return products and their places in the block, shape (q, m): the ``wanted`` greatest or more; places None: all."""
+    def _find_on_device(self, queries: Vectors, start: int, end: int, bar: Floats) -> tuple[torch.Tensor, ...]:
+        """Return the query, the place and the product of each document of a block that reaches the bar of a query."""
         import torch  # noqa: PLC0415 - heavy
 
-        if not self.stays:
-            return torch.mm(torch.from_numpy(queries), _tensor(self._block(start, end)).T).numpy(), None
         try:
             if start not in self._on_device:
-                self._on_device[start] = _tensor(self._block(start, end)).to(self.device)
-            products = torch.mm(torch.from_numpy(queries).to(self.device), self._on_device[start].T)
-            greatest = products.topk(min(wanted, end - start))
+                self._on_device[start] = torch.tensor(self._block(start, end), device=self.device)
+            products = torch.mm(torch.tensor(queries, device=self.device), self._on_device[start].T)
+            query, place = (products >= torch.tensor(bar, device=self.device)[:, None]).nonzero(as_tuple=True)
         except torch.cuda.OutOfMemoryError as error:
             self._on_device.clear()
             fix = "dense(vectors, device='cpu')"
             raise StageError(f"the vectors do not fit on {self.device}", [str(error).partition(".")[0]], fix=fix) from error
-        return greatest.values.cpu().numpy(), greatest.indices.cpu().numpy()
+        return query, place, products[query, place]
 
     def _best(self, rows: Ints, query: Vectors, count: int) -> tuple[Ints, Floats]:
         """Score rows, which ascend, as every other stage does, and return the best of them."""
@@ -157,26 +143,14 @@ class Searcher:
 def open_searcher(vectors: Vectors, similarity: Similarity, device: str | None) -> Searcher:
     """Make vectors ready to be searched on a device; None: cuda where there is one."""
     where = find_device(device)
-    return (
-        Searcher(vectors, similarity, where)
-        if where.type == "cpu"
-        else Searcher(vectors, similarity, where, _BLOCK_GPU, stays=True)
-    )
+    stays = where.type != "cpu"
+    return Searcher(vectors, similarity, where, _BLOCK_GPU if stays else _BLOCK, stays)
 
 
 def rounding() -> float:
-    """Return how much torch may round a value, relatively, before it multiplies: more than 0 with TensorFloat-32 or bfloat16."""
+    """Return how much a GPU may round a value, relatively, before it multiplies: more than 0 with TensorFloat-32 or bfloat16."""
     import torch  # noqa: PLC0415 - heavy
 
-    parts = (torch.backends, torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None))
+    parts = (torch.backends, torch.backends.cuda.matmul)
     names = {torch.get_float32_matmul_precision(), *(getattr(part, "fp32_precision", "") for part in parts)}
     return max(_ROUNDED.get(name, 0.0) for name in names)
-
-
-def _tensor(block: Vectors) -> torch.Tensor:
-    """Share memory with torch, which warns that a mapped file cannot be written to."""
-    import torch  # noqa: PLC0415 - heavy
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from collections import deque
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import CascadeError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pt_cascade.collections.intake import Intake
     from pt_cascade.stages.vectors.provenance import Provenance
     from pt_cascade.stages.vectors.query_encoder import AnyEncoder
-    from pt_cascade.stages.vectors.store import VectorStore
 
 
 def check_finished(path: Path, intake: Intake, encoder: AnyEncoder, *, tokens: bool) -> None:
@@ -30,7 +29,12 @@ def check_finished(path: Path, intake: Intake, encoder: AnyEncoder, *, tokens: b
     problems = differences(store.encoder, _provenance(store.encoder, encoder))
     if tokens and not (path / "tokens.npy").exists():
         problems.append(f"{path} has no token vectors")
-    if problems := problems or _compare_documents(store, intake):
+    if not problems:
+        deque(intake, 0)
+        intake.verify()
+        if intake.content != store.encoder.get("content"):
+            problems = [f"docs has {len(intake.seen)} document(s), not those {store.encoder.get('documents')} that were encoded"]
+    if problems:
         raise CascadeError("the folder holds other vectors", problems, fix=rm_command(path))
 
 
@@ -39,17 +43,3 @@ def _provenance(found: Provenance, encoder: AnyEncoder) -> Provenance:
     if isinstance(encoder, Encoder) and found.get("files") and found["files"] == encoder.model_files:
         return {**found, "max_length": shortest(encoder.max_length, found.get("limit"))}
     return encoder.made_by
-
-
-def _compare_documents(store: VectorStore, intake: Intake) -> list[str]:
-    """Name the first document that differs from those that were encoded, if one does."""
-    for place, (doc, docno) in enumerate(zip_longest(intake, store.docnos), 1):
-        if doc is None and intake.error is not None:
-            raise intake.error
-        if doc is None or doc["docno"] != docno:
-            expected = "none" if docno is None else repr(docno)
-            return [f"document {place} is {'missing' if doc is None else repr(doc['docno'])}, expected {expected}"]
-    intake.verify()
-    if intake.content != store.encoder.get("content"):
-        return [f"a text has changed since it was encoded; the {len(store.docnos)} docnos are the same"]
-    return []

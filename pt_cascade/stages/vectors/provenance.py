@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, TypeAlias
+
+from pt_cascade.cascade.fingerprints import hash_weights
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
-
-    import torch
 
 Provenance: TypeAlias = "Mapping[str, str | int | None]"
 
@@ -25,14 +24,6 @@ _OF_A_RUN = frozenset({"batch_size", "device", "model_name", "text_field", "verb
 _OF_A_VERSION = frozenset({"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"})
 _TRUNCATION = ("model_max_length", "padding_side", "truncation_side")
 _SENTENCE_TRANSFORMER = ("prompts", "default_prompt_name", "max_seq_length", "truncate_dim")
-
-
-@runtime_checkable
-class Weighted(Protocol):
-    """A torch module, or anything that has weights as one."""
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return them by name."""
 
 
 def name_model(model: str | os.PathLike[str]) -> str:
@@ -56,13 +47,7 @@ def hash_model(model: object, tokenizer: object = None) -> str | None:
     Returns:
         16 hexadecimal digits; None for a model without weights.
     """
-    if not isinstance(model, Weighted):
-        return None
-    weights = []
-    for weight in model.state_dict().values():
-        with suppress(AttributeError, NotImplementedError, RuntimeError, TypeError):  # not a tensor, or without plain numbers
-            values = weight.detach().flatten().float().cpu().numpy().data
-            weights.append(f"{tuple(weight.shape)} {hashlib.sha256(values).hexdigest()}")
+    weights = hash_weights(model)
     own = tokenizer or getattr(model, "tokenizer", None)
     return _hash(*weights, *_settings(model), *_tokenizer(own)) if weights else None
 

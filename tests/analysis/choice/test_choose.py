@@ -18,10 +18,9 @@ from pt_cascade.analysis.choice.curve_shape import classify_curve
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.plateaus import find_plateaus
 from pt_cascade.analysis.choice.result import Choice
-from pt_cascade.analysis.choice.selection import Rules
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.cost.cost import Cost, StageCost
-from pt_cascade.analysis.cost.residuals import Sample
+from pt_cascade.analysis.cost.sample import Sample
 from pt_cascade.analysis.grid.grids import grid
 from pt_cascade.analysis.sweep.result import Sweep
 from pt_cascade.errors import SweepError
@@ -105,9 +104,11 @@ def test_a_plateau_is_chosen_by_recall_and_then_the_measure() -> None:
     choice = choose(table, "nDCG@10", margin=0.1)
 
     def recall(stage: int, given: tuple[int, ...]) -> np.ndarray:
-        kept = table.table.replay((*given, None), stages=table.stages[: stage + 1]).merge(table.replayer.qrels)
+        kept = table.table.replay((*given, None), stages=table.stages[: stage + 1]).merge(table.replayer.judged.qrels)
         found = kept.pivot_table(index="qid", columns="rank", values="label").loc[list(table.qids)].cumsum(axis=1)
-        return found.to_numpy() / table.replayer.qrels.groupby("qid")["label"].sum().loc[list(table.qids)].to_numpy()[:, None]
+        return (
+            found.to_numpy() / table.replayer.judged.qrels.groupby("qid")["label"].sum().loc[list(table.qids)].to_numpy()[:, None]
+        )
 
     expected = find_plateaus(recall, table.stages, table.grid.vectors, 0.1)
     assert choice.method == "plateau"
@@ -294,10 +295,9 @@ def test_held_out_intervals_are_wider_by_what_choosing_varies() -> None:
         choice = choose(table, "nDCG@10", budget_ms=budget, method=method, level=0.9)
         affordable, costs = choice.budget.check(table.stages, table.grid.vectors)
         fold = np.random.default_rng(0).permutation(60) % 5
-        candidates = Candidates(table.replayer, table.grid.vectors, affordable, costs, fold)
-        rules = Rules(candidates, method, 0.02, 0.9, 0)
-        validated = cross_validate(rules)
-        noise, more = permutation_control(rules, validated)
+        candidates = Candidates(table.replayer, table.grid.vectors, affordable, costs, fold, method, 0.02, 0.9)
+        validated = cross_validate(candidates)
+        noise, more = permutation_control(candidates, validated)
         last = candidates.per_query(candidates.deepest)
         assert (more > 0) == (method == "budget")
         assert choice.held_out == estimate(validated.measured, level=0.9, least=0.0, more=more)
@@ -344,11 +344,22 @@ def test_folds_that_chose_otherwise_are_reported() -> None:
     assert "on 30 queries (95 % intervals; 100 to 500 would give narrower intervals)" in deep.explain()
 
 
+def test_recall_of_a_plateau_is_at_the_level_of_the_measure() -> None:
+    """By hand: each query's document of label 2 is first, one of label 1 is eighth, so recall of 2 and more needs no depth."""
+    labels = np.tile([2, 0, 0, 0, 0, 0, 0, 1], (400, 1))
+    table = make_sweep({"a": np.tile(-np.arange(8.0), (400, 1)), "b": labels * 1.0}, labels, ("R(rel=2)@5", "R@5"))
+    graded, plain = choose(table, "R(rel=2)@5"), choose(table, "R@5")
+    assert (graded.cutoffs, plain.cutoffs) == ((1, None), (8, None))
+    assert "  Recall: a → 1 keeps 1.000 of 1.000; relevant are labels of 2 and more" in graded.explain().splitlines()
+    assert "  Recall: a → 8 keeps 1.000 of 1.000" in plain.explain().splitlines()
+    assert choose(table, "R(rel=2)@5", rel=1).cutoffs == (8, None)
+
+
 THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
 NO_PRICE = "budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour"
 PERCENTILE = "expected a number above 0 and at most 100, or None for the mean"
-RAISE = " Fix: raise the limit, or sweep a grid with smaller cut-offs"
+RAISE = " Fix: raise it, or sweep a grid with smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"
 BAD = {
     "measure": ({}, {"measure": "P@5"}, f"{HEAD}the sweep has no measure P@5; it has nDCG@10"),
@@ -410,12 +421,13 @@ BAD = {
     "unmet": (
         {},
         {"budget_ms": 5},
-        f"no cut-offs are within the budget: p95_ms is limited to 5 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
+        f"no cut-offs are within the budget: the limit is 5 ms at p95; the nearest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
     ),
     "unmet on average": (
         {"cost": THROUGHPUT},
         {"budget_ms": 0.5, "percentile": None},
-        f"no cut-offs are within the budget: ms is limited to 0.5 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
+        "no cut-offs are within the budget: the limit is 0.5 ms on average; the nearest, s1 → 1 · s2 → 1 · s3, takes 11 ms."
+        f"{RAISE}",
     ),
 }
 
@@ -431,22 +443,21 @@ def test_what_makes_no_sense_is_refused_with_all_reasons(case: str) -> None:
     assert str(caught.value) == message
 
 
-def test_two_budgets_that_cannot_both_be_met_name_the_cheapest_within_the_other() -> None:
+def test_two_budgets_that_cannot_both_be_met_name_the_nearest_vector() -> None:
     """Each could be met alone: the dear stage takes little time, the slow one costs nothing."""
     cost = [StageCost("s1"), StageCost("s2", per_pair_ms=100), StageCost("s3", per_pair_ms=1, usd_per_search=1.0)]
     table = swept(4, cost=cost, grid=[(1, 1, None), (8, 8, None)])
     with pytest.raises(SweepError) as caught:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=2)
     assert str(caught.value) == (
-        "no cut-offs are within the budget: ms is limited to 50 ms; the cheapest within the other limit, "
-        f"s1 → 1 · s2 → 1 · s3, takes 101 ms.{RAISE}"
+        "no cut-offs are within the budget: the limit is 50 ms on average and 2 usd a query; the nearest, "
+        f"s1 → 1 · s2 → 1 · s3, takes 101 ms and 1 usd.{RAISE}"
     )
     with pytest.raises(SweepError) as caught:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=0.5)
     assert str(caught.value) == (
-        "no cut-offs are within the budget:\n"
-        "  - ms is limited to 50 ms; the cheapest, s1 → 1 · s2 → 1 · s3, takes 101 ms\n"
-        f"  - usd is limited to 0.5 usd; the cheapest, s1 → 1 · s2 → 1 · s3, takes 1 usd\n{RAISE.strip()}"
+        "no cut-offs are within the budget: the limit is 50 ms on average and 0.5 usd a query; the nearest, "
+        f"s1 → 1 · s2 → 1 · s3, takes 101 ms and 1 usd.{RAISE}"
     )
 
 

@@ -11,7 +11,7 @@ from toys.scored import make_scores, make_sweep
 
 from pt_cascade.analysis.choice.candidates import Candidates, best_of, subsample
 from pt_cascade.analysis.choice.intervals import bounds_above, simultaneous_bounds
-from pt_cascade.analysis.choice.selection import Rules, pick
+from pt_cascade.analysis.choice.selection import pick
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.grid.grids import grid
 from pt_cascade.analysis.sweep.result import Sweep
@@ -19,14 +19,19 @@ from pt_cascade.analysis.sweep.result import Sweep
 ROWS = st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 5)), min_size=1, max_size=30)
 
 
-def rules_of(swept: Sweep, method: str, *, margin: float = 0.1, affordable: np.ndarray | None = None) -> Rules:
-    """Rules for a sweep of one measure; a vector costs the sum of its cut-offs but the last."""
+def candidates_of(swept: Sweep, method: str, *, margin: float = 0.1, affordable: np.ndarray | None = None) -> Candidates:
+    """Candidates of a sweep of one measure; a vector costs the sum of its cut-offs but the last."""
     vectors = swept.grid.vectors
     every = np.ones(len(vectors), bool) if affordable is None else affordable
-    candidates = Candidates(
-        swept.replayer, vectors, every, vectors[:, :-1].sum(axis=1).astype(float), np.arange(len(swept.qids)) % 5
+    return Candidates(
+        swept.replayer,
+        vectors,
+        every,
+        vectors[:, :-1].sum(axis=1).astype(float),
+        np.arange(len(swept.qids)) % 5,
+        method,
+        margin,
     )
-    return Rules(candidates, method, margin, 0.95, 0)
 
 
 @given(ROWS)
@@ -102,7 +107,7 @@ def test_the_cheapest_is_found_where_a_stage_adds_nothing() -> None:
     labels[np.arange(200), np.arange(200) % 4] = 1
     first = np.tile(-np.arange(6.0), (200, 1))
     swept = make_sweep({"s1": first, "s2": labels * 1.0, "s3": labels * 1.0}, labels, ("RR",))
-    chosen = pick(rules_of(swept, "cheapest"), swept.means[:, 0], np.ones(200, bool)).vector
+    chosen = pick(candidates_of(swept, "cheapest"), swept.means[:, 0], np.ones(200, bool)).vector
     assert swept.grid.vectors[chosen].tolist() == [4, 1, NO_CUT]
 
 
@@ -112,14 +117,14 @@ def test_the_cheapest_is_the_first_by_cost_whose_bound_is_within_the_margin(seed
     """Brute force: joint bounds of all cheaper vectors, in order of cost."""
     scores, labels = make_scores(60, 6, 3, seed)
     swept = make_sweep(scores, labels)
-    rules, queries = rules_of(swept, "cheapest", margin=margin), np.arange(60) % 3 > 0
+    candidates, queries = candidates_of(swept, "cheapest", margin=margin), np.arange(60) % 3 > 0
     values = np.stack([swept.replayer.per_query(vector)[queries, 0] for vector in swept.grid.vectors], axis=1)
-    best, costs = rules.candidates.best(values.mean(axis=0)), rules.candidates.costs
+    best, costs = candidates.best(values.mean(axis=0)), candidates.costs
     cheaper = [n for n in range(len(costs)) if costs[n] < costs[best]]
     bounds = simultaneous_bounds(values[:, [best]] - values[:, cheaper], margin)
     inside = [n for n, bound in zip(cheaper, bounds, strict=True) if bound <= margin]
     expected = min(inside, key=lambda n: costs[n], default=best)
-    assert pick(rules, values.mean(axis=0), queries).vector == expected
+    assert pick(candidates, values.mean(axis=0), queries).vector == expected
 
 
 def test_a_plateau_beyond_the_budget_gives_the_best_no_deeper() -> None:
@@ -131,7 +136,7 @@ def test_a_plateau_beyond_the_budget_gives_the_best_no_deeper() -> None:
     k1, everyone = swept.grid.vectors[:, 0], np.ones(200, bool)
     cases = ((k1 <= 6, 3, False), (k1 <= 2, 1, True), ((k1 <= 2) | (k1 == 5), 1, True), (k1 >= 5, 5, True))
     for affordable, expected, over in cases:
-        found = pick(rules_of(swept, "plateau", affordable=affordable), swept.means[:, 0], everyone)
+        found = pick(candidates_of(swept, "plateau", affordable=affordable), swept.means[:, 0], everyone)
         assert (k1[found.vector], found.over_budget) == (expected, over)
         assert [one.k for one in found.plateaus] == [3]
 
@@ -144,7 +149,7 @@ def test_the_deepest_vector_has_the_largest_product_of_cutoffs() -> None:
         ([(10, 10, None), (50, 5, 5)], (10, 10, None)),
         ([(50, 2, 10), (50, 10, 2)], (50, 10, 2)),
     ):
-        candidates = rules_of(make_sweep(scores, labels, grid=vectors), "budget").candidates
+        candidates = candidates_of(make_sweep(scores, labels, grid=vectors), "budget")
         assert tuple(None if k == NO_CUT else k for k in candidates.vectors[candidates.deepest].tolist()) == expected
 
 
@@ -152,13 +157,13 @@ def test_a_large_grid_gives_the_same_sums_as_a_small_one() -> None:
     """Beyond 2,000 vectors the folds are summed by the kernel, and only some vectors are measured query by query."""
     scores, labels = make_scores(30, 80, 3)
     swept = make_sweep(scores, labels)
-    candidates = rules_of(swept, "budget").candidates
+    candidates = candidates_of(swept, "budget")
     values = candidates.values(np.arange(len(swept.grid)))
     assert len(swept.grid) > 2000 > len(candidates.representatives[0])
     assert candidates.sums == pytest.approx(np.stack([values[candidates.fold == one].sum(axis=0) for one in range(5)]), abs=1e-12)
     assert (candidates.representatives[1] == values[:, candidates.representatives[0]]).all()
     small = make_sweep(scores, labels, grid=swept.grid.vectors[::40].tolist())
-    assert rules_of(small, "budget").candidates.sums == pytest.approx(candidates.sums[:, ::40], abs=1e-12)
+    assert candidates_of(small, "budget").sums == pytest.approx(candidates.sums[:, ::40], abs=1e-12)
 
 
 def test_what_is_affordable_is_never_thinned_away() -> None:
@@ -166,4 +171,4 @@ def test_what_is_affordable_is_never_thinned_away() -> None:
     scores, labels = make_scores(10, 80, 3)
     swept = make_sweep(scores, labels)
     only = np.arange(len(swept.grid)) == 2345
-    assert rules_of(swept, "cheapest", affordable=only).candidates.representatives[0].tolist() == [2345]
+    assert candidates_of(swept, "cheapest", affordable=only).representatives[0].tolist() == [2345]

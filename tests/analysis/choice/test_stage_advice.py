@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,6 @@ from pt_cascade.analysis.choice.intervals import Estimate, estimate
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.stage_advice import Advice, decide, measure_held_out, name_cascade
 from pt_cascade.analysis.cost.cost import StageCost
-from pt_cascade.analysis.replay.replayer import Replayer
 
 
 def advised(queries: int, second: float, third: float, **options: object) -> Advice:
@@ -101,10 +102,7 @@ def test_the_gain_is_held_out_against_the_best_shorter_cascade_chosen_likewise()
     }
     swept = make_sweep(scores, labels)
     fold = np.random.default_rng(0).permutation(40) % 4
-    parts = [swept.replayer] + [
-        Replayer(swept.table, swept.table.find_path(stages), swept.replayer.qrels, swept.replayer.measures)
-        for stages in (("a", "c"), ("a", "b"))
-    ]
+    parts = [swept.replayer] + [replace(swept.replayer, path=swept.table.find_path(stages)) for stages in (("a", "c"), ("a", "b"))]
     vectors = [swept.grid.vectors, *[np.array([(k, 2**31 - 1) for k in range(1, 7)], np.int32)] * 2]
     values = [np.stack([part.per_query(v)[:, 0] for v in vs], axis=1) for part, vs in zip(parts, vectors, strict=True)]
     expected = np.zeros(40)
@@ -147,7 +145,7 @@ def test_two_stages_have_nothing_to_compare_with() -> None:
         ({"a": first}, f"The cascade has 1 stage. {MORE}"),
     ):
         found = choose(make_sweep(scores, labels, ("RR",)), "RR", folds=2).advice
-        assert found == Advice("", None, "", "", None, said)
+        assert found == Advice(said)
 
 
 def test_a_shorter_cascade_that_is_not_covered_is_not_compared() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pt_cascade.analysis.cost import cost as costs
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.latency import take_percentiles
-from pt_cascade.analysis.cost.residuals import Residuals, Sample
+from pt_cascade.analysis.cost.sample import Sample, StageTimes
 from pt_cascade.errors import CascadeWarning, SweepError
 
 FEW = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
@@ -119,25 +119,25 @@ def test_money_comes_in_its_three_units() -> None:
 
 
 def sampled(rows: int, seed: int = 0, *, queries: int = 200) -> Cost:
-    """A profiled cost of three stages, whose residuals are noise."""
+    """A profiled cost of three stages: fitted times and noise."""
     random = np.random.default_rng(seed)
     retrieved = random.integers(0, 1200, rows)
     stages = (StageCost("bm25", fixed_ms=3), StageCost("bi", 5, 0.01), StageCost("t5", 2, 0.5, usd_per_search=0.002))
     depths = [np.zeros((rows, 3)), *(np.minimum(np.array([[10, 100, 1000]]) * share, retrieved[:, None]) for share in (1, 0.1))]
-    residuals = tuple(Residuals.of(depth, random.lognormal(0, 0.3, (rows, 3))) for depth in depths)
-    return Cost(stages, Sample(retrieved, queries, residuals))
+    noise = random.lognormal(0, 0.3, (3, rows, 3))
+    measured = zip(stages, depths, noise, strict=True)
+    times = tuple(StageTimes.measured(stage, depth, stage.ms(depth) * factor) for stage, depth, factor in measured)
+    return Cost(stages, Sample(retrieved, queries, times))
 
 
 def test_a_profile_keeps_queries_together() -> None:
-    """Golden at a profiled vector: sums of fitted time x the row's own factor, stage by stage, then sorted; docs go unread."""
+    """Golden: the stages' times at a vector, added up row by row in plain NumPy, then sorted; docs are not read."""
     cost = sampled(150)
     sample = cost.sample
-    documents = np.minimum(100, sample.retrieved), np.minimum(10, sample.retrieved)
-    sums = sample.residuals[0].sample(np.zeros((1, 150)))[0] * 3
-    for n, (fixed, slope) in enumerate(((5, 0.01), (2, 0.5)), start=1):
-        given = documents[n - 1]
-        factors = sample.residuals[n].sample(given[None, :].astype(float))[0]
-        sums = sums + np.where(given > 0, (fixed + slope * given) * factors, 0.0)
+    sums = sample.times[0].ms[:, -1]
+    for n, k in ((1, 100), (2, 10)):
+        given = np.minimum(k, sample.retrieved)
+        sums = sums + np.where(given > 0, sample.times[n].at(given[None, :].astype(float), cost.stages[n])[0], 0.0)
     late = cost.latency((100, 10, 5), docs=[1])
     assert late.joint_ms == pytest.approx(tuple(np.sort(sums)[[74, 142, 148]]))
     assert late.ms == pytest.approx(cost.frame(np.array([[100, 10, 5]]))["ms"].item())
@@ -172,11 +172,11 @@ def test_few_queries_are_reported_once(queries: int, warned: bool) -> None:  # n
 
 
 def test_another_path_takes_its_stages_by_name() -> None:
-    """In the order asked for, with their own residuals; the two-stage cost is the three-stage one without the middle."""
+    """In the order asked for, with their own times; the two-stage cost is the three-stage one without the middle."""
     cost = sampled(120)
     two = cost.select(["bm25", "t5"])
     assert [one.stage for one in two.stages] == ["bm25", "t5"]
-    assert two.sample.residuals == (cost.sample.residuals[0], cost.sample.residuals[2])
+    assert two.sample.times == (cost.sample.times[0], cost.sample.times[2])
     assert cost.select(["bm25", "bi", "t5"]).latency((50, 9, 5)) == cost.latency((50, 9, 5))
     hand = Cost.of(StageCost("bm25", 1), StageCost("bi", per_pair_ms=1), StageCost("t5", per_pair_ms=9))
     assert hand.select(["bm25", "t5", "bi"]).latency((10, 5, 5)).ms == 1 + 90 + 5
@@ -185,7 +185,7 @@ def test_another_path_takes_its_stages_by_name() -> None:
 def test_costs_without_names_are_taken_by_position() -> None:
     """As many as the path has stages."""
     cost = Cost.of(StageCost(fixed_ms=1), StageCost(per_pair_ms=2))
-    assert cost.select(["bm25", "t5"]) is cost
+    assert cost.select(["bm25", "t5"]) == Cost.of(StageCost("bm25", fixed_ms=1), StageCost("t5", per_pair_ms=2))
 
 
 TWO = Cost.of(StageCost("bm25"), StageCost("t5", per_pair_ms=50))

@@ -479,8 +479,11 @@ WRONG_RUNS = {
     "infinite": (lambda run: run.assign(score=[np.inf, 1.0]), "run 2: score is not a finite number in 1 of 2"),
     "mixed qids": (lambda run: run.assign(qid=pd.Series(["1", 1], dtype=object)), "run 2: qid is a number, but text elsewhere"),
     "no docno": (lambda run: run.drop(columns="docno"), "run 2: missing or repeated column.* docno"),
-    "a column twice": (lambda run: pd.concat([run, run[["score"]]], axis=1), r"run 2: column\(s\) score occur more than once"),
-    "no frame": (lambda run: run.to_dict("records"), "run 2: it is a list, expected a DataFrame"),
+    "a column twice": (
+        lambda run: pd.concat([run, run[["score"]]], axis=1),
+        r"run 2: missing or repeated column\(s\) score, expected",
+    ),
+    "no frame": (lambda run: run.to_dict("records"), "run 2: they are a list, expected a DataFrame"),
     "a strange qid": (lambda run: run.assign(qid="9"), "run 2: 1 qid.s. are not in the topics, e.g. '9'"),
     "too large": (lambda run: run.assign(score=[1e308, -1e308]), "the sums of their scores are not finite"),
 }

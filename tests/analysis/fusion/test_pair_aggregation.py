@@ -145,11 +145,7 @@ def test_another_name_is_refused() -> None:
     """The error lists the names that there are."""
     names = ", ".join(HOWS)
     said = f"cannot aggregate: aggregation is 'mean', expected one of {names}. Fix: aggregation=\"sym-sum\""
-    for who, call in {
-        "duo_t5": lambda: check_aggregation("mean", "duo_t5"),
-        "aggregate": lambda: aggregate(WINS, "mean"),  # type: ignore[arg-type]
-    }.items():
-        assert refused(call) == f"{who} {said}"
+    assert refused(lambda: check_aggregation("mean", "duo_t5")) == f"duo_t5 {said}"
 
 
 @pytest.mark.parametrize("wrong", [np.nan, -0.1, 1.5, np.inf])
@@ -160,25 +156,3 @@ def test_invalid_probabilities_are_refused(how: Aggregation, wrong: float) -> No
     wins[2, 0] = wrong
     said = f"probabilities that one document beats another are out of range: 1 of 6 are not from 0 to 1, the first is {wrong}"
     assert refused(lambda: aggregate(wins, how)) == said
-
-
-@pytest.mark.parametrize("how", HOWS)
-def test_plain_lists_are_added_up_as_well(how: Aggregation) -> None:
-    """A list of lists scores as the array of it."""
-    assert aggregate([[0.5, 0.75], [0.25, 0.5]], how).tolist() == aggregate(np.array([[0.5, 0.75], [0.25, 0.5]]), how).tolist()
-
-
-@pytest.mark.parametrize(
-    ("wins", "problem"),
-    [
-        (np.ones((2, 3)), "their shape is (2, 3), expected (n, n): each document against each"),
-        (np.ones((3, 2)), "their shape is (3, 2), expected (n, n): each document against each"),
-        ([0.5, 0.5], "their shape is (2,), expected (n, n): each document against each"),
-        ([["a", "b"], ["c", "d"]], "they are not numbers: could not convert string to float: 'a'"),
-    ],
-)
-def test_a_matrix_that_is_not_square_is_refused(wins: Any, problem: str) -> None:
-    """The error names the shape, instead of an IndexError."""
-    with pytest.raises(PipelineError) as caught:
-        aggregate(wins, "sum")
-    assert str(caught.value) == f"cannot aggregate the probabilities: {problem}"

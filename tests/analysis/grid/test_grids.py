@@ -68,6 +68,41 @@ def test_the_default_grid_is_dense_where_that_is_affordable_and_says_what_it_is(
     assert repr(default_grid((1000, 100), 10, 20_000)).endswith("log grid of k1 1..1000 × k2 1..100, k3 10)")
 
 
+def test_a_form_or_cut_offs_of_some_stages_are_chosen() -> None:
+    """By hand: a full grid where the default is logarithmic, and the reverse; one axis given, the others as by default."""
+    assert len(default_grid((120,), None, 5, form="full", coarse=True)) == 120
+    assert [k for k, _ in default_grid((30,), None, 5, form="log")] == [1, 2, 3, 5, 7, 10, 20, 30]
+    some = default_grid((30, 3), 2, 5, axes={"k1": [20, 10, 2]})
+    assert list(some) == [(2, 1, 1), (2, 2, 2), *((k1, k2, min(k2, 2)) for k1 in (10, 20) for k2 in (1, 2, 3))]
+    assert repr(some) == "Grid(8 vectors: all of k1 2, 10, 20 × k2 1..3, k3 2)"
+    last = default_grid((5,), None, 5, axes={"k2": [None, 2], "k1": 5})
+    assert (list(last), repr(last)) == ([(5, 2), (5, None)], "Grid(2 vectors: all of k1 5 × k2 2, uncut)")
+    assert list(default_grid((5,), None, 5, alone=True, axes={"k1": [4]})) == [(4,)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"form": "dense"},
+            "this is not a grid: it is 'dense', expected one of full, log, a dict of cut-offs by k1, k2, ..., or vectors",
+        ),
+        ({"axes": {"k4": [1], "bm25": [1]}}, "this is not a grid: there is no axis k4, bm25; the axes are k1, k2, k3"),
+        ({"axes": {"k1": []}}, "this is not a grid: axis k1 is empty"),
+        (
+            {"axes": {"k1": 1, "k2": [5]}},
+            "this is not a grid: every vector has a stage that passes on more than the one before: 1 × 5",
+        ),
+        ({"form": "full"}, "the grid is too large: grid 'full' has up to 50,000,000 vectors, expected at most 2,000,000"),
+    ],
+)
+def test_forms_that_make_no_grid_are_refused(options: dict[str, object], message: str) -> None:
+    """With the exact message."""
+    with pytest.raises(SweepError) as caught:
+        default_grid((10_000, 5_000), None, 5, **options)
+    assert str(caught.value).partition(". Fix: ")[0] == message
+
+
 GRID = "Fix: grid([10, 100, 1000], [10, 100])"
 RANGE = "expected a whole number, 1 or more, or None for no cut"
 BAD = {

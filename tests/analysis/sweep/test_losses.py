@@ -86,6 +86,16 @@ def test_recall_by_hand() -> None:
     assert got.recall("bm25", rel=2)["recall"].tolist() == [0, 0, 0.5, 0.5, 0.5]
 
 
+def test_recall_and_losses_are_at_the_level_of_the_measures() -> None:
+    """By hand: of c and x, both 2, the first is retrieved third. Without a level of its own a measure counts labels of 1."""
+    got = five()
+    graded = sweep(got.table, got.replayer.judged.qrels, ["nDCG@2", "R(rel=2)@5"])
+    assert (got.rel, graded.rel) == (1, 2)
+    assert graded.recall("bm25")["recall"].tolist() == [0, 0, 0.5, 0.5, 0.5]
+    assert graded.loss((4, 2, 1))["lost"].tolist() == [0, 1, 0, 0, 1, 0]
+    assert graded.recall("bm25", rel=1)["recall"].tolist() == got.recall("bm25")["recall"].tolist()
+
+
 def named(qrels: pd.DataFrame) -> pd.DataFrame:
     """Rename for ir_measures, queries that were asked only."""
     asked = qrels[qrels["qid"].isin(TOPICS["qid"])]

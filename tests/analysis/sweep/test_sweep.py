@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -136,10 +137,13 @@ def test_exchanged_labels_are_those_of_other_judgments() -> None:
     old = make_qrels(5)
     unseen = old[~pd.MultiIndex.from_frame(old[["qid", "docno"]]).isin(pd.MultiIndex.from_frame(pairs[["qid", "docno"]]))]
     wanted = sweep(replayer.table, pd.concat([pairs[labels != UNJUDGED], unseen]), got.measures, grid=got.grid)
-    exchanged = replayer.with_labels(labels)
+    by_row = np.empty_like(labels)
+    by_row[replayer.rankings.rows] = labels
+    exchanged = replace(replayer, judged=replace(replayer.judged, labels=by_row))
     means = exchanged.sums(got.grid.vectors)[0, :, :2] / len(got.qids)
     np.testing.assert_allclose(means, wanted.means[:, :2], rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(exchanged.only(1).sums(got.grid.vectors), exchanged.sums(got.grid.vectors)[:, :, 1:2])
+    only = replace(exchanged, measures=exchanged.measures[1:2])
+    np.testing.assert_array_equal(only.sums(got.grid.vectors), exchanged.sums(got.grid.vectors)[:, :, 1:2])
     assert not np.allclose(wanted.means[:, :2], got.means[:, :2])
 
 
@@ -162,6 +166,16 @@ def test_a_cascade_of_one_stage_is_swept_over_its_own_cutoff() -> None:
     assert list(got.grid) == [(k,) for k in range(1, len(got.grid) + 1)]
     assert repr(got) == f"Sweep(Grid({len(got.grid)} vectors: all of k1 1..{len(got.grid)}) of first; P@3, Judged@5; {QUERIES})"
     assert_equal(got, [first % k for k in range(1, len(got.grid) + 1)], TOPICS, make_qrels(2))
+
+
+def test_a_grid_is_named_or_given_for_some_stages() -> None:
+    """Every form gives the measures that its vectors have in the full grid."""
+    _, _, got = simple()
+    full = sweep(got.table, got.replayer.judged.qrels, got.measures, grid="full").frame
+    for form in ("log", {"k1": [1, 10]}, {"k2": [2], "k1": [3, 4]}):
+        some = sweep(got.table, got.replayer.judged.qrels, got.measures, grid=form).frame
+        keys = [name for name in some if name.startswith("k")]
+        pd.testing.assert_frame_equal(some.merge(full, on=keys, suffixes=("_some", ""))[[*full]], some, check_exact=True)
 
 
 def test_the_default_grid_is_coarse_for_what_ir_measures_computes() -> None:

@@ -12,6 +12,7 @@ from toys.rankers import ToyRetriever
 from toys.tables import TOPICS, assert_equal, chain, make_qrels, tabulate
 
 from pt_cascade.analysis.grid.grids import grid
+from pt_cascade.analysis.replay.measures import match_labels
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.errors import CascadeError, SweepError, TableError
 from pt_cascade.execution.runner import run
@@ -28,6 +29,11 @@ def swept(**options: Any) -> Sweep:
     """Sweep a table of three stages, all scored, with one option spoilt."""
     table = options.pop("table", None) or tabulate(ToyRetriever(docs=6), [Judge(1), Judge(2)], TOPICS)
     return sweep(table, options.pop("qrels", make_qrels(1)), options.pop("measures", ["RR"]), **options)
+
+
+def over(got: Sweep, table: ScoreTable) -> Sweep:
+    """Return the same sweep over another table."""
+    return replace(got, replayer=replace(got.replayer, table=table, judged=match_labels(table, got.replayer.judged.qrels)))
 
 
 THREE = "first, stage2, stage3"
@@ -153,15 +159,15 @@ def test_what_is_not_covered_is_refused_with_the_call_that_would_cover_it() -> N
         (lambda table: swept(table=table, grid=[(None, 2, 1)]), f"{FAR} (None, 2, 1) {BEYOND}; {DEPTHS}(None, 2))"),
         (lambda table: swept(table=table, measures=["Bpref"], grid=[(5, 1, 1)]), f"{FAR} (5, 1, 1) {BEYOND}; {DEPTHS}(5, 2))"),
         (
-            lambda table: replace(got, replayer=replace(got.replayer, table=table)).loss((4, 3, 1)),
+            lambda table: over(got, table).loss((4, 3, 1)),
             f"{FAR} (4, 3, 1) {lacks}; {DEPTHS}(4, 3))",
         ),
         (
-            lambda table: replace(got, replayer=replace(got.replayer, table=table)).recall(2, (4, 3)),
+            lambda table: over(got, table).recall(2, (4, 3)),
             f"{FAR} (4, 3, None) {lacks}; {DEPTHS}(4, 3))",
         ),
         (
-            lambda table: replace(got, replayer=replace(got.replayer, table=table)).recall("judge", (5,)),
+            lambda table: over(got, table).recall("judge", (5,)),
             f"{FAR} (5,) {BEYOND}; {DEPTHS}(5, 2))",
         ),
         (

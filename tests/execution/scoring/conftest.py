@@ -20,6 +20,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the few calls that check batch invariance and tie rules."""
     monkeypatch.setattr(scoring, "check_batch_invariance", lambda *_: True)
-    monkeypatch.setattr(scoring, "check_resumed", lambda *_: [])
+    monkeypatch.setattr(scoring, "check_paths", lambda *_, **__: [])
     monkeypatch.setattr(chunk, "settle", lambda _, possible, __: possible)
     monkeypatch.setattr(chunk, "probe_copies", lambda _, __, possible: possible)

@@ -23,7 +23,7 @@ from pt_cascade.execution.profiling import profile
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.stages.base.identity import identify
 from pt_cascade.stages.cached import cached
-from pt_cascade.stages.scorecache.store import ScoreStore
+from pt_cascade.stages.scorecache.score_cache import ScoreCache
 
 FIRST = ToyRetriever(docs=12, levels=3)
 
@@ -89,7 +89,7 @@ def test_another_table_asks_only_for_what_is_new(tmp_path: Path) -> None:
         asked.append(len(judge.log.asked))
     assert len(set(judge.log.asked)) == len(judge.log.asked) == asked[-1]
     assert asked[0] < asked[1] < asked[2] == asked[3]
-    assert ScoreStore(str(next((tmp_path / "kept").glob("judge-*"))), {}).count() > 0
+    assert ScoreCache(str(next((tmp_path / "kept").glob("judge-*"))), {}).count() > 0
 
 
 def test_each_stage_has_a_store_of_its_own(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_batch_invariance_is_checked_without_the_cache(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(StageError, match="stage 'company' scores the same pair differently among other rows"):
             score(FIRST % 8 >> stage, topics(3), score_cache=tmp_path / "kept")
-    assert ScoreStore(str(next((tmp_path / "kept").iterdir())), {}).count() > 0
+    assert ScoreCache(str(next((tmp_path / "kept").iterdir())), {}).count() > 0
 
 
 def test_tie_rules_are_probed_without_the_cache(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_profile_never_takes_the_time_of_a_store(tmp_path: Path) -> None:
     judge = Judge(1, log=Log())
     kept = FIRST % 8 >> cached(judge, tmp_path / "s") % 3
     Cascade.of(kept).transform(topics(2))
-    count = cached(judge, tmp_path / "s").store().count()
+    count = cached(judge, tmp_path / "s").score_cache().count()
     judge.log.calls.clear()
     options = {"repeats": 2, "warmup": 1, "shares": (1.0, 0.5)}
     ours = profile(kept, topics(4), clock=FakeClock(), **options)
@@ -202,7 +202,7 @@ def test_a_profile_never_takes_the_time_of_a_store(tmp_path: Path) -> None:
     plain = profile(FIRST % 8 >> Judge(1) % 3, topics(4), clock=FakeClock(), **options)
     pd.testing.assert_frame_equal(ours.frame, plain.frame)
     assert asked == 2 * 2 * 4 + 2
-    assert cached(judge, tmp_path / "s").store().count() == count
+    assert cached(judge, tmp_path / "s").score_cache().count() == count
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,8 @@ def test_scores_of_a_query_that_failed_are_in_no_table(tmp_path: Path) -> None:
     with pytest.raises(StageError) as error:
         score(FIRST % 5 >> Unwell("q2") % 2, asked, query_batch_size=1, checkpoint=chunks)
     assert str(error.value) == (
-        "stage 'unwell' could not score every document: 5 of 5 document(s) failed, first qid 'q2', docno 'd0'. "
+        "stage 'unwell' could not score every document: it failed in 5 of 5 row(s) "
+        "(qid 'q2', docno 'd0'; qid 'q2', docno 'd1'; qid 'q2', docno 'd2'; ...). "
         "Fix: call score again when the stage works (finished batches are reused), or make it with on_error='keep'"
     )
     assert len([*chunks.glob("[0-9]*.parquet")]) == 2

@@ -123,9 +123,7 @@ def test_what_failed_is_evaluated_as_it_ranks(judge: Failing, k: int, seed: int)
 def test_a_query_that_can_never_be_scored_does_not_bar_the_table(tmp_path: Path) -> None:
     """It is listed, warned of, no score, kept on the disk as such, and keeps the order of the stage before."""
     judge = Failing(odds=10**9, query="query 0")
-    said = (
-        r"stage 'judge' could not score 4 document\(s\) of 1 query\(ies\), first qid 'q0', docno 'd\d': they rank below the others"
-    )
+    said = r"stage 'judge' failed in 4 of 12 row\(s\) \(qid 'q0', docno 'd\d'; .*\): they rank below the others"
     with pytest.warns(CascadeWarning, match=said):
         table = score(FIRST % 4 >> judge % 3, topics(3))
     mine = table.frame["qid"] == "q0"
@@ -172,7 +170,7 @@ def test_what_could_pass_for_scores_is_refused(case: str) -> None:
 def test_a_first_stage_may_not_fail() -> None:
     """Results to re-rank by a first stage that failed on some: all cut-offs would stand on it."""
     found = FIRST.transform(topics(3))
-    with pytest.raises(StageError, match=r"could not score every document: \d+ of \d+ document\(s\) failed, .*finished batches"):
+    with pytest.raises(StageError, match=r"could not score every document: it failed in \d+ of \d+ row\(s\) .*finished batches"):
         score(Failing() % 3 >> Judge() % 2, found)
 
 

@@ -343,7 +343,7 @@ BAD = {
     "a number as depths": (
         FIRST % 5 >> MOST,
         {"depths": 5},
-        "these cascades cannot be scored: depths are 5 (int), expected one for each stage but the last, 1, or 1 such tuple(s). "
+        "these cascades cannot be scored: depths are 5, expected one for each stage but the last, 1, or 1 such tuple(s). "
         "Fix: depths=(1000,)",
     ),
     "depths below the cut-offs": (
@@ -404,7 +404,7 @@ def test_a_stage_that_changes_the_documents_is_refused() -> None:
         score(Cascade.of(FIRST % 6 >> drops).with_stage(1, documents="any"), topics(2))
     assert str(error.value) == (
         "stage 'broken' cannot be replayed: it changes the documents: "
-        "2 document(s) removed of 12, first qid 'q0', docno 'd0'. "
+        "documents removed in 2 of 12 row(s) (qid 'q0', docno 'd0'; qid 'q1', docno 'd1'). "
         "Fix: run it as the last stage: cascade.with_stage('broken', depends='listwise'), then cascade.finish(table)"
     )
 

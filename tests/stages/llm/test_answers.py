@@ -5,20 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 import time
-import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import shared
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from toys.llm_servers import chat, scripted
 
 from pt_cascade.errors import CascadeWarning
 from pt_cascade.stages.llm.answers import SURE, Alternatives, read_grade, read_verdict, take_answer
-from pt_cascade.stages.llm.lists import read_list, read_ranking
+from pt_cascade.stages.llm.lists import read_list
 from pt_cascade.stages.llm_judge import llm_judge
 from pt_cascade.trec import read_run
 
@@ -49,7 +49,7 @@ def test_real_answers_give_the_published_runs(llm_windows: list[dict[str, object
         order = made.setdefault(row["run"], {}).setdefault(row["qid"], list(first[row["qid"]]))
         window = slice(row["start"], row["end"])
         docs = order[window]
-        order[window] = [docs[place] for place in read_ranking(row["response"], len(docs)).value]
+        order[window] = [docs[place] for place in read_list(row["response"], len(docs)).order]
     assert sum(map(len, made.values())) == 3 * 43
     for name, orders in made.items():
         assert orders == _orders(dl19_folder / "runs" / f"{name}.res.gz"), name
@@ -76,60 +76,30 @@ def test_the_stage_itself_makes_the_published_runs(llm_windows: list[dict[str, o
 
 def test_repairs_of_the_published_answers_are_counted(llm_windows: list[dict[str, object]]) -> None:
     """Golden counts of a script that does not use the parser: 936 of 1,161 answers need a repair."""
-    faults = Counter(fault for row in llm_windows for fault in read_ranking(row["response"], row["end"] - row["start"]).faults)
-    assert faults == {"malformed": 771, "unread": 4, "partial": 442, "repeated": 533}
-    assert sum(not read_ranking(row["response"], row["end"] - row["start"]).faults for row in llm_windows) == 225
-
-
-@given(ANSWERS, st.integers(1, 25))
-@example("9" * 5000, 3)
-@example("[²] > [٣]", 3)
-def test_any_answer_is_an_order(text: str, n: int) -> None:
-    """A permutation, equal to that of a slow reference parser: the numbers in the text in order, then the missing ones."""
-    reading = read_ranking(text, n)
-    assert sorted(reading.value) == list(range(n))
-    assert reading.faults <= {"malformed", "unread", "partial", "repeated"}
-    words = "".join(str(unicodedata.decimal(letter, " ")) for letter in take_answer(text) or "").split()
-    slow: list[int] = []
-    for word in words:
-        place = int(word) - 1 if len(word) < 6 else -1
-        if 0 <= place < n and place not in slow:
-            slow.append(place)
-    assert list(reading.value) == slow + [place for place in range(n) if place not in slow]
-    assert ("unread" in reading.faults) == (not slow)
-    assert ("partial" in reading.faults) == (0 < len(slow) < n)
+    readings = [read_list(row["response"], row["end"] - row["start"]) for row in llm_windows]
+    faults = Counter(fault for reading in readings for fault in reading.faults - {"unread"})
+    assert faults == {"malformed": 771, "partial": 442, "repeated": 533}
+    assert sum(not reading.faults for reading in readings) == 225
 
 
 @given(st.integers(1, 30).flatmap(lambda n: st.permutations(range(n))))
 def test_an_order_in_the_form_asked_for_is_read_without_repair(order: list[int]) -> None:
     """An order that is written and read is the same order, without faults."""
-    reading = read_ranking(" > ".join(f"[{place + 1}]" for place in order), len(order))
-    assert (list(reading.value), reading.faults) == (order, frozenset())
-
-
-RANKINGS = {
-    "in form": ("[2] > [1] > [3]", (1, 0, 2), set()),
-    "a missing bracket": ("2] > [1] > [3]", (1, 0, 2), {"malformed"}),
-    "prose": ("Here: [3] > [1] > [2].", (2, 0, 1), {"malformed"}),
-    "partial": ("[3]", (2, 0, 1), {"partial"}),
-    "repeated": ("[3] > [3] > [1] > [2]", (2, 0, 1), {"repeated"}),
-    "out of range": ("[7] > [2] > [0] > [1] > [3]", (1, 0, 2), {"malformed"}),
-    "refusal": ("I'm sorry, but I can't help with that.", (0, 1, 2), {"malformed", "unread"}),
-    "empty": ("", (0, 1, 2), {"malformed", "unread"}),
-    "a thought": ("<think>[1] first?</think>\n[3] > [2] > [1]", (2, 1, 0), set()),
-    "only a thought": ("<think>[3] > [2] > [1] or", (0, 1, 2), {"malformed", "unread"}),
-}
-
-
-@pytest.mark.parametrize("case", RANKINGS)
-def test_each_rule_of_an_order(case: str) -> None:
-    """By hand: the order and the faults of each answer."""
-    text, value, faults = RANKINGS[case]
-    reading = read_ranking(text, 3)
-    assert (reading.value, reading.faults) == (value, faults)
+    reading = read_list(" > ".join(f"[{place + 1}]" for place in order), len(order))
+    assert (list(reading.order), reading.faults) == (order, frozenset())
 
 
 LISTS = {
+    "in form": ("[2] > [1] > [3]", False, (1, 0, 2), set()),
+    "a missing bracket": ("2] > [1] > [3]", False, (1, 0, 2), {"malformed"}),
+    "prose": ("Here: [3] > [1] > [2].", False, (2, 0, 1), {"malformed"}),
+    "partial": ("[3]", False, (2, 0, 1), {"partial"}),
+    "repeated": ("[3] > [3] > [1] > [2]", False, (2, 0, 1), {"repeated"}),
+    "out of range": ("[7] > [2] > [0] > [1] > [3]", False, (1, 0, 2), {"malformed"}),
+    "refusal": ("I'm sorry, but I can't help with that.", False, (0, 1, 2), {"malformed", "unread"}),
+    "empty": ("", False, (0, 1, 2), {"malformed", "unread"}),
+    "a thought": ("<think>[1] first?</think>\n[3] > [2] > [1]", False, (2, 1, 0), set()),
+    "only a thought": ("<think>[3] > [2] > [1] or", False, (0, 1, 2), {"malformed", "unread"}),
     "behind words": ("Here are the 3 documents: [2] > [1] > [3]", False, (1, 0, 2), {"malformed"}),
     "behind words, partial": ("Here are the 3 documents: [2] > [1]", False, (1, 0, 2), {"malformed", "partial"}),
     "behind words with numbers": ("The top 2 of 3: [3]>[1] > [2]\n(3 first)", False, (2, 0, 1), {"malformed"}),
@@ -174,46 +144,11 @@ LISTS = {
     "with scores": ("[2] (0.93), [1] (0.3), [3] (0.1)", False, (1, 0, 2), {"malformed"}),
     "by name": ("Document 3 > Document 1 > Document 2", False, (2, 0, 1), {"malformed"}),
     "JSON": ('```json\n{"ranking": [2, 1, 3]}\n```', False, (1, 0, 2), {"malformed"}),
-    "JSON with scores": ('[{"id": 2, "score": 3}, {"id": "[1]", "score": 3}]', False, (1, 0, 2), {"malformed", "partial"}),
+    "JSON of texts": ('{"reason": "2 is best", "ranking": ["[2]", "1"]}', False, (1, 0, 2), {"malformed", "partial"}),
+    "JSON of objects": ('[{"id": 2, "score": 3}, {"id": 1, "score": 3}]', False, (0, 1, 2), {"malformed", "unread"}),
     "JSON of which nobody knows the sense": ('{"1": 3, "2": 1, "3": 2}', False, (0, 1, 2), {"malformed", "unread"}),
-    "JSON with ranks": (
-        '[{"document_rank": 1, "document_id": 3}, {"document_rank": 2, "document_id": 1}, {"document_rank": 3, "document_id": 2}]',
-        False,
-        (2, 0, 1),
-        {"malformed"},
-    ),
-    "JSON with scores first": (
-        '[{"passage_score": 3, "passage_id": 2}, {"passage_score": 1, "passage_id": 3}]',
-        False,
-        (1, 2, 0),
-        {"malformed", "partial"},
-    ),
-    "JSON with the name of an id for a rank": (
-        '[{"identifier_rank": 1, "passage": 3}, {"identifier_rank": 2, "passage": 1}]',
-        False,
-        (2, 0, 1),
-        {"malformed", "partial"},
-    ),
-    "JSON with texts": (
-        '[{"document": "The 2 wings", "docid": 3}, {"document": "A body", "docid": 1}]',
-        False,
-        (2, 0, 1),
-        {"malformed", "partial"},
-    ),
-    "JSON with texts and numbers": (
-        '[{"index": 3, "document": "The 2 wings"}, {"index": 1, "document": "A body"}]',
-        False,
-        (2, 0, 1),
-        {"malformed", "partial"},
-    ),
-    "JSON of which two names may be meant": (
-        '[{"index": 1, "document": 3}, {"index": 2, "document": 1}]',
-        False,
-        (0, 1, 2),
-        {"malformed", "unread"},
-    ),
-    "JSON, its lines numbered": ('["Rank 1: Document 3", "Rank 2: Document 1"]', False, (2, 0, 1), {"malformed", "partial"}),
-    "JSON, its items numbered": ('["1. [3]", "2. [1]", "3. [2]"]', False, (2, 0, 1), {"malformed"}),
+    "JSON, its lines numbered": ('["Rank 1: Document 3", "Rank 2: Document 1"]', False, (0, 1, 2), {"malformed", "unread"}),
+    "JSON, its items numbered": ('["1. [3]", "2. [1]", "3. [2]"]', False, (0, 1, 2), {"malformed", "unread"}),
     "Arabic and wide digits": ("[\u0663] > \uff3b\uff11\uff3d > [2]", False, (2, 0, 1), set()),
     "no list": ("The 3 documents are all relevant.", False, (2, 0, 1), {"malformed", "unread", "partial"}),
     "a refusal": ("I cannot rank these 3 documents.", False, (2, 0, 1), {"malformed", "unread", "partial"}),
@@ -229,7 +164,7 @@ def test_numbers_around_a_list_are_not_the_list(case: str) -> None:
     """By hand: line numbers, numbers in words and half a number at a cut name no document."""
     text, cut, value, faults = LISTS[case]
     reading = read_list(text, 3, cut=cut)
-    assert (reading.value, reading.faults) == (value, faults)
+    assert (reading.order, reading.faults) == (value, faults)
 
 
 def test_no_published_answer_is_ordered_otherwise(llm_windows: list[dict[str, object]]) -> None:
@@ -242,9 +177,9 @@ def test_no_published_answer_is_ordered_otherwise(llm_windows: list[dict[str, ob
     unread = Counter()
     for row in llm_windows:
         n = row["end"] - row["start"]
-        published, ours = read_ranking(row["response"], n), read_list(row["response"], n)
-        assert ours.value == published.value
-        assert ours.faults - published.faults <= {"unread"}
+        ours = read_list(row["response"], n)
+        named = [int(number) - 1 for number in re.findall("[0-9]+", row["response"])]  # RankLLM's rule
+        assert list(ours.order) == list(dict.fromkeys([*(place for place in named if 0 <= place < n), *range(n)]))
         unread["unread" in ours.faults, row["run"].split(".")[2]] += 1
     assert unread == {
         (False, "rankvicuna-ckpt800"): 387,
@@ -258,7 +193,7 @@ def test_no_published_answer_is_ordered_otherwise(llm_windows: list[dict[str, ob
 @given(ANSWERS, st.integers(1, 25), st.booleans())
 def test_any_answer_is_an_order_for_the_stage(text: str, n: int, cut: bool) -> None:  # noqa: FBT001 - hypothesis gives it
     """The stage's parser gives a permutation for any text."""
-    assert sorted(read_list(text, n, cut=cut).value) == list(range(n))
+    assert sorted(read_list(text, n, cut=cut).order) == list(range(n))
 
 
 LONG = {
@@ -410,18 +345,10 @@ VERDICTS = {
     "neither": ("Perhaps", [], None, {"malformed", "unread"}),
     "another word": ("Nothing, yesterday", [], None, {"malformed", "unread"}),
     "spellings add up": ("Yes", [[("Yes", LEFT), (" yes", LEFT), ("No", math.log(0.125))]], math.log(4), set()),
-    "tokens of SentencePiece": ("Yes", [[("\u2581Yes", LEFT), ("\u2581No", math.log(0.125))]], math.log(2), set()),
-    "tokens of byte-level BPE": ("Yes", [[("\u010a", 0.0)], [("\u0120Yes", LEFT), ("No", math.log(0.125))]], math.log(2), set()),
     "not listed": ("Yes", [[("Yes", -0.5), ("The", -3.0), ("A", -4.0)]], 3.5, set()),
     "the place where it stands": (
         "It is no",
         [[("It", -0.1), ("Yes", -2.0)], [(" is", -0.1)], [(" no", -0.5), (" yes", -1.5)]],
-        -1.0,
-        {"malformed"},
-    ),
-    "the same, raw": (
-        "It is no",
-        [[("\u2581It", -0.1), ("\u2581Yes", -2.0)], [("\u2581is", -0.1)], [("\u2581no", -0.5), ("\u2581yes", -1.5)]],
         -1.0,
         {"malformed"},
     ),
@@ -555,7 +482,7 @@ def test_reasoning_is_not_an_answer(case: str) -> None:
     form = REASONING[case]
     assert read_grade(form.format(2), 0, 3).value == 2
     assert read_verdict(form.format("No")).value == -SURE
-    assert read_list(form.format("[2] > [1] > [3]"), 3).value == (1, 0, 2)
+    assert read_list(form.format("[2] > [1] > [3]"), 3).order == (1, 0, 2)
     assert read_list(form.format("[2] > [1] > [3]"), 3).faults == frozenset()
 
 
@@ -567,7 +494,7 @@ def test_reasoning_without_an_end_is_unread(case: str) -> None:
     assert math.isnan(read_grade(text, 0, 3).value)
     assert math.isnan(read_verdict(text + ": yes").value)
     assert "unread" in read_list(text + " > [2] > [1]", 3).faults
-    assert read_list(text + " > [2] > [1]", 3).value == (0, 1, 2)
+    assert read_list(text + " > [2] > [1]", 3).order == (0, 1, 2)
 
 
 @pytest.mark.parametrize(

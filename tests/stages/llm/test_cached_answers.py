@@ -60,13 +60,13 @@ def test_a_document_without_a_judgment_is_not_stored(server: ScriptedServer, tmp
     assert out["llm_failed"].tolist() == [False, True, False, False, False, False]
     assert out["score"].tolist() == [2.0, 1.0, 2.0, 2.0, 2.0, 2.0]
     assert out["rank"].tolist() == [0, 2, 1, 0, 1, 2]
-    assert kept.store().count() == 5
+    assert kept.score_cache().count() == 5
     server.do(lambda _: chat("1"))
     out = kept.transform(results)
     assert [call.prompt.split("Document: ")[1].split("\n")[0] for call in server.calls] == ["text 0 1"]
     assert out["score"].tolist() == [2.0, 1.0, 2.0, 2.0, 2.0, 2.0]
     assert not out["llm_failed"].any()
-    assert kept.store().count() == 6
+    assert kept.score_cache().count() == 6
 
 
 def test_a_list_with_an_unread_window_is_not_stored(server: ScriptedServer, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_list_with_an_unread_window_is_not_stored(server: ScriptedServer, tmp_
     server.do(lambda call: chat("sorry" if "query 0" in call.prompt else "[3] > [2] > [1]"))
     out = kept.transform(frame())
     assert out["llm_failed"].tolist() == [True] * 3 + [False] * 3
-    assert kept.store().count() == 3
+    assert kept.score_cache().count() == 3
 
 
 def test_a_malformed_answer_that_was_read_is_stored(server: ScriptedServer, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_malformed_answer_that_was_read_is_stored(server: ScriptedServer, tmp_
     kept = cached(judge(server), tmp_path / "s")
     server.do(lambda _: chat("Grade: 2"))
     kept.transform(frame())
-    assert kept.store().count() == 6
+    assert kept.score_cache().count() == 6
 
 
 def test_a_cut_yes_with_log_probabilities_is_stored(server: ScriptedServer, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_cut_yes_with_log_probabilities_is_stored(server: ScriptedServer, tmp_
     server.do(lambda _: chat("Yes", finish="length", places=[{"Yes": -0.5, "No": -1.0}]))
     for _ in range(2):
         assert kept.transform(frame())["score"].tolist() == [0.5] * 6
-    assert (kept.store().count(), len(server.calls)) == (6, 6)
+    assert (kept.score_cache().count(), len(server.calls)) == (6, 6)
 
 
 def test_the_columns_count_the_calls_of_this_call(server: ScriptedServer, tmp_path: Path) -> None:

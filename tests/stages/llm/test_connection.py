@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toys.llm_servers import Call, Reply, ScriptedServer, chat, failure, scripted
 
 from pt_cascade.errors import CascadeError, MissingError, PipelineError, StageError
-from pt_cascade.stages.llm.connection import OPENAI_URL, Server, connect, read_key
+from pt_cascade.stages.llm.connection import OPENAI_URL, connect, hide_secrets, read_key
 from pt_cascade.stages.llm.stage import LlmJudge
 from pt_cascade.stages.llm_judge import llm_judge
 
@@ -89,8 +89,7 @@ def test_any_key_is_sent_whole_or_refused(raw: str) -> None:
         value = raw.strip()
         if value and all("\x21" <= letter <= "\x7e" for letter in value):
             key = read_key("TOY_KEY", "http://h/v1")
-            server = Server("m", "http://h/v1", key=key)
-            assert (key, server.hide_key(f"\n{value}\n")) == (value, "\n[key]\n")
+            assert (key, hide_secrets(f"\n{value}\n", key)) == (value, "\n[key]\n")
         else:
             with pytest.raises(MissingError) as error:
                 read_key("TOY_KEY", "http://h/v1")
@@ -141,7 +140,7 @@ def test_without_a_key_none_is_sent(server: ScriptedServer, monkeypatch: pytest.
     sent = server.calls[0].headers
     assert "authorization" not in sent
     assert not any("mine-" in value for value in sent.values())
-    client = connect(Server("m", OPENAI_URL, key=read_key("OPENAI_API_KEY", OPENAI_URL)))
+    client = connect(OPENAI_URL, read_key("OPENAI_API_KEY", OPENAI_URL), 0, 60)
     assert (client.organization, client.api_key) == ("mine-OPENAI_ORG_ID", "mine-OPENAI_API_KEY")
 
 
@@ -219,5 +218,5 @@ def test_any_address_is_refused_or_can_be_parsed(text: str) -> None:
     """An address that passes has a host and no user, query or fragment."""
     for url in (text, f"http://{text}", f"http://h/{text}"):
         with suppress(PipelineError):
-            connect(Server("m", llm_judge("toy", base_url=url or "-").base_url))
+            connect(llm_judge("toy", base_url=url or "-").base_url, "", 0, 60)
             assert not {"@", "?", "#"} & set(url.split("/")[2])

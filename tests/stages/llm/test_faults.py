@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toys.llm_servers import DROP, FAULTS, STALL, STORM, Call, Reply, ScriptedServer, chat, failure, scripted, stream
+from toys.llm_servers import DROP, FAULTS, STALL, STORM, Call, Reply, ScriptedServer, chat, failure, scripted
 
 from pt_cascade.errors import CascadeWarning, MissingError, StageError
 from pt_cascade.stages.base.identity import identify
@@ -201,13 +201,14 @@ def test_pauses_for_a_rate_limit_double_and_hold_all_calls(server: ScriptedServe
 
 
 def test_retry_after_is_honoured(server: ScriptedServer) -> None:
-    """The package waits milliseconds itself; for 300 seconds, which are too long for it, all calls wait."""
-    server.do(lambda call: failure(429, retry_after_ms="1") if call.number == 0 else chat("2"))
+    """The package waits milliseconds itself; where the server asks for 100 seconds, calls are repeated until then."""
     fake = FakeTime()
+    server.do(lambda call: failure(429, retry_after_ms="1") if call.number == 0 else chat("2"))
     assert judge(server, fake=fake).transform(frame(docs=1)).loc[0, ["score", "llm_retries"]].tolist() == [2.0, 1]
-    server.do(lambda call: failure(429, Retry_After="300") if call.number == 0 else chat("2"))
-    judge(server, fake=fake).transform(frame(docs=1))
-    assert fake.waits == [300]
+    assert fake.waits == []
+    server.do(lambda _: failure(429, Retry_After="100") if fake.now < 100 else chat("2"))
+    assert judge(server, fake=fake, retries=0).transform(frame(docs=1)).loc[0, "score"] == 2.0
+    assert fake.waits == [15, 30, 60]
 
 
 @pytest.mark.parametrize("on_error", ["raise", "keep"])
@@ -427,7 +428,7 @@ def test_a_refusal_before_the_first_answer_is_an_error(server: ScriptedServer, c
     server.do(lambda _: failure(code, "no such model"))
     with pytest.raises(StageError) as error:
         judge(server).transform(frame(9, 9))
-    fix = "check base_url, model, the key in the environment, and the fields of request"
+    fix = "check base_url, model, max_tokens, the key in the environment, and the fields of request"
     assert str(error.value) == f"llm_judge cannot call 'toy' at {server.url}: {code}: no such model. Fix: {fix}"
     assert len(server.calls) == 1
 
@@ -612,64 +613,6 @@ def test_requests_to_the_o_series_omit_refused_fields(server: ScriptedServer) ->
     assert len(server.calls) == 6
 
 
-STREAMING = {
-    "it refuses the opposite": failure(422, "stream=false is not supported"),
-    "it refuses the opposite, in words": failure(400, "Non-streaming requests are not supported"),
-    "it says so": failure(400, "This model only support stream mode, please enable the stream parameter to access the model."),
-}
-
-
-@QUIET
-@pytest.mark.parametrize("case", STREAMING)
-def test_a_server_that_only_streams_is_read(server: ScriptedServer, case: str) -> None:
-    """Chunks are put together with the usage and the finish reason; only the first call does not ask for a stream."""
-
-    def script(call: Call) -> Reply:
-        if not call.body.get("stream"):
-            return STREAMING[case]
-        assert call.body["stream_options"] == {"include_usage": True}
-        return (
-            stream(["I say", ": 2"], finish="length") if "text 0 0" in call.prompt else stream(["Gra", "de: ", "2"], usage=(500, 7))
-        )
-
-    server.do(script)
-    out = judge(server, concurrency=1).transform(frame())
-    assert out["llm_failed"].tolist() == [True, False, False]
-    assert out["score"].tolist() == [1.0, 2.0, 2.0]
-    assert out.loc[0, ["llm_calls", "llm_retries", "llm_tokens_in", "llm_tokens_out"]].tolist() == [3, 1, 2000.0, 16.0]
-    assert [call.body.get("stream", False) for call in server.calls] == [False, True, True, True]
-
-
-def test_a_server_that_streams_unrequested_is_read_at_once(server: ScriptedServer) -> None:
-    """The chunks of the first response are the answer, so that no call is repeated; a comment line is not a chunk."""
-    reply = stream(["Yes"], usage=(500, 7))
-    server.do(lambda _: Reply(body=b": keep-alive\n\n" + reply.body, headers=reply.headers))
-    with pytest.warns(CascadeWarning, match="had no log-probabilities"):
-        out = judge(server, how="yes_no", on_error="raise").transform(frame())
-    assert out["score"].tolist() == [100.0] * 3
-    assert out.loc[0, ["llm_calls", "llm_retries", "llm_tokens_in", "llm_tokens_out"]].tolist() == [3, 0, 1500.0, 21.0]
-
-
-BROKEN = {
-    "an error in its middle": stream(["1"]).body.split(b"\n\n")[0] + b'\n\ndata: {"error": {"message": "out of memory"}}\n\n',
-    "no end": stream(["1", "2"]).body.split(b"\n\n")[0] + b"\n\n",
-    "half a piece": stream(["1"]).body[:100],
-    "nothing": b"data: [DONE]\n\n",
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_stream_that_breaks_is_not_an_answer(server: ScriptedServer, case: str) -> None:
-    """After an error, half a chunk, or no chunk the call is repeated, and nothing of the stream is read."""
-    broken = Reply(body=BROKEN[case], headers={"Content-Type": "text/event-stream"})
-    server.do(lambda call: stream(["3"]) if call.number else broken)
-    out = judge(server, retries=1, on_error="raise").transform(frame(docs=1))
-    assert out.loc[0, ["score", "llm_retries"]].tolist() == [3.0, 1]
-    server.do(lambda _: broken)
-    with pytest.raises(StageError, match="200: no answer in the response 'data: "):
-        judge(server, retries=0, on_error="raise").transform(frame(docs=1))
-
-
 def test_what_the_user_sets_is_not_changed(server: ScriptedServer) -> None:
     """A temperature in ``request`` that the server refuses is an error, not dropped."""
     server.do(lambda call: failure(400, "temperature is not supported") if "temperature" in call.body else chat("2"))
@@ -695,19 +638,11 @@ def test_simultaneous_calls_are_all_repeated_without_a_refused_field(server: Scr
     assert (len(server.calls), out.loc[0, "llm_retries"]) == (6, 3)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "max_tokens must be at least 32",
-        "Invalid 'max_tokens': integer below minimum value. Expected a value >= 32, but got 16 instead.",
-    ],
-)
-def test_a_limit_below_the_servers_minimum_is_an_error_that_names_the_minimum(server: ScriptedServer, words: str) -> None:
-    """The field is not left out; the advised max_tokens works."""
-    server.do(lambda call: by_number(call) if call.body["max_tokens"] >= 32 else failure(400, words))
-    with pytest.raises(StageError, match=words) as error:
+def test_a_limit_below_the_servers_minimum_is_an_error_that_names_the_minimum(server: ScriptedServer) -> None:
+    """The field is not left out."""
+    server.do(lambda call: by_number(call) if call.body["max_tokens"] >= 32 else failure(400, "max_tokens must be at least 32"))
+    with pytest.raises(StageError, match=r"max_tokens must be at least 32. Fix: check base_url, model, max_tokens"):
         judge(server).transform(frame())
-    assert error.value.fix == "llm_judge(..., max_tokens=32)"
     assert judge(server, max_tokens=32).transform(frame())["score"].tolist() == [0.0, 1.0, 2.0]
 
 
@@ -790,7 +725,7 @@ def test_an_exception_cancels_the_other_jobs() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(run_jobs([stall, stall, fail, stall], 3))
+        asyncio.run(run_jobs([stall, stall, fail, stall], 3, int))
     assert stopped == [1, 1]
 
 
@@ -801,7 +736,7 @@ def test_no_more_workers_than_jobs() -> None:
     async def job() -> None:
         most.append(len(asyncio.all_tasks()))
 
-    asyncio.run(run_jobs([job, job], 1_000_000))
+    asyncio.run(run_jobs([job, job], 1_000_000, int))
     assert max(most) <= 4
 
 
@@ -917,10 +852,3 @@ def test_an_unknown_charset_is_ignored(server: ScriptedServer, charset: str) -> 
     headers = {"Content-Type": f"application/json; charset={charset}"}
     server.do(lambda _: Reply(200, b"\xef\xbb\xbf" + chat("2").body, headers))
     assert judge(server).transform(frame(docs=1)).loc[0, "score"] == 2.0
-
-
-def test_two_models_under_one_name_are_warned_of(server: ScriptedServer) -> None:
-    """A server that changes models between calls: the warning names both."""
-    server.do(lambda call: Reply(body=chat("2").body.replace(b'"toy"', b'"toy-B"')) if call.number else chat("2"))
-    with pytest.warns(CascadeWarning, match=r"^llm_judge: 2 models answered under one name \(toy, toy-B\)"):
-        judge(server).transform(frame())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 import re
@@ -26,8 +25,7 @@ from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, PipelineError
-from pt_cascade.stages.llm.modes import slide
-from pt_cascade.stages.llm.prompts import Prompt, cut_text, find_faults, load_prompt, number_documents
+from pt_cascade.stages.llm.prompts import Prompt, cut_text, find_faults, load_prompt, number_documents, slide
 from pt_cascade.stages.llm.queries import read_queries
 from pt_cascade.stages.llm.responses import read_response
 from pt_cascade.stages.llm.stage import LlmJudge
@@ -374,26 +372,6 @@ def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
     assert out[["score", "llm_no_logprobs", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
 
 
-FORMS = {
-    "older": {"tokens": ["Yes"], "token_logprobs": [-0.25], "top_logprobs": [{"Yes": -0.25, "No": -1.5}]},
-    "older, raw": {
-        "tokens": ["\u2581Yes", "</s>"],
-        "token_logprobs": [-0.25, 0.0],
-        "top_logprobs": [{"\u2581No": -1.5, "\u2581Yes": -0.25}, None],
-    },
-    "raw": {"content": [{"token": "\u0120Yes", "logprob": -0.25, "top_logprobs": [{"token": "\u0120No", "logprob": -1.5}]}]},
-}
-
-
-@pytest.mark.parametrize("case", FORMS)
-def test_log_probabilities_are_read_in_older_forms_and_as_raw_tokens(server: ScriptedServer, case: str) -> None:
-    """By hand: -0.25 + 1.5 in each form, and no repair is counted."""
-    body = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "length", "logprobs": FORMS[case]}]}
-    server.do(lambda _: Reply(body=json.dumps(body).encode()))
-    out = judge(server, how="yes_no", max_tokens=1, on_error="raise").transform(results(["a"]))
-    assert out.loc[0, ["score", "llm_no_logprobs", "llm_repaired", "llm_overlong"]].tolist() == [1.25, 0, 0, 0]
-
-
 @given(st.integers(0, 200), st.integers(2, 30), st.data())
 def test_windows_cover_the_list_from_the_bottom(n: int, window: int, data: st.DataObject) -> None:
     """Each is full but the topmost, and overlaps the one below; there is none for a single document."""
@@ -489,7 +467,7 @@ def test_the_trace_has_the_counts(server: ScriptedServer) -> None:
     server.do(lambda _: chat("1", usage=(1000, 2)))
     asked = pd.concat([topics(3), pd.DataFrame({"qid": ["none"], "query": ["nothing"]})])
     pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["qid"] + row["docno"]) >> judge(server, prices=(1, 1)) % 2
-    trace = run(pipeline >> ToyReranker(), asked, chunk_size=2).trace
+    trace = run(pipeline >> ToyReranker(), asked, query_batch_size=2).trace
     assert list(trace.columns[:7]) == ["stage", "qid", "docs_in", "docs_out", "pairs", "ms", "shared_by"]
     assert list(trace.columns[7:]) == list(ACCOUNTS)
     own = trace[trace["stage"] == "llm_judge"]
@@ -599,7 +577,7 @@ JSON = st.recursive(
 @given(value=JSON, framed=st.booleans())
 def test_any_json_is_an_answer_or_an_error(value: object, *, framed: bool) -> None:
     """For any JSON: an answer of the right types, or an error."""
-    logprobs = {"content": value, "tokens": value, "token_logprobs": value, "top_logprobs": value}
+    logprobs = {"content": value}
     choice = {"message": {"content": value, "refusal": value}, "finish_reason": value, "logprobs": logprobs}
     body = {"choices": [choice], "usage": value} if framed else {"choices": value, "error": value}
     answer = read_response(body)

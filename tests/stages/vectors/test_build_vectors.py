@@ -25,10 +25,11 @@ from toys.encoders import ToyEncoder, Unnamed, collection
 from pt_cascade.checksums import hash_text
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, PipelineError, StageError
+from pt_cascade.files import beside
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.dense import dense
 from pt_cascade.stages.vectors.build_vectors import build_vectors
-from pt_cascade.stages.vectors.chunks import list_chunks, partial_folder
+from pt_cascade.stages.vectors.chunks import list_chunks
 from pt_cascade.stages.vectors.provenance import hash_encoder
 from pt_cascade.stages.vectors.store import open_vectors
 
@@ -62,12 +63,12 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("begun") / "v"
     with pytest.raises(KeyboardInterrupt):
         build_vectors(stopped(DOCS, 2 * CHUNK + 50), ToyEncoder(), path)
-    return partial_folder(path)
+    return beside(path, "partial")
 
 
 def resume_from(begun: Path, folder: Path) -> Path:
     """Copy an interrupted build to another place, and return the place."""
-    shutil.copytree(begun, partial_folder(folder / "v"))
+    shutil.copytree(begun, beside(folder / "v", "partial"))
     return folder / "v"
 
 
@@ -95,7 +96,7 @@ def test_ctrl_c_keeps_what_was_encoded(whole: dict[str, bytes], tmp_path: Path) 
         with pytest.raises(KeyboardInterrupt):
             build_vectors(docs, encoder, path)
         assert len(encoder.encoded) == encoded * CHUNK
-        assert sorted(list_chunks(partial_folder(path))) == [*range(chunks)]
+        assert sorted(list_chunks(beside(path, "partial"))) == [*range(chunks)]
     encoder = ToyEncoder()
     build_vectors(iter(DOCS), encoder, path)
     assert sorted(encoder.encoded) == sorted(doc["text"] for doc in DOCS[2 * CHUNK :])
@@ -116,7 +117,7 @@ def test_a_killed_process_loses_its_last_chunk_at_most(tmp_path: Path) -> None:
                 said.append(process.stdout.readline())
             process.kill()
         assert not path.exists()
-        kept.append(CHUNK * len(list_chunks(partial_folder(path))))
+        kept.append(CHUNK * len(list_chunks(beside(path, "partial"))))
         assert kept[-1] >= kept[-2] + CHUNK * (chunks - 1) or "waiting\n" in said
     encoder = ToyEncoder()
     build_vectors(docs, encoder, path)
@@ -137,7 +138,7 @@ def test_a_damaged_chunk_is_found_and_the_cure_works(
     """A chunk with one bit turned, or cut off, is an error that names its file; after the cure this chunk is encoded again."""
     with tempfile.TemporaryDirectory() as folder:
         path = resume_from(begun, Path(folder))
-        files = list_chunks(partial_folder(path))
+        files = list_chunks(beside(path, "partial"))
         file = files[sorted(files)[chunk % len(files)]]
         good = file.read_bytes()
         at = place % len(good)
@@ -154,9 +155,9 @@ def test_a_damaged_chunk_is_found_and_the_cure_works(
 def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     """What a process had joined before it died is joined again; half a written chunk does not count."""
     path = resume_from(begun, tmp_path)
-    (partial_folder(path) / "whole").mkdir()
+    (beside(path, "partial") / "whole").mkdir()
     for name in ("whole/docnos.npids", "whole/tokens.npy", "whole/pt_meta.json", ".0123.tmp"):
-        (partial_folder(path) / name).write_bytes(b"half")
+        (beside(path, "partial") / name).write_bytes(b"half")
     assert content(build_vectors(DOCS, ToyEncoder(), path)) == whole
     assert [file.name for file in tmp_path.iterdir()] == ["v"]
 
@@ -164,22 +165,22 @@ def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[s
 @pytest.mark.parametrize(
     ("docs", "problem"),
     [
-        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "document 1, 'd0', has another text"),
-        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "document 601, 'd600', is now 'new'"),
-        (DOCS[:1000], "document 1001, 'd1000', is missing"),
-        (DOCS[:CHUNK], "document 513, 'd512', is missing"),
+        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "documents 1 to 512"),
+        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "documents 513 to 1024"),
+        (DOCS[:1000], "documents 513 to 1024"),
+        (DOCS[:CHUNK], "documents 513 to 1024"),
     ],
     ids=["text", "docno", "fewer", "fewer chunks"],
 )
 def test_other_documents_are_refused(docs: list[dict[str, str]], problem: str, begun: Path, tmp_path: Path) -> None:
     """Documents that are encoded already must be the same, text for text; the error has a cure, and nothing is lost."""
     path = resume_from(begun, tmp_path)
-    left = partial_folder(path)
+    left = beside(path, "partial")
     before = content(left)
     with pytest.raises(CascadeError) as error:
         build_vectors(docs, ToyEncoder(), path)
     fix = f"rm -r {left}, or give the same documents in the same order"
-    assert str(error.value) == f"{left} was built with other documents: {problem}. Fix: {fix}"
+    assert str(error.value) == f"{left} was built with other documents: {problem} are not those that were encoded. Fix: {fix}"
     assert content(left) == before
     shutil.rmtree(left)
     assert build_vectors(docs, ToyEncoder(), path) == path
@@ -198,7 +199,7 @@ def test_later_documents_may_change(begun: Path, tmp_path: Path) -> None:
 def test_another_way_of_encoding_is_refused(begun: Path, minilm: str, tmp_path: Path) -> None:
     """Another model, limit or choice of tokens neither resumes an interrupted build nor deletes it."""
     path = resume_from(begun, tmp_path)
-    left = partial_folder(path)
+    left = beside(path, "partial")
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, ToyEncoder(size=4), path)
     made, asked = (f"'{toy!r}' (provenance {hash_encoder(toy)})" for toy in (ToyEncoder(), ToyEncoder(size=4)))
@@ -287,7 +288,7 @@ def test_a_folder_deleted_before_its_lock_is_taken_is_made_again(
     made, mkdir = [], Path.mkdir
     monkeypatch.setattr(Path, "mkdir", lambda path, **options: made.append(path) or (len(made) > 2 and mkdir(path, **options)))
     build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
-    assert made[:4] == [tmp_path, partial_folder(tmp_path / "v")] * 2
+    assert made[:4] == [tmp_path, beside(tmp_path / "v", "partial")] * 2
     assert content(tmp_path / "v") == whole
 
 
@@ -364,23 +365,22 @@ def test_a_finished_folder_says_what_made_it(minilm: str, tmp_path: Path) -> Non
 
 
 def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
-    """Other documents than were encoded are refused, with the first that differs; so is a generator that was read already."""
+    """Other documents than were encoded are refused; so is a generator that was read already."""
     path = build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
     assert build_vectors(iter(DOCS), ToyEncoder(), path) == path
     changed = {"docno": "d7", "text": "other"}
-    for docs, problem in (
-        (DOCS[:600], "document 601 is missing, expected 'd600'"),
-        (iter([]), "document 1 is missing, expected 'd0'"),
-        ([*DOCS, {"docno": "new", "text": ""}], "document 1125 is 'new', expected none"),
-        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], "document 6 is 'd6', expected 'd5'"),
-        (
-            [*DOCS[:7], changed, *DOCS[8:]],
-            "a text has changed since it was encoded; the 1124 docnos are the same",
-        ),
+    for docs, number in (
+        (DOCS[:600], 600),
+        ([*DOCS, {"docno": "new", "text": ""}], 1125),
+        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], 1124),
+        ([*DOCS[:7], changed, *DOCS[8:]], 1124),
     ):
         with pytest.raises(CascadeError) as error:
             build_vectors(docs, ToyEncoder(), path)
+        problem = f"docs has {number} document(s), not those 1124 that were encoded"
         assert str(error.value) == f"the folder holds other vectors: {problem}. Fix: rm -r {path}"
+    with pytest.raises(CascadeError, match="docs has no document"):
+        build_vectors(iter([]), ToyEncoder(), path)
     with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
         build_vectors([*DOCS, {"docno": "bad", "text": None}], ToyEncoder(), path)
     with pytest.raises(KeyboardInterrupt):
@@ -421,7 +421,7 @@ def test_an_unusable_vector_is_reported_when_it_is_made(tmp_path: Path) -> None:
 def test_chunks_of_an_unknown_encoder_are_refused(damage: str | None, begun: Path, tmp_path: Path) -> None:
     """Without job.json, or with half of it, chunks are neither used nor deleted."""
     path = resume_from(begun, tmp_path)
-    left = partial_folder(path)
+    left = beside(path, "partial")
     (left / "job.json").write_text(damage) if damage else (left / "job.json").unlink()
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, ToyEncoder(), path)
@@ -456,8 +456,8 @@ def test_an_impossible_path_is_reported_before_anything_is_encoded(tmp_path: Pat
         ".": "this folder is not made by build_vectors: . holds file, link, ..., expected",
         "/": "this folder is not made by build_vectors: / holds ",
         "link": "cannot build link: it is a broken link. Fix: rm -r link",
-        "file/v": "cannot build file/v: .*Fix: choose a path where you may write",
-        "/proc/v": "cannot build /proc/v: .*Fix: choose a path where you may write",
+        "file/v": "cannot build file/v: .*Fix: choose a folder where you may write",
+        "/proc/v": "cannot build /proc/v: .*Fix: choose a folder where you may write",
     }.items():
         with pytest.raises(CascadeError, match=message) as error:
             build_vectors(DOCS, encoder, path)

@@ -1,39 +1,52 @@
-"""The text of a document, looked up in its collection, for stages that read it."""
+"""The text loader of a collection: it adds the text of each document, for stages that read it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import StageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
-    from pt_cascade.collections import Collection
+
+class Texts(Protocol):
+    """What a text loader reads: a ``Collection``."""
+
+    name: str
+    fingerprint: str
+
+    def docs(self) -> Iterator[dict[str, str]]:
+        """Yield each document."""
 
 
 @dataclass(frozen=True)
 class TextLoader(pt.Transformer):  # type: ignore[misc]
-    """Adds the text of each document, as ``pt.text.get_text``; the collection's texts stay in memory."""
+    """Adds the text of each document to Frame[docno, ...]; the collection's texts stay in memory."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Text loader", "help_url": None}
     depends: ClassVar[str] = "pointwise"
     documents: ClassVar[str] = "reranks"
 
-    collection: Collection
+    collection: Texts
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Add the column text to Frame[docno, ...]."""
-        pt.validate.columns(inp, includes=["docno"], context=self)
+        with explain_columns("text_loader", inp):
+            pt.validate.columns(inp, includes=["docno"], context=self)
         text = inp["docno"].map(self._texts) if len(inp) else inp["docno"]
         if (unknown := text.isna()).any():
             first = inp.loc[unknown.to_numpy(), "docno"].iloc[0]
-            problem = f"{int(unknown.sum())} of {len(inp)} row(s), first docno {first}"
-            raise StageError(f"collection {self.collection.name!r} has no text of a document", [problem])
+            problem = f"{int(unknown.sum())} of {len(inp)} row(s), first docno {first!r}"
+            fix = f"open_collection(name).text_loader() of the collection that was searched, not {self.collection.name!r}"
+            raise StageError(f"collection {self.collection.name!r} has no text of a document", [problem], fix=fix)
         return inp.assign(text=text)
 
     @cached_property

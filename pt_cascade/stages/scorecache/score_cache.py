@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from pt_cascade.errors import StoreError
+from pt_cascade.errors import ScoreCacheError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 APPLICATION = 0x70746373  # "ptcs", in the place where SQLite keeps the number of an application
-VERSION = 3
 PATIENCE = 60.0  # seconds that a call waits for other processes
 _IDENTITY = "identity"
 _SCORE = np.dtype([("item", "<i8"), ("score", "<f8")])
 _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION}",
-    f"PRAGMA user_version = {VERSION}",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE scores (id INTEGER PRIMARY KEY, query BLOB NOT NULL, scores BLOB NOT NULL, crc INTEGER NOT NULL)",
     "CREATE INDEX scores_of_query ON scores (query)",
@@ -40,7 +38,7 @@ _OUTSIDE = ("unable to open", "readonly", "full", "disk i/o")
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreStore:
+class ScoreCache:
     """The cached scores of one stage in an SQLite file, about 18 bytes a score.
 
     A row of the file holds what one call has put for one query: 64-bit items with their scores, and a CRC-32 of all that. The
@@ -49,16 +47,16 @@ class ScoreStore:
     A process that is forked in the middle of another thread's call must not use the same file. Keep the file on a local disk:
     SQLite's locks do not hold on network file systems.
 
-    A StoreError says that the file is of another stage, damaged, or cannot be read or written.
+    A ScoreCacheError says that the file is of another stage, damaged, or cannot be read or written.
 
     Attributes:
         path: The file; the first ``put`` creates it. Relative paths and ``~`` are resolved when the object is made.
         identity: What the stage is, see ``stages.base.identity``; empty: any.
 
     Example:
-        >>> store = ScoreStore(str(getfixture("tmp_path") / "scores.sqlite"), {"class": "toy"})
-        >>> store.put([b"q" * 16], np.array([0, 0]), np.array([7, 8]), np.array([0.5, 0.25]))
-        >>> store.get([b"q" * 16], np.array([0, 0, 0]), np.array([8, 9, 7])).tolist()
+        >>> cache = ScoreCache(str(getfixture("tmp_path") / "scores.sqlite"), {"class": "toy"})
+        >>> cache.put([b"q" * 16], np.array([0, 0]), np.array([7, 8]), np.array([0.5, 0.25]))
+        >>> cache.get([b"q" * 16], np.array([0, 0, 0]), np.array([8, 9, 7])).tolist()
         [0.25, nan, 0.5]
     """
 
@@ -108,7 +106,7 @@ class ScoreStore:
             durable: Wait until the disk has it. Otherwise a power cut may damage the file; a killed process never does.
         """
         if bad := int((~np.isfinite(score)).sum()):
-            raise StoreError("scores cannot be cached", [f"{bad} of {len(score)} are not finite"])
+            raise ScoreCacheError("scores cannot be cached", [f"{bad} of {len(score)} are not finite"])
         rows = []
         for number, some in _split(group):
             found = np.empty(len(some), _SCORE)
@@ -179,11 +177,8 @@ class ScoreStore:
         """Check that a file is the cache of this stage; False where it is empty."""
         if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return False
-        application, version = (file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-        if application != APPLICATION:
+        if file.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
             raise self._refuse("it is an SQLite file of another application")
-        if version != VERSION:
-            raise self._refuse(f"its format is {version}, expected {VERSION}: another version of pt_cascade made it")
         found = json.loads(_read_meta(file)[_IDENTITY])
         names = dict.fromkeys((*found, *self.identity)) if self.identity else ()
         problems = [
@@ -193,17 +188,17 @@ class ScoreStore:
         ]
         if problems:
             fix = f"cached(stage, 'another/path'), or {self._removal} if its scores are not needed"
-            raise StoreError(f"the scores in {self.path} belong to another stage", problems, fix=fix)
+            raise ScoreCacheError(f"the scores in {self.path} belong to another stage", problems, fix=fix)
         return True
 
     @property
     def _removal(self) -> str:
         return f"rm {shlex.quote(self.path)}"
 
-    def _refuse(self, problem: str) -> StoreError:
-        return StoreError(f"{self.path} is not a score cache", [problem], fix="cached(stage, 'another/path')")
+    def _refuse(self, problem: str) -> ScoreCacheError:
+        return ScoreCacheError(f"{self.path} is not a score cache", [problem], fix="cached(stage, 'another/path')")
 
-    def _explain(self, error: Exception) -> StoreError:
+    def _explain(self, error: Exception) -> ScoreCacheError:
         words = str(error)
         if "not a database" in words:
             return self._refuse("it is not an SQLite file")
@@ -212,17 +207,12 @@ class ScoreStore:
             fix = "wait until the other process is done; processes cannot share a score cache on a network file system"
         elif isinstance(error, OSError) or any(part in words.lower() for part in _OUTSIDE):
             fix = f"check that {self.path} and its folder can be written, and that the disk is not full"
-        return StoreError(f"the score cache {self.path} cannot be used", [f"{type(error).__name__}: {words}"], fix=fix)
+        return ScoreCacheError(f"the score cache {self.path} cannot be used", [f"{type(error).__name__}: {words}"], fix=fix)
 
 
-def find_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
-    """Make a path absolute, so that the process may change its folder.
-
-    Example:
-        >>> find_path(b"/cache/../scores")
-        '/scores'
-    """
-    return os.path.abspath(os.path.expanduser(os.fsdecode(path)))  # noqa: PTH100, PTH111 - bytes, and without touching the disk
+def find_path(path: str | os.PathLike[str]) -> str:
+    """Make a path absolute, so that the process may change its folder."""
+    return str(Path(path).expanduser().absolute())
 
 
 def _split(group: Ints) -> Iterator[tuple[int, Ints]]:
