@@ -25,19 +25,24 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 
 _PLAIN = " =+,@~"
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+COLLECTION_NAME = "collection.txt"  # beside what is cached for a collection
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
+
+
+def cache_root() -> Path:
+    """Return the folder of all that is cached: ``$PT_CASCADE_CACHE``, or ``pt_cascade`` in the user's cache folder."""
+    if own := os.environ.get("PT_CASCADE_CACHE"):
+        return Path(own).expanduser()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
 
 
 def cache_folder(*parts: str) -> Path:
     """Return the cache folder for something, e.g. ``"bm25", fingerprint``, without making it."""
     if not all(parts):
         raise CollectionError("this is not a cache folder", [f"a part is empty: {parts}"], fix='cache_folder("bm25", key)')
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
-    root = (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
-    if own := os.environ.get("PT_CASCADE_CACHE"):
-        root = Path(own).expanduser()
     names = (quote(part, safe=_PLAIN) for part in parts)
-    return root.joinpath(*(name.replace(".", "%2E") if set(name) == {"."} else name for name in names))
+    return cache_root().joinpath(*(name.replace(".", "%2E") if set(name) == {"."} else name for name in names))
 
 
 def is_built(path: Path) -> bool:

@@ -73,11 +73,17 @@ def keep_chunk(folder: Path) -> Kept:
     path = folder / "chunks"
 
     def read() -> object:
-        chunks = open_checkpoint(path, PARTS).read()
+        with open_checkpoint(path, PARTS) as checkpoint:
+            chunks = checkpoint.read()
         rules = {number: {name: sorted(map(str, some)) for name, some in scores.rules.items()} for number, scores in chunks.items()}
         return [(number, scores.frame.to_csv(), rules[number], scores.cut) for number, scores in chunks.items()]
 
-    return Kept(path, lambda: [open_checkpoint(path, PARTS).write(number, SCORES) for number in range(2)], read)
+    def write() -> None:
+        with open_checkpoint(path, PARTS) as checkpoint:
+            for number in range(2):
+                checkpoint.write(number, SCORES)
+
+    return Kept(path, write, read)
 
 
 def keep_timings(folder: Path) -> Kept:

@@ -55,6 +55,17 @@ def test_both_engines_answer_an_empty_frame(index: Path) -> None:
     assert pt.inspect.transformer_inputs(bm25(index))[0] == ["qid", "query"]
 
 
+def test_topics_without_a_query_are_asked_for_it(index: Path) -> None:
+    """Alone or in a cascade the error names bm25 and the column, and its cure is a frame that bm25 answers."""
+    for run in (bm25(index).transform, Cascade.of(bm25(index) % 10).transform):
+        with pytest.raises(CascadeError) as error:
+            run(pd.DataFrame({"qid": ["1"], "title": ["cats"]}))
+        assert error.value.what == "stage 'bm25' cannot run"
+        assert "column(s) query" in error.value.problems[0]
+        code = error.value.fix.partition("e.g. ")[2]
+        assert set(run(eval(code, {"pd": pd}))["qid"]) <= {"1"}  # noqa: S307 - our own line
+
+
 def test_parameters_reach_the_engine(index: Path) -> None:
     """num_results bounds the list, and b changes the scores (with b = 0 length does not count)."""
     topics = pd.DataFrame({"qid": ["1"], "query": ["cats"]})

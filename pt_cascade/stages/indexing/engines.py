@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def write_scores(index: pt.Artifact, k1: float | None, b: float | None) -> None:
     if not os.access(folder, os.W_OK):
         if not list(folder.glob(f"bm25.k1-{k1:g}.b-{b:g}.*")):
             problem = f"{folder} is read-only, and PISA must write the scores for k1 {k1:g} and b {b:g} into it"
-            raise MissingError("the index cannot be opened", [problem], fix=f"chmod u+w {folder}, or copy it")
+            raise MissingError("the index cannot be opened", [problem], fix=f"chmod u+w {shlex.quote(str(folder))}, or copy it")
         return
     import fcntl  # noqa: PLC0415 - POSIX only, as PISA is
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError, StageError, require
 from pt_cascade.stages.inference.loading import check_reachable, find_device, find_model, is_local, loading
+from pt_cascade.stages.inference.threads import short_text_threads
 from pt_cascade.stages.inference.weights import tell_weights
 from pt_cascade.stages.vectors.provenance import hash_model, record_model, shortest
 
@@ -77,7 +78,8 @@ class Encoder:
     def queries(self, texts: Sequence[str]) -> Vectors:
         """Encode n >= 1 queries, each by itself; return shape (n, dimension)."""
         options = {"prompt": self.prompt, "show_progress_bar": False}
-        return np.stack([np.asarray(self._pooled.encode_query(text, **options), np.float32) for text in texts])
+        with short_text_threads(self._pooled):
+            return np.stack([np.asarray(self._pooled.encode_query(text, **options), np.float32) for text in texts])
 
     def documents(self, texts: Sequence[str]) -> Vectors:
         """Encode n >= 1 documents; return shape (n, dimension)."""
@@ -87,9 +89,10 @@ class Encoder:
     def query_tokens(self, text: str) -> Vectors:
         """Encode a query to a vector of length 1 for each token; return shape (tokens, dimension)."""
         options = {"prompt": self.prompt, "show_progress_bar": False}
-        if self.multi_vector:
-            return np.asarray(self._late.encode_query([text], convert_to_numpy=True, **options)[0], np.float32)
-        tokens = self._pooled.encode_query([text], output_value="token_embeddings", **options)
+        with short_text_threads(self._loaded[0]):
+            if self.multi_vector:
+                return np.asarray(self._late.encode_query([text], convert_to_numpy=True, **options)[0], np.float32)
+            tokens = self._pooled.encode_query([text], output_value="token_embeddings", **options)
         return _unit(tokens[0].cpu().numpy())
 
     def document_tokens(self, texts: Sequence[str]) -> list[Vectors]:
