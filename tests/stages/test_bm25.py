@@ -49,6 +49,17 @@ def test_both_engines_find_and_rank(index: Path) -> None:
     assert found["score"].gt(0).all()
 
 
+def test_progress_is_shown_in_lines(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In a file there is no carriage return; the results are those without it, though topics are given in parts."""
+    topics = pd.DataFrame({"qid": [str(n) for n in range(45)], "query": ["cats", "zebra", "lions and cats"] * 15})
+    expected = bm25(index).transform(topics)
+    capfd.readouterr()
+    pd.testing.assert_frame_equal(bm25(index, verbose=True).transform(topics), expected)
+    written = capfd.readouterr().err
+    assert written.splitlines()[-1].startswith("bm25: 45/45 [")
+    assert "\r" not in written
+
+
 def test_both_engines_answer_an_empty_frame(index: Path) -> None:
     """0 topics give 0 rows with the right columns, as PyTerrier's inspection wants."""
     assert {"qid", "docno", "score", "rank"} <= set(bm25(index).transform(pd.DataFrame({"qid": [], "query": []}, dtype=str)))
