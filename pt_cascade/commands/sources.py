@@ -48,8 +48,9 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     table = ScoreTable.load(arguments.table)
     stages = table.find_path(arguments.stages).stages
     cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
-    qrels = open_collection(arguments.collection).qrels if arguments.collection else read_qrels(arguments.qrels)
-    return sweep(table, qrels, measures, cost, tail=arguments.tail, stages=stages)
+    collection = open_collection(arguments.collection) if arguments.collection else None
+    qrels, topics = (collection.qrels, collection.topics) if collection else (read_qrels(arguments.qrels), None)
+    return sweep(table, qrels, measures, cost, tail=arguments.tail, stages=stages, topics=topics)
 
 
 def split_pairs(words: Sequence[str], form: str, value: str = ".+") -> tuple[dict[str, str], list[str]]:

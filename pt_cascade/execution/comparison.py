@@ -10,6 +10,7 @@ import pyterrier as pt
 from ir_measures import Measure
 
 from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, raise_negative_labels
+from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError
@@ -76,6 +77,8 @@ def compare(
     """
     whole = Cascade.of(cascade)
     topics, qrels = canonical_topics(topics), canonical_qrels(qrels)
+    if table is not None:
+        check_queries(table, topics)
     if problem := unjudged(topics, qrels):
         raise FrameError("the comparison has no judged topic", [problem])
     qrels = qrels[qrels["qid"].isin(topics["qid"])]

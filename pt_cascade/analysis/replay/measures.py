@@ -64,6 +64,10 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
         )
         raise SweepError(_UNUSABLE, [f"no topic has a judgment: {found}"], fix="pass the qrels of these topics")
     label, row = known["label"].to_numpy(np.int64), locate(known, table.frame)
+    if len(table.frame) and not known["docno"].isin(table.frame["docno"]).any():
+        shown = f"such as {known['docno'].iloc[0]!r}; the table has docnos such as {table.frame['docno'].iloc[0]!r}"
+        message = f"none of the {known['docno'].nunique():,} judged documents is in the table, {shown}: are they of one collection?"
+        warnings.warn(message, CascadeWarning, stacklevel=3)
     labels = np.full(len(table.frame), kernels.UNJUDGED, np.int32)
     labels[row[row >= 0]] = label[row >= 0]
     query = asked.get_indexer(pd.Index(known["qid"]))
