@@ -12,8 +12,9 @@ from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
 from pt_cascade.analysis.sweep.result import Sweep
 from pt_cascade.analysis.table.checks import check_queries
+from pt_cascade.analysis.table.data import Scores
 from pt_cascade.analysis.table.from_runs import add_judged_queries
-from pt_cascade.errors import SweepError
+from pt_cascade.errors import SweepError, TableError
 from pt_cascade.frames import canonical_qrels, canonical_topics
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
     from pt_cascade.analysis.grid.grids import Axis, Form
-    from pt_cascade.analysis.table.data import Scores
 
 
 def sweep(  # noqa: PLR0913 - the names are public
@@ -83,6 +83,10 @@ def sweep(  # noqa: PLR0913 - the names are public
         >>> sweep(table, pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]}), ["RR"]).frame["RR"].tolist()
         [0.0, 1.0]
     """
+    given: object = table  # types are hints
+    if not isinstance(given, Scores):
+        problem = f"it is a {type(given).__name__}, expected a ScoreTable"
+        raise TableError("this is not a score table", [problem], fix="table = ScoreTable.load(path), or score(cascade, topics)")
     path = table.find_path(stages)
     check_tail(tail)
     known, wanted = canonical_qrels(qrels), parse_measures(measures)

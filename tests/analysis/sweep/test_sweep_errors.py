@@ -71,7 +71,7 @@ BAD = {
         "  - 'nope@3' is unknown to ir_measures: measure not found: nope\n"
         "  - 'nDGC@10' is unknown to ir_measures: measure not found: nDGC; did you mean 'nDCG'?\n"
         "  - 'R' needs a cutoff, as in P@10 or SDCG(max_rel=3)@10\n"
-        "  - 'P@0' has a cut-off below 1\n"
+        "  - 'P@0' has a cutoff out of range, expected 1 to 1,000,000\n"
         "  - 3 (int) is not a measure\n"
         "  - 'AP(foo=1)' is unknown to ir_measures: unsupported params found: ['foo']\n"
         'Fix: ["nDCG@10", "R@100"]',
