@@ -7,8 +7,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -237,6 +239,26 @@ def test_an_interrupted_index_is_deleted(engine: str, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build_index(interrupted(), tmp_path / "index", engine=engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("error", "expected"), [(KeyboardInterrupt, KeyboardInterrupt), (None, CascadeError)])
+def test_a_pisa_process_that_ends_early_is_reported(error: type | None, expected: type, tmp_path: Path) -> None:
+    """Its process is killed while documents are read, alone or, as by Ctrl-C in a terminal, with an interrupt of ours."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+
+    def documents() -> Iterator[dict[str, str]]:
+        yield DOCS[0]
+        for child in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+            os.waitid(os.P_PID, int(child), os.WEXITED | os.WNOWAIT)
+        yield from DOCS[1:3]
+        if error:
+            raise error
+
+    with pytest.raises(expected) as stop:
+        build_index(documents(), tmp_path / "index", engine="pisa")
+    assert error or str(stop.value).startswith("pisa failed to make the index: without a message; ")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -40,12 +40,16 @@ def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: i
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, "TMPDIR": scratch}
         ) as process,
     ):
+        pipe = cast("IO[bytes]", process.stdin)
         try:
-            with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as pipe:
+            with suppress(BrokenPipeError):  # of a process that has ended
                 pipe.writelines(json.dumps(doc).encode() + b"\n" for doc in docs)
+                pipe.close()
             process.wait()
         except BaseException:
             process.kill()
+            with suppress(BrokenPipeError):
+                pipe.close()
             raise
         if process.returncode:
             errors.seek(0)
