@@ -258,7 +258,7 @@ def test_a_pisa_process_that_ends_early_is_reported(error: type | None, expected
 
     with pytest.raises(expected) as stop:
         build_index(documents(), tmp_path / "index", engine="pisa")
-    assert error or str(stop.value).startswith("pisa failed to make the index: without a message; ")
+    assert error or str(stop.value).startswith("pisa failed to make the index: its process ended with status -9; ")
     assert list(tmp_path.iterdir()) == []
 
 
