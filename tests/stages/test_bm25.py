@@ -285,6 +285,18 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(engine: str, tmp_path: Path)
     assert list(tmp_path.rglob("*")) == [scratch]
 
 
+def test_new_parameters_on_a_full_disk_are_an_error(tmp_path: Path) -> None:
+    """PISA writes the scores of other k1 and b into the folder: in a real process whose files may not grow it fails, then not."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    index = build_index(DOCS, tmp_path / "index", engine="pisa")
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))"
+    code = f"from pt_cascade.stages import bm25; {limit}; bm25(sys.argv[1], k1=1.5)"
+    done = subprocess.run([sys.executable, "-c", code, str(index)], check=False, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("pt_cascade.errors.CascadeError: pisa failed to make the index: ")
+    assert len(bm25(index, k1=1.5).search("cats")) == 2
+    subprocess.run([shutil.which("sha256sum"), "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=index, check=True)
+
+
 def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:
     """A folder that is there and was made by the other engine is an error, with the line that removes it."""
     made_by = "pisa" if "pisa" in index.name else "terrier"
