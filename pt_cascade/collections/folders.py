@@ -19,6 +19,7 @@ import gzip
 import json
 import zlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pt_cascade.collections.collection import Collection, join_title, make_collection, unjudged
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _DOCS = ("docs.jsonl.gz", "docs.jsonl")
 _LANGUAGE = "language.txt"
+_LONGEST = 1 << 27  # bytes of a line
 Part = TypeVar("Part")
 
 
@@ -70,12 +72,14 @@ def open_folder(path: Path) -> Collection:
     qrels = _part(path / "qrels.txt", read_qrels, problems)
     if topics is not None and qrels is not None and (problem := unjudged(topics, qrels)):
         problems.append(problem)
+    written = path / _LANGUAGE
+    language = written.read_bytes().decode(errors="replace").strip() if written.is_file() else Collection.language
+    if not language.isalpha():
+        problems.append(f"{_LANGUAGE} holds {language!r:.60}, expected a language of build_index, e.g. french")
     if problems or documents is None or topics is None or qrels is None:
         fix = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
         raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
     name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
-    written = path / _LANGUAGE
-    language = written.read_text().strip() if written.is_file() else Collection.language
     return replace(make_collection(name, topics, qrels, documents), language=language)
 
 
@@ -84,7 +88,7 @@ def _part(path: Path, read: Callable[[Path], Part], problems: list[str]) -> Part
     try:
         return read(path)
     except CascadeError as error:
-        problems += [f"{path.name}: {problem}" for problem in error.problems] or [str(error)]
+        problems += [f"{path.name}: {problem}" for problem in error.problems] or [error.what]
         return None
 
 
@@ -103,6 +107,8 @@ def check_documents(path: Path) -> FolderDocuments:
                 faults.append(f"line {number}: docno {docno!r} repeats line {above[docno]}")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         faults.insert(0, f"its gzip is broken ({error})")
+    except OSError as error:
+        faults.insert(0, f"it cannot be read: {error.strerror or error}")
     if faults or not above:
         raise RecordError(f"cannot read {path}", few(faults) or ["it holds no document"])
     return FolderDocuments(path, len(above))
@@ -111,7 +117,11 @@ def check_documents(path: Path) -> FolderDocuments:
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that are not blank with their numbers from 1."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST), b""), 1):
+            if len(line) == _LONGEST:
+                raise OSError(f"line {number} has {_LONGEST:,} bytes or more, expected a document")
+            if line.strip():
+                yield number, line
 
 
 def _document(line: bytes) -> dict[str, str]:
@@ -122,6 +132,8 @@ def _document(line: bytes) -> dict[str, str]:
         raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 ({error.reason}, byte {error.start + 1})") from None
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__}, expected an object")  # noqa: TRY004 - one type for all problems
     values: dict[str, Any] = {"docno": None, "text": None, "title": ""} | record

@@ -263,7 +263,7 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path_factory: pytest.TempPathF
         if step == "none":
             write_file(link, new)
         else:
-            with pytest.raises(OSError, match="No space"):
+            with pytest.raises(MissingError, match="No space"):
                 write_file(link, new)
     assert target.read_bytes() == (new if step == "none" else old)
     assert sorted(folder.iterdir()) == [link, target]

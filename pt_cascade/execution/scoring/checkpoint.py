@@ -6,7 +6,6 @@ import io
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +15,12 @@ from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
 from pt_cascade.errors import MissingError, TableError
 from pt_cascade.execution.scoring.chunk import ChunkScores
-from pt_cascade.files import rm_command, write_file
+from pt_cascade.files import rm_command, to_path, write_file
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from pathlib import Path
 
 _MANIFEST = "chunks.json"
 
@@ -72,7 +72,7 @@ class Checkpoint:
 
 def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Checkpoint:
     """Open or make the checkpoint folder of a table."""
-    path = Path(folder)
+    path = to_path(folder)
     what, fix = f"{path} cannot be used as a checkpoint", "score(..., checkpoint='a/new/folder')"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
         found_parts = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
     except OSError as error:
         raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
     if not isinstance(found_parts, dict):
         raise TableError(what, [f"it holds other files: {', '.join(found[:4])}"], fix=fix)
