@@ -27,8 +27,9 @@ _FIX = "profile again, or copy the file again"
 
 def save_timings(path: PathLike, frame: pd.DataFrame, about: Mapping[str, object]) -> None:
     """Write timings and what is known about them; see ``Timings.save``."""
-    numbers = frame[list(COLUMNS)].astype(dict.fromkeys(COUNTS, np.int64))
-    columns = numbers.astype({"stage": "str", "qid": "str", "share": np.float64, "tokens": np.float64, "ms": np.float64})
+    names = [*COLUMNS, *(["usd"] if "usd" in frame else [])]
+    kinds: dict[str, type] = {"stage": str, "qid": str, **dict.fromkeys(COUNTS, np.int64)}
+    columns = frame[names].astype({name: kinds.get(name, np.float64) for name in names})
     sealed = json.dumps({**about, "sha256": _digest(about, columns.to_csv(index=False))})
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_pandas(columns, preserve_index=False).replace_schema_metadata({_KEY: sealed}), sink)
