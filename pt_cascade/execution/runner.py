@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 import pyterrier as pt
-from tqdm import tqdm
 
 from pt_cascade.analysis.grid.cutoffs import Tail
 from pt_cascade.cascade import Cascade, Step, walk
@@ -18,6 +17,7 @@ from pt_cascade.cascade.steps import run_ending
 from pt_cascade.errors import CascadeError
 from pt_cascade.frames import canonical_input, canonical_results
 from pt_cascade.numbers import is_whole
+from pt_cascade.progress import show_progress
 from pt_cascade.ranking import append_below
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def run(
     stages, topics = Cascade.of(cascade), canonical_input(topics)
     batches = split_queries(topics, None if _find_whole(stages) else query_batch_size)
     done: list[Run] = []
-    with tqdm(total=topics["qid"].nunique(), desc="cascade", unit="query", disable=not verbose) as bar:
+    with show_progress("cascade", "query", topics["qid"].nunique(), shown=verbose) as bar:
         for batch in batches:
             done.append(_run_batch(stages, batch, tail, clock))
             if len(batches) > 1 and (whole := _find_whole(stages)):
@@ -166,7 +166,7 @@ def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
     for step in walk(cascade, topics, clock=clock):
-        traces.append({**step.trace(qids), **_read_accounts(step, qids)})
+        traces.append({**step.trace(qids), **read_accounts(step, qids)})
         steps = [*steps, step] if tail == "keep" else [step]
     results = _append_tail(steps) if tail == "keep" else steps[-1].kept
     nothing = np.full(len(qids), np.nan)  # for a stage without this column
@@ -177,7 +177,7 @@ def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     return Run(results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")], trace)
 
 
-def _read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
+def read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
     """Return the ``accounts`` columns of a stage by query, 0 for a query without rows."""
     names = [name for part in step.stage.transformers for name in getattr(part, "accounts", ()) if name in step.ranked]
     if not names:
