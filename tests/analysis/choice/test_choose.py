@@ -357,7 +357,7 @@ def test_recall_of_a_plateau_is_at_the_level_of_the_measure() -> None:
 
 THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
-NO_PRICE = "budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour"
+NO_PRICE = "budget_usd is given, but no stage has a price, such as StageCost(usd_per_pair=...)"
 PERCENTILE = "expected a number above 0 and at most 100, or None for the mean"
 RAISE = " Fix: raise it, or sweep a grid with smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"
