@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
     except (OSError, CascadeError) as error:
-        print(f"pt-cascade {arguments.command}: {error}", file=sys.stderr)
+        print("\n".join([f"pt-cascade {arguments.command}: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print("\n".join(["interrupted", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 130
     return 0
 

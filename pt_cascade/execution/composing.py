@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,8 @@ def _parse(line: str) -> ast.expr:
         many = [f"it has {parts} names, numbers and operators, expected at most {_MOST_PARTS}"] if parts > _MOST_PARTS else []
         problems = many or list(dict.fromkeys(_find_problems(tree)))
     except (SyntaxError, ValueError) as error:
-        problems = [f"{line[:_SHOWN]!r}: {error.msg if isinstance(error, SyntaxError) else error}"]
+        found = error.msg if isinstance(error, SyntaxError) else str(error)
+        problems = [f"{line[:_SHOWN]!r}: {found.partition(' (detected at line')[0]}"]
     except (RecursionError, MemoryError):
         problems = [f"{line[:_SHOWN]!r}: its operators or parentheses are nested too deeply"]
     if problems:
@@ -107,12 +109,14 @@ def _find_problems(node: ast.expr) -> list[str]:
             return _list_problems(name, [], {})
         case ast.Call(ast.Name(name), arguments, keywords):
             named = {keyword.arg or "**": keyword.value for keyword in keywords}
-            problems = [f"{key}={ast.unparse(value)} is not a literal" for key, value in named.items() if not _is_literal(value)]
+            twice = [key for key, count in Counter(keyword.arg for keyword in keywords).items() if count > 1]
+            problems = [f"{name}: {key} is given twice" for key in twice]
+            problems += [f"{key}={_show(value)}" for key, value in named.items() if not _is_literal(value)]
             for inner in arguments:
                 if name == "hybrid" or (name == "cached" and isinstance(inner, (ast.Name, ast.Call))):
                     problems += _find_problems(inner)
                 elif not _is_literal(inner):
-                    problems.append(f"{ast.unparse(inner)!r} is not a literal{' or a stage' * (name == 'cached')}")
+                    problems.append(f"{_show(inner)}{' or a stage' * (name == 'cached')}")
             return problems or _list_problems(name, arguments, named)
     return [f"{ast.unparse(node)!r} is not a stage; a line has stages, % and >>"]
 
@@ -138,6 +142,12 @@ def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast
     except TypeError as error:
         return [f"{name}: {error}"]
     return []
+
+
+def _show(node: ast.expr) -> str:
+    """Say that something is not a value, e.g. a model's name without quotes."""
+    text = ast.unparse(node).replace(" ", "")
+    return f"{text} is not a value, expected a number, None, True, False, a text in quotes such as {text!r}"
 
 
 def _is_literal(node: ast.expr) -> bool:

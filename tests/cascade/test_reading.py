@@ -166,6 +166,20 @@ def test_a_cutoff_that_changes_after_reading_is_refused() -> None:
     assert [len(again.with_cutoffs(k).transform(ASKED)) for k in (1, 2, 3)] == [1, 2, 3]
 
 
+def test_transformers_that_hold_one_another_too_deeply_are_refused() -> None:
+    """Python ends at about a thousand levels; one that holds itself is only looked at once, and the printed cure is flat."""
+    deep: pt.Transformer = ToyReranker()
+    for _ in range(2000):
+        deep = Closed(deep)
+    with pytest.raises(PipelineError, match="its transformers hold one another too deeply") as error:
+        Cascade.of(SOURCE % 3 >> deep)
+    assert error.value.fix == "pt.Compose(*transformers)"
+    assert len(Cascade.of(pt.Compose(SOURCE, *(ToyReranker(seed=n) for n in range(100))))) == 101
+    itself = Closed(ToyReranker())
+    itself.documents, itself.mine = "reranks", itself
+    assert repr(Cascade.of(SOURCE % 3 >> itself % 2)) == "run → 3 · closed → 2"
+
+
 DERIVED: dict[str, Callable[[Cascade], pt.Transformer]] = {
     "itself": lambda cascade: cascade,
     "with_cutoffs": lambda cascade: cascade.with_cutoffs(3),

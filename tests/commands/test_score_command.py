@@ -11,6 +11,7 @@ from toys.folders import write_folder
 from toys.lines import paragraphs
 from toys.rankers import ToyReranker, ToyRetriever
 
+from pt_cascade import Cascade
 from pt_cascade.cli import main
 from pt_cascade.collections import make_collection
 from pt_cascade.errors import CascadeError, CascadeWarning
@@ -52,7 +53,7 @@ def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reaches ``parse_cascade`` with the engine."""
     asked = []
-    pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
+    pipeline = Cascade.of(ToyRetriever(docs=8) % 5 >> ToyReranker() % 3)
     monkeypatch.setattr(recipes, "parse_cascade", lambda *given, **options: asked.append((*given, options)) or pipeline)
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     judged = pd.DataFrame({"qid": ["1"], "docno": "d", "label": 1})
