@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections import Counter
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -109,16 +109,23 @@ def _find_problems(node: ast.expr) -> list[str]:
             return _list_problems(name, [], {})
         case ast.Call(ast.Name(name), arguments, keywords):
             named = {keyword.arg or "**": keyword.value for keyword in keywords}
-            twice = [key for key, count in Counter(keyword.arg for keyword in keywords).items() if count > 1]
-            problems = [f"{name}: {key} is given twice" for key in twice]
-            problems += [f"{key}={_show(value)}" for key, value in named.items() if not _is_literal(value)]
+            problems = [f"{key}={_quote(value)}" for key, value in named.items() if not _is_literal(value)]
+            keys = [keyword.arg for keyword in keywords]
+            problems += [f"{name}: {key} is given {keys.count(key)} times" for key in named if keys.count(key) > 1]
             for inner in arguments:
                 if name == "hybrid" or (name == "cached" and isinstance(inner, (ast.Name, ast.Call))):
                     problems += _find_problems(inner)
                 elif not _is_literal(inner):
-                    problems.append(f"{_show(inner)}{' or a stage' * (name == 'cached')}")
+                    problems.append(f"{_quote(inner)}{' or a stage' * (name == 'cached')}")
             return problems or _list_problems(name, arguments, named)
     return [f"{ast.unparse(node)!r} is not a stage; a line has stages, % and >>"]
+
+
+def _quote(value: ast.expr) -> str:
+    """Say that a value is not a literal, and how a word is written as text."""
+    text = ast.unparse(value)
+    word = text.replace(" ", "")  # a model's name, org/model-base, is read as a sum
+    return f"{text} is not a literal" + f" (text is written with quotes: {word!r})" * bool(re.fullmatch(r"[\w./-]+", word))
 
 
 def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:
@@ -142,12 +149,6 @@ def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast
     except TypeError as error:
         return [f"{name}: {error}"]
     return []
-
-
-def _show(node: ast.expr) -> str:
-    """Say that something is not a value, e.g. a model's name without quotes."""
-    text = ast.unparse(node).replace(" ", "")
-    return f"{text} is not a value, expected a number, None, True, False, a text in quotes such as {text!r}"
 
 
 def _is_literal(node: ast.expr) -> bool:

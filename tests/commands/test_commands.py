@@ -29,7 +29,7 @@ import pt_cascade
 from pt_cascade import commands
 from pt_cascade.cli import COMMANDS, main, parse_arguments
 from pt_cascade.collections import make_collection
-from pt_cascade.collections.folders import FolderDocuments
+from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution import defaults
@@ -159,6 +159,15 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert wanted <= set(options)
 
 
+INTERRUPTED = "interrupted; the same command continues with the vectors and scores that are finished"
+
+
+def noted(error: BaseException) -> BaseException:
+    """Add the note of an interrupted task to an error."""
+    error.add_note("4 of 12 queries are saved")
+    return error
+
+
 def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
     """Make a command that shows a line, then ends in an error."""
 
@@ -173,7 +182,9 @@ def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
     ("error", "status", "message"),
     [
         (CascadeError("cannot", ["a is b"], fix="c"), 1, "pt-cascade search: cannot: a is b. Fix: c\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (KeyboardInterrupt(), 130, f"{INTERRUPTED}\n"),
+        (noted(KeyboardInterrupt()), 130, f"{INTERRUPTED}\n4 of 12 queries are saved\n"),
+        (noted(CascadeError("cannot")), 1, "pt-cascade search: cannot\n4 of 12 queries are saved\n"),
     ],
 )
 def test_our_errors_are_shown_without_a_traceback(
@@ -310,8 +321,8 @@ def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch
     """
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     reads = []
-    read = FolderDocuments.__iter__
-    monkeypatch.setattr(FolderDocuments, "__iter__", lambda self: (reads.append(row) or row for row in read(self)))
+    read = FileDocuments.__iter__
+    monkeypatch.setattr(FileDocuments, "__iter__", lambda self: (reads.append(row) or row for row in read(self)))
     first = shown(collection=small, engine="pisa", queries=4)
     assert len(reads) == 3 * 60
     built = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")}

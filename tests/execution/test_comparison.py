@@ -269,7 +269,8 @@ BAD = {
     ),
     "a stage": (
         (FIRST % 2 >> Broken(_fails), topics(2), QRELS, [RR]),
-        f"stage 'broken' failed on 4 row(s): {Broken(_fails)!r} raised ZeroDivisionError: by nought",
+        f"stage 'broken' failed on 4 row(s): {Broken(_fails)!r} raised ZeroDivisionError: by nought; "
+        "the first row is qid 'q0', docno 'd1'",
     ),
     "no pipeline": (
         ("bm25", topics(2), QRELS, [RR]),
