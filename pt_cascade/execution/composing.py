@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pt_cascade.stages.indexing.engines import Engine
 
 _WHAT = "this line is not a cascade"
-_EXAMPLE = "parse_cascade(\"bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20\", 'pydocs')"
+_EXAMPLE = "parse_cascade('bm25 % 1000 >> bi_encoder % 100 >> late_interaction % 20', 'pydocs')"
 _STORED = {"bm25": "index", "bi_encoder": "vectors", "dense": "vectors", "late_interaction": "vectors"}
 _BRANCHES = ("bm25", "dense")  # of ``hybrid`` without arguments
 _MODELS = ("cross_encoder", "mono_t5", "duo_t5")
@@ -63,7 +63,7 @@ def parse_cascade(
         pt_cascade.errors.PipelineError: this line is not a cascade:
           - 'x' is not a cut-off, expected a whole number of 1 or more
           - there is no stage 'lucene'; pt-cascade stages lists them
-        Fix: parse_cascade("bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20", 'pydocs')
+        Fix: parse_cascade('bm25 % 1000 >> bi_encoder % 100 >> late_interaction % 20', 'pydocs')
     """
     tree = _parse(line)
     if engine is not None:
