@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pt_cascade.execution.score_table import ScoreTable
 
 
+_WARM_UP = 3  # queries
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The effectiveness and cost of each stage of a cascade.
@@ -30,7 +33,7 @@ class Comparison:
         effectiveness: The result of ``pt.Experiment``: one row a system with ``name``, each measure, and p-values against the first
             stage (paired t-test, plain and Holm-corrected) unless there is one system or one query.
         cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms]: means a query and the 95th percentile of the time, one query at a
-            time; the last row is the whole cascade.
+            time after 3 that are not counted; the last row is the whole cascade.
         queries: How many queries were run.
     """
 
@@ -85,8 +88,8 @@ def compare(
     effectiveness = _evaluate(whole, topics, raise_negative_labels(qrels), measures, table)
     names = list(dict.fromkeys(str(measure) for measure in measures))
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
-    if table is not None:
-        whole.transform(topics.head(1))  # loads the models, which is not a query's time
+    for n in range(min(_WARM_UP, len(topics))):  # as in ``profile``; models load when they are first used
+        whole.transform(topics.iloc[[n]])
     trace = run(whole, topics.head(timed) if timed else topics, query_batch_size=1, verbose=verbose).trace
     return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
 

@@ -13,7 +13,7 @@ from toys.rankers import ToyReranker
 
 from pt_cascade import Cascade, Runner, profile, run, score
 from pt_cascade.cascade import Stage
-from pt_cascade.errors import CascadeError, PipelineError, StageError
+from pt_cascade.errors import CascadeError, FrameError, PipelineError, StageError
 
 FOUND = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})
 SOURCE, ASKED = pt.Transformer.from_df(FOUND), pd.DataFrame({"qid": ["1"], "query": ["q"]})
@@ -104,6 +104,21 @@ def test_a_transformer_that_does_not_change_the_score_is_not_a_stage(case: str) 
     assert repr(cascade) == text
     live = pipeline.transform(ASKED).sort_values("rank")["docno"].tolist()
     assert cascade.transform(ASKED).sort_values("rank")["docno"].tolist() == live
+
+
+def test_a_cutoff_of_passages_is_not_shown_as_one_of_documents() -> None:
+    """The stage whose passages are cut has their name, also for with_cutoffs; what cuts documents keeps the scorer's name."""
+    text = pt.apply.text(lambda row: " ".join(row["docno"] * 9))
+    passages = text >> pt.text.sliding("text", length=4, stride=2, prepend_attr=None)
+    with pytest.raises(FrameError, match="stage 'run_sliding' returned results that are not usable: rank is not") as error:
+        Cascade.of(SOURCE >> passages % 5).transform(ASKED)
+    assert error.value.fix == 'results = pt.model.add_ranks(results.drop(columns="rank"))'
+    ranked = passages >> pt.apply.generic(lambda results: pt.model.add_ranks(results.drop(columns="rank")))
+    cascade = Cascade.of(SOURCE >> ranked % 5 >> ToyReranker() >> pt.text.max_passage() % 2)
+    assert repr(cascade) == "run_sliding → 5 · toy_reranker → 2"
+    assert len(cascade.with_cutoffs(run_sliding=2).prefix(1).transform(ASKED)) == 2
+    assert repr(Cascade.of(SOURCE % 3 >> passages >> ToyReranker() >> pt.text.max_passage() % 2)) == "run → 3 · toy_reranker → 2"
+    assert repr(Cascade.of(SOURCE >> text % 3 >> ToyReranker() % 2)) == "run → 3 · toy_reranker → 2"
 
 
 def test_a_model_behind_lazy_is_not_loaded_by_reading(tmp_path: Path) -> None:

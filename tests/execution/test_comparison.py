@@ -97,7 +97,7 @@ def test_one_judged_query_is_not_tested(known: int) -> None:
 
 
 def test_models_are_loaded_before_a_cascade_with_a_table_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table runs no model, so a stage has been asked about one query, and loaded, when the first timed one comes."""
+    """A table runs no model, so a stage has scored three queries, one at a time as in a profile, when the first timed one comes."""
     judge = Judge(log=Log())
     cascade = ToyRetriever(docs=6) % 4 >> judge % 2
     table = score(cascade, topics(3))
@@ -110,8 +110,8 @@ def test_models_are_loaded_before_a_cascade_with_a_table_is_timed(monkeypatch: p
 
     monkeypatch.setattr(comparison, "run", spy)
     compare(cascade, topics(3), QRELS, [nDCG @ 10], table=table)
-    assert before == [1]
-    assert len(judge.log.calls) == 1 + 3
+    assert before == [1, 1, 1]
+    assert len(judge.log.calls) == 3 + 3
 
 
 def test_costs_are_those_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
