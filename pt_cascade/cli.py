@@ -12,10 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_cascade import __version__
+from pt_cascade.commands.cures import escape, translate
 from pt_cascade.errors import CascadeError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 COMMANDS = {
     "quickstart": "compare a three-stage cascade with its first stage",
@@ -25,30 +26,40 @@ COMMANDS = {
     "sweep": "evaluate every cut-off vector of a table",
     "choose": "choose cut-offs by cross-validation",
     "stages": "list the stages",
+    "cache": "list or clear what is cached",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pt-cascade``."""
-    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    options: dict[str, object] = {}
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without arrows shows a question mark
     try:
+        arguments = parse_arguments(words)
+        options = vars(arguments)
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: print(f"pt-cascade: {message}", file=sys.stderr)  # no line of code
+            warnings.showwarning = lambda message, *_, **__: _warn(f"pt-cascade: {message}", options)
             for text in arguments.execute(arguments):
-                print(text, flush=True)
+                print(escape(text), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
     except (OSError, CascadeError) as error:
-        print(f"pt-cascade {arguments.command}: {error}", file=sys.stderr)
+        _warn(f"pt-cascade {words[0]}: {error}", options)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        resumes = "; the same command continues with the vectors and scores that are finished" * ("cascade" in options)
+        print(f"interrupted{resumes}", file=sys.stderr)
         return 130
     return 0
+
+
+def _warn(message: str, options: Collection[str]) -> None:
+    """Print a message without its line of code."""
+    print(escape(translate(message, options)), file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):

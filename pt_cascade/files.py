@@ -5,6 +5,7 @@ Folders in the cache are named by the fingerprints of their contents, so the cac
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shlex
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
-from pt_cascade.errors import CascadeWarning, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,19 +24,25 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 _PLAIN = " =+,@~"
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+COLLECTION_NAME = "collection.txt"  # beside what is cached for a collection
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
+
+
+def cache_root() -> Path:
+    """Return the folder of all that is cached: ``$PT_CASCADE_CACHE``, or ``pt_cascade`` in the user's cache folder."""
+    if own := os.environ.get("PT_CASCADE_CACHE"):
+        return Path(own).expanduser()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
 
 
 def cache_folder(*parts: str) -> Path:
     """Return the cache folder for something, e.g. ``"bm25", fingerprint``, without making it."""
     if not all(parts):
         raise CollectionError("this is not a cache folder", [f"a part is empty: {parts}"], fix='cache_folder("bm25", key)')
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
-    root = (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
-    if own := os.environ.get("PT_CASCADE_CACHE"):
-        root = Path(own).expanduser()
     names = (quote(part, safe=_PLAIN) for part in parts)
-    return root.joinpath(*(name.replace(".", "%2E") if set(name) == {"."} else name for name in names))
+    return cache_root().joinpath(*(name.replace(".", "%2E") if set(name) == {"."} else name for name in names))
 
 
 def is_built(path: Path) -> bool:
@@ -135,9 +142,25 @@ def check_writable(path: PathLike) -> Path:
     return target
 
 
+@contextmanager
+def naming_refusals(path: PathLike) -> Iterator[None]:
+    """Make a CascadeError with a cure of the system's refusal to write, such as a full disk; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        fix = "free some space on the disk, or choose a folder on another one where you may write"
+        raise CascadeError(f"cannot write {path}", [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
+
+
 def write_file(path: PathLike, data: bytes) -> None:
     """Replace a file atomically; links are followed and its mode is kept; a device such as ``/dev/stdout`` is written to."""
-    target = check_writable(path)
+    with naming_refusals(path):
+        _write_file(check_writable(path), data)
+
+
+def _write_file(target: Path, data: bytes) -> None:
     if target.exists() and not target.is_file():
         with target.open("wb") as device:
             device.write(data)

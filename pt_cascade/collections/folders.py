@@ -1,80 +1,72 @@
-"""A collection in a folder: ``docs.jsonl.gz`` (or ``docs.jsonl``), ``topics.tsv`` and ``qrels.txt``.
+"""A collection in a folder, in one of two forms.
 
-=============== ============================================================ =================================================
-file            a line                                                       rules
-=============== ============================================================ =================================================
-docs.jsonl[.gz] ``{"docno": "7", "title": "...", "text": "..."}``             all text; docno once, no white space; title optional
-topics.tsv      ``qid<TAB>query``                                            as ``trec.read_topics``
-qrels.txt       ``qid 0 docno label``                                        as ``trec.read_qrels``
-language.txt    ``french``                                                   optional: ``language`` of ``build_index``
-=============== ============================================================ =================================================
+=================== ====================== =================================================== ===================================
+this package        BEIR                   a line                                              rules
+=================== ====================== =================================================== ===================================
+docs.jsonl[.gz]     corpus.jsonl[.gz]      ``{"docno": "7", "title": "...", "text": "..."}``    ids once, no white space; title
+                                                                                               optional; BEIR: ``_id`` for docno
+topics.tsv          queries.jsonl[.gz]     ``qid<TAB>query``, ``{"_id": "7", "text": "..."}``   ids once; query not blank
+qrels.txt           qrels/test.tsv         ``qid 0 docno label``, ``qid<TAB>docno<TAB>label``   labels whole; BEIR: with a header
+language.txt        language.txt           ``french``                                          optional: of ``build_index``
+=================== ====================== =================================================== ===================================
 
-A document is its title and text (``join_title``); other keys are ignored. Every line is checked when the folder is opened; the
-documents stay on disk.
+``./folder:train`` takes the judgments in ``qrels/train.tsv``. A document is its title and text (``join_title``); other keys are
+ignored. Every line is checked when the folder is opened; the documents stay on disk.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from pt_cascade.collections.collection import Collection, join_title, make_collection, unjudged
-from pt_cascade.collections.intake import find_problems
-from pt_cascade.errors import CascadeError, CollectionError, MissingError, RecordError, clip, few
+from pt_cascade.collections.collection import Collection, make_collection, unjudged
+from pt_cascade.collections.records import read_documents, read_queries
+from pt_cascade.errors import CascadeError, CollectionError, MissingError
 from pt_cascade.trec import read_qrels, read_topics
+from pt_cascade.trec.lines import ID, WHOLE, Form, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    import pandas as pd
 
-_DOCS = ("docs.jsonl.gz", "docs.jsonl")
-_LANGUAGE = "language.txt"
+_DOCS = ("docs.jsonl.gz", "docs.jsonl", "corpus.jsonl.gz", "corpus.jsonl")
+_JUDGMENTS = Form({"query-id": ID, "corpus-id": ID, "score": WHOLE}, once=("query-id", "corpus-id"), headed=True)
+_FIX = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
+_BEIR_FIX = 'a document or query is {"_id": "7", "text": "..."}, a judgment is 7<TAB>docno<TAB>1'
 Part = TypeVar("Part")
 
 
-@dataclass(frozen=True)
-class FolderDocuments:
-    """The ``size`` documents of a file, streamed at each reading."""
-
-    path: Path
-    size: int
-
-    def __iter__(self) -> Iterator[dict[str, str]]:
-        """Yield each document; RecordError if the file has changed since it was checked."""
-        for number, line in _lines(self.path):
-            try:
-                yield _document(line)
-            except ValueError as error:
-                raise RecordError(f"{self.path} has changed since it was opened", [f"line {number}: {error}"]) from None
-
-    def __len__(self) -> int:
-        """Return the number of documents when the folder was opened."""
-        return self.size
-
-
 def open_folder(path: Path) -> Collection:
-    """Open a folder and check every line in it; all problems make one error."""
-    if not path.is_dir():
+    """Open a folder, as ``./folder:train`` with the judgments of a split, and check every line; all problems make one error."""
+    stem, _, split = path.name.rpartition(":")
+    folder, split = (path.with_name(stem), split) if stem and not path.is_dir() else (path, "")
+    if not folder.is_dir():
         fix = f"a folder with {_DOCS[0]}, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs"
         raise MissingError(f"there is no folder {path}", fix=fix)
-    problems: list[str] = []
-    files = [path / name for name in _DOCS if (path / name).is_file()]
+    files = [folder / name for name in _DOCS if (folder / name).is_file()]
     if len(files) != 1:
-        problems.append(f"{'both' if files else 'neither'} of {' and '.join(_DOCS)} are there, expected one")
-    documents = _part(files[0], check_documents, problems) if files else None
-    topics = _part(path / "topics.tsv", read_topics, problems)
-    qrels = _part(path / "qrels.txt", read_qrels, problems)
+        found = " and ".join(file.name for file in files) or "none"
+        problem = f"its documents are expected in one of {', '.join(_DOCS)}; found {found}"
+        raise CollectionError(f"cannot open the collection {path}", [problem], fix=_FIX)
+    beir, problems = files[0].name.startswith("corpus"), list[str]()
+    documents = _part(files[0], partial(read_documents, key="_id" if beir else "docno"), problems)
+    if beir:
+        zipped = folder / "queries.jsonl.gz"
+        topics = _part(zipped if zipped.is_file() else folder / "queries.jsonl", partial(read_queries, key="_id"), problems)
+        qrels = _part(folder / "qrels" / f"{split or 'test'}.tsv", _read_judgments, problems)
+    else:
+        topics = _part(folder / "topics.tsv", read_topics, problems)
+        qrels = _part(folder / "qrels.txt", read_qrels, problems)
+        problems += [f"{split!r} is a split, which only a folder in BEIR's form has, with corpus.jsonl"] * bool(split)
     if topics is not None and qrels is not None and (problem := unjudged(topics, qrels)):
         problems.append(problem)
     if problems or documents is None or topics is None or qrels is None:
-        fix = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
-        raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
+        raise CollectionError(f"cannot open the collection {path}", problems, fix=_BEIR_FIX if beir else _FIX)
     name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
-    written = path / _LANGUAGE
+    written = folder / "language.txt"
     language = written.read_text().strip() if written.is_file() else Collection.language
     return replace(make_collection(name, topics, qrels, documents), language=language)
 
@@ -83,51 +75,15 @@ def _part(path: Path, read: Callable[[Path], Part], problems: list[str]) -> Part
     """Read one file; add what is wrong with it to ``problems``."""
     try:
         return read(path)
+    except FileNotFoundError:
+        problems.append(f"there is no file {path}")
     except CascadeError as error:
         problems += [f"{path.name}: {problem}" for problem in error.problems] or [str(error)]
-        return None
+    return None
 
 
-def check_documents(path: Path) -> FolderDocuments:
-    """Check every line of a file of documents."""
-    faults: list[str] = []
-    above: dict[str, int] = {}
-    try:
-        for number, line in _lines(path):
-            try:
-                docno = _document(line)["docno"]
-            except ValueError as error:
-                faults.append(f"line {number}: {error}: {clip(line.decode('utf-8', 'backslashreplace').strip())}")
-                continue
-            if above.setdefault(docno, number) != number:
-                faults.append(f"line {number}: docno {docno!r} repeats line {above[docno]}")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        faults.insert(0, f"its gzip is broken ({error})")
-    if faults or not above:
-        raise RecordError(f"cannot read {path}", few(faults) or ["it holds no document"])
-    return FolderDocuments(path, len(above))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not blank with their numbers from 1."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
-
-
-def _document(line: bytes) -> dict[str, str]:
-    """Parse one line, or raise ValueError with all its problems."""
-    try:
-        record = json.loads(line.strip())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 ({error.reason}, byte {error.start + 1})") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"a JSON {type(record).__name__}, expected an object")  # noqa: TRY004 - one type for all problems
-    values: dict[str, Any] = {"docno": None, "text": None, "title": ""} | record
-    whole = all(isinstance(values[key], str) for key in ("title", "text"))
-    text = join_title(values["title"], values["text"]) if whole else values["text"]
-    problems = [] if isinstance(values["title"], str) else [f"title is {values['title']!r}, expected text"]
-    if problems := find_problems(values["docno"], text) + problems:
-        raise ValueError("; ".join(problems))
-    return {"docno": values["docno"], "text": text}
+def _read_judgments(path: Path) -> pd.DataFrame:
+    if not path.is_file() and (others := sorted(file.stem for file in path.parent.glob("*.tsv"))):
+        folder = path.parent.parent
+        raise MissingError(f"there is no file {path}; the splits are {', '.join(f'{folder}:{name}' for name in others)}")
+    return read_lines(path, _JUDGMENTS).rename(columns={"query-id": "qid", "corpus-id": "docno", "score": "label"})

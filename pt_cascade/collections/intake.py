@@ -59,19 +59,19 @@ class Intake:
             raise CascadeError("not all documents were read", [f"reading stopped after {len(self.seen)}"])
 
 
-def find_problems(docno: object, text: object) -> list[str]:
-    """List why a document with this docno and text cannot be stored."""
+def find_problems(docno: object, text: object, key: str = "docno") -> list[str]:
+    """List why a document with this docno, which is written under ``key``, and text cannot be stored."""
     problems = []
     if not isinstance(docno, str) or not _DOCNO.fullmatch(docno):
-        problems.append(f"docno is {docno!r}, expected text without white space or control characters, 1 to {LONGEST} characters")
+        problems.append(f"{key} is {docno!r}, expected text without white space or control characters, 1 to {LONGEST} characters")
     elif not _is_utf8(docno):
-        problems.append(f"docno is {docno!r}, which has half a surrogate pair and cannot be written in UTF-8")
+        problems.append(f"{key} is {docno!r}, which has half a surrogate pair and cannot be written in UTF-8")
     elif len(docno.encode()) > 2 * LONGEST:  # Terrier keeps no more of a docno
-        problems.append(f"docno {docno!r} has {len(docno.encode())} bytes in UTF-8, expected {2 * LONGEST} at most")
+        problems.append(f"{key} {docno!r} has {len(docno.encode())} bytes in UTF-8, expected {2 * LONGEST} at most")
     if not isinstance(text, str):
-        problems.append(f"the text of docno {docno!r} is {text!r}, expected text")
+        problems.append(f"the text of {key} {docno!r} is {text!r}, expected text")
     elif not _is_utf8(text):
-        problems.append(f"the text of docno {docno!r} has half a surrogate pair and cannot be written in UTF-8")
+        problems.append(f"the text of {key} {docno!r} has half a surrogate pair and cannot be written in UTF-8")
     return problems
 
 

@@ -1,12 +1,12 @@
 """Opens a collection by its name.
 
-================= ================================================ =============================================
+================= ================================================ ====================================================
 form              example                                          what it is
-================= ================================================ =============================================
+================= ================================================ ====================================================
 built in          ``pydocs``, ``pydocs/all:numpy,scipy``           the docstrings of installed packages
 PyTerrier         ``irds:beir/scifact/test``, ``vaswani``          anything that ``pt.get_dataset`` knows
-folder            ``./scifact``, a ``pathlib.Path``                docs.jsonl.gz, topics.tsv, qrels.txt
-================= ================================================ =============================================
+folder            ``./scifact``, ``./scifact:train``, a Path       docs.jsonl.gz, topics.tsv, qrels.txt; or BEIR's files
+================= ================================================ ====================================================
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PYDOCS = re.compile(r"pydocs(?:/(?P<queries>all|[1-9][0-9]*))?(?::(?P<packages>
 _FORMS = (
     "the built-in collection: pydocs, or pydocs:numpy,scipy for other installed packages, pydocs/all for all queries",
     "a PyTerrier dataset: irds:beir/scifact/test, vaswani",
-    "a folder with docs.jsonl.gz, topics.tsv and qrels.txt, written as a path: ./scifact",
+    "a folder with docs.jsonl.gz, topics.tsv and qrels.txt, or in BEIR's form, written as a path: ./scifact",
 )
 
 

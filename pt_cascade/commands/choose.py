@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--margin", type=float, default=0.02, help="the loss that plateau and cheapest accept (default: 0.02)")
     parser.add_argument("--folds", type=int, default=5, help="for cross-validation (default: 5)")
     parser.add_argument("--method", choices=("plateau", "budget", "cheapest"), help="default: budget if there is one, else plateau")
-    parser.add_argument("--rel", type=int, default=1, help="the lowest label that counts as relevant in recall (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="of folds and bootstrap (default: 0)")
 
 

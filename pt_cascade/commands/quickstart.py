@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 TIMED = 20
 FOLDS = 5
+DEEPEST = 100  # of the measures
 LINES = """\
 import pt_cascade as ptc
 from ir_measures import R, RR, nDCG
@@ -61,27 +62,35 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Run the quickstart; yield the paragraphs of its output."""
     collection = open_collection(arguments.collection)
     topics = collection.judged(arguments.queries)
+    qrels = collection.qrels[collection.qrels["qid"].isin(topics["qid"])]
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} judged queries\n"
     cascade = build_cascade(collection, arguments)
     table = score_collection(collection, cascade, topics, verbose=True)
     measures = [nDCG @ 10, RR @ 10, R @ 100]
     timings = profile(cascade, topics.head(TIMED), repeats=1)
-    compared = compare(cascade, topics, collection.qrels, measures, table=table, timings=timings)
+    compared = compare(cascade, topics, qrels, measures, table=table, timings=timings)
     yield f"{effectiveness_table(compared.effectiveness)}\n"
-    last = cascade.cutoffs[-1]
-    tested = f"p: paired t-test over {compared.queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
-    yield (
-        f"{tested if compared.queries > 1 else 'One query cannot be tested.'}\n"
-        f"The cascade returns {last} documents, so its R@100 is R@{last}; ptc.Runner(cascade, tail='keep') appends the others.\n"
-    )
+    yield "".join(f"{note}\n" for note in _notes(cascade, compared.queries))
     yield f"{cost_table(compared.cost)}\n"
     yield (
         f"Means over the first {min(TIMED, len(topics))} queries, one at a time, on this machine, vectors read from disk.\n"
         "Model pairs are the (query, document) pairs that a model scored.\n"
     )
     if compared.queries > 1:
-        yield from _choose(table, cascade, timings, collection.qrels)
+        yield from _choose(table, cascade, timings, qrels)
     yield f"In Python:\n\n{_lines(arguments, compared.queries)}"
+
+
+def _notes(cascade: Cascade, queries: int) -> Iterator[str]:
+    """Explain the table of measures."""
+    if queries == 1:
+        yield "One query cannot be tested."
+    elif len(cascade) > 1:
+        yield f"p: paired t-test over {queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
+    last = cascade.cutoffs[-1]
+    if last is not None and last < DEEPEST:
+        added = "ptc.Runner(cascade, tail='keep') appends the others"
+        yield f"The cascade returns {last} documents, so its R@100 is R@{last}; {added}."
 
 
 def _choose(table: ScoreTable, cascade: Cascade, timings: Timings, qrels: pd.DataFrame) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import add_cascade, build_cascade, count
 from pt_cascade.commands.sources import split_pairs
 from pt_cascade.errors import CascadeError
+from pt_cascade.execution.defaults import score_collection
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.trec import read_topics
@@ -61,6 +62,8 @@ def _score(arguments: argparse.Namespace) -> ScoreTable:
     collection = open_collection(arguments.collection or "pydocs")
     topics = collection.judged(arguments.queries)
     cascade = build_cascade(collection, arguments)
+    if arguments.score_cache is None:
+        return score_collection(collection, cascade, topics, verbose=True)
     return score(cascade, topics, verbose=True, score_cache=arguments.score_cache, about={"collection": collection.name})
 
 

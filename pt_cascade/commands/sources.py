@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,19 @@ from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
+from pt_cascade.commands.cascades import count
 from pt_cascade.errors import SweepError, did_you_mean
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.trec import read_qrels
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
+    from pt_cascade.analysis.grid.grids import Form
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.analysis.table.data import Scores
 
+_AXES = 9
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
@@ -41,16 +44,45 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE=MS",
         help="milliseconds a document (pairwise: a comparison) for each stage but the first",
     )
+    parser.add_argument(
+        "--rel", type=count, help="the lowest label that is relevant in recall and losses (default: as in the measure)"
+    )
+    parser.add_argument(
+        "--grid",
+        choices=("full", "log"),
+        help="all cut-off vectors, or cut-offs 1, 2, 3, 5, 7, 10, 20, ... (default: full if feasible)",
+    )
+    parser.add_argument(
+        "--k1", metavar="K,K,...", type=_axis, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
+    )
+    for n in range(2, _AXES + 1):
+        parser.add_argument(f"--k{n}", type=_axis, help=argparse.SUPPRESS)
 
 
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
-    """Read the table, qrels and costs, and sweep the default grid."""
+    """Read the table, qrels and costs, and sweep the grid of ``--k1``, ``--k2``, ..., or the default grid."""
     table = ScoreTable.load(arguments.table)
     stages = table.find_path(arguments.stages).stages
     cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
     collection = open_collection(arguments.collection) if arguments.collection else None
     qrels, topics = (collection.qrels, collection.topics) if collection else (read_qrels(arguments.qrels), None)
-    return sweep(table, qrels, measures, cost, tail=arguments.tail, stages=stages, topics=topics)
+    return sweep(table, qrels, measures, cost, _grid(arguments), tail=arguments.tail, stages=stages, topics=topics)
+
+
+def _axis(text: str) -> list[int | None]:
+    """Read the value of ``--k1``."""
+    if not re.fullmatch("([0-9]+|none)(,([0-9]+|none))*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 10,20,50 or 10,none")
+    return [None if word == "none" else int(word) for word in text.split(",")]
+
+
+def _grid(arguments: argparse.Namespace) -> Form | dict[str, list[int | None]] | None:
+    """Return the grid of ``--grid``, or of ``--k1``, ``--k2``, ...; None without any."""
+    names = [f"k{n}" for n in range(1, _AXES + 1) if getattr(arguments, f"k{n}") is not None]
+    if arguments.grid and names:
+        problem = f"--grid and --{', --'.join(names)} are given, expected one or the other"
+        raise SweepError("this is not a grid", [problem], fix="--k1 10,100,1000 --k2 10,100")
+    return arguments.grid or {name: getattr(arguments, name) for name in names} or None
 
 
 def split_pairs(words: Sequence[str], form: str, value: str = ".+") -> tuple[dict[str, str], list[str]]:

@@ -30,12 +30,12 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         )
     swept = sweep_sources(arguments, arguments.measures)
     yield f"{describe(swept.table)}\n{swept!r}\n"
-    yield f"{recall_table(swept)}\n"
+    yield f"{recall_table(swept, arguments.rel)}\n"
     first = swept.measures[0]
     yield f"{top_table(swept, first)}\n"
     if swept.cost is not None:
         yield f"{front_table(swept, swept.pareto_front(first), first)}\n"
-    yield loss_table(swept)
+    yield loss_table(swept, arguments.rel)
     if arguments.out:
         write_file(path, swept.frame.to_parquet() if path.suffix == ".parquet" else swept.frame.to_csv(index=False).encode())
         yield f"\n{len(swept.frame):,} vectors written to {arguments.out}"

@@ -107,14 +107,22 @@ def _find_problems(node: ast.expr) -> list[str]:
             return _list_problems(name, [], {})
         case ast.Call(ast.Name(name), arguments, keywords):
             named = {keyword.arg or "**": keyword.value for keyword in keywords}
-            problems = [f"{key}={ast.unparse(value)} is not a literal" for key, value in named.items() if not _is_literal(value)]
+            problems = [f"{key}={_quote(value)}" for key, value in named.items() if not _is_literal(value)]
+            keys = [keyword.arg for keyword in keywords]
+            problems += [f"{name}: {key} is given {keys.count(key)} times" for key in named if keys.count(key) > 1]
             for inner in arguments:
                 if name == "hybrid" or (name == "cached" and isinstance(inner, (ast.Name, ast.Call))):
                     problems += _find_problems(inner)
                 elif not _is_literal(inner):
-                    problems.append(f"{ast.unparse(inner)!r} is not a literal{' or a stage' * (name == 'cached')}")
+                    problems.append(f"{_quote(inner)}{' or a stage' * (name == 'cached')}")
             return problems or _list_problems(name, arguments, named)
     return [f"{ast.unparse(node)!r} is not a stage; a line has stages, % and >>"]
+
+
+def _quote(value: ast.expr) -> str:
+    """Say that a value is not a literal, and how a word is written as text."""
+    text = ast.unparse(value)
+    return f"{text} is not a literal" + f" (text is written with quotes: '{text}')" * isinstance(value, ast.Name)
 
 
 def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:

@@ -16,7 +16,7 @@ from pt_cascade.errors import naming
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.execution.versions import versions
-from pt_cascade.files import cache_folder, is_built, rm_command
+from pt_cascade.files import COLLECTION_NAME, cache_folder, is_built, rm_command, write_file
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
 from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine
 from pt_cascade.stages.indexing.words import ENGLISH
@@ -90,7 +90,7 @@ def store_index(collection: Collection, *, engine: Engine | None = None, verbose
     english = collection.language == ENGLISH
     engine = engine or (default_engine() if english else "terrier")
     check_engine(engine)
-    folder = cache_folder("stored", collection.fingerprint[:16], f"index-{engine}" + f"-{collection.language}" * (not english))
+    folder = _place(collection, f"index-{engine}" + f"-{collection.language}" * (not english))
     if is_built(folder):
         return folder  # the fingerprint is in the name
     return build_index(collection.docs(), folder, engine=engine, language=collection.language, verbose=verbose)
@@ -100,17 +100,25 @@ def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
     """Encode the documents and tokens of a collection, once for its fingerprint and model; return the folder."""
     model = default_model()
     of_model = hashlib.sha256(f"{tell_weights(model)} {MAX_LENGTH}".encode()).hexdigest()[:8]
-    folder = cache_folder("stored", collection.fingerprint[:16], f"vectors-{of_model}")
+    folder = _place(collection, f"vectors-{of_model}")
     if is_built(folder):
         return folder  # the fingerprint is in the name
     return build_vectors(collection.docs(), model, folder, tokens=True, max_length=MAX_LENGTH, verbose=verbose)
+
+
+def _place(collection: Collection, name: str) -> Path:
+    """Return a folder of the cache, named by the collection's fingerprint; its name is noted for ``pt-cascade cache``."""
+    folder = cache_folder("stored", collection.fingerprint[:16], name)
+    if not is_built(folder):
+        write_file(folder.with_name(COLLECTION_NAME), collection.name.encode())
+    return folder
 
 
 def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFrame, *, verbose: bool = False) -> ScoreTable:
     """Score a cascade on a collection, once for its fingerprint, the stages and topics."""
     parts = [*map(fingerprint, cascade), repr(cascade), hash_frame(topics), repr(sorted(versions().items()))]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    folder = cache_folder("stored", collection.fingerprint[:16], f"scores-{key}")
+    folder = _place(collection, f"scores-{key}")
     about = {"collection": collection.name}
     build_once(folder, lambda new: score(cascade, topics, verbose=verbose, about=about).save(new / "table"))
     check_sealed(folder, fix=rm_command(folder))

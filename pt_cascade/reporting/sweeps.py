@@ -23,12 +23,12 @@ _DEPTHS = (5, 10, 20, 50, 100, 200, 500, 1000)
 _ROWS = 12
 
 
-def recall_table(sweep: Sweep) -> str:
+def recall_table(sweep: Sweep, rel: int | None = None) -> str:
     """Format recall@k of each stage, given the deepest cut-offs before it: a row a stage."""
     rows, depths = [], [k for k in _DEPTHS if k <= sweep.table.retrieved.max(initial=0)]
     for n, stage in enumerate(sweep.stages):
-        recall = sweep.recall(n).set_index("k")["recall"]
-        rows.append({"recall of": stage} | {f"@{k}": recall.get(k, np.nan) for k in depths})
+        recall = sweep.recall(n, rel=rel).set_index("k")["recall"]
+        rows.append({f"recall{_level(sweep, rel)} of": stage} | {f"@{k}": recall.get(k, np.nan) for k in depths})
     return format_table(pd.DataFrame(rows), dict.fromkeys([f"@{k}" for k in depths], "{:.3f}".format))
 
 
@@ -49,12 +49,18 @@ def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
     return heading + _format_vectors(sweep, front.iloc[rows], [])
 
 
-def loss_table(sweep: Sweep) -> str:
+def loss_table(sweep: Sweep, rel: int | None = None) -> str:
     """Format where relevant documents are lost at the deepest cut-offs of the grid."""
     vector = as_cutoffs(sweep.grid.vectors[-1].tolist())
     names = {"lost": "relevant lost", "lost_recall": "recall lost", "ndcg": "best nDCG@10", "lost_ndcg": "nDCG@10 lost"}
-    loss = sweep.loss(vector).rename(columns={"at": f"at {vector}"} | names)
-    return format_table(loss, dict.fromkeys(["recall", *list(names.values())[1:]], "{:.3f}".format))
+    loss = sweep.loss(vector, rel=rel).rename(columns={"at": f"at {vector}{_level(sweep, rel)}"} | names)
+    return format_table(loss, dict.fromkeys(["recall", *list(names.values())[1:]], "{:z.3f}".format))
+
+
+def _level(sweep: Sweep, rel: int | None) -> str:
+    """Name the relevance level, if it is not 1."""
+    level = sweep.rel if rel is None else rel
+    return f" (rel={level})" if level > 1 else ""
 
 
 def runners_up_table(choice: Choice) -> str:

@@ -48,6 +48,7 @@ class Form:
     once: tuple[str, ...]
     dropped: frozenset[str] = frozenset()
     gap: str = "[ \t]++"
+    headed: bool = False  # the first line has the names of the columns
 
     def __str__(self) -> str:
         return ("<TAB>" if self.gap == "\t" else " ").join(self.columns)
@@ -82,6 +83,8 @@ def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
     lines = text.split("\n")[: text.rstrip().count("\n") + 1] if text.strip() else []
     rows, faults, first = [], [], dict[tuple[str, ...], int]()
     for number, line in enumerate(lines, 1):
+        if form.headed and number == 1 and line.split() == list(form.columns):
+            continue
         row, fault = form.read(line)
         key = row[: len(form.once)]
         if not fault and first.setdefault(key, number) != number:

@@ -229,9 +229,7 @@ FORM = 'Fix: a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query
             "",
             "",
             [
-                "neither of docs.jsonl.gz and docs.jsonl are there, expected one",
-                "there is no file {folder}/topics.tsv",
-                "there is no file {folder}/qrels.txt",
+                "its documents are expected in one of docs.jsonl.gz, docs.jsonl, corpus.jsonl.gz, corpus.jsonl; found none",
             ],
         ),
         (
@@ -277,7 +275,7 @@ FORM = 'Fix: a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query
                 "docs.jsonl: and 2 more",
             ],
         ),
-        ("\n", "1\ta\n", "1 0 d1 1\n", ["docs.jsonl: it holds no document"]),
+        ("\n", "1\ta\n", "1 0 d1 1\n", ["docs.jsonl: it is empty"]),
     ],
 )
 def test_folder_is_refused_with_all_its_problems(tmp_path: Path, docs: str, topics: str, qrels: str, problems: list[str]) -> None:
@@ -298,7 +296,7 @@ def test_folder_with_a_broken_gzip_or_two_files_is_refused(tmp_path: Path) -> No
     with pytest.raises(CollectionError, match=r"docs\.jsonl\.gz: its gzip is broken \(Compressed file ended"):
         open_folder(folder)
     (folder / "docs.jsonl").write_text(GOOD)
-    with pytest.raises(CollectionError, match=r"both of docs\.jsonl\.gz and docs\.jsonl are there, expected one"):
+    with pytest.raises(CollectionError, match=r"corpus\.jsonl; found docs\.jsonl\.gz and docs\.jsonl"):
         open_folder(folder)
 
 
@@ -582,6 +580,100 @@ def test_dataset_of_another_name_is_unknown() -> None:
     assert not is_dataset("nobody:vaswani")
 
 
+# --- folders in BEIR's form
+
+
+def write_beir(folder: Path, *, judgments: str = "1\td1\t2\n2\td2\t0\n", split: str = "test") -> Path:
+    """Write two documents, two queries and judgments as BEIR does."""
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": "d1", "title": "Wings", "text": "lift", "metadata": {}}, {"_id": "d2", "title": "", "text": "drag"}]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(document) + "\n" for document in documents))
+    queries = [{"_id": "1", "text": "what lifts", "metadata": {}}, {"_id": "2", "text": "what drags\tback"}]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(query) + "\n" for query in queries))
+    (folder / "qrels" / f"{split}.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judgments}")
+    return folder
+
+
+def test_a_beir_folder_is_a_collection(tmp_path: Path) -> None:
+    """Golden: by hand; title before text, graded labels and labels of 0 kept, plain or gzip, and its name opens it again."""
+    folder = write_beir(tmp_path / "wings")
+    collection = open_collection(str(folder))
+    assert list(collection.docs()) == [{"docno": "d1", "text": "Wings lift"}, {"docno": "d2", "text": "drag"}]
+    assert collection.topics.to_numpy().tolist() == [["1", "what lifts"], ["2", "what drags\tback"]]
+    assert collection.qrels.to_numpy().tolist() == [["1", "d1", 2], ["2", "d2", 0]]
+    first = collection.fingerprint
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
+        (folder / name).unlink()
+    assert open_collection(collection.name).fingerprint == first
+    with pytest.raises(RecordError, match="has changed since it was opened"):
+        list(collection.docs())
+    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n2\td1\t1\n")
+    train = open_collection(f"{folder}:train")
+    assert train.qrels.to_numpy().tolist() == [["2", "d1", 1]]
+    assert open_collection(train.name).fingerprint == train.fingerprint
+
+
+def test_cranfield_in_beirs_form_is_the_same_collection(cranfield_folder: Path, tmp_path: Path) -> None:
+    """All 1,400 documents, 225 queries and 1,837 grades, as the folder that they come from."""
+    own = open_collection(cranfield_folder)
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    documents = ({"_id": document["docno"], "title": "", "text": document["text"]} for document in own.docs())
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(document) + "\n" for document in documents))
+    queries = zip(own.topics["qid"], own.topics["query"], strict=True)
+    (folder / "queries.jsonl").write_text("".join(json.dumps({"_id": qid, "text": query}) + "\n" for qid, query in queries))
+    rows = own.qrels.rename(columns={"qid": "query-id", "docno": "corpus-id", "label": "score"})
+    rows.to_csv(folder / "qrels" / "test.tsv", sep="\t", index=False)
+    assert open_collection(folder).fingerprint == own.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        (
+            "corpus.jsonl",
+            '{"_id": "d1", "text": "a"}\n{"_id": "d 2", "text": "a"}\n',
+            f"corpus.jsonl: line 2: _id is 'd 2', {ID_RULE}",
+        ),
+        ("corpus.jsonl", '{"docno": "d1", "text": "a"}\n', f"corpus.jsonl: line 1: _id is None, {ID_RULE}"),
+        ("corpus.jsonl", "[" * 99_999, "corpus.jsonl: line 1: its JSON is nested too deeply"),
+        (
+            "queries.jsonl",
+            '{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}\n',
+            "queries.jsonl: line 2: _id '1' repeats line 1",
+        ),
+        ("queries.jsonl", '{"_id": "1", "text": " "}\n', "queries.jsonl: line 1: the query is blank"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n1\td1\n", "test.tsv: line 2: 2 column(s), expected 3: '1\\td1'"),
+        ("qrels/test.tsv", "1\td1\t0.5\n", "test.tsv: line 1: score is not a whole number"),
+        ("qrels/test.tsv", "7\td1\t1\n", "no topic has a judgment"),
+    ],
+)
+def test_a_beir_folder_is_refused_by_file_and_line(tmp_path: Path, file: str, text: str, problem: str) -> None:
+    """A cut-off file, another form, a label that is no grade: the number of the line stands in the message."""
+    folder = write_beir(tmp_path / "bad")
+    (folder / file).write_text(text)
+    with pytest.raises(CollectionError) as caught:
+        open_collection(folder)
+    assert str(caught.value).startswith(f"cannot open the collection {folder}: {problem}")
+    assert str(caught.value).endswith('Fix: a document or query is {"_id": "7", "text": "..."}, a judgment is 7<TAB>docno<TAB>1')
+
+
+def test_a_missing_split_names_those_that_are_there(tmp_path: Path) -> None:
+    """The names in the message open; a split of a folder in another form is refused."""
+    folder = write_beir(tmp_path / "dev only", split="dev")
+    with pytest.raises(CollectionError) as caught:
+        open_collection(folder)
+    assert f"there is no file {folder}/qrels/test.tsv; the splits are {folder}:dev" in str(caught.value)
+    assert len(open_collection(f"{folder}:dev").judged()) == 2
+    plain = write_files(tmp_path / "plain", GOOD, "1\ta\n", "1 0 d1 1\n")
+    with pytest.raises(CollectionError, match="'train' is a split, which only a folder in BEIR's form has"):
+        open_collection(f"{plain}:train")
+    (folder / "queries.jsonl").unlink()
+    with pytest.raises(CollectionError, match=r"there is no file .*queries\.jsonl"):
+        open_collection(f"{folder}:dev")
+
+
 # --- names
 
 
@@ -597,7 +689,7 @@ def test_unknown_name_lists_the_three_forms(name: str) -> None:
             f"unknown collection {name!r}, expected one of three forms:",
             "  - the built-in collection: pydocs, or pydocs:numpy,scipy for other installed packages, pydocs/all for all queries",
             "  - a PyTerrier dataset: irds:beir/scifact/test, vaswani",
-            "  - a folder with docs.jsonl.gz, topics.tsv and qrels.txt, written as a path: ./scifact",
+            "  - a folder with docs.jsonl.gz, topics.tsv and qrels.txt, or in BEIR's form, written as a path: ./scifact",
             'Fix: open_collection("pydocs")',
         ]
     )

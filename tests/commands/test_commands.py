@@ -29,7 +29,7 @@ import pt_cascade
 from pt_cascade import commands
 from pt_cascade.cli import COMMANDS, main, parse_arguments
 from pt_cascade.collections import make_collection
-from pt_cascade.collections.folders import FolderDocuments
+from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.comparison import Comparison
@@ -305,8 +305,8 @@ def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch
     """The first call reads the documents three times: for their name, the index and the vectors; the second for their name only."""
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path))
     reads = []
-    read = FolderDocuments.__iter__
-    monkeypatch.setattr(FolderDocuments, "__iter__", lambda self: (reads.append(row) or row for row in read(self)))
+    read = FileDocuments.__iter__
+    monkeypatch.setattr(FileDocuments, "__iter__", lambda self: (reads.append(row) or row for row in read(self)))
     first = shown(collection=small, engine="pisa", queries=4)
     assert len(reads) == 3 * 60
     built = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")}

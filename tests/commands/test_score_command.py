@@ -11,12 +11,14 @@ from toys.folders import write_folder
 from toys.lines import paragraphs
 from toys.rankers import ToyReranker, ToyRetriever
 
+from pt_cascade import Cascade
 from pt_cascade.cli import main
 from pt_cascade.collections import make_collection
 from pt_cascade.errors import CascadeError, CascadeWarning
 from pt_cascade.execution import composing as recipes
 from pt_cascade.execution import defaults
 from pt_cascade.execution.score_table import ScoreTable
+from pt_cascade.execution.scoring.score import score
 from pt_cascade.trec import write_run
 
 FIX = "Fix: pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
@@ -52,7 +54,7 @@ def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reaches ``parse_cascade`` with the engine."""
     asked = []
-    pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
+    pipeline = Cascade.of(ToyRetriever(docs=8) % 5 >> ToyReranker() % 3)
     monkeypatch.setattr(recipes, "parse_cascade", lambda *given, **options: asked.append((*given, options)) or pipeline)
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     judged = pd.DataFrame({"qid": ["1"], "docno": "d", "label": 1})
@@ -62,6 +64,25 @@ def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.
     told(*of, "--engine", "pisa", "--out", tmp_path / "table")
     ((line, _, options),) = asked
     assert (line, options) == ("bm25 % 5", {"engine": "pisa", "verbose": True})
+
+
+def test_what_is_scored_once_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another table of the same collection, cascade and queries, and the quickstart, score nothing."""
+    scored = []
+    monkeypatch.setattr(defaults, "score", lambda *given, **options: scored.append(given) or score(*given, **options))
+    pipeline = Cascade.of(ToyRetriever(docs=8) % 5 >> ToyReranker() % 3)
+    monkeypatch.setattr(defaults, "default_cascade", lambda *_, **__: pipeline)
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    topics = pd.DataFrame({"qid": ["1", "2"], "query": ["red car", "blue car"]})
+    judged = pd.DataFrame({"qid": ["1", "2"], "docno": ["d1", "d3"], "label": 1})
+    write_folder(make_collection("small", topics, judged, [{"docno": "d1", "text": "a red car"}]), tmp_path / "small")
+    told("--collection", tmp_path / "small", "--out", tmp_path / "one")
+    told("--collection", tmp_path / "small", "--out", tmp_path / "two")
+    paragraphs("quickstart", "--collection", tmp_path / "small")
+    assert len(scored) == 1
+    pd.testing.assert_frame_equal(ScoreTable.load(tmp_path / "one").frame, ScoreTable.load(tmp_path / "two").frame)
+    told("--collection", tmp_path / "small", "--queries", 1, "--out", tmp_path / "three")
+    assert len(scored) == 2
 
 
 def test_runs_made_elsewhere_become_a_table(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path as File
 
 import numpy as np
@@ -93,9 +94,8 @@ def test_judgments_of_another_collection_are_refused(tmp_path: File, capsys: pyt
     told = capsys.readouterr().err
     found = "qid '1' is 'automatic indexing' in the table and 'lens crystalline protein' in the topics"
     assert f"the topics are of another collection than the table: 2 of 2 queries differ, e.g. {found}" in told
-    fix = re.search(r"Fix: collection = open_collection\('(.*)'\)", told)
-    assert fix is not None
-    assert main([*words, fix[1]]) == 0
+    words[-1:] = shlex.split(told.rpartition("Fix: ")[2])
+    assert main(words) == 0
 
 
 @FEW
@@ -181,3 +181,70 @@ def test_warnings_come_without_their_line_of_code(saved: tuple[File, File], caps
     told = capsys.readouterr()
     assert told.err.startswith("pt-cascade: 12 queries are too few")
     assert ".py" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "grid"),
+    [
+        (["--k1", "10,20", "--k2", "5,10", "--k3", "5"], {"k1": [10, 20], "k2": [5, 10], "k3": [5]}),
+        (["--k2", "3,10"], {"k2": [3, 10]}),
+        (["--k3=none,5"], {"k3": [None, 5]}),
+        (["--grid", "log"], "log"),
+        (["--grid", "full"], "full"),
+    ],
+)
+def test_a_grid_is_that_of_python(
+    words: list[str], grid: object, saved: tuple[File, File], tmp_path: File, sweep: ptc.Sweep
+) -> None:
+    """The vectors that are written are those of the same grid in Python."""
+    table, qrels = saved
+    assert (
+        main(["sweep", str(table), "--qrels", str(qrels), "--measures", "RR", *words, "--out", str(tmp_path / "all.parquet")]) == 0
+    )
+    wanted = ptc.sweep(sweep.table, ptc.trec.read_qrels(qrels), ["RR"], grid=grid).frame
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "all.parquet"), wanted, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (
+            ["--grid", "log", "--k1", "10"],
+            "--grid and --k1 are given, expected one or the other. Fix: --k1 10,100,1000 --k2 10,100",
+        ),
+        (["--k4", "10"], "k4"),
+        (["--costs", "bi=1", "t5=2", "bi=3"], "stage 'bi' is repeated"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(
+    words: list[str], problem: str, saved: tuple[File, File], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two grids, a cut-off of no stage, a cost given twice: status 1."""
+    assert main(["sweep", str(saved[0]), "--qrels", str(saved[1]), *words]) == 1
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["", "10,", "a", "10 20", "-1", "1.5"])
+def test_a_list_of_cut_offs_is_checked(value: str, saved: tuple[File, File], capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 2, with an example that works (``test_a_grid_is_that_of_python``)."""
+    with pytest.raises(SystemExit):
+        main(["sweep", str(saved[0]), "--qrels", str(saved[1]), f"--k1={value}"])
+    assert f"argument --k1: {value!r} is not a list such as 10,20,50 or 10,none" in capsys.readouterr().err
+
+
+def test_the_level_of_relevance_is_shown(tmp_path: File, capsys: pytest.CaptureFixture[str]) -> None:
+    """Golden: by hand, grade 1 at rank 1 and grade 2 at rank 6: of the first five none has grade 2, half of all have 1 or 2."""
+    run, qrels = tmp_path / "bm25.res", tmp_path / "graded.txt"
+    run.write_text("".join(f"1 Q0 d{n} {n + 1} {9 - n}.0 x\n" for n in range(6)))
+    qrels.write_text("1 0 d0 1\n1 0 d5 2\n")
+    table = str(tmp_path / "graded")
+    assert main(["score", "--runs", f"bm25={run}", "--out", table]) == 0
+    capsys.readouterr()
+    for words, heading, recall in [
+        (["--measures", "R(rel=2)@5"], "recall (rel=2) of", "0.000"),
+        (["--measures", "R@5"], "recall of", "0.500"),
+        (["--measures", "R@5", "--rel", "2"], "recall (rel=2) of", "0.000"),
+    ]:
+        assert main(["sweep", table, "--qrels", str(qrels), *words]) == 0
+        told = capsys.readouterr().out
+        assert re.search(rf"^{re.escape(heading)} +@5$\nbm25 +{recall}$", told, flags=re.MULTILINE), told

@@ -145,7 +145,7 @@ def test_the_commands_of_a_page_parse(page: Path) -> None:
     for line in "".join(blocks(page, "sh")).splitlines():
         program, *words = shlex.split(line, comments=True) or [""]
         if program == "pt-cascade":
-            cli._parser().parse_args(words)
+            cli.parse_arguments(words)
         elif program == "make":
             assert f"\n{words[0]}:" in makefile
         else:

@@ -1,0 +1,129 @@
+"""``pt-cascade cache``: what the cache holds, and how it is cleared."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pt_cascade.errors import CascadeError
+from pt_cascade.files import COLLECTION_NAME, cache_root
+from pt_cascade.reporting.tables import format_table
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KINDS = {
+    "index": "stored/*/index-*",
+    "vectors": "stored/*/vectors-*",
+    "scores": "stored/*/scores-*",
+    "checkpoint": "scores/*",
+    "pydocs": "pydocs/*/*",
+    "checksum": "checksums/*",
+}
+_UNFINISHED = ("stored/*/.*", "scores/.*", "pydocs/*/.*", "checksums/.*")
+_HASH = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
+_OURS = re.compile(r"\..+\.(building|partial|tmp)")
+_HOUR, _DAY = 3600, 86400
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder that the cache keeps for one purpose."""
+
+    kind: str
+    path: Path
+    of: str
+    size: int
+    written: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("action", choices=("list", "clear"), help="show what the cache holds, or delete it")
+    parser.add_argument(
+        "--kind", nargs="+", choices=(*KINDS, "unfinished"), metavar="KIND", help=f"only {', '.join(KINDS)}, unfinished"
+    )
+    parser.add_argument("--yes", action="store_true", help="delete without a question")
+
+
+def execute(arguments: argparse.Namespace) -> Iterator[str]:
+    """List the cache, and delete what is listed after a question; yield the paragraphs of the output."""
+    root = cache_root()
+    entries = [entry for entry in find_entries(root) if arguments.kind is None or entry.kind in arguments.kind]
+    total = f"{len(entries):,} entries, {_size(sum(entry.size for entry in entries))}, in {root}"
+    if entries:
+        yield f"{_table(entries)}\n"
+    yield total
+    if arguments.action == "clear" and entries:
+        if not arguments.yes:
+            yield "Delete these? No other program may be using them. [y/N]"
+        if not (arguments.yes or sys.stdin.readline().strip().lower() in ("y", "yes")):
+            raise CascadeError("nothing was deleted", fix="pt-cascade cache clear --yes")
+        for entry in entries:
+            _delete(entry.path, root)
+        yield "deleted"
+
+
+def find_entries(root: Path) -> Iterator[Entry]:
+    """Find what pt_cascade made in its cache folder; behind links and under other names nothing is looked for."""
+    for kind, pattern in [*KINDS.items(), *(("unfinished", pattern) for pattern in _UNFINISHED)]:
+        for path in sorted(root.glob(pattern)):
+            between = [parent for parent in path.parents if root in parent.parents]
+            hashed = path.parent.name if pattern.startswith("stored") else path.name
+            ours = _OURS.fullmatch(path.name) if kind == "unfinished" else not path.name.startswith(".") and _HASH.fullmatch(hashed)
+            if ours and not any(parent.is_symlink() for parent in between):
+                yield _describe(kind, path)
+
+
+def _describe(kind: str, path: Path) -> Entry:
+    files = [path] if path.is_symlink() or path.is_file() else [path, *path.rglob("*")]
+    states = []
+    for file in files:
+        with suppress(FileNotFoundError):  # another process has finished it
+            states.append(file.lstat())
+    name = path.with_name(COLLECTION_NAME)
+    of = path.parent.name if kind == "pydocs" else name.read_text(encoding="utf-8") if name.is_file() else "-"
+    written = max((state.st_mtime for state in states), default=0.0)
+    return Entry(kind, path, of, sum(state.st_size for state in states), written)
+
+
+def _table(entries: list[Entry]) -> str:
+    now = time.time()
+    rows = [(entry.kind, entry.of, _size(entry.size), _age(now - entry.written)) for entry in entries]
+    return format_table(pd.DataFrame(rows, columns=["kind", "of", "size", "age"]), {}, left=("kind", "of"))
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:  # noqa: PLR2004 - a kilo
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds / _DAY:.0f} d" if seconds >= _DAY else f"{seconds / _HOUR:.0f} h" if seconds >= _HOUR else "< 1 h"
+
+
+def _delete(path: Path, root: Path) -> None:
+    """Delete an entry, of a link only the link, and the folders above it that it leaves empty."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+    for folder in path.parents:
+        if root not in (folder, *folder.parents):
+            return
+        with suppress(OSError):  # it is not empty
+            if [file.name for file in folder.iterdir()] == [COLLECTION_NAME]:
+                (folder / COLLECTION_NAME).unlink()
+            folder.rmdir()

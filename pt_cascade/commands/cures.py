@@ -1,0 +1,53 @@
+"""Texts for a person at a command line: Python in a message as options, and control characters as escapes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_VALUE = r"""("[^"]*"|'[^']*'|[\w.]+)"""
+# what a message advises in Python, and the options that do the same
+_CALLS = (
+    (rf"open_collection\({_VALUE}\)( again)?", r"--collection \1"),
+    (r"parse_cascade\((\".*\"), '.*'\)", r"--cascade \1"),
+    (r"ScoreTable\.from_runs\(\{.*\}.*\)", "--runs bm25=bm25.res.gz t5=t5.res.gz"),
+    (r"or ScoreTable\.from_runs\(runs, topics\), ", ""),
+    (r"build_index\(docs, path, (.*?)\); for a folder:", r"for a collection in a folder:"),
+    (rf"StageCost\({_VALUE}, per_pair_ms=\.\.\.\)", r"--costs \1=MS for each stage but the first"),
+    (r"sweep\(table, qrels, .*?, cost=timings\.cost\(\)\)", "--timings FILE or --costs STAGE=MS"),
+    (r"grid\(\[10, 100, 1000\], \[10, 100\]\)", "--k1 10,100,1000 --k2 10,100"),
+    (r'\["nDCG@10", "R@100"\]', "--measures nDCG@10 R@100"),
+    (r"percentile=None", "--percentile 0"),
+)
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and line feed
+
+
+def escape(text: str) -> str:
+    """Return a text that cannot control a terminal, whatever data it shows."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def translate(message: str, options: Collection[str]) -> str:
+    """Return a message with the keyword arguments that are options of the command as options; other Python is named so."""
+    for python, option in _CALLS:
+        message = re.sub(python, option, message)
+    message = re.sub(rf"(?<![\w./'\"-])(\w+)={_VALUE}", lambda found: _option(found, options), message)
+    message = re.sub(r"(?<![\w./'\"=-])[a-z]+(_[a-z]+)+\b", lambda found: _option(found, options), message)
+    said, mark, fix = message.rpartition("Fix: ")
+    return f"{said}Fix, in Python: {fix}" if mark and _is_python(fix) else message
+
+
+def _option(found: re.Match[str], options: Collection[str]) -> str:
+    name, *value = found[0].split("=", 1)
+    return " ".join([f"--{name.replace('_', '-')}", *value]) if name in options else found[0]
+
+
+def _is_python(fix: str) -> bool:
+    try:
+        return any(isinstance(node, ast.Call | ast.Assign) for node in ast.walk(ast.parse(fix)))
+    except SyntaxError:
+        return False
