@@ -89,7 +89,7 @@ def sweep(  # noqa: PLR0913 - the names are public
     given: object = table  # types are hints
     if not isinstance(given, Scores):
         problem = f"it is a {type(given).__name__}, expected a ScoreTable"
-        raise TableError("this is not a score table", [problem], fix="table = ScoreTable.load(path), or score(cascade, topics)")
+        raise TableError("this is not a score table", [problem], fix="table = ScoreTable.load(path)")
     path = table.find_path(stages)
     check_tail(tail)
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
@@ -126,4 +126,4 @@ def _read_cost(cost: Cost | Sequence[StageCost], path: Path) -> Cost:
         return costs.select(path.stages)
     given: object = cost
     problem = f"it is a {type(given).__name__}, expected a Cost or a list with a StageCost for each stage"
-    raise SweepError("cost has the wrong type", [problem], fix="cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]")
+    raise SweepError("cost has the wrong type", [problem], fix="cost=timings.cost()")
