@@ -32,6 +32,7 @@ class Budget:
     percentile: float | None  # of the queries' times; None: their mean
     usd: float | None  # US dollars a query, on average; None: no limit
     docs: Ints  # (queries,): documents that each query retrieved
+    untimed: str = ""  # a last stage that runs live after those of the table, and has no cost
 
     @property
     def column(self) -> str:
