@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from pt_cascade.errors import MissingError, StageError
-from pt_cascade.files import cache_folder, new_folder, write_file
+from pt_cascade.files import cache_folder, naming_refusals, new_folder, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ def build_once(path: Path, build: Callable[[Path], object]) -> Path:
 
     A second process that builds it waits for the first. ``build`` fills the folder that it is given, which is moved afterwards.
     """
-    with new_folder(path) as folder:
+    with naming_refusals(path), new_folder(path) as folder:
         if folder is not None:
             build(folder)
             seal(folder)

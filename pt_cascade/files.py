@@ -5,6 +5,7 @@ Folders in the cache are named by the fingerprints of their contents, so the cac
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shlex
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
-from pt_cascade.errors import CascadeWarning, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 _PLAIN = " =+,@~"
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 COLLECTION_NAME = "collection.txt"  # beside what is cached for a collection
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
 
@@ -140,9 +142,25 @@ def check_writable(path: PathLike) -> Path:
     return target
 
 
+@contextmanager
+def naming_refusals(path: PathLike) -> Iterator[None]:
+    """Make a CascadeError with a cure of the system's refusal to write, such as a full disk; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        fix = "free some space on the disk, or choose a folder on another one where you may write"
+        raise CascadeError(f"cannot write {path}", [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
+
+
 def write_file(path: PathLike, data: bytes) -> None:
     """Replace a file atomically; links are followed and its mode is kept; a device such as ``/dev/stdout`` is written to."""
-    target = check_writable(path)
+    with naming_refusals(path):
+        _write_file(check_writable(path), data)
+
+
+def _write_file(target: Path, data: bytes) -> None:
     if target.exists() and not target.is_file():
         with target.open("wb") as device:
             device.write(data)

@@ -153,6 +153,6 @@ def check_text(results: pd.DataFrame, column: str, stage: str) -> None:
     is_str = pd.api.types.infer_dtype(texts, skipna=False) == "string"
     bad = texts.isna().to_numpy(bool) if is_str else ~are_of(texts, str)
     if bad.any():
-        fix = "give every row its query" if column == "query" else f"{LOAD_TEXT}; or drop those rows"
+        fix = f"{LOAD_TEXT}; or drop those rows" if column == "text" else f"give every row its {column}"
         problem = f"{column} is missing or not text{show_rows(results, bad, column)}"
         raise FrameError(f"stage {stage!r} cannot read its {'queries' if column == 'query' else 'documents'}", [problem], fix=fix)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _BAR_SECONDS = 1.0
 _LINE_SECONDS = 10.0
-_LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+_LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+_PART = "{desc} {n_fmt}/{total_fmt}"
+_steps: dict[tqdm[Never], str] = {}  # what each shown bar waits for, the innermost last
 
 
 @contextmanager
@@ -26,7 +28,8 @@ def show_progress(
 ) -> Iterator[tqdm[Never]]:
     """Count ``unit``s while the block runs, by ``update(n)`` of what is yielded.
 
-    A bar is drawn again every second, and a line is written every ten, even while one unit takes longer.
+    A bar is drawn again every second, and a line is written every ten, even while one unit takes longer. A bar that is not shown
+    counts in the bar around it.
 
     Args:
         name: What stands before the count.
@@ -45,6 +48,10 @@ def show_progress(
     with catch_warnings(action="ignore"):  # of a notebook without widgets, which has lines
         from tqdm.asyncio import tqdm as terminal_bar  # noqa: PLC0415 - it looks for a notebook when imported
         from tqdm.auto import tqdm as bar_or_widget  # noqa: PLC0415 - likewise
+    if not shown and _steps:
+        with terminal_bar(total=total, desc=name, file=_Note(), bar_format=_PART, mininterval=0.5) as part:
+            yield part
+        return
     file = file or sys.stderr
     drawn = file.isatty() or bar_or_widget is not terminal_bar
     size = get_terminal_size() if file.isatty() else None  # in a terminal of unknown size tqdm itself would draw nothing
@@ -68,16 +75,39 @@ def show_progress(
             yield bar
             return
         clock.start()
+        _steps[bar] = ""
         try:
             yield bar
         finally:
+            del _steps[bar]
             stop.set()
             clock.join()
+
+
+def show_step(name: str) -> None:
+    """Name what the innermost shown bar waits for."""
+    if _steps:
+        bar = [*_steps][-1]
+        _steps[bar] = name
+        bar.set_postfix_str(name, refresh=False)
 
 
 def _refresh(bar: tqdm[Never], stop: Event, seconds: float) -> None:
     while not stop.wait(seconds):
         bar.refresh()
+
+
+class _Note:
+    """A file whose last line stands after the name of the step in the bar that is shown."""
+
+    def write(self, text: str) -> None:
+        """Take what the inner bar draws."""
+        if _steps and (line := text.replace("\x1b[A", "").strip()):
+            bar, step = [*_steps.items()][-1]
+            bar.set_postfix_str(f"{step} {line}".strip(), refresh=False)
+
+    def flush(self) -> None:
+        """Nothing is written."""
 
 
 class _Lines:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _DEEP = 8
 _LONG = 10_000
 _WORDS = 300
+_PLACES = re.compile(r""" at 0x[0-9a-fA-F]+|(?<=['"])[/~.][^'"]*/(?=[^'"/]+['"])|(?<![\w/'"])/(?:[^\s'"(),/]+/)+""")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, PurePath)
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial, CodeType)
 _VALUES = (*_PLAIN, *_FUNCTIONS, type, Enum, np.generic, np.ndarray, pd.DataFrame, pd.Series)
@@ -44,9 +45,14 @@ def fingerprint(stage: Stage) -> str:
 
 
 def describe(stage: Stage) -> str:
-    """Describe what a stage runs, shortened, without memory addresses."""
-    words = re.sub(r" at 0x[0-9a-fA-F]+", "", " >> ".join(map(repr, remove_caches(stage).transformers)))
+    """Describe what a stage runs, shortened, see ``remove_places``."""
+    words = remove_places(" >> ".join(map(repr, remove_caches(stage).transformers)))
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
+
+
+def remove_places(words: str) -> str:
+    """Remove memory addresses, and the folders before the last name of a path, which only this machine has, from a ``repr``."""
+    return _PLACES.sub("", words)
 
 
 def hash_frame(frame: pd.DataFrame) -> str:

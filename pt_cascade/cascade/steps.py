@@ -17,6 +17,7 @@ from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, CascadeWarning, StageError, naming
 from pt_cascade.frames import canonical_input, canonical_results, check_text
 from pt_cascade.guards import show_rows
+from pt_cascade.progress import show_step
 from pt_cascade.ranking import locate, same_pairs
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
 
 def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
     """Run one stage: its transformers, the checks, the cut-off."""
+    show_step(stage.name)
     frame, ms, pairs = given, 0.0, given["qid"].iloc[:0]
     scorer = stage.scorer % len(stage.transformers)
     for n, part in enumerate(stage.transformers):
@@ -116,7 +118,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Run one transformer on a copy of the frame; an error names the stage."""
     try:
-        with naming(stage), explain_columns(stage, frame, repr(part)):
+        with naming(stage), explain_columns(stage, frame, f"{part!r:.60}"):
             out = part.transform(frame.copy())  # a transformer may change its input in place
     except CascadeError:
         raise

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Mode, Timings
@@ -25,6 +24,7 @@ from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageErr
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
 from pt_cascade.numbers import is_amount, is_whole
+from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,7 +86,7 @@ def profile(
     scaled = _warm_up(_bypass_caches(Cascade.of(cascade)), queries[:warmup], shares)
     counted: dict[tuple[int, float], list[Floats]] = {}
     parts: list[dict[str, NDArray[np.generic]]] = []
-    with tqdm(total=repeats * len(shares) * len(queries), desc="profile", unit="run", disable=not verbose) as bar:
+    with show_progress("profile", "run", repeats * len(shares) * len(queries), shown=verbose) as bar:
         for repeat, turn, number in product(range(repeats), range(len(shares)), range(len(queries))):
             share = shares[(number + turn) % len(shares)]  # other than that of the query before, and of the turn before
             qids = queries[number]["qid"]

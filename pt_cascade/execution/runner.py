@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 import pyterrier as pt
-from tqdm import tqdm
 
 from pt_cascade.analysis.grid.cutoffs import Tail
 from pt_cascade.cascade import Cascade, Step, walk
@@ -18,6 +17,7 @@ from pt_cascade.cascade.steps import run_ending
 from pt_cascade.errors import CascadeError
 from pt_cascade.frames import canonical_input, canonical_results
 from pt_cascade.numbers import is_whole
+from pt_cascade.progress import show_progress
 from pt_cascade.ranking import append_below
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def run(
     stages, topics = Cascade.of(cascade), canonical_input(topics)
     batches = split_queries(topics, None if _find_whole(stages) else query_batch_size)
     done: list[Run] = []
-    with tqdm(total=topics["qid"].nunique(), desc="cascade", unit="query", disable=not verbose) as bar:
+    with show_progress("cascade", "query", topics["qid"].nunique(), shown=verbose) as bar:
         for batch in batches:
             done.append(_run_batch(stages, batch, tail, clock))
             if len(batches) > 1 and (whole := _find_whole(stages)):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
+from pt_cascade.errors import naming
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.vectors.query_encoder import query_encoder
 from pt_cascade.stages.vectors.similarity import check_similarity, similarities
@@ -61,9 +62,10 @@ def bi_encoder(
         >>> bi_encoder(vectors).transform(found)["rank"].tolist()
         [1, 0]
     """
-    check_similarity(similarity)
-    store = open_vectors(vectors)
-    return BiEncoder(store, query_encoder(store, model, "bi_encoder", device=device, prompt=prompt), similarity)
+    with naming(BiEncoder.stage_name):
+        check_similarity(similarity)
+        store = open_vectors(vectors)
+        return BiEncoder(store, query_encoder(store, model, "bi_encoder", device=device, prompt=prompt), similarity)
 
 
 @dataclass(frozen=True)

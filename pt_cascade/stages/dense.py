@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 from more_itertools import chunked
-from tqdm import tqdm
 
 from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import FrameError, PipelineError, StageError
 from pt_cascade.frames import canonical_topics
+from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.identity import check_files, identify
 from pt_cascade.stages.vectors.exact_search import open_searcher
 from pt_cascade.stages.vectors.query_encoder import DualEncoder, query_encoder
@@ -129,7 +129,7 @@ class Dense(pt.Transformer):  # type: ignore[misc]
         """Return rows and scores for each query; each text is encoded and searched once."""
         code, texts = pd.factorize(np.array(queries, object))
         found: list[tuple[Ints, Floats]] = []
-        with tqdm(total=len(texts), desc="dense", unit="query", disable=not self.verbose) as bar:
+        with show_progress("dense", "query", len(texts), shown=self.verbose) as bar:
             for some in chunked(texts.tolist(), _AT_ONCE):
                 vectors = self.encoder.queries(some)
                 for vector in vectors:

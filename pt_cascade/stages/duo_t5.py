@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from pt_cascade.analysis.fusion.pair_aggregation import Aggregation, check_aggregation
 from pt_cascade.errors import FrameError
 from pt_cascade.stages.base.pairwise import PairReranker, list_pairs
-from pt_cascade.stages.base.transformer import T5Reranker
+from pt_cascade.stages.base.transformer import T5Reranker, name_row
 from pt_cascade.stages.inference.batching import CHUNK
 from pt_cascade.stages.inference.duo_prompts import DuoPrompts
 
@@ -91,7 +92,7 @@ class DuoT5(PairReranker, T5Reranker):
         Raises:
             FrameError: Two rows that are to be compared have different queries.
         """
-        odds = self._run(self._join(results, first, second), len(first))
+        odds = self._run(self._join(results, first, second), len(first), partial(_name_pair, results, first, second))
         wins: Floats = np.exp(-np.logaddexp(0.0, -odds))
         return wins
 
@@ -107,13 +108,17 @@ class DuoT5(PairReranker, T5Reranker):
         query, text = (results[column].iloc[rows].to_numpy(object) for column in ("query", self.text_field))
         one, two = places[: len(first)], places[len(first) :]
         if (apart := query[one] != query[two]).any():
-            pair = (results.iloc[side[apart.argmax()]][["qid", "docno"]] for side in (first, second))
-            shown = " and ".join("qid {}, docno {}".format(*row) for row in pair)
-            problem = f"{int(apart.sum())} of {len(apart)} pair(s), e.g. {shown}"
-            raise FrameError("duo_t5 cannot compare documents of different queries", [problem], fix="give each qid one query text")
+            problem = f"{int(apart.sum())} of {len(apart)} pair(s), first {_name_pair(results, first, second, int(apart.argmax()))}"
+            fix = 'results = results.assign(query=results.groupby("qid")["query"].transform("first"))'
+            raise FrameError("duo_t5 cannot compare documents of different queries", [problem], fix=fix)
         prompts = DuoPrompts.encode(self._loaded, query.tolist(), text.tolist())
-        self._warn_of_long(len(set(query[prompts.rooms < _A_TOKEN_EACH])))
-        return (prompts.join(one[start : start + CHUNK], two[start : start + CHUNK]) for start in range(0, len(one), CHUNK))
+        self._warn_of_long(list(dict.fromkeys(query[prompts.rooms < _A_TOKEN_EACH])))
+        for start in range(0, len(one), CHUNK):
+            yield prompts.join(one[start : start + CHUNK], two[start : start + CHUNK])
+
+
+def _name_pair(results: pd.DataFrame, first: Ints, second: Ints, pair: int) -> str:
+    return " and ".join(name_row(results, int(side[pair])) for side in (first, second))
 
 
 duo_t5 = DuoT5

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import PipelineError
+from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.inference.threads import one_thread
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.query_encoder import known_model
 from pt_cascade.stages.vectors.store import open_vectors
@@ -32,6 +34,7 @@ def late_interaction(
     max_length: int | None = None,
     device: str | None = None,
     batch_size: int = 32,
+    verbose: bool = False,
 ) -> LateInteraction:
     """Re-rank by MaxSim: for each query token the best cosine among the document's tokens, summed over the query's tokens.
 
@@ -45,6 +48,7 @@ def late_interaction(
         max_length: Tokens that are read of a text that is encoded; None: the model's own limit. Stored vectors keep theirs.
         device: Where to encode; None: cuda where there is one.
         batch_size: Documents encoded at once.
+        verbose: Show a progress bar.
 
     Returns:
         A transformer: Frame[qid, query, docno, ...] to the same rows with score and rank.
@@ -65,11 +69,11 @@ def late_interaction(
     """
     store = None if vectors is None else open_vectors(vectors)
     if store is None and model is None:
-        fix = "late_interaction('org/name or folder')"
-        raise PipelineError("the encoder is unknown", ["neither model nor vectors was given"], fix=fix)
+        fix = "late_interaction(ptc.default_model()), or late_interaction(vectors=folder)"
+        raise PipelineError("late_interaction cannot be made", ["neither model nor vectors was given"], fix=fix)
     known = known_model(store, model, "late_interaction") if store else str(model)
     encoder = Encoder(known, device, max_length, batch_size, provenance=store.provenance if store else None)
-    return LateInteraction(encoder, store, text_field)
+    return LateInteraction(encoder, store, text_field, verbose)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class LateInteraction(Reranker):
     encoder: Encoder
     store: VectorStore | None = None
     text_field: str = "text"
+    verbose: bool = False
 
     def needs(self) -> list[str]:
         """Name the columns that are needed beside qid and docno."""
@@ -91,10 +96,12 @@ class LateInteraction(Reranker):
         """Score each of n >= 1 rows; return shape (n,), each from minus to plus the number of the query's tokens."""
         code, queries = pd.factorize(results["query"])
         score = np.empty(len(results))
-        for n, query in enumerate(queries):
-            mine = np.flatnonzero(code == n)
-            tokens = self.encoder.query_tokens(str(query))
-            score[mine] = max_sim(tokens, self._documents(results.iloc[mine]))
+        with show_progress(self.stage_name, "doc", len(results), shown=self.verbose) as bar:
+            for n, query in enumerate(queries):
+                mine = np.flatnonzero(code == n)
+                tokens = self.encoder.query_tokens(str(query))
+                score[mine] = max_sim(tokens, self._documents(results.iloc[mine]))
+                bar.update(len(mine))
         return score
 
     def _documents(self, results: pd.DataFrame) -> Sequence[Vectors | Halves]:
@@ -121,8 +128,9 @@ def max_sim(query: Vectors, documents: Sequence[Vectors | Halves]) -> Floats:
     tokens = torch.from_numpy(np.concatenate(documents)).float()
     towards = torch.from_numpy(query).T
     similarity = torch.empty(len(tokens), len(query))
-    for start, end in pairwise([0, *ends.tolist()]):
-        torch.mm(tokens[start:end], towards, out=similarity[start:end])
+    with one_thread():
+        for start, end in pairwise([0, *ends.tolist()]):
+            torch.mm(tokens[start:end], towards, out=similarity[start:end])
     best = np.maximum.reduceat(similarity.numpy(), [0, *ends[:-1]], axis=0)
     scores: Floats = best.sum(axis=1, dtype=np.float64)
     return scores

@@ -180,3 +180,22 @@ def test_a_description_has_no_addresses_and_an_end() -> None:
     assert "Plain object>" in told
     assert " at 0x" not in told
     assert len(describe(Stage("s", (Setting("x" * 999),)))) == 300
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("/home/me/my indexes/vaswani", "'vaswani'"),
+        (Path("/home/me/vaswani"), "PosixPath('vaswani')"),
+        ("~/models/minilm", "'minilm'"),
+        ("../vaswani", "'vaswani'"),
+        ("org/model", "'org/model'"),
+        ("a/b or c/d", "'a/b or c/d'"),
+        (OSError("see /home/me/index, or x"), "see index, or x"),
+    ],
+)
+def test_a_description_has_no_folder_of_this_machine(setting: object, shown: str) -> None:
+    """It is stored in a table that may be published: of a path only the last name stays, and names on a hub stay whole."""
+    described = describe(Stage("s", (Setting(setting),)))
+    assert shown in described
+    assert "home" not in described

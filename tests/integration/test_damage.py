@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import TESTS
 from toys.checkpoints import PARTS, SCORES
 from toys.encoders import ToyEncoder, collection, tiny_model
 
-from pt_cascade import checksums
+from pt_cascade import checksums, trec
 from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.checksums import build_once, check_sealed, hash_file, seal
@@ -71,11 +73,17 @@ def keep_chunk(folder: Path) -> Kept:
     path = folder / "chunks"
 
     def read() -> object:
-        chunks = open_checkpoint(path, PARTS).read()
+        with open_checkpoint(path, PARTS) as checkpoint:
+            chunks = checkpoint.read()
         rules = {number: {name: sorted(map(str, some)) for name, some in scores.rules.items()} for number, scores in chunks.items()}
         return [(number, scores.frame.to_csv(), rules[number], scores.cut) for number, scores in chunks.items()]
 
-    return Kept(path, lambda: [open_checkpoint(path, PARTS).write(number, SCORES) for number in range(2)], read)
+    def write() -> None:
+        with open_checkpoint(path, PARTS) as checkpoint:
+            for number in range(2):
+                checkpoint.write(number, SCORES)
+
+    return Kept(path, write, read)
 
 
 def keep_timings(folder: Path) -> Kept:
@@ -263,10 +271,34 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path_factory: pytest.TempPathF
         if step == "none":
             write_file(link, new)
         else:
-            with pytest.raises(OSError, match="No space"):
+            with pytest.raises(CascadeError, match=r"cannot write .*/link: OSError: No space left on device. Fix: free some space"):
                 write_file(link, new)
     assert target.read_bytes() == (new if step == "none" else old)
     assert sorted(folder.iterdir()) == [link, target]
+
+
+def test_a_full_device_is_an_error_with_a_cure() -> None:
+    """Linux's own device that is always full; whoever writes, a run here, has the error of ``write_file``."""
+    run = pd.DataFrame({"qid": ["1"], "docno": ["d1"], "score": [1.0], "rank": [0]})
+    with pytest.raises(
+        CascadeError, match=r"cannot write /dev/full: OSError: No space left on device. Fix: free some space on the"
+    ):
+        trec.write_run(run, "/dev/full")
+
+
+def test_a_full_disk_keeps_the_encoded_documents(tmp_path: Path) -> None:
+    """In a real process files may not grow when the chunks are joined: an error with a cure, and the same call continues."""
+    code = (
+        "import resource, sys; from toys.encoders import ToyEncoder, collection; from pt_cascade.stages import build_vectors;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000));"
+        "build_vectors(collection(3000), ToyEncoder(), sys.argv[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "v")], check=False, cwd=TESTS, capture_output=True, text=True)
+    message = f"CascadeError: cannot write {tmp_path / 'v'}: OSError: File too large. Fix: free some space on the disk"
+    assert message in done.stderr.splitlines()[-1]
+    encoder = ToyEncoder()
+    build_vectors(collection(3000), encoder, tmp_path / "v")
+    assert len(encoder.encoded) == 3000 - 5 * 512
 
 
 def test_a_named_pipe_is_written_to(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ import pytest
 from pt_cascade import Cascade
 from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError
 from pt_cascade.stages import bm25, build_index
-from pt_cascade.stages.indexing.engines import default_engine, open_index
+from pt_cascade.stages.indexing.engines import open_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,17 @@ def test_both_engines_answer_an_empty_frame(index: Path) -> None:
     """0 topics give 0 rows with the right columns, as PyTerrier's inspection wants."""
     assert {"qid", "docno", "score", "rank"} <= set(bm25(index).transform(pd.DataFrame({"qid": [], "query": []}, dtype=str)))
     assert pt.inspect.transformer_inputs(bm25(index))[0] == ["qid", "query"]
+
+
+def test_topics_without_a_query_are_asked_for_it(index: Path) -> None:
+    """Alone or in a cascade the error names bm25 and the column, and its cure is a frame that bm25 answers."""
+    for run in (bm25(index).transform, Cascade.of(bm25(index) % 10).transform):
+        with pytest.raises(CascadeError) as error:
+            run(pd.DataFrame({"qid": ["1"], "title": ["cats"]}))
+        assert error.value.what == "stage 'bm25' cannot run"
+        assert "column(s) query" in error.value.problems[0]
+        code = error.value.fix.partition("e.g. ")[2]
+        assert set(run(eval(code, {"pd": pd}))["qid"]) <= {"1"}  # noqa: S307 - our own line
 
 
 def test_parameters_reach_the_engine(index: Path) -> None:
@@ -197,9 +209,10 @@ def test_an_invalid_index_is_reported(tmp_path: Path) -> None:
     )
 
 
-def test_the_engine_prints_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """PISA's own lines, printed from C++, do not reach the terminal."""
-    bm25(build_index(DOCS, tmp_path / "index", engine=default_engine()), k1=1.1)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_engine_prints_nothing(engine: str, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """PISA's own lines, printed from C++, and Terrier's log of an empty document do not reach the terminal."""
+    bm25(build_index(DOCS, tmp_path / "index", engine=engine), k1=1.1)
     assert capfd.readouterr() == ("", "")
 
 
@@ -214,6 +227,29 @@ def test_an_interrupted_index_is_deleted(engine: str, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         build_index(interrupted(), tmp_path / "index", engine=engine)
     assert list(tmp_path.iterdir()) == []
+
+
+FULL_DISK = """
+import resource, sys
+from pt_cascade.stages import build_index
+docs = [{"docno": f"d{n}", "text": " ".join(f"w{n * m}" for m in range(200))} for n in range(3000)]
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))
+build_index(docs, sys.argv[1], engine=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_full_disk_is_an_error_and_leaves_nothing(engine: str, tmp_path: Path) -> None:
+    """Files that may not grow, in a real process: PISA aborts its own process only, and nothing of either engine is printed."""
+    (scratch := tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "index"), engine]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(scratch)})
+    assert done.returncode == 1
+    assert done.stdout == ""
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"pt_cascade.errors.CascadeError: {engine} failed to make the index: ")
+    assert last.endswith("MiB of the disk are free. Fix: free some space on the disk, or choose a folder on another one")
+    assert list(tmp_path.rglob("*")) == [scratch]
 
 
 def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:

@@ -6,6 +6,8 @@ The models are tiny and their weights random: what they prove is the mechanism, 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import string
 import warnings
 import weakref
@@ -21,7 +23,7 @@ import transformers
 from scipy.special import logit, softmax
 from toys.pairs import PLAIN
 
-from pt_cascade.errors import CascadeWarning, FrameError, MissingError, PipelineError
+from pt_cascade.errors import CascadeWarning, FrameError, MissingError, PipelineError, StageError
 from pt_cascade.stages.cross_encoder import CrossEncoder, cross_encoder
 
 if TYPE_CHECKING:
@@ -127,9 +129,9 @@ class Scribe:
         self.held: list[int] = []
         self._made: list[weakref.ref[np.ndarray]] = []
 
-    def count_full(self, rows: list[tuple[str, str, str]]) -> int:
+    def find_full(self, rows: list[tuple[str, str, str]]) -> list[str]:
         """No query is too long."""
-        return 0 * len(rows)
+        return [query for _, query, _ in rows if not query]
 
     def encode(self, rows: list[tuple[str, str, str]]) -> dict[str, list[np.ndarray]]:
         """Give each row a token for each letter."""
@@ -187,7 +189,10 @@ def test_a_query_that_is_too_long_is_cut_as_there_with_a_warning(bert: Callable[
     """Where no token of a document would fit, both are cut as sentence-transformers cuts them, and a warning says so."""
     rows = [("q1", "heat " * 90, "d1", "flow"), ("q2", "heat", "d1", "flow"), ("q1", "heat " * 90, "d2", "body " * 90)]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
-    said = r"^cross_encoder: 1 query\(ies\) fill all 64 tokens, so the model reads little or nothing of their documents$"
+    said = (
+        r"^cross_encoder: 1 query\(ies\) fill all 64 tokens, first '(heat ){8}', so the model reads little or nothing"
+        r" of their documents: shorten them, or pass a larger max_length if the model has one$"
+    )
     with pytest.warns(CascadeWarning, match=said):
         scores = _scores(cross_encoder(bert()), results)
     assert scores == pytest.approx(_predict(bert(), results), abs=CLOSE, rel=0)
@@ -283,6 +288,39 @@ def test_what_the_model_cannot_do_is_refused(
     with pytest.raises(PipelineError) as error:
         cross_encoder(bert(labels), **options).transform(pairs)
     assert str(error.value) == message
+
+
+def test_the_cures_of_what_is_refused_are_tried(bert: Callable[..., str], pairs: pd.DataFrame) -> None:
+    """The printed call with fewer tokens, each label that the error lists, and the model without one."""
+    for labels, options in ((1, {"max_length": 512}), (3, {})):
+        with pytest.raises(PipelineError) as error:
+            cross_encoder(bert(labels), **options).transform(pairs)
+        if labels == 1:
+            cures = [eval(error.value.fix, {"cross_encoder": cross_encoder, "model": bert()})]  # noqa: S307 - our own line
+        else:
+            cures = [cross_encoder(bert(3), label=int(label)) for label in re.findall(r"label=(\d)", error.value.fix)]
+            assert len(cures) == 3
+        assert all(np.isfinite(_scores(cure, pairs)).all() for cure in cures)
+
+
+def test_damaged_weights_are_named_with_the_first_row_and_a_copy_cures_it(
+    bert: Callable[..., str], pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    """A weight that is not a number: the error names stage, query and document; the model that was copied is sound."""
+    folder = shutil.copytree(bert(), tmp_path / "model")
+    model = transformers.BertForSequenceClassification.from_pretrained(folder)
+    with torch.no_grad():
+        model.classifier.weight[0, 0] = float("nan")
+    model.save_pretrained(folder)
+    some = pairs.head(5)
+    with pytest.raises(StageError) as error:
+        cross_encoder(folder, batch_tokens=1).transform(some)
+    qid, docno = some[["qid", "docno"]].iloc[0]
+    assert str(error.value) == (
+        f"cross_encoder: the model gave no score: 5 of 5 score(s) are not finite, first of qid {qid!r}, docno {docno!r}: its"
+        " weights are damaged. Fix: load an undamaged copy of the model"
+    )
+    assert np.isfinite(_scores(cross_encoder(bert()), some)).all()
 
 
 def test_a_model_without_weights_for_it_is_refused(minilm: str, pairs: pd.DataFrame) -> None:

@@ -275,7 +275,9 @@ def test_a_language_model_needs_no_padding(pairs: pd.DataFrame, tmp_path: Path) 
 def test_a_pair_that_cannot_be_batched_is_refused(saved: Callable[..., Path], pairs: pd.DataFrame) -> None:
     """T5 looks for the end token, of which a batch must have equal numbers, and a text may hold one; the fix reads it."""
     odd = pairs.assign(text=[*pairs["text"][:-1], "heat </s> flow"])
-    with pytest.raises(StageError, match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens: .*<eos>") as error:
+    with pytest.raises(
+        StageError, match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens, first qid 'q\d', docno 'd\d': .*<eos>"
+    ) as error:
         cross_encoder(saved("t5")).transform(odd)
     assert error.value.fix == "cross_encoder(model, batch_tokens=1), which reads each pair alone"
     alone = cross_encoder(saved("t5"), batch_tokens=1).transform(odd)["score"].to_numpy()
@@ -469,7 +471,8 @@ def test_a_tokenizer_of_another_model_is_refused(pairs: pd.DataFrame, tmp_path: 
     save("bert", tmp_path)
     make_tokenizer("cls", words=("yes", "no", *(f"w{n}" for n in range(40)))).save_pretrained(tmp_path)
     with pytest.raises(
-        StageError, match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens: index out of range"
+        StageError,
+        match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens, first qid 'q\d', docno 'd\d': index out of range",
     ) as error:
         cross_encoder(tmp_path).transform(pairs)
     assert error.value.fix == "a model and a tokenizer that were saved together"

@@ -238,7 +238,10 @@ def test_the_stock_score_has_no_bound(t5: str, tmp_path: Path) -> None:
 def test_a_query_that_fills_the_prompt_is_cut_with_a_warning(t5: str) -> None:
     """Where no document fits, all pairs look alike, and a warning says that none was read."""
     frame = pd.concat([_frame("heat " * 900, "flow", "blunt"), _frame("heat", "flow", "blunt").assign(qid="r")])
-    said = r"^duo_t5: 1 query\(ies\) fill all 512 tokens, so the model reads little or nothing of their documents$"
+    said = (
+        r"^duo_t5: 1 query\(ies\) fill all 512 tokens, first '(heat ){8}', so the model reads little or nothing"
+        r" of their documents: shorten them, or pass a larger max_length if the model has one$"
+    )
     with pytest.warns(CascadeWarning, match=said):
         wins = _wins(_cached(t5), frame)
     assert wins["q", "d0", "d1"] == pytest.approx(wins["q", "d1", "d0"], abs=CLOSE)
@@ -311,12 +314,25 @@ def test_counts_are_of_the_pairs_in_which_a_row_stands_first(t5: str, results: p
 def test_documents_of_different_queries_are_not_compared(t5: str, results: pd.DataFrame) -> None:
     """A query id with two texts, or a pair across queries, has no one query to put into the prompt."""
     said = (
-        r"^duo_t5 cannot compare documents of different queries: 1 of 2 pair\(s\), e\.g\. qid q1, docno d\d and qid q0, docno d\d\."
-        r" Fix: give each qid one query text$"
+        r"^duo_t5 cannot compare documents of different queries: 1 of 2 pair\(s\), first qid 'q1', docno 'd\d' and qid 'q0', docno"
+        r" 'd\d'\. Fix: "
     )
     q0, q1 = (results["qid"].tolist().index(name) for name in ("q0", "q1"))
     with pytest.raises(FrameError, match=said):
         _cached(t5).compare(results, np.array([q1, q1]), np.array([q0, q1]))
+
+
+def test_a_query_id_with_two_texts_is_refused_and_the_cure_gives_it_one(t5: str, results: pd.DataFrame) -> None:
+    """The line that the error prints is run; the scores are those of the frame with one text."""
+    first = results["qid"].tolist().index("q0")
+    odd = results.assign(query=[query + "!" * (n > first) for n, query in enumerate(results["query"])])
+    odd.loc[odd["qid"] == "q1", "query"] = "heat"
+    with pytest.raises(FrameError) as error:
+        _cached(t5).transform(odd)
+    given = {"results": odd}
+    exec(error.value.fix, given)  # noqa: S102 - our own line
+    one = results.assign(query=results["qid"].map({"q0": "heat flow 0 東京", "q1": "heat"}))
+    pd.testing.assert_frame_equal(_cached(t5).transform(given["results"]), _cached(t5).transform(one))
 
 
 def test_sure_answers_are_still_probabilities(mt5: str, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ The models are tiny and their weights random: what they prove is the mechanism, 
 
 from __future__ import annotations
 
+import inspect
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +103,26 @@ def test_rows_and_columns_stay_as_they_were(member: Member, results: pd.DataFram
     assert (out["score"].dtype, out["rank"].dtype) == (np.float64, np.int64)
     pd.testing.assert_frame_equal(pt.model.add_ranks(out.drop(columns="rank")), out, check_dtype=False, check_like=True)
     assert out["score"].std() > 0.01
+
+
+def test_progress_is_shown_from_before_the_model_is_loaded(
+    member: Member, results: pd.DataFrame, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first line is there when the model is asked for; the last counts all; a quiet stage shows nothing."""
+    member.stage.transform(results)
+    assert capsys.readouterr().err == ""
+    loud, loaded, shown = member.make(member.folder, verbose=True), member.stage._loaded, []
+
+    def load(_: object) -> object:
+        shown.append(capsys.readouterr().err)
+        return loaded
+
+    monkeypatch.setattr(type(loud), "_loaded", property(load))
+    loud.transform(results)
+    total = 40 if loud.depends == "pairwise" else 10
+    name = loud.stage_name
+    assert shown[0].startswith(f"{name}: 0/{total} [")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"{name}: {total}/{total} [")
 
 
 def test_no_rows_need_no_model(member: Member) -> None:
@@ -317,3 +339,15 @@ def test_two_equal_answers_are_refused(make: Callable[..., Any]) -> None:
     with pytest.raises(PipelineError, match=r"tokens is \('▁true', '▁true'\), expected two different pieces"):
         make(ABSENT, tokens=["▁true", "▁true"])
     assert hash(make(ABSENT, tokens=["▁sim", "▁não"])) == hash(make(ABSENT, tokens=("▁sim", "▁não")))
+
+
+@pytest.mark.parametrize("make", [cross_encoder, mono_t5, duo_t5])
+def test_help_shows_and_explains_every_argument(make: Callable[..., Any]) -> None:
+    """The signature of what is called has the arguments of its documentation, the model first and the others by name."""
+    explained = re.findall(r"^    (\w+): ", inspect.getdoc(make) or "", re.MULTILINE)
+    parameters = inspect.signature(make).parameters
+    errors = {"MissingError", "PipelineError", "StageError"}
+    assert {*explained} - errors == {*parameters}
+    kinds = [parameter.kind for parameter in parameters.values()]
+    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD, *[inspect.Parameter.KEYWORD_ONLY] * (len(kinds) - 1)]
+    assert make(ABSENT, **{name: parameter.default for name, parameter in [*parameters.items()][1:]}) == make(ABSENT)

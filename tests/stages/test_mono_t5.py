@@ -62,11 +62,16 @@ def test_a_query_that_fills_the_prompt_is_cut_as_there_with_a_warning(t5: str) -
     """Where nothing of a document fits, the score is still that of pyterrier_t5, and a warning says that it read none."""
     rows = [("q1", "heat " * 900, "d1", "flow"), ("q1", "heat " * 900, "d2", "body"), ("q2", "heat", "d1", "flow")]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
-    said = r"^mono_t5: 1 query\(ies\) fill all 512 tokens, so the model reads little or nothing of their documents$"
+    said = (
+        r"^mono_t5: 1 query\(ies\) fill all 512 tokens, first '(heat ){8}', so the model reads little or nothing"
+        r" of their documents: shorten them, or pass a larger max_length if the model has one$"
+    )
     with pytest.warns(CascadeWarning, match=said):
         scores = _scores(mono_t5(t5), results)
     assert scores == pytest.approx(_scores(_stock(t5, 1), results), abs=CLOSE, rel=0)
     assert scores[0] == pytest.approx(scores[1], abs=CLOSE)
+    for cured in (_scores(mono_t5(t5), results.assign(query="heat")), _scores(mono_t5(t5, max_length=1000), results)):
+        assert abs(cured[0] - cured[1]) > 1000 * CLOSE
 
 
 def test_the_warning_comes_exactly_where_no_token_of_the_document_fits(t5: str) -> None:

@@ -97,5 +97,5 @@ if __name__ == "__main__":
     from pt_cascade.stages.vectors.build_vectors import build_vectors
     from toys.encoders import ToyEncoder  # by the name under which other processes import it
 
-    encoder = ToyEncoder(after=lambda count: print(count, flush=True))  # noqa: T201 - likewise
+    encoder = ToyEncoder(after=lambda count: count % 512 or print(count, flush=True))  # noqa: T201 - likewise
     build_vectors(stuck(collection(int(sys.argv[2]))), encoder, sys.argv[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -323,6 +324,33 @@ def test_missing_and_broken_files_are_reported(read: Callable[[str], pd.DataFram
     Path("cut.gz").write_bytes(gzip.compress(b"1 Q0 a 1 0.5 t\n" * 99)[:-9])
     with pytest.raises(RecordError, match=r"^cannot read cut\.gz: its gzip is broken: .+\. Fix: fetch the file again$"):
         read("cut.gz")
+
+
+LONG = {
+    "digits": "1" * 200_000,
+    "digits and a letter": "1" * 200_000 + "x",
+    "a fraction": "." + "1" * 200_000 + "x",
+    "an exponent": "1e" + "1" * 200_000 + "x",
+    "dots": "." * 200_000,
+    "blanks": " \t" * 100_000 + "x",
+    "words": "x " * 100_000,
+    "line ends": "\r" * 200_000 + "x",
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+@pytest.mark.parametrize("read", [read_run, read_qrels, read_topics])
+def test_a_long_line_is_refused_in_linear_time(read: Callable[[str], pd.DataFrame], case: str) -> None:
+    """200,000 characters in each column take less than a second; quadratic time would be a quarter of an hour."""
+    good, cell = ["q", "Q0", "d", "1", "1.5", "t"], LONG[case]
+    text = "".join(
+        f"{' '.join([*good[:n], cell, *good[n + 1 :]])}\n{' '.join([*good[:n], cell, *good[n + 1 : 4]])}\n" for n in range(6)
+    )
+    Path("long").write_text(f"{text}q\t{cell}\n{cell}\tq\n", newline="")
+    begun = time.process_time()
+    with pytest.raises(RecordError, match="cannot read long, "):
+        read("long")
+    assert time.process_time() - begun < 10
 
 
 # writing

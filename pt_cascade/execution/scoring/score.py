@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRules, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, PipelineError
 from pt_cascade.execution.runner import split_queries
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_paths
@@ -22,18 +21,21 @@ from pt_cascade.execution.scoring.caching import add_caches
 from pt_cascade.execution.scoring.checkpoint import open_checkpoint
 from pt_cascade.execution.scoring.chunk import score_chunk
 from pt_cascade.execution.scoring.plan import make_plan
+from pt_cascade.execution.scoring.tie_rules import SORTED
 from pt_cascade.execution.versions import versions
 from pt_cascade.files import cache_folder
 from pt_cascade.frames import canonical_input, canonical_topics
 from pt_cascade.guards import show_rows
 from pt_cascade.numbers import is_amount, is_whole
+from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyterrier as pt
 
+    from pt_cascade.execution.scoring.checkpoint import Checkpoint
     from pt_cascade.execution.scoring.chunk import ChunkScores
     from pt_cascade.execution.scoring.plan import Depths, Plan
 
@@ -82,7 +84,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         FrameError: The topics, or the results of a stage, are not usable.
 
     Warns:
-        CascadeWarning: A stage cannot be cached, or could not score some pairs.
+        CascadeWarning: A stage cannot be cached, or could not score some pairs; or another call scores the same table.
 
     Example:
         >>> import pyterrier as pt
@@ -106,35 +108,64 @@ def score(  # noqa: PLR0913 - options, each with a default
         "versions": json.dumps(versions()),
     }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    kept = open_checkpoint(cache_folder("scores", key[:16]) if checkpoint is None else checkpoint, parts)
     batches = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
-    finished = {number: scores for number, scores in kept.read().items() if number < len(batches)}
-    resumed = [(batches[number], scores) for number, scores in finished.items()]
-    untested = check_paths(plan, plan.paths, resumed, tolerance, checkpoint=kept.folder)
-    rules, invariant = dict[str, TieRules](), set[str]()
-    for scores in finished.values():
-        rules |= {name: rules.get(name, EVERY_RULE) & possible for name, possible in scores.rules.items()}
-    done = sum(len(topics["qid"].unique()) for topics, _ in resumed)
-    with tqdm(total=len(asked), initial=done, desc="score", unit="query", disable=not verbose) as bar:
-        for number, batch in enumerate(batches):
-            if number in finished:
-                continue
-            scores, steps = score_chunk(cached_plan, batch, rules)
-            for step in steps:
-                name = step.stage.name
-                if name not in invariant and len(step.ranked) and check_batch_invariance(step, tolerance):
-                    invariant.add(name)
-            untested = check_paths(plan, untested, [(batch, scores)], tolerance) if len(plan.paths) > 1 else []
-            kept.write(number, scores)
-            finished[number], rules = scores, dict(scores.rules)
-            bar.update(batch["qid"].nunique())
-    table = _make_table(plan, prints, asked, [finished[number] for number in range(len(batches))], rules, about)
-    kept.remove()
+    with open_checkpoint(cache_folder("scores", key[:16]) if checkpoint is None else checkpoint, parts) as kept:
+        if kept.shared:
+            message = "another call scores the same table now: both go on, and use each other's finished batches"
+            warnings.warn(message, CascadeWarning, stacklevel=2)
+        finished = _score_batches(plan, cached_plan, batches, kept, tolerance, verbose=verbose)
+        table = _make_table(plan, prints, asked, finished, about)
+        kept.remove()
     for name in table.stages:
         if (failed := np.isneginf(table.frame[name].to_numpy())).any():
             message = f"stage {name!r} failed{show_rows(table.frame, failed)}: they rank below the others; see table.failed"
             warnings.warn(message, CascadeWarning, stacklevel=2)
     return table
+
+
+def _score_batches(
+    plan: Plan, cached_plan: Plan, batches: Sequence[pd.DataFrame], kept: Checkpoint, tolerance: float, *, verbose: bool
+) -> list[ChunkScores]:
+    """Score and save the batches that the checkpoint lacks; the second of two calls begins with the last batch."""
+    sizes, order = [batch["qid"].nunique() for batch in batches], range(len(batches))
+    finished = kept.read()
+    resumed = [(batches[number], scores) for number, scores in finished.items()]
+    untested = check_paths(plan, plan.paths, resumed, tolerance, checkpoint=kept.folder)
+    invariant, rules = set[str](), _join_rules(scores.rules for scores in finished.values())
+    done = sum(sizes[number] for number in finished)
+    try:
+        with show_progress("score", "query", sum(sizes), shown=verbose, done=done) as bar:
+            for number in reversed(order) if kept.shared else order:
+                new = kept.read(finished)  # of another call
+                if number not in finished | new:
+                    new[number], steps = score_chunk(cached_plan, batches[number], rules)
+                    for step in steps:
+                        name = step.stage.name
+                        if name not in invariant and len(step.ranked) and check_batch_invariance(step, tolerance):
+                            invariant.add(name)
+                    scored = [(batches[number], new[number])]
+                    untested = check_paths(plan, untested, scored, tolerance) if len(plan.paths) > 1 else []
+                    kept.write(number, new[number])
+                finished |= new
+                rules = _join_rules([rules, *(scores.rules for scores in new.values())])
+                bar.update(sum(sizes[one] for one in new))
+    except BaseException as error:
+        if finished:
+            saved = f"{sum(sizes[number] for number in finished)} of {sum(sizes)} queries are scored and saved"
+            error.add_note(f"{saved}: the same call of score, or the same command, goes on from there")
+        raise
+    return [finished[number] for number in order]
+
+
+def _join_rules(batches: Iterable[Mapping[str, TieRules]]) -> dict[str, TieRules]:
+    """Return the tie rules of each stage that agree with all batches."""
+    joined: dict[str, TieRules] = {}
+    for rules in batches:
+        joined |= {name: joined.get(name, EVERY_RULE) & possible for name, possible in rules.items()}
+    if odd := [name for name, possible in joined.items() if not possible]:
+        problem = "the orders that explain one batch of queries do not explain another"
+        raise PipelineError(f"stage {odd[0]!r} cannot be replayed: it orders equal scores by no known rule", [problem], fix=SORTED)
+    return joined
 
 
 def _check_options(query_batch_size: int, tolerance: float) -> None:
@@ -161,9 +192,9 @@ def _make_table(
     prints: Sequence[str],
     asked: pd.DataFrame,
     batches: Sequence[ChunkScores],
-    rules: Mapping[str, TieRules],
     about: Mapping[str, str] | None,
 ) -> ScoreTable:
+    rules = _join_rules(scores.rules for scores in batches)
     columns = tuple(
         Column(stage.name, choose_rule(rules.get(stage.name, frozenset({PLAIN}))), known, describe(stage))
         for stage, known in zip(plan.stages, prints, strict=True)

@@ -25,7 +25,7 @@ Dimension: TypeAlias = Literal["ties", "rows"]
 
 _COPIES = 5
 _SHOWN = 6
-_FIX = 'sort its results: stage >> pt.apply.generic(lambda results: pt.model.add_ranks(results.sort_values(["qid", "docno"])))'
+SORTED = 'sort its results: stage >> pt.apply.generic(lambda results: pt.model.add_ranks(results.sort_values(["qid", "docno"])))'
 
 
 def observe(step: Step, possible: TieRules) -> TieRules:
@@ -85,7 +85,7 @@ def _refusal(step: Step) -> PipelineError:
         "the order of the input rows or ranks, nor an order by rank, docno or docid"
     )
     what = f"stage {step.stage.name!r} cannot be replayed: it orders its rows or equal scores by no known rule"
-    return PipelineError(what, [problem], fix=_FIX)
+    return PipelineError(what, [problem], fix=SORTED)
 
 
 def _show(frame: pd.DataFrame, *, scores: bool = False) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pt_cascade.errors import CascadeWarning, PipelineError, naming
+from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.inference.batching import CHUNK, score_chunks
 from pt_cascade.stages.inference.loading import ModelSpec, find_model
@@ -17,15 +18,23 @@ from pt_cascade.stages.inference.t5 import check_answers, load_t5
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
     from pt_cascade.ranking import Floats
-    from pt_cascade.stages.inference.batching import Ids, Rows
+    from pt_cascade.stages.inference.batching import Ids, NameRow, Rows
     from pt_cascade.stages.inference.classifiers import Classifier
     from pt_cascade.stages.inference.options import Dtype
     from pt_cascade.stages.inference.t5 import AnsweringT5
+
+_SHOWN = 40  # letters of a query
+
+
+def name_row(results: pd.DataFrame, row: int) -> str:
+    """Name the query and the document of a row."""
+    qid, docno = results[["qid", "docno"]].iloc[row]
+    return f"qid {qid!r}, docno {docno!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +79,7 @@ class TransformerReranker(Reranker):
 
     def score(self, results: pd.DataFrame) -> Floats:
         """Score each row, batch by batch, as ``Reranker.score`` says."""
-        return self._run(self._encode(results), len(results))
+        return self._run(self._encode(results), len(results), partial(name_row, results))
 
     def count_tokens(self, results: pd.DataFrame) -> list[int]:
         """Count the tokens that the model reads for each row: query and document together, after cutting; no padding."""
@@ -84,17 +93,21 @@ class TransformerReranker(Reranker):
     def _encode(self, results: pd.DataFrame) -> Iterator[Ids]:
         """Tokenize the rows, some thousands at a time."""
         rows = self.list_rows(results)
-        self._warn_of_long(self._loaded.count_full(rows))
-        return (self._loaded.encode(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
+        self._warn_of_long(self._loaded.find_full(rows))
+        for start in range(0, len(rows), CHUNK):
+            yield self._loaded.encode(rows[start : start + CHUNK])
 
-    def _run(self, chunks: Iterable[Ids], count: int) -> Floats:
-        budget = find_budget(self.batch_tokens, self._loaded.device)
-        return score_chunks(self._loaded.forward, chunks, count, budget, progress=self.stage_name if self.verbose else None)
+    def _run(self, chunks: Iterable[Ids], count: int, name: NameRow) -> Floats:
+        with show_progress(self.stage_name, "doc", count, shown=self.verbose) as bar:  # the model is loaded within
+            budget = find_budget(self.batch_tokens, self._loaded.device)
+            return score_chunks(self._loaded.forward, chunks, budget, name, bar.update)
 
-    def _warn_of_long(self, full: int) -> None:
+    def _warn_of_long(self, full: Sequence[str]) -> None:
         if full:
-            found = f"{self.stage_name}: {full} query(ies) fill all {self._loaded.limit} tokens"
-            warnings.warn(f"{found}, so the model reads little or nothing of their documents", CascadeWarning, stacklevel=2)
+            found = f"{self.stage_name}: {len(full)} query(ies) fill all {self._loaded.limit} tokens, first {full[0][:_SHOWN]!r}"
+            cure = "shorten them, or pass a larger max_length if the model has one"
+            message = f"{found}, so the model reads little or nothing of their documents: {cure}"
+            warnings.warn(message, CascadeWarning, stacklevel=2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,21 +6,26 @@ import json
 import re
 import warnings
 from collections import Counter, deque
+from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+import pyterrier as pt
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.files import rm_command
-from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, run_pisa, terrier_index
+from pt_cascade.progress import show_progress
+from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, engine_failure, run_pisa, terrier_index
 from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, plain_words, script_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Never
+
+    from tqdm import tqdm
 
 _DROPPED = 0.01
 _FIX = 'build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there'
@@ -40,11 +45,13 @@ def build_index(
 ) -> Path:
     """Index a collection for ``bm25``, in English with the engine's own stemmer and stop words, or in another language.
 
+    The index keeps no text: for stages that read it, ``collection.text_loader()`` adds it.
+
     Args:
         docs: Documents with ``docno`` and ``text``; each docno once, without white space and control characters, at most 256
             characters and 512 bytes of UTF-8.
         path: The folder to make. If it is there, ``docs`` are read and compared with it, and nothing is built. It appears only
-            when it is complete.
+            when it is complete; a second process that builds it waits.
         engine: ``pisa`` or ``terrier``; None: that of the folder, else PISA where it is installed and reads the language, else
             Terrier.
         language: ``english``, which keeps ASCII letters and digits only; ``any``, all scripts without stemming; or one that Terrier
@@ -79,9 +86,9 @@ def build_index(
         raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(known)}, for {by}"], fix=_FIX)
 
     def build(folder: Path) -> None:
-        intake.docs = tqdm(docs, desc=f"index ({by})", unit="doc", disable=not verbose)
-        reader = _Reader(intake, read_as)
-        _index(by, folder, reader, threads)
+        with show_progress(f"index ({by})", "doc", length_hint(docs) or None, shown=verbose) as bar:
+            reader = _Reader(intake, read_as, bar)
+            _index(by, folder, reader, threads)
         reader.verify()
         (folder / FILE).write_text(read_as)
         _warn_of_dropped(by, reader)
@@ -95,8 +102,8 @@ def build_index(
 class _Reader:
     """Documents as the words that an index for a language keeps, and how many letters they have."""
 
-    def __init__(self, intake: Intake, language: str) -> None:
-        self.intake, self.language = intake, language
+    def __init__(self, intake: Intake, language: str, bar: tqdm[Never]) -> None:
+        self.intake, self.language, self.bar = intake, language, bar
         self.letters: Counter[str] = Counter()
         self.has_words = False
 
@@ -108,6 +115,7 @@ class _Reader:
             plain = text if self.language == ENGLISH else plain_words(text, self.language)
             self.has_words = self.has_words or bool(plain_words(plain, self.language))
             yield {"docno": doc["docno"], "text": plain}
+            self.bar.update()
 
     def verify(self) -> None:
         """Raise the error that stopped the reading; refuse documents without a word."""
@@ -159,4 +167,18 @@ def _index(engine: Engine, folder: Path, docs: _Reader, threads: int) -> None:
         return
     stemmer = f"{docs.language.title()}SnowballStemmer" if docs.language in SNOWBALL.split() else None
     other = {} if docs.language == ENGLISH else {"tokeniser": "whitespace", "stemmer": stemmer, "stopwords": None}
-    terrier_index(folder).indexer(meta={"docno": LONGEST}, text_attrs=["text"], threads=threads, **other).index(iter(docs))
+    index, level = terrier_index(folder), pt.java.configure["log_level"]
+    pt.java.set_log_level("OFF")
+    try:
+        index.indexer(meta={"docno": LONGEST}, text_attrs=["text"], threads=threads, **other).index(iter(docs))
+        docs.verify()
+        built = index.index_obj().getCollectionStatistics()
+        whole = built.getNumberOfDocuments() == len(docs.intake.seen) and built.getNumberOfUniqueTerms() > 0
+    except CascadeError:
+        raise
+    except Exception as error:
+        raise engine_failure(engine, folder, str(error).partition("\n")[0]) from error
+    finally:
+        pt.java.set_log_level(level)
+    if not whole:  # it ignores some errors
+        raise engine_failure(engine, folder, "documents or words are missing in it")

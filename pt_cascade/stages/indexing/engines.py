@@ -34,8 +34,11 @@ def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: i
     require("pyterrier_pisa", install="pyterrier-pisa", why=_WHY)
     command = [sys.executable, "-P", str(Path(__file__).with_name("pisa_process.py")), str(folder), *map(str, (threads, k1, b))]
     with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process,  # noqa: S603 - ours
+        tempfile.TemporaryDirectory() as scratch,
+        Path(scratch, "stderr").open("w+b") as errors,
+        subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, "TMPDIR": scratch}
+        ) as process,
     ):
         try:
             with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as pipe:
@@ -46,10 +49,14 @@ def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: i
             raise
         if process.returncode:
             errors.seek(0)
-            last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-            free = f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB of its disk are free"
-            problem = f"{folder.parent}: status {process.returncode}, {last or 'no message'}; {free}"
-            raise CascadeError("PISA failed", [problem], fix="free some space, or engine='terrier'")
+            raise engine_failure("pisa", folder, errors.read().decode(errors="replace").strip().rpartition("\n")[2])
+
+
+def engine_failure(engine: Engine, folder: Path, message: str) -> CascadeError:
+    """Make the error for an engine that cannot write its index."""
+    free = f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB of the disk are free"
+    what, fix = f"{engine} failed to make the index", "free some space on the disk, or choose a folder on another one"
+    return CascadeError(what, [f"{message or 'without a message'}; {free}"], fix=fix)
 
 
 def write_scores(index: pt.Artifact, k1: float | None, b: float | None) -> None:

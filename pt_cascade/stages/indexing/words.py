@@ -22,6 +22,7 @@ from unicodedata import category, name, normalize
 
 import pyterrier as pt
 
+from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import CascadeWarning
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
         """Retrieve for Frame[qid, query, ...], or score Frame[qid, query, docno, ...]; columns of the input stay."""
         self.index.check(self.stage_name)
         if "query" not in inp or "query_toks" in inp:
-            return self.retriever.transform(inp)  # type: ignore[no-any-return]
+            with explain_columns(self.stage_name, inp):
+                return self.retriever.transform(inp)  # type: ignore[no-any-return]
         known, rewritten = inp.dropna(subset=["query"]), "query_0" in inp
         given = dict(zip(known["qid"].astype(str), known["query"], strict=True))
         words = {

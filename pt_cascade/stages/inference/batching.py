@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Never, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from pt_cascade.errors import CascadeWarning, StageError
-from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from tqdm import tqdm
     from transformers import PreTrainedTokenizerBase
 
     from pt_cascade.ranking import Floats, Ints
 
 Ids: TypeAlias = "Mapping[str, Sequence[NDArray[np.int32]]]"  # what a model reads, by name: one array of any length a row
 Forward: TypeAlias = "Callable[[Ids], Floats]"  # scores b rows: shape (b,)
+NameRow: TypeAlias = "Callable[[int], str]"  # the query and the document of a row, for an error
 Rows: TypeAlias = "Sequence[tuple[str, str, str]]"  # prompt, query and text of each
 
 CHUNK = 4096
@@ -80,26 +79,28 @@ def plan(lengths: Ints, budget: int) -> list[Ints]:
     return batches
 
 
-def score_chunks(forward: Forward, chunks: Iterable[Ids], count: int, budget: int, *, progress: str | None = None) -> Floats:
-    """Score ``count`` rows in batches; each chunk is freed before the next is made.
+def score_chunks(forward: Forward, chunks: Iterable[Ids], budget: int, name_row: NameRow, count: Callable[[int], object]) -> Floats:
+    """Score rows in batches, of which ``count`` is told the sizes; each chunk is freed before the next is made.
 
     Where a batch does not fit into the device's memory, the next ones have at most half its tokens, with a warning. A single row
-    that does not fit is a StageError, and so is a score that is not finite. ``progress`` names a progress bar.
+    that does not fit is a StageError, and so is a score that is not finite.
     """
-    with show_progress(progress or "", "doc", count, shown=progress is not None) as bar:
-        batches = _Batches(forward, budget, bar)
-        scores = np.concatenate([np.zeros(0), *map(batches.score, chunks)])
-    if lost := int((~np.isfinite(scores)).sum()):
-        problem = f"{lost} of {len(scores)} score(s) are not finite: the model's weights are damaged"
-        raise StageError("the model gave no score", [problem], fix="load the model from an undamaged copy")
+    batches = _Batches(forward, budget, name_row, count)
+    scores = np.concatenate([np.zeros(0), *map(batches.score, chunks)])
+    if (lost := ~np.isfinite(scores)).any():
+        found = f"{int(lost.sum())} of {len(scores)} score(s) are not finite, first of {name_row(int(lost.argmax()))}"
+        raise StageError(
+            "the model gave no score", [f"{found}: its weights are damaged"], fix="load an undamaged copy of the model"
+        )
     return scores
 
 
 class _Batches:
     """Runs a model over batches of a token budget, which is smaller after a batch that did not fit into memory."""
 
-    def __init__(self, forward: Forward, budget: int, bar: tqdm[Never]) -> None:
-        self.forward, self.budget, self.bar = forward, budget, bar
+    def __init__(self, forward: Forward, budget: int, name_row: NameRow, count: Callable[[int], object]) -> None:
+        self.forward, self.budget, self.name_row, self.count = forward, budget, name_row, count
+        self.done = 0  # rows of the chunks before
 
     def score(self, chunk: Ids) -> Floats:
         """Score the rows of a chunk."""
@@ -112,18 +113,22 @@ class _Batches:
             except RuntimeError as error:
                 if type(error).__name__ != "OutOfMemoryError":  # torch's own; this file needs no torch
                     raise
-                self._halve(len(rows), int(lengths[rows].max()))
+                self._halve(rows, int(lengths[rows].max()))
                 rest = np.concatenate([*left])
                 left = deque(rest[batch] for batch in plan(lengths[rest], self.budget))
+            except StageError as error:
+                error.what += f", first {self.name_row(self.done + int(rows[0]))}"
+                raise
             else:
-                self.bar.update(len(left.popleft()))
+                self.count(len(left.popleft()))
+        self.done += len(lengths)
         return scores
 
-    def _halve(self, rows: int, longest: int) -> None:
+    def _halve(self, rows: Ints, longest: int) -> None:
         """Allow half of the batch that did not fit; refuse to do so for a single row."""
-        if rows == 1:
-            fix = 'a smaller max_length, or device="cpu"'
-            raise StageError(_FULL, [f"a single row of {longest} tokens does not fit"], fix=fix)
-        self.budget = rows * longest // 2
-        message = f"{_FULL} in a batch of {rows * longest} tokens: the next ones have at most batch_tokens={self.budget}"
+        if len(rows) == 1:
+            problem = f"the {longest} tokens of {self.name_row(self.done + int(rows[0]))} alone do not fit"
+            raise StageError(_FULL, [problem], fix='a smaller max_length, or device="cpu"')
+        self.budget = len(rows) * longest // 2
+        message = f"{_FULL} in a batch of {len(rows) * longest} tokens: the next ones have at most batch_tokens={self.budget}"
         warnings.warn(message, CascadeWarning, stacklevel=2)

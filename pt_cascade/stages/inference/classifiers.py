@@ -44,10 +44,11 @@ class Classifier(NamedTuple):
         """The prompt that it was saved with; empty where there is none."""
         return str(self.reader.prompts.get(self.reader.default_prompt_name) or "")
 
-    def count_full(self, rows: Rows) -> int:
-        """Count the different queries, each with its prompt, that leave no token for a document."""
+    def find_full(self, rows: Rows) -> list[str]:
+        """List the different queries, each with its prompt, that leave no token for a document."""
         alone = [(prompt, query, "") for prompt, query in dict.fromkeys((prompt, query) for prompt, query, _ in rows)]
-        return sum(len(ids) >= self.limit for ids in self.encode(alone)["input_ids"])
+        lengths = map(len, self.encode(alone)["input_ids"])
+        return [query for (_, query, _), length in zip(alone, lengths, strict=True) if length >= self.limit]
 
     def encode(self, rows: Rows) -> Ids:
         """Tokenize pairs as sentence-transformers does, but without padding."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -165,12 +166,13 @@ def load_tokenizer(name: str, config: PretrainedConfig, *, verbose: bool = False
 
 @contextmanager
 def loading(name: str, *, verbose: bool = False, fix: str = "") -> Iterator[None]:
-    """Load without output, progress bars where ``verbose``; any error becomes a MissingError that names the model."""
+    """Load without output, bars in a terminal where ``verbose``; any error becomes a MissingError that names the model."""
     from transformers.utils import logging  # noqa: PLC0415 - heavy
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hidden = bars and not (verbose and sys.stderr.isatty())
     logging.set_verbosity_error()
-    if bars and not verbose:
+    if hidden:
         logging.disable_progress_bar()
     try:
         yield
@@ -179,7 +181,7 @@ def loading(name: str, *, verbose: bool = False, fix: str = "") -> Iterator[None
         _refuse(name, where + first_line(error), error, fix=fix)
     finally:
         logging.set_verbosity(level)
-        if bars and not verbose:
+        if hidden:
             logging.enable_progress_bar()
 
 

@@ -38,12 +38,12 @@ class AnsweringT5(NamedTuple):
         """The device of the model."""
         return str(self.model.device)
 
-    def count_full(self, rows: Rows) -> int:
-        """Count the different queries that leave no token for a document."""
-        room = self.limit - len(self.tail)
-        heads = [f"Query: {query} Document:" for query in dict.fromkeys(query for _, query, _ in rows)]
+    def find_full(self, rows: Rows) -> list[str]:
+        """List the different queries that leave no token for a document."""
+        room, queries = self.limit - len(self.tail), list(dict.fromkeys(query for _, query, _ in rows))
+        heads = [f"Query: {query} Document:" for query in queries]
         ids = tokenize(self.tokenizer, heads, truncation=True, max_length=room + 1)  # with the end token
-        return sum(len(row) > room for row in ids)
+        return [query for query, row in zip(queries, ids, strict=True) if len(row) > room]
 
     def encode(self, rows: Rows) -> Ids:
         """Tokenize MonoT5's prompts; the text is cut where a prompt is too long."""

@@ -46,11 +46,12 @@ _WRAPPING = re.compile(
 _GRADE = re.compile(r"\s*[0-9]+\s*")
 _FIRST_LINE = re.compile(r"\A[^\w\n.,-]{0,9}([0-9]+)[^\w\n]{0,9}\n")
 _DASH = r"\s{0,3}(?:[-\u2013\u2014]|\bto\b|\.\.)\s{0,3}"
-_NUMBER = rf"(?<![^\W_])(?<!\.)(?>-?[0-9]+(?:[.,][0-9]+)*(?:{_DASH}[0-9]+)*)(?![^\W_])"  # atomic: no part of a number matches
+_DIGITS = rf"(?<![^\W_])(?<!\.)(?>-?[0-9]+(?:[.,][0-9]+)*(?:{_DASH}[0-9]+)*)"  # atomic: no part of a number matches
+_NUMBER = rf"{_DIGITS}(?![^\W_])"
 _NAME = "(?:score|grade|rating|relevance)"
 _NAMED_GRADE = re.compile(rf"{_NAME}[^\w-]{{0,20}}(?:\b(?:is|of)\b[^\w-]{{1,9}})?({_NUMBER})", re.IGNORECASE)
 _FINAL_GRADE = re.compile(rf"\b(?:final|overall)\W{{1,3}}{_NAMED_GRADE.pattern}", re.IGNORECASE)
-_ANY_NUMBER = re.compile(_NUMBER)
+_ANY_NUMBER = re.compile(rf"({_NUMBER})|{_DIGITS}")  # digits that no number begins with are passed over at once
 _DECIMALS = re.compile(r"\.0+\Z")
 _SPECIAL = re.compile(r"<[^<>\s]*>")
 _VERDICT = re.compile(r"\W*(?:yes|no)\W*", re.IGNORECASE)
@@ -97,7 +98,7 @@ def read_grade(text: str, lowest: int, highest: int, *, cut: bool = False) -> Re
     scale = rf"[(\[]?\b{lowest}{_DASH}{highest}\b[)\]]?|\bbetween {lowest} and {highest}\b|(?:/|\bout of) {{0,3}}{highest}\b"
     answer = re.sub(scale, " ", whole, flags=re.IGNORECASE)
     forms = (_FINAL_GRADE, _FIRST_LINE, _NAMED_GRADE, _ANY_NUMBER)
-    found = next((numbers for form in forms if (numbers := form.findall(answer))), [])
+    found = next((numbers for form in forms if (numbers := [*filter(None, form.findall(answer))])), [])
     grades, alone = {_DECIMALS.sub("", number) for number in found}, _GRADE.fullmatch(whole) is not None
     grade = float(only) if len(grades) == 1 and (only := grades.pop()).isdigit() else math.nan
     unread = not lowest <= grade <= highest or (cut and not alone)

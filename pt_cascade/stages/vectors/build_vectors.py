@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
+from more_itertools import chunked
 
 from pt_cascade.checksums import hash_text, seal
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, StageError
-from pt_cascade.files import claim, publish, rm_command, write_file
+from pt_cascade.files import claim, naming_refusals, publish, rm_command, write_file
+from pt_cascade.progress import show_progress
 from pt_cascade.stages.vectors.chunks import Chunk, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.finished import check_finished
@@ -26,9 +27,13 @@ from pt_cascade.stages.vectors.similarity import find_unusable, lengths
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
+    from typing import Never
+
+    from tqdm import tqdm
 
     from pt_cascade.stages.vectors.provenance import Provenance
     from pt_cascade.stages.vectors.query_encoder import AnyEncoder, Model
+    from pt_cascade.stages.vectors.similarity import Vectors
 
 _CHUNK = 512  # documents
 
@@ -90,7 +95,7 @@ def build_vectors(
         encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)
     else:
         encoder = Encoder(name_model(model), device, max_length, batch_size)
-    with claim(whole, "partial") as folder:
+    with naming_refusals(whole), claim(whole, "partial") as folder:
         if folder is not None:
             _build(intake, encoder, folder, whole, tokens=tokens, verbose=verbose)
             return whole
@@ -107,13 +112,16 @@ def _build(intake: Intake, encoder: AnyEncoder, folder: Path, whole: Path, *, to
         _check_number(intake)
         shutil.rmtree(place := folder / "whole", ignore_errors=True)
         place.mkdir()
-        chunks = (read_chunk(file) for _, file in sorted(list_chunks(folder).items()))
-        join_chunks(chain(chunks, [last] if last else []), place, made_by, intake.content)
+        full = (read_chunk(file) for _, file in sorted(list_chunks(folder).items()))
+        join_chunks(chain(full, [last] if last else []), place, made_by, intake.content)
         seal(place)
         publish(place, whole)
-    except BaseException:
-        if not list_chunks(folder):
+    except BaseException as error:
+        if not (chunks := list_chunks(folder)):
             shutil.rmtree(folder)
+        elif isinstance(error, KeyboardInterrupt):
+            kept = f"{_CHUNK * len(chunks):,} encoded documents are kept in {folder}"
+            error.add_note(f"{kept}: the same call of build_vectors, or the same command, continues from there")
         raise
     shutil.rmtree(folder)
 
@@ -147,7 +155,7 @@ def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, 
     """Encode the documents of which there is no chunk; write full chunks, and return the last one if it is not full."""
     files, docs = list_chunks(folder), iter(intake)
     total, kept = length_hint(intake.docs) or None, _CHUNK * len(files)
-    with tqdm(total=total, initial=kept, desc="encode", unit="doc", disable=not verbose) as bar:
+    with show_progress("encode", "doc", total, shown=verbose, done=kept) as bar:
         for number in count():
             some = list(islice(docs, _CHUNK))
             if intake.error is not None or not (some or number in files):
@@ -155,8 +163,7 @@ def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, 
             if number in files:
                 _check_same(read_chunk(files[number]), some, number * _CHUNK, folder)
                 continue
-            chunk = _encode_chunk(some, encoder, tokens=tokens)
-            bar.update(len(some))
+            chunk = _encode_chunk(some, encoder, bar, tokens=tokens)
             if len(some) < _CHUNK:
                 return chunk
             write_chunk(folder, number, chunk)
@@ -172,19 +179,30 @@ def _check_same(chunk: Chunk, docs: list[dict[str, str]], start: int, folder: Pa
         raise CascadeError(f"{folder} was built with other documents", [problem], fix=fix)
 
 
-def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, *, tokens: bool) -> Chunk:
-    """Encode documents together, so that texts of like length meet in a batch."""
-    texts = [doc["text"] for doc in docs]
-    vectors, late = np.empty((len(docs), 0), np.float32), [np.empty((0, 0), np.float32)] * len(docs)
-    if not isinstance(encoder, UpstreamEncoder) and encoder.multi_vector:
-        late = encoder.document_tokens(texts)
-    elif not isinstance(encoder, UpstreamEncoder) and tokens:
-        pairs = list(encoder.documents_and_tokens(texts))
-        vectors, late = np.stack([vector for vector, _ in pairs]), [some for _, some in pairs]
-    else:
-        vectors = encoder.documents(texts)
-    if problem := find_unusable(lengths(vectors), [doc["docno"] for doc in docs]):
+def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, bar: tqdm[Never], *, tokens: bool) -> Chunk:
+    """Encode documents in batches of texts of like length."""
+    order = sorted(range(len(docs)), key=lambda n: -len(docs[n]["text"]))
+    parts, late = [], []
+    for some in chunked(order, encoder.batch_size):
+        vectors, some_tokens = _encode_batch([docs[n]["text"] for n in some], encoder, tokens=tokens)
+        parts.append(vectors)
+        late += some_tokens
+        bar.update(len(some))
+    place = np.argsort(order)
+    vectors, docnos = np.concatenate(parts)[place], [doc["docno"] for doc in docs]
+    if problem := find_unusable(lengths(vectors), docnos):
         raise StageError(f"{encoder.model} made a vector that cannot be compared", [problem])
-    docnos, hashes = [doc["docno"] for doc in docs], [hash_text(text) for text in texts]
-    counts = np.array([len(some) for some in late], np.int64)
-    return Chunk(np.array(docnos), np.array(hashes), vectors, np.concatenate(late).astype(np.float16), counts)
+    flat = np.concatenate([late[n] for n in place]).astype(np.float16)
+    hashes = np.array([hash_text(doc["text"]) for doc in docs])
+    return Chunk(np.array(docnos), hashes, vectors, flat, np.array([len(late[n]) for n in place], np.int64))
+
+
+def _encode_batch(texts: list[str], encoder: AnyEncoder, *, tokens: bool) -> tuple[Vectors, list[Vectors]]:
+    """Return the vectors, shape (texts, dimension), and of each text the token vectors; dimension 0 where there are none."""
+    nothing = np.empty((0, 0), np.float32)
+    if isinstance(encoder, UpstreamEncoder) or not (tokens or encoder.multi_vector):
+        return encoder.documents(texts), [nothing] * len(texts)
+    if encoder.multi_vector:
+        return np.empty((len(texts), 0), np.float32), encoder.document_tokens(texts)
+    vectors, late = zip(*encoder.documents_and_tokens(texts), strict=True)
+    return np.stack(vectors), list(late)

@@ -12,8 +12,9 @@ import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError, StageError, require
 from pt_cascade.stages.inference.loading import check_reachable, find_device, find_model, is_local, loading
+from pt_cascade.stages.inference.threads import short_text_threads
 from pt_cascade.stages.inference.weights import tell_weights
-from pt_cascade.stages.vectors.provenance import hash_model, shortest
+from pt_cascade.stages.vectors.provenance import hash_model, record_model, shortest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +67,7 @@ class Encoder:
     def made_by(self) -> Provenance:
         """Return the provenance of its vectors; its model is loaded."""
         network, provenance, limit = self._loaded
-        made_by = {"model": self.model, "max_length": network.max_seq_length, "limit": limit}
+        made_by = {"model": record_model(self.model), "max_length": network.max_seq_length, "limit": limit}
         return {**made_by, "provenance": provenance, "files": self.model_files}
 
     @property
@@ -77,7 +78,8 @@ class Encoder:
     def queries(self, texts: Sequence[str]) -> Vectors:
         """Encode n >= 1 queries, each by itself; return shape (n, dimension)."""
         options = {"prompt": self.prompt, "show_progress_bar": False}
-        return np.stack([np.asarray(self._pooled.encode_query(text, **options), np.float32) for text in texts])
+        with short_text_threads(self._pooled):
+            return np.stack([np.asarray(self._pooled.encode_query(text, **options), np.float32) for text in texts])
 
     def documents(self, texts: Sequence[str]) -> Vectors:
         """Encode n >= 1 documents; return shape (n, dimension)."""
@@ -87,9 +89,10 @@ class Encoder:
     def query_tokens(self, text: str) -> Vectors:
         """Encode a query to a vector of length 1 for each token; return shape (tokens, dimension)."""
         options = {"prompt": self.prompt, "show_progress_bar": False}
-        if self.multi_vector:
-            return np.asarray(self._late.encode_query([text], convert_to_numpy=True, **options)[0], np.float32)
-        tokens = self._pooled.encode_query([text], output_value="token_embeddings", **options)
+        with short_text_threads(self._loaded[0]):
+            if self.multi_vector:
+                return np.asarray(self._late.encode_query([text], convert_to_numpy=True, **options)[0], np.float32)
+            tokens = self._pooled.encode_query([text], output_value="token_embeddings", **options)
         return _unit(tokens[0].cpu().numpy())
 
     def document_tokens(self, texts: Sequence[str]) -> list[Vectors]:

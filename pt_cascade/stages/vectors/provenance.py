@@ -1,13 +1,15 @@
 """Which model, tokenizer and settings made some vectors: one hash, kept in ``encoder.json``, which decides what may search them.
 
-``encoder.json`` also has, for messages and speed, the name of the ``model``, the ``class`` of a ``pyterrier_dr.BiEncoder``, the
-hash of the model's ``files``, the model's own ``limit`` of tokens a text, and ``max_length``, the tokens a text that were read.
+``encoder.json`` also has, for messages and speed, the name or folder of the ``model`` (see ``record_model``), the ``class`` of a
+``pyterrier_dr.BiEncoder``, the hash of the model's ``files``, the model's own ``limit`` of tokens a text, and ``max_length``, the
+tokens a text that were read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import site
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,6 +24,7 @@ Provenance: TypeAlias = "Mapping[str, str | int | None]"
 _OF_A_CALL = frozenset({"padding", "truncation", "version"})
 _OF_A_RUN = frozenset({"batch_size", "device", "model_name", "text_field", "verbose"})
 _OF_A_VERSION = frozenset({"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"})
+_PACKAGE = "package:"
 _TRUNCATION = ("model_max_length", "padding_side", "truncation_side")
 _SENTENCE_TRANSFORMER = ("prompts", "default_prompt_name", "max_seq_length", "truncate_dim")
 
@@ -35,6 +38,26 @@ def name_model(model: str | os.PathLike[str]) -> str:
     """
     folder = Path(model).expanduser()
     return str(folder.resolve()) if str(model) and folder.is_dir() else str(model)
+
+
+def record_model(name: str) -> str:
+    """Write a model's name for other machines, too: of a folder in an installed package the path in ``site-packages``.
+
+    Example:
+        >>> import pyterrier as pt
+        >>> folder = str(Path(pt.__file__).resolve().parent / "java")
+        >>> record_model(folder), name_model(find_recorded(record_model(folder))) == folder, record_model("org/name")
+        ('package:pyterrier/java', True, 'org/name')
+    """
+    places = [Path(place).resolve() for place in site.getsitepackages()]
+    inside = [Path(name).relative_to(place) for place in places if Path(name).is_relative_to(place)]
+    return f"{_PACKAGE}{inside[0].as_posix()}" if inside else name
+
+
+def find_recorded(name: str) -> str:
+    """Return the name or folder of a model that ``record_model`` wrote."""
+    places = [Path(place, name.removeprefix(_PACKAGE)) for place in site.getsitepackages() if name.startswith(_PACKAGE)]
+    return next((str(place) for place in places if place.is_dir()), name)
 
 
 def hash_model(model: object, tokenizer: object = None) -> str | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from pt_cascade.cascade.fingerprints import remove_places
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.files import rm_command
 from pt_cascade.stages.vectors.encoder import Encoder
-from pt_cascade.stages.vectors.provenance import hash_encoder, name_model, other_model
+from pt_cascade.stages.vectors.provenance import find_recorded, hash_encoder, name_model, other_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,19 +67,16 @@ class UpstreamEncoder:
 
     @property
     def model(self) -> str:
-        """Return its own description, e.g. ``SBertBiEncoder('org/name')``, without the addresses of objects."""
-        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.encoder))
+        """Return its own description, e.g. ``SBertBiEncoder('org/name')``."""
+        return remove_places(repr(self.encoder))
 
     def queries(self, texts: Sequence[str]) -> Vectors:
         """Encode n >= 1 queries, each by itself; return shape (n, dimension)."""
         return np.concatenate([self._checked(self.encoder.encode_queries([text], batch_size=1), 1) for text in texts])
 
     def documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode n >= 1 documents, texts of like length together; return shape (n, dimension)."""
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        found = self.encoder.encode_docs([texts[n] for n in order], batch_size=self.batch_size)
-        vectors: Vectors = self._checked(found, len(texts))[np.argsort(order)]
-        return vectors
+        """Encode n >= 1 documents; return shape (n, dimension)."""
+        return self._checked(self.encoder.encode_docs(list(texts), batch_size=self.batch_size), len(texts))
 
     def _checked(self, found: NDArray[np.floating], texts: int) -> Vectors:
         vectors = np.asarray(found, np.float32)
@@ -136,4 +133,4 @@ def known_model(store: VectorStore, model: str | os.PathLike[str] | None, stage:
     if known is None:
         problem = f"{store.path} does not say which model made its vectors"
         raise PipelineError("the query encoder is unknown", [problem], fix=f"{stage}(vectors, model='org/name or folder')")
-    return name_model(str(known))
+    return name_model(find_recorded(str(known)))

@@ -17,46 +17,61 @@ from pt_cascade.execution.scoring.checkpoint import open_checkpoint
 from pt_cascade.execution.scoring.chunk import ChunkScores
 
 
+def write(folder: Path, number: int, scores: ChunkScores = SCORES) -> None:
+    """Save one batch."""
+    with open_checkpoint(folder, PARTS) as checkpoint:
+        checkpoint.write(number, scores)
+
+
+def read(folder: Path) -> dict[int, ChunkScores]:
+    """Read all batches."""
+    with open_checkpoint(folder, PARTS) as checkpoint:
+        return checkpoint.read()
+
+
 def test_a_chunk_is_read_back_as_it_was(tmp_path: Path) -> None:
     """Scores bit by bit, text as text, what was seen of the stages; the folder may be opened again, and is removed at the end."""
-    checkpoint = open_checkpoint(tmp_path / "a" / "b", PARTS)
-    checkpoint.write(3, SCORES)
-    checkpoint.write(0, ChunkScores(SCORES.frame.head(0), {}, cut=False))
-    chunks = open_checkpoint(tmp_path / "a" / "b", PARTS).read()
+    write(tmp_path / "a" / "b", 3)
+    write(tmp_path / "a" / "b", 0, ChunkScores(SCORES.frame.head(0), {}, cut=False))
+    chunks = read(tmp_path / "a" / "b")
     assert list(chunks) == [0, 3]
     pd.testing.assert_frame_equal(chunks[3].frame, SCORES.frame, check_exact=True)
     assert (chunks[3].rules, chunks[3].cut, chunks[0].cut, len(chunks[0].frame)) == (SCORES.rules, True, False, 0)
-    checkpoint.remove()
+    with open_checkpoint(tmp_path / "a" / "b", PARTS) as checkpoint:
+        assert list(checkpoint.read(known={0})) == [3]
+        checkpoint.remove()
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_a_second_process_saves_chunks_too(tmp_path: Path) -> None:
-    """Another call with the same table is done and has removed the folder: it is made again, with what it is of."""
-    one, other = (open_checkpoint(tmp_path / "c", PARTS) for _ in range(2))
-    one.write(0, SCORES)
-    other.remove()
-    one.write(1, SCORES)
-    assert list(open_checkpoint(tmp_path / "c", PARTS).read()) == [1]
-    other.remove()
-    (tmp_path / "c").write_text("in the way")
-    with pytest.raises(TableError, match=r"cannot be used as a checkpoint: FileExistsError: File exists"):
-        one.write(2, SCORES)
+def test_a_folder_that_another_call_uses_is_left_to_it(tmp_path: Path) -> None:
+    """Whichever ends first; the last one removes the folder, and a later one makes it again."""
+    with open_checkpoint(tmp_path / "c", PARTS) as one:
+        with open_checkpoint(tmp_path / "c", PARTS) as other:
+            assert (one.shared, other.shared) == (False, True)
+            one.write(0, SCORES)
+            other.remove()
+            assert list(other.read()) == [0]
+        one.write(1, SCORES)
+        assert list(one.read()) == [0, 1]
+        one.remove()
+    assert not (tmp_path / "c").exists()
+    assert read(tmp_path / "c") == {}
 
 
 def test_the_rest_of_a_killed_write_is_not_a_chunk(tmp_path: Path) -> None:
     """A temporary file is neither read nor in the way, and goes with the rest; a stranger's file stays."""
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / ".12ab.tmp").write_bytes(b"PAR1")
-    checkpoint = open_checkpoint(tmp_path / "c", PARTS)
-    assert checkpoint.read() == {}
-    (tmp_path / "c" / "notes.txt").write_text("mine")
-    checkpoint.remove()
+    with open_checkpoint(tmp_path / "c", PARTS) as checkpoint:
+        assert checkpoint.read() == {}
+        (tmp_path / "c" / "notes.txt").write_text("mine")
+        checkpoint.remove()
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["notes.txt"]
 
 
 def damage(folder: Path, name: str, text: bytes) -> Path:
     """Put something else in place of a file, and give it."""
-    open_checkpoint(folder, PARTS).write(0, SCORES)
+    write(folder, 0)
     (file,) = folder.glob(name)
     file.write_bytes(text)
     return file
@@ -67,16 +82,16 @@ def test_a_damaged_chunk_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     file = damage(folder, "000000-*.parquet", b"PAR1 and no more")
     with pytest.raises(TableError) as error:
-        open_checkpoint(folder, PARTS).read()
+        read(folder)
     problem = f"{file}: ValueError: the content of {file.name} (16 bytes) does not have the SHA-256 in its name"
     fix = f"rm -r {file}"
     assert str(error.value) == f"a finished batch is damaged: {problem}. Fix: {fix}, and score again"
     subprocess.run(shlex.split(fix), check=True)
-    assert open_checkpoint(folder, PARTS).read() == {}
+    assert read(folder) == {}
     foreign = pd.DataFrame({"x": [1]}).to_parquet()
     (folder / f"000000-{hashlib.sha256(foreign).hexdigest()}.parquet").write_bytes(foreign)
     with pytest.raises(TableError, match=r"000000-.*.parquet: KeyError"):
-        open_checkpoint(folder, PARTS).read()
+        read(folder)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +114,9 @@ def test_a_damaged_chunk_is_reported(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_refused(name: str, text: bytes, message: str, tmp_path: Path) -> None:
     """Damaged, foreign, of another table: refused before anything runs."""
     damage(tmp_path / "c", name, text)
-    file = min(file.name for file in (tmp_path / "c").iterdir())
+    file = min(file.name for file in (tmp_path / "c").glob("[!.]*"))
     with pytest.raises(TableError) as error:
-        open_checkpoint(tmp_path / "c", PARTS)
+        read(tmp_path / "c")
     assert str(error.value) == f"{tmp_path / 'c'} cannot be used as a checkpoint: {message.format(tmp_path / 'c', file=file)}"
 
 
@@ -113,7 +128,8 @@ def test_an_unusable_checkpoint_folder_is_reported(tmp_path: Path) -> None:
         TableError,
         match=r"papers cannot be used as a checkpoint: it holds other files: a.pdf. Fix: score\(..., checkpoint='a/new/folder'\)",
     ):
-        open_checkpoint(tmp_path / "papers", PARTS)
+        read(tmp_path / "papers")
+    assert [file.name for file in (tmp_path / "papers").iterdir()] == ["a.pdf"]
     with pytest.raises(TableError, match=r"a\.pdf cannot be used as a checkpoint: FileExistsError: File exists"):
-        open_checkpoint(tmp_path / "papers" / "a.pdf", PARTS)
+        read(tmp_path / "papers" / "a.pdf")
     assert (tmp_path / "papers" / "a.pdf").read_text() == "a"

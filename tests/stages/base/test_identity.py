@@ -221,6 +221,27 @@ def test_what_has_no_value_is_refused() -> None:
         Sized(object()).identify()
     assert refused.value.fix == "def identify(self): return {..., 'size': text that changes with its value}"
 
+    class Cured(Sized):
+        def identify(self) -> dict[str, str]:
+            return {"class": "Cured", "size": "of this value"}
+
+    assert identify_any(Cured(object())) == {"class": "Cured", "size": "of this value"}
+
+
+@pytest.mark.parametrize("returned", [{}, None, {"model": 1}, "a name"])
+def test_an_identity_that_is_not_text_is_refused_and_the_cure_is_taken(returned: object) -> None:
+    """The error shows what was returned, and the method that the error prints gives an identity."""
+    stage = pt.apply.doc_score(lambda _: 1.0)
+    stage.identify = lambda: returned
+    with pytest.raises(
+        PipelineError, match=r"cannot be cached: its identify\(\) returned .*, expected a dict of text by name"
+    ) as error:
+        identify_any(stage)
+    scope: dict[str, Callable[..., dict[str, str]]] = {}
+    exec(error.value.fix.replace("...", "'v1'"), scope)  # noqa: S102 - our own line
+    stage.identify = lambda: scope["identify"](stage)
+    assert identify_any(stage, "words") == {"model": "v1", "version": "v1", "settings": "v1", "identity": "words"}
+
 
 def test_a_foreign_stage_is_identified_by_its_user() -> None:
     """Golden: its class and the user's words, and nothing that is guessed; its own word goes first, and the user's beside it."""

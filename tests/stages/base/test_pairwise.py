@@ -105,6 +105,7 @@ def test_a_row_without_a_query_is_refused() -> None:
         "toy_duo: cannot tell which documents to compare: qid is missing in 1 of 3 row(s), first docno 'b'. "
         'Fix: results.dropna(subset=["qid"])'
     )
+    assert ToyDuo().transform(eval(caught.value.fix, {"results": rows}))["docno"].tolist() == ["a", "c"]  # noqa: S307 - our line
 
 
 @given(st.lists(st.sampled_from(["1", "2", "3"]), max_size=12))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+import random
 import re
 import warnings
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyterrier as pt
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyterrier_dr import FlexIndex
 from toys.folders import write_folder
@@ -97,6 +99,52 @@ def test_a_word_that_stands_twice_in_a_query_counts_more(stage: pt.Transformer) 
     )
     weights = (2, 1) if "Pisa" in repr(stage) else (1, 9 * 0.5 / 8.5)
     assert both == pytest.approx(weights[0] * one + weights[1] * other, rel=1e-4)
+
+
+SIGNS = st.text(st.characters(max_codepoint=0x2FFF, categories=["P", "S", "Z", "Cc"]), min_size=1, max_size=4)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(SIGNS, st.sampled_from(["mach", "Flow", "shock", "recommendations"])), min_size=1, max_size=5), SIGNS)
+def test_no_sign_in_a_query_means_anything(stage: pt.Transformer, words: list[tuple[str, str]], end: str) -> None:
+    """Whatever stands between the words of a query, the documents and scores are those of its words."""
+    query = "".join(f"{sign}{word}" for sign, word in words) + end
+    got, expected = stage.transform(asked(query, " ".join(word for _, word in words))).groupby("qid")
+    assert got[1][["docno", "score"]].to_numpy().tolist() == expected[1][["docno", "score"]].to_numpy().tolist()
+
+
+def okapi(texts: list[list[str]], query: list[str], engine: str, k1: float, b: float) -> list[float]:
+    """BM25 by its definition (Robertson et al., "Okapi at TREC-3"), with the weight that an engine gives to a repeated word."""
+    length = sum(map(len, texts)) / len(texts)
+    most = max(query.count(word) for word in query)
+    scores = [0.0] * len(texts)
+    for word in set(query):
+        found, count = sum(word in text for text in texts), query.count(word)
+        weight = count if engine == "pisa" else 9 * (count / most) / (8 + count / most) / math.log(2)
+        idf = math.log((len(texts) - found + 0.5) / (found + 0.5))
+        for n, text in enumerate(texts):
+            frequency = text.count(word)
+            saturated = (k1 + 1) * frequency / (frequency + k1 * (1 - b + b * len(text) / length))
+            scores[n] += weight * idf * saturated
+    return scores
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_scores_of_queries_with_repeated_words_are_okapis(engine: str, tmp_path: Path) -> None:
+    """Golden: brute force over 60 documents and 20 queries of 12 words, of which most stand several times in the query."""
+    dice = random.Random(7)  # noqa: S311 - not for secrets
+    texts = [[f"w{int(dice.paretovariate(0.6)) % 200}" for _ in range(dice.randint(5, 40))] for _ in range(60)]
+    rare = [
+        word for word in sorted({word for text in texts for word in text}) if sum(word in text for text in texts) < 30
+    ]  # engines differ for idf < 0
+    docs = [{"docno": f"d{n}", "text": " ".join(text)} for n, text in enumerate(texts)]
+    stage = bm25(build_index(docs, tmp_path / "index", engine=engine), k1=1.2, b=0.75)
+    queries = [dice.choices(dice.sample(rare, 5), k=12) for _ in range(20)]
+    results = stage.transform(asked(*map(" ".join, queries)))
+    for qid, query in enumerate(queries):
+        expected = {f"d{n}": score for n, score in enumerate(okapi(texts, query, engine, 1.2, 0.75)) if score > 0}
+        got = results[results["qid"] == str(qid)].set_index("docno")["score"].to_dict()
+        assert got == pytest.approx(expected, rel=1e-4)
 
 
 def test_accents_in_a_query_are_read_as_in_a_document(stage: pt.Transformer) -> None:

@@ -41,10 +41,12 @@ def by_number(score: Score) -> Callable[[dict[str, list[int]]], np.ndarray]:
     return lambda ids: score(np.array(ids["rows"]))
 
 
-def score_all(lengths: np.ndarray, budget: int, score: Score, chunk: int = 1000, progress: str | None = None) -> np.ndarray:
+def score_all(
+    lengths: np.ndarray, budget: int, score: Score, chunk: int = 1000, count: Callable[[int], object] = int
+) -> np.ndarray:
     """Score rows some at a time."""
     chunks = (Numbered(lengths[start : start + chunk], start) for start in range(0, len(lengths), chunk))
-    return score_chunks(by_number(score), chunks, len(lengths), budget, progress=progress)
+    return score_chunks(by_number(score), chunks, budget, "row {}".format, count)
 
 
 @given(LENGTHS, BUDGETS)
@@ -98,14 +100,15 @@ def test_scores_come_back_in_row_order(lengths: np.ndarray, budget: int) -> None
     assert scores.tolist() == [row * 2.0 + 1 for row in range(len(lengths))]
 
 
-def test_progress_is_shown_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    """A bar names the stage and counts documents; without a name nothing is printed."""
-    score_all(np.array([1, 2]), 1, lambda rows: rows * 1.0)
-    assert capsys.readouterr() == ("", "")
-    score_all(np.array([1, 2]), 1, lambda rows: rows * 1.0, progress="mono_t5")
-    shown = capsys.readouterr().err
-    assert "mono_t5" in shown
-    assert "2/2" in shown
+@given(LENGTHS, BUDGETS, st.integers(1, 30))
+def test_what_was_scored_is_counted(lengths: np.ndarray, budget: int, chunk: int) -> None:
+    """Batch by batch, up to all rows."""
+    counted: list[int] = []
+    score_all(lengths, budget, lambda rows: rows * 1.0, chunk, counted.append)
+    assert sum(counted) == len(lengths)
+    assert counted == [
+        len(rows) for start in range(0, len(lengths), chunk) for rows in plan(lengths[start : start + chunk], budget)
+    ]
 
 
 def test_tokens_do_not_depend_on_how_many_texts_there_are() -> None:
@@ -135,7 +138,7 @@ def test_chunks_are_let_go_one_by_one(lengths: np.ndarray, budget: int, chunk: i
         asked.extend(rows.tolist())
         return rows * 2.0
 
-    assert score_chunks(by_number(score), read(), len(lengths), budget).tolist() == [row * 2.0 for row in range(len(lengths))]
+    assert score_chunks(by_number(score), read(), budget, str, int).tolist() == [row * 2.0 for row in range(len(lengths))]
     assert sorted(asked) == list(range(len(lengths)))
 
 
@@ -200,7 +203,8 @@ def test_a_single_row_that_does_not_fit_is_an_error_at_once() -> None:
     with pytest.raises(StageError) as error:
         score_all(np.array([500]), 100, Card(np.array([500]), holds=20))
     fix = 'a smaller max_length, or device="cpu"'
-    assert str(error.value) == f"the device's memory is full: a single row of 500 tokens does not fit. Fix: {fix}"
+    assert str(error.value) == f"the device's memory is full: the 500 tokens of row 0 alone do not fit. Fix: {fix}"
+    assert score_all(np.array([20]), 100, Card(np.array([20]), holds=20)).tolist() == [0.0]  # the first cure
 
 
 def test_torchs_own_error_is_known_by_its_name() -> None:
@@ -222,8 +226,8 @@ def test_a_score_that_is_not_a_number_is_refused(lost: float) -> None:
     """A rank of NaN would be invented."""
     with pytest.raises(StageError) as error:
         score_all(np.array([1, 2, 3]), 9, lambda rows: np.where(rows == 1, lost, 0.0))
-    problem = "1 of 3 score(s) are not finite: the model's weights are damaged"
-    assert str(error.value) == f"the model gave no score: {problem}. Fix: load the model from an undamaged copy"
+    problem = "1 of 3 score(s) are not finite, first of row 1: its weights are damaged"
+    assert str(error.value) == f"the model gave no score: {problem}. Fix: load an undamaged copy of the model"
 
 
 ROWS = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=8)

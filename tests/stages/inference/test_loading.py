@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,13 +90,18 @@ def test_the_error_of_the_hub_is_repeated() -> None:
     assert error.value.__cause__ is offline
 
 
-@pytest.mark.parametrize("verbose", [True, False])
-def test_the_logging_of_transformers_is_as_before(verbose: bool) -> None:  # noqa: FBT001 - a parameter
-    """While loading it is quiet; afterwards, even after an error, level and bars are what they were."""
+@pytest.mark.parametrize(("verbose", "terminal"), [(True, True), (True, False), (False, True)])
+def test_the_logging_of_transformers_is_as_before(
+    verbose: bool,  # noqa: FBT001 - a parameter
+    terminal: bool,  # noqa: FBT001 - a parameter
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While loading it is quiet, but for bars in a terminal; afterwards, even after an error, level and bars are what they were."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     assert before[1]
     with loading("m", verbose=verbose):
-        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.ERROR, verbose)
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.ERROR, verbose and terminal)
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
     with pytest.raises(MissingError), loading("m", verbose=verbose):
         raise ValueError

@@ -202,6 +202,8 @@ LONG = {
     "names": "score1" * 50_000 + "x",
     "numbers": "0 " * 200_000,
     "dashes": "1-" * 200_000,
+    "dashes and a letter": "1-" * 100_000 + "1x",
+    "ranges and a letter": "1 to " * 50_000 + "1x",
     "spaces": "score" + " " * 400_000 + "x",
     "brackets": "[1] > " * 100_000,
     "finals": "final score " * 50_000,

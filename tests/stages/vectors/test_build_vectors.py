@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +29,10 @@ from pt_cascade.checksums import hash_text
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, PipelineError, StageError
 from pt_cascade.files import beside
+from pt_cascade.progress import show_progress
 from pt_cascade.stages.bi_encoder import bi_encoder
 from pt_cascade.stages.dense import dense
+from pt_cascade.stages.vectors import build_vectors as build_module
 from pt_cascade.stages.vectors.build_vectors import build_vectors
 from pt_cascade.stages.vectors.chunks import list_chunks
 from pt_cascade.stages.vectors.provenance import hash_encoder
@@ -89,19 +94,39 @@ def test_ctrl_c_keeps_what_was_encoded(whole: dict[str, bytes], tmp_path: Path) 
     """Whether documents are being read, encoded, or read again, full chunks are kept; the rest is encoded to the same bytes."""
     path = tmp_path / "v"
     for docs, encoder, encoded, chunks in (
-        (DOCS, ToyEncoder(after=interrupt), 2, 1),
-        (stopped(DOCS, 2 * CHUNK + 50), ToyEncoder(), 1, 2),
+        (DOCS, ToyEncoder(after=interrupt), CHUNK + 32, 1),
+        (stopped(DOCS, 2 * CHUNK + 50), ToyEncoder(), CHUNK, 2),
         (stopped(DOCS, 50), ToyEncoder(), 0, 2),
     ):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as stop:
             build_vectors(docs, encoder, path)
-        assert len(encoder.encoded) == encoded * CHUNK
-        assert sorted(list_chunks(beside(path, "partial"))) == [*range(chunks)]
+        assert len(encoder.encoded) == encoded
+        left = beside(path, "partial")
+        assert sorted(list_chunks(left)) == [*range(chunks)]
+        kept = f"{chunks * CHUNK:,} encoded documents are kept in {left}"
+        assert stop.value.__notes__ == [f"{kept}: the same call of build_vectors, or the same command, continues from there"]
     encoder = ToyEncoder()
     build_vectors(iter(DOCS), encoder, path)
     assert sorted(encoder.encoded) == sorted(doc["text"] for doc in DOCS[2 * CHUNK :])
     assert content(path) == whole
     assert [file.name for file in tmp_path.iterdir()] == ["v"]
+
+
+def test_an_interrupted_process_says_how_to_continue(tmp_path: Path) -> None:
+    """A real process gets Ctrl-C: its last line says what is kept and where, and the same call encodes the rest only."""
+    docs, path = collection(2 * CHUNK + 9), tmp_path / "v"
+    script = [sys.executable, "-m", "toys.encoders", str(path), str(len(docs))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(script, cwd=TESTS, text=True, **pipes) as process:
+        while process.stdout.readline() != "waiting\n":
+            pass
+        process.send_signal(signal.SIGINT)
+        last = process.communicate()[1].splitlines()[-1]
+    kept = f"{2 * CHUNK:,} encoded documents are kept in {beside(path, 'partial')}"
+    assert last == f"{kept}: the same call of build_vectors, or the same command, continues from there"
+    encoder = ToyEncoder()
+    build_vectors(docs, encoder, path)
+    assert len(encoder.encoded) == 9
 
 
 def test_a_killed_process_loses_its_last_chunk_at_most(tmp_path: Path) -> None:
@@ -293,13 +318,23 @@ def test_a_folder_deleted_before_its_lock_is_taken_is_made_again(
 
 
 def test_progress_goes_on_from_where_it_was(begun: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The bar begins at the documents that are encoded, of all where their number is known, and says nothing unless asked."""
+    """It begins at the documents that are encoded, of all where their number is known; nothing is written unless asked."""
     build_vectors(DOCS, ToyEncoder(), resume_from(begun, tmp_path), verbose=True)
-    shown = capsys.readouterr().err
-    assert f"| {2 * CHUNK}/{len(DOCS)} [" in shown.split("\r")[1]
-    assert f"| {len(DOCS)}/{len(DOCS)} [" in shown
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"encode: {2 * CHUNK}/{len(DOCS)} [")
+    assert last.startswith(f"encode: {len(DOCS)}/{len(DOCS)} [")
     build_vectors(iter(DOCS), ToyEncoder(), tmp_path / "quiet")
     assert capsys.readouterr() == ("", "")
+
+
+def test_progress_moves_in_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count moves batch by batch, here of 8 documents, not by chunks of 512."""
+    counts: list[float] = []
+
+    with show_progress("encode", "doc", 40, shown=True, file=io.StringIO()) as bar:
+        monkeypatch.setattr(build_module, "show_progress", lambda *_, **__: nullcontext(bar))
+        build_vectors(DOCS[:40], ToyEncoder(after=lambda _: counts.append(bar.n)), tmp_path / "v", batch_size=8)
+    assert counts == [0, 8, 16, 24, 32]
 
 
 class Odd(ToyEncoder):

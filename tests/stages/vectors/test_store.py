@@ -200,9 +200,11 @@ def test_missing_files_are_reported(minilm: str, tmp_path: Path, folder: Path) -
     """A folder, a model, a text, a column: each has its own words."""
     with pytest.raises(MissingError, match=r"there are no vectors: .* is not a folder. Fix: build_vectors\(docs, model, path\)"):
         bi_encoder(tmp_path / "nowhere")
-    with pytest.raises(PipelineError, match="the encoder is unknown: neither model nor vectors was given"):
+    with pytest.raises(PipelineError, match="late_interaction cannot be made: neither model nor vectors was given"):
         late_interaction()
-    with pytest.raises(PipelineError, match="similarity is 'l2': expected one of dot, cos"):
+    assert late_interaction(minilm).transform(RESULTS)["score"].notna().all()
+    assert late_interaction(vectors=folder).transform(RESULTS)["score"].notna().all()
+    with pytest.raises(PipelineError, match=r"^bi_encoder: similarity is 'l2': expected one of dot, cos"):
         bi_encoder(folder, similarity="l2")  # type: ignore[arg-type]
     with pytest.raises(MissingError, match="there is no such folder"):
         late_interaction(str(tmp_path / "no-model")).transform(RESULTS)

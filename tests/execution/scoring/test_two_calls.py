@@ -1,0 +1,112 @@
+"""Several calls of ``score`` and the functions that store things, at once in real processes: each finishes, and no work is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from toys.judges import Judge
+from toys.rankers import ToyRetriever, topics
+
+from pt_cascade import score
+from pt_cascade.execution.score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A judge writes each query that it scores to its process's own file, and waits at query 4 for a word on stdin.
+SCORER = """
+import sys
+import pyterrier as pt
+from toys.judges import Judge
+from toys.rankers import ToyRetriever, topics
+from pt_cascade import score
+
+name, folder, waits = sys.argv[1:]
+
+class Waiting(Judge):
+    def judge(self, query, docno):
+        if query != self.last:
+            with open(f"{folder}/{name}.asked", "a") as file:
+                print(query, file=file)
+            if query == "query 4" and waits == "waits":
+                print("waiting", flush=True)
+                sys.stdin.readline()
+            type(self).last = query
+        return super().judge(query, docno)
+    last = ""
+
+Waiting.__module__, Waiting.__qualname__ = "toys.judges", "Waiting"
+table = score(ToyRetriever(docs=8, levels=3) % 6 >> Waiting(), topics(12), query_batch_size=1, verbose=waits == "verbose")
+table.save(f"{folder}/{name}.table")
+print("done", flush=True)
+"""
+
+
+def start(name: str, folder: Path, how: str = "") -> subprocess.Popen[str]:
+    """Start a process that scores."""
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "PT_CASCADE_CACHE": str(folder / "cache")}
+    command = [sys.executable, "-c", SCORER, name, str(folder), how]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def asked(folder: Path, name: str) -> list[int]:
+    """The queries that a process scored, in order, without those that check the stage again."""
+    numbers = (int(line.split()[1]) for line in (folder / f"{name}.asked").read_text().splitlines())
+    return list(dict.fromkeys(numbers))
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A call that has scored queries 0 to 3, and waits in the batch of query 4."""
+    with start("first", tmp_path, "waits") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        yield process
+        process.kill()
+
+
+def golden() -> pd.DataFrame:
+    """The scores of one call alone."""
+    return score(ToyRetriever(docs=8, levels=3) % 6 >> Judge(), topics(12)).frame
+
+
+def test_two_calls_at_once_share_their_batches(waiting: subprocess.Popen[str], tmp_path: Path) -> None:
+    """The second takes what the first has scored, says so, and works from the end; then the first takes the rest from it."""
+    second = start("second", tmp_path)
+    said, warned = second.communicate()
+    assert (second.returncode, said) == (0, "done\n"), warned
+    assert "another call scores the same table now" in warned
+    assert waiting.communicate("go on\n")[0] == "done\n"
+    first_asked, second_asked = asked(tmp_path, "first"), asked(tmp_path, "second")
+    assert first_asked == [0, 1, 2, 3, 4]
+    assert second_asked[-8:] == [11, 10, 9, 8, 7, 6, 5, 4]
+    for name in ("first", "second"):
+        pd.testing.assert_frame_equal(ScoreTable.load(tmp_path / f"{name}.table").frame, golden())
+    assert not list((tmp_path / "cache" / "scores").iterdir())
+
+
+def test_an_interrupted_call_says_how_to_go_on_and_goes_on(waiting: subprocess.Popen[str], tmp_path: Path) -> None:
+    """SIGINT, as Ctrl-C sends it, to a real process; the next call scores the rest, and a few pairs again to compare."""
+    waiting.send_signal(signal.SIGINT)
+    _, shown = waiting.communicate()
+    assert waiting.returncode == -signal.SIGINT
+    assert shown.splitlines()[-2:] == [
+        "KeyboardInterrupt",
+        "4 of 12 queries are scored and saved: the same call of score, or the same command, goes on from there",
+    ]
+    again = start("again", tmp_path, "verbose")
+    _, bar = again.communicate()
+    assert again.returncode == 0, bar
+    assert bar.startswith("score: 4/12 [")
+    assert "\r" not in bar
+    assert asked(tmp_path, "again") == [0, *range(4, 12)]
+    pd.testing.assert_frame_equal(ScoreTable.load(tmp_path / "again.table").frame, golden())
