@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pt_cascade import __version__
 from pt_cascade.commands.cures import escape, translate
 from pt_cascade.errors import CascadeError, did_you_mean
+from pt_cascade.reporting.widths import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: _warn(f"pt-cascade: {message}", options)
             for text in arguments.execute(arguments):
-                print(escape(text), flush=True)
+                print(escape(text) if "In Python:" in text else wrap(escape(text)), flush=True)  # code is copied as it is
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
