@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pt_cascade.collections.folders import open_folder
-from pt_cascade.collections.irds import is_dataset, open_dataset
+from pt_cascade.collections.irds import is_dataset, list_datasets, open_dataset
 from pt_cascade.collections.pydocs import QUERIES, pydocs
-from pt_cascade.errors import CollectionError
+from pt_cascade.errors import CollectionError, closest
 
 if TYPE_CHECKING:
     import os
@@ -62,5 +62,6 @@ def open_collection(name: str | os.PathLike[str]) -> Collection:
         return open_folder(Path(name).expanduser())
     if name and is_dataset(name):
         return open_dataset(name)
-    fix = f"./{name}" if name and Path(name).is_dir() else 'open_collection("pydocs")'
+    known = closest(name, ["pydocs", *list_datasets()]) or "pydocs"
+    fix = f"./{name}" if name and Path(name).is_dir() else f'open_collection("{known}")'
     raise CollectionError(f"unknown collection {name!r}, expected one of three forms", _FORMS, fix=fix)
