@@ -29,6 +29,14 @@ COMMANDS = {
     "stages": "list the stages",
     "cache": "list or clear what is cached",
 }
+_CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
+_EXAMPLE = """\
+from a folder of your own to cut-offs:
+  pt-cascade quickstart --collection ./folder
+  pt-cascade score --collection ./folder --out folder.scores
+  pt-cascade profile --collection ./folder --out folder.timings
+  pt-cascade choose folder.scores --collection ./folder --timings folder.timings --budget-ms 50
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: _warn(f"pt-cascade: {message}", options)
             for text in arguments.execute(arguments):
-                print(escape(text) if "In Python:" in text else wrap(escape(text)), flush=True)  # code is copied as it is
+                shown = escape(text)
+                print(shown if _CODE.match(shown) else wrap(shown), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
@@ -82,7 +91,8 @@ class _Parser(argparse.ArgumentParser):
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse a command line; of the commands only the given one is imported."""
-    parser = _Parser(prog="pt-cascade", description="Ranking cascades on PyTerrier.")
+    whole = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="pt-cascade", description="Ranking cascades on PyTerrier.", epilog=_EXAMPLE, formatter_class=whole)
     parser.add_argument("--version", action="version", version=f"pt_cascade {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, help_text in COMMANDS.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import string
 import subprocess
@@ -296,6 +297,8 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     )
     assert re.search(r"^  .* third stage .*held-out queries", told.text, re.MULTILINE)
     assert float(told.measures[systems[2]][0]) > float(told.measures[systems[0]][0])
+    line = re.search(r"^At the command line:\n\n(pt-cascade search .*)$", told.text, flags=re.MULTILINE)
+    assert main([*shlex.split(line[1])[1:], "--engine", engine, "--top", "2"]) == 0
     monkeypatch.chdir(tmp_path)
     assert_same(told, executed(told.python))
     assert list(tmp_path.iterdir()) == []  # index and vectors are in the cache
