@@ -135,7 +135,7 @@ def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, ca
 
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
-    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "sources"}
+    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "cures", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
         main(["--help"])
@@ -154,7 +154,8 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert purpose in " ".join(told.split())
         options = re.findall(r"^  (--\w+|\w+)(?: \S+)?(?: .*\S)?$", told, flags=re.MULTILINE)
         wanted = {"--collection", "--engine", "--reranker"}
-        wanted = {"TABLE", "--collection", "--tail"} if name in ("sweep", "choose") else {"stage"} if name == "stages" else wanted
+        wanted = {"TABLE", "--collection", "--tail", "--grid", "--rel"} if name in ("sweep", "choose") else wanted
+        wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}}.get(name, wanted)
         assert wanted <= set(options)
 
 
@@ -172,7 +173,7 @@ def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
     ("error", "status", "message"),
     [
         (CascadeError("cannot", ["a is b"], fix="c"), 1, "pt-cascade search: cannot: a is b. Fix: c\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command continues with the vectors and scores that are finished\n"),
     ],
 )
 def test_our_errors_are_shown_without_a_traceback(
