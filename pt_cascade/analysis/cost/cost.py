@@ -18,7 +18,7 @@ from pt_cascade.analysis.cost.latency import (
 )
 from pt_cascade.analysis.cost.sample import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Cost:
             >>> cost.select(["bm25", "t5"]).latency((10, 5)).ms
             500.0
         """
+        names = as_tuple(names)
         if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
             return replace(self, stages=tuple(replace(one, stage=name) for one, name in zip(self.stages, names, strict=True)))
         own = [one.stage for one in self.stages]

@@ -11,9 +11,11 @@ from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
 from pt_cascade.analysis.sweep.result import Sweep
+from pt_cascade.analysis.table.checks import check_queries
+from pt_cascade.analysis.table.data import Scores
 from pt_cascade.analysis.table.from_runs import add_judged_queries
-from pt_cascade.errors import SweepError
-from pt_cascade.frames import canonical_qrels
+from pt_cascade.errors import SweepError, TableError
+from pt_cascade.frames import canonical_qrels, canonical_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,10 +25,9 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
     from pt_cascade.analysis.grid.grids import Axis, Form
-    from pt_cascade.analysis.table.data import Scores
 
 
-def sweep(
+def sweep(  # noqa: PLR0913 - the names are public
     table: Scores,
     qrels: pd.DataFrame,
     measures: Sequence[Measure | str],
@@ -36,6 +37,7 @@ def sweep(
     *,
     stages: Sequence[str] | None = None,
     by_rank: bool = False,
+    topics: pd.DataFrame | None = None,
 ) -> Sweep:
     """Measure every cut-off vector of a grid, exactly as ``pt.Experiment`` would measure the pipeline at each.
 
@@ -56,6 +58,8 @@ def sweep(
         stages: The path of the table, by the names of its stages; None: the first path.
         by_rank: Evaluate rankings in their own order; else as ``pt.Experiment``, which gives scores to trec_eval: documents with
             scores equal in float32 are ordered by docno, descending.
+        topics: Frame[qid, query]: the topics of the judgments, as ``collection.topics``, which must be those of the table; None:
+            not compared.
 
     Returns:
         The sweep; see ``Sweep.frame``. Its ``repr`` shows how many queries count, and how many were left out.
@@ -63,10 +67,12 @@ def sweep(
     Raises:
         SweepError: The qrels are empty, share no query with the table or have labels that a measure cannot take, a measure is
             unknown, or the grid or cost does not fit.
-        TableError: The table does not cover the grid; the error names the call that would.
+        TableError: The table does not cover the grid; the error names the call that would. Or the topics ask other queries than
+            the table's.
 
     Warns:
-        CascadeWarning: No label is relevant for a measure, or judged queries are in no run of a table made of runs.
+        CascadeWarning: No label is relevant for a measure, no judged document is in the table, some queries of the topics are not
+            those of the table, or judged queries are in no run of a table made of runs.
 
     Example:
         >>> import pandas as pd
@@ -77,9 +83,15 @@ def sweep(
         >>> sweep(table, pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]}), ["RR"]).frame["RR"].tolist()
         [0.0, 1.0]
     """
+    given: object = table  # types are hints
+    if not isinstance(given, Scores):
+        problem = f"it is a {type(given).__name__}, expected a ScoreTable"
+        raise TableError("this is not a score table", [problem], fix="table = ScoreTable.load(path), or score(cascade, topics)")
     path = table.find_path(stages)
     check_tail(tail)
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
+    if topics is not None:
+        check_queries(table, canonical_topics(topics))
     table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
     replayer = Replayer(table, path, match_labels(table, known), wanted, tail, by_rank)
