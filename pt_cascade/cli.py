@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import warnings
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pt-cascade``."""
     words = sys.argv[1:] if argv is None else argv
     options: dict[str, object] = {}
+    warn = cache(lambda message: _warn(f"pt-cascade: {message}", options))  # each message once
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without arrows shows a question mark
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse_arguments(words)
         options = vars(arguments)
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _warn(f"pt-cascade: {message}", options)
+            warnings.showwarning = lambda message, *_, **__: warn(str(message))
             for text in arguments.execute(arguments):
                 shown = escape(text)
                 print(shown if _CODE.match(shown) else wrap(shown), flush=True)
