@@ -9,7 +9,7 @@ import pyterrier as pt
 
 from pt_cascade.checksums import OpenFolder, check_sealed
 from pt_cascade.errors import PipelineError
-from pt_cascade.files import rm_command
+from pt_cascade.files import rm_command, to_path
 from pt_cascade.stages.indexing.engines import open_index, write_scores
 from pt_cascade.stages.indexing.words import ENGLISH, BagOfWords, read_language
 
@@ -66,7 +66,7 @@ def bm25(
     if problems:
         raise PipelineError("bm25 cannot be made", problems)
     source = index if isinstance(index, pt.Artifact) else _find_folder(index)
-    folder = Path(str(getattr(source, "path", source)))
+    folder = to_path(str(getattr(source, "path", source)))
     check_sealed(folder, fix=f"{rm_command(folder)}, and build_index again")
     opened = source if isinstance(source, pt.Artifact) else open_index(source)
     if not callable(getattr(opened, "bm25", None)):
