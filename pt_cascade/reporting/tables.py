@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_cascade.errors import escape
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -34,9 +36,9 @@ def cost_table(cost: pd.DataFrame) -> str:
 def format_table(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]], left: Sequence[str] = ()) -> str:
     """Write a frame with some columns, by default the first, to the left, and numbers to the right."""
     for column in left or table.columns[:1]:
-        cells = [str(value) for value in table[column]]
-        width = max(map(len, [str(column), *cells]))
-        table = table.assign(**{column: [cell.ljust(width) for cell in cells]}).rename(columns={column: str(column).ljust(width)})
+        name, *cells = [escape(str(value)) for value in (column, *table[column])]
+        width = max(map(len, [name, *cells]))
+        table = table.assign(**{column: [cell.ljust(width) for cell in cells]}).rename(columns={column: name.ljust(width)})
     text = str(table.to_string(index=False, formatters=dict(formats), na_rep="-"))
     return "\n".join(line.rstrip() for line in text.splitlines())
 
