@@ -11,8 +11,10 @@ import secrets
 import shlex
 import shutil
 import stat
+import time
 import warnings
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn, TypeAlias
 from urllib.parse import quote
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 _PLAIN = " =+,@~"
+_ABANDONED = 600  # seconds since the last byte of a file that is being written
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 COLLECTION_NAME = "collection.txt"  # beside what is cached for a collection
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
@@ -213,7 +216,12 @@ def _write_file(target: Path, data: bytes) -> None:
             os.set_blocking(device.fileno(), True)
             device.write(data)
         return
-    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    name = target.name[:40]  # with its ending, at most 255 bytes
+    for left in target.parent.glob(f".{escape(name)}.*.tmp"):  # by a process that was killed
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
+    beside = target.with_name(f".{name}.{secrets.token_hex(8)}.tmp")
     try:
         with beside.open("xb") as file:
             file.write(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TypeGuard
 
 import numpy as np
@@ -19,13 +19,13 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def is_amount(value: object) -> TypeGuard[float]:
-    """Tell whether something is a finite number, 0 or more.
+    """Tell whether something is a finite number, 0 or more, that fits a float64.
 
     Example:
-        >>> is_amount(0), is_amount(-1), is_amount(float("inf"))
-        (True, False, False)
+        >>> is_amount(0), is_amount(-1), is_amount(float("inf")), is_amount(10**400)
+        (True, False, False, False)
     """
-    return is_number(value) and bool(0 <= value < math.inf)
+    return is_number(value) and bool(0 <= value <= sys.float_info.max)
 
 
 def is_whole(value: object, least: int = 0) -> TypeGuard[int]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.analysis.replay.replay import replay
+from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
 from pt_cascade.cascade.steps import call, run_ending, walk
@@ -32,6 +33,8 @@ def finish_stages(
     stages: Sequence[Stage], ending: Sequence[pt.Transformer], table: Scores, topics: pd.DataFrame | None
 ) -> pd.DataFrame:
     """Replay the stages that are in the table, run a last one that is not, then the ending; see ``Cascade.finish``."""
+    if topics is not None and "query" in topics:
+        check_queries(table, canonical_input(topics).drop_duplicates("qid"))
     names = _find_columns(table, stages)
     replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names)
     if len(names) == len(stages) and not ending:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pt_cascade.collections.collection import Collection, make_collection, unjudged
 from pt_cascade.collections.records import read_documents, read_queries
-from pt_cascade.errors import CascadeError, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, did_you_mean
 from pt_cascade.trec import read_qrels, read_topics
 from pt_cascade.trec.lines import ID, WHOLE, Form, read_lines
 
@@ -46,7 +46,8 @@ def open_folder(path: Path) -> Collection:
     folder, split = (path.with_name(stem), split) if stem and not path.is_dir() else (path, "")
     if not folder.is_dir():
         fix = f"a folder with {_DOCS[0]}, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs"
-        raise MissingError(f"there is no folder {path}", fix=fix)
+        beside = [file.name for file in folder.parent.iterdir() if file.is_dir()] if folder.parent.is_dir() else []
+        raise MissingError(f"there is no folder {path}{did_you_mean(folder.name, beside)}", fix=fix)
     files = [folder / name for name in _DOCS if (folder / name).is_file()]
     if len(files) != 1:
         found = " and ".join(file.name for file in files) or "none"

@@ -64,8 +64,9 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     table = ScoreTable.load(arguments.table)
     stages = table.find_path(arguments.stages).stages
     cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
-    qrels = open_collection(arguments.collection).qrels if arguments.collection else read_qrels(arguments.qrels)
-    return sweep(table, qrels, measures, cost, _grid(arguments), tail=arguments.tail, stages=stages)
+    collection = open_collection(arguments.collection) if arguments.collection else None
+    qrels, topics = (collection.qrels, collection.topics) if collection else (read_qrels(arguments.qrels), None)
+    return sweep(table, qrels, measures, cost, _grid(arguments), tail=arguments.tail, stages=stages, topics=topics)
 
 
 def _axis(text: str) -> list[int | None]:

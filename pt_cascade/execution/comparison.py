@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
+from pt_cascade.analysis.cost.latency import take_percentiles
 from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, raise_negative_labels
+from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError
@@ -19,7 +22,11 @@ from pt_cascade.frames import canonical_qrels, canonical_topics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pt_cascade.analysis.cost.timings import Timings
     from pt_cascade.execution.score_table import ScoreTable
+
+
+_WARM_UP = 3  # queries
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Comparison:
         effectiveness: The result of ``pt.Experiment``: one row a system with ``name``, each measure, and p-values against the first
             stage (paired t-test, plain and Holm-corrected) unless there is one system or one query.
         cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms]: means a query and the 95th percentile of the time, one query at a
-            time; the last row is the whole cascade.
+            time after 3 that are not counted; the last row is the whole cascade.
         queries: How many queries were run.
     """
 
@@ -47,6 +54,7 @@ def compare(
     *,
     timed: int | None = None,
     table: ScoreTable | None = None,
+    timings: Timings | None = None,
     verbose: bool = False,
 ) -> Comparison:
     """Compare a cascade with all its prefixes over the judged topics; as in ``pt.Experiment``, a topic without results counts 0.
@@ -57,6 +65,8 @@ def compare(
         qrels: Frame[qid, docno, label].
         measures: Of ir_measures, e.g. ``[nDCG@10, R@100]``.
         timed: How many queries to time; None: all.
+        timings: What ``profile`` measured, from which the cost follows, equal to that of a sweep with ``timings.cost()``; None: the
+            cascade is run.
         table: The cascade's scores, from which the rankings follow, see ``Cascade.finish``; None: the systems run.
         verbose: Show progress bars.
 
@@ -76,6 +86,8 @@ def compare(
     """
     whole = Cascade.of(cascade)
     topics, qrels = canonical_topics(topics), canonical_qrels(qrels)
+    if table is not None:
+        check_queries(table, topics)
     if problem := unjudged(topics, qrels):
         raise FrameError("the comparison has no judged topic", [problem])
     qrels = qrels[qrels["qid"].isin(topics["qid"])]
@@ -85,9 +97,13 @@ def compare(
     effectiveness = _evaluate(whole, topics, raise_negative_labels(qrels), measures, table)
     names = list(dict.fromkeys(str(measure) for measure in measures))
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
-    if table is not None:
-        whole.transform(topics.head(1))  # loads the models, which is not a query's time
-    trace = run(whole, topics.head(timed) if timed else topics, query_batch_size=1, verbose=verbose).trace
+    if timings is not None:
+        trace = timings.frame[timings.frame["share"] == timings.shares[0]]
+        pairs = trace["docs_in"] * np.where(trace["stage"].isin(timings.pairwise), trace["docs_in"] - 1, 1)
+        return Comparison(effectiveness, _cost(trace.assign(pairs=pairs)), topics["qid"].nunique())
+    for n in range(min(_WARM_UP, len(topics))):  # as in ``profile``; models load when they are first used
+        whole.transform(topics.iloc[[n]])
+    trace = run(whole, topics.head(timed) if timed else topics, query_batch_size=1, verbose=verbose).trace.assign(repeat=0)
     return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
 
 
@@ -121,13 +137,14 @@ def _evaluate(
 def _cost(trace: pd.DataFrame) -> pd.DataFrame:
     """Average a trace over its queries, for each stage and the whole cascade."""
     stages = trace.groupby("stage", sort=False)
-    cost = stages[["docs_in", "docs_out", "pairs", "ms"]].mean().assign(p95_ms=stages["ms"].quantile(0.95)).reset_index()
-    whole = trace.groupby("qid", sort=False)[["pairs", "ms"]].sum()
+    p95 = stages["ms"].agg(lambda ms: take_percentiles(ms.to_numpy(), [95])[0])
+    cost = stages[["docs_in", "docs_out", "pairs", "ms"]].mean().assign(p95_ms=p95).reset_index()
+    whole = trace.groupby(["qid", "repeat"], sort=False)[["pairs", "ms"]].sum()
     last = {
         "stage": "cascade",
         "docs_in": 0.0,
         "docs_out": cost["docs_out"].iloc[-1],
         **whole.mean(),
-        "p95_ms": whole["ms"].quantile(0.95),
+        "p95_ms": take_percentiles(whole["ms"].to_numpy(), [95])[0],
     }
     return pd.concat([cost, pd.DataFrame([last])], ignore_index=True)

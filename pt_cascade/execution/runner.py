@@ -36,7 +36,8 @@ class Run:
         results: Frame[qid, docno, score, rank, ...] of the last stage, queries in topic order.
         trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
             retriever; ``docs_out`` counts the documents that pass the cut-off; ``pairs`` the scored (query, document) pairs;
-            ``ms`` is the stage's time for the batch divided by its number of queries, ``shared_by``. The columns that a
+            ``ms`` is the time of the stage's transformers and cut-off for the batch, without checks, divided by its number of
+            queries, ``shared_by``; a model loads in its first batch, which ``profile`` does not count. The columns that a
             transformer names in ``accounts`` follow (``llm_judge``: calls, tokens, dollars), NaN for other stages.
     """
 

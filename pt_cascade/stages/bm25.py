@@ -77,8 +77,8 @@ def bm25(
     counted = {"query_weighted": True} if pisa else {}
     write_scores(opened, k1, b)
     noted = OpenFolder(str(folder))
-    retriever = opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters, **counted)
-    return BagOfWords(retriever, read_language(folder) or (ENGLISH if pisa else None), noted, rewrites=not pisa)
+    retriever = opened.bm25(num_results=num_results, threads=threads, **parameters, **counted)
+    return BagOfWords(retriever, read_language(folder) or (ENGLISH if pisa else None), noted, not pisa, verbose)
 
 
 def _find_folder(index: object) -> str | os.PathLike[str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path as File
 
 import numpy as np
 import pandas as pd
 import pytest
+from toys.folders import write_folder
 
 import pt_cascade as ptc
 from pt_cascade.analysis.table.data import Column, Path
 from pt_cascade.cli import main
+from pt_cascade.collections.collection import make_collection
 from pt_cascade.commands.sources import describe
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, runners_up_table, top_table
@@ -72,6 +75,27 @@ def test_sweep_shows_the_front_and_writes_every_vector(
     assert front_table(sweep, front, "nDCG@10") in told
     written = pd.read_parquet(out) if suffix == ".parquet" else pd.read_csv(out)
     pd.testing.assert_frame_equal(written, sweep.frame, check_dtype=False)
+
+
+def test_judgments_of_another_collection_are_refused(tmp_path: File, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two collections number their queries and documents alike, as CISI and MED do; the cure that is printed works."""
+    queries = {"cisi": ["automatic indexing", "information science"], "med": ["lens crystalline protein", "renal amyloidosis"]}
+    for name, texts in queries.items():
+        documents = [{"docno": f"{n}", "text": text} for n, text in enumerate(texts, 1)]
+        topics = pd.DataFrame({"qid": ["1", "2"], "query": texts})
+        qrels = pd.DataFrame({"qid": ["1", "2"], "docno": ["1", "2"], "label": 1})
+        write_folder(make_collection(name, topics, qrels, documents), tmp_path / name)
+    cisi = ptc.open_collection(tmp_path / "cisi")
+    found = pd.DataFrame({"qid": [*"1122"], "docno": [*"1212"], "rank": [0, 1, 1, 0], "bm25": [2.0, 1.0, 1.0, 2.0]})
+    about = {"collection": cisi.name}
+    ScoreTable(found, cisi.topics, (Column("bm25"),), (Path(("bm25",), (None,)),), about=about).save(tmp_path / "table")
+    words = ["sweep", str(tmp_path / "table"), "--measures", "RR", "--collection"]
+    assert main([*words, str(tmp_path / "med")]) != 0
+    told = capsys.readouterr().err
+    found = "qid '1' is 'automatic indexing' in the table and 'lens crystalline protein' in the topics"
+    assert f"the topics are of another collection than the table: 2 of 2 queries differ, e.g. {found}" in told
+    words[-1:] = shlex.split(told.rpartition("Fix: ")[2])
+    assert main(words) == 0
 
 
 @FEW
@@ -153,9 +177,10 @@ def test_warnings_come_without_their_line_of_code(saved: tuple[File, File], caps
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        assert main(["sweep", str(saved[0]), "--qrels", str(saved[1]), *COSTS]) == 0
+        assert main(["choose", str(saved[0]), "--qrels", str(saved[1]), *COSTS, "--budget-ms", "60", "--folds", "3"]) == 0
     told = capsys.readouterr()
     assert told.err.startswith("pt-cascade: 12 queries are too few")
+    assert len(told.err.splitlines()) == len({*told.err.splitlines()})
     assert ".py" not in told.err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.latency import is_percentile
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.errors import SweepError
-from pt_cascade.numbers import is_number
+from pt_cascade.numbers import is_amount
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class Budget:
     percentile: float | None  # of the queries' times; None: their mean
     usd: float | None  # US dollars a query, on average; None: no limit
     docs: Ints  # (queries,): documents that each query retrieved
+    untimed: str = ""  # a last stage that runs live after those of the table, and has no cost
 
     @property
     def column(self) -> str:
@@ -56,7 +58,7 @@ class Budget:
         """List what is wrong with the budget for a sweep."""
         problems = []
         for name, limit in (("budget_ms", self.ms), ("budget_usd", self.usd)):
-            if limit is not None and not (is_number(limit) and limit > 0):
+            if limit not in (None, math.inf) and not (is_amount(limit) and limit > 0):
                 problems.append(f"{name} is {limit!r}, expected a number above 0")
             if limit is not None and sweep.cost is None:
                 problems.append(f"{name} is given, but the sweep has no cost")

@@ -81,12 +81,16 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         >>> choose(sweep(table, qrels, ["RR"]), "RR", folds=2)
         Choice(bm25 → 2 · t5; RR 1.0000 held out)
     """
+    if not hasattr(sweep, "replayer"):
+        problem = f"it is a {type(sweep).__name__}, expected what sweep returns"
+        raise SweepError("this is not a sweep", [problem], fix='choose(sweep(table, qrels, ["nDCG@10"]), "nDCG@10")')
     name = str(measure)
     method = method or ("plateau" if budget_ms is None and budget_usd is None else "budget")
     wanted = tuple(one for one in sweep.replayer.measures if str(one) == name)
     rel = find_rel(wanted) if rel is None else rel
     docs = sweep.table.retrieved[sweep.replayer.judged.queries]
-    budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs)
+    untimed = "" if sweep.cost is None or sweep.cost.live else sweep.replayer.path.live
+    budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs, untimed)
     _check(sweep, name, budget, method, {"margin": margin, "folds": folds, "level": level, "seed": seed, "rel": rel})
     vectors = sweep.grid.vectors
     affordable, costs = budget.check(sweep.stages, vectors)
@@ -139,7 +143,7 @@ def _check(sweep: Sweep, name: str, budget: Budget, method: str, numbers: Mappin
         problems.append(f"measure {name} is a count, expected a measure that is averaged over queries")
     if method not in get_args(Method):
         problems.append(f"method is {method!r}, expected one of {', '.join(get_args(Method))}")
-    if method == "budget" and not budget.limits:
+    if method == "budget" and budget.ms is None and budget.usd is None:
         problems.append("method 'budget' needs budget_ms or budget_usd")
     problems += [*budget.find_problems(sweep), *_check_numbers(len(sweep.qids), numbers)]
     if problems:

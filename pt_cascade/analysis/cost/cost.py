@@ -18,7 +18,7 @@ from pt_cascade.analysis.cost.latency import (
 )
 from pt_cascade.analysis.cost.sample import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Cost:
     Attributes:
         stages: One entry a stage.
         sample: The profiled queries and their times; None: the cost was given by hand.
+        live: Whether the last stage has no cut-off in the vectors, since it is in no score table: it gets what the last cut-off
+            passes on.
 
     Raises:
         SweepError: There is no stage, an entry is not a StageCost, or two have the same name.
@@ -62,6 +64,7 @@ class Cost:
 
     stages: tuple[StageCost, ...]
     sample: Sample | None = field(default=None, repr=False)
+    live: bool = False
 
     def __post_init__(self) -> None:
         """Refuse stages that make no cascade, all problems at once."""
@@ -96,6 +99,7 @@ class Cost:
             >>> cost.select(["bm25", "t5"]).latency((10, 5)).ms
             500.0
         """
+        names = (*as_tuple(names), *(one.stage for one in self.stages[-1:] if self.live))
         if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
             return replace(self, stages=tuple(replace(one, stage=name) for one, name in zip(self.stages, names, strict=True)))
         own = [one.stage for one in self.stages]
@@ -108,7 +112,7 @@ class Cost:
         if sample is not None and sample.times:
             times, usd = (tuple(each[place] for place in places if each) for each in (sample.times, sample.usd))
             sample = replace(sample, times=times, usd=usd)
-        return Cost(tuple(self.stages[place] for place in places), sample)
+        return Cost(tuple(self.stages[place] for place in places), sample, self.live)
 
     def latency(
         self,
@@ -132,13 +136,14 @@ class Cost:
             >>> late.ms, late.joint_ms
             (15.0, (9.0,))
         """
-        checked = check_cutoffs(cutoffs, [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)])
+        names = [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)]
+        checked = check_cutoffs(cutoffs, names[: len(names) - self.live])
         if percentiles and self.sample is not None and not self.sample.percentiles:
             problem = "its queries were timed together (mode 'throughput'), so only their mean time is known"
             fix = "cost.latency(cutoffs, percentiles=()), or profile(cascade, topics, mode='interactive')"
             raise SweepError("the cost has no percentiles", [problem], fix=fix)
         sample, levels = self._prepare(percentiles, docs)
-        depths = _depths(as_vectors([checked]), sample)
+        depths = _depths(as_vectors([checked]), len(self.stages), sample)
         times = np.concatenate([self._time(n, depths[:, n], sample)[1] for n in range(len(self.stages))])
         return summarise(times, checked, levels, sample.queries)
 
@@ -167,7 +172,7 @@ class Cost:
             [{'ms': 300.0, 'pairs': 150.0, 'usd': 0.004}]
         """
         sample, levels = self._prepare(percentiles, docs)
-        depths = _depths(_check_vectors(vectors, len(self.stages)), sample)
+        depths = _depths(_check_vectors(vectors, len(self.stages) - self.live), len(self.stages), sample)
         _, first, code = np.unique(depths, axis=0, return_index=True, return_inverse=True)
         size = max(_CELLS // len(sample.retrieved), 1)
         parts = [self._measure(depths[first[at : at + size]], sample, levels) for at in range(0, max(len(first), 1), size)]
@@ -230,10 +235,10 @@ def _check_vectors(vectors: NDArray[np.generic], stages: int) -> Ints:
     return np.minimum(array, NO_CUT).astype(np.int64)
 
 
-def _depths(vectors: NDArray[np.integer], sample: Sample) -> Ints:
+def _depths(vectors: NDArray[np.integer], stages: int, sample: Sample) -> Ints:
     """Give how many documents may reach each stage, shape (vectors, stages); 0 for the first."""
-    depths = np.zeros(vectors.shape, np.int64)
-    np.minimum.accumulate(vectors[:, :-1], axis=1, out=depths[:, 1:])
+    depths = np.zeros((len(vectors), stages), np.int64)
+    np.minimum.accumulate(vectors[:, : stages - 1], axis=1, out=depths[:, 1:])
     most = int(sample.retrieved.max())
     if most == NO_CUT and (depths == NO_CUT).any():
         problem = "a cut-off is None, and the number of documents that a query retrieves is unknown"

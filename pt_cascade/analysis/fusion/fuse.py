@@ -140,7 +140,7 @@ class Fusion:
         """Give the weighted score of each row, shape (n,), and of a missing document in each list, shape (lists,)."""
         weights = np.ones(runs) if self.weights is None else np.asarray(self.weights, np.float64)
         rrf = self.method == "rrf"
-        worth = 1 / (self.k + 1 + pool.rank) if rrf else normalise_lists(pool.score, pool.sizes, self.normalise)
+        worth = 1 / (float(self.k) + 1 + pool.rank) if rrf else normalise_lists(pool.score, pool.sizes, self.normalise)
         zero = rrf or self.missing == "zero"
         missing = np.zeros(len(pool.sizes)) if zero else score_missing(worth, pool.sizes, self.normalise)
         return worth * weights[np.repeat(pool.run, pool.sizes)], missing * weights[pool.run]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Cutoff: TypeAlias = "SupportsIndex | None"
 Tail: TypeAlias = Literal["drop", "keep"]
 Vectors: TypeAlias = "NDArray[np.int32]"
+Item = TypeVar("Item")
 NO_CUT = int(np.iinfo(np.int32).max)
 
 
@@ -53,6 +54,13 @@ def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int
     if problems:
         raise SweepError("this is not a vector of cut-offs", problems)
     return tuple(checked)
+
+
+def as_tuple(values: Iterable[Item]) -> tuple[Item, ...]:
+    """Return several values as a tuple, and what is one value after all, also a text, as a tuple of it."""
+    given: object = values  # types are hints
+    one = isinstance(given, str) or not hasattr(given, "__iter__")
+    return (cast("Item", given),) if one else tuple(values)
 
 
 def as_vectors(vectors: Iterable[Sequence[int | None]]) -> Vectors:

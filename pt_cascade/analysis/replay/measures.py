@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from ir_measures import Measure
 
-from pt_cascade.analysis.grid.cutoffs import NO_CUT
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple
 from pt_cascade.analysis.replay import kernel as kernels
 from pt_cascade.errors import CascadeWarning, SweepError, did_you_mean
-from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,7 @@ _KINDS = {
     "Success": kernels.SUCCESS,
 }
 _COUNTS = ("NumQ", "NumRel", "NumRet", "NumRelRet")
-_LARGEST = 1_000_000  # trec_eval loops over all grades up to the highest
+_LARGEST = 1_000_000  # of labels, since trec_eval loops over all grades up to the highest; and of cut-offs
 _GDEVAL = 4  # the highest grade of gdeval, which computes ERR and the exponential nDCG
 _NEEDS_NO_RELEVANT = ("Judged", "NumQ", "NumRet")
 _UNUSABLE = "the qrels are not usable for these measures"
@@ -63,10 +62,16 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
             f"the topics have qids such as {asked[0] if len(asked) else '(none)'}, the qrels qids such as {qrels['qid'].iloc[0]}"
         )
         raise SweepError(_UNUSABLE, [f"no topic has a judgment: {found}"], fix="pass the qrels of these topics")
-    label, row = known["label"].to_numpy(np.int64), locate(known, table.frame)
+    label, query, docnos = known["label"].to_numpy(np.int64), asked.get_indexer(pd.Index(known["qid"])), known["docno"].unique()
+    column, own = (pd.Index(docnos).get_indexer(pd.Index(frame["docno"])) for frame in (table.frame, known))
+    rows = np.flatnonzero(column >= 0)
+    if len(table.frame) and not len(rows):
+        shown = f"such as {known['docno'].iloc[0]!r}; the table has docnos such as {table.frame['docno'].iloc[0]!r}"
+        message = f"none of the {known['docno'].nunique():,} judged documents is in the table, {shown}: are they of one collection?"
+        warnings.warn(message, CascadeWarning, stacklevel=3)
     labels = np.full(len(table.frame), kernels.UNJUDGED, np.int32)
-    labels[row[row >= 0]] = label[row >= 0]
-    query = asked.get_indexer(pd.Index(known["qid"]))
+    at = pd.Index(query * np.int64(len(docnos)) + own).get_indexer(pd.Index(table.queries[rows] * len(docnos) + column[rows]))
+    labels[rows[at >= 0]] = label[at[at >= 0]]
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
     return Judged(qrels, labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
@@ -114,7 +119,7 @@ def raise_negative_labels(qrels: pd.DataFrame) -> pd.DataFrame:
 
 def parse_measures(measures: Sequence[Measure | str]) -> tuple[Measure, ...]:
     """Return measures of ir_measures, each once, from measures or their names."""
-    read = [_parse(measure) for measure in ([measures] if isinstance(measures, str | Measure) else measures)]
+    read = [_parse(measure) for measure in as_tuple(measures)]
     if problems := [problem for _, problem in read if problem] or ["no measure was given"] * (not read):
         raise SweepError("cannot compute the measures", problems, fix='["nDCG@10", "R@100"]')
     return tuple(dict.fromkeys(measure for measure, _ in read))
@@ -132,7 +137,8 @@ def _parse(given: Measure | str) -> tuple[Measure | None, str]:
             return None, f"{given!r}: ir_measures has no installed provider for it"
     except (NameError, ValueError, SyntaxError, KeyError, AssertionError, TypeError) as error:
         return None, f"{given!r} is unknown to ir_measures: {error}{_suggest(str(given))}"
-    return measure, f"{given!r} has a cut-off below 1" if measure.params.get("cutoff", 1) < 1 else ""
+    bad = [name for name in ("cutoff", "rel") if not 1 <= measure.params.get(name, 1) <= _LARGEST]
+    return measure, f"{given!r} has a {' and a '.join(bad)} out of range, expected 1 to {_LARGEST:,}" if bad else ""
 
 
 def _suggest(name: str) -> str:

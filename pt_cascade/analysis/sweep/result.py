@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, as_vectors, check_cutoffs
 from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
 from pt_cascade.errors import SweepError
@@ -140,7 +140,7 @@ class Sweep:
         """
         rel = self.rel if rel is None else rel
         _check_positive(rel=rel)
-        return recall_curve(self.replayer, self.position(stage), tuple(given), rel=rel)
+        return recall_curve(self.replayer, self.position(stage), as_tuple(given), rel=rel)
 
     def pareto_front(self, measure: Measure | str, cost: str = "ms") -> pd.DataFrame:
         """Return the vectors that no other vector beats at the same or lower cost, on these queries.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
@@ -11,9 +12,11 @@ from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
 from pt_cascade.analysis.sweep.result import Sweep
+from pt_cascade.analysis.table.checks import check_queries
+from pt_cascade.analysis.table.data import Scores
 from pt_cascade.analysis.table.from_runs import add_judged_queries
-from pt_cascade.errors import SweepError
-from pt_cascade.frames import canonical_qrels
+from pt_cascade.errors import SweepError, TableError
+from pt_cascade.frames import canonical_qrels, canonical_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,10 +26,10 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
     from pt_cascade.analysis.grid.grids import Axis, Form
-    from pt_cascade.analysis.table.data import Scores
+    from pt_cascade.analysis.table.data import Path
 
 
-def sweep(
+def sweep(  # noqa: PLR0913 - the names are public
     table: Scores,
     qrels: pd.DataFrame,
     measures: Sequence[Measure | str],
@@ -36,6 +39,7 @@ def sweep(
     *,
     stages: Sequence[str] | None = None,
     by_rank: bool = False,
+    topics: pd.DataFrame | None = None,
 ) -> Sweep:
     """Measure every cut-off vector of a grid, exactly as ``pt.Experiment`` would measure the pipeline at each.
 
@@ -48,7 +52,8 @@ def sweep(
         qrels: Frame[qid, docno, label].
         measures: Measures of ir_measures, or their names. nDCG, RR, R, P, AP, Judged and Success are computed in the kernel; any
             other by ir_measures, from a replay of each vector.
-        cost: The costs of the stages: ``timings.cost()``, or a StageCost for each stage; None: no costs.
+        cost: The costs of the stages: ``timings.cost()``, or a StageCost for each stage; None: no costs. That of a last stage that
+            is not in the table, since it runs live, is added where it is given.
         grid: A Grid, or vectors of cut-offs; ``full``: every vector up to the depths of the table; ``log``: those of cut-offs 1, 2,
             3, 5, 7, 10, 20, ...; None: ``full`` if that is feasible, else ``log``; or a dict of cut-offs for some stages, as
             ``{"k1": [10, 100]}``, the others as for None. The last stage keeps its own cut-off, unless the grid has it.
@@ -56,6 +61,8 @@ def sweep(
         stages: The path of the table, by the names of its stages; None: the first path.
         by_rank: Evaluate rankings in their own order; else as ``pt.Experiment``, which gives scores to trec_eval: documents with
             scores equal in float32 are ordered by docno, descending.
+        topics: Frame[qid, query]: the topics of the judgments, as ``collection.topics``, which must be those of the table; None:
+            not compared.
 
     Returns:
         The sweep; see ``Sweep.frame``. Its ``repr`` shows how many queries count, and how many were left out.
@@ -63,10 +70,12 @@ def sweep(
     Raises:
         SweepError: The qrels are empty, share no query with the table or have labels that a measure cannot take, a measure is
             unknown, or the grid or cost does not fit.
-        TableError: The table does not cover the grid; the error names the call that would.
+        TableError: The table does not cover the grid; the error names the call that would. Or the topics ask other queries than
+            the table's.
 
     Warns:
-        CascadeWarning: No label is relevant for a measure, or judged queries are in no run of a table made of runs.
+        CascadeWarning: No label is relevant for a measure, no judged document is in the table, some queries of the topics are not
+            those of the table, or judged queries are in no run of a table made of runs.
 
     Example:
         >>> import pandas as pd
@@ -77,9 +86,15 @@ def sweep(
         >>> sweep(table, pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]}), ["RR"]).frame["RR"].tolist()
         [0.0, 1.0]
     """
+    given: object = table  # types are hints
+    if not isinstance(given, Scores):
+        problem = f"it is a {type(given).__name__}, expected a ScoreTable"
+        raise TableError("this is not a score table", [problem], fix="table = ScoreTable.load(path)")
     path = table.find_path(stages)
     check_tail(tail)
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
+    if topics is not None:
+        check_queries(table, canonical_topics(topics))
     table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
     replayer = Replayer(table, path, match_labels(table, known), wanted, tail, by_rank)
@@ -97,16 +112,18 @@ def sweep(
     else:
         vectors = as_grid(grid, path.stages)
     counts = [1 if adds_up(measure) else n_queries for measure in replayer.measures]
-    costs = _read_cost(cost)
-    return Sweep(replayer, vectors, replayer.sums(vectors.vectors)[0] / counts, costs and costs.select(path.stages))
+    costs = None if cost is None else _read_cost(cost, path)
+    return Sweep(replayer, vectors, replayer.sums(vectors.vectors)[0] / counts, costs)
 
 
-def _read_cost(cost: Cost | Sequence[StageCost] | None) -> Cost | None:
-    """Return a Cost from a Cost, or from one StageCost a stage."""
-    if cost is None or isinstance(cost, Cost):
-        return cost
-    if isinstance(cost, Sequence) and all(isinstance(one, StageCost) for one in cost):
-        return Cost.of(*cost)
+def _read_cost(cost: Cost | Sequence[StageCost], path: Path) -> Cost:
+    """Return the cost of a path's stages, and of the stage that runs live after them, where it is given."""
+    costs = Cost.of(*cost) if isinstance(cost, Sequence) and all(isinstance(one, StageCost) for one in cost) else cost
+    if isinstance(costs, Cost):
+        names = [one.stage for one in costs.stages]
+        if path.live and (path.live in names or (not any(names) and len(names) > len(path.stages))):
+            return replace(costs.select((*path.stages, path.live)), live=True)
+        return costs.select(path.stages)
     given: object = cost
     problem = f"it is a {type(given).__name__}, expected a Cost or a list with a StageCost for each stage"
-    raise SweepError("cost has the wrong type", [problem], fix="cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]")
+    raise SweepError("cost has the wrong type", [problem], fix="cost=timings.cost()")

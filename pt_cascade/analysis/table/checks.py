@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import TableError
+from pt_cascade.errors import CascadeWarning, TableError
 from pt_cascade.guards import hold_nul
 from pt_cascade.ranking import pair_codes
 
@@ -19,6 +21,27 @@ def check_scores(table: Scores) -> None:
     """Refuse scores that cannot be replayed, all problems at once."""
     if problems := _find_problems(table):
         raise TableError("this is not a score table", problems)
+
+
+def check_queries(table: Scores, topics: pd.DataFrame) -> None:
+    """Refuse topics, Frame[qid, query, ...], that ask other queries under the table's qids; warn where only some differ.
+
+    Letter case, blanks and punctuation do not count, nor do tables made of runs without topics, which know no queries.
+    """
+    both = table.topics.merge(topics[["qid", "query"]], on="qid", suffixes=("", "_given"))
+    both = both[both["query"] != ""]
+    one, other = ([re.sub(r"[\W_]+", "", text.casefold()) for text in both[name]] for name in ("query", "query_given"))
+    differ = both[np.array(one, object) != np.array(other, object)]
+    if differ.empty:
+        return
+    qid, mine, theirs = differ.iloc[0][["qid", "query", "query_given"]]
+    found = f"qid {qid!r} is {mine!r:.60} in the table and {theirs!r:.60} in the topics"
+    problem = f"{len(differ):,} of {len(both):,} queries differ, e.g. {found}"
+    if len(differ) == len(both):
+        origin = table.about.get("collection")
+        fix = f"open_collection({origin!r})" if origin else "pass the topics and judgments that the table was made for"
+        raise TableError("the topics are of another collection than the table", [problem], fix=fix)
+    warnings.warn(f"{problem}: are they of the same collection?", CascadeWarning, stacklevel=3)
 
 
 def _find_problems(table: Scores) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, Order, TieRule
 from pt_cascade.errors import TableError
 
@@ -39,7 +40,7 @@ class Column:
         if self.rule not in EVERY_RULE:
             problems.append(f"the tie rule is {self.rule!r}, expected two of {', '.join(get_args(Order))}")
         if problems:
-            fix = "give the stage another name: with_stage(0, name=...)"
+            fix = f"give it another name, such as '{self.stage}_1'" if self.stage in OWN_COLUMNS else ""
             raise TableError(f"stage {self.stage!r} cannot be in a table", problems, fix=fix)
 
 
@@ -110,7 +111,7 @@ class Scores:
         """Return a path by its stages: one of the table's own, or any that begins with the first stage."""
         if stages is None:
             return self.paths[0]
-        names = tuple(stages)
+        names = as_tuple(stages)
         own = next((path for path in self.paths if path.stages == names), None)
         if own is not None:
             return own

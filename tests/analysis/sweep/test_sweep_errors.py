@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from ir_measures import RR
 from toys.judges import Judge
 from toys.rankers import ToyRetriever
 from toys.tables import TOPICS, assert_equal, chain, make_qrels, tabulate
@@ -14,7 +16,9 @@ from toys.tables import TOPICS, assert_equal, chain, make_qrels, tabulate
 from pt_cascade.analysis.grid.grids import grid
 from pt_cascade.analysis.replay.measures import match_labels
 from pt_cascade.analysis.sweep.sweep import sweep
-from pt_cascade.errors import CascadeError, SweepError, TableError
+from pt_cascade.cascade import Cascade
+from pt_cascade.errors import CascadeError, CascadeWarning, SweepError, TableError
+from pt_cascade.execution.comparison import compare
 from pt_cascade.execution.runner import run
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
@@ -67,7 +71,7 @@ BAD = {
         "  - 'nope@3' is unknown to ir_measures: measure not found: nope\n"
         "  - 'nDGC@10' is unknown to ir_measures: measure not found: nDGC; did you mean 'nDCG'?\n"
         "  - 'R' needs a cutoff, as in P@10 or SDCG(max_rel=3)@10\n"
-        "  - 'P@0' has a cut-off below 1\n"
+        "  - 'P@0' has a cutoff out of range, expected 1 to 1,000,000\n"
         "  - 3 (int) is not a measure\n"
         "  - 'AP(foo=1)' is unknown to ir_measures: unsupported params found: ['foo']\n"
         'Fix: ["nDCG@10", "R@100"]',
@@ -100,8 +104,7 @@ BAD = {
     ),
     "no cost": (
         {"cost": 3},
-        "cost has the wrong type: it is a int, expected a Cost or a list with a StageCost for each stage. "
-        "Fix: cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]",
+        "cost has the wrong type: it is a int, expected a Cost or a list with a StageCost for each stage. Fix: cost=timings.cost()",
     ),
 }
 
@@ -123,7 +126,7 @@ def test_questions_that_make_no_sense_are_refused() -> None:
         (
             lambda: got.recall("first", (5,)),
             "recall needs one cut-off for each stage before: 1 cut-off(s) (5,) for the 0 stage(s) before "
-            "'first'. Fix: recall('first', ())",
+            "'first'. Fix: sweep.recall('first', ())",
         ),
         (
             lambda: got.loss((5, 3, 2), rel=0, depth=0),
@@ -208,8 +211,47 @@ def test_a_kept_tail_is_not_measured_deeper_than_the_table_knows_it() -> None:
         swept(table=table, measures=["AP", "nDCG@10", "RR@4"], tail="keep")
     assert str(caught.value) == (
         "cannot compute the measures: AP, nDCG@10 with tail='keep', but the table has only the first 4 documents of each query. "
-        "Fix: measures with a cut-off of at most 4, or a deeper table: score(cascade, topics, depths=(None, ...))"
+        "Fix: score(cascade, topics, depths=(None,)), or measures with a cut-off of at most 4"
     )
     got = swept(table=table, measures=["nDCG@4", "RR@4", "AP@4"], tail="keep", grid=[(4, 2), (3, 1)])
     live = [run(chain(ToyRetriever(docs=14), [Judge(1)], vector), TOPICS, tail="keep").results for vector in got.grid]
     assert_equal(got, live, TOPICS, make_qrels(1))
+
+
+def test_topics_of_other_queries_are_refused_and_some_others_warned_of() -> None:
+    """Letter case and punctuation do not count; a table of runs without topics knows no query."""
+    table, qrels = tabulate(ToyRetriever(docs=6), [Judge(1)], TOPICS), make_qrels(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sweep(table, qrels, ["RR"], topics=TOPICS.assign(query=TOPICS["query"].str.upper() + "?"))
+    some = TOPICS.assign(query=["other", *TOPICS["query"].iloc[1:]])
+    found = f"qid 'q0' is {TOPICS['query'].iloc[0]!r} in the table and 'other' in the topics"
+    with pytest.warns(CascadeWarning) as told:
+        sweep(table, qrels, ["RR"], topics=some)
+    assert str(told[0].message) == f"1 of {len(TOPICS)} queries differ, e.g. {found}: are they of the same collection?"
+    assert told[0].filename == __file__
+    others = TOPICS.assign(query="other")
+    cascade = Cascade.of(chain(ToyRetriever(docs=6), [Judge(1)], (6, 6)))
+    for ask in (
+        lambda: sweep(table, qrels, ["RR"], topics=others),
+        lambda: cascade.finish(score(cascade, TOPICS), topics=others),
+        lambda: compare(cascade, others, qrels, [RR], table=table),
+    ):
+        with pytest.raises(TableError) as error:
+            ask()
+        problem = f"{len(TOPICS)} of {len(TOPICS)} queries differ, e.g. {found}"
+        assert str(error.value) == (
+            f"the topics are of another collection than the table: {problem}. "
+            "Fix: pass the topics and judgments that the table was made for"
+        )
+    runs = ScoreTable.from_runs({"toy": table.frame.assign(score=table.frame[table.stages[0]])})
+    assert sweep(runs, qrels, ["RR"], topics=others).measures == ("RR",)
+
+
+def test_judgments_of_documents_that_are_not_in_the_table_are_warned_of() -> None:
+    """Every measure would be 0, in silence."""
+    table, qrels = tabulate(ToyRetriever(docs=6), [], TOPICS), make_qrels(1)
+    foreign = qrels.assign(docno="FT911-" + qrels["docno"])
+    with pytest.warns(CascadeWarning, match=r"^none of the \d+ judged documents is in the table, such as 'FT911-d\d+'") as told:
+        assert sweep(table, foreign, ["RR"]).means.max() == 0
+    assert told[0].filename == __file__

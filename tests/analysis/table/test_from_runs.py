@@ -305,7 +305,7 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         "refuse",
         TableError,
         "stage 'rank' cannot be in a table: 'rank' is the name of another column of the table. "
-        "Fix: give the stage another name: with_stage(0, name=...)",
+        "Fix: give it another name, such as 'rank_1'",
     ),
     "other queries": (
         {"bm25": BM25, "t5": run_of({("q1", "a"): 1.0})},
