@@ -110,8 +110,8 @@ class Cost:
         places = [own.index(name) for name in names]
         sample = self.sample
         if sample is not None and sample.times:
-            times, usd = ([each[place] for place in places] for each in (sample.times, sample.usd))
-            sample = replace(sample, times=tuple(times), usd=tuple(usd))
+            times, usd = (tuple(each[place] for place in places if each) for each in (sample.times, sample.usd))
+            sample = replace(sample, times=times, usd=usd)
         return Cost(tuple(self.stages[place] for place in places), sample, self.live)
 
     def latency(

@@ -74,6 +74,7 @@ class Timings:
         problems += [
             f"pairwise names {name!r}, expected a stage after the first" for name in self.pairwise if name not in self.stages[1:]
         ]
+        problems += [f"stage {name!r} holds a character that is not printed" for name in self.stages if not str(name).isprintable()]
         for name in (*COUNTS, "share", "tokens", "ms", *(["usd"] if "usd" in self.frame else [])):
             problems += _check_column(name, self.frame[name])
         runs, repeated = len(self.frame[["qid", "repeat"]].drop_duplicates()), int(self.frame.duplicated(_KEYS).sum())
