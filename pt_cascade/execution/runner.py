@@ -167,7 +167,7 @@ def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
     for step in walk(cascade, topics, clock=clock):
-        traces.append({**step.trace(qids), **_read_accounts(step, qids)})
+        traces.append({**step.trace(qids), **read_accounts(step, qids)})
         steps = [*steps, step] if tail == "keep" else [step]
     results = _append_tail(steps) if tail == "keep" else steps[-1].kept
     nothing = np.full(len(qids), np.nan)  # for a stage without this column
@@ -178,7 +178,7 @@ def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     return Run(results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")], trace)
 
 
-def _read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
+def read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
     """Return the ``accounts`` columns of a stage by query, 0 for a query without rows."""
     names = [name for part in step.stage.transformers for name in getattr(part, "accounts", ()) if name in step.ranked]
     if not names:

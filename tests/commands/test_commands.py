@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import string
 import subprocess
@@ -136,7 +137,7 @@ def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, ca
 
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
-    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "sources"}
+    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "cures", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
         main(["--help"])
@@ -155,7 +156,8 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert purpose in " ".join(told.split())
         options = re.findall(r"^  (--\w+|\w+)(?: \S+)?(?: .*\S)?$", told, flags=re.MULTILINE)
         wanted = {"--collection", "--engine", "--reranker"}
-        wanted = {"TABLE", "--collection", "--tail"} if name in ("sweep", "choose") else {"stage"} if name == "stages" else wanted
+        wanted = {"TABLE", "--collection", "--tail", "--grid", "--rel"} if name in ("sweep", "choose") else wanted
+        wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}}.get(name, wanted)
         assert wanted <= set(options)
 
 
@@ -309,6 +311,8 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     )
     assert re.search(r"^  .* third stage .*held-out queries", told.text, re.MULTILINE)
     assert float(told.measures[systems[2]][0]) > float(told.measures[systems[0]][0])
+    line = re.search(r"^At the command line:\n\n(pt-cascade search .*)$", told.text, flags=re.MULTILINE)
+    assert main([*shlex.split(line[1])[1:], "--engine", engine, "--top", "2"]) == 0
     monkeypatch.chdir(tmp_path)
     assert_same(told, executed(told.python))
     assert list(tmp_path.iterdir()) == []  # index and vectors are in the cache
