@@ -311,7 +311,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CascadeError, match="No space left on device"):
         planted(9).save(path)
     assert Timings.load(path).queries == 3
     assert list(tmp_path.iterdir()) == [path]
