@@ -8,12 +8,14 @@ import os
 import re
 import sys
 import warnings
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_cascade import __version__
 from pt_cascade.commands.cures import escape, translate
 from pt_cascade.errors import CascadeError, did_you_mean
+from pt_cascade.reporting.widths import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -28,12 +30,21 @@ COMMANDS = {
     "stages": "list the stages",
     "cache": "list or clear what is cached",
 }
+_CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
+_EXAMPLE = """\
+from a folder of your own to cut-offs:
+  pt-cascade quickstart --collection ./folder
+  pt-cascade score --collection ./folder --out folder.scores
+  pt-cascade profile --collection ./folder --out folder.timings
+  pt-cascade choose folder.scores --collection ./folder --timings folder.timings --budget-ms 50
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pt-cascade``."""
     words = sys.argv[1:] if argv is None else argv
     options: dict[str, object] = {}
+    warn = cache(lambda message: _warn(f"pt-cascade: {message}", options))  # each message once
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without arrows shows a question mark
@@ -41,18 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse_arguments(words)
         options = vars(arguments)
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _warn(f"pt-cascade: {message}", options)
+            warnings.showwarning = lambda message, *_, **__: warn(str(message))
             for text in arguments.execute(arguments):
-                print(escape(text), flush=True)
+                shown = escape(text)
+                print(shown if _CODE.match(shown) else wrap(shown), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
     except (OSError, CascadeError) as error:
-        _warn(f"pt-cascade {words[0]}: {error}", options)
+        _warn("\n".join([f"pt-cascade {words[0]}: {error}", *getattr(error, "__notes__", [])]), options)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         resumes = "; the same command continues with the vectors and scores that are finished" * ("cascade" in options)
-        print(f"interrupted{resumes}", file=sys.stderr)
+        print("\n".join([f"interrupted{resumes}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 130
     return 0
 
@@ -81,7 +93,8 @@ class _Parser(argparse.ArgumentParser):
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse a command line; of the commands only the given one is imported."""
-    parser = _Parser(prog="pt-cascade", description="Ranking cascades on PyTerrier.")
+    whole = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="pt-cascade", description="Ranking cascades on PyTerrier.", epilog=_EXAMPLE, formatter_class=whole)
     parser.add_argument("--version", action="version", version=f"pt_cascade {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, help_text in COMMANDS.items():

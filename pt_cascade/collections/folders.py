@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pt_cascade.collections.collection import Collection, make_collection, unjudged
 from pt_cascade.collections.records import read_documents, read_queries
-from pt_cascade.errors import CascadeError, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, did_you_mean
 from pt_cascade.trec import read_qrels, read_topics
 from pt_cascade.trec.lines import ID, WHOLE, Form, read_lines
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DOCS = ("docs.jsonl.gz", "docs.jsonl", "corpus.jsonl.gz", "corpus.jsonl")
+_LANGUAGE = "language.txt"
 _JUDGMENTS = Form({"query-id": ID, "corpus-id": ID, "score": WHOLE}, once=("query-id", "corpus-id"), headed=True)
 _FIX = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
 _BEIR_FIX = 'a document or query is {"_id": "7", "text": "..."}, a judgment is 7<TAB>docno<TAB>1'
@@ -45,7 +46,8 @@ def open_folder(path: Path) -> Collection:
     folder, split = (path.with_name(stem), split) if stem and not path.is_dir() else (path, "")
     if not folder.is_dir():
         fix = f"a folder with {_DOCS[0]}, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs"
-        raise MissingError(f"there is no folder {path}", fix=fix)
+        beside = [file.name for file in folder.parent.iterdir() if file.is_dir()] if folder.parent.is_dir() else []
+        raise MissingError(f"there is no folder {path}{did_you_mean(folder.name, beside)}", fix=fix)
     files = [folder / name for name in _DOCS if (folder / name).is_file()]
     if len(files) != 1:
         found = " and ".join(file.name for file in files) or "none"
@@ -63,11 +65,13 @@ def open_folder(path: Path) -> Collection:
         problems += [f"{split!r} is a split, which only a folder in BEIR's form has, with corpus.jsonl"] * bool(split)
     if topics is not None and qrels is not None and (problem := unjudged(topics, qrels)):
         problems.append(problem)
+    written = folder / _LANGUAGE
+    language = written.read_bytes().decode(errors="replace").strip() if written.is_file() else Collection.language
+    if not language.isalpha():
+        problems.append(f"{_LANGUAGE} holds {language!r:.60}, expected a language of build_index, e.g. french")
     if problems or documents is None or topics is None or qrels is None:
         raise CollectionError(f"cannot open the collection {path}", problems, fix=_BEIR_FIX if beir else _FIX)
     name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
-    written = folder / "language.txt"
-    language = written.read_text().strip() if written.is_file() else Collection.language
     return replace(make_collection(name, topics, qrels, documents), language=language)
 
 
@@ -78,7 +82,7 @@ def _part(path: Path, read: Callable[[Path], Part], problems: list[str]) -> Part
     except FileNotFoundError:
         problems.append(f"there is no file {path}")
     except CascadeError as error:
-        problems += [f"{path.name}: {problem}" for problem in error.problems] or [str(error)]
+        problems += [f"{path.name}: {problem}" for problem in error.problems] or [error.what]
     return None
 
 

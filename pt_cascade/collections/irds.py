@@ -69,6 +69,13 @@ def is_dataset(name: str) -> bool:
     return True
 
 
+def list_datasets() -> list[str]:
+    """List the names that PyTerrier knows."""
+    import pyterrier as pt  # noqa: PLC0415 - as above
+
+    return list(pt.datasets.list_datasets(en_only=False)["dataset"])
+
+
 def _dataset(name: str) -> tuple[pt.datasets.Dataset, Dataset | None]:
     """Return PyTerrier's dataset, and its ir_datasets dataset if it has one."""
     import pyterrier as pt  # noqa: PLC0415 - as above

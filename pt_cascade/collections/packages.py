@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from pt_cascade.checksums import build_once, check_sealed, stamp
 from pt_cascade.collections import members
 from pt_cascade.collections.members import Member
-from pt_cascade.errors import MissingError
+from pt_cascade.errors import MissingError, did_you_mean
 from pt_cascade.files import cache_folder, rm_command
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def installed_packages(names: Sequence[str]) -> list[Package]:
     asked = [name.partition("==")[::2] for name in names]
     found = {Package(name, _version(name)) for name, _ in asked if _is_there(name)}
     versions = {package.name: package.version for package in found}
-    problems = [f"there is no package {name!r}" for name, _ in asked if name not in versions]
+    lacking = [name for name, _ in asked if name not in versions]
+    known = importlib.metadata.packages_distributions() if lacking else ()
+    problems = [f"there is no package {name!r}{did_you_mean(name, known)}" for name in lacking]
     for name, wanted in asked:
         if wanted and versions.get(name, wanted) != wanted:
             problems.append(f"{name} has version {versions[name] or '(none)'}, expected {wanted}")

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from pt_cascade.cascade import Cascade
     from pt_cascade.collections import Collection
 
-COLLECTIONS = "pydocs, pydocs:numpy,scipy, a folder, or a dataset of pt.get_dataset"
+COLLECTIONS = (
+    "pydocs, pydocs:numpy,scipy, a dataset of pt.get_dataset, or a folder with BEIR's files or docs.jsonl, topics.tsv and qrels.txt"
+)
 
 
 def count(text: str) -> int:

@@ -39,7 +39,10 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         timings.save(arguments.out)
     yield f"{cascade!r}\n"
     yield f"{_table(timings)}\n"
-    yield _explain(timings, arguments, cascade.cutoffs)
+    yield _explain(timings, arguments.repeats)
+    if arguments.out:
+        shown = f"{cascade.cutoffs}" if timings.mode == "interactive" else f"{cascade.cutoffs}, percentiles=()"
+        yield f"\nIn Python:\n\nptc.Timings.load({arguments.out!r}).cost().latency({shown})"
 
 
 def _table(timings: Timings) -> str:
@@ -49,16 +52,12 @@ def _table(timings: Timings) -> str:
     return format_table(table, {**formats, "docs in": "{:,.1f}".format, "ms a pair": "{:,.4f}".format})
 
 
-def _explain(timings: Timings, arguments: argparse.Namespace, cutoffs: tuple[int | None, ...]) -> str:
-    """Return how the times were measured, and code that loads them."""
-    interactive = timings.mode == "interactive"
-    kind = "one query at a time" if interactive else "all queries at once, which gives no percentiles"
+def _explain(timings: Timings, repeats: int) -> str:
+    """Return how the times were measured."""
+    kind = "one query at a time" if timings.mode == "interactive" else "all queries at once, which gives no percentiles"
     lines = [
-        f"{timings.queries} queries, {arguments.repeats} times at each of {len(timings.shares)} depths, {kind}.",
+        f"{timings.queries} queries, {repeats} times at each of {len(timings.shares)} depths, {kind}.",
         "A percentile of the sum is not the sum of percentiles; p95 needs 20 queries, p99 needs 100.",
         "On " + ", ".join(f"{name} {value}" for name, value in timings.machine.items()) + ".",
     ]
-    if arguments.out:
-        shown = f"{cutoffs}" if interactive else f"{cutoffs}, percentiles=()"
-        lines += ["\nIn Python:\n", f"ptc.Timings.load({arguments.out!r}).cost().latency({shown})"]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,11 @@ from pt_cascade.reporting.tables import cost_table, effectiveness_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     import pandas as pd
 
+    from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.cost.timings import Timings
     from pt_cascade.cascade import Cascade
     from pt_cascade.execution.score_table import ScoreTable
@@ -67,7 +69,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     cascade = build_cascade(collection, arguments)
     table = score_collection(collection, cascade, topics, verbose=True)
     measures = [nDCG @ 10, RR @ 10, R @ 100]
-    timings = profile(cascade, topics.head(TIMED), repeats=1)
+    timings = profile(cascade, topics.head(TIMED), repeats=1, verbose=True)
     compared = compare(cascade, topics, qrels, measures, table=table, timings=timings)
     yield f"{effectiveness_table(compared.effectiveness)}\n"
     yield "".join(f"{note}\n" for note in _notes(cascade, compared.queries))
@@ -77,7 +79,11 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         "Model pairs are the (query, document) pairs that a model scored.\n"
     )
     if compared.queries > 1:
-        yield from _choose(table, cascade, timings, qrels)
+        choice = yield from _choose(table, cascade, timings, qrels)
+        if arguments.cascade is None and arguments.reranker is None:
+            line = " >> ".join(f"{stage} % {k}" for stage, k in zip(choice.stages, choice.cutoffs, strict=True))
+            words = ["pt-cascade", "search", "your query", "--collection", arguments.collection, "--cascade", line]
+            yield f"At the command line:\n\n{shlex.join(words)}\n"
     yield f"In Python:\n\n{_lines(arguments, compared.queries)}"
 
 
@@ -93,7 +99,7 @@ def _notes(cascade: Cascade, queries: int) -> Iterator[str]:
         yield f"The cascade returns {last} documents, so its R@100 is R@{last}; {added}."
 
 
-def _choose(table: ScoreTable, cascade: Cascade, timings: Timings, qrels: pd.DataFrame) -> Iterator[str]:
+def _choose(table: ScoreTable, cascade: Cascade, timings: Timings, qrels: pd.DataFrame) -> Generator[str, None, Choice]:
     """Sweep all cut-offs, and choose within the time that the cascade takes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CascadeWarning)  # of few timed queries: the output says so
@@ -105,6 +111,7 @@ def _choose(table: ScoreTable, cascade: Cascade, timings: Timings, qrels: pd.Dat
         choice = choose(swept, nDCG @ 10, budget_ms=budget, folds=min(FOLDS, len(swept.qids)))
     yield f"The best within the {budget:.0f} ms (p95) that {cascade!r} takes:\n\n{choice.explain()}\n"
     yield f"Times are of {timings.queries} queries on this machine: the percentiles are rough.\n"
+    return choice
 
 
 def _lines(arguments: argparse.Namespace, queries: int) -> str:

@@ -7,13 +7,14 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import CascadeError, did_you_mean
+from pt_cascade.reporting.widths import line_width
 from pt_cascade.stages.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-_WIDTH = 100
+_WIDEST = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +31,11 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         entry = CATALOGUE[arguments.stage]
         yield f"{arguments.stage}{entry.arguments}\n\n{inspect.getdoc(entry.make)}"
         return
+    width = min(_WIDEST, line_width())
     for name, entry in CATALOGUE.items():
         ready = f"not installed: {entry.lacks}" if entry.lacks else "ready"
-        call = textwrap.fill(f"{name}{entry.arguments}", _WIDTH, subsequent_indent=" " * (len(name) + 1))
-        does = textwrap.fill(entry.does, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        call = textwrap.fill(f"{name}{entry.arguments}", width, subsequent_indent=" " * (len(name) + 1))
+        does = textwrap.fill(entry.does, width, initial_indent="    ", subsequent_indent="    ")
         yield f"{call}\n{does}\n    a score depends on: {entry.depends}; {ready}\n"
     yield "In one line, over a collection:\n"
     yield "    ptc.parse_cascade(\"hybrid(bm25, dense) % 500 >> cross_encoder('org/name or folder') % 30\", 'pydocs')"

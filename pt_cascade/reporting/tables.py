@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_cascade.reporting.widths import line_width
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -32,13 +34,30 @@ def cost_table(cost: pd.DataFrame) -> str:
 
 
 def format_table(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]], left: Sequence[str] = ()) -> str:
-    """Write a frame with some columns, by default the first, to the left, and numbers to the right."""
+    """Write a frame with some columns, by default the first, to the left, and numbers to the right.
+
+    Where the terminal is too narrow, columns that do not fit stand below the others, each time after the first column.
+    """
     for column in left or table.columns[:1]:
         cells = [str(value) for value in table[column]]
         width = max(map(len, [str(column), *cells]))
         table = table.assign(**{column: [cell.ljust(width) for cell in cells]}).rename(columns={column: str(column).ljust(width)})
+    first, *others = table.columns
+    blocks: list[list[str]] = [[first]]
+    for column in others:
+        if len(blocks[-1]) > 1 and _width(_format(table[[*blocks[-1], column]], formats)) > line_width():
+            blocks.append([first])
+        blocks[-1].append(column)
+    return "\n\n".join(_format(table[block], formats) for block in blocks)
+
+
+def _format(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]]) -> str:
     text = str(table.to_string(index=False, formatters=dict(formats), na_rep="-"))
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.splitlines()), default=0)
 
 
 def _p_value(p: float) -> str:

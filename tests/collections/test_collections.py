@@ -31,7 +31,7 @@ from pt_cascade.collections import Collection, make_collection, open_collection
 from pt_cascade.collections.collection import join_title, unjudged
 from pt_cascade.collections.folders import open_folder
 from pt_cascade.collections.irds import is_dataset, open_dataset
-from pt_cascade.errors import CascadeWarning, CollectionError, FrameError, MissingError, RecordError
+from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, RecordError
 from pt_cascade.files import cache_folder
 
 if TYPE_CHECKING:
@@ -684,15 +684,38 @@ def test_unknown_name_lists_the_three_forms(name: str) -> None:
     """A name that means nothing gets the forms, each with an example."""
     with pytest.raises(CollectionError) as caught:
         open_collection(name)
-    assert str(caught.value) == "\n".join(
+    forms, _, fix = str(caught.value).rpartition("\n")
+    assert fix.startswith('Fix: open_collection("')
+    assert forms == "\n".join(
         [
             f"unknown collection {name!r}, expected one of three forms:",
             "  - the built-in collection: pydocs, or pydocs:numpy,scipy for other installed packages, pydocs/all for all queries",
             "  - a PyTerrier dataset: irds:beir/scifact/test, vaswani",
             "  - a folder with docs.jsonl.gz, topics.tsv and qrels.txt, or in BEIR's form, written as a path: ./scifact",
-            'Fix: open_collection("pydocs")',
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("vaswany", 'Fix: open_collection("vaswani")'),
+        ("irds:beir/scifct/test", 'Fix: open_collection("irds:beir/scifact/test")'),
+        ("pydoc", 'Fix: open_collection("pydocs")'),
+        ("./cranfeild", "there is no folder cranfeild; did you mean 'cranfield'?"),
+        ("./cranfeild:test", "there is no folder cranfeild:test; did you mean 'cranfield'?"),
+        ("pydocs:nunpy", "there is no package 'nunpy'; did you mean 'numpy'?"),
+    ],
+)
+def test_a_misspelt_collection_gets_the_closest_name(
+    name: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a dataset, of a folder beside, of an installed package."""
+    (tmp_path / "cranfield").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CascadeError) as caught:
+        open_collection(name)
+    assert meant in str(caught.value)
 
 
 def test_a_folder_is_recognised_by_its_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -772,7 +795,7 @@ def test_build_once_leaves_nothing_of_a_crash(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         build_once(tmp_path / "index", crash)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(NotADirectoryError):  # a file got in the way meanwhile: nobody built it
+    with pytest.raises(CollectionError, match="Not a directory"):  # a file got in the way meanwhile: nobody built it
         build_once(tmp_path / "index", lambda _: (tmp_path / "index").write_text(""))
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
 

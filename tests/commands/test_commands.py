@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import string
 import subprocess
@@ -32,8 +33,10 @@ from pt_cascade.collections import make_collection
 from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
 from pt_cascade.errors import CascadeError
+from pt_cascade.execution import defaults
 from pt_cascade.execution.comparison import Comparison
 from pt_cascade.execution.defaults import default_cascade
+from pt_cascade.execution.score_table import ScoreTable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -134,7 +137,7 @@ def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, ca
 
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
-    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "sources"}
+    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "cures", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
         main(["--help"])
@@ -153,8 +156,18 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert purpose in " ".join(told.split())
         options = re.findall(r"^  (--\w+|\w+)(?: \S+)?(?: .*\S)?$", told, flags=re.MULTILINE)
         wanted = {"--collection", "--engine", "--reranker"}
-        wanted = {"TABLE", "--collection", "--tail"} if name in ("sweep", "choose") else {"stage"} if name == "stages" else wanted
+        wanted = {"TABLE", "--collection", "--tail", "--grid", "--rel"} if name in ("sweep", "choose") else wanted
+        wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}}.get(name, wanted)
         assert wanted <= set(options)
+
+
+INTERRUPTED = "interrupted; the same command continues with the vectors and scores that are finished"
+
+
+def noted(error: BaseException) -> BaseException:
+    """Add the note of an interrupted task to an error."""
+    error.add_note("4 of 12 queries are saved")
+    return error
 
 
 def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
@@ -171,7 +184,9 @@ def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
     ("error", "status", "message"),
     [
         (CascadeError("cannot", ["a is b"], fix="c"), 1, "pt-cascade search: cannot: a is b. Fix: c\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (KeyboardInterrupt(), 130, f"{INTERRUPTED}\n"),
+        (noted(KeyboardInterrupt()), 130, f"{INTERRUPTED}\n4 of 12 queries are saved\n"),
+        (noted(CascadeError("cannot")), 1, "pt-cascade search: cannot\n4 of 12 queries are saved\n"),
     ],
 )
 def test_our_errors_are_shown_without_a_traceback(
@@ -296,14 +311,19 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     )
     assert re.search(r"^  .* third stage .*held-out queries", told.text, re.MULTILINE)
     assert float(told.measures[systems[2]][0]) > float(told.measures[systems[0]][0])
+    line = re.search(r"^At the command line:\n\n(pt-cascade search .*)$", told.text, flags=re.MULTILINE)
+    assert main([*shlex.split(line[1])[1:], "--engine", engine, "--top", "2"]) == 0
     monkeypatch.chdir(tmp_path)
     assert_same(told, executed(told.python))
     assert list(tmp_path.iterdir()) == []  # index and vectors are in the cache
 
 
 def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first call reads the documents three times: for their name, the index and the vectors; the second for their name only."""
-    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path))
+    """The first call reads the documents three times: for their name, the index and the vectors; the second for their name only.
+
+    ``score`` finds the scores of the quickstart.
+    """
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     reads = []
     read = FileDocuments.__iter__
     monkeypatch.setattr(FileDocuments, "__iter__", lambda self: (reads.append(row) or row for row in read(self)))
@@ -315,6 +335,9 @@ def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch
     assert shown(collection=small, engine="pisa", queries=4).measures == first.measures
     assert len(reads) == 60
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")} == built
+    monkeypatch.setattr(defaults, "score", lambda *_, **__: pytest.fail("it is scored again"))
+    paragraphs("score", "--collection", small, "--engine", "pisa", "--queries", 4, "--out", tmp_path / "table")
+    assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "bi_encoder", "late_interaction")
 
 
 @pytest.mark.parametrize(("queries", "test"), [(5, "p: paired t-test over 5 queries"), (1, "One query cannot be tested.")])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 import transformers
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 from toys.counted import TOPICS, collection
@@ -132,6 +133,17 @@ def test_without_its_package_the_default_model_is_the_hubs(found: ModuleSpec | N
 
 
 # --- the cascade
+
+
+def test_without_its_model_the_error_names_the_extra(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - needs it
+    """Where the model is neither installed nor found, the first cure is the extra of the README's install line."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(defaults, "default_model", lambda: "nobody/has-this-model")
+    with pytest.raises(MissingError) as caught:
+        store_collection(collection(), engine="pisa")
+    assert caught.value.fix.startswith("pip install 'pt_cascade[quickstart]', which has this model; or ")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert "\npip install 'pt_cascade[quickstart]'\n" in readme
 
 
 @pytest.mark.usefixtures("minilm", "cache")

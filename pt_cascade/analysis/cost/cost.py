@@ -110,7 +110,8 @@ class Cost:
         places = [own.index(name) for name in names]
         sample = self.sample
         if sample is not None and sample.times:
-            sample = replace(sample, times=tuple(sample.times[place] for place in places))
+            times, usd = ([each[place] for place in places] for each in (sample.times, sample.usd))
+            sample = replace(sample, times=tuple(times), usd=tuple(usd))
         return Cost(tuple(self.stages[place] for place in places), sample, self.live)
 
     def latency(
@@ -194,6 +195,14 @@ class Cost:
         ms = sample.times[n].at(given, stage) if sample.times else stage.ms(given)
         return given, ms if n == 0 else np.where(given >= stage.least, ms, 0.0)
 
+    def _usd(self, n: int, given: Floats, ms: Floats, sample: Sample) -> Floats:
+        """Give the US dollars of stage n for so many documents and milliseconds, of the same shape; dollars fit as times do."""
+        stage = self.stages[n]
+        if not sample.usd:
+            return stage.usd(given, ms)
+        counted = sample.usd[n].at(given, StageCost(per_pair_ms=stage.usd_per_pair, compares=stage.compares))
+        return replace(stage, usd_per_pair=0.0).usd(given, ms) + np.where(given >= stage.least, counted, 0.0)
+
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:
         """Sum over the stages, computing each once for each of its depths."""
         ms, pairs, usd = (np.zeros(len(depths)) for _ in range(3))
@@ -203,11 +212,11 @@ class Cost:
             given, times = self._time(n, depth, sample)
             ms += times.mean(axis=1)[code]
             pairs += stage.pairs(given).mean(axis=1)[code]
-            usd += stage.usd(given, times).mean(axis=1)[code]
+            usd += self._usd(n, given, times, sample).mean(axis=1)[code]
             if levels:
                 sums += times[code]
         named = {f"p{level:g}_ms": column for level, column in zip(levels, take_percentiles(sums, levels).T, strict=True)}
-        priced = any(one.usd_per_token or one.usd_per_search or one.usd_per_hour for one in self.stages)
+        priced = any(one.priced for one in self.stages)
         return {"ms": ms, **named, "pairs": pairs, **({"usd": usd} if priced else {})}
 
 

@@ -377,7 +377,7 @@ def test_a_live_last_stage_is_in_the_budget_or_its_absence_is_said() -> None:
 
 THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
-NO_PRICE = "budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour"
+NO_PRICE = "budget_usd is given, but no stage has a price, such as StageCost(usd_per_pair=...)"
 PERCENTILE = "expected a number above 0 and at most 100, or None for the mean"
 RAISE = " Fix: raise it, or sweep a grid with smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"

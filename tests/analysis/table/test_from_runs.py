@@ -343,7 +343,13 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         TableError,
         f"{NO_TABLE}run 't5' has no result for any of the topics. {SAME}",
     ),
-    "no file": ({"bm25": "nowhere.res"}, None, "refuse", MissingError, "there is no file nowhere.res"),
+    "no file": (
+        {"bm25": "nowhere.res"},
+        None,
+        "refuse",
+        MissingError,
+        "there is no file nowhere.res. Fix: give the path of an existing file",
+    ),
     "a bad frame": (
         {"bm25": BM25, "t5": ROWS},
         None,
