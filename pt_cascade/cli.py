@@ -60,11 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
     except (OSError, CascadeError) as error:
-        _warn(f"pt-cascade {words[0]}: {error}", options)
+        _warn("\n".join([f"pt-cascade {words[0]}: {error}", *getattr(error, "__notes__", [])]), options)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         resumes = "; the same command continues with the vectors and scores that are finished" * ("cascade" in options)
-        print(f"interrupted{resumes}", file=sys.stderr)
+        print("\n".join([f"interrupted{resumes}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 130
     return 0
 

@@ -10,10 +10,13 @@ import os
 import secrets
 import shlex
 import shutil
+import stat
+import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, NoReturn, TypeAlias
 from urllib.parse import quote
 
 from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, MissingError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 _PLAIN = " =+,@~"
+_ABANDONED = 600  # seconds since the last byte of a file that is being written
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 COLLECTION_NAME = "collection.txt"  # beside what is cached for a collection
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
@@ -128,12 +132,54 @@ def publish(whole: Path, path: Path) -> None:
     for file in filter(Path.is_file, whole.rglob("*")):
         with file.open("rb") as written:
             os.fsync(written.fileno())
-    whole.replace(path)
+    try:
+        whole.replace(path)
+    except OSError as error:
+        raise CollectionError(f"cannot build {path}", [error.strerror or str(error)], fix="another path") from error
+
+
+def to_path(path: PathLike, verb: str = "use") -> Path:
+    """Return a path with ``~`` expanded, whether or not there is a file; refuse what the system cannot look up."""
+    try:
+        file = Path(os.path.expanduser(Path(path)))  # noqa: PTH111 - pathlib's raises where there is no such user
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return file
+    except (OSError, ValueError, TypeError) as error:  # a loop of links, a NUL, a name that is too long, None, ...
+        _refuse(verb, path, error)
+    return file
+
+
+def read_file(path: PathLike, fix: str = "") -> bytes:
+    """Return the bytes of a file, or of a pipe that a process writes to, without waiting for such a process; ``fix`` makes one."""
+    file, data = to_path(path, "read"), b""
+    try:
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:  # noqa: PTH123 - pathlib's would wait
+            os.set_blocking(opened.fileno(), True)
+            mode = os.fstat(opened.fileno()).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
+                data = opened.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingError(f"there is no file {path}", fix=fix or "give the path of an existing file") from None
+    except (OSError, MemoryError) as error:
+        _refuse("read", path, error)
+    if not data and not stat.S_ISREG(mode):
+        kind = "pipe that no process writes to" if stat.S_ISFIFO(mode) else "device"
+        _refuse("read", path, OSError(f"it is a {kind}, expected a file"))
+    return data
+
+
+def _refuse(verb: str, path: object, error: Exception) -> NoReturn:
+    problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    problem = "it is a folder, expected a file" if isinstance(error, IsADirectoryError) else problem
+    fix = f"give a path that you can {verb}"
+    shown = str(path) if isinstance(path, Path) else path
+    raise MissingError(f"cannot {verb} {shown!r:.200}", [problem], fix=fix) from error
 
 
 def check_writable(path: PathLike) -> Path:
     """Return a file's path without links; refuse a folder, and a file whose folder does not exist."""
-    target = Path(path).resolve()
+    target = to_path(path, "write").resolve()
     if target.is_dir():
         raise MissingError(f"cannot write {path}", ["it is a folder, expected a file"], fix="give the path of a file in it")
     if not target.parent.is_dir():
@@ -156,16 +202,26 @@ def naming_refusals(path: PathLike) -> Iterator[None]:
 
 def write_file(path: PathLike, data: bytes) -> None:
     """Replace a file atomically; links are followed and its mode is kept; a device such as ``/dev/stdout`` is written to."""
-    with naming_refusals(path):
-        _write_file(check_writable(path), data)
+    target = check_writable(path)
+    try:
+        with naming_refusals(path):
+            _write_file(target, data)
+    except OSError as error:  # a pipe that no process reads, a name that is too long beside ours, ...
+        _refuse("write", path, error)
 
 
 def _write_file(target: Path, data: bytes) -> None:
     if target.exists() and not target.is_file():
-        with target.open("wb") as device:
+        with open(os.open(target, os.O_WRONLY | os.O_NONBLOCK), "wb") as device:  # noqa: PTH123 - pathlib's would wait
+            os.set_blocking(device.fileno(), True)
             device.write(data)
         return
-    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    name = target.name[:40]  # with its ending, at most 255 bytes
+    for left in target.parent.glob(f".{escape(name)}.*.tmp"):  # by a process that was killed
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
+    beside = target.with_name(f".{name}.{secrets.token_hex(8)}.tmp")
     try:
         with beside.open("xb") as file:
             file.write(data)
@@ -175,7 +231,8 @@ def _write_file(target: Path, data: bytes) -> None:
             shutil.copymode(target, beside)
         beside.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def rm_command(path: PathLike) -> str:

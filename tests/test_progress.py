@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from pt_cascade import progress
-from pt_cascade.progress import show_progress
+from pt_cascade.progress import show_progress, show_step
 
 NESTED = """
 from pt_cascade.progress import show_progress
@@ -106,3 +106,21 @@ def test_the_clock_stops_with_an_error() -> None:
         count()
     assert threading.active_count() <= threads + 1  # tqdm's own
     assert [re.sub(r"\[.*\]", "[]", line) for line in file.getvalue().splitlines()] == ["encode: 2/? []", "encode: 3/? []"]
+
+
+def test_a_bar_that_is_not_shown_counts_in_the_bar_around_it() -> None:
+    """After the name of the step; without a bar around it nothing is shown."""
+    file = io.StringIO()
+    with show_progress("score", "query", 2, shown=True, file=file) as outer:
+        show_step("mono_t5")
+        with show_progress("", "doc", 30, shown=False) as inner:
+            inner.update(7)
+            inner.refresh()
+            outer.refresh()
+        show_step("duo_t5")
+        outer.refresh()
+    shown = [re.sub(r"\[[^,]*, +[^],]*", "[", line) for line in file.getvalue().splitlines()]
+    assert shown == ["score: 0/2 []", "score: 0/2 [, mono_t5 7/30]", "score: 0/2 [, duo_t5]"]
+    show_step("alone")
+    with show_progress("", "doc", 3, shown=False) as bar:
+        bar.update(3)

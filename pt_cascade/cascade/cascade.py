@@ -87,7 +87,11 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             found = f"{pipeline!r} ({type(pipeline).__name__}), expected a PyTerrier transformer"
             raise PipelineError("this is not a pipeline", [found], fix="Cascade.of(retriever % 1000 >> reranker % 20)")
         cutoffs: list[tuple[pt.RankCutoff, int]] = []
-        cascade = pipeline if isinstance(pipeline, Cascade) else cls(*read(list(_flatten(pipeline, cutoffs))), tuple(cutoffs))
+        try:
+            cascade = pipeline if isinstance(pipeline, Cascade) else cls(*read(list(_flatten(pipeline, cutoffs))), tuple(cutoffs))
+        except RecursionError as error:
+            problem = "its transformers hold one another too deeply"
+            raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix="pt.Compose(*transformers)") from error
         if changed := [f"{cutoff!r} was {k}" for cutoff, k in cascade.cutoffs_read if cutoff.k != k]:
             fix = "GridScan over pipeline, or without GridScan: ptc.sweep, Cascade.of(pipeline).with_cutoffs(50)"
             raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)

@@ -61,7 +61,7 @@ KNOWN: dict[str, Known] = {
     "pyterrier.ltr.FastRankEstimator": Known(role="scorer"),
     "pyterrier.transformer.IdentityTransformer": _ROWS,
     "pyterrier.terrier.rewrite._ResetResults": Known(RESET, depends="pointwise", documents="any"),
-    "pyterrier.text.SlidingWindowPassager": Known(role="loader", depends="pointwise", documents="any"),
+    "pyterrier.text.SlidingWindowPassager": Known("sliding", "loader", "pointwise", "any"),
     "pyterrier.text.DePassager": Known(role="adjuster", documents="any"),
     "pyterrier.terrier._text_loader.TerrierTextLoader": _ROWS,
     "pyterrier.datasets._irds.IRDSTextLoader": _ROWS,

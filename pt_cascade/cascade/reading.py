@@ -36,12 +36,13 @@ class _Draft:
     given: bool = False  # as a Stage, which is not joined with others
 
     def extend(self, parts: list[pt.Transformer]) -> None:
-        """Add transformers after it; a cut-off before them becomes one of them."""
-        stage = self.stage
+        """Add transformers after it; a cut-off before them becomes one of them, and passages give it a name of their own."""
+        stage, known = self.stage, [look_up(part) for part in parts]
+        name = "_".join([stage.name, *(one.name for one in known if one.role == "loader" and one.documents == "any")])
         parts = [*([] if stage.cutoff is None else [pt.RankCutoff(stage.cutoff)]), *parts]
         depends, documents = _declare(stage.depends, stage.documents, parts)
         transformers, scorer = (*stage.transformers, *parts), stage.scorer % len(stage.transformers)
-        self.stage = Stage(stage.name, transformers, None, depends, documents, scorer)
+        self.stage = Stage(name, transformers, None, depends, documents, scorer)
 
 
 def _make_draft(transformers: list[pt.Transformer], scorer: int, *, retrieves: bool) -> _Draft:

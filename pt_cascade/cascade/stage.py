@@ -71,8 +71,12 @@ class Stage:
 
 def unique_names(names: Iterable[str]) -> list[str]:
     """Number repeated names: ``bm25``, ``mono_t5``, ``bm25_2``."""
-    given: list[str] = []
+    given: dict[str, None] = {}
+    next_number: dict[str, int] = {}
     for name in names:
-        free = (f"{name}_{n}" if n > 1 else name for n in range(1, len(given) + 2))
-        given.append(next(new for new in free if new not in given))
-    return given
+        free = name
+        while free in given:
+            next_number[name] = next_number.get(name, 1) + 1
+            free = f"{name}_{next_number[name]}"
+        given[free] = None
+    return [*given]

@@ -123,12 +123,30 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     except CascadeError:
         raise
     except Exception as error:
-        problem = f"{part!r} raised {type(error).__name__}: {error}"
-        fix = "fix the scorer: it returned NaN or infinite scores" if isinstance(error, pd.errors.IntCastingNaNError) else ""
-        raise StageError(f"stage {stage!r} failed on {len(frame)} row(s)", [problem], fix=fix) from error
+        problem, fix = f"{part!r} raised {type(error).__name__}: {error}", ""
+        if isinstance(error, pd.errors.IntCastingNaNError):
+            problem, fix = f"{part!r} returned a score that is NaN or infinite", "give every row a finite score, e.g. 0.0"
+        what = f"stage {stage!r} failed on {len(frame)} row(s)"
+        raise StageError(what, [problem + _find_failing(part, frame)], fix=fix) from error
     if not isinstance(out, pd.DataFrame):
         raise StageError(f"stage {stage!r} failed", [f"{part!r} returned {type(out).__name__}, expected a DataFrame"])
     return out
+
+
+def _find_failing(part: pt.Transformer, frame: pd.DataFrame) -> str:
+    """Name a row on which a function of ``pt.apply`` fails alone, found by halving, or the first row: a model may be slow."""
+    first, last, alone = 0, len(frame), False
+    while type(part).__module__ == "pyterrier.apply_base" and last > first and not alone:
+        middle = (first + last + 1) // 2
+        try:
+            part.transform(frame.iloc[first:middle].copy())
+        except Exception:  # noqa: BLE001 - a user's function may raise anything
+            alone, last = middle - first == 1, middle
+        else:
+            first = middle
+    names = ["qid", "docno" if "docno" in frame else "query"]
+    row = ", ".join(f"{name} {frame[name].iloc[first if alone else 0]!r:.60}" for name in names if name in frame and len(frame))
+    return f"; it fails on {row} alone" if alone else f"; the first row is {row}" * bool(row)
 
 
 def run_ending(ending: Iterable[pt.Transformer], results: pd.DataFrame) -> pd.DataFrame:

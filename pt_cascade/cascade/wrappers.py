@@ -60,11 +60,8 @@ def is_lazy(transformer: object) -> bool:
     return _LAZY in _names(transformer)
 
 
-def held(transformer: pt.Transformer) -> Iterator[pt.Transformer]:
-    """Give a transformer and all that it holds or stands for, as far as PyTerrier can tell.
-
-    Args:
-        transformer: Any.
+def held(transformer: pt.Transformer, above: tuple[int, ...] = ()) -> Iterator[pt.Transformer]:
+    """Yield a transformer and all that it holds or stands for, as far as PyTerrier can tell; ``above`` are the ids of its holders.
 
     Example:
         >>> import pyterrier as pt
@@ -74,7 +71,8 @@ def held(transformer: pt.Transformer) -> Iterator[pt.Transformer]:
     yield transformer
     for parts in (*pt.inspect.subtransformers(transformer).values(), wrapped(transformer) or []):
         for part in parts if isinstance(parts, list) else [parts]:
-            yield from held(part)
+            if id(part) not in above:
+                yield from held(part, (*above, id(transformer)))
 
 
 def wrapped(value: object) -> pt.Transformer | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DOCS = ("docs.jsonl.gz", "docs.jsonl", "corpus.jsonl.gz", "corpus.jsonl")
+_LANGUAGE = "language.txt"
 _JUDGMENTS = Form({"query-id": ID, "corpus-id": ID, "score": WHOLE}, once=("query-id", "corpus-id"), headed=True)
 _FIX = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
 _BEIR_FIX = 'a document or query is {"_id": "7", "text": "..."}, a judgment is 7<TAB>docno<TAB>1'
@@ -64,11 +65,13 @@ def open_folder(path: Path) -> Collection:
         problems += [f"{split!r} is a split, which only a folder in BEIR's form has, with corpus.jsonl"] * bool(split)
     if topics is not None and qrels is not None and (problem := unjudged(topics, qrels)):
         problems.append(problem)
+    written = folder / _LANGUAGE
+    language = written.read_bytes().decode(errors="replace").strip() if written.is_file() else Collection.language
+    if not language.isalpha():
+        problems.append(f"{_LANGUAGE} holds {language!r:.60}, expected a language of build_index, e.g. french")
     if problems or documents is None or topics is None or qrels is None:
         raise CollectionError(f"cannot open the collection {path}", problems, fix=_BEIR_FIX if beir else _FIX)
     name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
-    written = folder / "language.txt"
-    language = written.read_text().strip() if written.is_file() else Collection.language
     return replace(make_collection(name, topics, qrels, documents), language=language)
 
 
@@ -79,7 +82,7 @@ def _part(path: Path, read: Callable[[Path], Part], problems: list[str]) -> Part
     except FileNotFoundError:
         problems.append(f"there is no file {path}")
     except CascadeError as error:
-        problems += [f"{path.name}: {problem}" for problem in error.problems] or [str(error)]
+        problems += [f"{path.name}: {problem}" for problem in error.problems] or [error.what]
     return None
 
 

@@ -19,6 +19,7 @@ from pt_cascade.collections.folders import open_folder
 from pt_cascade.collections.irds import is_dataset, list_datasets, open_dataset
 from pt_cascade.collections.pydocs import QUERIES, pydocs
 from pt_cascade.errors import CollectionError, closest
+from pt_cascade.files import to_path
 
 if TYPE_CHECKING:
     import os
@@ -54,12 +55,12 @@ def open_collection(name: str | os.PathLike[str]) -> Collection:
         (True, 5)
     """
     if not isinstance(name, str):
-        return open_folder(Path(name))
+        return open_folder(to_path(name))
     if built_in := _PYDOCS.fullmatch(name):
         asked = built_in["queries"] or str(QUERIES)
         return pydocs((built_in["packages"] or "numpy").split(","), None if asked == "all" else int(asked))
     if not re.match(r"pydocs([:/]|$)", name) and (name.startswith((".", "/", "~")) or ("/" in name and ":" not in name)):
-        return open_folder(Path(name).expanduser())
+        return open_folder(to_path(name))
     if name and is_dataset(name):
         return open_dataset(name)
     known = closest(name, ["pydocs", *list_datasets()]) or "pydocs"

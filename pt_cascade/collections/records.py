@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_LONGEST = 1 << 27  # bytes of a line
 _UNREADABLE = (OSError, EOFError, zlib.error)
 
 
@@ -77,6 +79,8 @@ def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> int:
                 faults.append(f"line {number}: {key} {record['docno']!r} repeats line {above[record['docno']]}")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         faults.insert(0, f"its gzip is broken ({error})")
+    except OSError as error:
+        faults.insert(0, f"it cannot be read: {error.strerror or error}")
     if faults or not above:
         raise RecordError(f"cannot read {path}", few(faults) or ["it is empty"])
     return len(above)
@@ -85,7 +89,11 @@ def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> int:
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that are not blank with their numbers from 1."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST), b""), 1):
+            if len(line) == _LONGEST:
+                raise OSError(f"line {number} has {_LONGEST:,} bytes or more, expected one record")
+            if line.strip():
+                yield number, line
 
 
 def _parse(line: bytes, key: str) -> dict[str, str]:

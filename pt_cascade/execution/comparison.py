@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pt_cascade.execution.score_table import ScoreTable
 
 
+_WARM_UP = 3  # queries
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The effectiveness and cost of each stage of a cascade.
@@ -34,7 +37,7 @@ class Comparison:
         effectiveness: The result of ``pt.Experiment``: one row a system with ``name``, each measure, and p-values against the first
             stage (paired t-test, plain and Holm-corrected) unless there is one system or one query.
         cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms]: means a query and the 95th percentile of the time, one query at a
-            time; the last row is the whole cascade.
+            time after 3 that are not counted; the last row is the whole cascade.
         queries: How many queries were run.
     """
 
@@ -98,8 +101,8 @@ def compare(
         trace = timings.frame[timings.frame["share"] == timings.shares[0]]
         pairs = trace["docs_in"] * np.where(trace["stage"].isin(timings.pairwise), trace["docs_in"] - 1, 1)
         return Comparison(effectiveness, _cost(trace.assign(pairs=pairs)), topics["qid"].nunique())
-    if table is not None:
-        whole.transform(topics.head(1))  # loads the models, which is not a query's time
+    for n in range(min(_WARM_UP, len(topics))):  # as in ``profile``; models load when they are first used
+        whole.transform(topics.iloc[[n]])
     trace = run(whole, topics.head(timed) if timed else topics, query_batch_size=1, verbose=verbose).trace.assign(repeat=0)
     return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pt_cascade.stages.indexing.engines import Engine
 
 _WHAT = "this line is not a cascade"
-_EXAMPLE = "parse_cascade(\"bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20\", 'pydocs')"
+_EXAMPLE = "parse_cascade('bm25 % 1000 >> bi_encoder % 100 >> late_interaction % 20', 'pydocs')"
 _STORED = {"bm25": "index", "bi_encoder": "vectors", "dense": "vectors", "late_interaction": "vectors"}
 _BRANCHES = ("bm25", "dense")  # of ``hybrid`` without arguments
 _MODELS = ("cross_encoder", "mono_t5", "duo_t5")
@@ -62,7 +63,7 @@ def parse_cascade(
         pt_cascade.errors.PipelineError: this line is not a cascade:
           - 'x' is not a cut-off, expected a whole number of 1 or more
           - there is no stage 'lucene'; pt-cascade stages lists them
-        Fix: parse_cascade("bm25 % 1000 >> bi_encoder % 100 >> mono_t5('castorini/monot5-base-msmarco') % 20", 'pydocs')
+        Fix: parse_cascade('bm25 % 1000 >> bi_encoder % 100 >> late_interaction % 20', 'pydocs')
     """
     tree = _parse(line)
     if engine is not None:
@@ -86,7 +87,8 @@ def _parse(line: str) -> ast.expr:
         many = [f"it has {parts} names, numbers and operators, expected at most {_MOST_PARTS}"] if parts > _MOST_PARTS else []
         problems = many or list(dict.fromkeys(_find_problems(tree)))
     except (SyntaxError, ValueError) as error:
-        problems = [f"{line[:_SHOWN]!r}: {error.msg if isinstance(error, SyntaxError) else error}"]
+        found = error.msg if isinstance(error, SyntaxError) else str(error)
+        problems = [f"{line[:_SHOWN]!r}: {found.partition(' (detected at line')[0]}"]
     except (RecursionError, MemoryError):
         problems = [f"{line[:_SHOWN]!r}: its operators or parentheses are nested too deeply"]
     if problems:
@@ -122,7 +124,8 @@ def _find_problems(node: ast.expr) -> list[str]:
 def _quote(value: ast.expr) -> str:
     """Say that a value is not a literal, and how a word is written as text."""
     text = ast.unparse(value)
-    return f"{text} is not a literal" + f" (text is written with quotes: '{text}')" * isinstance(value, ast.Name)
+    word = text.replace(" ", "")  # a model's name, org/model-base, is read as a sum
+    return f"{text} is not a literal" + f" (text is written with quotes: {word!r})" * bool(re.fullmatch(r"[\w./-]+", word))
 
 
 def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast.expr]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,7 +127,8 @@ def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFr
     about = {"collection": collection.name}
     build_once(folder, lambda new: score(cascade, topics, verbose=verbose, about=about).save(new / "table"))
     check_sealed(folder, fix=rm_command(folder))
-    return ScoreTable.load(folder / "table")
+    table = ScoreTable.load(folder / "table")
+    return replace(table, about={**table.about, **about})  # the collection may have another name now
 
 
 def default_model() -> str:

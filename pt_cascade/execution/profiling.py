@@ -21,6 +21,7 @@ from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.steps import call
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+from pt_cascade.execution.runner import read_accounts
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
 from pt_cascade.numbers import is_amount, is_whole
@@ -95,9 +96,10 @@ def profile(
                 counted[number, share] = [_count_tokens(step, qids) for step in steps]
             for step, tokens in zip(steps, counted[number, share], strict=True):
                 run = {"repeat": np.full(len(qids), repeat), "share": np.full(len(qids), share), "tokens": tokens}
-                parts.append({**run, **step.trace(pd.Index(qids, dtype=object))})
+                parts.append({**run, "usd": _read_usd(step, qids), **step.trace(pd.Index(qids, dtype=object))})
             bar.update()
-    frame = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
+    frame = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in (*COLUMNS, "usd")})
+    frame = frame if frame["usd"].notna().any() else frame.drop(columns="usd")
     pairwise = tuple(stage.name for stage in scaled[1.0].stages[1:] if find_dependence(stage) == "pairwise")
     return Timings(frame, mode, {**_describe_machine(), "load": load}, pairwise)
 
@@ -142,6 +144,12 @@ def _warm_up(cascade: Cascade, queries: list[pd.DataFrame], shares: tuple[float,
             for query in queries:
                 list(walk(scaled[share], query))
     return scaled
+
+
+def _read_usd(step: Step, qids: pd.Series[str]) -> Floats:
+    """Return the US dollars that a stage counted for each query, NaN if it counts none."""
+    counted = [values for name, values in read_accounts(step, pd.Index(qids, dtype=object)).items() if name.endswith("usd")]
+    return np.sum(counted, axis=0) if counted else np.full(len(qids), np.nan)
 
 
 def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:

@@ -36,7 +36,8 @@ class Run:
         results: Frame[qid, docno, score, rank, ...] of the last stage, queries in topic order.
         trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
             retriever; ``docs_out`` counts the documents that pass the cut-off; ``pairs`` the scored (query, document) pairs;
-            ``ms`` is the stage's time for the batch divided by its number of queries, ``shared_by``. The columns that a
+            ``ms`` is the time of the stage's transformers and cut-off for the batch, without checks, divided by its number of
+            queries, ``shared_by``; a model loads in its first batch, which ``profile`` does not count. The columns that a
             transformer names in ``accounts`` follow (``llm_judge``: calls, tokens, dollars), NaN for other stages.
     """
 
@@ -166,7 +167,7 @@ def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
     for step in walk(cascade, topics, clock=clock):
-        traces.append({**step.trace(qids), **_read_accounts(step, qids)})
+        traces.append({**step.trace(qids), **read_accounts(step, qids)})
         steps = [*steps, step] if tail == "keep" else [step]
     results = _append_tail(steps) if tail == "keep" else steps[-1].kept
     nothing = np.full(len(qids), np.nan)  # for a stage without this column
@@ -177,7 +178,7 @@ def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     return Run(results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")], trace)
 
 
-def _read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
+def read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
     """Return the ``accounts`` columns of a stage by query, 0 for a query without rows."""
     names = [name for part in step.stage.transformers for name in getattr(part, "accounts", ()) if name in step.ranked]
     if not names:

@@ -9,7 +9,7 @@ import pyterrier as pt
 
 from pt_cascade.checksums import OpenFolder, check_sealed
 from pt_cascade.errors import PipelineError
-from pt_cascade.files import rm_command
+from pt_cascade.files import rm_command, to_path
 from pt_cascade.stages.indexing.engines import open_index, write_scores
 from pt_cascade.stages.indexing.words import ENGLISH, BagOfWords, read_language
 
@@ -66,7 +66,7 @@ def bm25(
     if problems:
         raise PipelineError("bm25 cannot be made", problems)
     source = index if isinstance(index, pt.Artifact) else _find_folder(index)
-    folder = Path(str(getattr(source, "path", source)))
+    folder = to_path(str(getattr(source, "path", source)))
     check_sealed(folder, fix=f"{rm_command(folder)}, and build_index again")
     opened = source if isinstance(source, pt.Artifact) else open_index(source)
     if not callable(getattr(opened, "bm25", None)):
@@ -77,8 +77,8 @@ def bm25(
     counted = {"query_weighted": True} if pisa else {}
     write_scores(opened, k1, b)
     noted = OpenFolder(str(folder))
-    retriever = opened.bm25(num_results=num_results, threads=threads, verbose=verbose, **parameters, **counted)
-    return BagOfWords(retriever, read_language(folder) or (ENGLISH if pisa else None), noted, rewrites=not pisa)
+    retriever = opened.bm25(num_results=num_results, threads=threads, **parameters, **counted)
+    return BagOfWords(retriever, read_language(folder) or (ENGLISH if pisa else None), noted, not pisa, verbose)
 
 
 def _find_folder(index: object) -> str | os.PathLike[str]:

@@ -253,6 +253,11 @@ def test_names_become_unique(names: list[str]) -> None:
     assert all(new.startswith(old) for new, old in zip(unique, names, strict=True))
 
 
+def test_thousands_of_names_become_unique() -> None:
+    """In time that grows with their number; the cube of it would be hours."""
+    assert unique_names(["a"] * 9999)[-1] == "a_9999"
+
+
 def test_cutoffs_are_changed_by_position_and_by_name() -> None:
     """with_cutoffs replaces the first ones in order or those named, and never the cascade it was asked of."""
     cascade = Cascade.of(RETRIEVER % 10 >> RERANKER % 5)

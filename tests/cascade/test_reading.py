@@ -13,7 +13,7 @@ from toys.rankers import ToyReranker
 
 from pt_cascade import Cascade, Runner, profile, run, score
 from pt_cascade.cascade import Stage
-from pt_cascade.errors import CascadeError, PipelineError, StageError
+from pt_cascade.errors import CascadeError, FrameError, PipelineError, StageError
 
 FOUND = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b", "c"], "score": [3.0, 2.0, 1.0], "rank": [0, 1, 2]})
 SOURCE, ASKED = pt.Transformer.from_df(FOUND), pd.DataFrame({"qid": ["1"], "query": ["q"]})
@@ -106,6 +106,21 @@ def test_a_transformer_that_does_not_change_the_score_is_not_a_stage(case: str) 
     assert cascade.transform(ASKED).sort_values("rank")["docno"].tolist() == live
 
 
+def test_a_cutoff_of_passages_is_not_shown_as_one_of_documents() -> None:
+    """The stage whose passages are cut has their name, also for with_cutoffs; what cuts documents keeps the scorer's name."""
+    text = pt.apply.text(lambda row: " ".join(row["docno"] * 9))
+    passages = text >> pt.text.sliding("text", length=4, stride=2, prepend_attr=None)
+    with pytest.raises(FrameError, match="stage 'run_sliding' returned results that are not usable: rank is not") as error:
+        Cascade.of(SOURCE >> passages % 5).transform(ASKED)
+    assert error.value.fix == 'results = pt.model.add_ranks(results.drop(columns="rank"))'
+    ranked = passages >> pt.apply.generic(lambda results: pt.model.add_ranks(results.drop(columns="rank")))
+    cascade = Cascade.of(SOURCE >> ranked % 5 >> ToyReranker() >> pt.text.max_passage() % 2)
+    assert repr(cascade) == "run_sliding → 5 · toy_reranker → 2"
+    assert len(cascade.with_cutoffs(run_sliding=2).prefix(1).transform(ASKED)) == 2
+    assert repr(Cascade.of(SOURCE % 3 >> passages >> ToyReranker() >> pt.text.max_passage() % 2)) == "run → 3 · toy_reranker → 2"
+    assert repr(Cascade.of(SOURCE >> text % 3 >> ToyReranker() % 2)) == "run → 3 · toy_reranker → 2"
+
+
 def test_a_model_behind_lazy_is_not_loaded_by_reading(tmp_path: Path) -> None:
     """Neither bare nor behind a cache; the stage is named after the class, where Lazy is given one."""
     loaded: list[str] = []
@@ -164,6 +179,20 @@ def test_a_cutoff_that_changes_after_reading_is_refused() -> None:
     assert scanned["recall_2"].tolist() == [0.0, 1.0, 1.0]
     again = Cascade.of(pipeline)
     assert [len(again.with_cutoffs(k).transform(ASKED)) for k in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_transformers_that_hold_one_another_too_deeply_are_refused() -> None:
+    """Python ends at about a thousand levels; one that holds itself is only looked at once, and the printed cure is flat."""
+    deep: pt.Transformer = ToyReranker()
+    for _ in range(2000):
+        deep = Closed(deep)
+    with pytest.raises(PipelineError, match="its transformers hold one another too deeply") as error:
+        Cascade.of(SOURCE % 3 >> deep)
+    assert error.value.fix == "pt.Compose(*transformers)"
+    assert len(Cascade.of(pt.Compose(SOURCE, *(ToyReranker(seed=n) for n in range(100))))) == 101
+    itself = Closed(ToyReranker())
+    itself.documents, itself.mine = "reranks", itself
+    assert repr(Cascade.of(SOURCE % 3 >> itself % 2)) == "run → 3 · closed → 2"
 
 
 DERIVED: dict[str, Callable[[Cascade], pt.Transformer]] = {

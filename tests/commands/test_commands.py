@@ -33,8 +33,10 @@ from pt_cascade.collections import make_collection
 from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
 from pt_cascade.errors import CascadeError
+from pt_cascade.execution import defaults
 from pt_cascade.execution.comparison import Comparison
 from pt_cascade.execution.defaults import default_cascade
+from pt_cascade.execution.score_table import ScoreTable
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -159,6 +161,15 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert wanted <= set(options)
 
 
+INTERRUPTED = "interrupted; the same command continues with the vectors and scores that are finished"
+
+
+def noted(error: BaseException) -> BaseException:
+    """Add the note of an interrupted task to an error."""
+    error.add_note("4 of 12 queries are saved")
+    return error
+
+
 def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
     """Make a command that shows a line, then ends in an error."""
 
@@ -173,7 +184,9 @@ def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
     ("error", "status", "message"),
     [
         (CascadeError("cannot", ["a is b"], fix="c"), 1, "pt-cascade search: cannot: a is b. Fix: c\n"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command continues with the vectors and scores that are finished\n"),
+        (KeyboardInterrupt(), 130, f"{INTERRUPTED}\n"),
+        (noted(KeyboardInterrupt()), 130, f"{INTERRUPTED}\n4 of 12 queries are saved\n"),
+        (noted(CascadeError("cannot")), 1, "pt-cascade search: cannot\n4 of 12 queries are saved\n"),
     ],
 )
 def test_our_errors_are_shown_without_a_traceback(
@@ -323,8 +336,11 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
 
 
 def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first call reads the documents three times: for their name, the index and the vectors; the second for their name only."""
-    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path))
+    """The first call reads the documents three times: for their name, the index and the vectors; the second for their name only.
+
+    ``score`` finds the scores of the quickstart.
+    """
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     reads = []
     read = FileDocuments.__iter__
     monkeypatch.setattr(FileDocuments, "__iter__", lambda self: (reads.append(row) or row for row in read(self)))
@@ -336,6 +352,9 @@ def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch
     assert shown(collection=small, engine="pisa", queries=4).measures == first.measures
     assert len(reads) == 60
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")} == built
+    monkeypatch.setattr(defaults, "score", lambda *_, **__: pytest.fail("it is scored again"))
+    paragraphs("score", "--collection", small, "--engine", "pisa", "--queries", 4, "--out", tmp_path / "table")
+    assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "bi_encoder", "late_interaction")
 
 
 @pytest.mark.parametrize(("queries", "test"), [(5, "p: paired t-test over 5 queries"), (1, "One query cannot be tested.")])

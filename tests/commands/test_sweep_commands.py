@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path as File
 
 import numpy as np
@@ -93,9 +94,8 @@ def test_judgments_of_another_collection_are_refused(tmp_path: File, capsys: pyt
     told = capsys.readouterr().err
     found = "qid '1' is 'automatic indexing' in the table and 'lens crystalline protein' in the topics"
     assert f"the topics are of another collection than the table: 2 of 2 queries differ, e.g. {found}" in told
-    fix = re.search(r"Fix: collection = open_collection\('(.*)'\)", told)
-    assert fix is not None
-    assert main([*words, fix[1]]) == 0
+    words[-1:] = shlex.split(told.rpartition("Fix: ")[2])
+    assert main(words) == 0
 
 
 @FEW

@@ -109,7 +109,7 @@ def test_costs_of_timings_are_those_of_the_sweep() -> None:
 
 
 def test_models_are_loaded_before_a_cascade_with_a_table_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table runs no model, so a stage has been asked about one query, and loaded, when the first timed one comes."""
+    """A table runs no model, so a stage has scored three queries, one at a time as in a profile, when the first timed one comes."""
     judge = Judge(log=Log())
     cascade = ToyRetriever(docs=6) % 4 >> judge % 2
     table = score(cascade, topics(3))
@@ -122,8 +122,8 @@ def test_models_are_loaded_before_a_cascade_with_a_table_is_timed(monkeypatch: p
 
     monkeypatch.setattr(comparison, "run", spy)
     compare(cascade, topics(3), QRELS, [nDCG @ 10], table=table)
-    assert before == [1]
-    assert len(judge.log.calls) == 1 + 3
+    assert before == [1, 1, 1]
+    assert len(judge.log.calls) == 3 + 3
 
 
 def test_costs_are_those_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,8 @@ BAD = {
     ),
     "a stage": (
         (FIRST % 2 >> Broken(_fails), topics(2), QRELS, [RR]),
-        f"stage 'broken' failed on 4 row(s): {Broken(_fails)!r} raised ZeroDivisionError: by nought",
+        f"stage 'broken' failed on 4 row(s): {Broken(_fails)!r} raised ZeroDivisionError: by nought; "
+        "the first row is qid 'q0', docno 'd1'",
     ),
     "no pipeline": (
         ("bm25", topics(2), QRELS, [RR]),

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,6 +276,22 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path_factory: pytest.TempPathF
                 write_file(link, new)
     assert target.read_bytes() == (new if step == "none" else old)
     assert sorted(folder.iterdir()) == [link, target]
+
+
+def test_what_a_killed_writer_left_is_deleted(tmp_path: Path) -> None:
+    """A process is killed before its file takes its place; ten minutes later (by the file's time) the next write deletes it."""
+    code = (
+        "import os, sys; from pathlib import Path; from pt_cascade.files import write_file;"
+        "Path.replace = lambda *_: os.kill(os.getpid(), 9); write_file(sys.argv[1], b'half')"
+    )
+    target = tmp_path / "run[1].res"
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", code, str(target)], check=False).returncode == -9
+    old, young = sorted(tmp_path.iterdir())
+    os.utime(old, (time.time() - 601,) * 2)
+    write_file(target, b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([young, target])
+    assert target.read_bytes() == b"whole"
 
 
 def test_a_full_device_is_an_error_with_a_cure() -> None:

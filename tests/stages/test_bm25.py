@@ -7,8 +7,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +49,17 @@ def test_both_engines_find_and_rank(index: Path) -> None:
     found = Cascade.of(bm25(index) % 10).transform(topics)
     assert set(zip(found["qid"], found["docno"], strict=True)) == {("1", "NA"), ("1", "d2"), ("2", "d3")}
     assert found["score"].gt(0).all()
+
+
+def test_progress_is_shown_in_lines(index: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In a file there is no carriage return; the results are those without it, though topics are given in parts."""
+    topics = pd.DataFrame({"qid": [str(n) for n in range(45)], "query": ["cats", "zebra", "lions and cats"] * 15})
+    expected = bm25(index).transform(topics)
+    capfd.readouterr()
+    pd.testing.assert_frame_equal(bm25(index, verbose=True).transform(topics), expected)
+    written = capfd.readouterr().err
+    assert written.splitlines()[-1].startswith("bm25: 45/45 [")
+    assert "\r" not in written
 
 
 def test_both_engines_answer_an_empty_frame(index: Path) -> None:
@@ -229,6 +242,26 @@ def test_an_interrupted_index_is_deleted(engine: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("error", "expected"), [(KeyboardInterrupt, KeyboardInterrupt), (None, CascadeError)])
+def test_a_pisa_process_that_ends_early_is_reported(error: type | None, expected: type, tmp_path: Path) -> None:
+    """Its process is killed while documents are read, alone or, as by Ctrl-C in a terminal, with an interrupt of ours."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+
+    def documents() -> Iterator[dict[str, str]]:
+        yield DOCS[0]
+        for child in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+            os.waitid(os.P_PID, int(child), os.WEXITED | os.WNOWAIT)
+        yield from DOCS[1:3]
+        if error:
+            raise error
+
+    with pytest.raises(expected) as stop:
+        build_index(documents(), tmp_path / "index", engine="pisa")
+    assert error or str(stop.value).startswith("pisa failed to make the index: its process ended with status -9; ")
+    assert list(tmp_path.iterdir()) == []
+
+
 FULL_DISK = """
 import resource, sys
 from pt_cascade.stages import build_index
@@ -250,6 +283,18 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(engine: str, tmp_path: Path)
     assert last.startswith(f"pt_cascade.errors.CascadeError: {engine} failed to make the index: ")
     assert last.endswith("MiB of the disk are free. Fix: free some space on the disk, or choose a folder on another one")
     assert list(tmp_path.rglob("*")) == [scratch]
+
+
+def test_new_parameters_on_a_full_disk_are_an_error(tmp_path: Path) -> None:
+    """PISA writes the scores of other k1 and b into the folder: in a real process whose files may not grow it fails, then not."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    index = build_index(DOCS, tmp_path / "index", engine="pisa")
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))"
+    code = f"from pt_cascade.stages import bm25; {limit}; bm25(sys.argv[1], k1=1.5)"
+    done = subprocess.run([sys.executable, "-c", code, str(index)], check=False, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("pt_cascade.errors.CascadeError: pisa failed to make the index: ")
+    assert len(bm25(index, k1=1.5).search("cats")) == 2
+    subprocess.run([shutil.which("sha256sum"), "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=index, check=True)
 
 
 def test_another_engines_index_is_not_taken_for_ours(index: Path) -> None:

@@ -487,7 +487,8 @@ def test_bi_encoders_of_pyterrier_dr_make_the_same_vectors(minilm: str, fruit: P
     assert (again, hash(again)) == (dense(path, model=upstream), hash(dense(path, model=upstream)))
     with pytest.raises(PipelineError) as error:
         dense(path)
-    made_by = f"{path} was made by {upstream!r} of pyterrier_dr.sbert_models.SBertBiEncoder, which has no name to load it by"
+    described = f"SBertBiEncoder('{Path(minilm).name}') of pyterrier_dr.sbert_models.SBertBiEncoder"
+    made_by = f"{path} was made by {described}, which has no name to load it by"
     assert str(error.value) == f"the query encoder is unknown: {made_by}. Fix: dense(vectors, model=the_bi_encoder)"
     for others, model in ((path, minilm), (fruit, upstream)):  # the same model, whoever runs it
         found = dense(others, model=model).transform(TOPICS).merge(ours, on=["qid", "docno"])

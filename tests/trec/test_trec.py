@@ -319,7 +319,7 @@ def test_every_bad_line_is_named_and_counted(read: Callable[[str], pd.DataFrame]
 @pytest.mark.parametrize("read", [read_run, read_qrels, read_topics])
 def test_missing_and_broken_files_are_reported(read: Callable[[str], pd.DataFrame]) -> None:
     """A file that is not there, and gzip that stops early, are errors of their own."""
-    with pytest.raises(MissingError, match=r"^there is no file absent$"):
+    with pytest.raises(MissingError, match=r"^there is no file absent\. Fix: give the path of an existing file$"):
         read("absent")
     Path("cut.gz").write_bytes(gzip.compress(b"1 Q0 a 1 0.5 t\n" * 99)[:-9])
     with pytest.raises(RecordError, match=r"^cannot read cut\.gz: its gzip is broken: .+\. Fix: fetch the file again$"):
@@ -544,7 +544,7 @@ def test_a_killed_write_leaves_the_old_file(
 
     with monkeypatch.context() as patch:
         patch.setattr(broken, fail)
-        with pytest.raises(type(reason)):
+        with pytest.raises(MissingError if isinstance(reason, OSError) else KeyboardInterrupt):
             write_run(run_of([3.0, 2.0]), "a.res")
     assert [path.name for path in folder.iterdir()] == ["a.res"]
     assert Path("a.res").read_bytes() == old

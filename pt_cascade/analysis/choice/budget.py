@@ -32,6 +32,7 @@ class Budget:
     percentile: float | None  # of the queries' times; None: their mean
     usd: float | None  # US dollars a query, on average; None: no limit
     docs: Ints  # (queries,): documents that each query retrieved
+    untimed: str = ""  # a last stage that runs live after those of the table, and has no cost
 
     @property
     def column(self) -> str:
@@ -62,7 +63,7 @@ class Budget:
             if limit is not None and sweep.cost is None:
                 problems.append(f"{name} is given, but the sweep has no cost")
         if self.usd is not None and sweep.cost is not None and "usd" not in sweep.frame:
-            problems.append("budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour")
+            problems.append("budget_usd is given, but no stage has a price, such as StageCost(usd_per_pair=...)")
         if self.percentile is not None and not is_percentile(self.percentile):
             problems.append(f"percentile is {self.percentile!r}, expected a number above 0 and at most 100, or None for the mean")
         elif self.percentile and self.ms and sweep.cost and sweep.cost.sample and not sweep.cost.sample.percentiles:

@@ -89,7 +89,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     wanted = tuple(one for one in sweep.replayer.measures if str(one) == name)
     rel = find_rel(wanted) if rel is None else rel
     docs = sweep.table.retrieved[sweep.replayer.judged.queries]
-    budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs)
+    untimed = "" if sweep.cost is None or sweep.cost.live else sweep.replayer.path.live
+    budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs, untimed)
     _check(sweep, name, budget, method, {"margin": margin, "folds": folds, "level": level, "seed": seed, "rel": rel})
     vectors = sweep.grid.vectors
     affordable, costs = budget.check(sweep.stages, vectors)

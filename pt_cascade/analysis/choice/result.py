@@ -159,7 +159,8 @@ def _describe_cost(choice: Choice) -> str:
     parts += [f"{cost['pairs']:.4g} model pairs"] if "pairs" in cost else []
     parts += [f"{1000 * cost['usd']:.3g} usd per 1,000 queries"] if "usd" in cost else []
     by_hand = choice.budget.cost is not None and choice.budget.cost.sample is None
-    return ", ".join(parts) + "; costs given by hand have no slow queries" * bool(by_hand and late)
+    untimed = f"; without {choice.budget.untimed!r}, which runs live and has no cost" if choice.budget.untimed else ""
+    return ", ".join(parts) + "; costs given by hand have no slow queries" * bool(by_hand and late) + untimed
 
 
 def _describe_stability(choice: Choice) -> str:

@@ -43,6 +43,8 @@ class Cost:
     Attributes:
         stages: One entry a stage.
         sample: The profiled queries and their times; None: the cost was given by hand.
+        live: Whether the last stage has no cut-off in the vectors, since it is in no score table: it gets what the last cut-off
+            passes on.
 
     Raises:
         SweepError: There is no stage, an entry is not a StageCost, or two have the same name.
@@ -62,6 +64,7 @@ class Cost:
 
     stages: tuple[StageCost, ...]
     sample: Sample | None = field(default=None, repr=False)
+    live: bool = False
 
     def __post_init__(self) -> None:
         """Refuse stages that make no cascade, all problems at once."""
@@ -96,7 +99,7 @@ class Cost:
             >>> cost.select(["bm25", "t5"]).latency((10, 5)).ms
             500.0
         """
-        names = as_tuple(names)
+        names = (*as_tuple(names), *(one.stage for one in self.stages[-1:] if self.live))
         if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
             return replace(self, stages=tuple(replace(one, stage=name) for one, name in zip(self.stages, names, strict=True)))
         own = [one.stage for one in self.stages]
@@ -107,8 +110,9 @@ class Cost:
         places = [own.index(name) for name in names]
         sample = self.sample
         if sample is not None and sample.times:
-            sample = replace(sample, times=tuple(sample.times[place] for place in places))
-        return Cost(tuple(self.stages[place] for place in places), sample)
+            times, usd = ([each[place] for place in places] for each in (sample.times, sample.usd))
+            sample = replace(sample, times=tuple(times), usd=tuple(usd))
+        return Cost(tuple(self.stages[place] for place in places), sample, self.live)
 
     def latency(
         self,
@@ -132,13 +136,14 @@ class Cost:
             >>> late.ms, late.joint_ms
             (15.0, (9.0,))
         """
-        checked = check_cutoffs(cutoffs, [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)])
+        names = [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)]
+        checked = check_cutoffs(cutoffs, names[: len(names) - self.live])
         if percentiles and self.sample is not None and not self.sample.percentiles:
             problem = "its queries were timed together (mode 'throughput'), so only their mean time is known"
             fix = "cost.latency(cutoffs, percentiles=()), or profile(cascade, topics, mode='interactive')"
             raise SweepError("the cost has no percentiles", [problem], fix=fix)
         sample, levels = self._prepare(percentiles, docs)
-        depths = _depths(as_vectors([checked]), sample)
+        depths = _depths(as_vectors([checked]), len(self.stages), sample)
         times = np.concatenate([self._time(n, depths[:, n], sample)[1] for n in range(len(self.stages))])
         return summarise(times, checked, levels, sample.queries)
 
@@ -167,7 +172,7 @@ class Cost:
             [{'ms': 300.0, 'pairs': 150.0, 'usd': 0.004}]
         """
         sample, levels = self._prepare(percentiles, docs)
-        depths = _depths(_check_vectors(vectors, len(self.stages)), sample)
+        depths = _depths(_check_vectors(vectors, len(self.stages) - self.live), len(self.stages), sample)
         _, first, code = np.unique(depths, axis=0, return_index=True, return_inverse=True)
         size = max(_CELLS // len(sample.retrieved), 1)
         parts = [self._measure(depths[first[at : at + size]], sample, levels) for at in range(0, max(len(first), 1), size)]
@@ -190,6 +195,14 @@ class Cost:
         ms = sample.times[n].at(given, stage) if sample.times else stage.ms(given)
         return given, ms if n == 0 else np.where(given >= stage.least, ms, 0.0)
 
+    def _usd(self, n: int, given: Floats, ms: Floats, sample: Sample) -> Floats:
+        """Give the US dollars of stage n for so many documents and milliseconds, of the same shape; dollars fit as times do."""
+        stage = self.stages[n]
+        if not sample.usd:
+            return stage.usd(given, ms)
+        counted = sample.usd[n].at(given, StageCost(per_pair_ms=stage.usd_per_pair, compares=stage.compares))
+        return replace(stage, usd_per_pair=0.0).usd(given, ms) + np.where(given >= stage.least, counted, 0.0)
+
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:
         """Sum over the stages, computing each once for each of its depths."""
         ms, pairs, usd = (np.zeros(len(depths)) for _ in range(3))
@@ -199,11 +212,11 @@ class Cost:
             given, times = self._time(n, depth, sample)
             ms += times.mean(axis=1)[code]
             pairs += stage.pairs(given).mean(axis=1)[code]
-            usd += stage.usd(given, times).mean(axis=1)[code]
+            usd += self._usd(n, given, times, sample).mean(axis=1)[code]
             if levels:
                 sums += times[code]
         named = {f"p{level:g}_ms": column for level, column in zip(levels, take_percentiles(sums, levels).T, strict=True)}
-        priced = any(one.usd_per_token or one.usd_per_search or one.usd_per_hour for one in self.stages)
+        priced = any(one.priced for one in self.stages)
         return {"ms": ms, **named, "pairs": pairs, **({"usd": usd} if priced else {})}
 
 
@@ -222,10 +235,10 @@ def _check_vectors(vectors: NDArray[np.generic], stages: int) -> Ints:
     return np.minimum(array, NO_CUT).astype(np.int64)
 
 
-def _depths(vectors: NDArray[np.integer], sample: Sample) -> Ints:
+def _depths(vectors: NDArray[np.integer], stages: int, sample: Sample) -> Ints:
     """Give how many documents may reach each stage, shape (vectors, stages); 0 for the first."""
-    depths = np.zeros(vectors.shape, np.int64)
-    np.minimum.accumulate(vectors[:, :-1], axis=1, out=depths[:, 1:])
+    depths = np.zeros((len(vectors), stages), np.int64)
+    np.minimum.accumulate(vectors[:, : stages - 1], axis=1, out=depths[:, 1:])
     most = int(sample.retrieved.max())
     if most == NO_CUT and (depths == NO_CUT).any():
         problem = "a cut-off is None, and the number of documents that a query retrieves is unknown"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import nnls
 
 from pt_cascade.analysis.cost.cost import Cost
@@ -14,8 +15,6 @@ from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pandas as pd
 
     from pt_cascade.ranking import Floats
 
@@ -27,7 +26,11 @@ def fit_cost(frame: pd.DataFrame, per: Per, pairwise: Sequence[str], *, together
     if per not in get_args(Per):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
     documents = frame["docs_in"].to_numpy(np.float64)
-    frame = frame.assign(work=np.where(frame["stage"].isin(pairwise), documents * documents - documents, documents))
+    usd = frame["usd"] if "usd" in frame else pd.Series(np.nan, frame.index)
+    frame = frame.assign(
+        work=np.where(frame["stage"].isin(pairwise), documents * documents - documents, documents),
+        usd=usd.where(usd.notna().groupby(frame["stage"]).transform("all"), 0.0),
+    )
     parts = [part for _, part in frame.groupby("stage", sort=False)]
     _check(parts, per)
     if together:
@@ -69,12 +72,15 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares
     lines = np.column_stack([np.ones(len(run)), load.to_numpy(np.float64) / scale])
     fixed, slope = nnls(lines * weight[:, None], run["ms"].to_numpy(np.float64) * weight)[0]
     slope_of = "per_token_ms" if per == "token" and counted else "per_pair_ms"
-    return StageCost(name, compares=compares, **{"fixed_ms": fixed, slope_of: slope / scale, "tokens_per_pair": tokens})
+    deepest = run[run["share"] == run["share"].max()]
+    usd = float(deepest["usd"].sum() / deepest["work"].sum())
+    fitted = {"fixed_ms": fixed, slope_of: slope / scale, "tokens_per_pair": tokens, "usd_per_pair": usd}
+    return StageCost(name, compares=compares, **fitted)
 
 
 def _sample(frame: pd.DataFrame, stages: tuple[StageCost, ...], *, together: bool) -> Sample:
     """Make a sample in which each (query, repeat) is one row."""
-    wide = frame.pivot_table(index=["qid", "repeat"], columns=["stage", "share"], values=["docs_in", "docs_ranked", "ms"])
+    wide = frame.pivot_table(index=["qid", "repeat"], columns=["stage", "share"], values=["docs_in", "docs_ranked", "ms", "usd"])
 
     def table(value: str, stage: str) -> Floats:
         values: Floats = wide[value][stage].to_numpy(np.float64)
@@ -84,6 +90,9 @@ def _sample(frame: pd.DataFrame, stages: tuple[StageCost, ...], *, together: boo
     if together:
         return Sample(retrieved, queries, percentiles=False)
     documents = [table("docs_in", one.stage) * (n > 0) for n, one in enumerate(stages)]
-    measured = zip(stages, documents, strict=True)
+    measured = list(zip(stages, documents, strict=True))
     times = tuple(StageTimes.measured(one, given, table("ms", one.stage)) for one, given in measured)
-    return Sample(retrieved, queries, times)
+    prices = [StageCost(per_pair_ms=one.usd_per_pair, compares=one.compares) for one in stages]
+    counted = zip(stages, prices, documents, strict=True)
+    usd = tuple(StageTimes.measured(price, given, table("usd", one.stage)) for one, price, given in counted)
+    return Sample(retrieved, queries, times, usd)

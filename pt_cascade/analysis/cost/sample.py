@@ -64,6 +64,7 @@ class Sample:
     retrieved: Ints  # (rows,): documents that the first stage found
     queries: int  # how many different queries the rows are of
     times: tuple[StageTimes, ...] = ()  # one a stage; empty: the fitted times hold
+    usd: tuple[StageTimes, ...] = ()  # likewise for the dollars that stages counted
     percentiles: bool = True  # whether single queries' times are known; not where queries were timed together
 
 

@@ -30,6 +30,7 @@ class StageCost:
         per_pair_ms: Milliseconds a pair.
         per_token_ms: Milliseconds a token that the model reads.
         tokens_per_pair: Tokens that the model reads for a pair.
+        usd_per_pair: US dollars a pair; ``Timings.cost`` takes it from what the stage counted, e.g. ``llm_judge(prices=...)``.
         usd_per_token: US dollars a token.
         usd_per_search: US dollars a search unit, each 100 documents or part of them.
         usd_per_hour: US dollars an hour of the machine, while the stage runs.
@@ -48,6 +49,7 @@ class StageCost:
     per_pair_ms: float = 0.0
     per_token_ms: float = 0.0
     tokens_per_pair: float = 0.0
+    usd_per_pair: float = 0.0
     usd_per_token: float = 0.0
     usd_per_search: float = 0.0
     usd_per_hour: float = 0.0
@@ -68,6 +70,11 @@ class StageCost:
             raise SweepError(f"the cost of stage {self.stage!r} is out of range", problems)
 
     @property
+    def priced(self) -> bool:
+        """Whether the stage costs money."""
+        return bool(self.usd_per_pair or self.usd_per_token or self.usd_per_search or self.usd_per_hour)
+
+    @property
     def least(self) -> int:
         """The least number of documents that the stage runs on."""
         return 2 if self.compares else 1
@@ -82,5 +89,5 @@ class StageCost:
 
     def usd(self, documents: Floats, ms: Floats) -> Floats:
         """Give the US dollars for so many documents and milliseconds, of the same shape."""
-        tokens = self.usd_per_token * self.tokens_per_pair * self.pairs(documents)
-        return tokens + self.usd_per_search * np.ceil(documents / UNIT) + self.usd_per_hour / _MS_PER_HOUR * ms
+        pairs = (self.usd_per_pair + self.usd_per_token * self.tokens_per_pair) * self.pairs(documents)
+        return pairs + self.usd_per_search * np.ceil(documents / UNIT) + self.usd_per_hour / _MS_PER_HOUR * ms

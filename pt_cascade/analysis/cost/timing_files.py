@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from pt_cascade.errors import MissingError, TableError
-from pt_cascade.files import write_file
+from pt_cascade.errors import TableError
+from pt_cascade.files import read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +27,9 @@ _FIX = "profile again, or copy the file again"
 
 def save_timings(path: PathLike, frame: pd.DataFrame, about: Mapping[str, object]) -> None:
     """Write timings and what is known about them; see ``Timings.save``."""
-    numbers = frame[list(COLUMNS)].astype(dict.fromkeys(COUNTS, np.int64))
-    columns = numbers.astype({"stage": "str", "qid": "str", "share": np.float64, "tokens": np.float64, "ms": np.float64})
+    names = [*COLUMNS, *(["usd"] if "usd" in frame else [])]
+    kinds: dict[str, type] = {"stage": str, "qid": str, **dict.fromkeys(COUNTS, np.int64)}
+    columns = frame[names].astype({name: kinds.get(name, np.float64) for name in names})
     sealed = json.dumps({**about, "sha256": _digest(about, columns.to_csv(index=False))})
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_pandas(columns, preserve_index=False).replace_schema_metadata({_KEY: sealed}), sink)
@@ -38,11 +38,10 @@ def save_timings(path: PathLike, frame: pd.DataFrame, about: Mapping[str, object
 
 def load_timings(path: PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read what ``save_timings`` wrote; see ``Timings.load``."""
-    if not Path(path).is_file():
-        raise MissingError(f"there is no file {path}", fix="timings.save(path), or pt-cascade profile --out FILE")
+    data = read_file(path, "timings.save(path), or pt-cascade profile --out FILE")
     what = f"cannot read the timings of {path}"
     try:
-        table = parquet.read_table(pa.py_buffer(Path(path).read_bytes()))
+        table = parquet.read_table(pa.py_buffer(data))
         frame = pd.DataFrame(table.to_pandas())
         rows = frame.to_csv(index=False)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
@@ -51,7 +50,7 @@ def load_timings(path: PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         about = json.loads((table.schema.metadata or {})[_KEY])
         checksum = about.pop("sha256")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise TableError(what, ["Timings.save did not write this Parquet file"], fix=_FIX) from error
     if checksum != _digest(about, rows):
         raise TableError(what, ["it is damaged: its content does not match its checksum"], fix=_FIX)

@@ -32,7 +32,8 @@ class Timings:
         frame: Frame[stage, qid, repeat, share, docs_in, docs_ranked, docs_out, tokens, ms], a row for each stage, query, repeat and
             share, stages in order. ``repeat`` counts from 0; ``share`` is the factor of the cascade's cut-offs; ``docs_in``,
             ``docs_ranked`` and ``docs_out`` count the documents that the stage got (0 for a retriever), ranked, and passed on;
-            ``tokens`` are those that its model read, NaN where they were not counted; ``ms`` are milliseconds.
+            ``tokens`` are those that its model read, NaN where they were not counted; ``ms`` are milliseconds. Optional: ``usd``,
+            the US dollars that the stage counted (``llm_judge(prices=...)``), NaN where it counted none.
         mode: ``interactive``: each query was timed alone; ``throughput``: all were timed together, and ``ms`` is the stage's time
             divided by their number, so only means are known.
         machine: E.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
@@ -73,7 +74,7 @@ class Timings:
         problems += [
             f"pairwise names {name!r}, expected a stage after the first" for name in self.pairwise if name not in self.stages[1:]
         ]
-        for name in (*COUNTS, "share", "tokens", "ms"):
+        for name in (*COUNTS, "share", "tokens", "ms", *(["usd"] if "usd" in self.frame else [])):
             problems += _check_column(name, self.frame[name])
         runs, repeated = len(self.frame[["qid", "repeat"]].drop_duplicates()), int(self.frame.duplicated(_KEYS).sum())
         wanted = len(self.stages) * len(self.shares) * runs
@@ -184,7 +185,7 @@ def _check_column(name: str, column: pd.Series[float]) -> list[str]:
         return [f"{name} is {column.dtype}, expected numbers"]
     values = column.to_numpy(np.float64, na_value=np.nan)
     good = np.isfinite(values) & (values >= 0) & ((values == np.floor(values)) | (name not in COUNTS))
-    bad = ~(good | (np.isnan(values) & (name == "tokens")))
+    bad = ~(good | (np.isnan(values) & (name in ("tokens", "usd"))))
     if not bad.any():
         return []
     return [f"{name} is {values[bad][0]:g} in row {int(bad.argmax())}, expected {'whole ' * (name in COUNTS)}numbers, 0 or more"]

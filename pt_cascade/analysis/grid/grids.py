@@ -112,7 +112,7 @@ def default_grid(
     size = math.prod(map(len, given.values())) * math.prod(own.values())
     if form == "full" and size > _LARGEST:
         problem = f"grid 'full' has up to {size:,} vectors, expected at most {_LARGEST:,}"
-        raise SweepError("the grid is too large", [problem], fix='grid="log", or grid={"k1": [10, 100, 1000]}')
+        raise SweepError("the grid is too large", [problem], fix='grid="log"')
     dense = form == "full" or (not form and not coarse and size <= MOST_VECTORS and size * n_queries <= MOST_RANKINGS)
     every = given | {name: np.arange(1, depth + 1, dtype=np.int32) if dense else _log_axis(depth) for name, depth in own.items()}
     used = [name for name in names if name in every]

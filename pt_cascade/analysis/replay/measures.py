@@ -15,7 +15,6 @@ from ir_measures import Measure
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple
 from pt_cascade.analysis.replay import kernel as kernels
 from pt_cascade.errors import CascadeWarning, SweepError, did_you_mean
-from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,14 +62,16 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
             f"the topics have qids such as {asked[0] if len(asked) else '(none)'}, the qrels qids such as {qrels['qid'].iloc[0]}"
         )
         raise SweepError(_UNUSABLE, [f"no topic has a judgment: {found}"], fix="pass the qrels of these topics")
-    label, row = known["label"].to_numpy(np.int64), locate(known, table.frame)
-    if len(table.frame) and not known["docno"].isin(table.frame["docno"]).any():
+    label, query, docnos = known["label"].to_numpy(np.int64), asked.get_indexer(pd.Index(known["qid"])), known["docno"].unique()
+    column, own = (pd.Index(docnos).get_indexer(pd.Index(frame["docno"])) for frame in (table.frame, known))
+    rows = np.flatnonzero(column >= 0)
+    if len(table.frame) and not len(rows):
         shown = f"such as {known['docno'].iloc[0]!r}; the table has docnos such as {table.frame['docno'].iloc[0]!r}"
         message = f"none of the {known['docno'].nunique():,} judged documents is in the table, {shown}: are they of one collection?"
         warnings.warn(message, CascadeWarning, stacklevel=3)
     labels = np.full(len(table.frame), kernels.UNJUDGED, np.int32)
-    labels[row[row >= 0]] = label[row >= 0]
-    query = asked.get_indexer(pd.Index(known["qid"]))
+    at = pd.Index(query * np.int64(len(docnos)) + own).get_indexer(pd.Index(table.queries[rows] * len(docnos) + column[rows]))
+    labels[rows[at >= 0]] = label[at[at >= 0]]
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
     return Judged(qrels, labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))

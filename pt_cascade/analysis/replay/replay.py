@@ -27,7 +27,7 @@ def replay(table: Scores, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", sta
     path = table.find_path(stages)
     if path.live and len(cutoffs) == len(path.stages) + 1:
         problem = f"stage {path.live!r} depends on the whole list, so its scores are not in the table"
-        raise TableError("the cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs) runs that stage")
+        raise TableError("the cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs)")
     checked = check_cutoffs(cutoffs, path.stages)
     return replay_path(cached_rankings(table, path.stages), table, path.stages, checked, tail)
 

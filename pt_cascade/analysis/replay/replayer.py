@@ -146,7 +146,8 @@ class Replayer:
             return
         if deep := [str(measure) for measure in self.measures if measure.params.get("cutoff", NO_CUT) > depth]:
             problem = f"{', '.join(deep)} with tail='keep', but the table has only the first {depth} documents of each query"
-            fix = f"measures with a cut-off of at most {depth}, or a deeper table: score(cascade, topics, depths=(None, ...))"
+            every = (None,) * (len(self.path.stages) - 1)
+            fix = f"score(cascade, topics, depths={every}), or measures with a cut-off of at most {depth}"
             raise SweepError("cannot compute the measures", [problem], fix=fix)
 
     def _uncovered(self, vectors: Vectors, done: int) -> Exception:

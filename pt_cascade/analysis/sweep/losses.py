@@ -90,7 +90,7 @@ def recall_per_query(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] =
         raise SweepError(
             "recall needs one cut-off for each stage before",
             [problem],
-            fix=f"recall({stages[stage]!r}, {(100,) * stage})",
+            fix=f"sweep.recall({stages[stage]!r}, {(100,) * stage})",
         )
     before = check_cutoffs(given, stages[:stage]) if given or not stage else replayer.reach[:stage]
     if before:

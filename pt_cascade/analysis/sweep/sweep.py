@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
     from pt_cascade.analysis.grid.grids import Axis, Form
+    from pt_cascade.analysis.table.data import Path
 
 
 def sweep(  # noqa: PLR0913 - the names are public
@@ -50,7 +52,8 @@ def sweep(  # noqa: PLR0913 - the names are public
         qrels: Frame[qid, docno, label].
         measures: Measures of ir_measures, or their names. nDCG, RR, R, P, AP, Judged and Success are computed in the kernel; any
             other by ir_measures, from a replay of each vector.
-        cost: The costs of the stages: ``timings.cost()``, or a StageCost for each stage; None: no costs.
+        cost: The costs of the stages: ``timings.cost()``, or a StageCost for each stage; None: no costs. That of a last stage that
+            is not in the table, since it runs live, is added where it is given.
         grid: A Grid, or vectors of cut-offs; ``full``: every vector up to the depths of the table; ``log``: those of cut-offs 1, 2,
             3, 5, 7, 10, 20, ...; None: ``full`` if that is feasible, else ``log``; or a dict of cut-offs for some stages, as
             ``{"k1": [10, 100]}``, the others as for None. The last stage keeps its own cut-off, unless the grid has it.
@@ -86,7 +89,7 @@ def sweep(  # noqa: PLR0913 - the names are public
     given: object = table  # types are hints
     if not isinstance(given, Scores):
         problem = f"it is a {type(given).__name__}, expected a ScoreTable"
-        raise TableError("this is not a score table", [problem], fix="table = ScoreTable.load(path), or score(cascade, topics)")
+        raise TableError("this is not a score table", [problem], fix="table = ScoreTable.load(path)")
     path = table.find_path(stages)
     check_tail(tail)
     known, wanted = canonical_qrels(qrels), parse_measures(measures)
@@ -109,16 +112,18 @@ def sweep(  # noqa: PLR0913 - the names are public
     else:
         vectors = as_grid(grid, path.stages)
     counts = [1 if adds_up(measure) else n_queries for measure in replayer.measures]
-    costs = _read_cost(cost)
-    return Sweep(replayer, vectors, replayer.sums(vectors.vectors)[0] / counts, costs and costs.select(path.stages))
+    costs = None if cost is None else _read_cost(cost, path)
+    return Sweep(replayer, vectors, replayer.sums(vectors.vectors)[0] / counts, costs)
 
 
-def _read_cost(cost: Cost | Sequence[StageCost] | None) -> Cost | None:
-    """Return a Cost from a Cost, or from one StageCost a stage."""
-    if cost is None or isinstance(cost, Cost):
-        return cost
-    if isinstance(cost, Sequence) and all(isinstance(one, StageCost) for one in cost):
-        return Cost.of(*cost)
+def _read_cost(cost: Cost | Sequence[StageCost], path: Path) -> Cost:
+    """Return the cost of a path's stages, and of the stage that runs live after them, where it is given."""
+    costs = Cost.of(*cost) if isinstance(cost, Sequence) and all(isinstance(one, StageCost) for one in cost) else cost
+    if isinstance(costs, Cost):
+        names = [one.stage for one in costs.stages]
+        if path.live and (path.live in names or (not any(names) and len(names) > len(path.stages))):
+            return replace(costs.select((*path.stages, path.live)), live=True)
+        return costs.select(path.stages)
     given: object = cost
     problem = f"it is a {type(given).__name__}, expected a Cost or a list with a StageCost for each stage"
-    raise SweepError("cost has the wrong type", [problem], fix="cost=timings.cost(), or [StageCost(), StageCost(per_pair_ms=2)]")
+    raise SweepError("cost has the wrong type", [problem], fix="cost=timings.cost()")

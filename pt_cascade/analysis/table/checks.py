@@ -39,7 +39,7 @@ def check_queries(table: Scores, topics: pd.DataFrame) -> None:
     problem = f"{len(differ):,} of {len(both):,} queries differ, e.g. {found}"
     if len(differ) == len(both):
         origin = table.about.get("collection")
-        fix = f"collection = open_collection({origin!r})" if origin else "pass the topics and judgments that the table was made for"
+        fix = f"open_collection({origin!r})" if origin else "pass the topics and judgments that the table was made for"
         raise TableError("the topics are of another collection than the table", [problem], fix=fix)
     warnings.warn(f"{problem}: are they of the same collection?", CascadeWarning, stacklevel=3)
 

@@ -38,7 +38,7 @@ class Column:
         if self.rule not in EVERY_RULE:
             problems.append(f"the tie rule is {self.rule!r}, expected two of {', '.join(get_args(Order))}")
         if problems:
-            fix = "give the stage another name: with_stage(0, name=...)"
+            fix = f"give it another name, such as '{self.stage}_1'" if self.stage in OWN_COLUMNS else ""
             raise TableError(f"stage {self.stage!r} cannot be in a table", problems, fix=fix)
 
 

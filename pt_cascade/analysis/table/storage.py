@@ -16,7 +16,6 @@ import json
 import operator
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -28,11 +27,12 @@ from pt_cascade.analysis.table.checks import check_scores
 from pt_cascade.analysis.table.data import Column, Scores
 from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.errors import CascadeError, TableError
-from pt_cascade.files import PathLike, new_folder, rm_command
+from pt_cascade.files import PathLike, new_folder, rm_command, to_path
 from pt_cascade.frames import canonical_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 _KIND = {"type": "score_table", "format": "pt_cascade", "package_hint": "pt_cascade"}
 _SCORES, _TOPICS, _META = "scores.parquet", "topics.parquet", "pt_meta.json"
@@ -49,7 +49,7 @@ def save_table(table: Scores, path: PathLike) -> None:
 
     Raises a TableError if the path exists or cannot be written to, or if a docno or query is not UTF-8 text.
     """
-    target = Path(path)
+    target = to_path(path, "write")
     if os.path.lexists(target):
         raise TableError(f"cannot save the table to {path}", ["it exists already"], fix=f"another path, or {rm_command(path)}")
     frames = {_SCORES: table.frame[[*table.own_columns, *table.stages]], _TOPICS: table.topics[["qid", "query"]]}
@@ -76,7 +76,7 @@ def save_table(table: Scores, path: PathLike) -> None:
 
 def load_table(path: PathLike) -> Scores:
     """Read a table that ``save_table`` wrote, and check that it is whole; otherwise raise a TableError."""
-    folder = Path(path)
+    folder = to_path(path, "read")
     meta = _read_meta(folder)
     try:
         columns = tuple(Column(**{**entry, "rule": TieRule(*entry["rule"])}) for entry in meta["columns"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
@@ -9,7 +10,6 @@ import os
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from os.path import samestat
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +19,14 @@ from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
 from pt_cascade.errors import TableError
 from pt_cascade.execution.scoring.chunk import ChunkScores
-from pt_cascade.files import rm_command, write_file
+from pt_cascade.files import rm_command, to_path, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
+    from pathlib import Path
 
 _MANIFEST, _LOCK = "chunks.json", ".lock"
+_TRIES = 1000  # to lock a folder that other calls remove
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Checkpoint:
 @contextmanager
 def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Iterator[Checkpoint]:
     """Open or make the checkpoint folder of a table, which is made of ``parts``; calls for the same table share it."""
-    path = Path(folder)
+    path = to_path(folder)
     what, fix = f"{path} cannot be used as a checkpoint", "score(..., checkpoint='a/new/folder')"
     with ExitStack() as opened:
         try:
@@ -89,7 +91,7 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
             found_parts = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
         except OSError as error:
             raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
         if not isinstance(found_parts, dict):
             (path / _LOCK).unlink()
@@ -102,7 +104,7 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
 
 def _lock(path: Path, opened: ExitStack) -> Checkpoint:
     """Lock a folder together with other calls, also of other processes; the system unlocks it when a process ends."""
-    while True:
+    for _ in range(_TRIES):
         path.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # another call has removed the folder since
             lock, shared = opened.enter_context((path / _LOCK).open("a+")), False
@@ -113,3 +115,4 @@ def _lock(path: Path, opened: ExitStack) -> Checkpoint:
             fcntl.flock(lock, fcntl.LOCK_SH)
             if samestat(os.fstat(lock.fileno()), (path / _LOCK).stat()):
                 return Checkpoint(path, lock, shared)
+    raise FileNotFoundError(errno.ENOENT, "no file can be made in it")

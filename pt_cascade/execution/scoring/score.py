@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.table.data import Column
-from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRules, choose_rule
+from pt_cascade.analysis.table.tie_rules import PLAIN, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, PipelineError
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
 from pt_cascade.execution.runner import split_queries
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_paths
@@ -21,7 +21,7 @@ from pt_cascade.execution.scoring.caching import add_caches
 from pt_cascade.execution.scoring.checkpoint import open_checkpoint
 from pt_cascade.execution.scoring.chunk import score_chunk
 from pt_cascade.execution.scoring.plan import make_plan
-from pt_cascade.execution.scoring.tie_rules import SORTED
+from pt_cascade.execution.scoring.tie_rules import join_rules
 from pt_cascade.execution.versions import versions
 from pt_cascade.files import cache_folder
 from pt_cascade.frames import canonical_input, canonical_topics
@@ -31,7 +31,7 @@ from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyterrier as pt
 
@@ -131,7 +131,7 @@ def _score_batches(
     finished = kept.read()
     resumed = [(batches[number], scores) for number, scores in finished.items()]
     untested = check_paths(plan, plan.paths, resumed, tolerance, checkpoint=kept.folder)
-    invariant, rules = set[str](), _join_rules(scores.rules for scores in finished.values())
+    invariant, rules = set[str](), join_rules(scores.rules for scores in finished.values())
     done = sum(sizes[number] for number in finished)
     try:
         with show_progress("score", "query", sum(sizes), shown=verbose, done=done) as bar:
@@ -147,7 +147,7 @@ def _score_batches(
                     untested = check_paths(plan, untested, scored, tolerance) if len(plan.paths) > 1 else []
                     kept.write(number, new[number])
                 finished |= new
-                rules = _join_rules([rules, *(scores.rules for scores in new.values())])
+                rules = join_rules([rules, *(scores.rules for scores in new.values())])
                 bar.update(sum(sizes[one] for one in new))
     except BaseException as error:
         if finished:
@@ -155,17 +155,6 @@ def _score_batches(
             error.add_note(f"{saved}: the same call of score, or the same command, goes on from there")
         raise
     return [finished[number] for number in order]
-
-
-def _join_rules(batches: Iterable[Mapping[str, TieRules]]) -> dict[str, TieRules]:
-    """Return the tie rules of each stage that agree with all batches."""
-    joined: dict[str, TieRules] = {}
-    for rules in batches:
-        joined |= {name: joined.get(name, EVERY_RULE) & possible for name, possible in rules.items()}
-    if odd := [name for name, possible in joined.items() if not possible]:
-        problem = "the orders that explain one batch of queries do not explain another"
-        raise PipelineError(f"stage {odd[0]!r} cannot be replayed: it orders equal scores by no known rule", [problem], fix=SORTED)
-    return joined
 
 
 def _check_options(query_batch_size: int, tolerance: float) -> None:
@@ -194,7 +183,7 @@ def _make_table(
     batches: Sequence[ChunkScores],
     about: Mapping[str, str] | None,
 ) -> ScoreTable:
-    rules = _join_rules(scores.rules for scores in batches)
+    rules = join_rules(scores.rules for scores in batches)
     columns = tuple(
         Column(stage.name, choose_rule(rules.get(stage.name, frozenset({PLAIN}))), known, describe(stage))
         for stage, known in zip(plan.stages, prints, strict=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.table.tie_rules import narrow_rules
+from pt_cascade.analysis.table.tie_rules import EVERY_RULE, narrow_rules
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import CascadeWarning, FrameError, PipelineError, StageError
 from pt_cascade.ranking import ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pt_cascade.analysis.table.tie_rules import Order, TieRules
     from pt_cascade.cascade import Stage, Step
@@ -25,7 +25,7 @@ Dimension: TypeAlias = Literal["ties", "rows"]
 
 _COPIES = 5
 _SHOWN = 6
-SORTED = 'sort its results: stage >> pt.apply.generic(lambda results: pt.model.add_ranks(results.sort_values(["qid", "docno"])))'
+_FIX = 'sort its results: stage >> pt.apply.generic(lambda results: pt.model.add_ranks(results.sort_values(["qid", "docno"])))'
 
 
 def observe(step: Step, possible: TieRules) -> TieRules:
@@ -61,6 +61,17 @@ def settle(stage: Stage, possible: TieRules, find: Callable[[Dimension, Collecti
     return possible
 
 
+def join_rules(batches: Iterable[Mapping[str, TieRules]]) -> dict[str, TieRules]:
+    """Return the tie rules of each stage that agree with all batches."""
+    joined: dict[str, TieRules] = {}
+    for rules in batches:
+        joined |= {name: joined.get(name, EVERY_RULE) & possible for name, possible in rules.items()}
+    if odd := [name for name, possible in joined.items() if not possible]:
+        problem = "the orders that explain one batch of queries do not explain another"
+        raise PipelineError(f"stage {odd[0]!r} cannot be replayed: it orders equal scores by no known rule", [problem], fix=_FIX)
+    return joined
+
+
 def _probe(stage: Stage, few: pd.DataFrame, possible: TieRules) -> TieRules:
     """Score a few documents in both orders, each time with reversed ranks."""
     for turn in (few, few.iloc[::-1]):
@@ -85,7 +96,7 @@ def _refusal(step: Step) -> PipelineError:
         "the order of the input rows or ranks, nor an order by rank, docno or docid"
     )
     what = f"stage {step.stage.name!r} cannot be replayed: it orders its rows or equal scores by no known rule"
-    return PipelineError(what, [problem], fix=SORTED)
+    return PipelineError(what, [problem], fix=_FIX)
 
 
 def _show(frame: pd.DataFrame, *, scores: bool = False) -> str:

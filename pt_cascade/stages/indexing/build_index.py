@@ -7,7 +7,6 @@ import re
 import warnings
 from collections import Counter, deque
 from operator import length_hint
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyterrier as pt
@@ -15,7 +14,7 @@ import pyterrier as pt
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
-from pt_cascade.files import rm_command
+from pt_cascade.files import rm_command, to_path
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, engine_failure, run_pisa, terrier_index
 from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, plain_words, script_of
@@ -23,6 +22,7 @@ from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, plain
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
     from typing import Never
 
     from tqdm import tqdm
@@ -75,6 +75,7 @@ def build_index(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "index"
         >>> build_index([{"docno": "d1", "text": "a lion"}, {"docno": "d2", "text": "a bear"}], path) == path
         True
@@ -95,8 +96,9 @@ def build_index(
         made_of = {"engine": by, "language": read_as, "documents": len(intake.seen), "content": intake.content}
         (folder / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
 
-    _compare(build_once(Path(path), build), intake, engine, language)
-    return Path(path)
+    folder = build_once(to_path(path), build)
+    _compare(folder, intake, engine, language)
+    return folder
 
 
 class _Reader:

@@ -40,23 +40,28 @@ def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: i
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, "TMPDIR": scratch}
         ) as process,
     ):
+        pipe = cast("IO[bytes]", process.stdin)
         try:
-            with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as pipe:
+            with suppress(BrokenPipeError):  # of a process that has ended
                 pipe.writelines(json.dumps(doc).encode() + b"\n" for doc in docs)
+                pipe.close()
             process.wait()
         except BaseException:
             process.kill()
+            with suppress(BrokenPipeError):
+                pipe.close()
             raise
         if process.returncode:
             errors.seek(0)
-            raise engine_failure("pisa", folder, errors.read().decode(errors="replace").strip().rpartition("\n")[2])
+            last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise engine_failure("pisa", folder, last.strip() or f"its process ended with status {process.returncode}")
 
 
 def engine_failure(engine: Engine, folder: Path, message: str) -> CascadeError:
     """Make the error for an engine that cannot write its index."""
     free = f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB of the disk are free"
     what, fix = f"{engine} failed to make the index", "free some space on the disk, or choose a folder on another one"
-    return CascadeError(what, [f"{message or 'without a message'}; {free}"], fix=fix)
+    return CascadeError(what, [f"{message}; {free}"], fix=fix)
 
 
 def write_scores(index: pt.Artifact, k1: float | None, b: float | None) -> None:

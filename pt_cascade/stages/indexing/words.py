@@ -20,21 +20,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 from unicodedata import category, name, normalize
 
+import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import CascadeWarning
+from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pandas as pd
 
     from pt_cascade.checksums import OpenFolder
 
 ENGLISH, ANY = "english", "any"
 SNOWBALL = "danish dutch finnish french german hungarian italian norwegian portuguese romanian russian spanish swedish turkish"
 FILE = "language.txt"
+_SHOWN = 20  # queries between two steps of a progress bar
 _LONGEST = 60  # bytes of a word that Terrier's lexicon holds
 _NOT_ENGLISH = re.compile("[^A-Za-z0-9]+")
 _SIGN = re.compile(r"[^\w\s]|_")
@@ -93,12 +94,14 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
         language: The language of the index; None: unknown.
         index: The folder that the retriever has opened.
         rewrites: Whether it gets the words instead of the query.
+        verbose: Whether it shows progress.
     """
 
     retriever: pt.Transformer = field(hash=False)  # equal ones of PyTerrier have different hashes
     language: str | None
     index: OpenFolder
     rewrites: bool = True
+    verbose: bool = False
 
     depends: ClassVar[str] = "pointwise"
     documents: ClassVar[str] = "any"
@@ -120,10 +123,21 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
             "a lone letter, which is in the index in pairs only", [qid for qid, text in words.items() if _ALONE.search(text)], given
         )
         if not self.rewrites:
-            return self.retriever.transform(inp)  # type: ignore[no-any-return]
+            return self._retrieve(inp)
         rows = inp.assign(query=inp["qid"].astype(str).map(words))
-        found: pd.DataFrame = self.retriever.transform(rows[rows["query"] != ""])  # PyTerrier skips the others, with a warning
+        found = self._retrieve(rows[rows["query"] != ""])  # PyTerrier skips the others, with a warning
         return found.assign(query=found["qid"].astype(str).map(given))
+
+    def _retrieve(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Run the retriever; for a progress bar some topics at a time."""
+        if not self.verbose or "docno" in rows or not len(rows):
+            return self.retriever.transform(rows)  # type: ignore[no-any-return]
+        found: list[pd.DataFrame] = []
+        with show_progress(self.stage_name, "query", len(rows), shown=True) as bar:
+            for start in range(0, len(rows), _SHOWN):
+                found.append(self.retriever.transform(some := rows.iloc[start : start + _SHOWN]))
+                bar.update(len(some))
+        return pd.concat([part for part in found if len(part)] or found[:1], ignore_index=True)
 
     def fuse_rank_cutoff(self, k: int) -> BagOfWords | None:
         """Pass a cut-off to the retriever, for PyTerrier's compiler."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from pt_cascade.errors import MissingError
+from pt_cascade.files import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +44,8 @@ def find_model(model: str | os.PathLike[str], fix: str = "") -> str:
         >>> find_model("castorini/monot5-base-msmarco")
         'castorini/monot5-base-msmarco'
     """
+    folder = to_path(model)
     name = os.fspath(model)
-    folder = Path(name).expanduser()
     if not name or not folder.is_dir():
         if isinstance(model, str) and name and name[0] not in "/.~" and name.count("/") < 2:  # noqa: PLR2004 - owner/name
             return name
@@ -71,7 +72,7 @@ def is_local(name: str) -> bool:
         >>> is_local("/"), is_local("org/name-that-nobody-loads")
         (True, False)
     """
-    return Path(name).expanduser().is_dir() or bool(find_cached(name))
+    return to_path(name).is_dir() or bool(find_cached(name))
 
 
 def check_reachable(name: str) -> None:
@@ -156,7 +157,7 @@ def load_tokenizer(name: str, config: PretrainedConfig, *, verbose: bool = False
     """Load a tokenizer that fits the model of ``config``; ``fix`` is the cure where it is missing."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - heavy
 
-    if not Path(name).expanduser().is_dir() and not is_local(find_model(name, fix)):
+    if not to_path(name).is_dir() and not is_local(find_model(name, fix)):
         check_reachable(name)
     with loading(name, verbose=verbose, fix=fix):
         tokenizer = AutoTokenizer.from_pretrained(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pt_cascade.checksums import hash_file
 from pt_cascade.errors import MissingError
+from pt_cascade.files import to_path
 from pt_cascade.stages.inference.loading import find_cached, load_config
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Weights:
 
     def files(self) -> list[Path]:
         """List the files of a folder, sorted; links are followed, and hidden files, Markdown, CSV and checkpoints left out."""
-        folder = Path(self.path).expanduser()
+        folder = to_path(self.path)
         names = ((file, file.relative_to(folder).parts) for file in _walk(folder)) if folder.is_dir() else ()
         return sorted(file for file, parts in names if not any(fnmatchcase(part, glob) for part in parts for glob in _SPARE))
 
@@ -50,7 +51,7 @@ def tell_files(part: StoredFiles) -> str:
 
     Each file is read once a process, and again when it was written to; a gigabyte takes about a second.
     """
-    folder = Path(part.path).expanduser()
+    folder = to_path(part.path)
     lines = "".join(f"{file.relative_to(folder).as_posix()}\0{hash_file(file)}\n" for file in part.files())
     return f"files {hashlib.sha256(lines.encode()).hexdigest()[:20]}"
 
@@ -67,7 +68,7 @@ def tell_weights(name: str) -> str:
         >>> tell_weights(str(folder))
         'files bef6acf233bd20dd9e6d'
     """
-    if Path(name).expanduser().is_dir():
+    if to_path(name).is_dir():
         return tell_files(Weights(name))
     if not (config := find_cached(name)):
         load_config(name)  # the hub puts it into the cache

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pt_cascade.errors import MissingError
+from pt_cascade.files import read_file
 
 if TYPE_CHECKING:
     import os
@@ -49,10 +50,10 @@ def load_prompt(prompt: str | os.PathLike[str] | None, mode: Mode) -> Prompt:
     """Read a prompt from a file in UTF-8, or the built-in one; raise MissingError where there is none."""
     file = _BUILT_IN / f"{mode}.txt" if prompt is None else Path(prompt)
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:  # a path with NUL is a ValueError
+        text = read_file(file).decode("utf-8-sig")
+    except (MissingError, UnicodeDecodeError) as error:
         fix = "pass prompt=None for the built-in prompt, or the path of a text file in UTF-8 with {query} in it"
-        why = "not UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
+        why = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).partition(". Fix:")[0]
         raise MissingError("llm_judge cannot read its prompt", [f"{file}: {why}"], fix=fix) from None
     return Prompt(mode if prompt is None else file.name, text.replace("\r\n", "\n"))
 

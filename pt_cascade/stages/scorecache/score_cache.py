@@ -16,6 +16,7 @@ from urllib.parse import quote
 import numpy as np
 
 from pt_cascade.errors import ScoreCacheError
+from pt_cascade.files import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -212,7 +213,7 @@ class ScoreCache:
 
 def find_path(path: str | os.PathLike[str]) -> str:
     """Make a path absolute, so that the process may change its folder."""
-    return str(Path(path).expanduser().absolute())
+    return str(to_path(path).absolute())
 
 
 def _split(group: Ints) -> Iterator[tuple[int, Ints]]:

@@ -6,7 +6,6 @@ import json
 import shutil
 from itertools import chain, count, islice
 from operator import length_hint
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from more_itertools import chunked
 from pt_cascade.checksums import hash_text, seal
 from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, StageError
-from pt_cascade.files import claim, naming_refusals, publish, rm_command, write_file
+from pt_cascade.files import claim, naming_refusals, publish, rm_command, to_path, write_file
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.vectors.chunks import Chunk, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
@@ -27,6 +26,7 @@ from pt_cascade.stages.vectors.similarity import find_unusable, lengths
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
     from typing import Never
 
     from tqdm import tqdm
@@ -82,6 +82,7 @@ def build_vectors(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> import pandas as pd, pt_cascade as ptc
         >>> docs = [{"docno": "d1", "text": "a lion sleeps"}, {"docno": "d2", "text": "sorting numbers"}]
         >>> vectors = build_vectors(docs, ptc.default_model(), Path(tempfile.mkdtemp()) / "vectors", tokens=True)
@@ -89,7 +90,7 @@ def build_vectors(
         True
     """
     check_model(model, "the documents cannot be encoded")
-    whole, intake = Path(path), Intake(docs)
+    whole, intake = to_path(path), Intake(docs)
     if isinstance(model, DualEncoder):
         options = {"max_length": max_length, "device": device, "tokens": tokens or None}
         encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)

@@ -9,8 +9,9 @@ others have lower scores.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+    from threadpoolctl import ThreadpoolController
 
     from pt_cascade.ranking import Floats, Ints
     from pt_cascade.stages.vectors.similarity import Similarity, Vectors
 
 _BLOCK = 1 << 22  # values, for a processor's cache
 _BLOCK_GPU = 1 << 26
+_MANY = 8  # queries; for fewer, a second thread gains little, and waiting for it on a busy machine takes ten times as long
 _UNIT = 2.0**-24
 _SLACK = 16  # roundings beside the sum's own: of a length, a quotient, a product with one
 _ROUNDED = {"high": 2.0**-10, "tf32": 2.0**-10, "medium": 2.0**-8, "bf16": 2.0**-8}
@@ -92,7 +95,8 @@ class Searcher:
     def _find_near(self, queries: Vectors, start: int, end: int, bar: Floats) -> Iterator[tuple[Ints, Vectors]]:
         """Yield for each query the places in a block, ascending, whose products reach its bar, and these products."""
         if not self.stays:
-            products = queries @ self._block(start, end).T
+            with _blas().limit(limits=1) if len(queries) < _MANY else nullcontext():
+                products = queries @ self._block(start, end).T
             query, place = np.nonzero(products >= bar[:, None])
             values = products[query, place]
         else:
@@ -145,6 +149,14 @@ def open_searcher(vectors: Vectors, similarity: Similarity, device: str | None) 
     where = find_device(device)
     stays = where.type != "cpu"
     return Searcher(vectors, similarity, where, _BLOCK_GPU if stays else _BLOCK, stays)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what sets the threads of NumPy's products."""
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 - it looks through the loaded libraries
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def rounding() -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pt_cascade.cascade.fingerprints import hash_weights
+from pt_cascade.files import to_path
 
 if TYPE_CHECKING:
     import os
@@ -36,7 +37,7 @@ def name_model(model: str | os.PathLike[str]) -> str:
         >>> name_model("org/name"), name_model(".") == str(Path.cwd())
         ('org/name', True)
     """
-    folder = Path(model).expanduser()
+    folder = to_path(model)
     return str(folder.resolve()) if str(model) and folder.is_dir() else str(model)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from pt_cascade.checksums import check_sealed
 from pt_cascade.errors import MissingError, PipelineError, StageError
-from pt_cascade.files import rm_command
+from pt_cascade.files import rm_command, to_path
 from pt_cascade.stages.vectors.similarity import USABLE, are_usable, lengths
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class VectorStore:
         """Name the folder where one of its files cannot be read."""
         try:
             yield
-        except (ValueError, TypeError, KeyError, struct.error, OSError, EOFError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, struct.error, OSError, EOFError, IndexError, RecursionError) as error:
             problem = f"{self.path}: {type(error).__name__}: {error}"
             raise MissingError("these vectors are damaged", [problem], fix=self.rebuild) from error
 
@@ -160,7 +160,7 @@ def open_vectors(vectors: str | os.PathLike[str] | FlexIndex) -> VectorStore:
     if not isinstance(vectors, (str, os.PathLike)) and not hasattr(vectors, "index_path"):
         problem = f"vectors is {vectors!r:.60} ({type(vectors).__name__}), expected a folder or a FlexIndex"
         raise PipelineError("there are no vectors", [problem], fix="build_vectors(docs, model, path)")
-    path = Path(getattr(vectors, "index_path", vectors))
+    path = to_path(getattr(vectors, "index_path", vectors))
     if not path.is_dir():
         raise MissingError("there are no vectors", [f"{path} is not a folder"], fix="build_vectors(docs, model, path)")
     return VectorStore(str(path.resolve()))

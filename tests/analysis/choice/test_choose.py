@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.sample import Sample
 from pt_cascade.analysis.grid.grids import grid
 from pt_cascade.analysis.sweep.result import Sweep
+from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.errors import SweepError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*queries are too few.*:pt_cascade.errors.CascadeWarning")
@@ -355,9 +357,27 @@ def test_recall_of_a_plateau_is_at_the_level_of_the_measure() -> None:
     assert choose(table, "R(rel=2)@5", rel=1).cutoffs == (8, None)
 
 
+def test_a_live_last_stage_is_in_the_budget_or_its_absence_is_said() -> None:
+    """By hand: 'llm', which is in no table, gets what s2 passes on, 4 documents at 10 ms; s2 gets 8 at 1 ms."""
+    table = swept(20, 8, 2, cost=None).table
+    path = replace(table.paths[0], live="llm")
+    qrels = swept(20, 8, 2).replayer.judged.qrels
+    stages = [StageCost("s1"), StageCost("s2", per_pair_ms=1), StageCost("llm", per_pair_ms=10)]
+    live = replace(table, paths=(path,))
+    options = {"qrels": qrels, "measures": ["nDCG@10"], "grid": [(8, 4), (2, 1)]}
+    known, lacking = (sweep(live, cost=stages[:count], **options) for count in (3, 2))
+    assert known.frame["ms"].tolist() == [2 + 10, 8 + 40]
+    assert lacking.frame["ms"].tolist() == [2, 8]
+    assert sweep(live, cost=[replace(one, stage="") for one in stages], **options).frame["ms"].tolist() == [12, 48]
+    assert choose(known, "nDCG@10", budget_ms=20).cutoffs == (2, 1)
+    assert "runs live" not in choose(known, "nDCG@10", budget_ms=20).explain()
+    assert "; without 'llm', which runs live and has no cost" in choose(lacking, "nDCG@10", budget_ms=20).explain()
+    assert known.cost.latency((8, 4), (), docs=[8]).stage_ms == (0, 8, 40)
+
+
 THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
-NO_PRICE = "budget_usd is given, but no stage has usd_per_token, usd_per_search or usd_per_hour"
+NO_PRICE = "budget_usd is given, but no stage has a price, such as StageCost(usd_per_pair=...)"
 PERCENTILE = "expected a number above 0 and at most 100, or None for the mean"
 RAISE = " Fix: raise it, or sweep a grid with smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"

@@ -311,7 +311,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CascadeError, match=r"timings.parquet: OSError: No space left on device. Fix: free some"):
         planted(9).save(path)
     assert Timings.load(path).queries == 3
     assert list(tmp_path.iterdir()) == [path]
@@ -372,7 +372,10 @@ def test_a_foreign_file_is_reported(tmp_path: Path) -> None:
         Timings.load(path)
     with pytest.raises(CascadeError) as error:
         Timings.load(tmp_path)
-    assert str(error.value) == f"there is no file {tmp_path}. Fix: timings.save(path), or pt-cascade profile --out FILE"
+    assert str(error.value).startswith(f"cannot read '{tmp_path}': it is a folder, expected a file. Fix:")
+    with pytest.raises(CascadeError) as error:
+        Timings.load(tmp_path / "none")
+    assert str(error.value) == f"there is no file {tmp_path / 'none'}. Fix: timings.save(path), or pt-cascade profile --out FILE"
     with pytest.raises(CascadeError) as error:
         planted(2).save(tmp_path / "none" / "t.parquet")
     folder = tmp_path / "none"

@@ -126,7 +126,7 @@ def test_a_list_stage_is_not_replayed() -> None:
         table.replay((2, 1, 1))
     assert str(caught.value) == (
         "the cascade cannot be replayed: stage 'duo' depends on the whole list, so its scores are not in the table. "
-        "Fix: cascade.finish(table, cutoffs) runs that stage"
+        "Fix: cascade.finish(table, cutoffs)"
     )
 
 

@@ -305,7 +305,7 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         "refuse",
         TableError,
         "stage 'rank' cannot be in a table: 'rank' is the name of another column of the table. "
-        "Fix: give the stage another name: with_stage(0, name=...)",
+        "Fix: give it another name, such as 'rank_1'",
     ),
     "other queries": (
         {"bm25": BM25, "t5": run_of({("q1", "a"): 1.0})},
@@ -343,7 +343,13 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         TableError,
         f"{NO_TABLE}run 't5' has no result for any of the topics. {SAME}",
     ),
-    "no file": ({"bm25": "nowhere.res"}, None, "refuse", MissingError, "there is no file nowhere.res"),
+    "no file": (
+        {"bm25": "nowhere.res"},
+        None,
+        "refuse",
+        MissingError,
+        "there is no file nowhere.res. Fix: give the path of an existing file",
+    ),
     "a bad frame": (
         {"bm25": BM25, "t5": ROWS},
         None,

@@ -332,8 +332,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     "a column of no kind": (
         lambda: meta_of(lambda meta: meta["columns"][0].update(rule=["shuffled", "given"])),
         "cannot load the table t: pt_meta.json does not describe a score table (TableError: stage 'bm25' cannot be in a table: "
-        "the tie rule is TieRule(rows='shuffled', ties='given'), expected two of given, rank, docno, docno descending, docid. "
-        "Fix: give the stage another name: with_stage(0, name=...)). "
+        "the tie rule is TieRule(rows='shuffled', ties='given'), expected two of given, rank, docno, docno descending, docid). "
         f"{AGAIN}",
     ),
     "scores missing": (SCORES.unlink, f"cannot load the table t: scores.parquet is missing. {AGAIN}"),

@@ -16,7 +16,7 @@ from pt_cascade import Cascade, score
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, Order, TieRule, TieRules, choose_rule, narrow_rules
 from pt_cascade.cascade import Stage, Step
 from pt_cascade.errors import PipelineError
-from pt_cascade.execution.scoring.tie_rules import Dimension, observe, probe_copies, settle
+from pt_cascade.execution.scoring.tie_rules import Dimension, join_rules, observe, probe_copies, settle
 from pt_cascade.ranking import locate
 
 TOPICS = pd.DataFrame({"qid": ["1", "2"], "query": ["one", "two"]})
@@ -168,3 +168,13 @@ def test_every_pair_is_located(left: list[tuple[str, str]], right: list[tuple[st
     """Each row's position in the other frame, by a plain search; -1 where it is not there."""
     one, other = (pd.DataFrame(pairs, columns=["qid", "docno"], dtype=str) for pairs in (left, right))
     assert locate(one, other).tolist() == [right.index(pair) if pair in right else -1 for pair in left]
+
+
+def test_batches_that_contradict_each_other_are_refused() -> None:
+    """Two calls at once may each have seen another order; what agrees with all batches is kept."""
+    given, docno, docid = TieRule("given", "given"), TieRule("given", "docno"), TieRule("given", "docid")
+    joined = join_rules([{"a": frozenset({given, docno})}, {"a": frozenset({docno, docid}), "b": EVERY_RULE}])
+    assert joined == {"a": {docno}, "b": EVERY_RULE}
+    with pytest.raises(PipelineError, match="stage 'a' cannot be replayed: it orders equal scores by no known rule") as error:
+        join_rules([joined, {"a": frozenset({given})}])
+    assert error.value.fix.startswith("sort its results: ")

@@ -49,13 +49,44 @@ print("done", flush=True)
 """
 
 
-def start(name: str, folder: Path, how: str = "") -> subprocess.Popen[str]:
-    """Start a process that scores."""
+# The documents of a collection wait after the second one.
+BUILDER = """
+import sys
+import pandas as pd
+from pt_cascade.collections import make_collection
+from pt_cascade.execution import defaults
+
+what, waits = sys.argv[1:]
+docs = [{"docno": f"d{n}", "text": f"a lion and {n} tigers"} for n in range(5)]
+collection = make_collection("animals", pd.DataFrame({"qid": ["1"], "query": ["lion"]}),
+                             pd.DataFrame({"qid": ["1"], "docno": ["d0"], "label": [1]}), docs)
+collection.fingerprint
+read = type(collection).docs
+
+def wait(self):
+    for number, doc in enumerate(read(self)):
+        if number == 2 and waits == "waits":
+            print("waiting", flush=True)
+            sys.stdin.readline()
+        yield doc
+
+type(collection).docs = wait
+print(getattr(defaults, what)(collection), flush=True)
+"""
+
+
+def launch(folder: Path, script: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a process with a cache of the test's."""
     paths = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     environment = {**os.environ, "PYTHONPATH": paths, "PT_CASCADE_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-c", SCORER, name, str(folder), how]
     pipe = subprocess.PIPE
+    command = [sys.executable, "-c", script, *arguments]
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def start(name: str, folder: Path, how: str = "") -> subprocess.Popen[str]:
+    """Start a process that scores."""
+    return launch(folder, SCORER, name, str(folder), how)
 
 
 def asked(folder: Path, name: str) -> list[int]:
@@ -110,3 +141,14 @@ def test_an_interrupted_call_says_how_to_go_on_and_goes_on(waiting: subprocess.P
     assert "\r" not in bar
     assert asked(tmp_path, "again") == [0, *range(4, 12)]
     pd.testing.assert_frame_equal(ScoreTable.load(tmp_path / "again.table").frame, golden())
+
+
+def test_two_calls_that_index_a_collection_finish(tmp_path: Path) -> None:
+    """The second is done while the first reads documents; both have the same index, and nothing else is left."""
+    with launch(tmp_path, BUILDER, "store_index", "waits") as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "waiting\n"
+        found, _ = launch(tmp_path, BUILDER, "store_index", "").communicate()
+        assert first.communicate("go on\n") == (found, "")
+    index = Path(found.strip())
+    assert list(index.parent.iterdir()) == [index]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import codecs
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -13,6 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from toys.llm_servers import Call, Reply, ScriptedServer, chat, failure, scripted
 
+from pt_cascade.cascade.fingerprints import describe
+from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeError, MissingError, PipelineError, StageError
 from pt_cascade.stages.llm.connection import OPENAI_URL, connect, hide_secrets, read_key
 from pt_cascade.stages.llm.stage import LlmJudge
@@ -107,6 +112,91 @@ def test_a_key_that_changes_during_a_call_is_hidden(server: ScriptedServer, monk
     server.do(script)
     with pytest.raises(StageError, match=r"401: bad key Bearer \[key\]"):
         judge(server).transform(FRAME)
+
+
+ENCODINGS = {
+    "as it is": str,
+    "reversed": lambda key: key[::-1],
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64 of the header": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
+    "base64 for URLs": lambda key: base64.urlsafe_b64encode(key.encode()).decode(),
+    "base32": lambda key: base64.b32encode(key.encode()).decode(),
+    "base85": lambda key: base64.b85encode(key.encode()).decode(),
+    "hex": lambda key: key.encode().hex(),
+    "hex in capitals": lambda key: key.encode().hex().upper(),
+    "URL": lambda key: "".join(f"%{sign:02X}" for sign in key.encode()),
+    "URL, the signs alone": lambda key: key.replace("-", "%2D").replace("_", "%5F"),
+    "JSON": lambda key: "".join(f"\\u{ord(sign):04x}" for sign in key),
+    "rot13": lambda key: codecs.encode(key, "rot13"),
+}
+KEYS = st.from_regex(r"sk-[A-Za-z0-9]{20,48}|[0-9a-f]{32}|gsk_[A-Za-z0-9]{30}", fullmatch=True)
+WHERE = {
+    "the message": lambda text: Reply(400, json.dumps({"error": {"message": f"wrong key {text}, see above"}}).encode()),
+    "quotes": lambda text: failure(403, f"unknown key '{text}'."),
+    "the code": lambda text: Reply(400, json.dumps({"error": {"code": text, "type": text, "param": text}}).encode()),
+    "FastAPI's detail": lambda text: Reply(422, json.dumps({"detail": f"key={text}"}).encode()),
+    "a page": lambda text: Reply(502, f"<html>{text}</html>".encode(), {"Content-Type": "text/html"}),
+    "a page with status 200": lambda text: Reply(200, f"<html>{text}</html>".encode(), {"Content-Type": "text/html"}),
+    "another field": lambda text: Reply(500, json.dumps({"request": {"headers": {"x": text}}, "error": {"status": text}}).encode()),
+    "an answer": lambda text: chat(f"I saw {text}"),
+    "a refusal": lambda text: chat(None, refusal=f"not with {text}"),
+    "the name of a field": lambda text: chat(None, message={text: "x"}),
+}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(KEYS, st.sampled_from(sorted(ENCODINGS)), st.sampled_from(sorted(WHERE)))
+def test_a_key_that_a_server_echoes_is_in_no_error(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture, key: str, encoding: str, where: str
+) -> None:
+    """In no encoding, at no place of a response: no twelve characters of it are in the error, a warning or a log."""
+    text = ENCODINGS[encoding](key)
+    server.do(lambda _: WHERE[where](text))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOY_KEY", key)
+        for on_error in ("raise", "keep"):
+            said = all_that_is_said(judge(server, on_error=on_error), caplog)
+            assert "no judgment" in said or "llm_judge cannot call" in said
+            assert not any(text[n : n + 12] in said for n in range(len(text) - 11))
+
+
+def test_plain_words_of_a_server_are_shown(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of models and fields, numbers, addresses and camel case are not taken for keys."""
+    monkeypatch.setenv("TOY_KEY", KEY)
+    words = (
+        "The model Qwen/Qwen2.5-7B-Instruct-AWQ (gpt-4o-mini-2024-07-18) does not support max_completion_tokens=4096: "
+        "InvalidRequestError context_length_exceeded, see https://platform.openai.com/docs/api-reference"
+    )
+    server.do(lambda _: failure(400, words))
+    with pytest.raises(StageError) as error:
+        judge(server).transform(FRAME)
+    assert error.value.problems == (f"400: {words}",)
+
+
+def test_a_secret_in_the_request_is_refused_unseen(server: ScriptedServer) -> None:
+    """A field with the name of a secret is refused; no field of the request is in the repr, the identity or an error."""
+    for name in [
+        "token",
+        "api_key",
+        "api-key",
+        "apikey",
+        "x-api-key",
+        "access_token",
+        "client_secret",
+        "password",
+        "Authorization",
+        "key",
+    ]:
+        for request in ({name: KEY}, {"extra": [{"headers": {name: KEY}}]}):
+            with pytest.raises(PipelineError, match=f"has a secret by the name of {name}, expected the key") as error:
+                judge(server, request=request)
+            assert KEY not in str(error.value)
+    stage = judge(server, request={"user": KEY, "prompt_cache_key": "a", "max_tokens": 9, "stop_token_ids": [1]}, api_key_env=None)
+    assert not any(KEY in shown for shown in (repr(stage), str(stage.identify()), describe(Stage("s", (stage,)))))
+    assert stage.identify() != judge(server, request={"user": "another"}, api_key_env=None).identify()
+    server.do(lambda call: failure(400, f"unknown user {call.body['user']}"))
+    with pytest.raises(StageError, match=r"unknown user \[hidden\]"):
+        stage.transform(FRAME)
 
 
 @pytest.mark.parametrize("name", ["gsk_0123456789abcdef", "hf_AbCdEfGhIj", "sk-abc", "sk_live_1", "0KEY", "sk abc", 55])
