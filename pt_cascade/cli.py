@@ -81,7 +81,7 @@ class _Parser(argparse.ArgumentParser):
         """Refuse unknown options here, as each command has its own."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            options = re.findall(r"--[a-z-]+", self.format_usage())
+            options = re.findall(r"--[a-z0-9-]+", self.format_usage())
             self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(unknown[0].partition('=')[0], options)}")
         return found, unknown
 

@@ -121,6 +121,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["quickstart", "--engine", "lucene"], "invalid choice: 'lucene'"),
         (["serach", "sum"], "did you mean 'search'?"),
         (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
+        (["sweep", "table", "--qrels", "q", "--K1", "10"], "unrecognized arguments: --K1 10; did you mean '--k1'?"),
         (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
         (["quickstart", "--reranker", "a", "--cascade", "b"], "argument --cascade: not allowed with argument --reranker"),
     ],
