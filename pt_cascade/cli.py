@@ -34,9 +34,9 @@ _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is 
 _EXAMPLE = """\
 from a folder of your own to cut-offs:
   pt-cascade quickstart --collection ./folder
-  pt-cascade score --collection ./folder --out folder.scores
-  pt-cascade profile --collection ./folder --out folder.timings
-  pt-cascade choose folder.scores --collection ./folder --timings folder.timings --budget-ms 50
+  pt-cascade score --collection ./folder --out scores
+  pt-cascade profile --collection ./folder --out timings
+  pt-cascade choose scores --collection ./folder --timings timings --budget-ms 50
 """
 
 
