@@ -36,7 +36,7 @@ from a folder of your own to cut-offs:
   pt-cascade quickstart --collection ./folder
   pt-cascade score --collection ./folder --out scores
   pt-cascade profile --collection ./folder --out timings
-  pt-cascade choose scores --collection ./folder --timings timings --budget-ms 50
+  pt-cascade choose scores --collection ./folder --timings timings
 """
 
 

@@ -144,6 +144,9 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         main(["--help"])
     whole = capsys.readouterr().out
     assert end.value.code == 0
+    assert max(map(len, whole.splitlines())) <= 80
+    examples = re.findall(r"^  pt-cascade (.*)$", whole, flags=re.MULTILINE)
+    assert [parse_arguments(shlex.split(line)).command for line in examples] == ["quickstart", "score", "profile", "choose"]
     for name, purpose in COMMANDS.items():
         assert purpose in " ".join(whole.split())
         command = import_module(f"pt_cascade.commands.{name}")
