@@ -136,8 +136,9 @@ def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, ca
     assert problem in err
 
 
-def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
+    monkeypatch.setenv("COLUMNS", "80")
     files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "cures", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
