@@ -65,7 +65,18 @@ def canonical_input(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_topics(topics: pd.DataFrame) -> pd.DataFrame:
-    """Return topics with str qids, each once; they may lack a query, e.g. where they have vectors."""
+    """Return topics with str qids, each once; they may lack a query, e.g. where they have vectors.
+
+    Args:
+        topics: Frame[qid, ...]; where it has a query, see ``canonical_topics``.
+
+    Raises:
+        FrameError: As ``canonical_topics``.
+
+    Example:
+        >>> check_topics(pd.DataFrame({"qid": [7]}))["qid"].tolist()
+        ['7']
+    """
     columns = getattr(topics, "columns", ())
     if "qid" not in columns or "query" in columns:
         return canonical_topics(topics)
