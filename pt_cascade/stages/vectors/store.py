@@ -79,11 +79,9 @@ class VectorStore:
     @cached_property
     def vectors(self) -> Vectors:
         """One vector a document, shape (documents, dimension), mapped from disk."""
-        meta = self._need("pt_meta.json", "the folder is not a FlexIndex")
+        file = self._need("vecs.f4", "the folder is not a FlexIndex")
         with self._reading():
-            size = json.loads(meta.read_text(encoding="utf-8"))
-            shape = (int(size["doc_count"]), int(size["vec_size"]))
-            vectors = np.memmap(self._need("vecs.f4", "the folder is not a FlexIndex"), mode="r", dtype=np.float32).reshape(shape)
+            vectors = np.memmap(file, mode="r", dtype=np.float32).reshape(self._shape)
             self._check_count(len(vectors))
         return vectors
 
@@ -123,6 +121,14 @@ class VectorStore:
         return rows
 
     @cached_property
+    def _shape(self) -> tuple[int, int]:
+        """How many documents there are, and how many numbers a vector has."""
+        meta = self._need("pt_meta.json", "the folder is not a FlexIndex")
+        with self._reading():
+            size = json.loads(meta.read_text(encoding="utf-8"))
+            return int(size["doc_count"]), int(size["vec_size"])
+
+    @cached_property
     def _places(self) -> dict[str, int]:
         """Read FlexIndex's list of docnos; npids' own look-up takes 01 for 1, and fails beyond ASCII."""
         from npids import Lookup  # noqa: PLC0415 - comes with pyterrier_dr
@@ -130,7 +136,7 @@ class VectorStore:
         file = self._need("docnos.npids", "the folder is not a FlexIndex")
         with self._reading():
             _check_blocks(file)
-            most = (Path(self.path) / "vecs.f4").stat().st_size  # more than there are documents
+            most = self._shape[0] + 1 if file.with_name("pt_meta.json").exists() else None  # a folder of tokens alone has none
             return {str(name): row for row, name in enumerate(islice(Lookup(file), most))}
 
     def _check_count(self, documents: int) -> None:
