@@ -29,6 +29,8 @@ def translate(message: str, options: Collection[str]) -> str:
     """Return a message with the keyword arguments that are options of the command as options; other Python is named so."""
     for python, option in _CALLS:
         message = re.sub(python, option, message)
+    if "measure" in options:
+        message = message.replace("--measures nDCG@10 R@100", "--measure nDCG@10")
     message = re.sub(rf"(?<![\w./'\"-])(\w+)={_VALUE}", lambda found: _option(found, options), message)
     message = re.sub(r"(?<![\w./'\"=-])[a-z]+(_[a-z]+)+\b", lambda found: _option(found, options), message)
     said, mark, fix = message.rpartition("Fix: ")

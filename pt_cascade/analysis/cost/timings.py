@@ -59,6 +59,9 @@ class Timings:
 
     def __post_init__(self) -> None:
         """Refuse a frame that holds no timings, all problems at once."""
+        given: object = self.frame  # types are hints
+        if not isinstance(given, pd.DataFrame):
+            raise TableError("these are not timings", [f"they are a {type(given).__name__}, expected what profile returns"])
         lacking = [name for name in COLUMNS if name not in self.frame]
         if lacking:
             found = ", ".join(map(str, self.frame.columns)) or "none"
