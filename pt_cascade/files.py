@@ -135,7 +135,7 @@ def publish(whole: Path, path: Path) -> None:
     try:
         whole.replace(path)
     except OSError as error:
-        raise CollectionError(f"cannot build {path}", [error.strerror or str(error)], fix="another path") from error
+        raise CollectionError(f"cannot build {path}", [error.strerror or str(error)], fix="pass another path") from error
 
 
 def to_path(path: PathLike, verb: str = "use") -> Path:
@@ -151,7 +151,7 @@ def to_path(path: PathLike, verb: str = "use") -> Path:
 
 
 def read_file(path: PathLike, fix: str = "") -> bytes:
-    """Return the bytes of a file, or of a pipe that a process writes to, without waiting for such a process; ``fix`` makes one."""
+    """Return the bytes of a file, or of a pipe that a process writes to; ``fix`` says how to make a missing file."""
     file, data = to_path(path, "read"), b""
     try:
         with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:  # noqa: PTH123 - pathlib's would wait

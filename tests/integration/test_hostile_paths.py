@@ -25,7 +25,10 @@ from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.errors import CascadeError
 from pt_cascade.stages.vectors.store import open_vectors
 
-pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning"),
+    pytest.mark.filterwarnings("ignore:magic header not found", "ignore::pytest.PytestUnraisableExceptionWarning"),  # of npids
+]
 SECONDS = 10
 RUN = b"q0 Q0 d0 1 2.5 t\nq0 Q0 d1 2 1.5 t\n"
 DEEP = b"[" * 100_000

@@ -53,8 +53,8 @@ def load_prompt(prompt: str | os.PathLike[str] | None, mode: Mode) -> Prompt:
         text = read_file(file).decode("utf-8-sig")
     except (MissingError, UnicodeDecodeError) as error:
         fix = "pass prompt=None for the built-in prompt, or the path of a text file in UTF-8 with {query} in it"
-        why = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).partition(". Fix:")[0]
-        raise MissingError("llm_judge cannot read its prompt", [f"{file}: {why}"], fix=fix) from None
+        problem = ": ".join([error.what, *error.problems]) if isinstance(error, MissingError) else f"{file}: not UTF-8"
+        raise MissingError("llm_judge cannot read its prompt", [problem], fix=fix) from None
     return Prompt(mode if prompt is None else file.name, text.replace("\r\n", "\n"))
 
 

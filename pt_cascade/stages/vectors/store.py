@@ -79,10 +79,8 @@ class VectorStore:
     @cached_property
     def vectors(self) -> Vectors:
         """One vector a document, shape (documents, dimension), mapped from disk."""
-        with self._open("pt_meta.json") as meta, self._open("vecs.f4") as file:
-            size = json.loads(meta.read_text(encoding="utf-8"))
-            shape = (int(size["doc_count"]), int(size["vec_size"]))
-            vectors = np.memmap(file, mode="r", dtype=np.float32).reshape(shape)
+        with self._open("vecs.f4") as file:
+            vectors = np.memmap(file, mode="r", dtype=np.float32).reshape(self._shape)
             self._check_count(len(vectors))
         return vectors
 
@@ -121,13 +119,20 @@ class VectorStore:
         return rows
 
     @cached_property
+    def _shape(self) -> tuple[int, int]:
+        """How many documents there are, and how many numbers a vector has."""
+        with self._open("pt_meta.json") as meta:
+            size = json.loads(meta.read_text(encoding="utf-8"))
+            return int(size["doc_count"]), int(size["vec_size"])
+
+    @cached_property
     def _places(self) -> dict[str, int]:
         """Read FlexIndex's list of docnos; npids' own look-up takes 01 for 1, and fails beyond ASCII."""
         from npids import Lookup  # noqa: PLC0415 - comes with pyterrier_dr
 
         with self._open("docnos.npids") as file:
             _check_blocks(file)
-            most = (Path(self.path) / "vecs.f4").stat().st_size  # more than there are documents
+            most = self._shape[0] + 1 if file.with_name("pt_meta.json").exists() else None  # a folder of tokens alone has none
             return {str(name): row for row, name in enumerate(islice(Lookup(file), most))}
 
     def _check_count(self, documents: int) -> None:
