@@ -171,7 +171,7 @@ def loading(name: str, *, verbose: bool = False, fix: str = "") -> Iterator[None
     from transformers.utils import logging  # noqa: PLC0415 - heavy
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    hidden = bars and not (verbose and sys.stderr.isatty())
+    hidden = bars and not (verbose and getattr(sys.stderr, "isatty", bool)())
     logging.set_verbosity_error()
     if hidden:
         logging.disable_progress_bar()
