@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pt_cascade.checksums import hash_text
 from pt_cascade.errors import CascadeError, FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 LONGEST = 256
+_FIX = 'docs=[{"docno": "d1", "text": "..."}]; for a DataFrame: docs=docs.to_dict("records")'
 _DOCNO = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f\ufeff]{{1,{LONGEST}}}")
 
 
@@ -22,10 +24,11 @@ class Intake:
 
     def __init__(self, docs: Iterable[Mapping[str, str]]) -> None:
         """Refuse what is not a series of documents."""
-        if not isinstance(docs, Iterable):
-            raise FrameError("docs cannot be read", [f"docs is {docs!r:.60}, expected a series of dicts with docno and text"])
+        if not isinstance(docs, Iterable) or isinstance(docs, str | Mapping):
+            problem = f"docs is {docs!r:.60}, expected a series of dicts with docno and text"
+            raise FrameError("docs cannot be read", [problem], fix=_FIX)
         self.docs = docs
-        self.seen: set[str] = set()
+        self.seen: dict[str, None] = {}  # the docnos in their order
         self.done = False
         self.error: BaseException | None = None
         self._hasher = hashlib.blake2b(digest_size=16)
@@ -35,7 +38,7 @@ class Intake:
         try:
             for doc in self.docs:
                 docno, text = _check(doc, self.seen)
-                self.seen.add(docno)
+                self.seen[docno] = None
                 self._hasher.update(f"{docno} {hash_text(text)}\n".encode())
                 yield {"docno": docno, "text": text}
             self.done = True
@@ -59,26 +62,34 @@ class Intake:
             raise CascadeError("not all documents were read", [f"reading stopped after {len(self.seen)}"])
 
 
+def name_change(docnos: Iterable[str], stored: Iterable[str], place: int = 1, texts: Sequence[str] = ()) -> str:
+    """Name the first document, counted from ``place``, that is not as it was stored; ``texts`` has docnos of changed texts."""
+    pairs = enumerate(zip_longest(map(repr, docnos), map(repr, stored), fillvalue="none"), place)
+    changes = (f"document {n} is {now}, expected {was}" for n, (now, was) in pairs if now != was)
+    return next(changes, f"the text of {texts[0]!r} has changed" if texts else "a text has changed, and no docno")
+
+
 def find_problems(docno: object, text: object, key: str = "docno") -> list[str]:
     """List why a document with this docno, which is written under ``key``, and text cannot be stored."""
     problems = []
     if not isinstance(docno, str) or not _DOCNO.fullmatch(docno):
-        problems.append(f"{key} is {docno!r}, expected text without white space or control characters, 1 to {LONGEST} characters")
+        found = "missing" if docno is None else repr(docno)
+        problems.append(f"{key} is {found}, expected text without white space or control characters, 1 to {LONGEST} characters")
     elif not _is_utf8(docno):
         problems.append(f"{key} is {docno!r}, which has half a surrogate pair and cannot be written in UTF-8")
     elif len(docno.encode()) > 2 * LONGEST:  # Terrier keeps no more of a docno
         problems.append(f"{key} {docno!r} has {len(docno.encode())} bytes in UTF-8, expected {2 * LONGEST} at most")
     if not isinstance(text, str):
-        problems.append(f"the text of {key} {docno!r} is {text!r}, expected text")
+        problems.append(f"the text of {key} {docno!r} is {'missing' if text is None else repr(text)}, expected text")
     elif not _is_utf8(text):
         problems.append(f"the text of {key} {docno!r} has half a surrogate pair and cannot be written in UTF-8")
     return problems
 
 
-def _check(doc: object, seen: set[str]) -> tuple[str, str]:
+def _check(doc: object, seen: Collection[str]) -> tuple[str, str]:
     if not isinstance(doc, Mapping):
         problem = f"document {len(seen) + 1} is {doc!r:.60} ({type(doc).__name__}), expected a dict with docno and text"
-        raise FrameError("a document cannot be stored", [problem], fix='docs.to_dict("records"), for a DataFrame')
+        raise FrameError("a document cannot be stored", [problem], fix=_FIX)
     docno: Any = doc.get("docno")
     text: Any = doc.get("text")
     problems = find_problems(docno, text) or [f"docno {docno!r} occurs more than once"] * (docno in seen)

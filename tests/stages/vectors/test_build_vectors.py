@@ -190,10 +190,10 @@ def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[s
 @pytest.mark.parametrize(
     ("docs", "problem"),
     [
-        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "documents 1 to 512"),
-        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "documents 513 to 1024"),
-        (DOCS[:1000], "documents 513 to 1024"),
-        (DOCS[:CHUNK], "documents 513 to 1024"),
+        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "the text of 'd0' has changed"),
+        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "document 601 is 'new', expected 'd600'"),
+        (DOCS[:1000], "document 1001 is none, expected 'd1000'"),
+        (DOCS[:CHUNK], "document 513 is none, expected 'd512'"),
     ],
     ids=["text", "docno", "fewer", "fewer chunks"],
 )
@@ -205,7 +205,7 @@ def test_other_documents_are_refused(docs: list[dict[str, str]], problem: str, b
     with pytest.raises(CascadeError) as error:
         build_vectors(docs, ToyEncoder(), path)
     fix = f"rm -r {left}, or give the same documents in the same order"
-    assert str(error.value) == f"{left} was built with other documents: {problem} are not those that were encoded. Fix: {fix}"
+    assert str(error.value) == f"{left} was built with other documents: {problem}. Fix: {fix}"
     assert content(left) == before
     shutil.rmtree(left)
     assert build_vectors(docs, ToyEncoder(), path) == path
@@ -214,7 +214,7 @@ def test_other_documents_are_refused(docs: list[dict[str, str]], problem: str, b
 def test_later_documents_may_change(begun: Path, tmp_path: Path) -> None:
     """What is not encoded yet is free: a document that could not be stored is mended, and the work goes on."""
     path = resume_from(begun, tmp_path)
-    with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
+    with pytest.raises(FrameError, match="the text of docno 'bad' is missing"):
         build_vectors([*DOCS[: 2 * CHUNK], {"docno": "bad", "text": None}], ToyEncoder(), path)
     encoder = ToyEncoder()
     build_vectors([*DOCS[: 2 * CHUNK], {"docno": "bad", "text": "good"}], encoder, path)
@@ -404,19 +404,18 @@ def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
     path = build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
     assert build_vectors(iter(DOCS), ToyEncoder(), path) == path
     changed = {"docno": "d7", "text": "other"}
-    for docs, number in (
-        (DOCS[:600], 600),
-        ([*DOCS, {"docno": "new", "text": ""}], 1125),
-        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], 1124),
-        ([*DOCS[:7], changed, *DOCS[8:]], 1124),
+    for docs, problem in (
+        (DOCS[:600], "document 601 is none, expected 'd600'"),
+        ([*DOCS, {"docno": "new", "text": ""}], "document 1125 is 'new', expected none"),
+        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], "document 6 is 'd6', expected 'd5'"),
+        ([*DOCS[:7], changed, *DOCS[8:]], "a text has changed, and no docno"),
     ):
         with pytest.raises(CascadeError) as error:
             build_vectors(docs, ToyEncoder(), path)
-        problem = f"docs has {number} document(s), not those 1124 that were encoded"
         assert str(error.value) == f"the folder holds other vectors: {problem}. Fix: rm -r {path}"
     with pytest.raises(CascadeError, match="docs has no document"):
         build_vectors(iter([]), ToyEncoder(), path)
-    with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
+    with pytest.raises(FrameError, match="the text of docno 'bad' is missing"):
         build_vectors([*DOCS, {"docno": "bad", "text": None}], ToyEncoder(), path)
     with pytest.raises(KeyboardInterrupt):
         build_vectors(stopped(DOCS, 9), ToyEncoder(), path)
@@ -504,12 +503,12 @@ def test_an_impossible_path_is_reported_before_anything_is_encoded(tmp_path: Pat
 @pytest.mark.parametrize(
     ("docs", "message"),
     [
-        (pd.DataFrame(DOCS), r"document 1 is 'docno' \(str\), expected a dict .*Fix: docs.to_dict\(\"records\"\), for a DataFrame"),
-        (DOCS[0], r"document 1 is 'docno' \(str\), expected a dict with docno and text"),
+        (pd.DataFrame(DOCS), r"document 1 is 'docno' \(str\), expected a dict .*for a DataFrame: docs=docs.to_dict\(\"records\"\)"),
+        (DOCS[0], r"docs is {'docno': .*, expected a series of dicts.*Fix: docs=\[{\"docno\": \"d1\", \"text\": \"...\"}\];"),
         (["a", "b"], r"document 1 is 'a' \(str\), expected a dict with docno and text"),
         ([DOCS[0], None], r"document 2 is None \(NoneType\), expected a dict"),
-        ("docs.jsonl", r"document 1 is 'd' \(str\), expected a dict"),
-        (None, "docs is None, expected a series of dicts"),
+        ("docs.jsonl", r"docs is 'docs.jsonl', expected a series of dicts with docno and text. Fix: docs=\["),
+        (None, r"docs is None, expected a series of dicts with docno and text. Fix: docs=\["),
         ([{"docno": "\ud800a", "text": "x"}, DOCS[0]], r"docno is '\\ud800a', which has half a surrogate pair"),
         ([DOCS[0], {"docno": "a", "text": "x\ud800"}], "the text of docno 'a' has half a surrogate pair"),
     ],
