@@ -12,6 +12,7 @@ import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Ints
     from pt_cascade.stages.vectors.similarity import Vectors
 
+_DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NameError, OSError, TypeError, ValueError)
 Halves: TypeAlias = "NDArray[np.float16]"
 
 
@@ -124,7 +126,9 @@ class VectorStore:
         from npids import Lookup  # noqa: PLC0415 - comes with pyterrier_dr
 
         with self._open("docnos.npids") as file:
-            return {str(name): row for row, name in enumerate(Lookup(file))}
+            _check_blocks(file)
+            most = (Path(self.path) / "vecs.f4").stat().st_size  # more than there are documents
+            return {str(name): row for row, name in enumerate(islice(Lookup(file), most))}
 
     def _check_count(self, documents: int) -> None:
         if documents != len(self._places):
@@ -140,13 +144,26 @@ class VectorStore:
         check_sealed(Path(self.path), [name], fix=self.rebuild)
         try:
             yield file
-        except (ValueError, TypeError, KeyError, struct.error, OSError, EOFError, IndexError, RecursionError) as error:
+        except (RecursionError, struct.error, *_DAMAGE) as error:
             found = f"{self.path}: {type(error).__name__}: {error}"
             raise MissingError("these vectors are damaged", [found], fix=self.rebuild) from error
 
     def __getstate__(self) -> dict[str, str]:
         """Pickle the path only."""
         return {"path": self.path}
+
+
+def _check_blocks(file: Path) -> None:
+    """Raise ValueError where a block of npids does not lead to one behind it; npids itself would read on for ever."""
+    from npids.utils import FileManager  # noqa: PLC0415 - comes with pyterrier_dr
+
+    with FileManager(file) as blocks:
+        here = blocks.tell()
+        while here != -1:
+            blocks.seek(here)
+            before, (_, here, _, _) = here, blocks.read_header()
+            if -1 != here <= before:
+                raise ValueError("its blocks do not follow each other")
 
 
 def open_vectors(vectors: str | os.PathLike[str] | FlexIndex) -> VectorStore:
