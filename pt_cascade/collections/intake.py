@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pt_cascade.checksums import hash_text
 from pt_cascade.errors import CascadeError, FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator
 
 LONGEST = 256
 _FIX = 'docs=[{"docno": "d1", "text": "..."}]; for a DataFrame: docs=docs.to_dict("records")'
@@ -28,7 +27,7 @@ class Intake:
             problem = f"docs is {docs!r:.60}, expected a series of dicts with docno and text"
             raise FrameError("docs cannot be read", [problem], fix=_FIX)
         self.docs = docs
-        self.seen: dict[str, None] = {}  # the docnos in their order
+        self.seen: set[str] = set()
         self.done = False
         self.error: BaseException | None = None
         self._hasher = hashlib.blake2b(digest_size=16)
@@ -38,7 +37,7 @@ class Intake:
         try:
             for doc in self.docs:
                 docno, text = _check(doc, self.seen)
-                self.seen[docno] = None
+                self.seen.add(docno)
                 self._hasher.update(f"{docno} {hash_text(text)}\n".encode())
                 yield {"docno": docno, "text": text}
             self.done = True
@@ -62,13 +61,6 @@ class Intake:
             raise CascadeError("not all documents were read", [f"reading stopped after {len(self.seen)}"])
 
 
-def name_change(docnos: Iterable[str], stored: Iterable[str], place: int = 1, texts: Sequence[str] = ()) -> str:
-    """Name the first document, counted from ``place``, that is not as it was stored; ``texts`` has docnos of changed texts."""
-    pairs = enumerate(zip_longest(map(repr, docnos), map(repr, stored), fillvalue="none"), place)
-    changes = (f"document {n} is {now}, expected {was}" for n, (now, was) in pairs if now != was)
-    return next(changes, f"the text of {texts[0]!r} has changed" if texts else "a text has changed, and no docno")
-
-
 def find_problems(docno: object, text: object, key: str = "docno") -> list[str]:
     """List why a document with this docno, which is written under ``key``, and text cannot be stored."""
     problems = []
@@ -86,7 +78,7 @@ def find_problems(docno: object, text: object, key: str = "docno") -> list[str]:
     return problems
 
 
-def _check(doc: object, seen: Collection[str]) -> tuple[str, str]:
+def _check(doc: object, seen: set[str]) -> tuple[str, str]:
     if not isinstance(doc, Mapping):
         problem = f"document {len(seen) + 1} is {doc!r:.60} ({type(doc).__name__}), expected a dict with docno and text"
         raise FrameError("a document cannot be stored", [problem], fix=_FIX)

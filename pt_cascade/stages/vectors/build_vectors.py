@@ -12,7 +12,7 @@ import numpy as np
 from more_itertools import chunked
 
 from pt_cascade.checksums import hash_text, seal
-from pt_cascade.collections.intake import Intake, name_change
+from pt_cascade.collections.intake import Intake
 from pt_cascade.errors import CascadeError, StageError
 from pt_cascade.files import claim, naming_refusals, publish, rm_command, to_path, write_file
 from pt_cascade.progress import show_progress
@@ -173,10 +173,9 @@ def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, 
 
 def _check_same(chunk: Chunk, docs: list[dict[str, str]], start: int, folder: Path) -> None:
     """Refuse documents that are not those of a chunk."""
-    docnos, stored = [doc["docno"] for doc in docs], chunk.docnos.tolist()
-    texts = [doc["docno"] for doc, was in zip(docs, chunk.hashes.tolist(), strict=False) if hash_text(doc["text"]) != was]
-    if docnos != stored or texts:
-        problem = name_change(docnos, stored, start + 1, texts)
+    now = [(doc["docno"], hash_text(doc["text"])) for doc in docs]
+    if now != [*zip(chunk.docnos.tolist(), chunk.hashes.tolist(), strict=True)]:
+        problem = f"documents {start + 1} to {start + len(chunk.docnos)} are not those that were encoded"
         fix = f"{rm_command(folder)}, or give the same documents in the same order"
         raise CascadeError(f"{folder} was built with other documents", [problem], fix=fix)
 

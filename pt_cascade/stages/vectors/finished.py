@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pt_cascade.collections.intake import name_change
 from pt_cascade.errors import CascadeError
 from pt_cascade.files import rm_command
 from pt_cascade.stages.vectors.encoder import Encoder
@@ -34,7 +33,7 @@ def check_finished(path: Path, intake: Intake, encoder: AnyEncoder, *, tokens: b
         deque(intake, 0)
         intake.verify()
         if intake.content != store.encoder.get("content"):
-            problems = [name_change(intake.seen, store.docnos)]
+            problems = [f"docs has {len(intake.seen)} document(s), not those {store.encoder.get('documents')} that were encoded"]
     if problems:
         raise CascadeError("the folder holds other vectors", problems, fix=rm_command(path))
 
