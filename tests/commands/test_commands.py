@@ -122,7 +122,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["serach", "sum"], "did you mean 'search'?"),
         (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
         (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
-        (["quickstart", "--reranker", "a", "--cascade", "b"], "argument --cascade: not allowed with argument --reranker"),
+        (["quickstart", "--reranker", "a", "--cascade", "b"], "not allowed with argument --reranker; give one of them"),
     ],
 )
 def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
