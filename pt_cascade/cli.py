@@ -86,9 +86,10 @@ class _Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Add the closest choice to the message."""
+        """Add the cure or the closest choice to the message."""
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
-        super().error(escape(message) + (did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""))
+        cure = "; give one of them" * ("not allowed with" in message)
+        super().error(escape(message) + cure + (did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""))
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:

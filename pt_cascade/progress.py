@@ -53,15 +53,18 @@ def show_progress(
             yield part
         return
     file = file or sys.stderr
-    drawn = file.isatty() or bar_or_widget is not terminal_bar
-    size = get_terminal_size() if file.isatty() else None  # in a terminal of unknown size tqdm itself would draw nothing
+    if not shown or file is None:
+        yield terminal_bar(disable=True)
+        return
+    terminal = getattr(file, "isatty", bool)()
+    drawn = terminal or bar_or_widget is not terminal_bar
+    size = get_terminal_size() if terminal else None  # in a terminal of unknown size tqdm itself would draw nothing
     bar: tqdm[Never] = bar_or_widget(
         total=total,
         initial=done,
         desc=name,
         unit=unit,
         leave=None if drawn else True,  # None: of two bars the outer one only
-        disable=not shown,
         file=file if drawn else _Lines(file),
         mininterval=0.1 if drawn else inf,
         bar_format=None if drawn else _LINE,
@@ -71,9 +74,6 @@ def show_progress(
     stop = Event()
     clock = Thread(target=_refresh, args=(bar, stop, _BAR_SECONDS if drawn else _LINE_SECONDS), daemon=True)
     with bar:
-        if not shown:
-            yield bar
-            return
         clock.start()
         _steps[bar] = ""
         try:

@@ -92,6 +92,31 @@ def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr() == ("", "")
 
 
+class Bare:
+    """A file without ``isatty``, as some servers put in the place of stderr."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        """Add the text."""
+        self.text += text
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_stderr_may_be_missing_or_not_know_whether_it_is_a_terminal(monkeypatch: pytest.MonkeyPatch, *, shown: bool) -> None:
+    """Without stderr nothing is shown; without ``isatty`` it gets lines."""
+    for file in (None, Bare()):
+        monkeypatch.setattr(sys, "stderr", file)
+        with show_progress("encode", "doc", 3, shown=shown) as bar:
+            bar.update(3)
+    assert ("encode: 3/3" in file.text) == shown
+
+
 def test_the_clock_stops_with_an_error() -> None:
     """The error goes through, and no thread is left."""
     threads = threading.active_count()

@@ -232,6 +232,9 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         """Show the stages as a table in a notebook; PyTerrier's schematic would need the network."""
         return str(self.describe().to_html(index=False))
 
+    def __contains__(self, stage: object) -> bool:
+        return any(stage in (one, one.name) for one in self.stages)
+
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages)
 

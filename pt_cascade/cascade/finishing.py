@@ -52,7 +52,7 @@ def _find_columns(table: Scores, stages: Sequence[Stage]) -> list[str]:
         known, free = fingerprint(stage), [column for column in table.columns if column.stage not in found]
         alike = [one.stage for one in free if (one.fingerprint == known if one.fingerprint else one.stage == stage.name)]
         found.append(stage.name if stage.name in alike else next(iter(alike), None))
-    in_table = found[-1] and find_dependence(stages[-1]) not in ("pairwise", "listwise")
+    in_table = found[-1] and (len(stages) == 1 or find_dependence(stages[-1]) not in ("pairwise", "listwise"))
     needed = found if in_table else found[:-1]
     if None in needed or not needed:
         lacking = ", ".join(repr(stage.name) for stage, name in zip(stages, found, strict=True) if name is None)

@@ -107,8 +107,9 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
             raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
     ranked = canonical_results(frame, stage.name)
     _check_documents(stage, given, ranked)
-    if len(frame):  # scores keep their dtype, as in the plain pipeline
-        ranked = ranked.assign(score=frame["score"])
+    if frame.empty:
+        return Step(stage, given, ranked, ranked, pairs, ms)
+    ranked = ranked.assign(score=frame["score"])  # with its dtype, as in the plain pipeline
     start = clock()
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
     ms += 1000 * (clock() - start)

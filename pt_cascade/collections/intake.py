@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST = 256
+_FIX = 'docs=[{"docno": "d1", "text": "..."}]; for a DataFrame: docs=docs.to_dict("records")'
 _DOCNO = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f\ufeff]{{1,{LONGEST}}}")
 
 
@@ -22,8 +23,9 @@ class Intake:
 
     def __init__(self, docs: Iterable[Mapping[str, str]]) -> None:
         """Refuse what is not a series of documents."""
-        if not isinstance(docs, Iterable):
-            raise FrameError("docs cannot be read", [f"docs is {docs!r:.60}, expected a series of dicts with docno and text"])
+        if not isinstance(docs, Iterable) or isinstance(docs, str | Mapping):
+            problem = f"docs is {docs!r:.60}, expected a series of dicts with docno and text"
+            raise FrameError("docs cannot be read", [problem], fix=_FIX)
         self.docs = docs
         self.seen: set[str] = set()
         self.done = False
@@ -63,13 +65,14 @@ def find_problems(docno: object, text: object, key: str = "docno") -> list[str]:
     """List why a document with this docno, which is written under ``key``, and text cannot be stored."""
     problems = []
     if not isinstance(docno, str) or not _DOCNO.fullmatch(docno):
-        problems.append(f"{key} is {docno!r}, expected text without white space or control characters, 1 to {LONGEST} characters")
+        found = "missing" if docno is None else repr(docno)
+        problems.append(f"{key} is {found}, expected text without white space or control characters, 1 to {LONGEST} characters")
     elif not _is_utf8(docno):
         problems.append(f"{key} is {docno!r}, which has half a surrogate pair and cannot be written in UTF-8")
     elif len(docno.encode()) > 2 * LONGEST:  # Terrier keeps no more of a docno
         problems.append(f"{key} {docno!r} has {len(docno.encode())} bytes in UTF-8, expected {2 * LONGEST} at most")
     if not isinstance(text, str):
-        problems.append(f"the text of {key} {docno!r} is {text!r}, expected text")
+        problems.append(f"the text of {key} {docno!r} is {'missing' if text is None else repr(text)}, expected text")
     elif not _is_utf8(text):
         problems.append(f"the text of {key} {docno!r} has half a surrogate pair and cannot be written in UTF-8")
     return problems
@@ -78,7 +81,7 @@ def find_problems(docno: object, text: object, key: str = "docno") -> list[str]:
 def _check(doc: object, seen: set[str]) -> tuple[str, str]:
     if not isinstance(doc, Mapping):
         problem = f"document {len(seen) + 1} is {doc!r:.60} ({type(doc).__name__}), expected a dict with docno and text"
-        raise FrameError("a document cannot be stored", [problem], fix='docs.to_dict("records"), for a DataFrame')
+        raise FrameError("a document cannot be stored", [problem], fix=_FIX)
     docno: Any = doc.get("docno")
     text: Any = doc.get("text")
     problems = find_problems(docno, text) or [f"docno {docno!r} occurs more than once"] * (docno in seen)

@@ -31,7 +31,7 @@ def add_cascade(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=("pisa", "terrier"), help="the BM25 engine (default: pisa if installed)")
     models = parser.add_mutually_exclusive_group()
     models.add_argument("--cascade", metavar="LINE", help="e.g. \"hybrid %% 500 >> mono_t5('MODEL') %% 30\"; see pt-cascade stages")
-    models.add_argument("--reranker", metavar="MODEL", help="a cross-encoder or MonoT5 as last stage: hub name or folder")
+    models.add_argument("--reranker", metavar="MODEL", help="cross-encoder or MonoT5 to end the default cascade: name or folder")
 
 
 def build_cascade(collection: Collection, arguments: argparse.Namespace) -> Cascade:

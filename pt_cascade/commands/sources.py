@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.table.data import Scores
 
 _AXES = 9
-_NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_NUMBER = r"([0-9]{1,99}\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"  # finite
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:

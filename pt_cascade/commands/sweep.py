@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Sweep, show the best and the front, and write all; yield the paragraphs of the output."""
-    path = check_writable(arguments.out or "sweep.csv")
-    if path.suffix not in (".csv", ".parquet"):
-        raise CascadeError(
-            "the vectors cannot be written", [f"{arguments.out} is neither .csv nor .parquet"], fix="--out sweep.csv"
-        )
+    if arguments.out:
+        check_writable(arguments.out)
+        if not arguments.out.endswith((".csv", ".parquet")):
+            problem = f"{arguments.out} is neither .csv nor .parquet"
+            raise CascadeError("the vectors cannot be written", [problem], fix="--out sweep.csv")
     swept = sweep_sources(arguments, arguments.measures)
     yield f"{describe(swept.table)}\n{swept!r}\n"
     yield f"{recall_table(swept, arguments.rel)}\n"
@@ -37,5 +37,6 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         yield f"{front_table(swept, swept.pareto_front(first), first)}\n"
     yield loss_table(swept, arguments.rel)
     if arguments.out:
-        write_file(path, swept.frame.to_parquet() if path.suffix == ".parquet" else swept.frame.to_csv(index=False).encode())
+        frame, parquet = swept.frame, arguments.out.endswith(".parquet")
+        write_file(arguments.out, frame.to_parquet() if parquet else frame.to_csv(index=False).encode())
         yield f"\n{len(swept.frame):,} vectors written to {arguments.out}"

@@ -190,12 +190,10 @@ def read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
 def _append_tail(steps: Sequence[Step]) -> pd.DataFrame:
     """Append the documents that the cut-offs removed, the last stage's first; ``cut_by`` names the stage, empty for the results."""
     head = steps[-1].kept.assign(cut_by="")
-    tails = [head[["qid", "docno"]]]
+    found = [head]
     for step in reversed(steps):
         if step.stage.cutoff is not None:
             cut = step.ranked[step.ranked["rank"] >= step.stage.cutoff]
-            tails.append(cut.sort_values("rank", kind="stable").assign(cut_by=step.stage.name))
-    tail = pd.concat(tails, ignore_index=True)
-    new = ~tail.duplicated(["qid", "docno"])  # a later stage may have found a removed document again
-    new[: len(head)] = False
-    return canonical_results(append_below(head, tail[new])) if new.any() else head
+            found.append(cut.sort_values("rank", kind="stable").assign(cut_by=step.stage.name))
+    once = pd.concat(found, ignore_index=True).drop_duplicates(["qid", "docno"])  # a later stage may have found one again
+    return canonical_results(append_below(head, once.iloc[len(head) :])) if len(once) > len(head) else head

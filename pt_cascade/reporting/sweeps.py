@@ -9,6 +9,7 @@ import pandas as pd
 
 from pt_cascade.analysis.choice.candidates import best_of
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
+from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def loss_table(sweep: Sweep, rel: int | None = None) -> str:
 
 def _level(sweep: Sweep, rel: int | None) -> str:
     """Name the relevance level, if it is not 1."""
-    level = sweep.rel if rel is None else rel
+    level = find_rel(sweep.replayer.measures, rel)
     return f" (rel={level})" if level > 1 else ""
 
 

@@ -66,9 +66,9 @@ class Form:
 
     def read(self, line: str) -> tuple[tuple[str, ...], str]:
         """Return the kept cells of a line, and what is wrong with it, or an empty text; only the first tab separates."""
-        if found := self.usual.fullmatch(line):
-            return found.groups(), ""
         bare = line.removesuffix("\r")
+        if found := self.usual.fullmatch(bare):
+            return found.groups(), ""
         cells = bare.split("\t", 1)[: 2 * bool(bare)] if self.gap == "\t" else re.findall("[^ \t]+", bare)
         if len(cells) != len(self.columns):
             return (), f"{len(cells)} column(s), expected {len(self.columns)}"

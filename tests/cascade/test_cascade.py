@@ -355,6 +355,15 @@ def test_a_cascade_satisfies_pyterrier(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len((cascade % 3).transform(topics(1))) <= 3
 
 
+def test_a_cascade_contains_its_stages_and_their_names() -> None:
+    """And nothing else."""
+    cascade = Cascade.of(RETRIEVER % 10 >> RERANKER)
+    assert "toy" in cascade
+    assert cascade["toy_reranker"] in cascade
+    assert "bm25" not in cascade
+    assert 0 not in cascade
+
+
 def test_a_notebook_shows_the_stages_without_the_network() -> None:
     """The HTML of a cascade is a table of its stages."""
     html = Cascade.of(RETRIEVER % 10 >> RERANKER)._repr_html_()

@@ -15,6 +15,7 @@ from toys.judges import Judge
 from toys.rankers import ToyReranker, ToyRetriever, topics
 from toys.strategies import JUDGES
 
+import pt_cascade as ptc
 from pt_cascade import Cascade, run
 from pt_cascade.errors import CascadeError, StageError, TableError
 from pt_cascade.execution.score_table import ScoreTable
@@ -76,6 +77,13 @@ def test_what_was_loaded_on_the_way_is_there_for_the_last_stage() -> None:
     assert ranking(ours) == ranking(live)
     assert ours["text"].str.endswith(" again").all()
     assert ours["url"].tolist() == live["url"].tolist()
+
+
+def test_a_listwise_first_stage_is_replayed() -> None:
+    """The scores of a first stage depend on no cut-off before it, so a shorter cascade finishes from the same table."""
+    hybrid = ptc.stages.hybrid(FIRST, ToyRetriever(docs=9, levels=2))
+    table = score(hybrid % 6 >> Judge(), topics(3))
+    assert ranking(Cascade.of(hybrid % 6).finish(table)) == ranking((hybrid % 6).transform(topics(3)))
 
 
 def test_columns_of_the_given_results_come_back() -> None:

@@ -189,6 +189,13 @@ def test_time_is_the_stages_own() -> None:
     assert [step.ms for step in steps] == [2000.0, 2000.0]
 
 
+def test_a_stage_without_documents_takes_no_time() -> None:
+    """It is not run, and nothing is cut: 0 ms, whatever the clock says."""
+    nothing = pt.Transformer.from_df(RETRIEVER.transform(topics(1)).iloc[:0])
+    steps = list(walk(Cascade.of(nothing % 2 >> Counting() % 1), topics(1), clock=FakeClock()))
+    assert [step.ms for step in steps] == [1000.0, 0.0]
+
+
 def test_candidates_without_scores_can_be_re_ranked() -> None:
     """A frame of qid, query and docno is enough to start from; it is checked all the same."""
     candidates = pd.DataFrame({"qid": ["1", "1"], "query": "q", "docno": ["a", "b"]})

@@ -243,10 +243,10 @@ FORM = 'Fix: a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query
             "1\ta\n",
             "1 0 d1 1\n",
             [
-                f"docs.jsonl: line 2: docno is 7, {ID_RULE}; the text of docno 7 is None, expected text"
+                f"docs.jsonl: line 2: docno is 7, {ID_RULE}; the text of docno 7 is missing, expected text"
                 ': \'{"docno": 7, "text": null}\'',
                 "docs.jsonl: line 3: a JSON list, expected an object: '[1]'",
-                f"docs.jsonl: line 4: docno is 'd 1', {ID_RULE}; the text of docno 'd 1' is None, expected text"
+                f"docs.jsonl: line 4: docno is 'd 1', {ID_RULE}; the text of docno 'd 1' is missing, expected text"
                 ': \'{"docno": "d 1"}\'',
                 'docs.jsonl: line 5: title is 3, expected text: \'{"docno": "d2", "title": 3, "text": "t"}\'',
             ],
@@ -318,8 +318,8 @@ def test_folder_that_changes_while_open_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError) as caught:
         list(collection.docs())
     assert str(caught.value) == (
-        f"{tmp_path}/moving/docs.jsonl has changed since it was opened: line 1: docno is None, {ID_RULE}; "
-        "the text of docno None is None, expected text"
+        f"{tmp_path}/moving/docs.jsonl has changed since it was opened: line 1: docno is missing, {ID_RULE}; "
+        "the text of docno None is missing, expected text"
     )
 
 
@@ -636,7 +636,7 @@ def test_cranfield_in_beirs_form_is_the_same_collection(cranfield_folder: Path, 
             '{"_id": "d1", "text": "a"}\n{"_id": "d 2", "text": "a"}\n',
             f"corpus.jsonl: line 2: _id is 'd 2', {ID_RULE}",
         ),
-        ("corpus.jsonl", '{"docno": "d1", "text": "a"}\n', f"corpus.jsonl: line 1: _id is None, {ID_RULE}"),
+        ("corpus.jsonl", '{"docno": "d1", "text": "a"}\n', f"corpus.jsonl: line 1: _id is missing, {ID_RULE}"),
         ("corpus.jsonl", "[" * 99_999, "corpus.jsonl: line 1: its JSON is nested too deeply"),
         (
             "queries.jsonl",

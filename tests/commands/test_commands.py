@@ -123,7 +123,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
         (["sweep", "table", "--qrels", "q", "--K1", "10"], "unrecognized arguments: --K1 10; did you mean '--k1'?"),
         (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
-        (["quickstart", "--reranker", "a", "--cascade", "b"], "argument --cascade: not allowed with argument --reranker"),
+        (["quickstart", "--reranker", "a", "--cascade", "b"], "not allowed with argument --reranker; give one of them"),
     ],
 )
 def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:

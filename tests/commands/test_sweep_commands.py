@@ -155,6 +155,10 @@ def test_losses_add_up_in_the_table(sweep: ptc.Sweep) -> None:
         ),
         (["--costs", "bi=-1", "t5=5"], "--costs are not valid: 'bi=-1' is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
         (["--costs", "bi=nan", "t5=5"], "--costs are not valid: 'bi=nan' is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
+        (
+            ["--costs", "bi=1e400", "t5=5"],
+            "--costs are not valid: 'bi=1e400' is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2",
+        ),
         (["--out", "all.xls"], "the vectors cannot be written: all.xls is neither .csv nor .parquet. Fix: --out sweep.csv"),
         (
             ["--stages", "bi", "t5"],
@@ -169,6 +173,20 @@ def test_invalid_arguments_are_reported_in_one_line(
     table, qrels = saved
     assert main(["sweep", str(table), "--qrels", str(qrels), *words]) == 1
     assert capsys.readouterr().err == f"pt-cascade sweep: {said}\n"
+
+
+@FEW
+def test_a_file_may_be_a_link_and_a_folder_may_have_the_name_of_the_default(
+    saved: tuple[File, File], sweep: ptc.Sweep, tmp_path: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name that is given decides the format; without ``--out`` nothing is written, so no name is checked."""
+    monkeypatch.chdir(tmp_path)
+    File("sweep.csv").mkdir()
+    File("all.csv").symlink_to("data")
+    words = ["sweep", str(saved[0]), "--qrels", str(saved[1]), *COSTS]
+    assert main(words) == 0
+    assert main([*words, "--out", "all.csv"]) == 0
+    assert len(pd.read_csv("data")) == len(sweep.frame)
 
 
 def test_warnings_come_without_their_line_of_code(saved: tuple[File, File], capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,16 @@ def test_cut_rows_keep_the_order_of_the_stage_that_cut_them(cascade: Cascade, qu
             assert [own[qid, docno] for docno in cut["docno"]] == sorted(own[qid, docno] for docno in cut["docno"])
 
 
+def test_a_kept_tail_keeps_the_types_of_columns() -> None:
+    """Large integers keep their digits, and Booleans stay Booleans."""
+    docids = pt.apply.docid(lambda row: 2**60 + int(row["docno"][1:]))
+    flags = pt.apply.flag(lambda row: row["rank"] > 0)
+    pipeline = ToyRetriever(docs=4) >> docids >> flags >> pt.RankCutoff(2)
+    kept = run(pipeline, topics(1), tail="keep").results
+    assert (kept["docid"].dtype, kept["flag"].dtype) == ("int64", "bool")
+    assert (kept["docid"] - 2**60).tolist() == kept["docno"].str[1:].astype(int).tolist()
+
+
 def test_a_kept_tail_evaluates_in_its_order() -> None:
     """trec_eval's float32 sees the tail below the head: R@100 with the tail is the first stage's R@100, nDCG@2 the cascade's."""
     cascade = Cascade.of(ToyRetriever(docs=30, levels=2) % 20 >> ToyReranker(levels=2) % 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import gzip
 import math
 import os
@@ -327,6 +328,17 @@ def test_missing_and_broken_files_are_reported(read: Callable[[str], pd.DataFram
     Path("cut.gz").write_bytes(gzip.compress(b"1 Q0 a 1 0.5 t\n" * 99)[:-9])
     with pytest.raises(RecordError, match=r"^cannot read cut\.gz: its gzip is broken: .+\. Fix: fetch the file again$"):
         read("cut.gz")
+
+
+def test_windows_line_ends_are_read_as_fast() -> None:
+    """A line with CR LF costs one function call more than one with LF, not a second way to parse it."""
+    calls = []
+    for end in ("\n", "\r\n"):
+        Path("run").write_text("".join(f"q Q0 d{n} {n} {-n} t{end}" for n in range(1000)), newline="")
+        profile = cProfile.Profile()
+        assert len(profile.runcall(read_run, "run")) == 1000
+        calls.append(sum(entry.callcount for entry in profile.getstats()))
+    assert calls[1] - calls[0] <= 1000
 
 
 def test_a_pipe_is_read(dl19_folder: Path) -> None:

@@ -87,7 +87,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     name = str(measure)
     method = method or ("plateau" if budget_ms is None and budget_usd is None else "budget")
     wanted = tuple(one for one in sweep.replayer.measures if str(one) == name)
-    rel = find_rel(wanted) if rel is None else rel
+    rel = find_rel(wanted, rel)
     docs = sweep.table.retrieved[sweep.replayer.judged.queries]
     untimed = "" if sweep.cost is None or sweep.cost.live else sweep.replayer.path.live
     budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs, untimed)

@@ -103,7 +103,7 @@ def _open_shorter(whole: Candidates, stages: tuple[str, ...], budget: Budget) ->
         depths = replayer.reach
     except SweepError:
         return None
-    vectors = default_grid(depths, last, len(whole.fold), coarse=not in_kernel(replayer.measures[0])).vectors
+    vectors = default_grid(depths, last, len(whole.fold), form=None if in_kernel(replayer.measures[0]) else "log").vectors
     affordable, costs = budget.check(stages, vectors)
     shorter = replace(whole, replayer=replayer, vectors=vectors, affordable=affordable, costs=costs)
     return shorter if affordable.any() else None

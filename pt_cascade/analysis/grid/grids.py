@@ -87,7 +87,6 @@ def default_grid(
     *,
     form: Form | None = None,
     axes: Mapping[str, Axis] | None = None,
-    coarse: bool = False,
     alone: bool = False,
 ) -> Grid:
     """Return every vector up to the depths if that is feasible, else a logarithmic grid; the last stage keeps its own cut-off.
@@ -98,7 +97,6 @@ def default_grid(
         n_queries: How many queries are ranked for each vector.
         form: ``full``: every vector; ``log``: the logarithmic grid; None: the first that is feasible.
         axes: The cut-offs of some stages instead, by ``k1``, ``k2``, ...
-        coarse: The full grid is not feasible, since the measures take long.
         alone: There is one stage only, and ``depths`` is its own.
     """
     names = [f"k{n}" for n in range(1, len(depths) + 2 - alone)]
@@ -113,7 +111,7 @@ def default_grid(
     if form == "full" and size > _LARGEST:
         problem = f"grid 'full' has up to {size:,} vectors, expected at most {_LARGEST:,}"
         raise SweepError("the grid is too large", [problem], fix='grid="log"')
-    dense = form == "full" or (not form and not coarse and size <= MOST_VECTORS and size * n_queries <= MOST_RANKINGS)
+    dense = form == "full" or (not form and size <= MOST_VECTORS and size * n_queries <= MOST_RANKINGS)
     every = given | {name: np.arange(1, depth + 1, dtype=np.int32) if dense else _log_axis(depth) for name, depth in own.items()}
     used = [name for name in names if name in every]
     vectors = _cross([every[name] for name in used])

@@ -147,9 +147,9 @@ def _suggest(name: str) -> str:
     return "" if measure in ir_measures.measures.registry else did_you_mean(measure, ir_measures.measures.registry)
 
 
-def find_rel(measures: Sequence[Measure]) -> int:
-    """Return the lowest label that is relevant for the first measure that has one, as 2 for R(rel=2)@100; else 1."""
-    return next((int(measure.params["rel"]) for measure in measures if "rel" in measure.params), 1)
+def find_rel(measures: Sequence[Measure], rel: int | None = None) -> int:
+    """Return ``rel``; if it is None, the lowest label that is relevant for the first measure with one, as R(rel=2)@100; else 1."""
+    return next((int(measure.params["rel"]) for measure in measures if "rel" in measure.params), 1) if rel is None else rel
 
 
 def adds_up(measure: Measure) -> bool:

@@ -56,7 +56,7 @@ def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int,
     recall, ndcg = np.r_[share, share[-1]] / n, np.r_[found, final] / n
     left = np.r_[left, left[-1]]
     frame = pd.DataFrame({"at": [*names, f"ordered by {replayer.path.stages[-1]}"], "recall": recall, "ndcg": ndcg})
-    lost, lost_recall, lost_ndcg = (-np.diff(values, prepend=values[:1]) for values in (left, recall, ndcg))
+    lost, lost_recall, lost_ndcg = (0 - np.diff(values, prepend=values[:1]) for values in (left, recall, ndcg))
     frame = frame.assign(lost=lost, lost_recall=lost_recall, lost_ndcg=lost_ndcg)
     return frame[["at", "lost", "recall", "lost_recall", "ndcg", "lost_ndcg"]]
 

@@ -118,7 +118,7 @@ class Sweep:
         Raises:
             TableError: The table does not cover the vector.
         """
-        rel = self.rel if rel is None else rel
+        rel = find_rel(self.replayer.measures, rel)
         _check_positive(rel=rel, depth=depth)
         return trace_losses(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth)
 
@@ -138,7 +138,7 @@ class Sweep:
             SweepError: There is no such stage, or ``given`` does not fit.
             TableError: The table does not cover them.
         """
-        rel = self.rel if rel is None else rel
+        rel = find_rel(self.replayer.measures, rel)
         _check_positive(rel=rel)
         return recall_curve(self.replayer, self.position(stage), as_tuple(given), rel=rel)
 

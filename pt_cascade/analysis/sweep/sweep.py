@@ -104,9 +104,8 @@ def sweep(  # noqa: PLR0913 - the names are public
             replayer.reach,
             path.cutoffs[len(path.stages) - 1],
             n_queries,
-            form=grid if isinstance(grid, str) else None,
+            form=grid if isinstance(grid, str) else None if all(map(in_kernel, replayer.measures)) else "log",
             axes=grid if isinstance(grid, Mapping) else None,
-            coarse=not all(in_kernel(measure) for measure in replayer.measures),
             alone=len(path.stages) == 1,
         )
     else:

@@ -75,19 +75,22 @@ def is_local(name: str) -> bool:
     return to_path(name).is_dir() or bool(find_cached(name))
 
 
-def check_reachable(name: str) -> None:
-    """Query the hub once for a model that is not in the cache, without the long retries of a download."""
+def check_reachable(name: str, fix: str = "") -> bool:
+    """Tell whether a model is local; if not, query the hub for it once, without the long retries of a download."""
+    if is_local(find_model(name, fix)):
+        return True
     from huggingface_hub import HfApi  # noqa: PLC0415 - heavy
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - heavy
 
     try:
         HfApi().model_info(name, timeout=_SECONDS)
     except HfHubHTTPError:  # the hub answers; why it does not have the model, the download says better
-        return
+        pass
     except Exception as error:
         problem = f"it is not a folder, not in the local hub cache, and the model hub cannot be reached: {first_line(error)}"
         fix = f"huggingface_hub.snapshot_download({name!r}) on a machine with a network, or pass a model's folder"
         raise MissingError(f"cannot load {name!r}", [problem], fix=fix) from error
+    return False
 
 
 def find_device(device: str | None) -> torch.device:
@@ -111,8 +114,7 @@ def load_config(name: str, *, verbose: bool = False) -> PretrainedConfig:
     """Read the configuration of a model, from its folder, the local cache or the hub."""
     from transformers import AutoConfig  # noqa: PLC0415 - heavy
 
-    if not is_local(find_model(name)):
-        check_reachable(name)
+    check_reachable(name)
     with loading(name, verbose=verbose):
         return AutoConfig.from_pretrained(name)
 
@@ -157,8 +159,8 @@ def load_tokenizer(name: str, config: PretrainedConfig, *, verbose: bool = False
     """Load a tokenizer that fits the model of ``config``; ``fix`` is the cure where it is missing."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - heavy
 
-    if not to_path(name).is_dir() and not is_local(find_model(name, fix)):
-        check_reachable(name)
+    if not to_path(name).is_dir():  # a folder may hold a tokenizer only
+        check_reachable(name, fix)
     with loading(name, verbose=verbose, fix=fix):
         tokenizer = AutoTokenizer.from_pretrained(name)
     _check_words(tokenizer, config, name, fix=fix)
@@ -171,7 +173,7 @@ def loading(name: str, *, verbose: bool = False, fix: str = "") -> Iterator[None
     from transformers.utils import logging  # noqa: PLC0415 - heavy
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    hidden = bars and not (verbose and sys.stderr.isatty())
+    hidden = bars and not (verbose and getattr(sys.stderr, "isatty", bool)())
     logging.set_verbosity_error()
     if hidden:
         logging.disable_progress_bar()

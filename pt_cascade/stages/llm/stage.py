@@ -97,12 +97,14 @@ class LlmJudge(Reranker):
             yield f"prompt is {prompt!r:.60}, expected the path of a text file, or None"
         yield from find_option_faults(vars(self))
         scale, sizes = self.scale, (self.window, self.step)
+        if self.how == "listwise" and ([*map(type, sizes)] != [int, int] or not 1 <= self.step < self.window):
+            yield f"window is {self.window!r} and step {self.step!r}, expected whole numbers, 1 or more, the step below the window"
+        if self.how != "graded":
+            return
         if not isinstance(scale, tuple) or [*map(type, scale)] != [int, int] or not 0 <= scale[0] < scale[1]:
             yield f"scale is {scale!r}, expected the lowest and the highest grade, whole numbers from 0, e.g. (0, 3)"
-        elif self.how == "graded" and scale != _GRADES and prompt == load_prompt(None, self.how):
+        elif scale != _GRADES and prompt == load_prompt(None, self.how):
             yield f"scale is {scale!r}, but the built-in prompt explains 0 to 3, expected prompt='mine.txt' with it"
-        if [*map(type, sizes)] != [int, int] or not 1 <= self.step < self.window:
-            yield f"window is {self.window!r} and step {self.step!r}, expected whole numbers, 1 or more, the step below the window"
 
     def needs(self) -> list[str]:
         """Name the columns that are needed beside qid and docno."""

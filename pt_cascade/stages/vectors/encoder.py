@@ -58,7 +58,7 @@ class Encoder:
         require("sentence_transformers", install="sentence-transformers>=6", why="an encoder")
         from sentence_transformers.util import load_file_path  # noqa: PLC0415 - heavy
 
-        name, local = self._find()
+        name, local = find_model(self.model), check_reachable(self.model)
         marks = (("config_sentence_transformers.json", "MultiVectorEncoder"), ("modules.json", "pylate"), ("artifact.metadata", ""))
         files = ((load_file_path(name, file, local_files_only=local), word) for file, word in marks)
         return any(path is not None and word in _read(path) for path, word in files)
@@ -127,7 +127,7 @@ class Encoder:
 
         device = find_device(self.device)
         kind = MultiVectorEncoder if self.multi_vector else SentenceTransformer
-        name, local = self._find()
+        name, local = find_model(self.model), check_reachable(self.model)
         with loading(name):
             try:
                 network = kind(name, device=str(device), local_files_only=local).eval()
@@ -143,14 +143,6 @@ class Encoder:
         if self.max_length is not None:
             network.max_seq_length = shortest(self.max_length, limit)
         return network, provenance, limit
-
-    def _find(self) -> tuple[str, bool]:
-        """Return the name of the model, and whether its files are here; if not, the hub must be reachable."""
-        name = find_model(self.model)
-        local = is_local(name)
-        if not local:
-            check_reachable(name)
-        return name, local
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle the arguments only: a copy loads its own model."""

@@ -61,7 +61,7 @@ def test_the_default_grid_is_dense_where_that_is_affordable_and_says_what_it_is(
     assert list(default_grid((3,), 2, 5)) == [(1, 1), (2, 2), (3, 2)]
     assert list(default_grid((2,), None, 5)) == [(1, None), (2, None)]
     assert list(default_grid((3,), None, 5, alone=True)) == [(1,), (2,), (3,)]
-    coarse = default_grid((120,), None, 5, coarse=True)
+    coarse = default_grid((120,), None, 5, form="log")
     assert [k for k, _ in coarse] == [1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 120]
     assert repr(coarse) == "Grid(12 vectors: log grid of k1 1..120, k2 uncut)"
     assert repr(default_grid((1000, 500), 10, 5)).endswith("log grid of k1 1..1000 × k2 1..500, k3 10)")
@@ -70,7 +70,7 @@ def test_the_default_grid_is_dense_where_that_is_affordable_and_says_what_it_is(
 
 def test_a_form_or_cut_offs_of_some_stages_are_chosen() -> None:
     """By hand: a full grid where the default is logarithmic, and the reverse; one axis given, the others as by default."""
-    assert len(default_grid((120,), None, 5, form="full", coarse=True)) == 120
+    assert len(default_grid((120,), None, 5, form="full")) == 120
     assert [k for k, _ in default_grid((30,), None, 5, form="log")] == [1, 2, 3, 5, 7, 10, 20, 30]
     some = default_grid((30, 3), 2, 5, axes={"k1": [20, 10, 2]})
     assert list(some) == [(2, 1, 1), (2, 2, 2), *((k1, k2, min(k2, 2)) for k1 in (10, 20) for k2 in (1, 2, 3))]

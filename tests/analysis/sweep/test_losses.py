@@ -55,6 +55,7 @@ def test_losses_by_hand() -> None:
         "ordered by t5",
     ]
     assert got["lost"].tolist() == [0, 1, 1, 1, 1, 0]
+    assert not np.signbit(got[["lost_recall", "lost_ndcg"]].to_numpy()).any(), "no loss is 0.0, not -0.0"
     assert got["recall"].tolist() == [1, 0.75, 0.5, 0.25, 0, 0]
     assert got["lost_recall"].tolist() == [0, 0.25, 0.25, 0.25, 0.25, 0]
     ideal, second = 2 + 2 / log2(3), 1 / log2(3)

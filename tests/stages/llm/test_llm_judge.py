@@ -149,7 +149,7 @@ BAD = {
     "how": ({"how": "setwise"}, PipelineError, "how is 'setwise', expected one of graded, yes_no, listwise"),
     "window": ({"how": "listwise", "window": 10, "step": 10}, PipelineError, "window is 10 and step 10, expected whole numbers"),
     "scale": ({"scale": (0, 10)}, PipelineError, "the built-in prompt explains 0 to 3"),
-    "prompt": ({"prompt": "/no/such.txt"}, MissingError, "there is no file /no/such.txt"),
+    "prompt": ({"prompt": "/no/such.txt"}, MissingError, "/no/such.txt: there is no file /no/such.txt"),
     "request": ({"request": {"stop": {1}}}, PipelineError, "request cannot be sent as JSON"),
     "three grades": ({"scale": (0, 1, 2)}, PipelineError, "scale is (0, 1, 2), expected the lowest and the highest grade"),
     "how, a list": ({"how": ["graded"]}, PipelineError, "how is ['graded'], expected one of"),
@@ -171,6 +171,13 @@ def test_bad_arguments_are_refused_at_once(case: str) -> None:
     options, kind, words = BAD[case]
     with pytest.raises(kind, match=re.escape(words)):
         judge(**options)
+
+
+def test_options_of_other_modes_are_not_checked() -> None:
+    """A window that is not above the default step, and any scale, where the mode does not read them."""
+    assert judge(how="graded", window=5).window == 5
+    assert judge(how="yes_no", window=5, scale=(0, 10)).scale == (0, 10)
+    assert judge(how="listwise", scale=(0, 0)).scale == (0, 0)
 
 
 def test_all_options_of_a_wrong_type_are_named_at_once() -> None:

@@ -214,7 +214,7 @@ def test_other_documents_are_refused(docs: list[dict[str, str]], problem: str, b
 def test_later_documents_may_change(begun: Path, tmp_path: Path) -> None:
     """What is not encoded yet is free: a document that could not be stored is mended, and the work goes on."""
     path = resume_from(begun, tmp_path)
-    with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
+    with pytest.raises(FrameError, match="the text of docno 'bad' is missing"):
         build_vectors([*DOCS[: 2 * CHUNK], {"docno": "bad", "text": None}], ToyEncoder(), path)
     encoder = ToyEncoder()
     build_vectors([*DOCS[: 2 * CHUNK], {"docno": "bad", "text": "good"}], encoder, path)
@@ -416,7 +416,7 @@ def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
         assert str(error.value) == f"the folder holds other vectors: {problem}. Fix: rm -r {path}"
     with pytest.raises(CascadeError, match="docs has no document"):
         build_vectors(iter([]), ToyEncoder(), path)
-    with pytest.raises(FrameError, match="the text of docno 'bad' is None"):
+    with pytest.raises(FrameError, match="the text of docno 'bad' is missing"):
         build_vectors([*DOCS, {"docno": "bad", "text": None}], ToyEncoder(), path)
     with pytest.raises(KeyboardInterrupt):
         build_vectors(stopped(DOCS, 9), ToyEncoder(), path)
@@ -504,12 +504,12 @@ def test_an_impossible_path_is_reported_before_anything_is_encoded(tmp_path: Pat
 @pytest.mark.parametrize(
     ("docs", "message"),
     [
-        (pd.DataFrame(DOCS), r"document 1 is 'docno' \(str\), expected a dict .*Fix: docs.to_dict\(\"records\"\), for a DataFrame"),
-        (DOCS[0], r"document 1 is 'docno' \(str\), expected a dict with docno and text"),
+        (pd.DataFrame(DOCS), r"document 1 is 'docno' \(str\), expected a dict .*for a DataFrame: docs=docs.to_dict\(\"records\"\)"),
+        (DOCS[0], r"docs is {'docno': .*, expected a series of dicts.*Fix: docs=\[{\"docno\": \"d1\", \"text\": \"...\"}\];"),
         (["a", "b"], r"document 1 is 'a' \(str\), expected a dict with docno and text"),
         ([DOCS[0], None], r"document 2 is None \(NoneType\), expected a dict"),
-        ("docs.jsonl", r"document 1 is 'd' \(str\), expected a dict"),
-        (None, "docs is None, expected a series of dicts"),
+        ("docs.jsonl", r"docs is 'docs.jsonl', expected a series of dicts with docno and text. Fix: docs=\["),
+        (None, r"docs is None, expected a series of dicts with docno and text. Fix: docs=\["),
         ([{"docno": "\ud800a", "text": "x"}, DOCS[0]], r"docno is '\\ud800a', which has half a surrogate pair"),
         ([DOCS[0], {"docno": "a", "text": "x\ud800"}], "the text of docno 'a' has half a surrogate pair"),
     ],

@@ -215,7 +215,7 @@ def test_missing_files_are_reported(minilm: str, tmp_path: Path, folder: Path) -
     unfit = {
         "docs cannot be stored: docs has no document": [],
         "there are too few documents to encode: docs has 1 document(s), expected 2 or more": [{"docno": "a", "text": "x"}],
-        "a document cannot be stored: the text of docno 'a' is None, expected text": [{"docno": "a", "text": None}],
+        "a document cannot be stored: the text of docno 'a' is missing, expected text": [{"docno": "a", "text": None}],
         "a document cannot be stored: docno 'a' occurs more than once": [{"docno": "a", "text": "x"}] * 2,
     }
     for message, docs in unfit.items():
