@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ from toys.encoders import ToyEncoder, Unnamed, collection
 
 from pt_cascade.checksums import hash_text
 from pt_cascade.collections.intake import Intake
-from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, PipelineError, StageError
+from pt_cascade.errors import CascadeError, CollectionError, FrameError, MissingError, PipelineError, StageError
 from pt_cascade.files import beside
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.bi_encoder import bi_encoder
@@ -262,30 +261,31 @@ def test_what_comes_to_nothing_leaves_nothing(docs: object, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def wait_while(work: threading.Thread, go: threading.Event, path: Path, encoder: ToyEncoder) -> None:
-    """Ask for a folder that another is making; let that one go on when it logs that we wait."""
-    told: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", CascadeWarning)
-        warnings.showwarning = lambda message, *_, **__: (told.append(str(message)), go.set())
-        build_vectors(DOCS, encoder, path)
+def wait_while(work: threading.Thread, go: threading.Event, path: Path, encoder: ToyEncoder, log: pytest.LogCaptureFixture) -> None:
+    """Ask for a folder that another thread is making; let that one go on when the log says that we wait."""
+    log.handler.addFilter(lambda _: go.set() or True)
+    build_vectors(DOCS, encoder, path)
     work.join()
-    assert told == [f"another process is building {path}; waiting for it"]
+    assert log.messages == [f"another thread or process is building {path}; waiting for it"]
 
 
-def test_a_second_process_waits_and_takes_the_finished_vectors(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_second_process_waits_and_takes_the_finished_vectors(
+    whole: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of two that make one folder, one encodes; the other says that it waits, and encodes nothing."""
     go, started, second = threading.Event(), threading.Event(), ToyEncoder()
     first = ToyEncoder(after=lambda _: (started.set(), go.wait(60)))
     work = threading.Thread(target=build_vectors, args=(DOCS, first, tmp_path / "v"))
     work.start()
     assert started.wait(60)
-    wait_while(work, go, tmp_path / "v", second)
+    wait_while(work, go, tmp_path / "v", second, caplog)
     assert second.encoded == []
     assert content(tmp_path / "v") == whole
 
 
-def test_a_second_process_goes_on_if_the_first_fails(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_second_process_goes_on_if_the_first_fails(
+    whole: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """If the first one fails with nothing to show, its folder and its lock are deleted under the second one, which begins anew."""
     go, started, second = threading.Event(), threading.Event(), ToyEncoder()
 
@@ -301,7 +301,7 @@ def test_a_second_process_goes_on_if_the_first_fails(whole: dict[str, bytes], tm
     work = threading.Thread(target=first)
     work.start()
     assert started.wait(60)
-    wait_while(work, go, tmp_path / "v", second)
+    wait_while(work, go, tmp_path / "v", second, caplog)
     assert len(second.encoded) == len(DOCS)
     assert content(tmp_path / "v") == whole
 
