@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_cascade import __version__
-from pt_cascade.commands.cures import escape, translate
-from pt_cascade.errors import CascadeError, did_you_mean
+from pt_cascade.commands.cures import translate
+from pt_cascade.errors import CascadeError, did_you_mean, escape
 from pt_cascade.reporting.widths import wrap
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Add the closest choice to the message."""
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
-        super().error(message + (did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""))
+        super().error(escape(message) + (did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""))
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:

@@ -15,6 +15,7 @@ CascadeWarning              something allowed that may be a mistake
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, and those that turn lines
 
 
 class CascadeError(Exception):
@@ -48,9 +51,9 @@ class CascadeError(Exception):
         """Show one problem on the same line, several on a line each."""
         fix = [f"Fix: {self.fix}"] if self.fix else []
         if len(self.problems) > 1:
-            return "\n".join([f"{self.what}:", *(f"  - {problem}" for problem in self.problems), *fix])
+            return escape("\n".join([f"{self.what}:", *(f"  - {problem}" for problem in self.problems), *fix]))
         line = ": ".join([self.what, *self.problems])
-        return " ".join([line + ("." if fix and not line.endswith("?") else ""), *fix])
+        return escape(" ".join([line + ("." if fix and not line.endswith("?") else ""), *fix]))
 
 
 class FrameError(CascadeError):
@@ -91,6 +94,19 @@ class MissingError(CascadeError):
 
 class CascadeWarning(UserWarning):
     """A warning of something that may be a mistake."""
+
+    def __str__(self) -> str:
+        return escape(super().__str__())
+
+
+def escape(text: str) -> str:
+    r"""Return a text that cannot control a terminal, whatever data it shows; tabs and line ends stay.
+
+    Example:
+        >>> print(escape("docno \x1b[2J"))
+        docno \x1b[2J
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def closest(name: object, known: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from typing import TypeGuard
 
 import numpy as np
@@ -25,7 +25,10 @@ def is_amount(value: object) -> TypeGuard[float]:
         >>> is_amount(0), is_amount(-1), is_amount(float("inf")), is_amount(10**400)
         (True, False, False, False)
     """
-    return is_number(value) and bool(0 <= value <= sys.float_info.max)
+    try:
+        return is_number(value) and 0 <= float(value) < math.inf
+    except OverflowError:
+        return False
 
 
 def is_whole(value: object, least: int = 0) -> TypeGuard[int]:

@@ -104,7 +104,7 @@ class _Note:
         """Take what the inner bar draws."""
         if _steps and (line := text.replace("\x1b[A", "").strip()):
             bar, step = [*_steps.items()][-1]
-            bar.set_postfix_str(f"{step} {line}".strip(), refresh=False)
+            bar.set_postfix_str(line if line.startswith(step) else f"{step} {line}", refresh=False)
 
     def flush(self) -> None:
         """Nothing is written."""

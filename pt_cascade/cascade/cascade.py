@@ -12,6 +12,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.analysis.grid.cutoffs import check_cutoff, check_cutoffs
+from pt_cascade.cascade.known import show
 from pt_cascade.cascade.reading import read
 from pt_cascade.cascade.steps import run_ending, walk
 from pt_cascade.errors import CascadeWarning, PipelineError, did_you_mean
@@ -223,7 +224,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
     def describe(self) -> pd.DataFrame:
         """Return Frame[stage, cutoff, depends, documents, transformers], one row a stage."""
         rows = [
-            (one.name, str(one.cutoff or ""), one.depends, one.documents, " >> ".join(map(repr, one.transformers))) for one in self
+            (one.name, str(one.cutoff or ""), one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in self
         ]
         return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
 

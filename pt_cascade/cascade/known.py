@@ -122,6 +122,12 @@ def look_up(transformer: pt.Transformer) -> Known:
     return replace(known, name=name, depends=depends, documents=getattr(declared, "documents", known.documents))
 
 
+def show(transformer: pt.Transformer) -> str:
+    """Return a transformer's ``repr``, or its name where that is an address in memory."""
+    text = repr(transformer)
+    return look_up(transformer).name if " object at 0x" in text else text
+
+
 def find_dependence(stage: Stage) -> Depends:
     """Return what the scores of a stage depend on; if the stage does not say, what is known of its scorer."""
     known = look_up(remove_caches(stage).transformers[stage.scorer]).depends

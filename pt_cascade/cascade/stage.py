@@ -53,6 +53,7 @@ class Stage:
         """Check all fields."""
         object.__setattr__(self, "transformers", tuple(self.transformers))
         problems = [] if self.name else ["it has no name"]
+        problems += [] if self.name.isprintable() else ["its name holds a character that is not printed"]
         if not self.transformers:
             problems.append("it has no transformer")
         if self.depends not in get_args(Depends):

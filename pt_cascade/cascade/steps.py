@@ -12,7 +12,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.columns import explain_columns
-from pt_cascade.cascade.known import look_up
+from pt_cascade.cascade.known import look_up, show
 from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, CascadeWarning, StageError, naming
 from pt_cascade.frames import canonical_input, canonical_results, check_text
@@ -118,18 +118,18 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Run one transformer on a copy of the frame; an error names the stage."""
     try:
-        with naming(stage), explain_columns(stage, frame, f"{part!r:.60}"):
+        with naming(stage), explain_columns(stage, frame, f"{show(part):.60}"):
             out = part.transform(frame.copy())  # a transformer may change its input in place
     except CascadeError:
         raise
     except Exception as error:
-        problem, fix = f"{part!r} raised {type(error).__name__}: {error}", ""
+        problem, fix = f"{show(part)} raised {type(error).__name__}: {error}", ""
         if isinstance(error, pd.errors.IntCastingNaNError):
-            problem, fix = f"{part!r} returned a score that is NaN or infinite", "give every row a finite score, e.g. 0.0"
+            problem, fix = f"{show(part)} returned a score that is NaN or infinite", "give every row a finite score, e.g. 0.0"
         what = f"stage {stage!r} failed on {len(frame)} row(s)"
         raise StageError(what, [problem + _find_failing(part, frame)], fix=fix) from error
     if not isinstance(out, pd.DataFrame):
-        raise StageError(f"stage {stage!r} failed", [f"{part!r} returned {type(out).__name__}, expected a DataFrame"])
+        raise StageError(f"stage {stage!r} failed", [f"{show(part)} returned {type(out).__name__}, expected a DataFrame"])
     return out
 
 

@@ -79,6 +79,8 @@ def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> int:
                 faults.append(f"line {number}: {key} {record['docno']!r} repeats line {above[record['docno']]}")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         faults.insert(0, f"its gzip is broken ({error})")
+    except FileNotFoundError:
+        raise
     except OSError as error:
         faults.insert(0, f"it cannot be read: {error.strerror or error}")
     if faults or not above:

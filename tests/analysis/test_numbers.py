@@ -73,6 +73,8 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "percentile": lambda value: SWEPT.cost.latency((3, 2, 1), (value,), docs=[5]),
     "docs": lambda value: SWEPT.cost.latency((3, 2, 1), docs=value),
     "names": SWEPT.cost.select,
+    "costs": ptc.Cost,
+    "timings": ptc.Timings,
     "axes": ptc.grid,
     "price": lambda value: ptc.StageCost("s", usd_per_hour=value),
     "replay": lambda value: SWEPT.table.replay((value, 1, 1)),

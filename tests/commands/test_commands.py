@@ -198,6 +198,23 @@ def test_our_errors_are_shown_without_a_traceback(
     assert capsys.readouterr() == ("first\n", message)
 
 
+def test_data_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what a command prints, nor an error, nor a warning clears the screen."""
+
+    def execute(_: Namespace) -> Iterator[str]:
+        yield "text \x1b[2J"
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("stage \x1b[2J", stacklevel=1)
+        raise CascadeError("docno \x1b[2J")
+
+    monkeypatch.setattr(search, "execute", execute)
+    assert main(["search", "sum"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "text \\x1b[2J\n"
+    assert err == "pt-cascade: stage \\x1b[2J\npt-cascade search: docno \\x1b[2J\n"
+
+
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug of ours is not dressed up as a message."""
     monkeypatch.setattr(search, "execute", ending(ZeroDivisionError()))
@@ -384,6 +401,31 @@ def test_quickstart_puts_a_precise_model_last(
     assert told.pairs[name] > 0
     monkeypatch.chdir(tmp_path)
     assert_same(told, executed(told.python))
+
+
+@FEW
+@pytest.mark.parametrize(
+    ("line", "notes", "systems"),
+    [
+        (
+            "bm25 % 7",
+            ["The cascade returns 7 documents, so its R@100 is R@7; ptc.Runner(cascade, tail='keep') appends the others."],
+            1,
+        ),
+        ("bm25 % 30 >> bi_encoder", ["p: paired t-test over 4 queries against bm25 → 30, Holm-corrected."], 2),
+    ],
+)
+def test_quickstart_takes_a_cascade(
+    line: str, notes: list[str], systems: int, small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--cascade takes the place of the default cascade, also in the Python; one system has no test, and no cut-off no depth."""
+    told = shown(collection=small, engine="pisa", queries=4, cascade=line)
+    assert len(told.measures) == systems
+    assert [text for text in told.text.splitlines() if text.startswith(("p: ", "The cascade returns"))] == notes
+    assert "without a topic" not in told.text
+    assert f"ptc.parse_cascade({line!r}, collection, engine='pisa')" in told.python
+    monkeypatch.chdir(tmp_path)
+    executed(told.python)
 
 
 # --- search

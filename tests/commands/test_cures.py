@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pt_cascade.cli import main
-from pt_cascade.commands.cures import escape, translate
+from pt_cascade.commands.cures import translate
 from pt_cascade.trec import write_run
 
 OPTIONS = ("collection", "cascade", "engine", "missing", "budget_ms", "percentile", "queries", "k1", "mode")
@@ -38,11 +38,6 @@ OPTIONS = ("collection", "cascade", "engine", "missing", "budget_ms", "percentil
 def test_python_becomes_options(message: str, expected: str) -> None:
     """Golden: by hand."""
     assert translate(message, OPTIONS) == expected
-
-
-def test_a_terminal_is_not_controlled() -> None:
-    """Golden: by hand, for clear-screen, clipboard (OSC 52), carriage return and right-to-left override; arrows and tabs stay."""
-    assert escape("a\x1b[2Jb\x1b]52;c;eA==\x07\r\u202e→\t\n") == r"a\x1b[2Jb\x1b]52;c;eA==\x07\r\u202e" + "→\t\n"
 
 
 @pytest.fixture
@@ -77,3 +72,20 @@ def test_the_cure_of_a_budget_without_costs_works(runs: list[str], tmp_path: Pat
     told = capsys.readouterr().err
     assert "--budget-ms is given, but the sweep has no cost" in told
     assert "Fix: --timings FILE or --costs STAGE=MS" in told
+
+
+@pytest.mark.parametrize(("command", "option"), [("sweep", "--measures"), ("choose", "--measure")])
+def test_the_cure_of_an_unknown_measure_works(
+    command: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The option is that of the command, with a value that it takes."""
+    qrels, table = tmp_path / "qrels.txt", str(tmp_path / "table")
+    qrels.write_text("1 0 a 1\n2 0 a 1\n")
+    extra = pd.DataFrame({"qid": ["1", "2"], "docno": ["a", "a"], "score": [2.0, 1.0]})
+    write_run(extra, tmp_path / "one.res")
+    assert main(["score", "--runs", f"one={tmp_path / 'one.res'}", "--out", table]) == 0
+    words = [command, table, "--qrels", str(qrels)]
+    assert main([*words, option, "nDGC@10"]) == 1
+    fix = capsys.readouterr().err.rpartition("Fix: ")[2].split()
+    assert fix[0] == option
+    assert main([*words, *fix, *(["--folds", "2"] if command == "choose" else [])]) == 0

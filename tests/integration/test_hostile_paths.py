@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import signal
 import socket
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -21,6 +23,7 @@ from toys.rankers import ToyReranker, ToyRetriever, topics
 from pt_cascade import ScoreTable, open_collection, profile, score, stages, trec
 from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.errors import CascadeError
+from pt_cascade.stages.vectors.store import open_vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 SECONDS = 10
@@ -77,6 +80,14 @@ def _sqlite(folder: Path) -> Path:
     return folder / "other.sqlite"
 
 
+def _block(following: int, documents: int) -> bytes:
+    """A block of npids with the docnos 0, 1, 2, ..., and where the next one is; -1: there is none."""
+    config = json.dumps({"format": "intsequence", "start": 0}).encode()
+    return struct.pack("<IqqI", 0, following, documents, len(config)) + config
+
+
+FLEX = b'{"type": "dense_index", "format": "flex", "doc_count": 1, "vec_size": 1}'
+NPIDS = struct.pack("<IqqI", int.from_bytes(b"NPID", "little"), 0, 0, 14) + b'{"version": 1}'
 PATHS: dict[str, Callable[[Path], object]] = {
     "empty name": lambda _: "",
     "dot": lambda _: ".",
@@ -127,9 +138,15 @@ PATHS: dict[str, Callable[[Path], object]] = {
     "an Artifact with a list": _folder(pt_meta__json=b"[]"),
     "a FlexIndex with deep JSON": _folder(pt_meta__json=DEEP, encoder__json=DEEP, docnos__npids=b"x", vecs__f4=b"x"),
     "a FlexIndex with long docnos": _folder(
-        pt_meta__json=b'{"type": "dense_index", "format": "flex", "doc_count": 1, "vec_size": 1}',
+        pt_meta__json=FLEX,
         vecs__f4=np.ones(1, np.float32).tobytes(),
         docnos__npids=b"\xff" * 100_000,
+    ),
+    "a FlexIndex whose docnos lead to themselves": _folder(
+        pt_meta__json=FLEX, vecs__f4=np.ones(1, np.float32).tobytes(), docnos__npids=NPIDS + _block(len(NPIDS), 1)
+    ),
+    "a FlexIndex of too many docnos": _folder(
+        pt_meta__json=FLEX, vecs__f4=np.ones(1, np.float32).tobytes(), docnos__npids=NPIDS + _block(-1, 1 << 40)
     ),
     "a collection of deep JSON": _folder(docs__jsonl=DEEP, topics__tsv=b"q0\ta\n", qrels__txt=b"q0 0 d0 1\n"),
     "a collection of a long docno": _folder(
@@ -168,6 +185,7 @@ CALLS: dict[str, Callable[[object], object]] = {
     "build_index": lambda path: stages.build_index(DOCS, path),
     "build_vectors": lambda path: stages.build_vectors(DOCS, ToyEncoder(), path),
     "bm25": stages.bm25,
+    "vectors": lambda path: open_vectors(path).vectors,
     "dense": lambda path: stages.dense(path).transform(TOPICS),
     "bi_encoder": lambda path: stages.bi_encoder(path).transform(FRAME.assign(query="a")),
     "late_interaction": lambda path: stages.late_interaction(path).transform(FRAME.assign(query="a")),

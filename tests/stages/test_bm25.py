@@ -219,11 +219,21 @@ def test_an_invalid_index_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="engine is 'lucene': expected one of pisa, terrier"):
         build_index(DOCS, tmp_path / "new", engine="lucene")  # type: ignore[arg-type]
     with pytest.raises(PipelineError) as error:
-        bm25(tmp_path, num_results=0, k1=-1, b=2)
+        bm25(tmp_path, num_results=0, k1=-1, b=2, threads=-1)
     assert str(error.value) == (
-        "bm25 cannot be made:\n  - num_results is 0, expected 1 to 1,000,000\n"
+        "bm25 cannot be made:\n  - num_results is 0, expected 1 to 1,000,000\n  - threads is -1, expected 1 to 1,024\n"
         "  - k1 is -1, expected 0 to 1,000\n  - b is 2, expected 0 to 1"
     )
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 2.5, "2", None])
+def test_impossible_numbers_of_threads_are_refused(threads: object, index: Path, tmp_path: Path) -> None:
+    """PISA would wait for ever with -1."""
+    with pytest.raises(PipelineError, match=r"threads is .*, expected 1 to 1,024"):
+        bm25(index, threads=threads)  # type: ignore[arg-type]
+    with pytest.raises(PipelineError, match=r"threads is .*: expected 1 to 1,024"):
+        build_index(DOCS, tmp_path / "new", threads=threads)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
+import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -324,6 +327,46 @@ def test_missing_and_broken_files_are_reported(read: Callable[[str], pd.DataFram
     Path("cut.gz").write_bytes(gzip.compress(b"1 Q0 a 1 0.5 t\n" * 99)[:-9])
     with pytest.raises(RecordError, match=r"^cannot read cut\.gz: its gzip is broken: .+\. Fix: fetch the file again$"):
         read("cut.gz")
+
+
+def test_a_pipe_is_read(dl19_folder: Path) -> None:
+    """As ``read_run(<(zcat run.gz))`` in a shell; of a named pipe all that its writer writes."""
+    file = dl19_folder / "runs" / "rankllm.bm25-pyserini.res.gz"
+    with subprocess.Popen(["/bin/zcat", file], stdout=subprocess.PIPE) as writer:
+        found = read_run(f"/dev/fd/{writer.stdout.fileno()}")
+    pd.testing.assert_frame_equal(found, read_run(file))
+    os.mkfifo("pipe")
+    data = gzip.decompress(file.read_bytes())  # more than a pipe holds, so that the writer is still there when it is read
+
+    def write(pipe: int) -> None:
+        with open(pipe, "wb") as file:
+            file.write(data)
+
+    writer = threading.Thread(target=write, args=(os.open("pipe", os.O_RDWR),))
+    writer.start()
+    pd.testing.assert_frame_equal(read_run("pipe"), found)
+    writer.join()
+
+
+ODD = {"a pipe that no process writes to": os.mkfifo, "a device": lambda name: Path(name).symlink_to("/dev/zero")}
+
+
+@pytest.mark.parametrize("problem", ODD)
+@pytest.mark.parametrize("read", [read_run, read_qrels, read_topics])
+def test_what_has_no_end_is_refused_at_once(read: Callable[[str], pd.DataFrame], problem: str) -> None:
+    """A named pipe without a writer, which would wait for ever, and a device that never ends."""
+    ODD[problem]("odd")
+    with pytest.raises(MissingError, match=rf"^cannot read 'odd': it is {problem}, expected a file. Fix: give a path"):
+        read("odd")
+
+
+def test_a_gzip_that_unpacks_to_a_multiple_is_refused() -> None:
+    """By hand: 65 MiB of one byte from 64 KiB are refused; 60 MiB of blank lines after a run are read."""
+    Path("bomb.gz").write_bytes(gzip.compress(b"x" * (65 << 20)))
+    with pytest.raises(RecordError, match=r"its gzip holds more than 67,108,864 bytes, 100 times its size, .* Fix: gunzip bomb.gz"):
+        read_run("bomb.gz")
+    Path("blank.gz").write_bytes(gzip.compress(b"q Q0 d 1 0.5 t\n" + b"\n" * (60 << 20)))
+    assert len(read_run("blank.gz")) == 1
 
 
 LONG = {

@@ -68,7 +68,7 @@ class Cost:
 
     def __post_init__(self) -> None:
         """Refuse stages that make no cascade, all problems at once."""
-        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "stages", as_tuple(self.stages))
         problems = [f"{one!r:.60} is not a StageCost" for one in self.stages if not isinstance(one, StageCost)]
         names = [one.stage for one in self.stages if isinstance(one, StageCost) and one.stage]
         problems += [
@@ -109,9 +109,9 @@ class Cost:
             raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
         places = [own.index(name) for name in names]
         sample = self.sample
-        if sample is not None and sample.times:
-            times, usd = ([each[place] for place in places] for each in (sample.times, sample.usd))
-            sample = replace(sample, times=tuple(times), usd=tuple(usd))
+        if sample is not None:
+            times, usd = (tuple(each[place] for place in places if each) for each in (sample.times, sample.usd))
+            sample = replace(sample, times=times, usd=usd)
         return Cost(tuple(self.stages[place] for place in places), sample, self.live)
 
     def latency(

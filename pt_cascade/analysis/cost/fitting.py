@@ -87,12 +87,13 @@ def _sample(frame: pd.DataFrame, stages: tuple[StageCost, ...], *, together: boo
         return values
 
     retrieved, queries = table("docs_ranked", stages[0].stage).max(axis=1).astype(np.int64), int(frame["qid"].nunique())
-    if together:
-        return Sample(retrieved, queries, percentiles=False)
-    documents = [table("docs_in", one.stage) * (n > 0) for n, one in enumerate(stages)]
-    measured = list(zip(stages, documents, strict=True))
-    times = tuple(StageTimes.measured(one, given, table("ms", one.stage)) for one, given in measured)
-    prices = [StageCost(per_pair_ms=one.usd_per_pair, compares=one.compares) for one in stages]
-    counted = zip(stages, prices, documents, strict=True)
-    usd = tuple(StageTimes.measured(price, given, table("usd", one.stage)) for one, price, given in counted)
-    return Sample(retrieved, queries, times, usd)
+    times, usd = [], []
+    for n, stage in enumerate(stages):
+        documents, ms = table("docs_in", stage.stage) * (n > 0), table("ms", stage.stage)
+        if together:  # each query gets a part of the sum, by its documents
+            fitted = np.where((documents >= stage.least) | (n == 0), stage.ms(documents), 0.0)
+            ms = fitted * (ms.sum(axis=0) / np.maximum(fitted.sum(axis=0), np.finfo(np.float64).tiny))
+        times.append(StageTimes.measured(stage, documents, ms))
+        price = StageCost(per_pair_ms=stage.usd_per_pair, compares=stage.compares)
+        usd.append(StageTimes.measured(price, documents, table("usd", stage.stage)))
+    return Sample(retrieved, queries, tuple(times), () if together else tuple(usd), percentiles=not together)

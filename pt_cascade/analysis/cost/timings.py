@@ -59,6 +59,9 @@ class Timings:
 
     def __post_init__(self) -> None:
         """Refuse a frame that holds no timings, all problems at once."""
+        given: object = self.frame  # types are hints
+        if not isinstance(given, pd.DataFrame):
+            raise TableError("these are not timings", [f"they are a {type(given).__name__}, expected what profile returns"])
         lacking = [name for name in COLUMNS if name not in self.frame]
         if lacking:
             found = ", ".join(map(str, self.frame.columns)) or "none"
@@ -74,6 +77,7 @@ class Timings:
         problems += [
             f"pairwise names {name!r}, expected a stage after the first" for name in self.pairwise if name not in self.stages[1:]
         ]
+        problems += [f"stage {name!r} holds a character that is not printed" for name in self.stages if not str(name).isprintable()]
         for name in (*COUNTS, "share", "tokens", "ms", *(["usd"] if "usd" in self.frame else [])):
             problems += _check_column(name, self.frame[name])
         runs, repeated = len(self.frame[["qid", "repeat"]].drop_duplicates()), int(self.frame.duplicated(_KEYS).sum())

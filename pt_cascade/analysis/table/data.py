@@ -35,6 +35,8 @@ class Column:
         problems = (
             [] if self.stage and self.stage not in OWN_COLUMNS else [f"{self.stage!r} is the name of another column of the table"]
         )
+        if not self.stage.isprintable():
+            problems.append("its name holds a character that is not printed")
         if self.rule not in EVERY_RULE:
             problems.append(f"the tie rule is {self.rule!r}, expected two of {', '.join(get_args(Order))}")
         if problems:

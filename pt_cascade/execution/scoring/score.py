@@ -84,7 +84,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         FrameError: The topics, or the results of a stage, are not usable.
 
     Warns:
-        CascadeWarning: A stage cannot be cached, or could not score some pairs; or another call scores the same table.
+        CascadeWarning: A stage cannot be cached, or could not score some pairs.
 
     Example:
         >>> import pyterrier as pt
@@ -110,9 +110,6 @@ def score(  # noqa: PLR0913 - options, each with a default
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     batches = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
     with open_checkpoint(cache_folder("scores", key[:16]) if checkpoint is None else checkpoint, parts) as kept:
-        if kept.shared:
-            message = "another call scores the same table now: both go on, and use each other's finished batches"
-            warnings.warn(message, CascadeWarning, stacklevel=2)
         finished = _score_batches(plan, cached_plan, batches, kept, tolerance, verbose=verbose)
         table = _make_table(plan, prints, asked, finished, about)
         kept.remove()

@@ -16,7 +16,15 @@ from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
 from pt_cascade.files import rm_command, to_path
 from pt_cascade.progress import show_progress
-from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine, engine_failure, run_pisa, terrier_index
+from pt_cascade.stages.indexing.engines import (
+    MOST_THREADS,
+    Engine,
+    check_engine,
+    default_engine,
+    engine_failure,
+    run_pisa,
+    terrier_index,
+)
 from pt_cascade.stages.indexing.words import ANY, ENGLISH, FILE, SNOWBALL, plain_words, script_of
 
 if TYPE_CHECKING:
@@ -57,7 +65,7 @@ def build_index(
         language: ``english``, which keeps ASCII letters and digits only; ``any``, all scripts without stemming; or one that Terrier
             stems: danish, dutch, finnish, french, german, hungarian, italian, norwegian, portuguese, romanian, russian, spanish,
             swedish, turkish. PISA reads English. None: that of the folder, else English.
-        threads: Threads of the engine.
+        threads: Threads of the engine, 1 to 1024.
         verbose: Show a progress bar.
 
     Returns:
@@ -85,6 +93,8 @@ def build_index(
     check_engine(by)
     if read_as not in (known := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
         raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(known)}, for {by}"], fix=_FIX)
+    if not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
+        raise PipelineError(f"threads is {threads!r}", [f"expected 1 to {MOST_THREADS:,}"])
 
     def build(folder: Path) -> None:
         with show_progress(f"index ({by})", "doc", length_hint(docs) or None, shown=verbose) as bar:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Engine: TypeAlias = Literal["pisa", "terrier"]
 
 _SCORES = "bm25.*"  # what PISA writes for new parameters
+MOST_THREADS = 1024
 _ENCODING, _K1, _B = "block_simdbp", 0.9, 0.4  # PISA's defaults
 _LINE_END = re.compile(r"[\r\n]")
 _WHY = "BM25 by PISA (Linux only; engine='terrier' runs everywhere with Java)"

@@ -25,6 +25,7 @@ import pyterrier as pt
 
 from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import CascadeWarning
+from pt_cascade.frames import check_text
 from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
         if "query" not in inp or "query_toks" in inp:
             with explain_columns(self.stage_name, inp):
                 return self.retriever.transform(inp)  # type: ignore[no-any-return]
-        known, rewritten = inp.dropna(subset=["query"]), "query_0" in inp
+        known, rewritten = inp.dropna(subset=["query"]) if self.rewrites else inp, "query_0" in inp  # a union may leave some out
+        check_text(known, "query", self.stage_name)
         given = dict(zip(known["qid"].astype(str), known["query"], strict=True))
         words = {
             qid: text if rewritten and _TERRIER_QL.search(text) else plain_words(text, self.language) for qid, text in given.items()
@@ -123,7 +125,8 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
             "a lone letter, which is in the index in pairs only", [qid for qid, text in words.items() if _ALONE.search(text)], given
         )
         if not self.rewrites:
-            return self._retrieve(inp)
+            # PISA fails on NUL and what is not UTF-8, and may end the process
+            words = {qid: text.encode(errors="replace").decode().replace("\0", " ") for qid, text in given.items()}
         rows = inp.assign(query=inp["qid"].astype(str).map(words))
         found = self._retrieve(rows[rows["query"] != ""])  # PyTerrier skips the others, with a warning
         return found.assign(query=found["qid"].astype(str).map(given))

@@ -12,6 +12,7 @@ import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Ints
     from pt_cascade.stages.vectors.similarity import Vectors
 
+_DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NameError, OSError, TypeError, ValueError)
 Halves: TypeAlias = "NDArray[np.float16]"
 
 
@@ -48,10 +50,10 @@ class VectorStore:
     @cached_property
     def encoder(self) -> dict[str, str | int | None]:
         """What made the vectors (see ``provenance``); empty for a FlexIndex made elsewhere."""
-        file = Path(self.path) / "encoder.json"
-        with self._reading():
-            read = json.loads(self._need(file.name, "").read_text(encoding="utf-8")) if file.exists() else {}
-            return {**read}
+        if not (Path(self.path) / "encoder.json").exists():
+            return {}
+        with self._open("encoder.json") as file:
+            return {**json.loads(file.read_text(encoding="utf-8"))}
 
     @property
     def provenance(self) -> str | None:
@@ -77,23 +79,21 @@ class VectorStore:
     @cached_property
     def vectors(self) -> Vectors:
         """One vector a document, shape (documents, dimension), mapped from disk."""
-        meta = self._need("pt_meta.json", "the folder is not a FlexIndex")
-        with self._reading():
+        with self._open("pt_meta.json") as meta, self._open("vecs.f4") as file:
             size = json.loads(meta.read_text(encoding="utf-8"))
             shape = (int(size["doc_count"]), int(size["vec_size"]))
-            vectors = np.memmap(self._need("vecs.f4", "the folder is not a FlexIndex"), mode="r", dtype=np.float32).reshape(shape)
+            vectors = np.memmap(file, mode="r", dtype=np.float32).reshape(shape)
             self._check_count(len(vectors))
         return vectors
 
     @cached_property
     def tokens(self) -> tuple[Halves, Ints]:
         """Token vectors, shape (tokens, dimension), and where each document's begin, shape (documents + 1,)."""
-        file = self._need("tokens.npy", "no token vectors are stored")
-        with self._reading():
+        missing = "no token vectors are stored"
+        with self._open("tokens.npy", missing) as file, self._open("tokens.f2", missing) as flat:
             starts: Ints = np.load(file)
-            flat = np.memmap(self._need("tokens.f2", "no token vectors are stored"), mode="r", dtype=np.float16)
             self._check_count(len(starts) - 1)
-            return flat.reshape(int(starts[-1]), -1), starts
+            return np.memmap(flat, mode="r", dtype=np.float16).reshape(int(starts[-1]), -1), starts
 
     @cached_property
     def docnos(self) -> NDArray[np.object_]:
@@ -125,34 +125,45 @@ class VectorStore:
         """Read FlexIndex's list of docnos; npids' own look-up takes 01 for 1, and fails beyond ASCII."""
         from npids import Lookup  # noqa: PLC0415 - comes with pyterrier_dr
 
-        file = self._need("docnos.npids", "the folder is not a FlexIndex")
-        with self._reading():
-            return {str(name): row for row, name in enumerate(Lookup(file))}
+        with self._open("docnos.npids") as file:
+            _check_blocks(file)
+            most = (Path(self.path) / "vecs.f4").stat().st_size  # more than there are documents
+            return {str(name): row for row, name in enumerate(islice(Lookup(file), most))}
 
     def _check_count(self, documents: int) -> None:
         if documents != len(self._places):
             raise ValueError(f"there are vectors of {documents} documents, and {len(self._places)} docnos")
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Name the folder where one of its files cannot be read."""
-        try:
-            yield
-        except (ValueError, TypeError, KeyError, struct.error, OSError, EOFError, IndexError, RecursionError) as error:
-            problem = f"{self.path}: {type(error).__name__}: {error}"
-            raise MissingError("these vectors are damaged", [problem], fix=self.rebuild) from error
-
-    def _need(self, name: str, problem: str) -> Path:
+    def _open(self, name: str, problem: str = "the folder is not a FlexIndex") -> Iterator[Path]:
+        """Give a file of the folder; name the folder where it is missing, changed, or cannot be read by the block."""
         file = Path(self.path) / name
         if not file.exists():
             found = f"{problem}: {self.path} has no {name}"
             raise MissingError("these vectors cannot be used", [found], fix="build_vectors(docs, model, path, tokens=True)")
         check_sealed(Path(self.path), [name], fix=self.rebuild)
-        return file
+        try:
+            yield file
+        except (RecursionError, struct.error, *_DAMAGE) as error:
+            found = f"{self.path}: {type(error).__name__}: {error}"
+            raise MissingError("these vectors are damaged", [found], fix=self.rebuild) from error
 
     def __getstate__(self) -> dict[str, str]:
         """Pickle the path only."""
         return {"path": self.path}
+
+
+def _check_blocks(file: Path) -> None:
+    """Raise ValueError where a block of npids does not lead to one behind it; npids itself would read on for ever."""
+    from npids.utils import FileManager  # noqa: PLC0415 - comes with pyterrier_dr
+
+    with FileManager(file) as blocks:
+        here = blocks.tell()
+        while here != -1:
+            blocks.seek(here)
+            before, (_, here, _, _) = here, blocks.read_header()
+            if -1 != here <= before:
+                raise ValueError("its blocks do not follow each other")
 
 
 def open_vectors(vectors: str | os.PathLike[str] | FlexIndex) -> VectorStore:

@@ -229,7 +229,7 @@ def test_after_a_crash_only_what_is_missing_is_scored(
     log.fail_at(2 + 1 + 3 + 2 + 1)  # two looks at copies, a chunk, three looks at company, two more chunks; then it fails
     with pytest.raises((StageError, KeyboardInterrupt)):
         score(pipeline, topics(8), **options)
-    files = sorted(path.name.partition("-")[0] for path in where.rglob("*.*"))
+    files = sorted(path.name.partition("-")[0] for path in where.rglob("[!.]*.*"))
     assert files == [*(f"00000{n}" for n in range(3)), "chunks.json"]
     before = set(log.asked)
     assert {qid for qid, _ in before} == {f"q{n}" for n in range(6)}

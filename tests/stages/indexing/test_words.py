@@ -19,7 +19,7 @@ from toys.folders import write_folder
 
 from pt_cascade import Cascade
 from pt_cascade.collections import make_collection, open_collection
-from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, PipelineError
 from pt_cascade.execution.defaults import store_index
 from pt_cascade.stages import bm25, build_index
 from pt_cascade.stages.indexing.engines import open_index
@@ -111,6 +111,23 @@ def test_no_sign_in_a_query_means_anything(stage: pt.Transformer, words: list[tu
     query = "".join(f"{sign}{word}" for sign, word in words) + end
     got, expected = stage.transform(asked(query, " ".join(word for _, word in words))).groupby("qid")
     assert got[1][["docno", "score"]].to_numpy().tolist() == expected[1][["docno", "score"]].to_numpy().tolist()
+
+
+def test_a_nul_character_separates_words(stage: pt.Transformer) -> None:
+    """PISA fails on it, and sometimes ends the process with a segmentation fault."""
+    got, expected = stage.transform(asked("\0mach\0\0effects\0")), stage.transform(asked("mach effects"))
+    assert got[["docno", "score"]].to_numpy().tolist() == expected[["docno", "score"]].to_numpy().tolist()
+    assert set(got["query"]) == {"\0mach\0\0effects\0"}
+
+
+@pytest.mark.parametrize("query", [None, float("nan"), 5])
+def test_a_query_that_is_no_text_is_refused(query: object, tmp_path: Path) -> None:
+    """PISA fails on it, too; the error names the stage and the query."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    stage = bm25(build_index(library()[-1:], tmp_path / "index", engine="pisa"))
+    topics = pd.DataFrame({"qid": ["1", "2"], "query": pd.Series(["books", query], dtype=object)})
+    with pytest.raises(FrameError, match=r"bm25.*query is missing or not text in 1 of 2"):
+        stage.transform(topics)
 
 
 def okapi(texts: list[list[str]], query: list[str], engine: str, k1: float, b: float) -> list[float]:
