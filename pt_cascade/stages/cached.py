@@ -206,7 +206,12 @@ class Cached(pt.Transformer):  # type: ignore[misc]
 
 def _check(made: Cached, documents: str) -> None:
     """Refuse a stage whose scores cannot be cached, all reasons at once."""
-    stage, problems = made.stage, []
+    stage, what, problems = made.stage, "the scores of a stage cannot be cached", []
+    if not isinstance(stage, pt.Transformer) or isinstance(stage, Cached):
+        found = "has cached scores already" if isinstance(stage, Cached) else "is not a PyTerrier transformer"
+        raise PipelineError(
+            what, [f"{stage!r:.60} ({type(stage).__name__}) {found}"], fix="cached(stage, path), of a re-ranker itself"
+        )
     if documents != "reranks":
         problems.append(f"{stage!r} ({type(stage).__name__}) is not a re-ranker: it may add or remove documents")
     elif made.depends not in _DEPENDS:
@@ -220,7 +225,7 @@ def _check(made: Cached, documents: str) -> None:
     if problems:
         words = "" if can_identify(stage) else "identity='its model, version and settings', "
         fix = f"cached(stage, path, {words}depends='pointwise'), if a score depends on query and document alone"
-        raise PipelineError("the scores of a stage cannot be cached", problems, fix=fix)
+        raise PipelineError(what, problems, fix=fix)
 
 
 cached = Cached

@@ -127,6 +127,14 @@ def open_index(path: str | os.PathLike[str]) -> pt.Artifact:
     raise PipelineError(f"{folder} is not an index", [f"expected one made by PISA or Terrier; found {found}"], fix=fix)
 
 
+def list_docnos(folder: Path) -> list[str]:
+    """List the docnos of an index of ``build_index`` in their order."""
+    if (documents := folder / "fwd.documents").exists():
+        return documents.read_text(encoding="utf-8").split()
+    index = terrier_index(folder).index_obj()
+    return [index.getMetaIndex().getItem("docno", n) for n in range(index.getCollectionStatistics().getNumberOfDocuments())]
+
+
 def pisa_index(path: str | os.PathLike[str]) -> pt.Artifact:
     """Return PISA's index at a folder."""
     require("pyterrier_pisa", install="pyterrier-pisa", why=_WHY)

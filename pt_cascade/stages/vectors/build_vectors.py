@@ -11,7 +11,7 @@ import numpy as np
 from more_itertools import chunked
 
 from pt_cascade.checksums import hash_text, seal
-from pt_cascade.collections.intake import Intake
+from pt_cascade.collections.intake import Intake, name_difference
 from pt_cascade.errors import CascadeError, StageError
 from pt_cascade.files import naming_refusals, new_folder, rm_command, to_path, write_file
 from pt_cascade.progress import show_progress
@@ -167,10 +167,9 @@ def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, 
 def _check_same(chunk: Chunk, docs: list[dict[str, str]], start: int, folder: Path) -> None:
     """Refuse documents that are not those of a chunk."""
     now = [(doc["docno"], hash_text(doc["text"])) for doc in docs]
-    if now != [*zip(chunk.docnos.tolist(), chunk.hashes.tolist(), strict=True)]:
-        problem = f"documents {start + 1} to {start + len(chunk.docnos)} are not those that were encoded"
+    if now != (stored := [*zip(chunk.docnos.tolist(), chunk.hashes.tolist(), strict=True)]):
         fix = f"{rm_command(folder)}, or give the same documents in the same order"
-        raise CascadeError(f"{folder} was built with other documents", [problem], fix=fix)
+        raise CascadeError(f"{folder} was built with other documents", [name_difference(now, stored, start + 1)], fix=fix)
 
 
 def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, bar: tqdm[Never], *, tokens: bool) -> Chunk:
