@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
-from pt_cascade.cascade.columns import explain_columns
+from pt_cascade.cascade.columns import check_input
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
-from pt_cascade.frames import check_text
 from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.base.pairwise import PairReranker
@@ -172,10 +171,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         """Check the columns of a frame, and list those that tell a document."""
         ours = isinstance(self.stage, Reranker)
         needs = self.stage.needs() if ours else []
-        with explain_columns(self.stage_name, inp):
-            pt.validate.result_frame(inp, extra_columns=list(dict.fromkeys(["query", *needs, *(self.reads or ())])), context=self)
-        for column in dict.fromkeys(["query", *(needs if ours else ["text"])]):
-            check_text(inp, column, self.stage_name)
+        check_input(self, inp, ["query", *needs, *(self.reads or ())], ["query", *(needs if ours else ["text"])])
         ignored = ("qid", "query", "score", "rank") if self.depends == "pointwise" else ("qid",)
         reads = self.reads or (self.stage.reads() if ours else [column for column in inp.columns if column not in ignored])
         return [column for column in reads if column in inp]
