@@ -34,7 +34,7 @@ from pt_cascade.stages.dense import dense
 from pt_cascade.stages.vectors import build_vectors as build_module
 from pt_cascade.stages.vectors.build_vectors import build_vectors
 from pt_cascade.stages.vectors.chunks import list_chunks
-from pt_cascade.stages.vectors.provenance import hash_encoder
+from pt_cascade.stages.vectors.provenance import hash_encoder, record_model
 from pt_cascade.stages.vectors.store import open_vectors
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def test_another_way_of_encoding_is_refused(begun: Path, minilm: str, tmp_path: 
     assert str(error.value) == f"{left} was built with other options: {problem}. Fix: {fix}"
     with pytest.raises(CascadeError) as error:
         build_vectors(DOCS, minilm, path, max_length=7, tokens=True)
-    model = str(Path(minilm).resolve())
+    model = record_model(str(Path(minilm).resolve()))
     expected = [f"they were made by {made}, not by '{model}'", "tokens is True"]
     assert all(problem.startswith(start) for problem, start in zip(error.value.problems, expected, strict=True))
     assert len(list_chunks(left)) == 2
