@@ -34,9 +34,9 @@ _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is 
 _EXAMPLE = """\
 from a folder of your own to cut-offs:
   pt-cascade quickstart --collection ./folder
-  pt-cascade score --collection ./folder --out folder.scores
-  pt-cascade profile --collection ./folder --out folder.timings
-  pt-cascade choose folder.scores --collection ./folder --timings folder.timings --budget-ms 50
+  pt-cascade score --collection ./folder --out scores
+  pt-cascade profile --collection ./folder --out timings
+  pt-cascade choose scores --collection ./folder --timings timings
 """
 
 
@@ -81,7 +81,7 @@ class _Parser(argparse.ArgumentParser):
         """Refuse unknown options here, as each command has its own."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            options = re.findall(r"--[a-z-]+", self.format_usage())
+            options = re.findall(r"--[a-z0-9-]+", self.format_usage())
             self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(unknown[0].partition('=')[0], options)}")
         return found, unknown
 

@@ -59,7 +59,9 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """List the cache, and delete what is listed after a question; yield the paragraphs of the output."""
     root = cache_root()
     entries = [entry for entry in find_entries(root) if arguments.kind is None or entry.kind in arguments.kind]
-    total = f"{len(entries):,} entries, {_size(sum(entry.size for entry in entries))}, in {root}"
+    total = (
+        f"{len(entries):,} {'entry' if len(entries) == 1 else 'entries'}, {_size(sum(entry.size for entry in entries))}, in {root}"
+    )
     if entries:
         yield f"{_table(entries)}\n"
     yield total

@@ -72,7 +72,8 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     timings = profile(cascade, topics.head(TIMED), repeats=1, verbose=True)
     compared = compare(cascade, topics, qrels, measures, table=table, timings=timings)
     yield f"{effectiveness_table(compared.effectiveness)}\n"
-    yield "".join(f"{note}\n" for note in _notes(cascade, compared.queries))
+    if notes := list(_notes(cascade, compared.queries)):
+        yield "\n".join([*notes, ""])
     yield f"{cost_table(compared.cost)}\n"
     yield (
         f"Means over the first {min(TIMED, len(topics))} queries, one at a time, on this machine, vectors read from disk.\n"

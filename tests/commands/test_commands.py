@@ -121,6 +121,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["quickstart", "--engine", "lucene"], "invalid choice: 'lucene'"),
         (["serach", "sum"], "did you mean 'search'?"),
         (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
+        (["sweep", "table", "--qrels", "q", "--K1", "10"], "unrecognized arguments: --K1 10; did you mean '--k1'?"),
         (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
         (["quickstart", "--reranker", "a", "--cascade", "b"], "argument --cascade: not allowed with argument --reranker"),
     ],
@@ -135,14 +136,18 @@ def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, ca
     assert problem in err
 
 
-def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
+    monkeypatch.setenv("COLUMNS", "80")
     files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "cures", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     whole = capsys.readouterr().out
     assert end.value.code == 0
+    assert max(map(len, whole.splitlines())) <= 80
+    examples = re.findall(r"^  pt-cascade (.*)$", whole, flags=re.MULTILINE)
+    assert [parse_arguments(shlex.split(line)).command for line in examples] == ["quickstart", "score", "profile", "choose"]
     for name, purpose in COMMANDS.items():
         assert purpose in " ".join(whole.split())
         command = import_module(f"pt_cascade.commands.{name}")
