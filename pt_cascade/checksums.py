@@ -27,7 +27,8 @@ _TICK = 100_000_000  # nanoseconds; the file system's clock may not tell two wri
 def build_once(path: Path, build: Callable[[Path], object]) -> Path:
     """Build a folder with its checksums atomically, unless it exists and is not empty; return its path.
 
-    A second process that builds it waits for the first. ``build`` fills the folder that it is given, which is moved afterwards.
+    A second thread or process that builds it waits for the first. ``build`` fills the folder that it is given, which is moved
+    afterwards; it must not build the same folder, since it would wait for itself.
     """
     with naming_refusals(path), new_folder(path) as folder:
         if folder is not None:

@@ -6,29 +6,33 @@ Folders in the cache are named by the fingerprints of their contents, so the cac
 from __future__ import annotations
 
 import errno
+import hashlib
+import logging
 import os
 import secrets
 import shlex
 import shutil
 import stat
 import time
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn, TypeAlias
 from urllib.parse import quote
 
-from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CollectionError, MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
+_LOG = logging.getLogger("pt_cascade")
 _PLAIN = " =+,@~"
+_LONGEST = 240  # bytes of a name that has room for a suffix
 _ABANDONED = 600  # seconds since the last byte of a file that is being written
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+CHUNKS = "chunk-*"  # files of a build that can be resumed
 COLLECTION_NAME = "collection.txt"  # beside what is cached for a collection
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
 
@@ -65,38 +69,52 @@ def _make_folder(folder: Path, path: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        problem = f"{type(error).__name__}: {error.strerror}: {folder}"
-        raise CollectionError(f"cannot build {path}", [problem], fix=_FIX) from error
+        _refuse_folder(path, folder, error)
+
+
+def _refuse_folder(path: Path, folder: Path, error: OSError) -> NoReturn:
+    problem = f"{type(error).__name__}: {error.strerror}: {folder}"
+    raise CollectionError(f"cannot build {path}", [problem], fix=_FIX) from error
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path | None]:
-    """Yield an empty folder, and move it to its place when the block has filled it; None if the folder is built already."""
-    with claim(path, "building") as beside:
-        if beside is None:
+def new_folder(path: Path, suffix: str = "building") -> Iterator[Path | None]:
+    """Yield an empty folder, moved to its place when the block has filled it; None if it is built already.
+
+    It is in the hidden folder ``.name.suffix``, which one thread or process holds at a time, while others wait. The hidden folder
+    is deleted in the end, unless an error leaves chunks in it.
+    """
+    with _claim(path, suffix) as hidden:
+        if hidden is None:
             yield None
             return
+        for left in hidden.glob("whole*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        whole, moved = hidden / f"whole-{secrets.token_hex(4)}", False
         try:
-            shutil.rmtree(whole := beside / "whole", ignore_errors=True)  # of a process that was killed
             whole.mkdir()
             yield whole
-            publish(whole, path)
+            _publish(whole, path)
+            moved = True
         finally:
-            shutil.rmtree(beside)
+            shutil.rmtree(hidden if moved or not any(hidden.glob(CHUNKS)) else whole, ignore_errors=not moved)
 
 
 @contextmanager
-def claim(path: Path, suffix: str) -> Iterator[Path | None]:
-    """Hold the hidden folder in which a folder is built; wait while another process holds it. None if it is built already."""
+def _claim(path: Path, suffix: str) -> Iterator[Path | None]:
+    """Hold the hidden folder in which a folder is built; wait while another thread or process holds it. None if it is built."""
     while not is_built(path):
         folder = beside(path, suffix)
         _make_folder(folder, path)
-        try:
-            lock = (folder / "lock").open("a")
-        except FileNotFoundError:  # another process has just deleted the folder
-            continue
-        with lock:
-            if _take(lock, folder / "lock", path) and not is_built(path):
+        with ExitStack() as stack:
+            try:
+                lock = stack.enter_context((folder / "lock").open("a"))
+                taken = _take(lock, folder / "lock", path)
+            except FileNotFoundError:  # another process has just deleted the folder
+                continue
+            except OSError as error:
+                _refuse_folder(path, folder, error)
+            if taken and not is_built(path):
                 yield folder
                 return
     yield None
@@ -109,7 +127,10 @@ def beside(path: Path, suffix: str) -> Path:
         >>> beside(Path("run/vectors"), "partial").name
         '.vectors.partial'
     """
-    return (whole := path.absolute()).with_name(f".{whole.name}.{suffix}")
+    name = (whole := path.absolute()).name
+    if len(encoded := os.fsencode(name)) > _LONGEST:
+        name = f"{name[:40]}-{hashlib.sha256(encoded).hexdigest()[:16]}"
+    return whole.with_name(f".{name}.{suffix}")
 
 
 def _take(lock: IO[str], file: Path, path: Path) -> bool:
@@ -119,15 +140,12 @@ def _take(lock: IO[str], file: Path, path: Path) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        warnings.warn(f"another process is building {path}; waiting for it", CascadeWarning, stacklevel=5)
+        _LOG.warning("another thread or process is building %s; waiting for it", path)
         fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        return os.path.samestat(os.fstat(lock.fileno()), file.stat())
-    except FileNotFoundError:
-        return False
+    return os.path.samestat(os.fstat(lock.fileno()), file.stat())
 
 
-def publish(whole: Path, path: Path) -> None:
+def _publish(whole: Path, path: Path) -> None:
     """Move a finished folder to its place after its files are written to disk."""
     for file in filter(Path.is_file, whole.rglob("*")):
         with file.open("rb") as written:

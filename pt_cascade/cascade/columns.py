@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyterrier as pt
 
 from pt_cascade.errors import StageError
-from pt_cascade.frames import LOAD_TEXT
+from pt_cascade.frames import LOAD_TEXT, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,6 +48,14 @@ def explain_columns(stage: str, frame: pd.DataFrame, part: str = "it") -> Iterat
         mode = error.modes[0]
         fix = _cure(mode.missing_columns) if mode.missing_columns else f"put pt.apply.{mode.extra_columns[0]}(drop=True) before it"
         raise ColumnsError(f"stage {stage!r} cannot run", [problem], fix=fix, modes=error.modes) from error
+
+
+def check_input(stage: pt.Transformer, results: pd.DataFrame, columns: Iterable[str], texts: Iterable[str]) -> None:
+    """Refuse results that lack one of the columns beside qid and docno, or a text in one of ``texts``."""
+    with explain_columns(stage.stage_name, results):
+        pt.validate.result_frame(results, extra_columns=list(dict.fromkeys(columns)), context=stage)
+    for column in dict.fromkeys(texts):
+        check_text(results, column, stage.stage_name)
 
 
 def _describe(missing: list[str], extra: list[str]) -> str:

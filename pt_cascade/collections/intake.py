@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pt_cascade.checksums import hash_text
 from pt_cascade.errors import CascadeError, FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LONGEST = 256
 _FIX = 'docs=[{"docno": "d1", "text": "..."}]; for a DataFrame: docs=docs.to_dict("records")'
@@ -27,7 +29,7 @@ class Intake:
             problem = f"docs is {docs!r:.60}, expected a series of dicts with docno and text"
             raise FrameError("docs cannot be read", [problem], fix=_FIX)
         self.docs = docs
-        self.seen: set[str] = set()
+        self.seen: dict[str, None] = {}  # the docnos in their order
         self.done = False
         self.error: BaseException | None = None
         self._hasher = hashlib.blake2b(digest_size=16)
@@ -37,7 +39,7 @@ class Intake:
         try:
             for doc in self.docs:
                 docno, text = _check(doc, self.seen)
-                self.seen.add(docno)
+                self.seen[docno] = None
                 self._hasher.update(f"{docno} {hash_text(text)}\n".encode())
                 yield {"docno": docno, "text": text}
             self.done = True
@@ -60,6 +62,23 @@ class Intake:
         if not self.done:
             raise CascadeError("not all documents were read", [f"reading stopped after {len(self.seen)}"])
 
+    def find_changes(self, content: object, docnos: Callable[[], Iterable[str]]) -> list[str]:
+        """Read what is left, and name the first document that is not the one that was stored with this hash."""
+        deque(() if self.done else self, 0)
+        self.verify()
+        return [] if self.content == content else [name_difference(zip(self.seen), zip(docnos()))]
+
+
+def name_difference(docs: Iterable[tuple[str, ...]], stored: Iterable[tuple[str, ...]], first: int = 1) -> str:
+    """Name the first document that differs from the stored one at its place: each is a docno, perhaps with a hash of its text."""
+    for place, (doc, other) in enumerate(zip_longest(docs, stored, fillvalue=("",)), first):
+        if doc[0] != other[0]:
+            found, expected = repr(doc[0]) if doc[0] else "missing", repr(other[0]) if other[0] else "none"
+            return f"document {place} is {found}, expected {expected}"
+        if doc != other:
+            return f"the text of document {place}, {doc[0]!r}, has changed"
+    return "a text has changed, while the docnos are the same"
+
 
 def find_problems(docno: object, text: object, key: str = "docno") -> list[str]:
     """List why a document with this docno, which is written under ``key``, and text cannot be stored."""
@@ -78,7 +97,7 @@ def find_problems(docno: object, text: object, key: str = "docno") -> list[str]:
     return problems
 
 
-def _check(doc: object, seen: set[str]) -> tuple[str, str]:
+def _check(doc: object, seen: Mapping[str, None]) -> tuple[str, str]:
     if not isinstance(doc, Mapping):
         problem = f"document {len(seen) + 1} is {doc!r:.60} ({type(doc).__name__}), expected a dict with docno and text"
         raise FrameError("a document cannot be stored", [problem], fix=_FIX)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
-from pt_cascade.cascade.columns import explain_columns
+from pt_cascade.cascade.columns import check_input
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
-from pt_cascade.frames import check_text
 from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.base.pairwise import PairReranker
@@ -172,10 +171,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         """Check the columns of a frame, and list those that tell a document."""
         ours = isinstance(self.stage, Reranker)
         needs = self.stage.needs() if ours else []
-        with explain_columns(self.stage_name, inp):
-            pt.validate.result_frame(inp, extra_columns=list(dict.fromkeys(["query", *needs, *(self.reads or ())])), context=self)
-        for column in dict.fromkeys(["query", *(needs if ours else ["text"])]):
-            check_text(inp, column, self.stage_name)
+        check_input(self, inp, ["query", *needs, *(self.reads or ())], ["query", *(needs if ours else ["text"])])
         ignored = ("qid", "query", "score", "rank") if self.depends == "pointwise" else ("qid",)
         reads = self.reads or (self.stage.reads() if ours else [column for column in inp.columns if column not in ignored])
         return [column for column in reads if column in inp]
@@ -206,7 +202,12 @@ class Cached(pt.Transformer):  # type: ignore[misc]
 
 def _check(made: Cached, documents: str) -> None:
     """Refuse a stage whose scores cannot be cached, all reasons at once."""
-    stage, problems = made.stage, []
+    stage, what, problems = made.stage, "the scores of a stage cannot be cached", []
+    if not isinstance(stage, pt.Transformer) or isinstance(stage, Cached):
+        found = "has cached scores already" if isinstance(stage, Cached) else "is not a PyTerrier transformer"
+        raise PipelineError(
+            what, [f"{stage!r:.60} ({type(stage).__name__}) {found}"], fix="cached(stage, path), of a re-ranker itself"
+        )
     if documents != "reranks":
         problems.append(f"{stage!r} ({type(stage).__name__}) is not a re-ranker: it may add or remove documents")
     elif made.depends not in _DEPENDS:
@@ -220,7 +221,7 @@ def _check(made: Cached, documents: str) -> None:
     if problems:
         words = "" if can_identify(stage) else "identity='its model, version and settings', "
         fix = f"cached(stage, path, {words}depends='pointwise'), if a score depends on query and document alone"
-        raise PipelineError("the scores of a stage cannot be cached", problems, fix=fix)
+        raise PipelineError(what, problems, fix=fix)
 
 
 cached = Cached

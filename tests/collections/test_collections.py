@@ -8,7 +8,6 @@ import json
 import signal
 import subprocess
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from operator import length_hint
 from pathlib import Path
@@ -31,8 +30,8 @@ from pt_cascade.collections import Collection, make_collection, open_collection
 from pt_cascade.collections.collection import join_title, unjudged
 from pt_cascade.collections.folders import open_folder
 from pt_cascade.collections.irds import is_dataset, open_dataset
-from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, RecordError
-from pt_cascade.files import cache_folder
+from pt_cascade.errors import CascadeError, CollectionError, FrameError, MissingError, RecordError
+from pt_cascade.files import beside, cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -800,14 +799,13 @@ def test_build_once_leaves_nothing_of_a_crash(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
-_KILLED = "import os; killed = lambda new: ((new / 'half').touch(), os.kill(os.getpid(), 9))"
+_KILLED = "import os; killed = lambda new: ((new / 'half').touch(), print(new, flush=True), os.kill(os.getpid(), 9))"
 
 
 def test_build_once_takes_the_result_of_the_first_process(tmp_path: Path) -> None:
     """Of eight builders at once one builds, the others wait and get its folder, and nothing else stays."""
     built: list[Path] = []
-    with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
-        warnings.simplefilter("ignore", CascadeWarning)
+    with ThreadPoolExecutor(8) as pool:
         places = {
             *pool.map(lambda _: build_once(tmp_path / "index", lambda new: (built.append(new), (new / "a").touch())), range(8))
         }
@@ -816,13 +814,36 @@ def test_build_once_takes_the_result_of_the_first_process(tmp_path: Path) -> Non
 
 
 def test_build_once_removes_what_a_killed_process_left(tmp_path: Path) -> None:
-    """A real process is killed while it builds; the next build deletes its hidden folder, and is whole."""
+    """A real process is killed while it builds; the next build deletes its folder, and fills one of another name."""
     code = f"from pt_cascade.checksums import build_once; from pathlib import Path; {_KILLED}; build_once(Path('index'), killed)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL
     assert [path.name for path in tmp_path.iterdir()] == [".index.building"]
-    build_once(tmp_path / "index", lambda new: (new / "whole").touch())
+    folders = [Path(done.stdout.strip())]
+    build_once(tmp_path / "index", lambda new: (folders.append(new), (new / "whole").touch()))
+    assert folders[0].name != folders[1].name
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["SHA256SUMS", "index", "whole"]
+
+
+@pytest.mark.parametrize("length", [245, 246, 255])
+def test_build_once_takes_names_of_any_length(length: int, tmp_path: Path) -> None:
+    """Up to the 255 bytes of a Linux file system; two long names that differ at their end have hidden folders of their own."""
+    names = ["é" * 120 + "x" * (length - 241) + end for end in "ab"]
+    for name in names:
+        build_once(tmp_path / name, lambda new: (new / "a").touch())
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert len({beside(tmp_path / name, "building") for name in names}) == 2
+
+
+def test_a_lock_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
+    """The folder and the cure are named: a folder in the place of the lock, as root may open a file of any user."""
+    lock = beside(tmp_path / "index", "building") / "lock"
+    lock.mkdir(parents=True)
+    with pytest.raises(CollectionError) as caught:
+        build_once(tmp_path / "index", lambda _: None)
+    assert caught.value.what == f"cannot build {tmp_path}/index"
+    assert caught.value.problems == (f"IsADirectoryError: Is a directory: {lock.parent}",)
+    assert caught.value.fix.startswith("choose a folder where you may write")
 
 
 def test_build_once_says_why_it_cannot(tmp_path: Path) -> None:

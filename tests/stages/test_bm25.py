@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -22,6 +23,7 @@ import pytest
 from pt_cascade import Cascade
 from pt_cascade.errors import CascadeError, FrameError, MissingError, PipelineError
 from pt_cascade.stages import bm25, build_index
+from pt_cascade.stages.indexing import pisa_process
 from pt_cascade.stages.indexing.engines import open_index
 
 if TYPE_CHECKING:
@@ -108,19 +110,26 @@ def test_an_index_is_built_once(index: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "docs",
-    [DOCS[:-1], [*DOCS[:2], {"docno": "d3", "text": "lions sleep in water"}, *DOCS[3:]], DOCS[::-1]],
-    ids=["fewer", "another text", "another order"],
+    ("docs", "problem"),
+    [
+        (DOCS[:-1], "document 12 is missing, expected 'filler7'"),
+        ([*DOCS, {"docno": "new", "text": ""}], "document 13 is 'new', expected none"),
+        (
+            [*DOCS[:2], {"docno": "d3", "text": "lions sleep in water"}, *DOCS[3:]],
+            "a text has changed, while the docnos are the same",
+        ),
+        (DOCS[::-1], "document 1 is 'filler7', expected 'NA'"),
+    ],
+    ids=["fewer", "more", "another text", "another order"],
 )
-def test_an_index_of_other_documents_is_refused(docs: list[dict[str, str]], index: Path, tmp_path: Path) -> None:
+def test_an_index_of_other_documents_is_refused(docs: list[dict[str, str]], problem: str, index: Path, tmp_path: Path) -> None:
     """It knows of what it was made; the line that removes it is for a shell, and makes way for the other one."""
     mine = shutil.copytree(index, tmp_path / "my index")
     made_by = json.loads((mine / "index.json").read_text())["engine"]
     with pytest.raises(CascadeError) as error:
         build_index(docs, mine)
     assert error.value.what == "the folder holds another index"
-    assert error.value.problems[:-1] == ((f"{mine} has documents 12, expected 11",) if len(docs) < 12 else ())
-    assert re.fullmatch(rf"{mine} has content [0-9a-f]{{32}}, expected [0-9a-f]{{32}}", error.value.problems[-1])
+    assert error.value.problems == (problem,)
     assert error.value.fix == f"rm -r '{mine}'"
     subprocess.run(shlex.split(error.value.fix), check=True)
     assert build_index(docs, mine, engine=made_by) == mine
@@ -146,9 +155,11 @@ def test_new_parameters_are_sealed_too(tmp_path: Path) -> None:
     pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
     index = build_index(DOCS, tmp_path / "index", engine="pisa")
     bm25(index, k1=1.5)
+    bm25(index, b=0)  # its names begin as those of the default, 0.4
     written = {file.name for file in index.glob("bm25.k1-1.5*")}
     sums = (index / "SHA256SUMS").read_text()
     assert written
+    assert "  bm25.k1-0.9.b-0.q0.bmw.64.block_simdbp\n" in sums
     assert all(name in sums for name in written)
     subprocess.run([shutil.which("sha256sum"), "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=index, check=True)
     damaged = index / min(written)
@@ -234,8 +245,9 @@ def test_impossible_numbers_of_threads_are_refused(threads: object, index: Path,
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_engine_prints_nothing(engine: str, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """PISA's own lines, printed from C++, and Terrier's log of an empty document do not reach the terminal."""
-    bm25(build_index(DOCS, tmp_path / "index", engine=engine), k1=1.1)
+    """PISA's own lines, printed from C++, and Terrier's log of an empty document do not reach the terminal, for any k1 and b."""
+    for parameters in ({"k1": 1.1}, {"b": 0}, {"k1": 1}, {"k1": 0.1234567, "b": 1 / 3}):
+        bm25(build_index(DOCS, tmp_path / "index", engine=engine), **parameters)
     assert capfd.readouterr() == ("", "")
 
 
@@ -270,6 +282,45 @@ def test_a_pisa_process_that_ends_early_is_reported(error: type | None, expected
         build_index(documents(), tmp_path / "index", engine="pisa")
     assert error or str(stop.value).startswith("pisa failed to make the index: its process ended with status -9; ")
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from pt_cascade.stages import build_index
+def documents():
+    yield from [{"docno": f"d{n}", "text": "lions " * 400} for n in range(4)]
+    print(Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text(), flush=True)
+    sys.stdin.read()
+build_index(documents(), sys.argv[1], engine="pisa")
+"""
+
+
+def test_pisas_process_ends_with_a_killed_builder(tmp_path: Path) -> None:
+    """It does not write into the index of the next builder, which begins at once and has all documents."""
+    pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "index")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as builder:
+        ended = select.poll()
+        ended.register(os.pidfd_open(int(builder.stdout.readline())))
+        builder.kill()
+    index = build_index(DOCS, tmp_path / "index", engine="pisa")
+    assert ended.poll(60_000)
+    assert [file.name for file in tmp_path.iterdir()] == ["index"]
+    assert (index / "fwd.documents").read_text().split() == [doc["docno"] for doc in DOCS]
+    assert len(bm25(index).search("lions cats")) == 3
+
+
+def test_pisas_process_imports_its_compiled_module_only(tmp_path: Path) -> None:
+    """PyTerrier and pandas would take a second for each pair of k1 and b."""
+    pisa = pytest.importorskip("pyterrier_pisa", reason="pip install pyterrier-pisa (Linux)")
+    index = build_index(DOCS, tmp_path / "index", engine="pisa")
+    program = [sys.executable, "-X", "importtime", pisa_process.__file__, Path(pisa.__file__).parent]
+    done = subprocess.run([*program, index, "0", "block_simdbp", "1.25", "0"], check=True, capture_output=True, text=True)
+    modules = set(re.findall(r"^import time:.*\| +(\w+)", done.stderr, re.MULTILINE))
+    assert "json" in modules
+    assert not modules & {"numpy", "pandas", "pyterrier", "pyterrier_pisa", "torch"}
+    assert (index / "bm25.k1-1.25.b-0.q0.bmw.64.block_simdbp").is_file()
 
 
 FULL_DISK = """

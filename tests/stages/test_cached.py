@@ -538,7 +538,6 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         "depends is unknown, expected one of pointwise, pairwise",
     ),
     "a word": (lambda path: cached(Reader(), path, depends="query"), "depends is query, expected"),
-    "no transformer": (lambda path: cached("bm25", path), r"'bm25' \(str\) is not a re-ranker"),
     "batch size": (lambda path: cached(Reader(), path, batch_size=0), "batch_size is 0, expected 1 or more rows"),
 }
 
@@ -549,9 +548,26 @@ def test_an_uncacheable_stage_is_refused_when_it_is_made(tmp_path: Path, case: s
     make, problem = REFUSED[case]
     with pytest.raises(PipelineError, match=problem) as refused:
         make(tmp_path / "s")
-    words = "identity='its model, version and settings', " if case in ("unknown", "a retriever", "no transformer") else ""
+    words = "identity='its model, version and settings', " if case in ("unknown", "a retriever") else ""
     fix = f"Fix: cached(stage, path, {words}depends='pointwise'), if a score depends on query and document alone"
     assert str(refused.value).endswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda _: "bm25", "'bm25' (str) is not a PyTerrier transformer"),
+        (lambda _: None, "None (NoneType) is not a PyTerrier transformer"),
+        (lambda path: cached(Reader(), path), "(Cached) has cached scores already"),
+    ],
+)
+def test_what_is_no_stage_or_is_cached_already_is_refused(make: Callable[[Path], object], problem: str, tmp_path: Path) -> None:
+    """With that one problem, whatever the other arguments are."""
+    with pytest.raises(PipelineError) as refused:
+        cached(make(tmp_path / "a"), tmp_path / "b", batch_size=0, identity="x")
+    assert len(refused.value.problems) == 1
+    assert refused.value.problems[0].endswith(problem)
+    assert refused.value.fix == "cached(stage, path), of a re-ranker itself"
 
 
 def _by_length(df: pd.DataFrame) -> pd.DataFrame:

@@ -66,6 +66,13 @@ def searchers(vectors: np.ndarray, similarity: str, step: int) -> list[Searcher]
     return [Searcher(vectors, similarity, CPU, step, stays=stays) for stays in (False, True)]
 
 
+@pytest.mark.parametrize("similarity", ["dot", "cos"])
+def test_no_query_finds_nothing(similarity: str) -> None:
+    """An empty batch has an empty answer."""
+    for searcher in searchers(np.ones((3, 2), np.float32), similarity, 4):
+        assert searcher.search(np.empty((0, 2), np.float32), 5) == []
+
+
 def by_hand(documents: np.ndarray, query: np.ndarray, count: int, similarity: str) -> tuple[list[int], list[float]]:
     """Score each document by itself, in plain order, and sort all: score descending, equal scores by row."""
     scores = [float(similarities(documents[n : n + 1], query, similarity)[0]) for n in range(len(documents))]

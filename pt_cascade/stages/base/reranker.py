@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyterrier as pt
 
-from pt_cascade.cascade.columns import explain_columns
+from pt_cascade.cascade.columns import check_input
 from pt_cascade.errors import naming
-from pt_cascade.frames import check_text
 from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import SPEED_FIELDS, WEIGHT_FIELDS, check_files, identify
 
@@ -77,10 +76,7 @@ class Reranker(pt.Transformer):  # type: ignore[misc]
         Raises:
             CascadeError: The model cannot be loaded or run, or its files were written to after it was loaded.
         """
-        with explain_columns(self.stage_name, inp):
-            pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
-        for column in self.needs():
-            check_text(inp, column, self.stage_name)
+        check_input(self, inp, self.needs(), self.needs())
         if not len(inp):
             return rescore(inp, np.empty(0))
         with naming(self.stage_name):

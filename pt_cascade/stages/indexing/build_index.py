@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections import Counter, deque
+from collections import Counter
 from operator import length_hint
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from pt_cascade.stages.indexing.engines import (
     check_engine,
     default_engine,
     engine_failure,
+    list_docnos,
     run_pisa,
     terrier_index,
 )
@@ -164,11 +165,8 @@ def _compare(path: Path, intake: Intake, engine: Engine | None, language: str | 
         raise CascadeError("this folder is not made by build_index", [problem], fix="choose another path, or bm25(path) as it is")
     found = json.loads((path / _MADE_OF).read_text(encoding="utf-8"))
     asked = {"engine": engine or found["engine"], "language": language or found["language"]}
-    if asked.items() <= found.items():
-        deque(() if intake.done else intake, 0)
-        intake.verify()
-        asked |= {"documents": len(intake.seen), "content": intake.content}
-    if problems := [f"{path} has {name} {found[name]}, expected {asked[name]}" for name in asked if found[name] != asked[name]]:
+    problems = [f"{path} has {name} {found[name]}, expected {asked[name]}" for name in asked if found[name] != asked[name]]
+    if problems := problems or intake.find_changes(found["content"], lambda: list_docnos(path)):
         raise CascadeError("the folder holds another index", problems, fix=rm_command(path))
 
 

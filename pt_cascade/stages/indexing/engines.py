@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -26,14 +26,20 @@ Engine: TypeAlias = Literal["pisa", "terrier"]
 
 _SCORES = "bm25.*"  # what PISA writes for new parameters
 MOST_THREADS = 1024
-_K1, _B = 0.9, 0.4  # PISA's defaults
+_ENCODING, _K1, _B = "block_simdbp", 0.9, 0.4  # PISA's defaults
+_LINE_END = re.compile(r"[\r\n]")
 _WHY = "BM25 by PISA (Linux only; engine='terrier' runs everywhere with Java)"
 
 
-def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: int = 1, k1: float = _K1, b: float = _B) -> None:
-    """Let PISA index documents, unless the folder has an index, and write the scores for k1 and b into it."""
+def run_pisa(
+    folder: Path, docs: Iterable[Mapping[str, str]], *, threads: int = 0, encoding: str = _ENCODING, k1: float = _K1, b: float = _B
+) -> None:
+    """Let PISA index documents, with 0 threads none, and write the scores for k1 and b."""
     require("pyterrier_pisa", install="pyterrier-pisa", why=_WHY)
-    command = [sys.executable, "-P", str(Path(__file__).with_name("pisa_process.py")), str(folder), *map(str, (threads, k1, b))]
+    import pyterrier_pisa  # noqa: PLC0415 - an extra
+
+    program, package = Path(__file__).with_name("pisa_process.py"), Path(pyterrier_pisa.__file__).parent
+    command = [sys.executable, "-P", *map(str, (program, package, folder, threads, encoding, k1, b))]
     with (
         tempfile.TemporaryDirectory() as scratch,
         Path(scratch, "stderr").open("w+b") as errors,
@@ -44,7 +50,7 @@ def run_pisa(folder: Path, docs: Iterable[Mapping[str, str]] = (), *, threads: i
         pipe = cast("IO[bytes]", process.stdin)
         try:
             with suppress(BrokenPipeError):  # of a process that has ended
-                pipe.writelines(json.dumps(doc).encode() + b"\n" for doc in docs)
+                pipe.writelines(f"{doc['docno']} {_LINE_END.sub(' ', doc['text'])}\n".encode() for doc in docs)
                 pipe.close()
             process.wait()
         except BaseException:
@@ -69,9 +75,11 @@ def write_scores(index: pt.Artifact, k1: float | None, b: float | None) -> None:
     """Write PISA's scores for k1 and b into the folder of an index, one process at a time; Terrier needs none."""
     if type(index).__name__ != "PisaIndex":
         return
-    folder, k1, b = Path(index.path), _K1 if k1 is None else k1, _B if b is None else b
+    folder, encoding, k1, b = Path(index.path), index.index_encoding.value, _K1 if k1 is None else k1, _B if b is None else b
+    stem = f"bm25.k1-{k1:g}.b-{b:g}.q0."
+    scores = folder / f"{stem}bmw.64.{encoding}"
     if not os.access(folder, os.W_OK):
-        if not list(folder.glob(f"bm25.k1-{k1:g}.b-{b:g}.*")):
+        if not scores.exists():
             problem = f"{folder} is read-only, and PISA must write the scores for k1 {k1:g} and b {b:g} into it"
             raise MissingError("the index cannot be opened", [problem], fix=f"chmod u+w {shlex.quote(str(folder))}, or copy it")
         return
@@ -82,10 +90,22 @@ def write_scores(index: pt.Artifact, k1: float | None, b: float | None) -> None:
         if sealed := (folder / SUMS).exists():
             for file in unsealed_files(folder, _SCORES):  # half written by a process that was killed
                 file.unlink()
-        if not list(folder.glob(f"bm25.k1-{k1:g}.b-{b:g}.*")):
-            run_pisa(folder, k1=k1, b=b)
+        if not scores.exists():
+            run_pisa(folder, (), encoding=encoding, k1=k1, b=b)
+            _check_sizes(folder, stem)
         if sealed:
             seal(folder, _SCORES)
+
+
+def _check_sizes(folder: Path, stem: str) -> None:
+    """Delete scores that are cut, as PISA ignores some errors of a disk: those for all k1 and b have one size."""
+    new = list(folder.glob(f"{stem}*"))
+    if any(
+        file.stat().st_size != other.stat().st_size for file in new for other in folder.glob(f"*.q0.{file.name.removeprefix(stem)}")
+    ):
+        for file in new:
+            file.unlink()
+        raise engine_failure("pisa", folder, "its scores are cut")
 
 
 def default_engine() -> Engine:
@@ -105,6 +125,14 @@ def open_index(path: str | os.PathLike[str]) -> pt.Artifact:
         return terrier_index(folder)
     found = ", ".join(sorted(file.name for file in folder.iterdir())[:4]) or "nothing"
     raise PipelineError(f"{folder} is not an index", [f"expected one made by PISA or Terrier; found {found}"], fix=fix)
+
+
+def list_docnos(folder: Path) -> list[str]:
+    """List the docnos of an index of ``build_index`` in their order."""
+    if (documents := folder / "fwd.documents").exists():
+        return documents.read_text(encoding="utf-8").split()
+    index = terrier_index(folder).index_obj()
+    return [index.getMetaIndex().getItem("docno", n) for n in range(index.getCollectionStatistics().getNumberOfDocuments())]
 
 
 def pisa_index(path: str | os.PathLike[str]) -> pt.Artifact:

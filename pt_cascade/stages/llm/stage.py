@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 
-from pt_cascade.cascade.columns import explain_columns
+from pt_cascade.cascade.columns import check_input
 from pt_cascade.errors import PipelineError, require
-from pt_cascade.frames import check_text
 from pt_cascade.progress import show_progress
 from pt_cascade.ranking import ranks, score_below
 from pt_cascade.stages.base.identity import SPEED_FIELDS
@@ -131,11 +129,8 @@ class LlmJudge(Reranker):
         Returns:
             The same rows in the same order.
         """
-        with explain_columns(self.stage_name, inp):
-            pt.validate.result_frame(inp, extra_columns=self.needs(), context=self)
+        check_input(self, inp, self.needs(), self.needs())
         check_frame(inp, self.needs())
-        for column in self.needs():
-            check_text(inp, column, self.stage_name)
         number = pd.factorize(inp["qid"])[0].astype(np.int64)
         score, failed, usage, rank = np.empty(0), np.empty(0, bool), Usage(0, self.prices), np.empty(len(inp), np.int64)
         if len(inp):

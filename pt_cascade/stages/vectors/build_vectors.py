@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from itertools import chain, count, islice
 from operator import length_hint
 from typing import TYPE_CHECKING
@@ -12,9 +11,9 @@ import numpy as np
 from more_itertools import chunked
 
 from pt_cascade.checksums import hash_text, seal
-from pt_cascade.collections.intake import Intake
+from pt_cascade.collections.intake import Intake, name_difference
 from pt_cascade.errors import CascadeError, StageError
-from pt_cascade.files import claim, naming_refusals, publish, rm_command, to_path, write_file
+from pt_cascade.files import naming_refusals, new_folder, rm_command, to_path, write_file
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.vectors.chunks import Chunk, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
@@ -96,35 +95,29 @@ def build_vectors(
         encoder: AnyEncoder = own_encoder(model, batch_size=batch_size, **options)
     else:
         encoder = Encoder(name_model(model), device, max_length, batch_size)
-    with naming_refusals(whole), claim(whole, "partial") as folder:
-        if folder is not None:
-            _build(intake, encoder, folder, whole, tokens=tokens, verbose=verbose)
+    with naming_refusals(whole), new_folder(whole, "partial") as place:
+        if place is not None:
+            _build(intake, encoder, place, tokens=tokens, verbose=verbose)
             return whole
     check_finished(whole, intake, encoder, tokens=tokens)
     return whole
 
 
-def _build(intake: Intake, encoder: AnyEncoder, folder: Path, whole: Path, *, tokens: bool, verbose: bool) -> None:
-    """Encode the chunks that are not there yet, join all, and move them to their place; a folder without any chunk is deleted."""
+def _build(intake: Intake, encoder: AnyEncoder, place: Path, *, tokens: bool, verbose: bool) -> None:
+    """Encode the documents of which there is no chunk beside the folder, and join all chunks in it."""
+    folder, made_by = place.parent, encoder.made_by
     try:
-        made_by = encoder.made_by
         _check_job(folder, made_by, tokens=tokens or encoder.multi_vector)
         last = _encode(intake, encoder, folder, tokens=tokens, verbose=verbose)
         _check_number(intake)
-        shutil.rmtree(place := folder / "whole", ignore_errors=True)
-        place.mkdir()
         full = (read_chunk(file) for _, file in sorted(list_chunks(folder).items()))
         join_chunks(chain(full, [last] if last else []), place, made_by, intake.content)
         seal(place)
-        publish(place, whole)
-    except BaseException as error:
-        if not (chunks := list_chunks(folder)):
-            shutil.rmtree(folder)
-        elif isinstance(error, KeyboardInterrupt):
+    except KeyboardInterrupt as error:
+        if chunks := list_chunks(folder):
             kept = f"{_CHUNK * len(chunks):,} encoded documents are kept in {folder}"
             error.add_note(f"{kept}: the same call of build_vectors, or the same command, continues from there")
         raise
-    shutil.rmtree(folder)
 
 
 def _check_number(intake: Intake) -> None:
@@ -174,10 +167,9 @@ def _encode(intake: Intake, encoder: AnyEncoder, folder: Path, *, tokens: bool, 
 def _check_same(chunk: Chunk, docs: list[dict[str, str]], start: int, folder: Path) -> None:
     """Refuse documents that are not those of a chunk."""
     now = [(doc["docno"], hash_text(doc["text"])) for doc in docs]
-    if now != [*zip(chunk.docnos.tolist(), chunk.hashes.tolist(), strict=True)]:
-        problem = f"documents {start + 1} to {start + len(chunk.docnos)} are not those that were encoded"
+    if now != (stored := [*zip(chunk.docnos.tolist(), chunk.hashes.tolist(), strict=True)]):
         fix = f"{rm_command(folder)}, or give the same documents in the same order"
-        raise CascadeError(f"{folder} was built with other documents", [problem], fix=fix)
+        raise CascadeError(f"{folder} was built with other documents", [name_difference(now, stored, start + 1)], fix=fix)
 
 
 def _encode_chunk(docs: list[dict[str, str]], encoder: AnyEncoder, bar: tqdm[Never], *, tokens: bool) -> Chunk:

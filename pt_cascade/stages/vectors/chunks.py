@@ -16,7 +16,7 @@ import numpy as np
 
 from pt_cascade.checksums import read_hashed, write_hashed
 from pt_cascade.errors import MissingError, require
-from pt_cascade.files import rm_command
+from pt_cascade.files import CHUNKS, rm_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ class Chunk:
 
 def list_chunks(folder: Path) -> dict[int, Path]:
     """List the files of the chunks by their numbers, from 0."""
-    return {int(file.name.split("-")[1]): file for file in folder.glob("chunk-*.npz")}
+    return {int(file.name.split("-")[1]): file for file in folder.glob(CHUNKS)}
 
 
 def write_chunk(folder: Path, number: int, chunk: Chunk) -> None:

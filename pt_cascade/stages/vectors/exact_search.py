@@ -72,6 +72,8 @@ class Searcher:
             >>> rows.tolist(), scores.tolist()
             ([0, 2, 1], [2.0, 2.0, 1.0])
         """
+        if not len(queries):
+            return []
         count = min(count, len(self.vectors))
         slack, bar = 2 * self._errors(queries), np.full(len(queries), -np.inf)
         near = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import CascadeError
@@ -29,12 +28,7 @@ def check_finished(path: Path, intake: Intake, encoder: AnyEncoder, *, tokens: b
     problems = differences(store.encoder, _provenance(store.encoder, encoder))
     if tokens and not (path / "tokens.npy").exists():
         problems.append(f"{path} has no token vectors")
-    if not problems:
-        deque(intake, 0)
-        intake.verify()
-        if intake.content != store.encoder.get("content"):
-            problems = [f"docs has {len(intake.seen)} document(s), not those {store.encoder.get('documents')} that were encoded"]
-    if problems:
+    if problems := problems or intake.find_changes(store.encoder.get("content"), lambda: store.docnos):
         raise CascadeError("the folder holds other vectors", problems, fix=rm_command(path))
 
 

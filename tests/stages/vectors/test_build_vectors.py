@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ from toys.encoders import ToyEncoder, Unnamed, collection
 
 from pt_cascade.checksums import hash_text
 from pt_cascade.collections.intake import Intake
-from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, PipelineError, StageError
+from pt_cascade.errors import CascadeError, CollectionError, FrameError, MissingError, PipelineError, StageError
 from pt_cascade.files import beside
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.bi_encoder import bi_encoder
@@ -190,10 +189,10 @@ def test_a_last_step_that_was_cut_short_is_done_again(begun: Path, whole: dict[s
 @pytest.mark.parametrize(
     ("docs", "problem"),
     [
-        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "documents 1 to 512"),
-        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "documents 513 to 1024"),
-        (DOCS[:1000], "documents 513 to 1024"),
-        (DOCS[:CHUNK], "documents 513 to 1024"),
+        ([{"docno": "d0", "text": "x"}, *DOCS[1:]], "the text of document 1, 'd0', has changed"),
+        ([*DOCS[:600], {"docno": "new", "text": DOCS[600]["text"]}, *DOCS[601:]], "document 601 is 'new', expected 'd600'"),
+        (DOCS[:1000], "document 1001 is missing, expected 'd1000'"),
+        (DOCS[:CHUNK], "document 513 is missing, expected 'd512'"),
     ],
     ids=["text", "docno", "fewer", "fewer chunks"],
 )
@@ -205,7 +204,7 @@ def test_other_documents_are_refused(docs: list[dict[str, str]], problem: str, b
     with pytest.raises(CascadeError) as error:
         build_vectors(docs, ToyEncoder(), path)
     fix = f"rm -r {left}, or give the same documents in the same order"
-    assert str(error.value) == f"{left} was built with other documents: {problem} are not those that were encoded. Fix: {fix}"
+    assert str(error.value) == f"{left} was built with other documents: {problem}. Fix: {fix}"
     assert content(left) == before
     shutil.rmtree(left)
     assert build_vectors(docs, ToyEncoder(), path) == path
@@ -262,30 +261,31 @@ def test_what_comes_to_nothing_leaves_nothing(docs: object, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def wait_while(work: threading.Thread, go: threading.Event, path: Path, encoder: ToyEncoder) -> None:
-    """Ask for a folder that another is making; let that one go on when it logs that we wait."""
-    told: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", CascadeWarning)
-        warnings.showwarning = lambda message, *_, **__: (told.append(str(message)), go.set())
-        build_vectors(DOCS, encoder, path)
+def wait_while(work: threading.Thread, go: threading.Event, path: Path, encoder: ToyEncoder, log: pytest.LogCaptureFixture) -> None:
+    """Ask for a folder that another thread is making; let that one go on when the log says that we wait."""
+    log.handler.addFilter(lambda _: go.set() or True)
+    build_vectors(DOCS, encoder, path)
     work.join()
-    assert told == [f"another process is building {path}; waiting for it"]
+    assert log.messages == [f"another thread or process is building {path}; waiting for it"]
 
 
-def test_a_second_process_waits_and_takes_the_finished_vectors(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_second_process_waits_and_takes_the_finished_vectors(
+    whole: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of two that make one folder, one encodes; the other says that it waits, and encodes nothing."""
     go, started, second = threading.Event(), threading.Event(), ToyEncoder()
     first = ToyEncoder(after=lambda _: (started.set(), go.wait(60)))
     work = threading.Thread(target=build_vectors, args=(DOCS, first, tmp_path / "v"))
     work.start()
     assert started.wait(60)
-    wait_while(work, go, tmp_path / "v", second)
+    wait_while(work, go, tmp_path / "v", second, caplog)
     assert second.encoded == []
     assert content(tmp_path / "v") == whole
 
 
-def test_a_second_process_goes_on_if_the_first_fails(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_second_process_goes_on_if_the_first_fails(
+    whole: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """If the first one fails with nothing to show, its folder and its lock are deleted under the second one, which begins anew."""
     go, started, second = threading.Event(), threading.Event(), ToyEncoder()
 
@@ -301,7 +301,7 @@ def test_a_second_process_goes_on_if_the_first_fails(whole: dict[str, bytes], tm
     work = threading.Thread(target=first)
     work.start()
     assert started.wait(60)
-    wait_while(work, go, tmp_path / "v", second)
+    wait_while(work, go, tmp_path / "v", second, caplog)
     assert len(second.encoded) == len(DOCS)
     assert content(tmp_path / "v") == whole
 
@@ -404,15 +404,14 @@ def test_a_finished_folder_is_of_these_documents(tmp_path: Path) -> None:
     path = build_vectors(DOCS, ToyEncoder(), tmp_path / "v")
     assert build_vectors(iter(DOCS), ToyEncoder(), path) == path
     changed = {"docno": "d7", "text": "other"}
-    for docs, number in (
-        (DOCS[:600], 600),
-        ([*DOCS, {"docno": "new", "text": ""}], 1125),
-        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], 1124),
-        ([*DOCS[:7], changed, *DOCS[8:]], 1124),
+    for docs, problem in (
+        (DOCS[:600], "document 601 is missing, expected 'd600'"),
+        ([*DOCS, {"docno": "new", "text": ""}], "document 1125 is 'new', expected none"),
+        ([*DOCS[:5], DOCS[6], DOCS[5], *DOCS[7:]], "document 6 is 'd6', expected 'd5'"),
+        ([*DOCS[:7], changed, *DOCS[8:]], "a text has changed, while the docnos are the same"),
     ):
         with pytest.raises(CascadeError) as error:
             build_vectors(docs, ToyEncoder(), path)
-        problem = f"docs has {number} document(s), not those 1124 that were encoded"
         assert str(error.value) == f"the folder holds other vectors: {problem}. Fix: rm -r {path}"
     with pytest.raises(CascadeError, match="docs has no document"):
         build_vectors(iter([]), ToyEncoder(), path)
