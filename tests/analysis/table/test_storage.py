@@ -37,7 +37,14 @@ def score_tables(draw: st.DrawFn) -> ScoreTable:
     qids = draw(st.lists(IDS, min_size=1, max_size=4, unique=True))
     topics = pd.DataFrame({"qid": qids, "query": [draw(TEXT) for _ in qids]}, dtype=object)
     pairs = [(qid, docno) for qid in qids for docno in draw(st.lists(IDS, max_size=5, unique=True))]
-    stages = draw(st.lists(IDS.filter(lambda name: name not in ("", "qid", "docno", "rank")), min_size=1, max_size=3, unique=True))
+    stages = draw(
+        st.lists(
+            IDS.filter(lambda name: name.isprintable() and name not in ("", "qid", "docno", "rank")),
+            min_size=1,
+            max_size=3,
+            unique=True,
+        )
+    )
     frame = pd.DataFrame(pairs, columns=["qid", "docno"], dtype=object)
     for place, stage in enumerate(stages):
         scores = FINITE if place == 0 else st.one_of(FINITE, st.just(np.nan))

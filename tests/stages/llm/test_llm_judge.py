@@ -149,7 +149,7 @@ BAD = {
     "how": ({"how": "setwise"}, PipelineError, "how is 'setwise', expected one of graded, yes_no, listwise"),
     "window": ({"how": "listwise", "window": 10, "step": 10}, PipelineError, "window is 10 and step 10, expected whole numbers"),
     "scale": ({"scale": (0, 10)}, PipelineError, "the built-in prompt explains 0 to 3"),
-    "prompt": ({"prompt": "/no/such.txt"}, MissingError, "/no/such.txt: there is no file /no/such.txt"),
+    "prompt": ({"prompt": "/no/such.txt"}, MissingError, "there is no file /no/such.txt"),
     "request": ({"request": {"stop": {1}}}, PipelineError, "request cannot be sent as JSON"),
     "three grades": ({"scale": (0, 1, 2)}, PipelineError, "scale is (0, 1, 2), expected the lowest and the highest grade"),
     "how, a list": ({"how": ["graded"]}, PipelineError, "how is ['graded'], expected one of"),
