@@ -39,7 +39,7 @@ def translate(message: str, options: Collection[str]) -> str:
 
 def _option(found: re.Match[str], options: Collection[str]) -> str:
     name, *value = found[0].split("=", 1)
-    return " ".join([f"--{name.replace('_', '-')}", *value]) if name in options else found[0]
+    return " ".join([f"--{name.replace('_', '-')}", *value]) if name in options and len(name) > len("k1") else found[0]
 
 
 def _is_python(fix: str) -> bool:

@@ -12,6 +12,7 @@ from pt_cascade.errors import CascadeError
 from pt_cascade.execution.defaults import score_collection
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
+from pt_cascade.files import rm_command
 from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
@@ -69,10 +70,12 @@ def _score(arguments: argparse.Namespace) -> ScoreTable:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Check the options before anything runs."""
-    problems = [f"--out {arguments.out} exists"] if Path(arguments.out).exists() else []
+    exists = Path(arguments.out).exists()
+    problems = [f"--out {arguments.out} exists"] if exists else []
     of_collection = [name for name in _OF_COLLECTION if getattr(arguments, name) is not None]
     if arguments.runs and of_collection:
         problems.append(f"--runs cannot be combined with --{', --'.join(of_collection).replace('_', '-')}")
     problems += [f"--{name} needs --runs" for name in ("missing", "topics") if getattr(arguments, name) and not arguments.runs]
     if problems:
-        raise CascadeError("scoring cannot start", problems, fix=_FIX)
+        fix = f"--out of a new folder, or {rm_command(arguments.out)}" if len(problems) == 1 and exists else _FIX
+        raise CascadeError("scoring cannot start", problems, fix=fix)

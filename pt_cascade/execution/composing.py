@@ -81,6 +81,8 @@ def _parse(line: str) -> ast.expr:
     """Parse a line, or raise one error with all its problems; nothing is built."""
     if not isinstance(line, str):
         raise PipelineError(_WHAT, [f"it is {line!r} ({type(line).__name__}), expected a line of text"], fix=_EXAMPLE)
+    if not re.search("['\"]", line):
+        line = line.replace("→", "%").replace("·", ">>")  # as a cascade of stages without arguments is shown
     try:
         tree = ast.parse(f"(\n{line}\n)", mode="eval").body
         parts = sum(isinstance(node, ast.expr) for node in ast.walk(tree))

@@ -84,26 +84,22 @@ def test_fingerprint_is_the_hash_of_its_lines() -> None:
 
     Golden: the lines written by hand, hashed by hashlib.
     """
-    lines = (
-        '["cumsum", "Cumulative sum."]\n["qid", "query"]\n["1", "running total"]\n["qid", "docno", "label"]\n["1", "cumsum", 2]\n'
-    )
-    assert toy().fingerprint == hashlib.sha256(lines.encode()).hexdigest()
+    line = '["cumsum", "Cumulative sum."]\n'
+    assert toy().fingerprint == hashlib.sha256(line.encode()).hexdigest()
 
 
 @given(collections(), st.data())
-def test_fingerprint_changes_with_any_change(collection: Collection, data: st.DataObject) -> None:
-    """A changed text, query, judgment or order of documents is another collection; the same content is the same one."""
+def test_fingerprint_changes_with_the_documents_only(collection: Collection, data: st.DataObject) -> None:
+    """Other texts, docnos or order change it, as they change an index; other queries, judgments or another name do not."""
     docs, topics, qrels = list(collection.docs()), collection.topics, collection.qrels
-    same = make_collection("another name", topics.copy(), qrels.copy(), [dict(document) for document in docs])
+    asked, judged = topics.assign(query=topics["query"] + "."), qrels.assign(label=qrels["label"] + 1)
+    same = make_collection("another name", asked, judged, [dict(document) for document in docs])
     assert same.fingerprint == collection.fingerprint
     row = data.draw(st.integers(0, len(docs) - 1))
     others = [
         Collection("x", topics, qrels, [*docs[:row], {**docs[row], "text": docs[row]["text"] + "."}, *docs[row + 1 :]]),
         Collection("x", topics, qrels, [*docs[:row], *docs[row + 1 :]]),
         Collection("x", topics, qrels, [*docs, {"docno": "another", "text": ""}]),
-        Collection("x", topics.assign(query=topics["query"] + "."), qrels, docs),
-        Collection("x", topics, qrels.assign(label=qrels["label"] + 1), docs),
-        Collection("x", topics, qrels.iloc[1:], docs),
     ]
     others += [Collection("x", topics, qrels, docs[::-1])] if len(docs) > 1 else []
     assert collection.fingerprint not in {other.fingerprint for other in others}

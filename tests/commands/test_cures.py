@@ -12,7 +12,7 @@ from pt_cascade.cli import main
 from pt_cascade.commands.cures import translate
 from pt_cascade.trec import write_run
 
-OPTIONS = ("collection", "cascade", "engine", "missing", "budget_ms", "percentile", "queries", "k1", "mode")
+OPTIONS = ("collection", "cascade", "engine", "missing", "budget_ms", "percentile", "queries", "k1", "k2", "mode")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ OPTIONS = ("collection", "cascade", "engine", "missing", "budget_ms", "percentil
         ("no. Fix: rm -r '/a b'", "no. Fix: rm -r '/a b'"),
         ("cannot read /tmp/mode=3/queries=5.txt", "cannot read /tmp/mode=3/queries=5.txt"),
         ("mono_t5: batch_size=0", "mono_t5: batch_size=0"),
+        ("must be in format Measure(k1=v1, k2=v2)@c", "must be in format Measure(k1=v1, k2=v2)@c"),
     ],
 )
 def test_python_becomes_options(message: str, expected: str) -> None:

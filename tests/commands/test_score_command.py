@@ -133,6 +133,7 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
             ["--collection", "pydocs", "--engine", "pisa", "--runs", "a=b", "--out", "."],
             "scoring cannot start:\n  - --out . exists\n  - --runs cannot be combined with --collection, --engine\n" + FIX,
         ),
+        (["--out", "."], "scoring cannot start: --out . exists. Fix: --out of a new folder, or rm -r ."),
         (
             ["--missing", "last", "--topics", "t.tsv", "--out", "new"],
             "scoring cannot start:\n  - --missing needs --runs\n  - --topics needs --runs\n" + FIX,

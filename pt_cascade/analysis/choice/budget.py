@@ -65,7 +65,7 @@ class Budget:
         if self.usd is not None and sweep.cost is not None and "usd" not in sweep.frame:
             problems.append("budget_usd is given, but no stage has a price, such as StageCost(usd_per_pair=...)")
         if self.percentile is not None and not is_percentile(self.percentile):
-            problems.append(f"percentile is {self.percentile!r}, expected a number above 0 and at most 100, or None for the mean")
+            problems.append(f"percentile is {self.percentile!r}, expected a number from 1 to 100, or None for the mean")
         elif self.percentile and self.ms and sweep.cost and sweep.cost.sample and not sweep.cost.sample.percentiles:
             problems.append("queries were timed together, so only their mean time is known: pass percentile=None")
         return problems
@@ -91,4 +91,4 @@ class Budget:
         cascade = name_cascade(sweep.stages, as_cutoffs(sweep.grid.vectors[least].tolist()))
         takes = " and ".join(f"{frame[column].iloc[least]:.4g} {column.split('_')[-1]}" for column in self.limits)
         problem = f"the limit is {self}; the nearest, {cascade}, takes {takes}"
-        return SweepError("no cut-offs are within the budget", [problem], fix="raise it, or sweep a grid with smaller cut-offs")
+        return SweepError("no cut-offs are within the budget", [problem], fix="raise it, or sweep fewer stages or smaller cut-offs")

@@ -100,14 +100,14 @@ def take_percentiles(values: Floats, percentiles: Floats | Sequence[float]) -> F
 
 
 def is_percentile(level: object) -> bool:
-    """Tell whether something is a number above 0 and at most 100."""
-    return is_number(level) and 0 < level <= _ALL
+    """Tell whether something is a number from 1 to 100; 0.95 would be a slip for 95."""
+    return is_number(level) and 1 <= level <= _ALL
 
 
 def check_percentiles(percentiles: Sequence[float]) -> tuple[float, ...]:
     """Return the percentiles, or raise a SweepError if one is out of range."""
     if bad := [level for level in percentiles if not is_percentile(level)]:
-        problem = f"found {', '.join(map(repr, bad))}, expected numbers above 0 and at most 100"
+        problem = f"found {', '.join(map(repr, bad))}, expected numbers from 1 to 100"
         raise SweepError("percentiles are out of range", [problem], fix="percentiles=(50, 95, 99)")
     return tuple(percentiles)
 

@@ -40,6 +40,8 @@ _NEEDS_NO_RELEVANT = ("Judged", "NumQ", "NumRet")
 _UNUSABLE = "the qrels are not usable for these measures"
 _BY_DOCNO = 1  # RR with a cut-off and Judged are not trec_eval's: they break ties by docno, ascending, on float64
 
+_SOME = 100  # a table with less than one in so many judgments is hardly of their collection
+
 
 @dataclass(frozen=True, eq=False)
 class Judged:
@@ -65,13 +67,15 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
     label, query, docnos = known["label"].to_numpy(np.int64), asked.get_indexer(pd.Index(known["qid"])), known["docno"].unique()
     column, own = (pd.Index(docnos).get_indexer(pd.Index(frame["docno"])) for frame in (table.frame, known))
     rows = np.flatnonzero(column >= 0)
-    if len(table.frame) and not len(rows):
-        shown = f"such as {known['docno'].iloc[0]!r}; the table has docnos such as {table.frame['docno'].iloc[0]!r}"
-        message = f"none of the {known['docno'].nunique():,} judged documents is in the table, {shown}: are they of one collection?"
-        warnings.warn(message, CascadeWarning, stacklevel=3)
     labels = np.full(len(table.frame), kernels.UNJUDGED, np.int32)
     at = pd.Index(query * np.int64(len(docnos)) + own).get_indexer(pd.Index(table.queries[rows] * len(docnos) + column[rows]))
     labels[rows[at >= 0]] = label[at[at >= 0]]
+    matched = int((at >= 0).sum())
+    if len(table.frame) and (not len(rows) or _SOME * (matched + 1) < len(known)):
+        shown = f"docnos such as {known['docno'].iloc[0]!r}; the table has docnos such as {table.frame['docno'].iloc[0]!r}"
+        found = f"only {matched:,} of the {len(known):,} judged documents of these queries are in the table"
+        message = f"{found}, {shown}: are they of one collection?"
+        warnings.warn(message, CascadeWarning, stacklevel=3)
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
     return Judged(qrels, labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))

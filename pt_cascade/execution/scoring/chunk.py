@@ -41,7 +41,7 @@ class ChunkScores:
         frame: Frame[qid, docno, rank, docid, <stage>...], the rows of a query together, in the order of the first stage; ``docid``
             as the re-rankers return it, else NaN.
         rules: The tie rules that agree with the results of each re-ranking stage, by its name.
-        cut: Whether the first stage's cut-off removed any document.
+        cut: Whether a query fills the first stage's cut-off, so that it may have more documents.
     """
 
     frame: pd.DataFrame
@@ -171,7 +171,8 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
         chosen = chunk.chosen_rules(names)
         chunk.score_required(plan)
         chunk.settle_rules(plan)
-    return chunk.result(plan, cut=len(step.kept) < len(step.ranked)), chunk.steps
+    full = plan.depth is not None and bool((step.kept["qid"].value_counts() >= plan.depth).any())
+    return chunk.result(plan, cut=full), chunk.steps
 
 
 def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, TieRules]) -> _Chunk:

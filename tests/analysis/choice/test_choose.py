@@ -378,8 +378,8 @@ def test_a_live_last_stage_is_in_the_budget_or_its_absence_is_said() -> None:
 THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
 NO_PRICE = "budget_usd is given, but no stage has a price, such as StageCost(usd_per_pair=...)"
-PERCENTILE = "expected a number above 0 and at most 100, or None for the mean"
-RAISE = " Fix: raise it, or sweep a grid with smaller cut-offs"
+PERCENTILE = "expected a number from 1 to 100, or None for the mean"
+RAISE = " Fix: raise it, or sweep fewer stages or smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"
 BAD = {
     "measure": ({}, {"measure": "P@5"}, f"{HEAD}the sweep has no measure P@5; it has nDCG@10"),
@@ -405,6 +405,11 @@ BAD = {
         {},
         {"percentile": 0},
         f"{HEAD}percentile is 0, {PERCENTILE}",
+    ),
+    "percentile 0.95": (
+        {},
+        {"percentile": 0.95},
+        f"{HEAD}percentile is 0.95, {PERCENTILE}",
     ),
     "percentile 101": (
         {},
@@ -432,7 +437,7 @@ BAD = {
         "  - method is 'all', expected one of plateau, budget, cheapest\n"
         "  - budget_ms is 0, expected a number above 0\n"
         "  - budget_ms is given, but the sweep has no cost\n"
-        "  - percentile is -5, expected a number above 0 and at most 100, or None for the mean\n"
+        "  - percentile is -5, expected a number from 1 to 100, or None for the mean\n"
         "  - margin is 2, expected a number above 0 and below 1\n"
         "  - level is 1, expected a number above 0.5 and below 1\n"
         "  - folds is 0, expected a whole number from 2 to 4, the number of judged queries\n"

@@ -104,7 +104,7 @@ def test_invalid_percentiles_are_refused(percentiles: tuple[float, ...], found: 
     with pytest.raises(SweepError) as error:
         check_percentiles(percentiles)
     assert str(error.value) == (
-        f"percentiles are out of range: found {found}, expected numbers above 0 and at most 100. Fix: percentiles=(50, 95, 99)"
+        f"percentiles are out of range: found {found}, expected numbers from 1 to 100. Fix: percentiles=(50, 95, 99)"
     )
 
 

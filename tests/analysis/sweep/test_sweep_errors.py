@@ -252,6 +252,14 @@ def test_judgments_of_documents_that_are_not_in_the_table_are_warned_of() -> Non
     """Every measure would be 0, in silence."""
     table, qrels = tabulate(ToyRetriever(docs=6), [], TOPICS), make_qrels(1)
     foreign = qrels.assign(docno="FT911-" + qrels["docno"])
-    with pytest.warns(CascadeWarning, match=r"^none of the \d+ judged documents is in the table, such as 'FT911-d\d+'") as told:
+    with pytest.warns(
+        CascadeWarning, match=r"^only 0 of the \d+ judged documents of these queries are in the table, docnos such as 'FT911-d\d+'"
+    ) as told:
         assert sweep(table, foreign, ["RR"]).means.max() == 0
     assert told[0].filename == __file__
+    qid, docno = table.frame[["qid", "docno"]].iloc[0]
+    chance = pd.DataFrame(
+        {"qid": qid, "docno": [docno, *(f"x{n}" for n in range(300))], "label": 1}
+    )  # ids of both are numbers, say
+    with pytest.warns(CascadeWarning, match="^only 1 of the 301 judged documents of these queries are in the table"):
+        sweep(table, chance, ["RR"])

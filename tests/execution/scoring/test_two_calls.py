@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,13 +145,16 @@ def test_an_interrupted_call_says_how_to_go_on_and_goes_on(waiting: subprocess.P
 
 def test_two_calls_that_index_a_collection_finish(tmp_path: Path) -> None:
     """The second says that it waits for the first, which reads documents, and finds its index; nothing else is left."""
-    with launch(tmp_path, BUILDER, "store_index", "waits") as first:
+    with ExitStack() as stack:
+        first = stack.enter_context(launch(tmp_path, BUILDER, "store_index", "waits"))
+        stack.callback(first.kill)
         assert first.stdout is not None
         assert first.stdout.readline() == "waiting\n"
-        with launch(tmp_path, BUILDER, "store_index", "") as second:
-            assert second.stderr is not None
-            assert "another process is building" in second.stderr.readline()
-            found, _ = first.communicate("go on\n")
-            assert second.communicate()[0] == found
+        second = stack.enter_context(launch(tmp_path, BUILDER, "store_index", ""))
+        stack.callback(second.kill)
+        assert second.stderr is not None
+        assert "another thread or process is building" in second.stderr.readline()
+        found, _ = first.communicate("go on\n")
+        assert second.communicate()[0] == found
     index = Path(found.strip())
     assert [folder for folder in index.parent.iterdir() if folder.is_dir()] == [index]
