@@ -117,6 +117,8 @@ def _claim(path: Path, suffix: str) -> Iterator[Path | None]:
             if taken and not is_built(path):
                 yield folder
                 return
+            if taken:  # built while it waited
+                shutil.rmtree(folder, ignore_errors=True)
     yield None
 
 

@@ -116,9 +116,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         if len(cutoffs) > len(self):
             raise PipelineError(f"{len(cutoffs)} cut-offs for {len(self)} stage(s)", [repr(self)])
         new = dict(enumerate(cutoffs)) | {self.position(name): cutoff for name, cutoff in by_name.items()}
-        stages = list(self.stages)
-        for n, cutoff in new.items():
-            stages[n] = replace(stages[n], cutoff=check_cutoff(cutoff, stages[n].name))
+        stages = [replace(one, cutoff=check_cutoff(new[n], one.name)) if n in new else one for n, one in enumerate(self)]
         return replace(self, stages=tuple(stages))
 
     def with_stage(

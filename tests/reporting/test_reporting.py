@@ -165,8 +165,8 @@ def test_a_stage_is_listed() -> None:
 def test_a_stage_that_finds_nothing_says_so() -> None:
     """Neither a table nor a cut: no document, in every stage."""
     first, second = steps("nothing", Cascade.of(ToyRetriever() % 5 >> ToyReranker() % 2))
-    assert list_stage(first, None, {}, 3) == "toy → 5   (2000.0 ms; 0 ranked, 0 passed on)\n  no document\n"
-    assert list_stage(second, first.kept, {}, 3) == "toy_reranker → 2   (1000.0 ms; 0 ranked, 0 passed on)\n  no document\n"
+    assert list_stage(first, None, {}, 3) == "toy → 5   (1000.0 ms; 0 ranked, 0 passed on)\n  no document\n"
+    assert list_stage(second, first.kept, {}, 3) == "toy_reranker → 2   (0.0 ms; 0 ranked, 0 passed on)\n  no document\n"
 
 
 def step(docnos: list[str], cutoff: int | None) -> Step:

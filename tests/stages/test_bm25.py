@@ -172,7 +172,7 @@ UNFIT = {
     "no text": (
         [{"docno": "d", "text": None}],
         FrameError,
-        "a document cannot be stored: the text of docno 'd' is None, expected text",
+        "a document cannot be stored: the text of docno 'd' is missing, expected text",
     ),
     "a blank in the docno": (
         [{"docno": "a b", "text": "x"}],

@@ -9,6 +9,7 @@ test to kill it:
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import zlib
 from dataclasses import dataclass, field
@@ -97,5 +98,6 @@ if __name__ == "__main__":
     from pt_cascade.stages.vectors.build_vectors import build_vectors
     from toys.encoders import ToyEncoder  # by the name under which other processes import it
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background would ignore it
     encoder = ToyEncoder(after=lambda count: count % 512 or print(count, flush=True))  # noqa: T201 - likewise
     build_vectors(stuck(collection(int(sys.argv[2]))), encoder, sys.argv[1])

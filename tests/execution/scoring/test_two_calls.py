@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # A judge writes each query that it scores to its process's own file, and waits at query 4 for a word on stdin.
 SCORER = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background would ignore it
 import pyterrier as pt
 from toys.judges import Judge
 from toys.rankers import ToyRetriever, topics
