@@ -12,7 +12,7 @@ import pandas as pd
 from pt_cascade.errors import PipelineError
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.reranker import Reranker
-from pt_cascade.stages.inference.threads import one_thread
+from pt_cascade.stages.base.threads import one_thread
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.query_encoder import known_model
 from pt_cascade.stages.vectors.store import open_vectors

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError, StageError, require
+from pt_cascade.stages.base.threads import short_text_threads
 from pt_cascade.stages.inference.loading import check_reachable, find_device, find_model, is_local, loading
-from pt_cascade.stages.inference.threads import short_text_threads
 from pt_cascade.stages.inference.weights import tell_weights
 from pt_cascade.stages.vectors.provenance import hash_model, record_model, shortest
 

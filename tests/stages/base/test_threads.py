@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pt_cascade.stages import late_interaction
-from pt_cascade.stages.inference.threads import one_thread, short_text_threads
+from pt_cascade.stages.base.threads import one_thread, short_text_threads
 from pt_cascade.stages.late_interaction import max_sim
 
 
