@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,26 +129,31 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
         if isinstance(error, pd.errors.IntCastingNaNError):
             problem, fix = f"{show(part)} returned a score that is NaN or infinite", "give every row a finite score, e.g. 0.0"
         what = f"stage {stage!r} failed on {len(frame)} row(s)"
-        raise StageError(what, [problem + _find_failing(part, frame)], fix=fix) from error
+        raise StageError(what, [problem + _find_row(error, frame)], fix=fix) from error
     if not isinstance(out, pd.DataFrame):
         raise StageError(f"stage {stage!r} failed", [f"{show(part)} returned {type(out).__name__}, expected a DataFrame"])
     return out
 
 
-def _find_failing(part: pt.Transformer, frame: pd.DataFrame) -> str:
-    """Name a row on which a function of ``pt.apply`` fails alone, found by halving, or the first row: a model may be slow."""
-    first, last, alone = 0, len(frame), False
-    while type(part).__module__ == "pyterrier.apply_base" and last > first and not alone:
-        middle = (first + last + 1) // 2
-        try:
-            part.transform(frame.iloc[first:middle].copy())
-        except Exception:  # noqa: BLE001 - a user's function may raise anything
-            alone, last = middle - first == 1, middle
-        else:
-            first = middle
-    names = ["qid", "docno" if "docno" in frame else "query"]
-    row = ", ".join(f"{name} {frame[name].iloc[first if alone else 0]!r:.60}" for name in names if name in frame and len(frame))
-    return f"; it fails on {row} alone" if alone else f"; the first row is {row}" * bool(row)
+def _find_row(error: Exception, frame: pd.DataFrame) -> str:
+    """Name the row that a function was given when it failed, or that has no score, else the first row; nothing runs again."""
+    for at, _ in walk_tb(error.__traceback__):
+        for name in at.f_code.co_varnames[: at.f_code.co_argcount]:
+            value = at.f_locals.get(name)
+            if (
+                isinstance(error, pd.errors.IntCastingNaNError)
+                and isinstance(value, pd.DataFrame)
+                and {"qid", "score"} <= set(value)
+            ):
+                value = next((row for _, row in value[value["score"].isna()].iterrows()), None)
+            if isinstance(value, pd.Series) and "qid" in value.index:
+                return f"; it fails on {_name_row(value)}"
+    return f"; the first row is {_name_row(frame.iloc[0])}" if len(frame) else ""
+
+
+def _name_row(row: pd.Series) -> str:
+    names = ["qid", "docno" if "docno" in row.index else "query"]
+    return ", ".join(f"{name} {row[name]!r:.60}" for name in names if name in row.index)
 
 
 def run_ending(ending: Iterable[pt.Transformer], results: pd.DataFrame) -> pd.DataFrame:
