@@ -45,9 +45,8 @@ def show_progress(
         encode: 0/2 [00:00<?, ?doc/s]
         encode: 2/2 [00:00<00:00, ...doc/s]
     """
-    with catch_warnings(action="ignore"):  # of a notebook without widgets, which has lines
-        from tqdm.asyncio import tqdm as terminal_bar  # noqa: PLC0415 - it looks for a notebook when imported
-        from tqdm.auto import tqdm as bar_or_widget  # noqa: PLC0415 - likewise
+    from tqdm.asyncio import tqdm as terminal_bar  # noqa: PLC0415 - takes time to import
+
     if not shown and _steps:
         with terminal_bar(total=total, desc=name, file=_Note(), bar_format=_PART, mininterval=0.5) as part:
             yield part
@@ -56,6 +55,8 @@ def show_progress(
     if not shown or file is None:
         yield terminal_bar(disable=True)
         return
+    with catch_warnings(action="ignore"):  # of a notebook without widgets, which has lines
+        from tqdm.auto import tqdm as bar_or_widget  # noqa: PLC0415 - it looks for a notebook when imported
     terminal = getattr(file, "isatty", bool)()
     drawn = terminal or bar_or_widget is not terminal_bar
     size = get_terminal_size() if terminal else None  # in a terminal of unknown size tqdm itself would draw nothing

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 
@@ -149,3 +150,14 @@ def test_a_bar_that_is_not_shown_counts_in_the_bar_around_it() -> None:
     show_step("alone")
     with show_progress("", "doc", 3, shown=False) as bar:
         bar.update(3)
+
+
+def test_a_hidden_bar_does_not_let_a_warning_be_shown_again() -> None:
+    """Python forgets which warnings it has shown when the filters change, so a stage's hidden bar must not change them."""
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            warnings.warn("once", UserWarning, stacklevel=1)
+            with show_progress("stage", "doc", 1, shown=False):
+                pass
+    assert len(shown) == 1
