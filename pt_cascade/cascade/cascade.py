@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, SupportsIndex
@@ -15,7 +14,7 @@ from pt_cascade.analysis.grid.cutoffs import check_cutoff, check_cutoffs
 from pt_cascade.cascade.known import show
 from pt_cascade.cascade.reading import read
 from pt_cascade.cascade.steps import run_ending, walk
-from pt_cascade.errors import CascadeWarning, PipelineError, did_you_mean
+from pt_cascade.errors import PipelineError, did_you_mean, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +65,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         for before, after in pairwise(self.stages):
             if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
                 message = f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents"
-                warnings.warn(message, CascadeWarning, stacklevel=3)
+                warn(message)
 
     @classmethod
     def of(cls, pipeline: pt.Transformer) -> Cascade:

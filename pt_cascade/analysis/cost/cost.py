@@ -45,6 +45,7 @@ class Cost:
         sample: The profiled queries and their times; None: the cost was given by hand.
         live: Whether the last stage has no cut-off in the vectors, since it is in no score table: it gets what the last cut-off
             passes on.
+        warned: The (percentile, number of queries) that were asked for: percentiles of too few queries are warned of once.
 
     Raises:
         SweepError: There is no stage, an entry is not a StageCost, or two have the same name.
@@ -65,6 +66,7 @@ class Cost:
     stages: tuple[StageCost, ...]
     sample: Sample | None = field(default=None, repr=False)
     live: bool = False
+    warned: set[tuple[float, int]] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse stages that make no cascade, all problems at once."""
@@ -112,7 +114,7 @@ class Cost:
         if sample is not None:
             times, usd = (tuple(each[place] for place in places if each) for each in (sample.times, sample.usd))
             sample = replace(sample, times=times, usd=usd)
-        return Cost(tuple(self.stages[place] for place in places), sample, self.live)
+        return Cost(tuple(self.stages[place] for place in places), sample, self.live, self.warned)
 
     def latency(
         self,
@@ -185,7 +187,9 @@ class Cost:
         """Return the queries, and the percentiles that are known for them."""
         sample = sample_from_counts(docs) if self.sample is None else self.sample
         levels = check_percentiles(percentiles) if sample.percentiles else ()
-        warn_of_few_queries(levels, sample.queries)
+        asked = {(level, sample.queries) for level in levels}
+        warn_of_few_queries(sorted(level for level, _ in asked - self.warned), sample.queries)
+        self.warned.update(asked)
         return sample, levels
 
     def _time(self, n: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:

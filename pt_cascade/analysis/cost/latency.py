@@ -8,14 +8,13 @@ than what was observed.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import CascadeWarning, SweepError
+from pt_cascade.errors import SweepError, warn
 from pt_cascade.numbers import is_number
 
 if TYPE_CHECKING:
@@ -117,4 +116,4 @@ def warn_of_few_queries(percentiles: Sequence[float], queries: int) -> None:
     needed = {level: math.ceil(round(100 / (100 - level), _ROUND)) for level in percentiles if level < _ALL}
     if short := [f"p{level:g} needs {count}" for level, count in needed.items() if queries < count]:
         message = f"{queries} queries are too few: {', '.join(short)}; with fewer, the percentile is the time of the slowest query"
-        warnings.warn(message, CascadeWarning, stacklevel=4)
+        warn(message)

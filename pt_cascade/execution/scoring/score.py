@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.tie_rules import PLAIN, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
+from pt_cascade.errors import CascadeError, FrameError, warn
 from pt_cascade.execution.runner import split_queries
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_paths
@@ -116,7 +115,7 @@ def score(  # noqa: PLR0913 - options, each with a default
     for name in table.stages:
         if (failed := np.isneginf(table.frame[name].to_numpy())).any():
             message = f"stage {name!r} failed{show_rows(table.frame, failed)}: they rank below the others; see table.failed"
-            warnings.warn(message, CascadeWarning, stacklevel=2)
+            warn(message)
     return table
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections import Counter
 from operator import length_hint
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import pyterrier as pt
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
-from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
+from pt_cascade.errors import CascadeError, PipelineError, warn
 from pt_cascade.files import rm_command, to_path
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.indexing.engines import (
@@ -153,7 +152,7 @@ def _warn_of_dropped(engine: Engine, docs: _Reader) -> None:
         found = ", ".join(f"{script} {number / docs.letters.total():.1%}" for script, number in shares.most_common())
         those = f"the letters of the {len(docs.intake.seen):,} document(s) are not ASCII"
         effect = "and an index for English drops them: such words are not found, or only parts of them"
-        warnings.warn(f"engine {engine}: {found} of {those}, {effect}. Fix: {_FIX}", CascadeWarning, stacklevel=5)
+        warn(f"engine {engine}: {found} of {those}, {effect}. Fix: {_FIX}")
 
 
 def _compare(path: Path, intake: Intake, engine: Engine | None, language: str | None) -> None:
