@@ -141,6 +141,11 @@ def clip(text: str, most: int = 80) -> str:
     return repr(text if len(text) <= most else text[: most - 3] + "...")
 
 
+def first_line(error: BaseException) -> str:
+    """Give the first line of an error's message, or its class; Java's messages hold the whole stack."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def few(problems: Sequence[str], most: int = 5) -> list[str]:
     """Return the first problems, and how many more there are."""
     return [*problems[:most], *([f"and {len(problems) - most} more"] if len(problems) > most else [])]

@@ -15,7 +15,7 @@ from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, raise_n
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
-from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.errors import CascadeError, FrameError, first_line
 from pt_cascade.execution.runner import run
 from pt_cascade.frames import canonical_qrels, canonical_topics
 
@@ -130,7 +130,7 @@ def _evaluate(
         raise
     except Exception as error:
         whole.transform(topics)  # again with checks, whose error names the stage
-        raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {error}"]) from error
+        raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {first_line(error)}"]) from error
     return effectiveness
 
 

@@ -12,7 +12,7 @@ import pyterrier as pt
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
-from pt_cascade.errors import CascadeError, PipelineError, warn
+from pt_cascade.errors import CascadeError, PipelineError, first_line, warn
 from pt_cascade.files import rm_command, to_path
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.indexing.engines import (
@@ -186,7 +186,7 @@ def _index(engine: Engine, folder: Path, docs: _Reader, threads: int) -> None:
     except CascadeError:
         raise
     except Exception as error:
-        raise engine_failure(engine, folder, str(error).partition("\n")[0]) from error
+        raise engine_failure(engine, folder, first_line(error)) from error
     finally:
         pt.java.set_log_level(level)
     if not whole:  # it ignores some errors

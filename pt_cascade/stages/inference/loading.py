@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from pt_cascade.errors import MissingError
+from pt_cascade.errors import MissingError, first_line
 from pt_cascade.files import to_path
 
 if TYPE_CHECKING:
@@ -186,11 +186,6 @@ def loading(name: str, *, verbose: bool = False, fix: str = "") -> Iterator[None
         logging.set_verbosity(level)
         if hidden:
             logging.enable_progress_bar()
-
-
-def first_line(error: Exception) -> str:
-    """Give the first line of an error's message, or its class."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _refuse_random(lacking: list[str], name: str) -> None:
