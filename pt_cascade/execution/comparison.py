@@ -11,6 +11,7 @@ import pyterrier as pt
 from ir_measures import Measure
 
 from pt_cascade.analysis.cost.latency import take_percentiles
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, raise_negative_labels
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade import Cascade
@@ -91,6 +92,7 @@ def compare(
     if problem := unjudged(topics, qrels):
         raise FrameError("the comparison has no judged topic", [problem])
     qrels = qrels[qrels["qid"].isin(topics["qid"])]
+    measures = as_tuple(measures)
     known = [measure for measure in measures if isinstance(measure, Measure)]
     asked = whole.prefix(1).transform(topics) if table is None and any(map(is_gdeval, known)) else None
     check_labels(qrels, known, found=asked if table is None else table.frame, numbered=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.errors import SweepError, warn
 from pt_cascade.numbers import is_number
 
@@ -105,10 +106,11 @@ def is_percentile(level: object) -> bool:
 
 def check_percentiles(percentiles: Sequence[float]) -> tuple[float, ...]:
     """Return the percentiles, or raise a SweepError if one is out of range."""
-    if bad := [level for level in percentiles if not is_percentile(level)]:
+    levels = as_tuple(percentiles)
+    if bad := [level for level in levels if not is_percentile(level)]:
         problem = f"found {', '.join(map(repr, bad))}, expected numbers from 1 to 100"
         raise SweepError("percentiles are out of range", [problem], fix="percentiles=(50, 95, 99)")
-    return tuple(percentiles)
+    return levels
 
 
 def warn_of_few_queries(percentiles: Sequence[float], queries: int) -> None:

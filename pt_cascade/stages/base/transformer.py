@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pt_cascade.errors import PipelineError, naming, warn
+from pt_cascade.numbers import is_several
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.inference.batching import CHUNK, score_chunks
@@ -120,7 +121,9 @@ class T5Reranker(TransformerReranker):
     def __post_init__(self) -> None:
         """Take a path and a list as the text and the tuple that a pickle, a hash and an identity need."""
         object.__setattr__(self, "tokenizer", None if self.tokenizer is None else str(self.tokenizer))
-        object.__setattr__(self, "tokens", None if self.tokens is None else tuple(self.tokens))
+        object.__setattr__(
+            self, "tokens", tuple(self.tokens) if self.tokens is not None and is_several(self.tokens) else self.tokens
+        )
         super().__post_init__()
 
     def misfits(self) -> list[str]:

@@ -14,6 +14,7 @@ from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, PipelineError, first_line, warn
 from pt_cascade.files import rm_command, to_path
+from pt_cascade.numbers import is_word
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.indexing.engines import (
     MOST_THREADS,
@@ -88,10 +89,11 @@ def build_index(
         >>> build_index([{"docno": "d1", "text": "a lion"}, {"docno": "d2", "text": "a bear"}], path) == path
         True
     """
-    read_as = language or ENGLISH
-    by, intake = engine or (default_engine() if read_as == ENGLISH else "terrier"), Intake(docs)
+    read_as = ENGLISH if language is None else language
+    by = (default_engine() if is_word(read_as, (ENGLISH,)) else "terrier") if engine is None else engine
     check_engine(by)
-    if read_as not in (known := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
+    intake = Intake(docs)
+    if not is_word(read_as, known := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
         raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(known)}, for {by}"], fix=_FIX)
     if not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
         raise PipelineError(f"threads is {threads!r}", [f"expected 1 to {MOST_THREADS:,}"])

@@ -19,6 +19,7 @@ import pyterrier as pt
 
 from pt_cascade.checksums import SUMS, seal, unsealed_files
 from pt_cascade.errors import CascadeError, MissingError, PipelineError, first_line, require
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -166,5 +167,5 @@ def terrier_index(path: str | os.PathLike[str]) -> pt.Artifact:
 
 def check_engine(engine: str) -> None:
     """Refuse an engine that is neither ``pisa`` nor ``terrier``."""
-    if engine not in get_args(Engine):
+    if not is_word(engine, get_args(Engine)):
         raise PipelineError(f"engine is {engine!r}", [f"expected one of {', '.join(get_args(Engine))}"])

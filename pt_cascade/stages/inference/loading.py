@@ -102,10 +102,16 @@ def find_device(device: str | None) -> torch.device:
     """
     import torch  # noqa: PLC0415 - heavy
 
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device
     try:
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own for a name, a build, a backend
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+    ) as error:  # torch's own for a name, a build, a backend
         fix = "device=None uses cuda if it is available, else cpu"
         raise MissingError(f"cannot use the device {name!r}", [first_line(error)], fix=fix) from error
 
