@@ -537,7 +537,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: cached(pt.apply.doc_score(len), path),
         "depends is 'unknown', expected one of pointwise, pairwise",
     ),
-    "a word": (lambda path: cached(Reader(), path, depends="query"), "depends is query, expected"),
+    "a word": (lambda path: cached(Reader(), path, depends="query"), "depends is 'query', expected"),
     "batch size": (lambda path: cached(Reader(), path, batch_size=0), "batch_size is 0, expected 1 or more rows"),
 }
 
