@@ -169,7 +169,7 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert wanted <= set(options)
 
 
-INTERRUPTED = "interrupted; the same command continues with the index, vectors and scores that are finished"
+INTERRUPTED = "interrupted; the same command goes on from the vectors and scores it has kept"
 
 
 def noted(error: BaseException) -> BaseException:
