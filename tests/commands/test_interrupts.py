@@ -71,6 +71,7 @@ def test_ctrl_c_among_the_imports_ends_the_program(folder: Path) -> None:
         assert process.stderr is not None
         assert any("numpy" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
-        said, told = process.communicate(timeout=300)
-    assert (process.returncode, said) == (130, "")
-    assert [line for line in told.splitlines() if not line.startswith("import time:")] == [f"interrupted; {KEPT}"]
+        told = [line for line in process.communicate(timeout=300)[1].splitlines() if not line.startswith("import time:")]
+    assert process.returncode == 130
+    assert told[-1] == f"interrupted; {KEPT}"
+    assert "Traceback (most recent call last):" not in told
