@@ -198,7 +198,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         queries, judged = len(self.qids), self.replayer.judged.qrels["qid"].nunique()
-        left_out = {"without a topic": judged - queries, "without judgments": len(self.table.topics) - queries}
+        left_out = {"judged but not in the table": judged - queries, "not judged": len(self.table.topics) - queries}
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
         return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
 
