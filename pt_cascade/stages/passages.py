@@ -241,12 +241,10 @@ class Passages(Wrapper, Reranker):  # type: ignore[override] # its name is that 
 
     def _count_tokens(self, results: pd.DataFrame) -> Floats:
         """Count the tokens of each document's passages; the cheap stage runs, as it picks them."""
-        passages, document = self.windows.cut(canonical_input(results), self.stage_name)
-        total = np.zeros(len(results))
-        for part in self.stages:
-            if part is self.stage:
-                passages, document = self._choose(passages, document)
-            total += np.bincount(document, np.asarray(_bare(part).count_tokens(passages), np.float64), len(results))
+        cut = self.windows.cut(canonical_input(results), self.stage_name)
+        read = [(self.stage, *self._choose(*cut)), *([] if self.first is None else [(self.first, *cut)])]
+        counts = [np.bincount(document, _bare(part).count_tokens(frame), len(results)) for part, frame, document in read]
+        total: Floats = np.sum(counts, axis=0)
         return total
 
 

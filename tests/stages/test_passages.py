@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ class Reader(pt.Transformer):
     levels: int = 3
     seed: int = 1
     dtype: str = "float64"
-    read: list[str] = field(default_factory=list, compare=False, repr=False)
+    read: deque[str] = field(default_factory=deque, compare=False, repr=False)  # PyTerrier takes a list for stages
     documents = "reranks"
     depends = "pointwise"
     stage_name = "reader"
@@ -117,7 +118,7 @@ def test_a_cheap_stage_picks_the_passages(
     pd.testing.assert_frame_equal(found[SHOWN], wanted[SHOWN].reset_index(drop=True))
     assert [len(one.read) - before for one, before in zip(read, asked, strict=True)] == asked
     assert stage.count_pairs(given_frame).sum() == sum(asked)
-    words = [sum(len(text.split()) for text in one.read[: len(one.read) // 2]) for one in read]
+    words = [sum(len(text.split()) for text in list(one.read)[: len(one.read) // 2]) for one in read]
     assert stage.count_tokens is not None
     assert stage.count_tokens(given_frame).sum() == sum(words)
 
@@ -151,7 +152,7 @@ def test_titles_stand_before_passages_as_in_pyterrier() -> None:
     wanted = pt.text.sliding("text", 2, 1, prepend_attr="title") >> reader >> pt.text.max_passage()
     found = passages(reader, length=2, stride=1, title_field="title").transform(given_frame)
     pd.testing.assert_frame_equal(found[SHOWN], wanted.transform(given_frame)[SHOWN].reset_index(drop=True))
-    assert reader.read[:8] == reader.read[8:]
+    assert list(reader.read)[:8] == list(reader.read)[8:]
     assert reader.read[0] == "T one two"
     with pytest.raises(CascadeError, match="title is missing or not text in 1 of 4"):
         passages(reader, title_field="title").transform(given_frame.assign(title=["T", None, "V", "W"]))
@@ -327,7 +328,8 @@ def test_pyterrier_inspects_it() -> None:
     columns = ["qid", "query", "docno", "text", "title", "url"]
     assert {*pt.inspect.transformer_outputs(stage, columns)} == {*columns, "score", "rank"}
     assert pt.inspect.subtransformers(stage) == {"stage": READER, "first": Reader(seed=2)}
-    assert pt.schematic.transformer_schematic(stage, input_columns=columns)["label"] == "Passages"
+    drawn = pt.schematic.draw(stage, input_columns=columns, outer_class="p")
+    assert [drawn.count(f'title">{name}<') for name in ("Passages", "Reader")] == [1, 2]
     qrels = pd.DataFrame({"qid": ["q0"], "docno": ["d1"], "label": [1]})
     shown = pt.Experiment([PIPELINE, HAND], topics(3), qrels, ["map"], plan="tree", verbose=False)
     assert shown["map"][0] == shown["map"][1]

@@ -68,7 +68,7 @@ class Windows:
         if self.take == "first":
             cut, number = cut[number[1] == "0"], number[number[1] == "0"]
         document = number[0].to_numpy().astype(np.int64)
-        passages = documents.iloc[document].reset_index(drop=True)
+        passages = documents.drop(columns=self.text_field).iloc[document].reset_index(drop=True)
         docno = passages["docno"] + _MARK + number[1].to_numpy()
         return passages.assign(**{"docno": docno, self.text_field: cut["text"].to_numpy()}), document
 
