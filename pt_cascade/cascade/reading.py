@@ -40,9 +40,10 @@ class _Draft:
         stage, known = self.stage, [look_up(part) for part in parts]
         name = "_".join([stage.name, *(one.name for one in known if one.role == "loader" and one.documents == "any")])
         parts = [*([] if stage.cutoff is None else [pt.RankCutoff(stage.cutoff)]), *parts]
+        transformers, scorer = [*stage.transformers, *parts], stage.scorer % len(stage.transformers)
         depends, documents = _declare(stage.depends, stage.documents, parts)
-        transformers, scorer = (*stage.transformers, *parts), stage.scorer % len(stage.transformers)
-        self.stage = Stage(name, transformers, None, depends, documents, scorer)
+        made = Stage(name, tuple(transformers), None, depends, documents, scorer)
+        self.stage = made if self.given else replace(_make_draft(transformers, scorer, retrieves=self.retrieves).stage, name=name)
 
 
 def _make_draft(transformers: list[pt.Transformer], scorer: int, *, retrieves: bool) -> _Draft:
@@ -52,9 +53,14 @@ def _make_draft(transformers: list[pt.Transformer], scorer: int, *, retrieves: b
 
 
 def _declare(depends: Depends, documents: Documents, aside: list[pt.Transformer]) -> tuple[Depends, Documents]:
-    """Return what a stage depends on and does to documents, given the transformers beside its scorer."""
+    """Return what a stage depends on and does to documents, given the transformers beside its scorer.
+
+    Passages that are put together again are the documents that they were cut from.
+    """
     known = [look_up(part) for part in aside]
-    changed = any(part.documents == "any" or not part.listed for part in known)
+    changing = [part for part in known if part.documents == "any"]
+    passages = [part.role for part in changing] == ["loader", "adjuster"] and changing[0].name == "sliding"
+    changed = bool(changing and not passages) or not all(part.listed for part in known)
     return (
         depends if depends == "listwise" or all(part.depends == "pointwise" for part in known) else "unknown",
         "any" if changed and documents == "reranks" else documents,

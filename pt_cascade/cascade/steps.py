@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pt_cascade.cascade.stage import Stage
+    from pt_cascade.ranking import Floats
 
 _TEXT = "text"
 
@@ -39,7 +40,8 @@ class Step:
         given: Its input, Frame[qid, query, ...] or Frame[qid, docno, ...].
         ranked: Its output before the cut-off, Frame[qid, docno, score, rank, ...].
         kept: The rows of ``ranked`` that pass the cut-off.
-        pairs: Shape (rows given to the scorer,): the qid of each scored pair; empty for a retriever.
+        pairs: Shape (pairs,): the qid of each pair that the scorer scores, one for each row, or as many as its method
+            ``count_pairs(frame)`` says; empty for a retriever.
         ms: Milliseconds that its transformers and cut-off took, without the checks.
     """
 
@@ -89,7 +91,7 @@ def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
 def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
     """Run one stage: its transformers, the checks, the cut-off."""
     show_step(stage.name)
-    frame, ms, pairs = given, 0.0, given["qid"].iloc[:0]
+    frame, ms, scored = given, 0.0, given.iloc[:0]
     scorer = stage.scorer % len(stage.transformers)
     for n, part in enumerate(stage.transformers):
         if "docno" in frame and frame.empty:  # many transformers fail on an empty frame
@@ -97,7 +99,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
             break
         if "docno" in frame and n == scorer:
             _check_text(part, frame, stage.name)
-            pairs = frame["qid"]
+            scored = frame
         start = clock()
         frame = call(part, frame, stage.name)
         ms += 1000 * (clock() - start)
@@ -107,6 +109,8 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
             raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
     ranked = canonical_results(frame, stage.name)
     _check_documents(stage, given, ranked)
+    counted = count_rows(stage.transformers[scorer], "count_pairs", scored, stage.name)
+    pairs = scored["qid"] if counted is None else scored["qid"].repeat(counted.astype(np.int64).tolist())
     if frame.empty:
         return Step(stage, given, ranked, ranked, pairs, ms)
     ranked = ranked.assign(score=frame["score"])  # with its dtype, as in the plain pipeline
@@ -114,6 +118,18 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
     ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, pairs, ms)
+
+
+def count_rows(part: pt.Transformer, method: str, frame: pd.DataFrame, stage: str) -> Floats | None:
+    """Return what a method of a transformer counts for each row, e.g. ``count_tokens``; None if it has no such method."""
+    count = getattr(part, method, None)
+    if not callable(count):
+        return None
+    counted = np.asarray(count(frame) if len(frame) else [], np.float64)
+    if counted.shape != (len(frame),) or not (np.isfinite(counted) & (counted >= 0)).all():
+        problem = f"{method} of {part!r} gave shape {counted.shape}, expected a number from 0 for each of {len(frame)} row(s)"
+        raise StageError(f"the {method.removeprefix('count_')} of stage {stage!r} cannot be counted", [problem])
+    return counted
 
 
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:

@@ -31,6 +31,7 @@ _EXAMPLE = "parse_cascade('bm25 % 1000 >> bi_encoder % 100 >> late_interaction %
 _STORED = {"bm25": "index", "bi_encoder": "vectors", "dense": "vectors", "late_interaction": "vectors"}
 _BRANCHES = ("bm25", "dense")  # of ``hybrid`` without arguments
 _MODELS = ("cross_encoder", "mono_t5", "duo_t5")
+_HOLDS = {"hybrid": ("",), "cached": ("",), "passages": ("", "first")}  # arguments that are stages; without a name: by position
 _FOUND, _SHOWN, _MOST_PARTS = 1000, 200, 1000
 
 
@@ -111,14 +112,15 @@ def _find_problems(node: ast.expr) -> list[str]:
             return _list_problems(name, [], {})
         case ast.Call(ast.Name(name), arguments, keywords):
             named = {keyword.arg or "**": keyword.value for keyword in keywords}
-            problems = [f"{key}={_quote(value)}" for key, value in named.items() if not _is_literal(value)]
+            inside = [value for key, value in named.items() if _is_stage(name, key, value)]
+            problems = [f"{key}={_quote(value)}" for key, value in named.items() if not (value in inside or _is_literal(value))]
             keys = [keyword.arg for keyword in keywords]
             problems += [f"{name}: {key} is given {keys.count(key)} times" for key in named if keys.count(key) > 1]
-            for inner in arguments:
-                if name == "hybrid" or (name == "cached" and isinstance(inner, (ast.Name, ast.Call))):
+            for inner in [*arguments, *inside]:
+                if inner in inside or _is_stage(name, "", inner):
                     problems += _find_problems(inner)
                 elif not _is_literal(inner):
-                    problems.append(f"{_quote(inner)}{' or a stage' * (name == 'cached')}")
+                    problems.append(f"{_quote(inner)}{' or a stage' * (name in _HOLDS)}")
             return problems or _list_problems(name, arguments, named)
     return [f"{ast.unparse(node)!r} is not a stage; a line has stages, % and >>"]
 
@@ -143,14 +145,24 @@ def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast
     try:
         signature.bind(*arguments, **given)
         if stored is None and name != "cached":
-            branches = [pt.Transformer.identity()] * (len(arguments) or len(_BRANCHES))
-            options = {key: ast.literal_eval(value) for key, value in named.items()}
-            make(*(branches if name == "hybrid" else map(ast.literal_eval, arguments)), **options)
+            branches = [ast.Name(branch) for branch in _BRANCHES if name == "hybrid" and not arguments]
+            options = {key: _stand_in(name, key, value) for key, value in named.items()}
+            make(*(_stand_in(name, "", value) for value in [*branches, *arguments]), **options)
     except CascadeError as error:
         return [": ".join([error.what, *error.problems])]
     except TypeError as error:
         return [f"{name}: {error}"]
     return []
+
+
+def _is_stage(name: str, key: str, value: ast.expr) -> bool:
+    """Tell whether an argument of a stage, by its keyword or "" for its position, is another stage."""
+    return key in _HOLDS.get(name, ()) and (name == "hybrid" or isinstance(value, (ast.Name, ast.Call)))
+
+
+def _stand_in(name: str, key: str, value: ast.expr) -> object:
+    """Give the value of an argument, and for a stage one that does nothing."""
+    return pt.Transformer.identity() if _is_stage(name, key, value) else ast.literal_eval(value)
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -184,9 +196,13 @@ class _Builder:
         """Make one stage without its text loader."""
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
         name = ast.unparse(call.func)
-        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
         make = self.make if name == "hybrid" else self.stage
-        arguments = [ast.literal_eval(one) if _is_literal(one) else make(one, deep) for one in call.args]
+
+        def read(value: ast.expr) -> object:
+            return ast.literal_eval(value) if _is_literal(value) else make(value, deep)
+
+        named = {str(keyword.arg): read(keyword.value) for keyword in call.keywords}
+        arguments = [read(value) for value in call.args]
         if name == "hybrid" and not arguments:
             arguments = [self.stage(ast.Name(branch), deep) for branch in _BRANCHES]
         if name in _BRANCHES:

@@ -18,9 +18,9 @@ from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import find_dependence
-from pt_cascade.cascade.steps import call
+from pt_cascade.cascade.steps import call, count_rows
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
 from pt_cascade.execution.runner import read_accounts
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
@@ -165,12 +165,7 @@ def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:
         frame = call(part, frame, step.stage.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CascadeWarning)  # given when the stage ran
-        tokens = np.asarray(parts[reader].count_tokens(frame), np.float64)
-    if tokens.shape != (len(frame),) or not (np.isfinite(tokens) & (tokens >= 0)).all():
-        problem = (
-            f"count_tokens of {parts[reader]!r} gave shape {tokens.shape}, expected a number from 0 for each of {len(frame)} row(s)"
-        )
-        raise StageError(f"the tokens of stage {step.stage.name!r} cannot be counted", [problem])
+        tokens = count_rows(parts[reader], "count_tokens", frame, step.stage.name)
     sums: Floats = np.bincount(pd.Index(qids).get_indexer(pd.Index(frame["qid"])), tokens, len(qids)).astype(np.float64)
     return sums
 

@@ -100,7 +100,31 @@ def test_the_texts_of_a_cached_stage_are_loaded_before_it(model: str, tmp_path: 
     assert isinstance(cascade[1].transformers[0], TextLoader)
 
 
+@pytest.mark.usefixtures("cache")
+def test_passages_are_a_stage_of_a_line(model: str, tmp_path: Path) -> None:
+    """With the texts of the collection before them; with a cache inside or around, and a stage that picks them."""
+    inner, path = f"cross_encoder({model!r})", str(tmp_path / "scores")
+    lines = {
+        f"passages({inner}, length=2, stride=1)": {"length": 2, "stride": 1},
+        f"passages({inner}, first={inner}, best=1, take='mean')": {"best": 1, "take": "mean"},
+        f"passages(cached({inner}, {path!r}), title_field='text')": {"title_field": "text"},
+        f"cached(passages({inner}, take='kmax', k=2), {path + '2'!r})": {"take": "kmax", "k": 2},
+    }
+    for line, options in lines.items():
+        cascade = parse_cascade(f"bm25 % 5 >> {line} % 2", animals())
+        assert repr(cascade) == "bm25 → 5 · cross_encoder → 2"
+        loader, stage = cascade[1].transformers
+        assert isinstance(loader, TextLoader)
+        stage = getattr(stage, "stands_for", stage)
+        assert {name: getattr(stage, name) for name in options} == options
+
+
 WRONG = {
+    "bm25 >> passages(mono_t5, length=9)": "mono_t5: missing a required argument: 'model'",
+    "passages(bm25, first=lucene, best=2)": "there is no stage 'lucene'; pt-cascade stages lists them",
+    "passages(bm25, best=x)": "best=x is not a literal (text is written with quotes: 'x')",
+    "passages(bm25 % 5, length=3)": "bm25 % 5 is not a literal or a stage",
+    "passages(bm25, length=3, stride=4)": "passages cannot be made: stride is 4, expected 1 to the length, 3",
     "bm25 % 0": "'0' is not a cut-off, expected a whole number of 1 or more",
     "bm25 % True": "'True' is not a cut-off, expected a whole number of 1 or more",
     "bm25 % k": "'k' is not a cut-off, expected a whole number of 1 or more",
@@ -150,7 +174,7 @@ def test_all_problems_are_reported_at_once() -> None:
     assert [problem[: len(words)] for problem, words in zip(error.value.problems, said, strict=True)] == said
 
 
-BARE = st.sampled_from(sorted({*CATALOGUE} - {"cached", *PLAIN}))
+BARE = st.sampled_from(sorted({*CATALOGUE} - {"cached", "passages", *PLAIN}))
 
 
 @given(st.lists(st.tuples(BARE, st.none() | st.integers(1, 9999)), min_size=1, max_size=50))
