@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.cascade.columns import ColumnsError
 from pt_cascade.cascade.known import show
 from pt_cascade.cascade.stage import Stage
@@ -25,7 +26,6 @@ from pt_cascade.ranking import locate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.ranking import Floats
 
 _WHAT = "the stages cannot be fused"
@@ -178,6 +178,10 @@ def check_fusion(fusion: StageFusion | None, stages: Sequence[Stage]) -> StageFu
     """Refuse a fusion of other stages, or of one; return it with the weights in the order of the stages."""
     if fusion is None:
         return None
+    if not isinstance(fusion, StageFusion):
+        raise PipelineError(
+            _WHAT, [f"fusion is {fusion!r:.60} ({type(fusion).__name__}), expected a StageFusion or None"], fix=_FIX
+        )
     names = [stage.name for stage in stages]
     if len(names) == 1:
         raise PipelineError(_WHAT, [f"there is one, {names[0]!r}, expected two or more"], fix=_FIX)

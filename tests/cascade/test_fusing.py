@@ -320,6 +320,12 @@ def test_one_stage_is_not_fused() -> None:
         THREE.prefix(1).fused({"toy": 1})
 
 
+def test_a_cascade_is_not_made_with_something_else_as_its_fusion() -> None:
+    """The weights alone are not one; the message shows how they become one."""
+    with pytest.raises(PipelineError, match=r"fusion is \{'toy': 1\} \(dict\), expected a StageFusion or None"):
+        Cascade(THREE.stages, fusion={"toy": 1})  # type: ignore[arg-type]
+
+
 def test_a_document_without_a_score_of_a_stage_is_refused() -> None:
     """A last stage that adds a document that an earlier one did not rank; both cures of the message work."""
     added = Broken(lambda df: pt.model.add_ranks(pd.concat([df, df.head(1).assign(docno="new")])))

@@ -89,6 +89,22 @@ def test_a_line_that_ends_in_a_fusion_fuses_its_stages() -> None:
         parse_cascade("hybrid >> fused(hybrid=1)", collection)
 
 
+@pytest.mark.usefixtures("minilm")
+def test_commands_take_a_line_that_ends_in_a_fusion(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``search`` shows the fused ranking; ``score`` finds the scores of the same line without the fusion, which it stores once."""
+    write_folder(animals(), tmp_path / "animals")
+    plain, fused = "bm25 % 5 >> late_interaction % 2", "bm25 % 5 >> late_interaction >> fused(bm25=1, late_interaction=3) % 2"
+    given = ["--collection", str(tmp_path / "animals"), "--cascade"]
+    assert main(["search", "lion bear", *given, fused]) == 0
+    said = capsys.readouterr().out
+    assert "late_interaction · fused(bm25=0.25, late_interaction=0.75) → 2   (" in said
+    best = parse_cascade(fused, tmp_path / "animals").transform(TOPICS.head(1))
+    assert [f"{row.score:.3f} {row.docno} " in said for row in best.itertuples()] == [True, True]
+    for name, line in (("plain", plain), ("fused", fused)):
+        assert main(["score", *given, line, "--out", str(tmp_path / name)]) == 0
+    assert len(list(cache.rglob("scores-*"))) == 1
+
+
 @pytest.mark.usefixtures("minilm", "cache")
 def test_hybrid_alone_fuses_bm25_and_dense() -> None:
     """As it says of itself, with or without its branches written out; its options are those of the function."""
