@@ -26,6 +26,8 @@ from pt_cascade.numbers import is_amount, is_whole
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from pt_cascade.analysis.fusion.fuse import Method
     from pt_cascade.analysis.fusion.normalization import Normalise
     from pt_cascade.ranking import Floats, Ints
@@ -89,7 +91,7 @@ class StageFusion:
             raise CascadeError(_WHAT, problems, fix=f"cascade.fused({dict.fromkeys(stages, 1)})")
         return np.array([weights.get(name, 0.0) for name in stages])
 
-    def fuse(self, stages: Sequence[str], query: Ints, scores: Floats, places: Ints) -> Floats:
+    def fuse(self, stages: Sequence[str], query: Ints, scores: Floats, places: NDArray[np.integer]) -> Floats:
         """Return the fused score of each document, shape (documents,).
 
         Args:

@@ -13,7 +13,7 @@ import pandas as pd
 from ir_measures import Measure
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple
-from pt_cascade.analysis.replay import kernel as kernels
+from pt_cascade.analysis.replay import kernel_measures as kernels
 from pt_cascade.errors import CascadeWarning, SweepError, did_you_mean
 
 if TYPE_CHECKING:

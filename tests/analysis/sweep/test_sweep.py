@@ -21,7 +21,7 @@ from toys.tables import KERNEL, TOPICS, Fine, assert_equal, chain, make_qrels, t
 
 from pt_cascade.analysis.cost.cost import StageCost
 from pt_cascade.analysis.grid.grids import grid
-from pt_cascade.analysis.replay.kernel import UNJUDGED
+from pt_cascade.analysis.replay.kernel_measures import UNJUDGED
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.execution.runner import run
 from pt_cascade.execution.scoring.score import score
