@@ -11,7 +11,7 @@ import pyterrier as pt
 from pt_cascade.analysis.replay.replay import replay
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade.fingerprints import fingerprint
-from pt_cascade.cascade.fusing import fuse_last
+from pt_cascade.cascade.fusing import rename_stages
 from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
 from pt_cascade.cascade.steps import call, run_ending, walk
 from pt_cascade.errors import TableError
@@ -45,25 +45,14 @@ def finish_stages(
     if fusion is not None and len(names) < len(stages):
         problem = f"the scores of the last stage, {stages[-1].name!r}, are not in the table, so they are not fused from it"
         raise TableError(_WHAT, [problem], fix="run(cascade, topics)")
-    if fusion is None:
-        replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names)
-    else:
-        replayed = _replay_fused(stages, table, names, fusion)
+    renamed = rename_stages(fusion, {stage.name: name for stage, name in zip(stages, names, strict=False)})
+    replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names, fusion=renamed)
     if len(names) == len(stages) and not ending:
         return replayed
     results = _add_columns(replayed, stages[: len(names)], table.topics if topics is None else topics)
     for step in walk(stages[len(names) :], results):
         results = step.kept
     return run_ending(ending, results)
-
-
-def _replay_fused(stages: Sequence[Stage], table: Scores, names: Sequence[str], fusion: StageFusion) -> pd.DataFrame:
-    """Replay every stage, and fuse what they ranked as the live cascade does."""
-    *before, last = stages
-    cutoffs = [stage.cutoff for stage in before]
-    ranked = {one.name: replay(table, cutoffs[:n], stages=names[:n]) for n, one in enumerate(before, start=1)}
-    fused = fuse_last(fusion, last.name, ranked, replay(table, [*cutoffs, None], stages=names))
-    return fused if last.cutoff is None else pt.RankCutoff(last.cutoff).transform(fused)
 
 
 def _find_columns(table: Scores, stages: Sequence[Stage]) -> list[str]:

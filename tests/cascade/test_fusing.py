@@ -393,8 +393,8 @@ def test_a_smaller_cut_off_after_a_fused_cascade_holds() -> None:
 @given(fused_cascades(), st.integers(1, 12))
 @pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 def test_finished_from_a_table_it_ranks_as_live(cascade: Cascade, last: int) -> None:
-    """From the table of the cascade without the fusion, at its own cut-offs and at another last one."""
-    table = ptc.score(cascade.fused(None), ASKED)
+    """From the table of the cascade without the fusion, at its own cut-offs and at another last one; names may differ."""
+    table = ptc.score(cascade.fused(None).with_stage(0, name="first"), ASKED)
     other = cascade.with_cutoffs(**{cascade[-1].name: last})
     for one, cutoffs in ((cascade, None), (other, other.cutoffs)):
         assert rows(cascade.finish(table, cutoffs)) == rows(one.transform(ASKED))
