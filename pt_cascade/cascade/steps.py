@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.columns import explain_columns
+from pt_cascade.cascade.fusing import fuse_last
 from pt_cascade.cascade.known import look_up, show
 from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, StageError, first_line, naming, warn
@@ -22,11 +24,15 @@ from pt_cascade.ranking import locate, same_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.cascade.stage import Stage
     from pt_cascade.ranking import Floats
+
+    Fuse: TypeAlias = Callable[[pd.DataFrame], pd.DataFrame]
 
 _TEXT = "text"
 
@@ -38,11 +44,12 @@ class Step:
     Attributes:
         stage: The stage.
         given: Its input, Frame[qid, query, ...] or Frame[qid, docno, ...].
-        ranked: Its output before the cut-off, Frame[qid, docno, score, rank, ...].
+        ranked: Its output before the cut-off, Frame[qid, docno, score, rank, ...]; the fused one where ``fusion`` is.
         kept: The rows of ``ranked`` that pass the cut-off.
         pairs: Shape (pairs,): the qid of each pair that the scorer scores, one for each row, or as many as its method
             ``count_pairs(frame)`` says; empty for a retriever.
-        ms: Milliseconds that its transformers and cut-off took, without the checks.
+        ms: Milliseconds that its transformers, the fusion and the cut-off took, without the checks.
+        fusion: The fusion of the stages; None but for the last stage of a cascade that has one.
     """
 
     stage: Stage
@@ -51,6 +58,7 @@ class Step:
     kept: pd.DataFrame
     pairs: pd.Series[str]
     ms: float
+    fusion: StageFusion | None = None
 
     def trace(self, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
         """Return the counts and the time of each query, as columns of one entry a query."""
@@ -70,13 +78,23 @@ class Step:
         }
 
 
-def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[Step]:
-    """Yield one Step for each stage; a transformer is not called for an empty frame."""
-    given = canonical_input(frame)
-    for stage in stages:
-        step = _take(stage, given, clock)
-        yield step
+def walk(
+    stages: Iterable[Stage],
+    frame: pd.DataFrame,
+    *,
+    fusion: StageFusion | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Step]:
+    """Yield one Step for each stage, the last one with the fusion; a transformer is not called for an empty frame."""
+    stages, given = tuple(stages), canonical_input(frame)
+    before: dict[str, pd.DataFrame] = {}
+    for n, stage in enumerate(stages):
+        fuse = partial(fuse_last, fusion, stage.name, before) if fusion is not None and n == len(stages) - 1 else None
+        step = _take(stage, given, clock, fuse)
+        yield step if fuse is None else replace(step, fusion=fusion)
         given = step.kept
+        if fusion is not None:
+            before[stage.name] = given
 
 
 def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
@@ -88,8 +106,8 @@ def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
     return nothing.astype({"score": np.float64, "rank": np.int64})
 
 
-def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
-    """Run one stage: its transformers, the checks, the cut-off."""
+def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float], fuse: Fuse | None) -> Step:
+    """Run one stage: its transformers, the checks, the fusion, the cut-off."""
     show_step(stage.name)
     frame, ms, scored = given, 0.0, given.iloc[:0]
     scorer = stage.scorer % len(stage.transformers)
@@ -115,6 +133,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
         return Step(stage, given, ranked, ranked, pairs, ms)
     ranked = ranked.assign(score=frame["score"])  # with its dtype, as in the plain pipeline
     start = clock()
+    ranked = ranked if fuse is None else fuse(ranked)
     kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
     ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, pairs, ms)
