@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.runner import run as run
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
+    from pt_cascade.reporting.explorer.page import report as report
 
 _HOME = {
     "Cascade": "pt_cascade.cascade",
@@ -64,6 +65,7 @@ _HOME = {
     "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
     "profile": "pt_cascade.execution.profiling",
+    "report": "pt_cascade.reporting.explorer.page",
     "run": "pt_cascade.execution.runner",
     "score": "pt_cascade.execution.scoring.score",
     "store_collection": "pt_cascade.execution.defaults",
