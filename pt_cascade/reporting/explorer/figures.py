@@ -56,7 +56,7 @@ def _mark(plot: Figure) -> None:
         plot.scatter(
             "x", "y", source=_source(name, "x", "y"), marker=shape, size=14, fill_color=color, line_color="white", line_width=1.5
         )
-    plot.scatter("x", "y", source=_source("current", "x", "y"), name="ring", size=20, fill_color=None, line_width=3)
+    plot.scatter("x", "y", source=_source("current", "x", "y"), size=20, fill_color=None, line_color=COLORS[3], line_width=4)
 
 
 def _make_front(*, log: bool) -> Figure:

@@ -2,29 +2,6 @@
 // The page: sliders, words and tables around the figures. What a user named enters as text, never as markup.
 
 const content = JSON.parse(document.getElementById("content").textContent);
-const element = (id) => document.getElementById(id);
-
-/** Make an element. @param {string} tag @param {object} given its properties @param {(Node|string)[]} inner */
-function make(tag, given = {}, ...inner) {
-  const made = document.createElement(tag);
-  const { style, ...rest } = /** @type {any} */ (given);
-  Object.assign(made, rest);
-  Object.assign(made.style, style ?? {});
-  made.append(...inner);
-  return made;
-}
-
-/** Fill a table. @param {string} id @param {[string, boolean][]} heads each with whether it is of numbers @param {(Node|string)[][]} rows */
-function fillTable(id, heads, rows, here = -1) {
-  const row = (cells, tag) => cells.map((cell, n) => make(tag, { className: heads[n][1] ? "number" : "words", scope: tag === "th" ? "col" : undefined }, cell));
-  const head = make("thead", {}, make("tr", {}, ...row(heads.map(([name]) => name), "th")));
-  const body = rows.map((cells, n) => make("tr", { className: n === here ? "here" : "" }, ...row(cells, "td")));
-  element(id).replaceChildren(head, make("tbody", {}, ...body));
-}
-
-const four = (value) => value.toFixed(4).replace(/^-(0\.0+)$/, "$1");
-const signed = (value) => (four(value).startsWith("-") ? four(value).replace("-", "−") : `+${four(value)}`);
-const amount = (value) => (Number.isFinite(value) ? Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 }) : "none");
 
 class Explorer {
   constructor() {
@@ -36,6 +13,7 @@ class Explorer {
     this.limit = content.cost.limit ?? Infinity;
     this.axes = content.stages.map((_, n) => n).filter((n) => content.axes[n].values.length > 1).slice(0, 2);
     this.query = null;
+    this.tables = new Tables(this);
     this.replayed = new Map();
   }
 
@@ -109,14 +87,18 @@ class Explorer {
     element("go-deepest").addEventListener("click", () => this.move(content.deepest));
     element("go-best").addEventListener("click", () => this.move(this.best() ?? this.row));
     element("theme").addEventListener("click", () => this.setTheme(document.documentElement.dataset.theme !== "dark"));
-    element("find").addEventListener("input", () => this.listQueries());
+    element("find").addEventListener("input", () => this.tables.listQueries());
     this.copies("link", () => location.href);
     this.copies("copy-python", () => element("python").textContent);
     this.copies("copy-command", () => element("command").textContent);
     this.copies("copy-markdown", () => asMarkdown(readTable("compare")));
     this.copies("copy-latex", () => asLatex(readTable("compare")));
     addEventListener("hashchange", () => { if (location.hash !== this.written) { this.read(); this.drawMeasure(); } });
-    addEventListener("beforeprint", () => { this.was = document.documentElement.dataset.theme; this.setTheme(false); });
+    addEventListener("beforeprint", () => {
+      this.was = document.documentElement.dataset.theme;
+      this.setTheme(false);
+      this.plots.copyForPrint();
+    });
     addEventListener("afterprint", () => this.setTheme(this.was === "dark"));
     if (this.plots.plots.surface) {
       this.plots.plots.surface.on_event("tap", (event) => {
@@ -191,9 +173,9 @@ class Explorer {
     this.plots.drawRecall(now.curves, cutoffs);
     this.drawTimes(cutoffs);
     this.showNow(now);
-    this.showLosses(now, cutoffs);
+    this.tables.showLosses(now, cutoffs);
     clearTimeout(this.later);
-    this.later = setTimeout(() => { this.listQueries(); this.compare(); this.showCode(); this.write(); }, 120);
+    this.later = setTimeout(() => { this.later = 0; this.tables.listQueries(); this.tables.compare(); this.showCode(); this.write(); }, 120);
   }
 
   replay(row) {
@@ -270,95 +252,6 @@ class Explorer {
     element("recall").setAttribute("aria-label", `Recall of each stage by its cut-off; after it: ${told.join(", ")}`);
   }
 
-  showLosses(now, cutoffs) {
-    const names = [`not retrieved by ${content.stages[0]}`, ...content.stages.map((stage, n) => `cut by ${stage}${cutoffs[n] === null ? "" : ` → ${cutoffs[n]}`}`)];
-    const unknown = this.rows.isFused(this.row) && cutoffs[cutoffs.length - 1] !== null;
-    const rows = names.map((name, n) => {
-      const lost = now.left[n] - now.left[n + 1];
-      if (unknown && n === names.length - 1) return [name, "–", "–", "the order of a fusion is not in this page"];
-      const width = `${(100 * lost) / Math.max(now.left[0], 1)}%`;
-      return [name, lost.toLocaleString("en"), four(now.recall[n + 1]), make("span", { className: "bar", style: { width } })];
-    });
-    fillTable("losses", [["Where", false], ["Relevant lost", true], ["Recall left", true], [`Of ${now.left[0].toLocaleString("en")} relevant`, false]], rows);
-  }
-
-  /** List the queries that lose the most against the deepest vector. */
-  listQueries() {
-    const wanted = element("find").value.trim().toLowerCase();
-    const measure = content.measures[this.measure];
-    const [now, deepest] = [this.replay(this.row).values, this.replay(content.deepest).values];
-    const known = !Number.isNaN(now[0]) && !Number.isNaN(deepest[0]);
-    const { qids, texts } = content.queries;
-    const worded = texts.some((text) => text.trim());
-    const found = qids.map((_, q) => q).filter((q) => !wanted || qids[q].toLowerCase().includes(wanted) || texts[q].toLowerCase().includes(wanted));
-    if (known) found.sort((a, b) => (now[a] - deepest[a]) - (now[b] - deepest[b]));
-    const shown = found.slice(0, 12);
-    element("queries-words").textContent = known
-      ? `${shown.length} of ${found.length} queries, those first that lose the most against the deepest vector, ${this.name(content.deepest)}.`
-      : `${shown.length} of ${found.length} queries. ${measure.code ? "The order of a fusion" : measure.name} is not computed in this page; sweep.per_query gives each query's ${measure.name}.`;
-    const rows = shown.map((q) => {
-      const button = make("button", { type: "button" }, qids[q]);
-      button.addEventListener("click", () => { this.query = q; this.explain(); this.write(); element("query").scrollIntoView({ block: "nearest" }); });
-      const numbers = known ? [four(now[q]), four(deepest[q]), signed(now[q] - deepest[q])] : ["–", "–", "–"];
-      return worded ? [button, texts[q], ...numbers] : [button, ...numbers];
-    });
-    fillTable("queries", [["Query", false], ...(worded ? [["Text", false]] : []), [measure.name, true], ["Deepest", true], ["Difference", true]], rows);
-    this.explain();
-  }
-
-  docno(i) {
-    this.docnos ??= new Map(Array.from(content.queries.named, (at, n) => [at, content.queries.docnos[n]]));
-    return this.docnos.get(i) ?? `a document at rank ${i - this.orders.begin[this.query] + 1} of ${content.stages[0]}`;
-  }
-
-  /** Say what became of the relevant documents of one query: which stage cut each, at which rank, and what stood above it. */
-  explain() {
-    if (this.query === null) return;
-    const q = this.query;
-    const cutoffs = this.rows.cutoffs(this.row);
-    const lists = this.orders.walk(q, cutoffs);
-    const rows = [];
-    for (const i of lists[0]) {
-      if (this.orders.labels[i] < this.orders.rel) continue;
-      let stage = 0;
-      while (stage < content.stages.length && lists[stage + 1].includes(i)) stage++;
-      const last = Math.min(stage, content.stages.length - 1);
-      const kept = stage === content.stages.length;
-      const rank = lists[last].indexOf(i);
-      const above = lists[last].slice(Math.max(0, rank - 3), rank).reverse();
-      const fate = kept ? `kept, at rank ${rank + 1} of ${content.stages[last]}` : `cut by ${content.stages[stage]} → ${cutoffs[stage]}, at rank ${rank + 1}`;
-      const told = above.map((one) => `${this.docno(one)} (${this.describe(one)})`).join("; ");
-      rows.push([kept ? 1 : 0, -this.orders.labels[i], rank, [this.docno(i), String(this.orders.labels[i]), fate, told || "nothing"]]);
-    }
-    rows.sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]);
-    const shown = rows.slice(0, 15);
-    const missing = this.orders.relevant[q] - rows.length;
-    const title = make("h3", {}, `Query ${content.queries.qids[q]}: ${content.queries.texts[q]}`);
-    const words = make("p", {}, `${rows.filter((row) => !row[0]).length} of ${this.orders.relevant[q]} relevant documents are cut, ${missing} were not retrieved by ${content.stages[0]}.${shown.length < rows.length ? ` The first ${shown.length}, those with the highest label first:` : ""}`);
-    const scroll = make("div", { className: "scroll", tabIndex: 0 }, make("table", { id: "fates" }));
-    scroll.setAttribute("role", "region");
-    scroll.setAttribute("aria-label", "What became of its relevant documents");
-    element("query").replaceChildren(title, words, scroll);
-    fillTable("fates", [["Relevant document", false], ["Label", true], ["What became of it", false], ["Just above it", false]], shown.map((row) => row[3]));
-  }
-
-  describe(i) {
-    const label = this.orders.labels[i];
-    return label === -2147483648 ? "not judged" : label >= this.orders.rel ? `relevant, ${label}` : `not relevant, ${label}`;
-  }
-
-  /** Fill the table of vectors: the sliders', the choice, the deepest, the best within the budget, and some of the front. */
-  compare() {
-    const step = Math.max(1, Math.ceil(this.front.length / 8));
-    const front = this.front.filter((_, n) => n % step === 0 || n === this.front.length - 1);
-    const named = [["sliders", this.row], ["choice", content.chosen], ["deepest", content.deepest], ["best within the budget", this.best()], ...front.map((row) => ["front", row])];
-    const rows = named.filter(([, row]) => row !== null).map(([what, row]) => [
-      what, this.name(row), ...content.measures.map((_, n) => four(this.rows.all[n][row])), amount(this.rows.cost[row]),
-    ]);
-    const heads = [["What", false], ["Cascade", false], ...content.measures.map((measure) => [measure.name, true]), [`${content.cost.label}, ${content.cost.unit}`, true]];
-    fillTable("compare", heads, rows, 0);
-  }
-
   showCode() {
     const cutoffs = this.rows.cutoffs(this.row).map((k) => (k === null ? "None" : String(k)));
     const weights = content.axes.map((axis, n) => [axis, this.rows.value(this.row, n)]).filter(([axis, value]) => axis.name.startsWith("w") && value);
@@ -391,41 +284,6 @@ class Explorer {
     const query = content.queries.qids.indexOf(state.get("query"));
     if (query >= 0) this.query = query;
   }
-}
-
-/** Copy a text. @returns {Promise<boolean>} whether it was copied */
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = make("textarea", { value: text, readOnly: true });
-    document.body.append(area);
-    area.select();
-    const copied = document.execCommand("copy");
-    area.remove();
-    return copied;
-  }
-}
-
-/** The cells of a table as text. @returns {string[][]} */
-function readTable(id) {
-  return [...element(id).rows].map((row) => [...row.cells].map((cell) => cell.textContent));
-}
-
-/** @param {string[][]} rows */
-function asMarkdown(rows) {
-  const lines = rows.map((row) => `| ${row.map((cell) => cell.replace(/[\\|]/g, "\\$&")).join(" | ")} |`);
-  lines.splice(1, 0, `|${rows[0].map(() => "---|").join("")}`);
-  return `${lines.join("\n")}\n`;
-}
-
-/** @param {string[][]} rows */
-function asLatex(rows) {
-  const marks = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "→": "$\\rightarrow$", "·": "$\\cdot$" };
-  const clean = (cell) => cell.replace(/[\\~^→·]|[&%$#_{}]/g, (sign) => marks[sign] ?? `\\${sign}`);
-  const [head, ...body] = rows.map((row) => `${row.map(clean).join(" & ")} \\\\`);
-  return `\\begin{tabular}{ll${"r".repeat(rows[0].length - 2)}}\n\\toprule\n${head}\n\\midrule\n${body.join("\n")}\n\\bottomrule\n\\end{tabular}\n`;
 }
 
 unpackAll(content).then(() => {

@@ -13,6 +13,7 @@ class Plots {
     this.rows = rows;
     this.log = content.cost.log;
     this.plots = {};
+    this.views = {};
   }
 
   /** Draw the empty figures. */
@@ -21,7 +22,8 @@ class Plots {
       const element = document.getElementById(name);
       if (element.closest("figure").hidden) continue;
       const views = await Bokeh.embed.embed_item(item, name);
-      this.plots[name] = views.roots ? views.roots[0].model : views[0].model;
+      [this.views[name]] = views.roots;
+      this.plots[name] = this.views[name].model;
     }
   }
 
@@ -48,6 +50,17 @@ class Plots {
     this.plots[figure].left[0].axis_label = y;
   }
 
+  /** Put a copy of each figure beside it, which prints as it is: a figure is not drawn anew in time. */
+  copyForPrint() {
+    for (const [name, view] of Object.entries(this.views)) {
+      view.paint();
+      const copy = view.export("png").canvas;
+      copy.className = "printed";
+      document.getElementById(name).parentElement.querySelector(".printed")?.remove();
+      document.getElementById(name).after(copy);
+    }
+  }
+
   /** Take the colors of the page. */
   paint() {
     const style = getComputedStyle(document.documentElement);
@@ -61,7 +74,6 @@ class Plots {
       }
       for (const grid of plot.center) if ("grid_line_color" in grid) grid.grid_line_color = line;
     }
-    this.plots.front.renderers.find((one) => one.name === "ring").glyph.line_color = { value: ink };
   }
 
   /** Draw all rows, as points or, where there are many, as an image of how many there are; and the front. */
