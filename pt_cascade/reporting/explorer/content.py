@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.sample import sample_from_counts
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors
 from pt_cascade.analysis.replay.measures import compute_norms, encode, in_kernel
 from pt_cascade.errors import SweepError
-from pt_cascade.reporting.explorer.packing import pack
+from pt_cascade.reporting.explorer.packing import pack, pack_words
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
@@ -153,8 +152,8 @@ def _collect_queries(sweep: Sweep, rel: int) -> Content:
     inside = encode([measure for measure in replayer.measures if in_kernel(measure)])
     named = np.flatnonzero((labels > np.iinfo(np.int32).min) | ((places >= 0) & (places < _NAMED)).any(axis=0))
     return {
-        "qids": list(sweep.qids),
-        "texts": [str(text) for text in topics["query"].iloc[judged.queries]],
+        "qids": pack_words(sweep.qids),
+        "texts": pack_words([str(text) for text in topics["query"].iloc[judged.queries]]),
         "sizes": pack(np.array([len(span) for span in spans], np.int64)),
         "places": pack(places + 1),
         "shifts": pack(rankings.evaluated[:, at] - places[-1]),  # 0 but where scores tie
@@ -162,7 +161,7 @@ def _collect_queries(sweep: Sweep, rel: int) -> Content:
         "relevant": pack(np.array([np.count_nonzero(grades >= rel) for grades in judged.relevant], np.int64)),
         "norms": pack(compute_norms(inside, judged, len(topics))[:, judged.queries]),
         "named": pack(named),
-        "docnos": pd.Series(sweep.table.frame["docno"].to_numpy(object)[rankings.rows[at[named]]]).astype(str).tolist(),
+        "docnos": pack_words(sweep.table.frame["docno"].to_numpy(object)[rankings.rows[at[named]]].tolist()),
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource, FixedTicker, Range1d, Span
 from bokeh.plotting import figure
+from bokeh.resources import Resources
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812 - bokeh's class is named like a function
@@ -21,6 +22,11 @@ def make_figures(stages: int, *, log_cost: bool) -> dict[str, Any]:
     figures = {"front": _make_front(log=log_cost), "surface": _make_surface()}
     figures |= {"recall": _make_recall(stages), "latency": _make_latency()}
     return {name: json_item(one, name) for name, one in figures.items()}
+
+
+def load_bokeh() -> str:
+    """Return Bokeh's script as elements of a page."""
+    return str(Resources(mode="inline", components=["bokeh"]).render_js())
 
 
 def _make_plot(name: str, *, log: bool = False) -> Figure:

@@ -1,14 +1,17 @@
-"""Arrays as text for a page: the smallest integer type, gzip, base64."""
+"""Arrays and lists of words as text for a page: the smallest integer type or JSON, gzip, base64."""
 
 from __future__ import annotations
 
 import base64
 import gzip
+import json
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 Packed: TypeAlias = "dict[str, str]"
@@ -27,4 +30,13 @@ def pack(array: NDArray[np.number]) -> Packed:
         small = next(name for name in _INTEGERS if np.iinfo(name).min <= low and high <= np.iinfo(name).max)
         array = array.astype(small)
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return {"type": array.dtype.name, "data": base64.b64encode(gzip.compress(little.tobytes(), mtime=0)).decode()}
+    return {"type": array.dtype.name, "data": _encode(little.tobytes())}
+
+
+def pack_words(words: Sequence[str]) -> Packed:
+    """Return a list of texts."""
+    return {"type": "json", "data": _encode(json.dumps(list(words)).encode())}
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(gzip.compress(data, mtime=0)).decode()

@@ -6,7 +6,7 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from pt_cascade.errors import MissingError, SweepError
+from pt_cascade.errors import SweepError, require
 from pt_cascade.files import check_writable, write_file
 from pt_cascade.reporting.explorer.content import collect_content
 from pt_cascade.reporting.explorer.recipes import write_command, write_python
@@ -35,7 +35,7 @@ def report(sweep: Sweep, choice: Choice, path: str | os.PathLike[str]) -> None:
 
     Raises:
         SweepError: The choice is of another sweep, or the sweep has too many rows.
-        MissingError: bokeh or jinja2 is not installed, or there is no folder for the file.
+        MissingError: bokeh is not installed, or there is no folder for the file.
 
     Example:
         >>> import pt_cascade as ptc, pandas as pd, tempfile
@@ -55,13 +55,11 @@ def report(sweep: Sweep, choice: Choice, path: str | os.PathLike[str]) -> None:
 
 def build_page(sweep: Sweep, choice: Choice, command: str = "") -> str:
     """Return the page; ``command`` is the command that makes it."""
-    try:
-        import jinja2  # noqa: PLC0415 - an extra
-        from bokeh.resources import Resources  # noqa: PLC0415
+    require("bokeh", why="report", install="'pt_cascade[report]'")
+    import jinja2  # noqa: PLC0415 - comes with bokeh
 
-        from pt_cascade.reporting.explorer.figures import make_figures  # noqa: PLC0415 - needs bokeh
-    except ImportError as error:
-        raise MissingError("cannot make a page", [str(error)], fix="pip install 'pt_cascade[report]'") from error
+    from pt_cascade.reporting.explorer.figures import load_bokeh, make_figures  # noqa: PLC0415 - an extra
+
     if (rows := len(sweep.means)) > _MOST_ROWS:
         problem = f"the sweep has {rows:,} rows, expected at most {_MOST_ROWS:,}"
         raise SweepError("the page would be too large", [problem], fix='sweep(table, qrels, measures, grid="log")')
@@ -77,7 +75,7 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "") -> str:
         style=(assets / "explorer.css").read_text(encoding="utf-8"),
         content=_as_json(content),
         figures=_as_json(make_figures(len(sweep.stages), log_cost=content["cost"]["log"])),
-        bokeh=Resources(mode="inline", components=["bokeh"]).render_js(),
+        bokeh=load_bokeh(),
         script="\n".join((assets / name).read_text(encoding="utf-8") for name in _SCRIPTS),
     )
 

@@ -102,6 +102,7 @@ class Plots {
     x[x.length - 1] = right;
     this.fill("front", "line", { x, y: line.map((row) => values[row]) });
     this.values = values;
+    this.measure = measure;
   }
 
   /** Mark a row on the front and on the surface. */
@@ -133,6 +134,9 @@ class Plots {
   /** Draw the measure over two cut-offs, the others as in a row; what exceeds the budget is faint. */
   drawSurface(row, axes, limit) {
     const others = this.rows.axes.map((_, n) => n).filter((n) => !axes.includes(n) && n !== this.rows.stages - 1);
+    const drawn = [limit, this.measure, ...others.map((n) => this.rows.places[n][row])].join();
+    if (drawn === this.drawn) return this.ends;
+    this.drawn = drawn;
     const [places, values, [across, up]] = [this.rows.places, this.values, axes.map((axis) => this.scale(axis))];
     const cells = new Int32Array(across.at.length * up.at.length).fill(-1);
     for (let other = 0; other < this.rows.count; other++) {
@@ -147,7 +151,8 @@ class Plots {
     }
     const box = { x: [across.start], y: [up.start], dw: [across.end - across.start], dh: [up.end - up.start] };
     this.fill("surface", "cells", { image: [asImage(colors, CELLS, CELLS)], ...box });
-    return [low, high];
+    this.ends = [low, high];
+    return this.ends;
   }
 
   /** Write some of the cut-offs at the axes of the surface. */

@@ -11,11 +11,12 @@ const ARRAYS = {
   int32: Int32Array, uint32: Uint32Array, float32: Float32Array, float64: Float64Array,
 };
 
-/** Read an array that Python packed. @param {Packed} packed */
+/** Read an array or a list of words that Python packed. @param {Packed} packed */
 async function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.data), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new ARRAYS[packed.type](await new Response(stream).arrayBuffer());
+  const read = new Response(stream);
+  return packed.type === "json" ? read.json() : new ARRAYS[packed.type](await read.arrayBuffer());
 }
 
 /** Read every packed array inside a value, in place. @param {any} value */

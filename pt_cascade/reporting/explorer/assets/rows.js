@@ -76,13 +76,16 @@ function bestWithin(front, cost, limit) {
 }
 
 const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
-const SCALE = CIVIDIS.map((color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
+const SHADES = Array.from({ length: 256 }, (_, n) => {
+  const at = (n / 255) * (CIVIDIS.length - 1);
+  const low = Math.min(Math.floor(at), CIVIDIS.length - 2);
+  const part = (color, start) => parseInt(CIVIDIS[color].slice(start, start + 2), 16);
+  return [1, 3, 5].map((start) => Math.round(part(low, start) + (part(low + 1, start) - part(low, start)) * (at - low)));
+});
 
 /** A color of the scale as a number for an image: alpha, blue, green, red. @param {number} share from 0 to 1 */
 function shade(share, alpha) {
-  const at = Math.min(Math.max(share, 0), 1) * (SCALE.length - 1);
-  const low = Math.min(Math.floor(at), SCALE.length - 2);
-  const [red, green, blue] = SCALE[low].map((one, n) => Math.round(one + (SCALE[low + 1][n] - one) * (at - low)));
+  const [red, green, blue] = SHADES[Math.round(255 * Math.min(Math.max(share, 0), 1))];
   return ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
