@@ -45,13 +45,14 @@ class Calibrator(ABC):
     scale: Scale = "logits"
 
     @classmethod
-    def fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats | None = None) -> Self:
+    def fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats | None = None, *, scale: Scale | None = None) -> Self:
         """Fit judged pairs.
 
         Args:
             score: Shape (n,), of any queries.
             relevant: Shape (n,).
             weight: Shape (n,), 0 or more; None: 1 each.
+            scale: Of the stage's scores; None: what ``detect_scale`` tells of these.
 
         Raises:
             FrameError: There are fewer than 10 pairs, all or none are relevant, scores are all equal, not finite, or not higher
@@ -66,11 +67,11 @@ class Calibrator(ABC):
         weight = np.ones(len(score)) if weight is None else np.asarray(weight, np.float64)
         check_pairs(score, relevant, weight)
         counts = weight > 0
-        return cls._fit(score[counts], relevant[counts], weight[counts])
+        return cls._fit(score[counts], relevant[counts], weight[counts], scale or detect_scale(score))
 
     @classmethod
     @abstractmethod
-    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats) -> Self:
+    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats, scale: Scale) -> Self:
         """Fit checked pairs of a weight above 0."""
 
     def predict(self, score: Floats) -> Floats:
@@ -97,12 +98,12 @@ class Platt(Calibrator):
     intercept: float
 
     @classmethod
-    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats) -> Self:
+    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats, scale: Scale) -> Self:
         ones, others = weight[relevant].sum(), weight[~relevant].sum()
         target = np.where(relevant, (ones + 1) / (ones + 2), 1 / (others + 2))  # Platt's prior, p. 5
         slope, intercept = fit_logistic(score[:, None], target, weight)
         check_slope(slope[0])
-        return cls(scale=detect_scale(score), slope=float(slope[0]), intercept=intercept)
+        return cls(scale=scale, slope=float(slope[0]), intercept=intercept)
 
     def _predict(self, score: Floats) -> Floats:
         return sigmoid(self.slope * score + self.intercept)
@@ -118,8 +119,7 @@ class Temperature(Calibrator):
     intercept: float
 
     @classmethod
-    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats) -> Self:
-        scale = detect_scale(score)
+    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats, scale: Scale) -> Self:
         slope, intercept = fit_logistic(to_log_odds(score, scale)[:, None], relevant.astype(np.float64), weight)
         check_slope(slope[0])
         check_overlap(score, relevant)
@@ -140,9 +140,8 @@ class Beta(Calibrator):
     c: float
 
     @classmethod
-    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats) -> Self:
-        scale, target = detect_scale(score), relevant.astype(np.float64)
-        features = _beta_features(to_log_odds(score, scale))
+    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats, scale: Scale) -> Self:
+        features, target = _beta_features(to_log_odds(score, scale)), relevant.astype(np.float64)
         both, c = fit_logistic(features, target, weight)
         if (both < 0).any():
             kept = int(both[0] < 0)  # betacal drops the first if it is negative, else the second
@@ -175,13 +174,13 @@ class Isotonic(Calibrator):
         object.__setattr__(self, "probabilities", tuple(self.probabilities))
 
     @classmethod
-    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats) -> Self:
+    def _fit(cls, score: Floats, relevant: NDArray[np.bool_], weight: Floats, scale: Scale) -> Self:
         from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 - loads when first needed
 
         model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(score, relevant.astype(np.float64), weight)
         check_slope(float(model.y_thresholds_[-1] - model.y_thresholds_[0]))
         knots = (tuple(map(float, knot)) for knot in (model.X_thresholds_, model.y_thresholds_))
-        return cls(scale=detect_scale(score), **dict(zip(("scores", "probabilities"), knots, strict=True)))
+        return cls(scale=scale, **dict(zip(("scores", "probabilities"), knots, strict=True)))
 
     def _predict(self, score: Floats) -> Floats:
         p: Floats = np.interp(score, self.scores, self.probabilities)

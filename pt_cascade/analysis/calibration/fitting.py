@@ -53,10 +53,10 @@ def fit_scores(
 def fit_pairs(pairs: Pairs, method: Method, stage: str) -> Calibrator:
     """Fit judged pairs; warn before Platt puts a second sigmoid on probabilities."""
     check_method(method)
-    calibrator = CALIBRATORS[method].fit(pairs.score, pairs.relevant, pairs.weight)
+    calibrator = CALIBRATORS[method].fit(pairs.score, pairs.relevant, pairs.weight, scale=pairs.scale)
     if method == "platt" and calibrator.scale == "probabilities":
         message = (
-            f"all {len(pairs.score)} judged scores of stage {stage!r} are in [0, 1], as probabilities are, and Platt puts a second "
+            f"all scores of stage {stage!r} are in [0, 1], as probabilities are, and Platt puts a second "
             'sigmoid on them: method="temperature" or method="beta" take their log-odds'
         )
         warnings.warn(message, CascadeWarning, stacklevel=3)

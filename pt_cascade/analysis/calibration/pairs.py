@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pt_cascade.analysis.calibration.scales import Scale, detect_scale
 from pt_cascade.errors import FrameError, TableError, did_you_mean
 from pt_cascade.frames import canonical_qrels
 from pt_cascade.numbers import is_number, is_whole
@@ -28,6 +29,7 @@ class Pairs:
     score: Floats
     relevant: NDArray[np.bool_]
     weight: Floats
+    scale: Scale = "logits"  # of all scores of the stage
 
 
 def scored_rows(table: Scores, stage: str) -> pd.DataFrame:
@@ -56,10 +58,11 @@ def judged_pairs(rows: pd.DataFrame, qrels: pd.DataFrame, rel: int = 1, unjudged
             "the judgments cannot be read", [f"unjudged is {unjudged!r}, expected a weight from 0 to 1"], fix="unjudged=0.0"
         )
     checked = canonical_qrels(qrels)
+    scale = detect_scale(rows["score"].to_numpy(np.float64))
     rows = rows[rows["qid"].isin(checked["qid"])]
     place = locate(rows, checked)
     weight = np.where(place >= 0, 1.0, unjudged)
     label = np.append(checked["label"].to_numpy(), 0)[place]
     keep = weight > 0
     score = rows["score"].to_numpy(np.float64)
-    return Pairs(rows["qid"].to_numpy(object)[keep], score[keep], (label >= rel)[keep], weight[keep])
+    return Pairs(rows["qid"].to_numpy(object)[keep], score[keep], (label >= rel)[keep], weight[keep], scale)

@@ -12,7 +12,7 @@ from pt_cascade.analysis.calibration.calibrators import CALIBRATORS, sigmoid
 from pt_cascade.analysis.calibration.fitting import check_method
 from pt_cascade.analysis.calibration.pairs import judged_pairs, scored_rows
 from pt_cascade.analysis.calibration.quality import MEASURES, add_up, bound, bound_measures, curve, draw_counts
-from pt_cascade.analysis.calibration.scales import detect_scale, to_log_odds
+from pt_cascade.analysis.calibration.scales import to_log_odds
 from pt_cascade.errors import FrameError, naming
 from pt_cascade.numbers import is_whole
 
@@ -105,14 +105,13 @@ def report_calibration(  # noqa: PLR0913 - options, each with a default
     names, query = np.unique(pairs.qid, return_inverse=True)
     _check_numbers(len(names), folds, bins)
     fold = (np.random.default_rng(seed).permutation(len(names)) % folds)[query]
-    scale = detect_scale(pairs.score)
-    found = {BEFORE: sigmoid(to_log_odds(pairs.score, scale))} | {one: _predict(pairs, one, fold, stage) for one in methods}
+    found = {BEFORE: sigmoid(to_log_odds(pairs.score, pairs.scale))} | {one: _predict(pairs, one, fold, stage) for one in methods}
     counts = np.vstack([np.ones(len(names)), draw_counts(len(names), RESAMPLES, seed)])
     sums = {name: add_up(pairs, p, bins).reweight(counts) for name, p in found.items()}
     share = np.average(pairs.relevant, weights=pairs.weight)
     about = (
         f"{stage}: {len(pairs.score):,} pairs of {len(names)} queries, a share of {share:.3f} relevant (label {rel} or more); "
-        f"scores are {scale}; {folds} folds by query, {bins} bins of equally many pairs, 95 % intervals"
+        f"scores are {pairs.scale}; {folds} folds by query, {bins} bins of equally many pairs, 95 % intervals"
     )
     return CalibrationReport(_measures(sums), _curves(sums), about)
 
@@ -133,7 +132,7 @@ def _predict(pairs: Pairs, method: Method, fold: Ints, stage: str) -> Floats:
     for held in np.unique(fold):
         other, own = fold != held, fold == held
         with naming(f"{stage}, {method}, fold {held}"):
-            fitted = CALIBRATORS[method].fit(pairs.score[other], pairs.relevant[other], pairs.weight[other])
+            fitted = CALIBRATORS[method].fit(pairs.score[other], pairs.relevant[other], pairs.weight[other], scale=pairs.scale)
             p[own] = fitted.predict(pairs.score[own])
     return p
 

@@ -41,7 +41,9 @@ def detect_scale(scores: Floats) -> Scale:
         found = (
             f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are NaN or infinite" if len(scores) else "there is none"
         )
-        raise FrameError("the scale of the scores cannot be told", [found], fix="scores = scores[np.isfinite(scores)]")
+        raise FrameError(
+            "the scale of the scores cannot be told", [found], fix="scores = scores[np.isfinite(scores)]" * bool(len(scores))
+        )
     low, high = scores.min(), scores.max()
     return next((scale for scale, (least, most) in _RANGES.items() if least <= low and high <= most), "logits")
 

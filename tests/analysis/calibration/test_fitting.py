@@ -65,12 +65,17 @@ def test_only_the_judged_queries_count() -> None:
         assert fitted == fit_scores(alone, "bm25", QRELS, method)
 
 
+def test_the_scale_is_that_of_all_scores() -> None:
+    """Judged scores in [0, 1] are no probabilities where an unjudged document scores -2: no warning."""
+    rows = ROWS.assign(score=np.where(ROWS["qid"] == "q2", -2.0 - ROWS["score"], ROWS["score"] / 10))
+    table = ScoreTable.from_runs({"s": rows})
+    assert fit_scores(table, "s", QRELS).scale == "logits"
+
+
 def test_platt_warns_of_a_second_sigmoid() -> None:
     """Probabilities are a sigmoid's already; the cure's methods take them without a warning."""
     table = ScoreTable.from_runs({"t5": ROWS.assign(score=1 / (1 + np.exp(5 - ROWS["score"])))})
-    with pytest.warns(
-        CascadeWarning, match=r"16 judged scores of stage 't5' are in \[0, 1\].*second sigmoid.*method=\"temperature\""
-    ):
+    with pytest.warns(CascadeWarning, match=r"all scores of stage 't5' are in \[0, 1\].*second sigmoid.*method=\"temperature\""):
         fit_scores(table, "t5", QRELS)
     assert fit_scores(table, "t5", QRELS, "temperature").scale == "probabilities"
     assert fit_scores(table, "t5", QRELS, "beta").scale == "probabilities"
