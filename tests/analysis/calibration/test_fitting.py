@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
-from pt_cascade import ScoreTable
+from pt_cascade import ScoreTable, fuse
 from pt_cascade.analysis.calibration import Isotonic, Platt, fit_scores
 from pt_cascade.analysis.calibration.pairs import judged_pairs, scored_rows
 from pt_cascade.analysis.table.data import Column, Path
@@ -63,6 +64,17 @@ def test_only_the_judged_queries_count() -> None:
         fitted = fit_scores(TABLE, "bm25", QRELS, method)
         assert type(fitted) is kind
         assert fitted == fit_scores(alone, "bm25", QRELS, method)
+
+
+def test_probabilities_are_fused() -> None:
+    """By hand: a weighted fusion without a norm adds the probabilities of two runs, whose scores are on different scales."""
+    other = ROWS.assign(score=-100 * ROWS["score"] ** 2)
+    runs = [ROWS, other]
+    fitted = [Platt(slope=1.0, intercept=-5.0), Platt(slope=0.001, intercept=2.0)]
+    calibrated = [run.assign(score=one.predict(run["score"])) for run, one in zip(runs, fitted, strict=True)]
+    fused = fuse(calibrated, method="weighted", normalise="none").merge(ROWS, on=["qid", "docno"], suffixes=("", "_first"))
+    expected = expit(fused["score_first"] - 5) + expit(2 - fused["score_first"] ** 2 / 10)
+    assert fused["score"].tolist() == pytest.approx(expected.tolist(), abs=1e-12)
 
 
 def test_the_scale_is_that_of_all_scores() -> None:
