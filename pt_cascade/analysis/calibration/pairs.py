@@ -51,12 +51,7 @@ def judged_pairs(rows: pd.DataFrame, qrels: pd.DataFrame, rel: int = 1, unjudged
         rel: The lowest label that is relevant.
         unjudged: The weight of an unjudged pair, which counts as not relevant, in [0, 1]; 0 leaves it out.
     """
-    if not is_whole(rel, least=1):
-        raise FrameError("the judgments cannot be read", [f"rel is {rel!r}, expected a whole number, 1 or more"], fix="rel=1")
-    if not (is_number(unjudged) and 0 <= unjudged <= 1):
-        raise FrameError(
-            "the judgments cannot be read", [f"unjudged is {unjudged!r}, expected a weight from 0 to 1"], fix="unjudged=0.0"
-        )
+    check_rule(rel, unjudged)
     checked = canonical_qrels(qrels)
     scale = detect_scale(rows["score"].to_numpy(np.float64))
     rows = rows[rows["qid"].isin(checked["qid"])]
@@ -66,3 +61,12 @@ def judged_pairs(rows: pd.DataFrame, qrels: pd.DataFrame, rel: int = 1, unjudged
     keep = weight > 0
     score = rows["score"].to_numpy(np.float64)
     return Pairs(rows["qid"].to_numpy(object)[keep], score[keep], (label >= rel)[keep], weight[keep], scale)
+
+
+def check_rule(rel: int, unjudged: float) -> None:
+    """Refuse a lowest relevant label, or a weight of unjudged pairs, that is out of range."""
+    problems = [] if is_whole(rel, least=1) else [f"rel is {rel!r}, expected a whole number, 1 or more"]
+    if not (is_number(unjudged) and 0 <= unjudged <= 1):
+        problems.append(f"unjudged is {unjudged!r}, expected a weight from 0 to 1")
+    if problems:
+        raise FrameError("judgments cannot be read so", problems, fix="rel=1, unjudged=0.0")

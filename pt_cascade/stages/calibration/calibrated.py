@@ -10,7 +10,7 @@ import pyterrier as pt
 
 from pt_cascade.analysis.calibration.calibrators import Calibrator, Method
 from pt_cascade.analysis.calibration.fitting import check_method, fit_pairs
-from pt_cascade.analysis.calibration.pairs import judged_pairs
+from pt_cascade.analysis.calibration.pairs import check_rule, judged_pairs
 from pt_cascade.cascade import Stage
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import look_up
@@ -55,6 +55,7 @@ def calibrate(
 
     Raises:
         PipelineError: The stage is not a transformer, there is no such method, or the calibration is of another stage.
+        FrameError: rel or unjudged is out of range.
 
     Example:
         >>> import pandas as pd
@@ -88,11 +89,12 @@ class Calibrated(pt.Estimator):  # type: ignore[misc]
     calibrator: Calibrator | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        """Refuse what is not a stage or a method."""
+        """Refuse what is not a stage, a method or a rule."""
         if not isinstance(self.stage, pt.Transformer):
             problem = f"{self.stage!r:.60} ({type(self.stage).__name__}) is not a PyTerrier transformer"
             raise PipelineError("the scores of a stage cannot be calibrated", [problem], fix='calibrate(stage, "platt")')
         check_method(self.method)
+        check_rule(self.rel, self.unjudged)
 
     @property
     def stands_for(self) -> pt.Transformer:

@@ -217,6 +217,12 @@ def test_bad_arguments_are_refused(stage: object, method: object, problem: str) 
         calibrate(stage, method)
 
 
+def test_a_bad_rule_is_refused() -> None:
+    """Both problems at once, when it is made."""
+    with pytest.raises(FrameError, match=r"rel is 0, expected a whole number(.|\n)*unjudged is -1, expected a weight from 0 to 1"):
+        calibrate(SCORER, rel=0, unjudged=-1)
+
+
 def test_bad_judgments_are_refused_with_the_stage() -> None:
     """And leave the calibration that was there."""
     made = fitted()
