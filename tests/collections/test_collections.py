@@ -125,7 +125,10 @@ def test_judged_refuses_none() -> None:
     """No topics at all is a mistake, not a request."""
     with pytest.raises(CollectionError) as caught:
         toy().judged(0)
-    assert str(caught.value) == "the number of topics is not valid: n is 0, expected 1 or more. Fix: collection.judged(50)"
+    assert (
+        str(caught.value)
+        == "the number of topics is not valid: n is 0, expected a whole number, 1 or more. Fix: collection.judged(50)"
+    )
 
 
 def test_make_collection_refuses_what_cannot_be_evaluated() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from ir_measures import Measure
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple
 from pt_cascade.analysis.replay import kernel as kernels
-from pt_cascade.errors import CascadeWarning, SweepError, did_you_mean
+from pt_cascade.errors import SweepError, did_you_mean, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +74,7 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
         shown = f"docnos such as {known['docno'].iloc[0]!r}; the table has docnos such as {table.frame['docno'].iloc[0]!r}"
         found = f"only {matched:,} of the {len(known):,} judged documents of these queries are in the table"
         message = f"{found}, {shown}: are they of one collection?"
-        warnings.warn(message, CascadeWarning, stacklevel=3)
+        warn(message)
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
     return Judged(qrels, labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
@@ -107,7 +106,7 @@ def check_labels(
     idle = [str(one) for one in measures if one.NAME not in _NEEDS_NO_RELEVANT and high < one.params.get("rel", 1)]
     if idle and len(qrels):
         message = f"no document is relevant: the labels are {low} to {high}, so {', '.join(idle)} is 0 for every ranking"
-        warnings.warn(message, CascadeWarning, stacklevel=3)
+        warn(message)
 
 
 def is_gdeval(measure: Measure) -> bool:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
-from pt_cascade.errors import TableError
+from pt_cascade.errors import TableError, first_line
 from pt_cascade.execution.scoring.chunk import ChunkScores
 from pt_cascade.files import rm_command, to_path, write_file
 
@@ -72,7 +72,7 @@ class Checkpoint:
             rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in meta["rules"].items()}
             return ChunkScores(frame, rules, bool(meta["cut"]))
         except (OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
-            problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
+            problem = f"{file}: {type(error).__name__}: {first_line(error)}"
             raise TableError("a finished batch is damaged", [problem], fix=f"{rm_command(file)}, and score again") from error
 
 
