@@ -88,7 +88,7 @@ def show_reports(folder: Path) -> Iterator[str]:
 
 
 def show_fusion(folder: Path) -> Iterator[str]:
-    """Fuse the tops of two runs: min-max, or probabilities of the other folds; with equal weights, and the best of the other folds."""
+    """Fuse the tops of two runs by min-max, or by probabilities of the other folds; with equal weights, and with their best."""
     qrels = ptc.trec.read_qrels(folder / "qrels.txt")
     qids = np.array(sorted(qrels["qid"].unique()))
     fold = np.random.default_rng(0).permutation(len(qids)) % FOLDS
