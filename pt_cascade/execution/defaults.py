@@ -120,8 +120,8 @@ def _store(collection: Collection, name: str, build: Callable[[Path], object]) -
 
 
 def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFrame, *, verbose: bool = False) -> ScoreTable:
-    """Score a cascade on a collection, once for its fingerprint, the stages and topics."""
-    parts = [*map(fingerprint, cascade), repr(cascade), hash_frame(topics), repr(sorted(versions().items()))]
+    """Score a cascade on a collection, once for its fingerprint, the stages and topics; a fusion changes no score."""
+    parts = [*map(fingerprint, cascade), repr(cascade.fused(None)), hash_frame(topics), repr(sorted(versions().items()))]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     about = {"collection": collection.name}
     run = partial(score, cascade, topics, verbose=verbose, about=about)

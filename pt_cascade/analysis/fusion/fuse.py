@@ -136,12 +136,15 @@ class Fusion:
         order, rank = _rank(pool, score)
         return merge_columns(pool, list(checked.values()), order, score[order], rank)
 
+    def normalise_lists(self, rank: Ints, score: Floats, sizes: Ints) -> Floats:
+        """Give what each row adds with weight 1, shape (n,): lists one after the other, each by rank from 0, and their sizes."""
+        return 1 / (float(self.k) + 1 + rank) if self.method == "rrf" else normalise_lists(score, sizes, self.normalise)
+
     def _weigh(self, pool: Pool, runs: int) -> tuple[Floats, Floats]:
         """Give the weighted score of each row, shape (n,), and of a missing document in each list, shape (lists,)."""
         weights = np.ones(runs) if self.weights is None else np.asarray(self.weights, np.float64)
-        rrf = self.method == "rrf"
-        worth = 1 / (float(self.k) + 1 + pool.rank) if rrf else normalise_lists(pool.score, pool.sizes, self.normalise)
-        zero = rrf or self.missing == "zero"
+        worth = self.normalise_lists(pool.rank, pool.score, pool.sizes)
+        zero = self.method == "rrf" or self.missing == "zero"
         missing = np.zeros(len(pool.sizes)) if zero else score_missing(worth, pool.sizes, self.normalise)
         return worth * weights[np.repeat(pool.run, pool.sizes)], missing * weights[pool.run]
 
@@ -159,16 +162,21 @@ def _are_weights(weights: Sequence[float], runs: int) -> bool:
 
 
 def _add_up(pool: Pool, worth: Floats, lowest: Floats) -> Floats:
-    """Sum the weighted scores of each pair: shape (pairs,). ``lowest`` is the score of a missing document in each list.
-
-    The terms of a sum are added from the smallest to the largest, so that the order of the runs makes no difference, and documents
-    that two runs rank in opposite order are tied.
-    """
+    """Sum the weighted scores of each pair: shape (pairs,). ``lowest`` is the score of a missing document in each list."""
     runs, queries = int(pool.run.max(initial=0)) + 1, len(pool.topics)
     missing = np.zeros((runs, queries))
     missing[pool.run, pool.query] = lowest
     terms = missing[:, pool.query_of]
     terms[np.repeat(pool.run, pool.sizes), pool.pair] = worth
+    return add_terms(terms)
+
+
+def add_terms(terms: Floats) -> Floats:
+    """Sum what each run adds to each document: shape (runs, documents) to (documents,).
+
+    Terms are added from the smallest to the largest, so that the order of the runs makes no difference, and documents that two runs
+    rank in opposite order are tied.
+    """
     score: Floats = reduce(np.add, np.sort(terms, axis=0))
     return score
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
     from pathlib import Path
 
-_MANIFEST, _LOCK = "chunks.json", ".lock"
+MANIFEST, _LOCK = "chunks.json", ".lock"
 _TRIES = 1000  # to lock a folder that other calls remove
 
 
@@ -59,7 +59,7 @@ class Checkpoint:
         """Delete the batches, and the folder if it is then empty; a folder that another call uses is left to that call."""
         with suppress(BlockingIOError):
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for pattern in ("[0-9]*.parquet", ".*.tmp", _MANIFEST, _LOCK):
+            for pattern in ("[0-9]*.parquet", ".*.tmp", MANIFEST, _LOCK):
                 for file in self.folder.glob(pattern):
                     file.unlink()
             with suppress(OSError):  # it holds other files
@@ -84,15 +84,15 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
     with ExitStack() as opened:
         try:
             checkpoint = _lock(path, opened)
-            manifest = path / _MANIFEST
-            found = sorted(file.name for file in path.iterdir() if file.name not in (_MANIFEST, _LOCK) and file.suffix != ".tmp")
+            manifest = path / MANIFEST
+            found = sorted(file.name for file in path.iterdir() if file.name not in (MANIFEST, _LOCK) and file.suffix != ".tmp")
             if not manifest.exists() and not found:
                 write_file(manifest, json.dumps(dict(parts), indent=1).encode())
             found_parts = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
         except OSError as error:
             raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
         except (ValueError, RecursionError) as error:
-            raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
+            raise TableError(what, [f"its {MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
         if not isinstance(found_parts, dict):
             (path / _LOCK).unlink()
             raise TableError(what, [f"it holds other files: {', '.join(found[:4])}"], fix=fix)
