@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import operator
-import warnings
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
+from itertools import chain
 from typing import TYPE_CHECKING, SupportsIndex
 
-import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoff, check_cutoffs
-from pt_cascade.cascade.known import show
-from pt_cascade.cascade.reading import read
-from pt_cascade.cascade.steps import run_ending, walk
-from pt_cascade.errors import CascadeWarning, PipelineError, did_you_mean
+from pt_cascade.analysis.grid.cutoffs import check_cutoffs
+from pt_cascade.cascade.known import describe_stages
+from pt_cascade.cascade.reading import compose, read, refuse_changes, refuse_tail
+from pt_cascade.cascade.stage import check_stages, find_position, set_cutoffs, set_options
+from pt_cascade.cascade.steps import run_steps
+from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from pt_cascade.analysis.grid.cutoffs import Cutoff
+    import pandas as pd
+
+    from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
     from pt_cascade.analysis.table.data import Scores
-    from pt_cascade.cascade.stage import Depends, Documents, Stage
+    from pt_cascade.cascade.stage import Depends, Documents, OnError, Stage
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,6 +35,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         stages: The stages in order, at least one, with unique names.
         ending: What follows the last cut-off without ranking, e.g. a text loader; usually empty.
         cutoffs_read: The cut-offs of the pipeline that it was read from, each with its k at that time.
+        tail: What becomes of the documents that the cut-offs remove, see ``options``.
 
     Raises:
         PipelineError: There is no stage, or two stages have the same name.
@@ -43,30 +44,20 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         >>> import pandas as pd, pyterrier as pt
         >>> run = pd.DataFrame({"qid": ["1"], "query": ["q"], "docno": ["d"], "score": [1.0], "rank": [0]})
         >>> pipeline = pt.Transformer.from_df(run) % 1000 >> pt.apply.doc_score(lambda row: 1.0) % 20
-        >>> cascade = Cascade.of(pipeline)
-        >>> cascade
-        run → 1000 · doc_score → 20
-        >>> cascade.with_cutoffs(100, 10).pipeline()[1]
-        RankCutoff(100)
+        >>> Cascade.of(pipeline).with_cutoffs(100, 10)
+        run → 100 · doc_score → 10
     """
 
     stages: tuple[Stage, ...]
     ending: tuple[pt.Transformer, ...] = ()
     cutoffs_read: tuple[tuple[pt.RankCutoff, int], ...] = field(default=(), compare=False)
+    tail: Tail = "drop"
 
     def __post_init__(self) -> None:
         """Check the names; warn of a cut-off that is larger than the one before it."""
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "ending", tuple(self.ending))
-        names = [stage.name for stage in self.stages]
-        if not names:
-            raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise PipelineError("stages have the same name", [", ".join(twice)], fix="give each Stage its own name")
-        for before, after in pairwise(self.stages):
-            if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
-                message = f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents"
-                warnings.warn(message, CascadeWarning, stacklevel=3)
+        check_stages(self.stages, self.tail)
 
     @classmethod
     def of(cls, pipeline: pt.Transformer) -> Cascade:
@@ -93,9 +84,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         except RecursionError as error:
             problem = "its transformers hold one another too deeply"
             raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix="pt.Compose(*transformers)") from error
-        if changed := [f"{cutoff!r} was {k}" for cutoff, k in cascade.cutoffs_read if cutoff.k != k]:
-            fix = "GridScan over pipeline, or without GridScan: ptc.sweep, Cascade.of(pipeline).with_cutoffs(50)"
-            raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)
+        refuse_changes(cascade.cutoffs_read)
         return cascade
 
     @property
@@ -113,11 +102,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Raises:
             PipelineError: A cut-off is not a whole number of 1 or more, there are more than stages, or a name is unknown.
         """
-        if len(cutoffs) > len(self):
-            raise PipelineError(f"{len(cutoffs)} cut-offs for {len(self)} stage(s)", [repr(self)])
-        new = dict(enumerate(cutoffs)) | {self.position(name): cutoff for name, cutoff in by_name.items()}
-        stages = [replace(one, cutoff=check_cutoff(new[n], one.name)) if n in new else one for n, one in enumerate(self)]
-        return replace(self, stages=tuple(stages))
+        return replace(self, stages=set_cutoffs(self.stages, cutoffs, by_name))
 
     def with_stage(
         self, stage: str | SupportsIndex, *, name: str = "", depends: Depends | None = None, documents: Documents | None = None
@@ -133,10 +118,38 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Raises:
             PipelineError: There is no such stage, or a value is not one of these.
         """
-        n = self.position(stage)
-        old = self.stages[n]
+        n, old = self.position(stage), self[stage]
         new = replace(old, name=name or old.name, depends=depends or old.depends, documents=documents or old.documents)
         return replace(self, stages=(*self.stages[:n], new, *self.stages[n + 1 :]))
+
+    def options(
+        self,
+        *,
+        tail: Tail | None = None,
+        on_error: OnError | Mapping[str, OnError] | None = None,
+        time_limit_ms: Mapping[str, float | None] | None = None,
+    ) -> Cascade:
+        """Return the cascade with other options, which all that runs it obeys; ``pipeline()`` has none.
+
+        Args:
+            tail: ``drop``: removed documents are dropped, as with PyTerrier's ``%``; ``keep``: they follow below the ranking, those
+                of the last cut-off first, in their old order; ``cut_by`` names the stage. None: unchanged.
+            on_error: ``raise``; or ``keep``: a query on which a stage raises keeps the order before that stage, which is called
+                query by query. By stage name, or one for all stages that re-rank.
+            time_limit_ms: Milliseconds a query, by stage name; None: no limit. The stage scores a query's documents in batches, the
+                best first, at least one, until the time is over; the others follow below, in their old order.
+
+        Raises:
+            PipelineError: A stage is unknown or cannot have the option, or a value is not one of these.
+
+        Example:
+            >>> import pandas as pd, pyterrier as pt
+            >>> run = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+            >>> cascade = Cascade.of(pt.Transformer.from_df(run) % 1).options(tail="keep")
+            >>> cascade.transform(run[["qid", "query"]].head(1))[["docno", "cut_by"]].to_numpy().tolist()
+            [['a', ''], ['b', 'run']]
+        """
+        return replace(self, stages=set_options(self.stages, on_error, time_limit_ms), tail=self.tail if tail is None else tail)
 
     def prefix(self, n: int) -> Cascade:
         """Return the cascade of the first n stages, 1 to all of them."""
@@ -154,27 +167,16 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return replace(self, stages=self.stages[:n] + self.stages[n + 1 :])
 
     def pipeline(self) -> pt.Transformer:
-        """Return the cascade as a plain PyTerrier pipeline."""
-        cuts = (() if stage.cutoff is None else (pt.RankCutoff(stage.cutoff),) for stage in self.stages)
-        stages = (stage.transformers for stage in self.stages)
-        parts = [*chain.from_iterable(chain.from_iterable(zip(stages, cuts, strict=True))), *self.ending]
-        return parts[0] if len(parts) == 1 else pt.Compose(*parts)
+        """Return the cascade as a plain PyTerrier pipeline, without its options."""
+        return compose(self.stages, self.ending)
 
     def position(self, stage: str | SupportsIndex) -> int:
         """Return the position from 0 of a stage, by its name or a position that may count from the end, or a PipelineError."""
-        names = [one.name for one in self.stages]
-        if isinstance(stage, str) and stage in names:
-            return names.index(stage)
-        if hasattr(stage, "__index__") and -len(names) <= operator.index(stage) < len(names):
-            return operator.index(stage) % len(names)
-        raise PipelineError(f"no stage {stage!r}", [f"the stages are {', '.join(names)}{did_you_mean(stage, names)}"])
+        return find_position(self.stages, stage)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Rank Frame[qid, query, ...] or Frame[qid, docno, ...] as the plain pipeline does; check the results of each stage."""
-        kept = inp
-        for step in walk(Cascade.of(self).stages, inp):
-            kept = step.kept
-        return run_ending(self.ending, kept)
+        """Rank Frame[qid, query, ...] or Frame[qid, docno, ...] as the plain pipeline does; check each stage; obey ``options``."""
+        return run_steps(Cascade.of(self).stages, self.ending, self.tail, inp)
 
     def finish(self, table: Scores, cutoffs: Sequence[Cutoff] | None = None, *, topics: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the live cascade's ranking, with the stages replayed from a score table; a last stage that it lacks is run.
@@ -201,7 +203,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         from pt_cascade.cascade.finishing import finish_stages  # noqa: PLC0415 - numba loads when first needed
 
         whole = self if cutoffs is None else self.with_cutoffs(*check_cutoffs(cutoffs, [stage.name for stage in self]))
-        return finish_stages(whole.stages, whole.ending, table, topics)
+        return finish_stages(whole.stages, whole.ending, whole.tail, table, topics)
 
     def subtransformers(self) -> dict[str, list[pt.Transformer]]:
         """Return the transformers of all stages, for PyTerrier's inspection."""
@@ -212,8 +214,8 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return list(pt.inspect.transformer_inputs(self.pipeline()))
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Return the output columns of the plain pipeline."""
-        return list(pt.inspect.transformer_outputs(self.pipeline(), input_columns))
+        """Return the output columns of the plain pipeline, and ``cut_by`` with a kept tail."""
+        return [*pt.inspect.transformer_outputs(self.pipeline(), input_columns), *(["cut_by"] if self.tail == "keep" else [])]
 
     def schematic(self, *, input_columns: list[str]) -> dict[str, object]:
         """Return the schematic of the plain pipeline."""
@@ -221,10 +223,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     def describe(self) -> pd.DataFrame:
         """Return Frame[stage, cutoff, depends, documents, transformers], one row a stage."""
-        rows = [
-            (one.name, str(one.cutoff or ""), one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in self
-        ]
-        return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
+        return describe_stages(self.stages)
 
     def _repr_html_(self) -> str:
         """Show the stages as a table in a notebook; PyTerrier's schematic would need the network."""
@@ -249,6 +248,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 def _flatten(pipeline: pt.Transformer, cutoffs: list[tuple[pt.RankCutoff, int]]) -> Iterator[pt.Transformer | Stage]:
     """List the transformers of nested pipelines and cascades in order; add the cut-offs among them to ``cutoffs``."""
     if isinstance(pipeline, Cascade):
+        refuse_tail(pipeline, pipeline.tail)
         cutoffs += pipeline.cutoffs_read
         yield from (*pipeline.stages, *pipeline.ending)
     elif isinstance(pipeline, pt.Compose):

@@ -9,9 +9,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import pandas as pd
+
 from pt_cascade.cascade.wrappers import held, is_lazy, remove_caches, wrapped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyterrier as pt
 
     from pt_cascade.cascade.stage import Depends, Documents, Stage
@@ -126,6 +130,14 @@ def show(transformer: pt.Transformer) -> str:
     """Return a transformer's ``repr``, or its name where that is an address in memory."""
     text = repr(transformer)
     return look_up(transformer).name if " object at 0x" in text else text
+
+
+def describe_stages(stages: Iterable[Stage]) -> pd.DataFrame:
+    """Return a row for each stage, see ``Cascade.describe``."""
+    rows = [
+        (one.name, str(one.cutoff or ""), one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in stages
+    ]
+    return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
 
 
 def find_dependence(stage: Stage) -> Depends:

@@ -18,6 +18,7 @@ from pt_cascade.errors import PipelineError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pt_cascade.analysis.grid.cutoffs import Tail
     from pt_cascade.cascade.roles import Columns
     from pt_cascade.cascade.stage import Depends, Documents
 
@@ -82,6 +83,28 @@ def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...],
     else:
         fix = _BY_HAND if any("it raised" in problem for problem in fewest) else "retriever % 1000 >> reranker % 20"
     raise PipelineError("this pipeline cannot be read as a cascade", fewest, fix=fix)
+
+
+def refuse_changes(cutoffs: Sequence[tuple[pt.RankCutoff, int]]) -> None:
+    """Refuse cut-offs that have changed since they were read, each with its k at that time."""
+    if changed := [f"{cutoff!r} was {k}" for cutoff, k in cutoffs if cutoff.k != k]:
+        fix = "GridScan over pipeline, or without GridScan: ptc.sweep, Cascade.of(pipeline).with_cutoffs(50)"
+        raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)
+
+
+def refuse_tail(cascade: pt.Transformer, tail: Tail) -> None:
+    """Refuse a kept tail in a part of a pipeline: what follows would rank it again."""
+    if tail == "keep":
+        problem = f"{cascade!r} keeps its tail, so it can only be the whole cascade"
+        fix = "give the whole cascade the option: Cascade.of(pipeline).options(tail='keep')"
+        raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix=fix)
+
+
+def compose(stages: Sequence[Stage], ending: Sequence[pt.Transformer]) -> pt.Transformer:
+    """Return stages, their cut-offs and the ending as a plain pipeline."""
+    cuts = (() if stage.cutoff is None else (pt.RankCutoff(stage.cutoff),) for stage in stages)
+    parts = [*chain.from_iterable((*stage.transformers, *cut) for stage, cut in zip(stages, cuts, strict=True)), *ending]
+    return parts[0] if len(parts) == 1 else pt.Compose(*parts)
 
 
 def _join_retrievers(drafts: list[_Draft]) -> list[_Draft]:

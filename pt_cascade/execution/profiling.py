@@ -17,8 +17,8 @@ import pandas as pd
 from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
+from pt_cascade.cascade.calls import call
 from pt_cascade.cascade.known import find_dependence
-from pt_cascade.cascade.steps import call
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
 from pt_cascade.execution.runner import read_accounts

@@ -14,7 +14,7 @@ from pt_cascade.analysis.replay.rankings import place_all
 from pt_cascade.analysis.replay.required_documents import required_documents
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
 from pt_cascade.cascade import walk
-from pt_cascade.cascade.steps import list_changes
+from pt_cascade.cascade.calls import list_changes
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.execution.scoring.tie_rules import observe, probe_copies, settle
 from pt_cascade.guards import show_rows
