@@ -55,7 +55,7 @@ def profile(
     cut-offs multiplied by it. Runs of different shares alternate, so that a disturbance of the machine affects all of them.
 
     Times cover a stage's transformers and cut-off, without checks, token counts and the warm-up; work on a GPU is waited for. Score
-    caches are bypassed: the models run.
+    caches are bypassed: the models run. So are ``Cascade.options``: a stage scores everything, and may not fail.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads, that starts from topics.

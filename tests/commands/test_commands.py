@@ -414,7 +414,7 @@ def test_quickstart_puts_a_precise_model_last(
     [
         (
             "bm25 % 7",
-            ["The cascade returns 7 documents, so its R@100 is R@7; ptc.Runner(cascade, tail='keep') appends the others."],
+            ["The cascade returns 7 documents, so its R@100 is R@7; cascade.options(tail='keep') appends the others."],
             1,
         ),
         ("bm25 % 30 >> bi_encoder", ["p: paired t-test over 4 queries against bm25 → 30, Holm-corrected."], 2),

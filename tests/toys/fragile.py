@@ -20,6 +20,7 @@ class Fragile(ToyReranker):
     fails: frozenset[str] = frozenset()
     error: BaseException = field(default_factory=lambda: ConnectionError("no answer"), compare=False)
     batch_size: int = 4
+    most: int = 1_000_000  # failures
     _calls: list[list[str]] = field(default_factory=list, init=False, compare=False, repr=False)
     stage_name = "fragile"
 
@@ -31,7 +32,7 @@ class Fragile(ToyReranker):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Fail, or re-rank."""
         self._calls.extend([inp["qid"].tolist()] if len(inp) else [])  # inspection gives it no rows
-        if self.fails & set(inp["qid"]):
+        if self.fails & set(inp["qid"]) and sum(not self.fails.isdisjoint(qids) for qids in self._calls) <= self.most:
             raise self.error
         return super().transform(inp)
 
