@@ -211,7 +211,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Example:
             >>> import pandas as pd, pyterrier as pt, pt_cascade as ptc
             >>> run = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
-            >>> cascade = Cascade.of(pt.Transformer.from_df(run) % 2 >> pt.apply.doc_score(lambda row: row["rank"]) % 1)
+            >>> cascade = Cascade.of(pt.Transformer.from_df(run) % 2 >> pt.apply.doc_score(lambda row: ord(row["docno"])) % 1)
             >>> cascade.finish(ptc.score(cascade, run[["qid", "query"]].head(1)))["docno"].tolist()
             ['b']
         """
