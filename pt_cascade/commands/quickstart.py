@@ -98,7 +98,7 @@ def _notes(cascade: Cascade, queries: int) -> Iterator[str]:
         yield f"p: paired t-test over {queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
     last = cascade.cutoffs[-1]
     if last is not None and last < DEEPEST:
-        added = "ptc.Runner(cascade, tail='keep') appends the others"
+        added = "cascade.options(tail='keep') appends the others"
         yield f"The cascade returns {last} documents, so its R@100 is R@{last}; {added}."
 
 

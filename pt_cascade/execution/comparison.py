@@ -118,7 +118,7 @@ def _evaluate(
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
         effectiveness: pd.DataFrame = pt.Experiment(
-            [system.pipeline() if table is None else system.finish(table) for system in systems],
+            [_prepare(system) if table is None else system.finish(table) for system in systems],
             topics,
             qrels,
             list(measures),
@@ -134,6 +134,12 @@ def _evaluate(
         whole.transform(topics)  # again with checks, whose error names the stage
         raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {first_line(error)}"]) from error
     return effectiveness
+
+
+def _prepare(system: Cascade) -> pt.Transformer:
+    """Return the plain pipeline, whose parts an experiment shares between systems; or a cascade that has options."""
+    optional = system.tail == "keep" or any(stage.runs_by_query for stage in system)
+    return system if optional else system.pipeline()
 
 
 def _cost(trace: pd.DataFrame) -> pd.DataFrame:

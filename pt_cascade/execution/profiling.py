@@ -17,8 +17,8 @@ import pandas as pd
 from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
+from pt_cascade.cascade.calls import call, count_rows
 from pt_cascade.cascade.known import find_dependence
-from pt_cascade.cascade.steps import call, count_rows
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
 from pt_cascade.execution.runner import read_accounts
@@ -55,7 +55,7 @@ def profile(
     cut-offs multiplied by it. Runs of different shares alternate, so that a disturbance of the machine affects all of them.
 
     Times cover a stage's transformers and cut-off, without checks, token counts and the warm-up; work on a GPU is waited for. Score
-    caches are bypassed: the models run.
+    caches are bypassed: the models run. So are ``Cascade.options``: a stage scores everything, and may not fail.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads, that starts from topics.

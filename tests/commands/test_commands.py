@@ -122,6 +122,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["serach", "sum"], "did you mean 'search'?"),
         (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
         (["sweep", "table", "--qrels", "q", "--K1", "10"], "unrecognized arguments: --K1 10; did you mean '--k1'?"),
+        (["search", "sum", "--time-limit-ms", "bi_encoder"], "'bi_encoder' is not STAGE=MS"),
         (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
         (["quickstart", "--reranker", "a", "--cascade", "b"], "not allowed with argument --reranker; give one of them"),
     ],
@@ -417,7 +418,7 @@ def test_quickstart_puts_a_precise_model_last(
     [
         (
             "bm25 % 7",
-            ["The cascade returns 7 documents, so its R@100 is R@7; ptc.Runner(cascade, tail='keep') appends the others."],
+            ["The cascade returns 7 documents, so its R@100 is R@7; cascade.options(tail='keep') appends the others."],
             1,
         ),
         ("bm25 % 30 >> bi_encoder", ["p: paired t-test over 4 queries against bm25 → 30, Holm-corrected."], 2),
@@ -443,6 +444,21 @@ def stages_of(text: str) -> list[tuple[str, list[str]]]:
     """Read what search printed: each stage's first line, and the docnos that it lists."""
     parts = re.findall(r"^(\S.*? → \d+   \(.*\))\n((?:  .*\n)*)", text, flags=re.MULTILINE)
     return [(heading, re.findall(r"^  \d+ .*?\d\.\d{3} ([a-z]+\d) ", rows, flags=re.MULTILINE)) for heading, rows in parts]
+
+
+@pytest.mark.filterwarnings("default::pt_cascade.errors.CascadeWarning")
+def test_search_limits_the_time_of_a_stage(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One batch of 16 documents is scored whatever the limit; the others follow, and a line on standard error counts them."""
+    words = ["search", "old boat near the station", "--collection", small, "--cascade", "bm25 % 60 >> bi_encoder % 60"]
+    assert main([*words, "--on-error", "keep", "--time-limit-ms", "bi_encoder=0.000001"]) == 0
+    said = capsys.readouterr()
+    late = re.search(r"stage 'bi_encoder' did not score (\d+) document\(s\) of 1 query\(s\) in its time limit", said.err)
+    ranked = re.search(r"bi_encoder → 60   \(.*, 16 model pairs; (\d+) ranked", said.out)
+    assert late is not None
+    assert ranked is not None
+    assert int(late[1]) == int(ranked[1]) - 16
+    assert main([*words, "--time-limit-ms", "bi_encoder=100000"]) == 0
+    assert "did not score" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("engine", ENGINES)

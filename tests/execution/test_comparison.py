@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import ERR, RR, P, R, nDCG
 from scipy.stats import ttest_rel
+from toys.fragile import Fragile
 from toys.judges import Judge, Log
 from toys.rankers import Broken, ToyReranker, ToyRetriever, topics
 
@@ -299,3 +300,14 @@ def test_invalid_comparisons_are_reported(case: str) -> None:
     with pytest.raises(CascadeError) as error:
         compare(*arguments)
     assert str(error.value) == message
+
+
+def test_the_options_of_a_cascade_hold_for_all_systems() -> None:
+    """A kept tail: R@100 is that of all that was retrieved; a stage that always fails leaves the ranking of the first."""
+    first = ToyRetriever(docs=20, levels=10**6)  # no equal scores, which trec_eval orders by docno
+    cascade = Cascade.of(first % 20 >> Fragile(fails=frozenset({"q0", "q1"})) % 5).options(tail="keep", on_error="keep")
+    with pytest.warns(CascadeWarning, match=r"stage 'fragile' failed on [12] query"):
+        compared = compare(cascade, topics(2), QRELS, [R @ 100, nDCG @ 5]).effectiveness
+    golden = [np.mean(per_query(first % 20, topics(2), measure)) for measure in (R @ 100, nDCG @ 5)]
+    for row in compared[["R@100", "nDCG@5"]].to_numpy():
+        assert row == pytest.approx(golden, abs=1e-12)

@@ -15,12 +15,13 @@ import pyterrier as pt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys.fragile import Fragile
 from toys.rankers import Broken, ToyReranker, ToyRetriever, topics, toss
 
 from pt_cascade import Cascade
 from pt_cascade.analysis.cost.latency import take_percentiles
 from pt_cascade.analysis.cost.timings import Timings
-from pt_cascade.errors import CascadeError, StageError
+from pt_cascade.errors import CascadeError, QueryError, StageError
 from pt_cascade.execution.profiling import profile
 
 if TYPE_CHECKING:
@@ -408,3 +409,15 @@ def test_a_stage_that_fails_is_named() -> None:
     """The error is the executor's own."""
     with pytest.raises(StageError, match=r"^stage 'broken' failed on 5 row\(s\)"):
         profile(ToyRetriever() % 5 >> Broken(lambda _: 1 / 0), topics(1), warmup=0)
+
+
+def test_the_options_of_a_cascade_are_set_aside() -> None:
+    """A stage that may fail is not timed where it fails; a limit that no stage keeps does not shorten a list."""
+    cascade = Cascade.of(ToyRetriever(docs=9) % 9 >> Fragile() % 5).options(on_error="keep", time_limit_ms={"fragile": 1e-9})
+    timings = profile(cascade, topics(2), warmup=0, repeats=1, shares=(1.0,))
+    pairs = ToyRetriever(docs=9).transform(topics(2))["qid"].value_counts()
+    timed = timings.frame.set_index(["stage", "qid"]).loc["fragile"]
+    assert timed["docs_in"].to_dict() == pairs.to_dict()
+    broken = Cascade.of(ToyRetriever(docs=9) % 9 >> Fragile(fails=frozenset({"q0"})) % 5).options(on_error="keep")
+    with pytest.raises(QueryError, match="stage 'fragile' failed"):
+        profile(broken, topics(2), warmup=0, repeats=1, shares=(1.0,))
