@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.cost.latency import (
-    PERCENTILES,
     Latency,
     check_percentiles,
     summarise,
     take_percentiles,
-    warn_of_few_queries,
 )
 from pt_cascade.analysis.cost.sample import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
@@ -117,14 +115,14 @@ class Cost:
     def latency(
         self,
         cutoffs: Sequence[Cutoff],
-        percentiles: Sequence[float] = PERCENTILES,
+        percentiles: Sequence[float] | None = None,
         docs: Sequence[int] | NDArray[np.generic] | None = None,
     ) -> Latency:
         """Return how long a query takes at one vector of cut-offs: the mean, and percentiles of the sum over stages.
 
         Args:
             cutoffs: One a stage; None: no cut. The last one costs nothing.
-            percentiles: Each above 0, at most 100.
+            percentiles: Numbers from 1 to 100; None: those of 50, 95 and 99 above which at least one query lies.
             docs: Shape (queries,). How many documents each query retrieves, for a cost given by hand; without it every query
                 retrieves enough, and there are no percentiles. A profiled cost ignores it: it has its own queries.
 
@@ -151,7 +149,7 @@ class Cost:
         self,
         vectors: NDArray[np.generic],
         docs: Sequence[int] | NDArray[np.generic] | None = None,
-        percentiles: Sequence[float] = PERCENTILES,
+        percentiles: Sequence[float] | None = None,
     ) -> pd.DataFrame:
         """Return what a query costs at many vectors of cut-offs.
 
@@ -180,13 +178,11 @@ class Cost:
         return pd.DataFrame(columns)
 
     def _prepare(
-        self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None
+        self, percentiles: Sequence[float] | None, docs: Sequence[int] | NDArray[np.generic] | None
     ) -> tuple[Sample, tuple[float, ...]]:
         """Return the queries, and the percentiles that are known for them."""
         sample = sample_from_counts(docs) if self.sample is None else self.sample
-        levels = check_percentiles(percentiles) if sample.percentiles else ()
-        warn_of_few_queries(levels, sample.queries)
-        return sample, levels
+        return sample, check_percentiles(percentiles, sample.queries) if sample.percentiles else ()
 
     def _time(self, n: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
         """Give the documents and milliseconds of stage n, shape (depths, rows) each."""
