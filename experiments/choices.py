@@ -1,4 +1,4 @@
-"""The tables of docs/choosing.md: cut-offs chosen within 100, 400 and 1250 ms, on dl19's runs and on scifact from scratch.
+"""The table of docs/choosing.md: cut-offs chosen within 100, 400 and 1250 ms, on dl19's runs; and the same on scifact from scratch.
 
 Run: python experiments/choices.py [DATA]. DATA holds dl19 and scifact; default: $PT_CASCADE_DATA, else ../shared/data.
 The scores are of real rankers. The costs are the textbook's, by hand: they are not what these rankers take.
@@ -62,7 +62,7 @@ def tabulate(table: ptc.ScoreTable, qrels: pd.DataFrame) -> Iterator[str]:
         "best seen",
         "ms",
         "in-sample",
-        "less the reference, held out",
+        "its gain over the reference, held out",
         "reference",
     )
     yield f"| {' | '.join(columns)} |"

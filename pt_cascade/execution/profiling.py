@@ -68,8 +68,8 @@ def profile(  # noqa: PLR0913 - the names are public
         repeats: How often each query is run at each share, 1 or more.
         warmup: How many queries run first at each share, not counted; for ``throughput`` all, if 1 or more.
         shares: Of each cut-off (or of the documents that a stage passed on in the warm-up, if fewer), above 0, possibly above 1.
-        seconds: About how long it may take after the warm-up, whose pace decides how many of the queries are timed, the first ones;
-            None: all of them. ``interactive`` only, and with a warm-up.
+        seconds: About how long it may take after the warm-up, whose last query decides how many of the queries are timed, the first
+            ones; None: all of them. Without a warm-up it has no effect.
         clock: Seconds.
         verbose: Show a progress bar.
 
@@ -93,10 +93,9 @@ def profile(  # noqa: PLR0913 - the names are public
     shares = _check_options(mode, repeats, warmup, shares, seconds)
     queries = _split(topics, mode)
     load, clock = f"{os.getloadavg()[0]:.2f}", _wait_for_gpus(clock)
-    bare, start = _bypass_caches(Cascade.of(cascade)), clock()
-    scaled = _warm_up(bare, queries[:warmup], shares)
-    if seconds is not None and warmup:
-        queries = _fit_in(queries, seconds, repeats * (clock() - start) / len(queries[:warmup]))
+    scaled, pace = _warm_up(_bypass_caches(Cascade.of(cascade)), queries[:warmup], shares, clock)
+    if seconds is not None:
+        queries = _fit_in(queries, seconds, repeats * pace)
     counted: dict[tuple[int, float], list[Floats]] = {}
     parts: list[dict[str, NDArray[np.generic]]] = []
     with show_progress("profile", "run", repeats * len(shares) * len(queries), shown=verbose) as bar:
@@ -140,22 +139,30 @@ def _wait_for_gpus(clock: Callable[[], float]) -> Callable[[], float]:
     return read
 
 
-def _warm_up(cascade: Cascade, queries: list[pd.DataFrame], shares: tuple[float, ...]) -> dict[float, Cascade]:
-    """Run some queries at every share; return the cascade with each share of its cut-offs, or of fewer documents passed on."""
-    most = [0] * len(cascade)
+def _warm_up(
+    cascade: Cascade, queries: list[pd.DataFrame], shares: tuple[float, ...], clock: Callable[[], float]
+) -> tuple[dict[float, Cascade], float]:
+    """Run some queries at every share; return the cascade with each share of its cut-offs, or of fewer documents passed on.
+
+    And how many seconds the last query took, summed over the shares.
+    """
+    most, start = [0] * len(cascade), clock()
     for query in queries:
+        start = clock()
         for n, step in enumerate(walk(cascade, query)):
             most[n] = max(most[n], int(step.kept["qid"].value_counts().max()) if len(step.kept) else 0)
     depths = [min(k, seen) if k and seen else k or seen or None for k, seen in zip(cascade.cutoffs, most, strict=True)]
-    scaled = {1.0: cascade}
+    scaled, pace = {1.0: cascade}, clock() - start
     for share in shares:
         if share != 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CascadeWarning)  # as in ``_bypass_caches``
                 scaled[share] = cascade.with_cutoffs(*(None if depth is None else max(1, round(depth * share)) for depth in depths))
             for query in queries:
+                start = clock()
                 list(walk(scaled[share], query))
-    return scaled
+            pace += clock() - start
+    return scaled, pace
 
 
 def _fit_in(queries: list[pd.DataFrame], seconds: float, pace: float) -> list[pd.DataFrame]:

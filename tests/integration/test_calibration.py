@@ -76,12 +76,13 @@ def test_what_misleads_loses_what_it_says(calibration: ModuleType) -> None:
 
 
 def test_certificates_and_verdicts_keep_what_they_promise_in_a_small_simulation(calibration: ModuleType) -> None:
-    """200 vectors that all lose 1.02 of a margin of .05: hardly one is certified or shipped; without, most samples choose one."""
+    """200 vectors that all lose 1.02 of the margin: hardly one is certified or shipped; without, most samples choose one."""
     pools = {"misleading": calibration.simulated.mislead(2000, 0.05, 0.9, 0)}
     row = [line for line in calibration.promises.certify_cheaper(pools, 40, (100,), 0) if line.startswith("| misleading | 0.05")]
     dirichlet, betting, without = (float(share) for share in re.findall(r"([\d.]+)% \|", row[0]))
     assert max(dirichlet, betting) <= 15
     assert without > 50
+    pools = {"misleading": calibration.simulated.mislead(2000, 0.02, 0.0, 0)}
     told = next(line for line in calibration.promises.judge_best(pools, 40, (100,), 0) if line.startswith("| misleading | 100"))
     *_, shipped, anyway, covered = (float(share) for share in re.findall(r"([\d.]+)%", told))
     assert (shipped <= 15, anyway > 25, covered >= 85) == (True, True, True)

@@ -337,7 +337,7 @@ def test_a_budget_at_a_percentile_holds_for_its_upper_bound() -> None:
         assert choice.times.percentiles == (95.0,)
         assert choice.times.joint_ms[0] <= choice.times.high_ms[0] <= 100
     told = re.sub(r"\s+", " ", choice.explain())
-    assert "p95 48 ms (48 to 48, 100 queries)" in told
+    assert "p95 48 ms (48 to 72, 100 queries)" in told
 
 
 @pytest.mark.parametrize(("queries", "percentile", "needed"), [(58, 95, 59), (20, 95, 59), (100, 99, 299)])
@@ -363,9 +363,9 @@ def test_costs_by_hand_know_no_slow_query() -> None:
 
 
 def profiled(queries: int, late: int) -> Sweep:
-    """Two vectors, s1 → 4 and s1 → 8 · s2, that take 48 and 96 ms, some queries ten times as long."""
+    """Two vectors, s1 → 4 and s1 → 8 · s2, that take 48 and 96 ms, some queries half as long again."""
     scores, labels = make_scores(30, 8, 2)
-    factors = np.where(np.arange(queries) < late, 10.0, 1.0)[:, None]
+    factors = np.where(np.arange(queries) < late, 1.5, 1.0)[:, None]
     times = StageTimes(np.tile([4.0, 8.0], (queries, 1)), np.array([48.0, 96.0]) * factors)
     none = StageTimes(np.zeros((queries, 1)), np.zeros((queries, 1)))
     stages = (StageCost("s1"), StageCost("s2", per_pair_ms=12))
@@ -458,7 +458,7 @@ def test_folds_that_chose_otherwise_are_reported() -> None:
     assert said[0].startswith("Cannot tell: about ")
     assert said[0].endswith(" queries would. Keep a → 2 · b")
     assert "  Folds: 1 of 3 pick the same, others a → 1 to 2" in said
-    assert "  Best seen: a → 1 · b, 0.6667 on the queries that chose it" in said
+    assert "  Best seen: a → 1 · b, 0.6667 in-sample" in said
     deep = choose(swept(30, 6, 2), "nDCG@10", margin=0.01)
     assert (deep.gain.mean, deep.gain.low, deep.gain.high) == (0.0, 0.0, 0.0)
     assert "100 of 100 pick the same" in deep.explain()
