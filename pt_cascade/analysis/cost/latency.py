@@ -149,5 +149,5 @@ def check_percentiles(percentiles: Sequence[float] | None, queries: int) -> tupl
         ]
     )
     if bad:
-        raise SweepError("there are no such percentiles", bad, fix="percentiles=None, for those that the queries give")
+        raise SweepError("there are no such percentiles", bad, fix="percentiles=None")
     return tuple(percentiles)

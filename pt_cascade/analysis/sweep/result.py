@@ -68,7 +68,7 @@ class Sweep:
     def frame(self) -> pd.DataFrame:
         """Frame[k1, k2, ..., <measure>..., and with a cost: ms, p50_ms, p95_ms, p99_ms, pairs, usd]: a row for each vector.
 
-        No cut is <NA>. Costs are means and percentiles over queries, see ``Cost.frame``; ``usd`` needs a price.
+        No cut is <NA>. Costs are means, and the percentiles that so many queries give, see ``Cost.frame``; ``usd`` needs a price.
         """
         columns = {}
         for n, values in enumerate(self.grid.vectors.T, 1):
