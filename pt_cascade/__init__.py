@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.analysis.cost.stage_cost import StageCost as StageCost
     from pt_cascade.analysis.cost.timings import Timings as Timings
     from pt_cascade.analysis.fusion.fuse import fuse as fuse
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion as StageFusion
+    from pt_cascade.analysis.fusion.stage_fusion import fusions as fusions
     from pt_cascade.analysis.grid.grids import grid as grid
     from pt_cascade.analysis.sweep.result import Sweep as Sweep
     from pt_cascade.analysis.sweep.sweep import sweep as sweep
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.runner import run as run
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
+    from pt_cascade.stages.calibration.calibrated import calibrate as calibrate
 
 _HOME = {
     "Cascade": "pt_cascade.cascade",
@@ -49,14 +52,17 @@ _HOME = {
     "Runner": "pt_cascade.execution.runner",
     "ScoreTable": "pt_cascade.execution.score_table",
     "StageCost": "pt_cascade.analysis.cost.stage_cost",
+    "StageFusion": "pt_cascade.analysis.fusion.stage_fusion",
     "Sweep": "pt_cascade.analysis.sweep.result",
     "Timings": "pt_cascade.analysis.cost.timings",
+    "calibrate": "pt_cascade.stages.calibration.calibrated",
     "choose": "pt_cascade.analysis.choice.choose",
     "compare": "pt_cascade.execution.comparison",
     "parse_cascade": "pt_cascade.execution.composing",
     "default_cascade": "pt_cascade.execution.defaults",
     "default_model": "pt_cascade.execution.defaults",
     "fuse": "pt_cascade.analysis.fusion.fuse",
+    "fusions": "pt_cascade.analysis.fusion.stage_fusion",
     "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
     "profile": "pt_cascade.execution.profiling",

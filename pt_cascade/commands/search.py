@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("query", help="the query")
+    parser.add_argument("query", nargs="+", help="the query, in one or several words")
     add_cascade(parser)
     parser.add_argument("--top", type=count, default=10, help="documents to list after each stage (default: 10)")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Search; yield the ranking after each stage, with the texts and the time."""
-    query = arguments.query
+    query = " ".join(arguments.query)
     if not query.strip():
         raise CascadeError("this search is not valid", ["the query is empty"], fix='pt-cascade search "cumulative sum"')
     collection = open_collection(arguments.collection)
@@ -36,10 +36,10 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     topics = pd.DataFrame({"qid": ["1"], "query": [query]})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # repeated by the second search
-        list(walk(cascade, topics))  # models load and files are read, so that the second search shows their times without that
+        list(walk(cascade, topics, fusion=cascade.fusion))  # models load and files are read, which the times below leave out
     yield f"{query!r} in {cascade!r}\n"
     before, total = None, 0.0
-    for step in walk(cascade, topics):
+    for step in walk(cascade, topics, fusion=cascade.fusion):
         yield list_stage(step, before, texts, arguments.top)
         before, total = step.kept, total + step.ms
     yield f"{total:.1f} ms in all, models loaded"

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
 from pt_cascade.analysis.certificates.order_statistics import queries_to_show
+from pt_cascade.analysis.cost.fitting import count_pairs
 from pt_cascade.analysis.cost.latency import take_percentiles
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, raise_negative_labels
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
-from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.errors import CascadeError, FrameError, first_line
 from pt_cascade.execution.runner import run
 from pt_cascade.frames import canonical_qrels, canonical_topics
 
@@ -93,6 +94,7 @@ def compare(
     if problem := unjudged(topics, qrels):
         raise FrameError("the comparison has no judged topic", [problem])
     qrels = qrels[qrels["qid"].isin(topics["qid"])]
+    measures = as_tuple(measures)
     known = [measure for measure in measures if isinstance(measure, Measure)]
     asked = whole.prefix(1).transform(topics) if table is None and any(map(is_gdeval, known)) else None
     check_labels(qrels, known, found=asked if table is None else table.frame, numbered=False)
@@ -101,8 +103,8 @@ def compare(
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     if timings is not None:
         trace = timings.frame[timings.frame["share"] == timings.shares[0]]
-        pairs = trace["docs_in"] * np.where(trace["stage"].isin(timings.pairwise), trace["docs_in"] - 1, 1)
-        return Comparison(effectiveness, _cost(trace.assign(pairs=pairs)), topics["qid"].nunique())
+        trace = trace.assign(pairs=count_pairs(trace, timings.pairwise))
+        return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
     for n in range(min(_WARM_UP, len(topics))):  # as in ``profile``; models load when they are first used
         whole.transform(topics.iloc[[n]])
     trace = run(whole, topics.head(timed) if timed else topics, query_batch_size=1, verbose=verbose).trace.assign(repeat=0)
@@ -132,7 +134,7 @@ def _evaluate(
         raise
     except Exception as error:
         whole.transform(topics)  # again with checks, whose error names the stage
-        raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {error}"]) from error
+        raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {first_line(error)}"]) from error
     return effectiveness
 
 

@@ -19,13 +19,13 @@ from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import find_dependence
-from pt_cascade.cascade.steps import call
+from pt_cascade.cascade.steps import call, count_rows
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
 from pt_cascade.execution.runner import read_accounts
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
-from pt_cascade.numbers import is_amount, is_whole
+from pt_cascade.numbers import is_amount, is_whole, is_word
 from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def profile(  # noqa: PLR0913 - the names are public
         for repeat, turn, number in product(range(repeats), range(len(shares)), range(len(queries))):
             share = shares[(number + turn) % len(shares)]  # other than that of the query before, and of the turn before
             qids = queries[number]["qid"]
-            steps = list(walk(scaled[share], queries[number], clock=clock))
+            steps = list(walk(scaled[share], queries[number], fusion=scaled[share].fusion, clock=clock))
             if (number, share) not in counted:
                 counted[number, share] = [_count_tokens(step, qids) for step in steps]
             for step, tokens in zip(steps, counted[number, share], strict=True):
@@ -149,7 +149,7 @@ def _warm_up(
     most, start = [0] * len(cascade), clock()
     for query in queries:
         start = clock()
-        for n, step in enumerate(walk(cascade, query)):
+        for n, step in enumerate(walk(cascade, query, fusion=cascade.fusion)):
             most[n] = max(most[n], int(step.kept["qid"].value_counts().max()) if len(step.kept) else 0)
     depths = [min(k, seen) if k and seen else k or seen or None for k, seen in zip(cascade.cutoffs, most, strict=True)]
     scaled, pace = {1.0: cascade}, clock() - start
@@ -160,7 +160,7 @@ def _warm_up(
                 scaled[share] = cascade.with_cutoffs(*(None if depth is None else max(1, round(depth * share)) for depth in depths))
             for query in queries:
                 start = clock()
-                list(walk(scaled[share], query))
+                list(walk(scaled[share], query, fusion=cascade.fusion))
             pace += clock() - start
     return scaled, pace
 
@@ -196,12 +196,7 @@ def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:
         frame = call(part, frame, step.stage.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CascadeWarning)  # given when the stage ran
-        tokens = np.asarray(parts[reader].count_tokens(frame), np.float64)
-    if tokens.shape != (len(frame),) or not (np.isfinite(tokens) & (tokens >= 0)).all():
-        problem = (
-            f"count_tokens of {parts[reader]!r} gave shape {tokens.shape}, expected a number from 0 for each of {len(frame)} row(s)"
-        )
-        raise StageError(f"the tokens of stage {step.stage.name!r} cannot be counted", [problem])
+        tokens = count_rows(parts[reader], "count_tokens", frame, step.stage.name)
     sums: Floats = np.bincount(pd.Index(qids).get_indexer(pd.Index(frame["qid"])), tokens, len(qids)).astype(np.float64)
     return sums
 
@@ -210,7 +205,7 @@ def _check_options(mode: Mode, repeats: int, warmup: int, shares: Sequence[float
     problems = []
     if seconds is not None and not (is_amount(seconds) and seconds > 0):
         problems.append(f"seconds is {seconds!r}, expected a number above 0, or None")
-    if mode not in get_args(Mode):
+    if not is_word(mode, get_args(Mode)):
         problems.append(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
     for name, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0)):
         if not is_whole(value, least):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
     from pt_cascade.analysis.table.from_runs import Missing
 
@@ -66,13 +67,21 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
         """Make a table from data."""
         return cls(**{field.name: getattr(scores, field.name) for field in fields(Scores)}, path=path)
 
-    def replay(self, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", stages: Sequence[str] | None = None) -> pd.DataFrame:
+    def replay(
+        self,
+        cutoffs: Sequence[Cutoff],
+        *,
+        tail: Tail = "drop",
+        stages: Sequence[str] | None = None,
+        fusion: StageFusion | None = None,
+    ) -> pd.DataFrame:
         """Return the ranking of the live cascade at these cut-offs, without running a model.
 
         Args:
             cutoffs: One a stage, each 1 or more, or None for no cut.
             tail: ``drop`` or ``keep``, as in ``run``; without documents beyond the table's ``depth``.
             stages: The names of a path's stages; None: the table's first path.
+            fusion: Of the stages' scores, as ``cascade.fusion``; None: the last stage's own ranking.
 
         Returns:
             Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``), in the order of the live cascade.
@@ -82,7 +91,7 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
         """
         from pt_cascade.analysis.replay.replay import replay  # noqa: PLC0415 - numba loads when first needed
 
-        return replay(self, cutoffs, tail=tail, stages=stages)
+        return replay(self, cutoffs, tail=tail, stages=stages, fusion=fusion)
 
     def covers(self, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | None = None) -> bool:
         """Whether the table has every pair that the cascade would score at these cut-offs.

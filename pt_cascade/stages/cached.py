@@ -8,31 +8,36 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.cascade.columns import check_input
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
+from pt_cascade.numbers import is_word
 from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.base.pairwise import PairReranker
 from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.base.wrapper import Wrapper
 from pt_cascade.stages.scorecache.fill import CacheFill, compare_cached
 from pt_cascade.stages.scorecache.keys import list_keys, point_keys
 from pt_cascade.stages.scorecache.score_cache import ScoreCache, find_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
     from pt_cascade.cascade.stage import Depends
+    from pt_cascade.ranking import Ints
+    from pt_cascade.stages.base.identity import Identity
 
 BATCH_SIZE = 512
 _DEPENDS = ("pointwise", "pairwise", "listwise")
 
 
 @dataclass(frozen=True)
-class Cached(pt.Transformer):  # type: ignore[misc]
+class Cached(Wrapper):
     """Cache the scores of a re-ranker in an SQLite file: known scores are read, the others are computed in batches and written.
 
     Cached scores are returned bit for bit, in the stage's number type, with its order of a query's rows and its tie rule (both are
@@ -99,12 +104,12 @@ class Cached(pt.Transformer):  # type: ignore[misc]
     def __post_init__(self) -> None:
         """Make the path absolute, ask the stage what its scores depend on, and refuse what cannot be cached."""
         known = look_up(self.stage) if isinstance(self.stage, pt.Transformer) else None
-        if known and self.depends == "unknown":
+        if known and is_word(self.depends, ("unknown",)):
             object.__setattr__(self, "depends", known.depends)
         _check(self, known.documents if known else "")
         object.__setattr__(self, "path", find_path(self.path))
         if self.reads is not None:
-            object.__setattr__(self, "reads", (self.reads,) if isinstance(self.reads, str) else tuple(self.reads))
+            object.__setattr__(self, "reads", as_tuple(self.reads))
         self.score_cache().notes()  # refuses the file of another stage
 
     @property
@@ -113,24 +118,13 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         return self.stage
 
     @property
-    def stage_name(self) -> str:
-        """The name of the stage in a cascade."""
-        return look_up(self.stage).name
+    def count_pairs(self) -> Callable[[pd.DataFrame], Ints] | None:
+        """The stage's method that counts the pairs that it scores for each row; None if it scores each row once."""
+        return getattr(self.stage, "count_pairs", None)
 
-    @property
-    def failed_column(self) -> str:
-        """The column in which the stage marks failed rows; empty: none."""
-        return str(getattr(self.stage, "failed_column", ""))
-
-    @property
-    def on_error(self) -> str:
-        """What the stage does with a row that it cannot score; empty: unknown."""
-        return str(getattr(self.stage, "on_error", ""))
-
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The columns in which the stage counts what each query used."""
-        return tuple(getattr(self.stage, "accounts", ()))
+    def identify(self) -> Identity:
+        """Identify all that its scores depend on beside the query and the document, as text by name."""
+        return identify_any(self.stage, self.identity)
 
     def score_cache(self) -> ScoreCache:
         """Give the cached scores of the stage as it is now.
@@ -141,7 +135,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         Raises:
             CascadeError: The identity of the stage is unknown.
         """
-        return ScoreCache(str(self.path), identify_any(self.stage, self.identity))
+        return ScoreCache(str(self.path), self.identify())
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Give every row its score and its rank.
@@ -173,7 +167,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         needs = self.stage.needs() if ours else []
         check_input(self, inp, ["query", *needs, *(self.reads or ())], ["query", *(needs if ours else ["text"])])
         ignored = ("qid", "query", "score", "rank") if self.depends == "pointwise" else ("qid",)
-        reads = self.reads or (self.stage.reads() if ours else [column for column in inp.columns if column not in ignored])
+        reads = self.reads or (ours and self.stage.reads()) or [column for column in inp.columns if column not in ignored]
         return [column for column in reads if column in inp]
 
     def transform_inputs(self) -> list[list[str]]:
@@ -210,17 +204,19 @@ def _check(made: Cached, documents: str) -> None:
         )
     if documents != "reranks":
         problems.append(f"{stage!r} ({type(stage).__name__}) is not a re-ranker: it may add or remove documents")
-    elif made.depends not in _DEPENDS:
-        problems.append(f"depends is {made.depends}, expected one of {', '.join(_DEPENDS)}")
+    elif not is_word(made.depends, _DEPENDS):
+        problems.append(f"depends is {made.depends!r}, expected one of {', '.join(_DEPENDS)}")
     if made.identity is not None and not (isinstance(made.identity, str) and made.identity.strip()):
         problems.append(f"identity is {made.identity!r}, expected text")
     elif made.identity is None and not can_identify(stage):
         problems.append("it has no method identify(), so its model, version and settings are unknown")
+    if made.reads is not None and not all(isinstance(name, str) for name in as_tuple(made.reads)):
+        problems.append(f"reads is {made.reads!r:.60}, expected names of columns, or None")
     if type(made.batch_size) is not int or made.batch_size < 1:
         problems.append(f"batch_size is {made.batch_size!r}, expected 1 or more rows")
     if problems:
-        words = "" if can_identify(stage) else "identity='its model, version and settings', "
-        fix = f"cached(stage, path, {words}depends='pointwise'), if a score depends on query and document alone"
+        words = "" if can_identify(stage) else ", identity='its model, version and settings'"
+        fix = f"cached(stage, path{words}, depends='pointwise'), if a score depends on query and document alone"
         raise PipelineError(what, problems, fix=fix)
 
 

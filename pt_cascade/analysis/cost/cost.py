@@ -18,6 +18,7 @@ from pt_cascade.analysis.cost.sample import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ class Cost:
         if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
             return replace(self, stages=tuple(replace(one, stage=name) for one, name in zip(self.stages, names, strict=True)))
         own = [one.stage for one in self.stages]
-        if missing := [str(name) for name in names if not name or name not in own]:
+        if missing := [str(name) for name in names if not (is_word(name, own) and name)]:
             known = ", ".join(name or "a stage without name" for name in own)
             problem = f"there is no cost for {', '.join(missing)}, only for {known}"
             raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
@@ -136,7 +137,7 @@ class Cost:
         """
         names = [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)]
         checked = check_cutoffs(cutoffs, names[: len(names) - self.live])
-        if percentiles and self.sample is not None and not self.sample.percentiles:
+        if percentiles is not None and as_tuple(percentiles) and self.sample is not None and not self.sample.percentiles:
             problem = "its queries were timed together (mode 'throughput'), so only their mean time is known"
             fix = "cost.latency(cutoffs, percentiles=()), or profile(cascade, topics, mode='interactive')"
             raise SweepError("the cost has no percentiles", [problem], fix=fix)
@@ -196,7 +197,7 @@ class Cost:
         stage = self.stages[n]
         if not sample.usd:
             return stage.usd(given, ms)
-        counted = sample.usd[n].at(given, StageCost(per_pair_ms=stage.usd_per_pair, compares=stage.compares))
+        counted = sample.usd[n].at(given, stage.price)
         return replace(stage, usd_per_pair=0.0).usd(given, ms) + np.where(given >= stage.least, counted, 0.0)
 
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.certificates.order_statistics import lower_rank, queries_to_show, upper_rank
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number
 
@@ -138,16 +139,17 @@ def check_percentiles(percentiles: Sequence[float] | None, queries: int) -> tupl
     """Return the percentiles, None: those of 50, 95 and 99 that so many queries give; raise a SweepError if one cannot be given."""
     if percentiles is None:
         return tuple(level for level in PERCENTILES if queries >= queries_to_show(level))
-    bad = [f"found {level!r}, expected a number from 1 to 100" for level in percentiles if not is_percentile(level)]
+    levels = as_tuple(percentiles)
+    bad = [f"found {level!r}, expected a number from 1 to 100" for level in levels if not is_percentile(level)]
     bad += (
         []
         if bad
         else [
             f"p{level:g} takes {queries_to_show(level)} queries or more, found {queries}"
-            for level in percentiles
+            for level in levels
             if queries < queries_to_show(level)
         ]
     )
     if bad:
         raise SweepError("there are no such percentiles", bad, fix="percentiles=None")
-    return tuple(percentiles)
+    return levels

@@ -22,7 +22,7 @@ from pt_cascade.analysis.fusion.columns import merge_columns
 from pt_cascade.analysis.fusion.normalization import Normalise, normalise_lists, score_missing
 from pt_cascade.analysis.fusion.pooling import check_runs, pool_runs
 from pt_cascade.errors import CascadeError, FrameError
-from pt_cascade.numbers import is_amount
+from pt_cascade.numbers import is_amount, is_several, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,18 +108,18 @@ class Fusion:
 
     def find_problems(self, runs: int) -> list[str]:
         """List the options that are unknown, out of range, or of the other method, for so many runs."""
+        words = {"method": get_args(Method), "normalise": get_args(Normalise), "missing": get_args(Missing)}
+        odd = {name: known for name, known in words.items() if not is_word(getattr(self, name), known)}
         problems = [] if runs else ["there is no run to fuse, expected 1 or more"]
-        for name, kind in (("method", Method), ("normalise", Normalise), ("missing", Missing)):
-            if (value := getattr(self, name)) not in get_args(kind):
-                problems.append(f"{name} is {value!r}, expected one of {', '.join(get_args(kind))}")
+        problems += [f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}" for name, known in odd.items()]
         if not is_amount(self.k):
             problems.append(f"k is {self.k!r}, expected a finite number, 0 or more")
         if self.weights is not None and not _are_weights(self.weights, runs):
             problems.append(f"weights is {self.weights!r}, expected {runs} number(s), 0 or more, not all 0")
-        if self.method == "rrf" and (self.normalise, self.missing) != (Fusion.normalise, Fusion.missing):
+        if not odd and self.method == "rrf" and (self.normalise, self.missing) != (Fusion.normalise, Fusion.missing):
             given = f"normalise={self.normalise!r}, missing={self.missing!r}"
             problems.append(f"{given}: leave them out, method 'rrf' uses ranks, not scores")
-        if self.method == "weighted" and self.k != Fusion.k:
+        if not odd and self.method == "weighted" and self.k != Fusion.k:
             problems.append(f"k={self.k!r}: leave it out, method 'weighted' uses scores, not ranks")
         return problems
 
@@ -136,39 +136,47 @@ class Fusion:
         order, rank = _rank(pool, score)
         return merge_columns(pool, list(checked.values()), order, score[order], rank)
 
+    def normalise_lists(self, rank: Ints, score: Floats, sizes: Ints) -> Floats:
+        """Give what each row adds with weight 1, shape (n,): lists one after the other, each by rank from 0, and their sizes."""
+        return 1 / (float(self.k) + 1 + rank) if self.method == "rrf" else normalise_lists(score, sizes, self.normalise)
+
     def _weigh(self, pool: Pool, runs: int) -> tuple[Floats, Floats]:
         """Give the weighted score of each row, shape (n,), and of a missing document in each list, shape (lists,)."""
         weights = np.ones(runs) if self.weights is None else np.asarray(self.weights, np.float64)
-        rrf = self.method == "rrf"
-        worth = 1 / (float(self.k) + 1 + pool.rank) if rrf else normalise_lists(pool.score, pool.sizes, self.normalise)
-        zero = rrf or self.missing == "zero"
+        worth = self.normalise_lists(pool.rank, pool.score, pool.sizes)
+        zero = self.method == "rrf" or self.missing == "zero"
         missing = np.zeros(len(pool.sizes)) if zero else score_missing(worth, pool.sizes, self.normalise)
         return worth * weights[np.repeat(pool.run, pool.sizes)], missing * weights[pool.run]
 
 
 def _name(runs: object) -> Mapping[str, pd.DataFrame]:
-    if isinstance(runs, pd.DataFrame | str) or not isinstance(runs, Iterable):
+    if isinstance(runs, pd.DataFrame | str) or not (is_several(runs) and isinstance(runs, Iterable)):
         problem = f"runs is one {type(runs).__name__}, expected several DataFrames"
         raise CascadeError("the runs cannot be fused", [problem], fix="fuse([one, two])")
     return runs if isinstance(runs, Mapping) else {f"run {n}": run for n, run in enumerate(runs, start=1)}
 
 
 def _are_weights(weights: Sequence[float], runs: int) -> bool:
-    listed = list(weights) if isinstance(weights, (list, tuple, np.ndarray, pd.Series)) else []
+    listed = list(weights) if is_several(weights) else []
     return len(listed) == runs and all(map(is_amount, listed)) and any(listed)
 
 
 def _add_up(pool: Pool, worth: Floats, lowest: Floats) -> Floats:
-    """Sum the weighted scores of each pair: shape (pairs,). ``lowest`` is the score of a missing document in each list.
-
-    The terms of a sum are added from the smallest to the largest, so that the order of the runs makes no difference, and documents
-    that two runs rank in opposite order are tied.
-    """
+    """Sum the weighted scores of each pair: shape (pairs,). ``lowest`` is the score of a missing document in each list."""
     runs, queries = int(pool.run.max(initial=0)) + 1, len(pool.topics)
     missing = np.zeros((runs, queries))
     missing[pool.run, pool.query] = lowest
     terms = missing[:, pool.query_of]
     terms[np.repeat(pool.run, pool.sizes), pool.pair] = worth
+    return add_terms(terms)
+
+
+def add_terms(terms: Floats) -> Floats:
+    """Sum what each run adds to each document: shape (runs, documents) to (documents,).
+
+    Terms are added from the smallest to the largest, so that the order of the runs makes no difference, and documents that two runs
+    rank in opposite order are tied.
+    """
     score: Floats = reduce(np.add, np.sort(terms, axis=0))
     return score
 

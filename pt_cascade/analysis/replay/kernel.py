@@ -4,7 +4,7 @@ Documents enter in the first stage's order. The second stage's list changes rare
 measures of a cut-off above that position stay valid; for the others, the lists after it grow as their cut-offs do. Lists are sorted
 by places (``Rankings``), so ties matter only when a list is evaluated.
 
-The functions call each other, so they stand in one file: numba's cache does not see a change in another one. The inner functions
+numba's cache does not see a change in another file: after one in ``kernel_measures``, delete ``__pycache__``. The inner functions
 take arrays, not tuples of arrays, and return from one place: otherwise numba counts references at every call, which takes longer
 than the work.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pt_cascade.analysis.replay.compiling import compiled
+from pt_cascade.analysis.replay.kernel_measures import measure_list
 from pt_cascade.analysis.replay.kernel_types import GridIndex, KernelBuffers, MeasureSpec, QueryOptions, Ranked
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.int32]
 
-DONE, UNJUDGED = -1, int(np.iinfo(np.int32).min)
-NDCG, RR, RECALL, PRECISION, AP, JUDGED, SUCCESS = range(7)
+DONE = -1
 FAR = 2**40  # beyond every position
 SIZE, BOUND, PASSED, LAST, TIED = range(5)
 _TWO = 2
@@ -139,34 +139,6 @@ def _collect(
 
 
 @compiled
-def _measure(  # noqa: C901 - a branch a measure
-    kind: int, depth: int, rel: int, norm: float, docs: Numbers, shown: int, labels: Numbers, discounts: Floats
-) -> float:
-    """Compute one measure of the first documents in a row, as trec_eval defines it."""
-    found, total = 0, 0.0
-    for i in range(depth):
-        label = labels[docs[shown, i]]
-        if kind == NDCG:
-            if label > 0:
-                total += label / discounts[i]
-        elif kind == JUDGED:
-            found += label != UNJUDGED
-        elif label >= rel:
-            found += 1
-            if kind == AP:
-                total += found / (i + 1.0)
-            elif kind == RR:
-                return 1.0 / (i + 1.0)
-    if kind == JUDGED:
-        return found / depth if depth else 0.0
-    if kind in (RECALL, PRECISION):
-        total = float(found)
-    elif kind == SUCCESS:
-        total = float(min(found, 1))
-    return total / norm if norm > 0 else 0.0
-
-
-@compiled
 def _replay(  # noqa: C901 - cut up, a call a vector with all its arrays takes longer than the work
     buffers: KernelBuffers,
     places: Numbers,
@@ -209,7 +181,7 @@ def _replay(  # noqa: C901 - cut up, a call a vector with all its arrays takes l
                         collected = codes[n, 3]
                         count = _collect(docs, keys, state, places, options, vectors, vector, collected)
                     depth = min(codes[n, 1], count)
-                    values[tail, n] = _measure(codes[n, 0], depth, codes[n, 2], norms[n], docs, stages + 2, labels, discounts)
+                    values[tail, n] = measure_list(codes[n, 0], depth, codes[n, 2], norms[n], docs, stages + 2, labels, discounts)
                 valid[tail], latest, cut = FAR, tail, cutoff
             for n in range(len(codes)):
                 sums[vector, n] += values[tail, n]

@@ -10,18 +10,27 @@ import pandas as pd
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
 from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError
+from pt_cascade.numbers import is_word
 from pt_cascade.ranking import append_below, score_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.replay.rankings import Rankings
     from pt_cascade.analysis.table.data import Scores
     from pt_cascade.ranking import Floats, Ints
 
 
-def replay(table: Scores, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", stages: Sequence[str] | None = None) -> pd.DataFrame:
+def replay(
+    table: Scores,
+    cutoffs: Sequence[Cutoff],
+    *,
+    tail: Tail = "drop",
+    stages: Sequence[str] | None = None,
+    fusion: StageFusion | None = None,
+) -> pd.DataFrame:
     """Return the ranking of the live cascade at these cut-offs; see ``ScoreTable.replay``."""
     check_tail(tail)
     path = table.find_path(stages)
@@ -29,14 +38,25 @@ def replay(table: Scores, cutoffs: Sequence[Cutoff], *, tail: Tail = "drop", sta
         problem = f"stage {path.live!r} depends on the whole list, so its scores are not in the table"
         raise TableError("the cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs)")
     checked = check_cutoffs(cutoffs, path.stages)
-    return replay_path(cached_rankings(table, path.stages), table, path.stages, checked, tail)
+    if fusion is not None:
+        fusion.weigh(path.stages)  # refuses other stages
+    return replay_path(cached_rankings(table, path.stages), table, path.stages, checked, tail, fusion)
 
 
 def replay_path(
-    rankings: Rankings, table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], tail: Tail
+    rankings: Rankings,
+    table: Scores,
+    stages: Sequence[str],
+    cutoffs: Sequence[int | None],
+    tail: Tail,
+    fusion: StageFusion | None = None,
 ) -> pd.DataFrame:
     """Return the same from computed rankings and checked arguments."""
-    kept, rank, score, cuts = _walk(table, stages, cutoffs, rankings)
+    if fusion is None:
+        kept, rank, score, cuts = _walk(table, stages, cutoffs, rankings)
+    else:
+        kept, rank, score, cuts = _walk(table, stages, (*cutoffs[:-1], None), rankings)
+        kept, rank, score, cuts[-1] = _fuse(table, stages, cutoffs[-1], rankings, fusion, kept)
     results = _frame(table, kept, rank, score, rankings)
     return results if tail == "drop" else _append(table, results, cuts, stages, rankings)
 
@@ -53,7 +73,7 @@ def covers(table: Scores, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | 
 
 def check_tail(tail: Tail) -> None:
     """Refuse an unknown value of ``tail``."""
-    if tail not in get_args(Tail):
+    if not is_word(tail, get_args(Tail)):
         raise SweepError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
 
 
@@ -124,6 +144,32 @@ def _walk(
         cuts.append(kept[fallen[np.argsort(rank[fallen], kind="stable")]])
         kept, rank, score = kept[inside], rank[inside], score[inside]
     return kept, rank, score, cuts
+
+
+def _fuse(
+    table: Scores, stages: Sequence[str], cutoff: int | None, rankings: Rankings, fusion: StageFusion, kept: Ints
+) -> tuple[Ints, Ints, Floats, Ints]:
+    """Rank what reaches the last stage by the fused scores and cut it; return as ``_walk``, with what is cut."""
+    query = table.queries[rankings.rows[kept]]
+    score = fusion.fuse(stages, query, read_scores(table, stages)[:, rankings.rows[kept]], rankings.places[:, kept])
+    order = np.lexsort((rankings.places[-1, kept], -score, query))
+    kept, score, query = kept[order], score[order], query[order]
+    starts = np.searchsorted(query, query)
+    rank = np.arange(len(kept)) - starts
+    inside = rank < (NO_CUT if cutoff is None else cutoff)
+    cut = np.flatnonzero(~inside)
+    return kept[inside], rank[inside], score[inside], kept[cut[np.argsort(rank[cut], kind="stable")]]
+
+
+def read_scores(table: Scores, stages: Sequence[str]) -> Floats:
+    """Return the scores of the stages, shape (stages, rows of the table), NaN where not scored; refuse failed pairs."""
+    scores = np.stack([table.frame[name].to_numpy(np.float64) for name in stages])
+    if (failed := np.isneginf(scores)).any():
+        stage, row = (int(one[0]) for one in np.nonzero(failed))
+        pair = ", ".join(f"{name} {table.frame[name].iloc[row]}" for name in ("qid", "docno"))
+        problem = f"{stages[stage]!r} has no score for {int(failed.sum())} pair(s), e.g. {pair}"
+        raise TableError("failed scores cannot be fused", [problem], fix="score(cascade, topics), when the stage answers again")
+    return scores
 
 
 def _frame(table: Scores, at: Ints, rank: Ints, score: Floats, rankings: Rankings) -> pd.DataFrame:

@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs
+from pt_cascade.analysis.replay.fused_sums import FusedGrid, sum_fused
 from pt_cascade.analysis.replay.kernel import DONE, sum_measures
 from pt_cascade.analysis.replay.kernel_types import GridIndex, MeasureSpec, Ranked
 from pt_cascade.analysis.replay.measures import Judged, compute_norms, encode, in_kernel, raise_negative_labels
 from pt_cascade.analysis.replay.rankings import Rankings, cached_rankings
-from pt_cascade.analysis.replay.replay import check_depth, replay_path, uncovered_error
+from pt_cascade.analysis.replay.replay import check_depth, read_scores, replay_path, uncovered_error
 from pt_cascade.analysis.replay.required_documents import find_reach
-from pt_cascade.errors import SweepError
+from pt_cascade.analysis.table.tie_rules import number_docnos
+from pt_cascade.errors import SweepError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from ir_measures import Measure
     from numpy.typing import NDArray
 
+    from pt_cascade.analysis.fusion.fuse import Fusion
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Tail, Vectors
     from pt_cascade.analysis.table.data import Path, Scores
     from pt_cascade.ranking import Floats, Ints
@@ -45,6 +49,7 @@ class Replayer:
     measures: tuple[Measure, ...]
     tail: Tail = "drop"
     by_rank: bool = False  # evaluate in rank order, instead of as trec_eval breaks ties
+    fusions: tuple[StageFusion | None, ...] = ()  # None: not fused; where there are any, a row is a vector and the number of one
 
     @cached_property
     def rankings(self) -> Rankings:
@@ -61,51 +66,82 @@ class Replayer:
         """Shape (documents,): the labels in the order of ``rankings``."""
         return self.judged.labels[self.rankings.rows]
 
-    def sums(self, vectors: Vectors, groups: Ints | None = None) -> Floats:
-        """Sum each measure over the queries of each group: shape (groups, vectors, measures).
+    def sums(self, rows: Vectors, groups: Ints | None = None) -> Floats:
+        """Sum each measure over the queries of each group: shape (groups, rows, measures).
 
         Args:
-            vectors: Shape (vectors, stages), in lexicographic order, each once.
+            rows: Shape (rows, stages), in lexicographic order, each once: cut-off vectors; where there are ``fusions``, each with
+                the number of one after it.
             groups: Shape (judged queries,). The group of each query, from 0; None: one group.
 
         Raises:
             TableError: The table does not cover a vector.
             SweepError: A measure looks deeper into a kept tail than the table does.
         """
-        check_depth(self.table, self.path.stages, as_cutoffs(vectors.max(axis=0)))
+        check_depth(self.table, self.path.stages, as_cutoffs(rows[:, : len(self.path.stages)].max(axis=0)))
         self._check_tail()
         group = np.zeros(len(self.judged.queries), np.int64) if groups is None else np.asarray(groups, np.int64)
         inside = np.array([in_kernel(measure) for measure in self.measures])
-        sums = np.zeros((int(group.max()) + 1, len(vectors), len(self.measures)))
+        sums = np.zeros((int(group.max()) + 1, len(rows), len(self.measures)))
         if inside.any():
-            sums[:, :, inside] = self._fast(vectors, group)
-        for v, values in enumerate(() if inside.all() else self._evaluate(vectors)):
+            sums[:, :, inside] = self._fast(rows, group)
+        for v, values in enumerate(() if inside.all() else self._evaluate(rows)):
             for column, at in enumerate(np.flatnonzero(~inside)):
                 np.add.at(sums[:, v, at], group, values[:, column])
         return sums
 
-    def per_query(self, vector: Vectors) -> Floats:
-        """Measure each query at one vector: shape (judged queries, measures)."""
-        return self.sums(vector.reshape(1, -1), np.arange(len(self.judged.queries)))[:, 0, :]
+    def per_query(self, row: Vectors) -> Floats:
+        """Measure each query at one row: shape (judged queries, measures)."""
+        return self.sums(row.reshape(1, -1), np.arange(len(self.judged.queries)))[:, 0, :]
 
-    def _fast(self, vectors: Vectors, group: Ints) -> Floats:
-        """Run the kernel over blocks of queries, on all cores."""
+    def _fast(self, rows: Vectors, group: Ints) -> Floats:
+        """Run the kernels, for the rows of each rule of fusion one."""
+        if not self.fusions:
+            return self._sum(rows, None, group)
+        vectors, number = np.ascontiguousarray(rows[:, :-1]), rows[:, -1]
+        rules = [None if one is None else one.fusion for one in self.fusions]
+        sums = np.zeros((int(group.max()) + 1, len(rows), sum(map(in_kernel, self.measures))))
+        for rule in dict.fromkeys(rules):
+            under = [n for n, other in enumerate(rules) if other == rule]
+            at = np.flatnonzero(np.isin(number, under))
+            if not len(at):
+                continue
+            different, vector = np.unique(vectors[at], axis=0, return_inverse=True)
+            fused = None if rule is None else self._fuse(rule, under, different, vector, number[at])
+            found = self._sum(different, fused, group)
+            sums[:, at] = found[:, vector] if fused is None else found[:, vector, np.searchsorted(under, number[at])]
+        return sums
+
+    def _fuse(self, rule: Fusion, under: list[int], vectors: Vectors, vector: Ints, number: Vectors) -> FusedGrid:
+        """Open the grid of the fusions under one rule, by their numbers; rows are ``vector`` and ``number``."""
+        stages, rows = self.path.stages, self.rankings.rows
+        weights = np.stack([fusion.weigh(stages) for n in under if (fusion := self.fusions[n]) is not None])
+        wanted = np.zeros((len(vectors), len(under)), np.bool_)
+        wanted[vector, np.searchsorted(under, number)] = True
+        scores = read_scores(self.table, stages)[:, rows]
+        names = number_docnos(self.table.frame["docno"])[rows]
+        return FusedGrid(vectors, weights, wanted, rule, scores, names, self.labels, self.by_rank)
+
+    def _sum(self, vectors: Vectors, fused: FusedGrid | None, group: Ints) -> Floats:
+        """Run one kernel over blocks of queries, on all cores: shape (groups, vectors, [weights,] measures)."""
         codes = encode([measure for measure in self.measures if in_kernel(measure)])
         norms = compute_norms(codes, self.judged, len(self.table.topics))
         groups = np.zeros(len(self.table.topics), np.int64)
         groups[self.judged.queries] = group
-        n_groups = int(group.max()) + 1
-        index = index_grid(vectors, keep=self.tail == "keep")
         rankings = self.rankings
-        ranked = Ranked(rankings.offsets, rankings.every, rankings.agree, self.labels)
         spec = MeasureSpec(codes, norms, int(codes[:, 1].max()))
+        shape = (len(vectors), *(() if fused is None else (len(fused.weights),)), len(codes))
+        index = index_grid(vectors, keep=self.tail == "keep")
+        ranked = Ranked(rankings.offsets, rankings.every, rankings.agree, self.labels)
 
         def add(queries: Ints) -> tuple[int, Floats]:
             first = int(groups[queries].min())
-            sums = np.zeros((int(groups[queries].max()) + 1 - first, len(vectors), len(codes)))
-            return sum_measures(queries, ranked, index, spec, groups - first, sums), sums
+            sums = np.zeros((int(groups[queries].max()) + 1 - first, *shape))
+            if fused is None:
+                return sum_measures(queries, ranked, index, spec, groups - first, sums), sums
+            return sum_fused(queries, rankings, fused, spec, groups - first, sums), sums
 
-        total = np.zeros((n_groups, len(vectors), len(codes)))
+        total = np.zeros((int(group.max()) + 1, *shape))
         blocks = np.array_split(self.judged.queries, min(_BLOCKS, len(self.judged.queries)))
         with ThreadPoolExecutor(min(_BLOCKS, os.cpu_count() or 1)) as pool:
             for block, (done, sums) in zip(blocks, pool.map(add, blocks), strict=True):
@@ -115,8 +151,8 @@ class Replayer:
                 total[first : first + len(sums)] += sums
         return total
 
-    def _evaluate(self, vectors: Vectors) -> Iterator[Floats]:
-        """Yield the values of ir_measures for each vector: shape (judged queries, measures not in the kernel)."""
+    def _evaluate(self, rows: Vectors) -> Iterator[Floats]:
+        """Yield the values of ir_measures for each row: shape (judged queries, measures not in the kernel)."""
         measures = [measure for measure in self.measures if not in_kernel(measure)]
         of = {measure: n for n, measure in enumerate(measures)}
         qids = self.table.topics["qid"].to_numpy(object)[self.judged.queries]
@@ -127,15 +163,17 @@ class Replayer:
             return some.assign(qid=numbers.reindex(some["qid"]).to_numpy(object)).rename(columns=_QRELS)
 
         evaluator = ir_measures.evaluator(measures, numbered(raise_negative_labels(self.judged.qrels))[[*_QRELS.values()]])
-        for vector in vectors.tolist():
-            run = replay_path(self.rankings, self.table, self.path.stages, as_cutoffs(vector), self.tail)
+        for row in rows.tolist():
+            vector, fusion = row[: len(self.path.stages)], self.fusions[row[-1]] if self.fusions else None
+            run = replay_path(self.rankings, self.table, self.path.stages, as_cutoffs(vector), self.tail, fusion)
             run = run.assign(score=-run["rank"].astype(float)) if self.by_rank else run
             values = np.zeros((len(qids), len(measures)))
             try:
                 for metric in evaluator.iter_calc(numbered(run)):
                     values[int(metric.query_id), of[metric.measure]] = metric.value
             except Exception as error:
-                problem = f"{', '.join(map(str, measures))} at {tuple(vector)}: ir_measures raised {type(error).__name__}: {error}"
+                raised = f"ir_measures raised {type(error).__name__}: {first_line(error)}"
+                problem = f"{', '.join(map(str, measures))} at {tuple(vector)}: {raised}"
                 raise SweepError("cannot compute the measures", [problem]) from error
             yield values
 

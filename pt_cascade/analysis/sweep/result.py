@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, as_vectors, check
 from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
 from pt_cascade.errors import SweepError
-from pt_cascade.numbers import is_whole
+from pt_cascade.numbers import is_whole, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ir_measures import Measure
 
     from pt_cascade.analysis.cost.cost import Cost
-    from pt_cascade.analysis.grid.cutoffs import Cutoff
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+    from pt_cascade.analysis.grid.cutoffs import Cutoff, Vectors
     from pt_cascade.analysis.grid.grids import Grid
     from pt_cascade.analysis.replay.replayer import Replayer
     from pt_cascade.analysis.table.data import Scores
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The measures and costs of every cut-off vector of a grid.
+    """The measures and costs of every cut-off vector of a grid, at every fusion of the stages if there are any.
 
     Attributes:
-        replayer: The table, path, judgments and measures that it was computed from. grid: The vectors. means: Shape (vectors,
-        measures). The mean over all queries with a judgment, 0 for a query without results; for counts, such as
-            NumRet, the sum, as in ``pt.Experiment``.
+        replayer: The table, path, judgments, measures and fusions that it was computed from.
+        grid: The vectors.
+        means: Shape (rows, measures), for each vector a row for each fusion. The mean over all queries with a judgment, 0 for a
+            query without results; for counts, such as NumRet, the sum, as in ``pt.Experiment``.
         cost: The costs of the stages; None: unknown.
     """
 
@@ -66,25 +68,43 @@ class Sweep:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """Frame[k1, k2, ..., <measure>..., and with a cost: ms, p50_ms, p95_ms, p99_ms, pairs, usd]: a row for each vector.
+        """Frame[k1, k2, ..., w1, w2, ..., <measure>..., and with a cost: ms, p50_ms, p95_ms, p99_ms, pairs, usd]: a row each.
 
-        No cut is <NA>. Costs are means, and the percentiles that so many queries give, see ``Cost.frame``; ``usd`` needs a price.
+        No cut is <NA>. ``w1`` and so on are the weights of the stages where they are fused, NaN in rows that are not. Costs are
+        means, and the percentiles that so many queries give, see ``Cost.frame``; ``usd`` needs a price; fusing costs nothing in
+        them.
         """
-        columns = {}
-        for n, values in enumerate(self.grid.vectors.T, 1):
+        columns: dict[str, pd.Series[Any]] = {}
+        rows = self.rows
+        for n, values in enumerate(rows.T[: len(self.stages)], 1):
             column = pd.Series(values, dtype="Int64" if (values == NO_CUT).any() else "int64")
             columns[f"k{n}"] = column.mask(values == NO_CUT, pd.NA) if (values == NO_CUT).any() else column
+        weights = np.array([np.full(len(self.stages), np.nan) if one is None else one.weigh(self.stages) for one in self.fusions])
+        columns |= {f"w{n}": pd.Series(column[rows[:, -1]]) for n, column in enumerate(weights.T, 1)}
         frame = pd.DataFrame(columns | dict(zip(self.measures, self.means.T, strict=True)))
         if self.cost is None:
             return frame
         retrieved = self.table.retrieved[self.replayer.judged.queries]
-        return pd.concat([frame, self.cost.frame(self.grid.vectors, docs=retrieved)], axis=1)
+        costs = self.cost.frame(self.grid.vectors, docs=retrieved)
+        repeated = costs.iloc[np.repeat(np.arange(len(costs)), max(len(self.fusions), 1))].reset_index(drop=True)
+        return pd.concat([frame, repeated], axis=1)
 
-    def per_query(self, cutoffs: Sequence[Cutoff]) -> pd.DataFrame:
+    @property
+    def fusions(self) -> tuple[StageFusion | None, ...]:
+        """The fusions of the stages that were tried at each vector, None for the last stage's own ranking; empty: none was."""
+        return self.replayer.fusions
+
+    @property
+    def rows(self) -> Vectors:
+        """Shape (rows, stages): the vectors; with fusions each with the number of one after it, (rows, stages + 1)."""
+        return list_rows(self.grid, self.fusions)
+
+    def per_query(self, cutoffs: Sequence[Cutoff], fusion: StageFusion | None = None) -> pd.DataFrame:
         """Measure each query at one vector, in the grid or not.
 
         Args:
             cutoffs: One a stage.
+            fusion: Of the stages' scores, one of the sweep's or another; None: not fused.
 
         Returns:
             Frame[qid, <measure>...], the queries with a judgment, in topic order.
@@ -93,7 +113,7 @@ class Sweep:
             TableError: The table does not cover the vector.
         """
         vector = as_vectors([check_cutoffs(cutoffs, self.stages)])[0]
-        values = self.replayer.per_query(vector)
+        values = replace(self.replayer, fusions=(fusion,)).per_query(np.append(vector, np.int32(0)))
         return pd.DataFrame({"qid": self.qids} | dict(zip(self.measures, values.T, strict=True)))
 
     @property
@@ -174,7 +194,7 @@ class Sweep:
         problems = [] if name in self.measures else [f"the sweep has no measure {name}; it has {', '.join(self.measures)}"]
         if self.cost is None:
             problems.append("the sweep has no cost")
-        elif cost not in (known := [column for column in map(str, frame) if column.endswith(("ms", "pairs", "usd"))]):
+        elif not is_word(cost, known := [column for column in map(str, frame) if column.endswith(("ms", "pairs", "usd"))]):
             problems.append(f"the sweep has no cost {cost!r}; it has {', '.join(known)}")
         if problems:
             raise SweepError("cannot compute the Pareto front", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")
@@ -197,9 +217,18 @@ class Sweep:
 
     def __repr__(self) -> str:
         queries, judged = len(self.qids), self.replayer.judged.qrels["qid"].nunique()
-        left_out = {"without a topic": judged - queries, "without judgments": len(self.table.topics) - queries}
+        left_out = {"judged but not in the table": judged - queries, "not judged": len(self.table.topics) - queries}
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
-        return f"Sweep({self.grid!r} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
+        grid = f"{self.grid!r} × {len(self.fusions)} fusions" if self.fusions else repr(self.grid)
+        return f"Sweep({grid} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
+
+
+def list_rows(grid: Grid, fusions: Sequence[StageFusion | None]) -> Vectors:
+    """Return each vector with the number of each fusion; without fusions the vectors."""
+    if not fusions:
+        return grid.vectors
+    numbers = np.tile(np.arange(len(fusions), dtype=np.int32), len(grid))
+    return np.column_stack([np.repeat(grid.vectors, len(fusions), axis=0), numbers])
 
 
 def _check_positive(**numbers: int) -> None:

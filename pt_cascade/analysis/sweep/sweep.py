@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
 from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
-from pt_cascade.analysis.sweep.result import Sweep
+from pt_cascade.analysis.sweep.result import Sweep, list_rows
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.analysis.table.data import Scores
 from pt_cascade.analysis.table.from_runs import add_judged_queries
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.grid.grids import Axis, Form
     from pt_cascade.analysis.table.data import Path
 
+_MOST_ROWS = 10_000_000
+
 
 def sweep(  # noqa: PLR0913 - the names are public
     table: Scores,
@@ -40,6 +43,7 @@ def sweep(  # noqa: PLR0913 - the names are public
     stages: Sequence[str] | None = None,
     by_rank: bool = False,
     topics: pd.DataFrame | None = None,
+    fusion: StageFusion | Iterable[StageFusion | None] | None = None,
 ) -> Sweep:
     """Measure every cut-off vector of a grid, exactly as ``pt.Experiment`` would measure the pipeline at each.
 
@@ -63,6 +67,8 @@ def sweep(  # noqa: PLR0913 - the names are public
             scores equal in float32 are ordered by docno, descending.
         topics: Frame[qid, query]: the topics of the judgments, as ``collection.topics``, which must be those of the table; None:
             not compared.
+        fusion: Fusions of the stages' scores, each tried at every vector: ``ptc.fusions(cascade)``, or some with None for the last
+            stage's own ranking; the default grid is then ``log``. None: not fused.
 
     Returns:
         The sweep; see ``Sweep.frame``. Its ``repr`` shows how many queries count, and how many were left out.
@@ -97,22 +103,53 @@ def sweep(  # noqa: PLR0913 - the names are public
         check_queries(table, canonical_topics(topics))
     table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
-    replayer = Replayer(table, path, match_labels(table, known), wanted, tail, by_rank)
+    fusions = _read_fusions(fusion, path, tail)
+    replayer = Replayer(table, path, match_labels(table, known), wanted, tail, by_rank, fusions)
     n_queries = len(replayer.judged.queries)
     if grid is None or isinstance(grid, str | Mapping):
         vectors = default_grid(
             replayer.reach,
             path.cutoffs[len(path.stages) - 1],
             n_queries,
-            form=grid if isinstance(grid, str) else None if all(map(in_kernel, replayer.measures)) else "log",
+            form=grid if isinstance(grid, str) else None if all(map(in_kernel, wanted)) and not fusions else "log",
             axes=grid if isinstance(grid, Mapping) else None,
             alone=len(path.stages) == 1,
         )
     else:
         vectors = as_grid(grid, path.stages)
+    _check_rows(vectors, replayer)
     counts = [1 if adds_up(measure) else n_queries for measure in replayer.measures]
     costs = None if cost is None else _read_cost(cost, path)
-    return Sweep(replayer, vectors, replayer.sums(vectors.vectors)[0] / counts, costs)
+    return Sweep(replayer, vectors, replayer.sums(list_rows(vectors, replayer.fusions))[0] / counts, costs)
+
+
+def _read_fusions(
+    fusion: StageFusion | Iterable[StageFusion | None] | None, path: Path, tail: Tail
+) -> tuple[StageFusion | None, ...]:
+    """Return the different fusions, none where there is nothing but None; refuse what cannot be fused on this path."""
+    fusions = tuple(dict.fromkeys((fusion,) if fusion is None or isinstance(fusion, StageFusion) else fusion))
+    if fusions in ((), (None,)):
+        return ()
+    problems = [f"{one!r} is no fusion" for one in fusions if not isinstance(one, StageFusion | None)]
+    if len(path.stages) == 1:
+        problems.append(f"the path has one stage, {path.stages[0]}")
+    if tail == "keep":
+        problems.append("tail is 'keep', expected 'drop'")
+    if path.live:
+        problems.append(f"stage {path.live!r} depends on the whole list, so its scores are not in the table")
+    if problems:
+        raise SweepError("the stages cannot be fused", problems, fix="sweep(table, qrels, measures, fusion=ptc.fusions(cascade))")
+    for one in fusions:
+        if one is not None:
+            one.weigh(path.stages)
+    return fusions
+
+
+def _check_rows(grid: Grid, replayer: Replayer) -> None:
+    """Refuse a sweep of fusions that is too large for memory."""
+    if (rows := len(grid) * len(replayer.fusions)) > _MOST_ROWS:
+        problem = f"{len(grid):,} vectors × {len(replayer.fusions):,} fusions are {rows:,} rows, expected at most {_MOST_ROWS:,}"
+        raise SweepError("the sweep is too large", [problem], fix='grid="log"')
 
 
 def _read_cost(cost: Cost | Sequence[StageCost], path: Path) -> Cost:

@@ -106,9 +106,7 @@ def test_invalid_percentiles_are_refused(percentiles: tuple[float, ...], found: 
     lines = [f"found {one}, expected a number from 1 to 100" for one in found.split(", ")]
     head = "there are no such percentiles:"
     told = f"{head} {lines[0]}." if len(lines) == 1 else head + "".join(f"\n  - {line}" for line in lines) + "\n"
-    assert str(error.value).replace("\nFix", " Fix") == f"{told} Fix: percentiles=None".replace(
-        "\n Fix", " Fix"
-    )
+    assert str(error.value).replace("\nFix", " Fix") == f"{told} Fix: percentiles=None".replace("\n Fix", " Fix")
 
 
 @pytest.mark.parametrize(

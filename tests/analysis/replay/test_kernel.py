@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
-from pt_cascade.analysis.replay.kernel import AP, DONE, JUDGED, NDCG, PRECISION, RECALL, RR, SUCCESS, UNJUDGED, sum_measures
+from pt_cascade.analysis.replay.kernel import DONE, sum_measures
+from pt_cascade.analysis.replay.kernel_measures import AP, JUDGED, NDCG, PRECISION, RECALL, RR, SUCCESS, UNJUDGED
 from pt_cascade.analysis.replay.kernel_types import MeasureSpec, Ranked
 from pt_cascade.analysis.replay.replayer import index_grid
 

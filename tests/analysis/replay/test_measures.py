@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import AP, ERR, RBP, RR, Judged, P, R, Success, nDCG
 
-from pt_cascade.analysis.replay.kernel import UNJUDGED
+from pt_cascade.analysis.replay.kernel_measures import UNJUDGED
 from pt_cascade.analysis.replay.measures import adds_up, compute_norms, encode, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.analysis.table.data import Column, Path

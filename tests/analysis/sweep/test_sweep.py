@@ -21,7 +21,7 @@ from toys.tables import KERNEL, TOPICS, Fine, assert_equal, chain, make_qrels, t
 
 from pt_cascade.analysis.cost.cost import StageCost
 from pt_cascade.analysis.grid.grids import grid
-from pt_cascade.analysis.replay.kernel import UNJUDGED
+from pt_cascade.analysis.replay.kernel_measures import UNJUDGED
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.execution.runner import run
 from pt_cascade.execution.scoring.score import score
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # cut-offs that cannot cut are tried, too
 OTHERS = ("nDCG(judged_only=True)@10", "Bpref", "Rprec", "P(judged_only=True)@3", "Compat(p=0.8)")
 MEASURES = [*KERNEL, *OTHERS]
-QUERIES = "5 queries, 1 more without a topic, 1 more without judgments"  # of TOPICS, under make_qrels
+QUERIES = "5 queries, 1 more judged but not in the table, 1 more not judged"  # of TOPICS, under make_qrels
 
 
 @settings(max_examples=25, phases=[Phase.generate])

@@ -1,0 +1,159 @@
+"""The fusion of a cascade's stages: one ranking of the documents that its last stage scores, from the scores of all its stages.
+
+- **documents**: those that the last stage scores; each has a score of every stage. What a stage before cut is not fused: it is
+  dropped, or follows below in its old order where the tail is kept.
+- **lists**: of each stage and query the scores of these documents, ranked by the stage. They are normalised, weighted and added as
+  ``pt_cascade.fuse`` does with the runs of the stages, from the last stage to the first; so equal sums are in the order of the
+  last stage.
+- **weights**: only their proportions matter; they are divided by their sum.
+- **the last stage's cut-off** comes after the fusion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pt_cascade.analysis.fusion.fuse import Fusion, K, add_terms
+from pt_cascade.errors import CascadeError, did_you_mean
+from pt_cascade.numbers import is_amount, is_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from pt_cascade.analysis.fusion.fuse import Method
+    from pt_cascade.analysis.fusion.normalization import Normalise
+    from pt_cascade.ranking import Floats, Ints
+
+_WHAT = "the stages cannot be fused"
+_ROUNDING = 1e-9
+_FIX = 'cascade.fused({"bm25": 0.4, "bi_encoder": 0.6})'
+
+
+@dataclass(frozen=True)
+class StageFusion:
+    """How the scores of a cascade's stages become one ranking; see the module for the rules.
+
+    Attributes:
+        weights: A dict of stage name → weight, 0 or more, not all 0; kept as the pairs with a weight above 0, divided by their sum.
+            A stage without one has weight 0.
+        method: ``weighted``: the weighted sum of normalised scores; ``rrf``: of 1 / (k + rank), ranks from 1.
+        normalise: For ``weighted``: ``min-max``, ``z-score``, ``max``, ``sum``, ``rank`` or ``none``, as in ``fuse``.
+        k: The constant of ``rrf``, 0 or more.
+
+    Raises:
+        CascadeError: A weight or an option is not one of these.
+
+    Example:
+        >>> StageFusion({"bm25": 1, "t5": 3})
+        fused(bm25=0.25, t5=0.75)
+    """
+
+    weights: Mapping[str, float] | tuple[tuple[str, float], ...]
+    method: Method = "weighted"
+    normalise: Normalise = "min-max"
+    k: float = K
+
+    def __post_init__(self) -> None:
+        """Check the options; keep the weights as proportions."""
+        weights: object = self.weights  # types are hints
+        if not isinstance(weights, Mapping | tuple):
+            found = f"{weights!r} ({type(weights).__name__})"
+            raise CascadeError(_WHAT, [f"weights is {found}, expected a dict of stage names"], fix=_FIX)
+        given = dict(self.weights)
+        problems = [f"the weight of {name!r} is {one!r}, expected 0 or more" for name, one in given.items() if not is_amount(one)]
+        if not problems and not any(given.values()):
+            problems.append("no weight is above 0")
+        if problems := [*problems, *Fusion(self.method, None, self.k, self.normalise).find_problems(max(len(given), 1))]:
+            raise CascadeError(_WHAT, problems, fix=_FIX)
+        total = math.fsum(given.values())  # in any order of the names
+        total = 1.0 if abs(total - 1) < _ROUNDING else total  # so that weights that add up to 1 stay as they are
+        object.__setattr__(self, "weights", tuple((name, float(one) / total) for name, one in given.items() if one))
+
+    @property
+    def fusion(self) -> Fusion:
+        """The same without weights, as ``fuse`` reads it."""
+        return Fusion(self.method, None, self.k, self.normalise)
+
+    def weigh(self, stages: Sequence[str]) -> Floats:
+        """Return the weight of each stage, shape (stages,); refuse a name that is none of them."""
+        weights = dict(self.weights)
+        if unknown := [name for name in weights if name not in stages]:
+            known = f"the stages are {', '.join(stages)}"
+            problems = [f"no stage {name!r}: {known}{did_you_mean(name, stages)}" for name in unknown]
+            raise CascadeError(_WHAT, problems, fix=f"cascade.fused({dict.fromkeys(stages, 1)})")
+        return np.array([weights.get(name, 0.0) for name in stages])
+
+    def fuse(self, stages: Sequence[str], query: Ints, scores: Floats, places: NDArray[np.integer]) -> Floats:
+        """Return the fused score of each document, shape (documents,).
+
+        Args:
+            stages: The names of the stages.
+            query: Shape (documents,). The number of each one's query, any from 0.
+            scores: Shape (stages, documents), finite.
+            places: The same shape: the order of the documents of a query in each stage's ranking.
+        """
+        weights = self.weigh(stages)
+        present, query = np.unique(query, return_inverse=True)
+        sizes = np.bincount(query, minlength=len(present))
+        within = np.arange(len(query)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        terms = np.zeros(scores.shape)
+        for stage, (score, place) in enumerate(zip(scores, places, strict=True)):
+            order = np.lexsort((place, query))
+            terms[stage, order] = self.fusion.normalise_lists(within, score[order], sizes) * weights[stage]
+        return add_terms(terms)
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={weight:g}" for name, weight in dict(self.weights).items()]
+        parts += [f"{name}={value!r}" for name, value in self.options.items()]
+        return f"fused({', '.join(parts)})"
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The options that are not the defaults."""
+        return {
+            name: getattr(self, name) for name in ("method", "normalise", "k") if getattr(self, name) != getattr(StageFusion, name)
+        }
+
+
+def fusions(
+    stages: Iterable[object],
+    step: float = 0.1,
+    *,
+    method: Method = "weighted",
+    normalise: Normalise = "min-max",
+    k: float = K,
+) -> tuple[StageFusion, ...]:
+    """Return the fusions of some stages with all weights that are multiples of a step and add up to 1.
+
+    Args:
+        stages: Their names, or a Cascade: two or more.
+        step: 1 divided by a whole number: 0.1 gives 66 fusions of three stages, 11 of two.
+        method: As for ``StageFusion``.
+        normalise: Likewise.
+        k: Likewise.
+
+    Returns:
+        The fusions; in the first ones the last stage has all the weight.
+
+    Raises:
+        CascadeError: The step is not 1 divided by a whole number, or an option is not one of these.
+
+    Example:
+        >>> fusions(["bm25", "t5"], 0.5)
+        (fused(t5=1), fused(bm25=0.5, t5=0.5), fused(bm25=1))
+    """
+    names = [str(getattr(stage, "name", stage)) for stage in stages]
+    parts = round(1 / step) if is_amount(step) and 0 < step <= 1 else 0
+    if not parts or not is_whole(parts, 1) or abs(parts * step - 1) > _ROUNDING:
+        raise CascadeError(_WHAT, [f"step is {step!r}, expected 1 divided by a whole number"], fix='fusions(["bm25", "t5"], 0.1)')
+    marks = combinations(range(parts + len(names) - 1), len(names) - 1)  # stars and bars
+    shares = [np.diff([-1, *bars, parts + len(names) - 1]) - 1 for bars in marks]
+    return tuple(StageFusion(dict(zip(names, share.tolist(), strict=True)), method, normalise, k) for share in shares)

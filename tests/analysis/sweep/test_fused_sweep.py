@@ -1,0 +1,170 @@
+"""Every vector at every fusion of its stages, against PyTerrier's stages, fused by ``fuse``, in ``pt.Experiment``."""
+
+from __future__ import annotations
+
+from math import comb
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from toys.judges import Judge
+from toys.rankers import ToyRetriever
+from toys.strategies import CUTOFFS, JUDGES, RETRIEVERS
+from toys.tables import KERNEL, TOPICS, chain, experiment, make_qrels, tabulate
+
+import pt_cascade as ptc
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion, fusions
+from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.analysis.table.data import Column, Path
+from pt_cascade.errors import CascadeError, SweepError, TableError
+from pt_cascade.execution.score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # cut-offs that cannot cut are tried, too
+MEASURES = [*KERNEL, "Bpref", "P(judged_only=True)@3"]
+RULES = [
+    {"method": "rrf"},
+    {"method": "rrf", "k": 1},
+    *({"normalise": how} for how in ("min-max", "z-score", "max", "sum", "rank", "none")),
+]
+WEIGHTS = st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0, 3.0])
+
+
+@st.composite
+def drawn_fusions(draw: st.DrawFn, stages: int) -> StageFusion:
+    """Draw weights and a rule."""
+    weights = draw(st.lists(WEIGHTS, min_size=stages, max_size=stages).filter(any))
+    names = ["first", *(f"stage{n}" for n in range(2, stages + 1))]
+    return StageFusion(dict(zip(names, weights, strict=True)), **draw(st.sampled_from(RULES)))
+
+
+def fuse_by_hand(first: ToyRetriever, judges: Sequence[Judge], cutoffs: Sequence[int | None], fusion: StageFusion) -> pd.DataFrame:
+    """Let PyTerrier run the cascade up to each stage, restrict each run to what the last stage ranks, and fuse the runs."""
+    runs = [chain(first, judges[:n], (*cutoffs[:n], None)).transform(TOPICS) for n in range(len(cutoffs))]
+    pairs = runs[-1][["qid", "docno"]]
+    weights = [dict(fusion.weights).get(name, 0.0) for name in ["first", *(f"stage{n}" for n in range(2, len(cutoffs) + 1))]]
+    ordered = [run.merge(pairs, on=["qid", "docno"]).sort_values(["qid", "rank"], kind="stable") for run in runs]
+    options = {"k": fusion.k} if fusion.method == "rrf" else {"normalise": fusion.normalise}
+    fused = ptc.fuse(ordered[::-1], fusion.method, weights=weights[::-1], topics=TOPICS, **options)
+    return fused[fused["rank"] < (cutoffs[-1] or np.inf)]
+
+
+@settings(max_examples=25, phases=[Phase.generate])
+@given(RETRIEVERS, st.lists(JUDGES, min_size=1, max_size=3), st.data(), st.integers(0, 99))
+def test_every_row_is_what_experiment_says(first: ToyRetriever, judges: list[Judge], data: st.DataObject, seed: int) -> None:
+    """Golden: pt.Experiment on the runs of the plain stages, restricted and fused; heavy ties, all rules and measures."""
+    if not len(first.transform(TOPICS)):
+        return
+    stages = len(judges) + 1
+    vectors = data.draw(st.lists(st.tuples(*[CUTOFFS] * stages), min_size=1, max_size=3, unique=True))
+    several = data.draw(st.lists(drawn_fusions(stages), min_size=1, max_size=3, unique=True))
+    table, qrels = tabulate(first, judges, TOPICS), make_qrels(seed)
+    got = sweep(table, qrels, MEASURES, grid=vectors, fusion=[None, *several])
+    wanted = [
+        chain(first, judges, vector) if fusion is None else fuse_by_hand(first, judges, vector, fusion)
+        for vector in got.grid
+        for fusion in got.fusions
+    ]
+    expected = experiment(wanted, TOPICS, qrels, got.measures)
+    for name in got.measures:
+        np.testing.assert_allclose(got.frame[name], expected[name], rtol=0, atol=1e-12, err_msg=name)
+
+
+@settings(max_examples=25, phases=[Phase.generate])
+@given(RETRIEVERS, st.lists(JUDGES, min_size=1, max_size=3), st.data())
+def test_a_replayed_fusion_is_the_fused_runs(first: ToyRetriever, judges: list[Judge], data: st.DataObject) -> None:
+    """Golden: the runs of the plain stages, restricted and fused by ``fuse``: rows, ranks and scores to the last bit."""
+    stages = len(judges) + 1
+    cutoffs, fusion = data.draw(st.tuples(*[CUTOFFS] * stages)), data.draw(drawn_fusions(stages))
+    replayed = tabulate(first, judges, TOPICS).replay(cutoffs, fusion=fusion)
+    wanted = fuse_by_hand(first, judges, cutoffs, fusion)
+    columns = ["qid", "docno", "score", "rank"]
+    pd.testing.assert_frame_equal(
+        replayed[columns].reset_index(drop=True),
+        wanted[columns].astype({"qid": str, "docno": str, "score": float, "rank": np.int64}).reset_index(drop=True),
+    )
+
+
+def toy(**scores: list[float]) -> ScoreTable:
+    """Make a table of one query with documents a, b, c, ... in the first stage's order."""
+    names = tuple(scores)
+    docnos = [chr(97 + n) for n in range(len(scores[names[0]]))]
+    frame = pd.DataFrame({"qid": "1", "docno": docnos, "rank": range(len(docnos)), **scores})
+    columns = tuple(map(Column, names))
+    path = Path(names, (None,) * len(names), (None,) * (len(names) - 1))
+    return ScoreTable(frame, pd.DataFrame({"qid": ["1"], "query": ["q"]}), columns, (path,))
+
+
+def test_by_hand() -> None:
+    """Three documents reach t5: bm25 gives 1, .5, 0, t5 0, 1, .5 after min-max; .5/.5 adds to .5, .75, .25; d never counts."""
+    table = toy(bm25=[10.0, 8.0, 6.0, 0.0], t5=[-3.0, -1.0, -2.0, 9.0])
+    fused = table.replay((3, None), fusion=StageFusion({"bm25": 1, "t5": 1}))
+    assert dict(zip(fused["docno"], fused["score"], strict=True)) == {"b": 0.75, "a": 0.5, "c": 0.25}
+    kept = table.replay((3, 1), fusion=StageFusion({"bm25": 1, "t5": 1}), tail="keep")
+    assert kept["docno"].tolist() == ["b", "a", "c", "d"]  # cut after the fusion, then by bm25
+    assert kept["cut_by"].tolist() == ["", "t5", "t5", "bm25"]
+
+
+def test_equal_sums_are_in_the_order_of_the_last_stage() -> None:
+    """Mirrored scores add up to the same, whatever the order of the weights."""
+    table = toy(bm25=[2.0, 1.0], t5=[1.0, 2.0])
+    for weights in ({"bm25": 1, "t5": 1}, {"t5": 1, "bm25": 1}):
+        assert table.replay((2, 2), fusion=StageFusion(weights))["docno"].tolist() == ["b", "a"]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=8, max_size=8), st.sampled_from(RULES))
+def test_all_weight_on_a_stage_gives_its_ranking(scores: list[float], rule: dict[str, str]) -> None:
+    """One weight 1 ranks what reaches the last stage as that stage does, but for scores that it ties."""
+    table = toy(bm25=[4.0, 3.0, 2.0, 1.0], bi=scores[:4], t5=scores[4:])
+    last = table.replay((4, 3, None), fusion=StageFusion({"t5": 1}, **rule))
+    assert last["docno"].tolist() == table.replay((4, 3, None)).sort_values("rank")["docno"].tolist()
+    first = table.replay((4, 3, None), fusion=StageFusion({"bm25": 1}, **rule))
+    assert first["docno"].tolist() == sorted(last["docno"])
+
+
+@given(st.integers(1, 6), st.integers(2, 5))
+def test_fusions_are_the_whole_simplex(parts: int, stages: int) -> None:
+    """Golden: the number of compositions, C(parts + stages - 1, stages - 1); each adds up to 1, once."""
+    found = fusions([f"s{n}" for n in range(stages)], 1 / parts)
+    assert len(set(found)) == len(found) == comb(parts + stages - 1, stages - 1)
+    assert all(sum(dict(one.weights).values()) == pytest.approx(1) for one in found)
+    assert dict(found[0].weights) == {f"s{stages - 1}": 1.0}
+
+
+def test_what_is_refused() -> None:
+    """Each with its reason."""
+    table, qrels = toy(bm25=[2.0, 1.0], t5=[1.0, -np.inf]), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
+    for weights in ({}, {"bm25": 0}, {"bm25": -1, "t5": 2}, {"bm25": np.nan}, {"bm25": "1"}, 0.5):
+        with pytest.raises(CascadeError, match="weight"):
+            StageFusion(weights)
+    with pytest.raises(CascadeError, match="normalise is 'minmax'"):
+        StageFusion({"bm25": 1}, normalise="minmax")
+    with pytest.raises(CascadeError, match=r"no stage 'bm52'.*bm25"):
+        table.replay((2, 2), fusion=StageFusion({"bm52": 1}))
+    with pytest.raises(TableError, match=r"'t5' has no score for 1 pair.*qid 1, docno b"):
+        table.replay((2, 2), fusion=StageFusion({"bm25": 1}))
+    both = StageFusion({"bm25": 1, "t5": 1})
+    with pytest.raises(SweepError, match="tail is 'keep'"):
+        sweep(table, qrels, ["RR"], tail="keep", fusion=both)
+    with pytest.raises(SweepError, match="one stage, bm25"):
+        sweep(table, qrels, ["RR"], stages=["bm25"], fusion=both)
+    with pytest.raises(CascadeError, match=r"step is 0\.3"):
+        fusions(["a", "b"], 0.3)
+
+
+def test_the_frame_has_the_weights() -> None:
+    """A row for each vector and fusion; what is not fused has no weights."""
+    table, qrels = toy(bm25=[2.0, 1.0], t5=[1.0, 2.0]), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
+    swept = sweep(table, qrels, ["RR"], grid=[(2, 2)], fusion=[None, *fusions(["bm25", "t5"], 0.5)])
+    assert swept.frame.fillna(-1).to_numpy().tolist() == [
+        [2, 2, -1, -1, 0.5],
+        [2, 2, 0, 1, 0.5],
+        [2, 2, 0.5, 0.5, 0.5],
+        [2, 2, 1, 0, 1],
+    ]
+    assert swept.per_query((2, 2), StageFusion({"bm25": 1}))["RR"].tolist() == [1.0]
