@@ -53,7 +53,7 @@ class Effort(NamedTuple):
     sizes: tuple[int, ...] = (50, 100, 200, 500)
 
 
-FULL = Effort(10_000, 4000, 10_000, 400, 200, 200)
+FULL = Effort(10_000, 4000, 10_000, 600, 200, 200)
 QUICK = Effort(500, 20, 100, 3, 2, 2, (30, 60))
 
 
