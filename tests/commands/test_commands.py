@@ -289,11 +289,6 @@ def shown(**options: object) -> Shown:
     return Shown("\n".join(paragraphs("quickstart", *(f"--{name}={value}" for name, value in options.items()))))
 
 
-FEW = pytest.mark.filterwarnings(
-    "ignore:.* queries are too few:pt_cascade.errors.CascadeWarning"
-)  # the small collection has twelve
-
-
 def executed(lines: str) -> Comparison:
     """Run the printed lines as a person would; return what they compared."""
     names: dict[str, Any] = {}
@@ -313,7 +308,6 @@ def assert_same(told: Shown, compared: Comparison) -> None:
     assert (cost["ms"] > 0).all()
 
 
-@FEW
 @pytest.mark.parametrize("engine", ENGINES)
 def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     engine: str, small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -330,12 +324,8 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     assert re.search(
         r"^Sweep\(Grid\(.* of bm25 → bi_encoder → late_interaction; nDCG@10, R@100; 12 queries\)$", told.text, re.MULTILINE
     )
-    assert re.search(
-        r"^The best within the \d+ ms \(p95\) that bm25 → 1000 · bi_encoder → 100 · late_interaction → 20 takes:$",
-        told.text,
-        re.MULTILINE,
-    )
-    assert re.search(r"^  .* third stage .*held-out queries", told.text, re.MULTILINE)
+    assert "\nThe cheapest cut-offs that lose at most 0.02 nDCG@10 against the deepest:\n\nCannot tell: about " in told.text
+    assert re.search(r"third\s+stage", told.text)
     assert float(told.measures[systems[2]][0]) > float(told.measures[systems[0]][0])
     line = re.search(r"^At the command line:\n\n(pt-cascade search .*) \\\n(.*)$", told.text, flags=re.MULTILINE)
     assert main([*shlex.split(line[1] + line[2])[1:], "--engine", engine, "--top", "2"]) == 0
@@ -398,7 +388,6 @@ def precise(tmp_path_factory: pytest.TempPathFactory, t5_tokenizer: Path) -> dic
     return {"cross_encoder": str(bert), "mono_t5": str(t5)}
 
 
-@FEW
 @pytest.mark.parametrize("name", ["cross_encoder", "mono_t5"])
 def test_quickstart_puts_a_precise_model_last(
     name: str, small: str, precise: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -412,7 +401,6 @@ def test_quickstart_puts_a_precise_model_last(
     assert_same(told, executed(told.python))
 
 
-@FEW
 @pytest.mark.parametrize(
     ("line", "notes", "systems"),
     [

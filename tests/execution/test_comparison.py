@@ -101,11 +101,11 @@ def test_costs_of_timings_are_those_of_the_sweep() -> None:
     """One estimate: what the comparison shows of the cascade is what a sweep with the same timings shows of its cut-offs."""
     asked = pd.DataFrame({"qid": ["b", "c"], "query": ["query 1", "query 2"]})
     qrels = QRELS.replace({"q1": "b", "q2": "c"})
-    timings = profile(PIPELINE, asked, repeats=2, shares=(1.0, 0.5))
+    many = pd.DataFrame({"qid": [f"q{n}" for n in range(20)], "query": ["query 1", "query 2"] * 10})
+    timings = profile(PIPELINE, many, repeats=2, shares=(1.0, 0.5))
     whole = compare(PIPELINE, asked, qrels, [nDCG @ 10], timings=timings).cost.iloc[-1]
     cascade = Cascade.of(PIPELINE)
-    with pytest.warns(match="2 queries are too few"):
-        row = sweep(score(cascade, asked), qrels, [nDCG @ 10], timings.cost(), grid=[cascade.cutoffs]).frame.iloc[0]
+    row = sweep(score(cascade, asked), qrels, [nDCG @ 10], timings.cost(), grid=[cascade.cutoffs]).frame.iloc[0]
     assert whole[["ms", "p95_ms", "pairs"]].tolist() == pytest.approx(row[["ms", "p95_ms", "pairs"]].tolist(), rel=1e-12)
 
 
@@ -128,7 +128,7 @@ def test_models_are_loaded_before_a_cascade_with_a_table_is_timed(monkeypatch: p
 
 
 def test_costs_are_those_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Golden: each stage's row averaged by hand from the trace; the 95th percentile of three is the longest."""
+    """Golden: each stage's row averaged by hand from the trace; three queries have no 95th percentile."""
     runs: list[Run] = []
 
     def spy(*args: object, **options: object) -> Run:
@@ -146,13 +146,11 @@ def test_costs_are_those_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(own) == 3
         for column in ("docs_in", "docs_out", "pairs", "ms"):
             assert line[column] == pytest.approx(sum(row[column] for row in own) / 3)
-        assert line["p95_ms"] == max(row["ms"] for row in own)
-    sums = [sum(row["ms"] for row in rows if row["qid"] == qid) for qid in "abc"]
+    assert "p95_ms" not in cost
     whole = cost.iloc[3]
     assert whole["stage"] == "cascade"
     assert whole["ms"] * 3 == pytest.approx(done.trace["ms"].sum())
     assert whole["pairs"] * 3 == pytest.approx(done.trace["pairs"].sum())
-    assert whole["p95_ms"] == pytest.approx(max(sums))
     assert (whole["docs_in"], whole["docs_out"] * 3) == pytest.approx((0, len(done.results)))
 
 
