@@ -2,6 +2,8 @@
 
 - **documents**: those that the last stage scores; each has a score of every stage. What a stage before cut is not fused: it is
   dropped, or follows below in its old order where the tail is kept.
+- **documents without a score** of a stage with a weight, as it ran out of time or failed on the query (``Cascade.options``), are
+  not fused: they follow below the fused ones as the last stage ranks them; a query of which none is fused keeps that ranking.
 - **lists**: of each stage and query the scores of these documents, ranked by the stage. They are normalised, weighted and added as
   ``pt_cascade.fuse`` does with the runs of the stages, from the last stage to the first; so equal sums are in the order of the
   last stage.
@@ -13,9 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.fusion.normalization import Normalise
     from pt_cascade.ranking import Floats, Ints
 
+Weights: TypeAlias = "Mapping[str, float] | StageFusion | None"
 _WHAT = "the stages cannot be fused"
 _ROUNDING = 1e-9
 _FIX = 'cascade.fused({"bm25": 0.4, "bi_encoder": 0.6})'
@@ -121,6 +124,18 @@ class StageFusion:
         return {
             name: getattr(self, name) for name in ("method", "normalise", "k") if getattr(self, name) != getattr(StageFusion, name)
         }
+
+
+def read_fusion(weights: Weights, method: Method, normalise: Normalise, k: float) -> StageFusion | None:
+    """Return a fusion from weights and options; a fusion, and None, as they are."""
+    return weights if weights is None or isinstance(weights, StageFusion) else StageFusion(weights, method, normalise, k)
+
+
+def rename_stages(fusion: StageFusion | None, names: Mapping[str, str]) -> StageFusion | None:
+    """Return a fusion under the new names of its stages; one without loses its weight; None if no weight or one stage is left."""
+    weights = {} if fusion is None else dict(fusion.weights)
+    kept = {new: weights[old] for old, new in names.items() if old in weights}
+    return replace(fusion, weights=kept) if fusion is not None and kept and len(names) > 1 else None
 
 
 def fusions(

@@ -16,6 +16,7 @@ from pt_cascade.reporting.explorer.packing import pack, pack_words
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.cost.sample import StageTimes
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.ranking import Floats, Ints
 
@@ -27,7 +28,7 @@ _NAMED = 100  # documents of each stage whose docno is in the page, and all judg
 
 def collect_content(sweep: Sweep, choice: Choice) -> Content:
     """Return all that the page shows, as JSON with packed arrays; see ``explorer.js`` for how it is read."""
-    chosen = _find_row(sweep, choice)
+    _check(sweep, choice)
     column, limit = _find_budget(sweep, choice)
     costs = _read_costs(sweep, column)
     low, high = float(costs.min()), float(costs.max())
@@ -41,14 +42,15 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
             "cost": pack(costs.astype(np.float32)),
         },
         "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **_describe_cost(column)},
-        "chosen": chosen,
+        "chosen": _find_row(sweep, choice.cutoffs, choice.fusion),
+        "picked": _find_row(sweep, choice.picked, choice.picked_fusion),
         "deepest": _find_deepest(sweep),
         "fused": [fusion is not None for fusion in sweep.fusions] or [False],
         "keep": sweep.replayer.tail == "keep",
         "rel": choice.rel,
         "plateaus": [plateau.k for plateau in choice.plateaus],
         "queries": _collect_queries(sweep, choice.rel),
-        "latency": _collect_latency(sweep),
+        "latency": _collect_latency(sweep, column),
     }
 
 
@@ -98,7 +100,7 @@ def _find_budget(sweep: Sweep, choice: Choice) -> tuple[str, float | None]:
     limits = choice.budget.limits
     if limits:
         column = next(iter(limits))
-        return column, float(limits[column])
+        return column, float(limits[column]) if np.isfinite(limits[column]) else None
     known = sweep.frame.columns
     return next((name for name in ("p95_ms", "ms") if name in known), "pairs"), None
 
@@ -107,33 +109,36 @@ def _read_costs(sweep: Sweep, column: str) -> Floats:
     """Return a cost of each row, shape (rows,)."""
     if column in sweep.frame:
         return sweep.frame[column].to_numpy(np.float64)
-    level = [float(column[1:-3])] if column.startswith("p") and column.endswith("_ms") else []
+    level = [one] if (one := _read_level(column)) else []
     cost = sweep.cost or Cost.of(*(StageCost() for _ in sweep.stages))
     costs = cost.frame(sweep.grid.vectors, docs=sweep.table.retrieved[sweep.replayer.judged.queries], percentiles=level)
     return np.repeat(costs[column].to_numpy(np.float64), max(len(sweep.fusions), 1))
 
 
+def _read_level(column: str) -> float | None:
+    """Return the percentile of a column of costs, None for another one."""
+    return float(column[1:-3]) if column.startswith("p") and column.endswith("_ms") else None
+
+
 def _describe_cost(column: str) -> Content:
-    """Name a cost for a reader, with its unit and, of a time, its percentile; the mean has none."""
-    if column == "pairs":
-        return {"label": "model pairs a query", "unit": "pairs", "percentile": None}
-    if column == "usd":
-        return {"label": "US dollars a query", "unit": "USD", "percentile": None}
-    level = None if column == "ms" else float(column[1:-3])
-    label = "mean time of a query" if level is None else f"p{level:g} of the time of a query"
-    return {"label": label, "unit": "ms", "percentile": level}
+    """Name a cost for a reader, with its unit."""
+    named = {"pairs": ("model pairs a query", "pairs"), "usd": ("US dollars a query", "USD"), "ms": ("mean time of a query", "ms")}
+    label, unit = named.get(column, (f"{column.removesuffix('_ms')} of the time of a query", "ms"))
+    return {"label": label, "unit": unit}
 
 
-def _find_row(sweep: Sweep, choice: Choice) -> int:
-    """Return the row of the choice."""
-    vector = as_vectors([choice.cutoffs])[0]
-    same = (sweep.grid.vectors == vector).all(axis=1) if len(vector) == len(sweep.stages) else np.zeros(0, np.bool_)
-    if choice.stages != sweep.stages or choice.measure not in sweep.measures or not same.any():
+def _check(sweep: Sweep, choice: Choice) -> None:
+    """Refuse a choice of another sweep."""
+    known = set(map(tuple, sweep.grid))
+    if choice.stages != sweep.stages or choice.measure not in sweep.measures or not {choice.cutoffs, choice.picked} <= known:
         found = f"it chose {choice.cutoffs} of {', '.join(choice.stages)} by {choice.measure}, which the sweep lacks"
         raise SweepError("the choice is of another sweep", [found], fix="report(sweep, choose(sweep, measure), path)")
-    fusion = getattr(choice, "fusion", None)
-    number = sweep.fusions.index(fusion) if fusion in sweep.fusions else 0
-    return int(same.argmax()) * max(len(sweep.fusions), 1) + number
+
+
+def _find_row(sweep: Sweep, cutoffs: tuple[int | None, ...], fusion: StageFusion | None) -> int:
+    """Return the row of a vector."""
+    vector = int((sweep.grid.vectors == as_vectors([cutoffs])[0]).all(axis=1).argmax())
+    return vector * max(len(sweep.fusions), 1) + (sweep.fusions.index(fusion) if fusion in sweep.fusions else 0)
 
 
 def _find_deepest(sweep: Sweep) -> int:
@@ -165,7 +170,7 @@ def _collect_queries(sweep: Sweep, rel: int) -> Content:
     }
 
 
-def _collect_latency(sweep: Sweep) -> Content | None:
+def _collect_latency(sweep: Sweep, column: str) -> Content | None:
     """Give what the time of each timed query is computed from, as ``Cost`` does; None where single queries' times are not known."""
     cost = sweep.cost
     if cost is None or (cost.sample is not None and not cost.sample.percentiles):
@@ -176,7 +181,8 @@ def _collect_latency(sweep: Sweep) -> Content | None:
         each = stage.per_pair_ms + stage.per_token_ms * stage.tokens_per_pair
         told = {"fixed": stage.fixed_ms, "each": each, "pairs": stage.pairs_per_document, "compares": stage.compares}
         stages.append({"stage": stage.stage, **told, **_pack_times(sample.times[n] if sample.times else None)})
-    return {"retrieved": pack(sample.retrieved), "queries": sample.queries, "stages": stages}
+    level = next((one for one in (_read_level(column), 95.0) if f"p{one or 0:g}_ms" in sweep.frame), _read_level(column))
+    return {"retrieved": pack(sample.retrieved), "queries": sample.queries, "level": level, "stages": stages}
 
 
 def _pack_times(times: StageTimes | None) -> Content:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from pt_cascade.errors import SweepError, require
@@ -70,7 +71,7 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "") -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string((assets / "page.html").read_text(encoding="utf-8")).render(
         headline=headline,
-        evidence=evidence,
+        evidence=dedent(evidence),
         about=_describe(sweep),
         style=(assets / "explorer.css").read_text(encoding="utf-8"),
         content=_as_json(content),

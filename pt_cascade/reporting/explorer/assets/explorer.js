@@ -84,6 +84,8 @@ class Explorer {
   listen() {
     element("measure").addEventListener("change", () => { this.measure = Number(element("measure").value); this.drawMeasure(); });
     element("go-chosen").addEventListener("click", () => this.move(content.chosen));
+    element("go-picked").hidden = content.picked === content.chosen;
+    element("go-picked").addEventListener("click", () => this.move(content.picked));
     element("go-deepest").addEventListener("click", () => this.move(content.deepest));
     element("go-best").addEventListener("click", () => this.move(this.best() ?? this.row));
     element("theme").addEventListener("click", () => this.setTheme(document.documentElement.dataset.theme !== "dark"));
@@ -207,8 +209,8 @@ class Explorer {
   drawSurface() {
     const [low, high] = this.plots.drawSurface(this.row, this.axes, this.limit);
     const name = content.measures[this.measure].name;
-    element("surface-title").textContent = `${name} over ${content.axes[this.axes[0]].name} and ${content.axes[this.axes[1]].name}.`;
-    const [across, up] = this.axes.map((axis) => `${content.axes[axis].name} is the cut-off of ${content.stages[axis]}`);
+    element("surface-title").textContent = `${name} by the cut-offs ${content.axes[this.axes[0]].name} and ${content.axes[this.axes[1]].name}.`;
+    const [across, up] = this.axes.map((axis) => `${content.axes[axis].name} is that of ${content.stages[axis]}`);
     element("surface-words").textContent = `${across}, ${up}. ${Number.isFinite(this.limit) ? "Faint: above the budget. " : ""}Click to move there.`;
     element("surface").setAttribute("aria-label", `${name} from ${four(low)} and less, dark, to ${four(high)}, bright, over two cut-offs; here ${four(this.values(this.row))}`);
     element("scale").style.background = `linear-gradient(to right, ${CIVIDIS.join(", ")})`;
@@ -221,10 +223,10 @@ class Explorer {
     const times = sumTimes(content.latency, cutoffs);
     const timed = content.cost.unit === "ms";
     const limit = timed ? this.limit : Infinity;
-    const level = timed ? content.cost.percentile : 95;
+    const { level } = content.latency;
     this.plots.drawTimes(times, limit, level);
     const inside = times.filter((ms) => ms <= limit).length;
-    const share = Number.isFinite(limit) ? ` ${inside} of ${times.length} timed runs are within the budget.` : "";
+    const share = Number.isFinite(limit) ? ` ${inside} of ${times.length} times are within the budget.` : "";
     const at = level ? `p${show(level)} is ${amount(takePercentile(times, level))} ms, of ${content.latency.queries} queries.` : `${content.latency.queries} queries were timed.`;
     element("latency-words").textContent = `${at}${share}`;
     element("latency").setAttribute("aria-label", `Share of queries answered within a time. ${at}${share}`);
@@ -244,9 +246,9 @@ class Explorer {
     const cut = now.left[1] - now.left[now.left.length - 1];
     parts.push(`Its cut-offs remove ${cut.toLocaleString("en")} of the ${now.left[1].toLocaleString("en")} relevant documents that ${content.stages[0]} found.`);
     element("now").replaceChildren(...parts);
-    element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: the Pareto front. Diamond: the choice. Square: the deepest. Circle: the sliders.${Number.isFinite(this.limit) ? " Dashed: the budget." : ""}`;
+    element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? " Dashed: budget." : ""}`;
     element("front").setAttribute("aria-label", `${measure} against ${content.cost.label} of all vectors. Here ${four(this.values(this.row))} at ${amount(cost)} ${content.cost.unit}`);
-    element("recall-words").textContent = "Circle: the cut-off. Band: 1.96 standard errors. Each stage ranks what the one before passes on."
+    element("recall-words").textContent = "Of what the stage before passes on. Circle: cut-off. Band: 1.96 standard errors."
       + (content.plateaus.length ? " Triangle: where recall stops rising." : "");
     const told = content.stages.map((stage, n) => `${stage} ${four(now.recall[Math.min(n + 2, now.recall.length - 1)])}`);
     element("recall").setAttribute("aria-label", `Recall of each stage by its cut-off; after it: ${told.join(", ")}`);

@@ -88,7 +88,7 @@ class Tables {
   compare() {
     const step = Math.max(1, Math.ceil(this.page.front.length / 8));
     const front = this.page.front.filter((_, n) => n % step === 0 || n === this.page.front.length - 1);
-    const named = [["sliders", this.page.row], ["choice", content.chosen], ["deepest", content.deepest], ["best within the budget", this.page.best()], ...front.map((row) => ["front", row])];
+    const named = [["sliders", this.page.row], ["choice", content.chosen], ["method's pick", content.picked === content.chosen ? null : content.picked], ["deepest", content.deepest], ["best within the budget", this.page.best()], ...front.map((row) => ["front", row])];
     const rows = named.filter(([, row]) => row !== null).map(([what, row]) => [
       what, this.page.name(row), ...content.measures.map((_, n) => four(this.page.rows.all[n][row])), amount(this.page.rows.cost[row]),
     ]);
