@@ -10,6 +10,8 @@ from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.sample import sample_from_counts
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors
 from pt_cascade.analysis.replay.measures import compute_norms, encode, in_kernel
+from pt_cascade.analysis.replay.replay import read_scores
+from pt_cascade.analysis.table.tie_rules import number_docnos
 from pt_cascade.errors import SweepError
 from pt_cascade.reporting.explorer.packing import pack, pack_words
 
@@ -45,7 +47,8 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
         "chosen": _find_row(sweep, choice.cutoffs, choice.fusion),
         "picked": _find_row(sweep, choice.picked, choice.picked_fusion),
         "deepest": _find_deepest(sweep),
-        "fused": [fusion is not None for fusion in sweep.fusions] or [False],
+        "fusions": [_describe_fusion(sweep, fusion) for fusion in sweep.fusions or (None,)],
+        "byRank": sweep.replayer.by_rank,
         "keep": sweep.replayer.tail == "keep",
         "rel": choice.rel,
         "plateaus": [plateau.k for plateau in choice.plateaus],
@@ -147,6 +150,24 @@ def _find_deepest(sweep: Sweep) -> int:
     return (len(products) - 1 - int(products[::-1].argmax())) * max(len(sweep.fusions), 1)
 
 
+def _describe_fusion(sweep: Sweep, fusion: StageFusion | None) -> Content | None:
+    """Give the weight of each stage and the rule, None for the last stage's own ranking."""
+    if fusion is None:
+        return None
+    weights = fusion.weigh(sweep.stages).tolist()
+    return {"weights": weights, "method": fusion.method, "normalise": fusion.normalise, "k": float(fusion.k)}
+
+
+def _collect_scores(sweep: Sweep, at: Ints) -> Content:
+    """Give what a fusion ranks the documents of the last stage by, scores and the order of docnos; nothing without fusions."""
+    if not any(sweep.fusions):
+        return {}
+    rankings, table = sweep.replayer.rankings, sweep.table
+    scored = rankings.places[-1, at] >= 0
+    scores = np.where(scored, read_scores(table, sweep.stages)[:, rankings.rows[at]], 0.0)
+    return {"scores": pack(scores), "names": pack(np.where(scored, number_docnos(table.frame["docno"])[rankings.rows[at]], 0))}
+
+
 def _collect_queries(sweep: Sweep, rel: int) -> Content:
     """Give the judged queries, and each stage's order of their documents: a place from 1, 0 where not scored."""
     replayer = sweep.replayer
@@ -165,6 +186,7 @@ def _collect_queries(sweep: Sweep, rel: int) -> Content:
         "labels": pack(labels),
         "relevant": pack(np.array([np.count_nonzero(grades >= rel) for grades in judged.relevant], np.int64)),
         "norms": pack(compute_norms(inside, judged, len(topics))[:, judged.queries]),
+        **_collect_scores(sweep, at),
         "named": pack(named),
         "docnos": pack_words(sweep.table.frame["docno"].to_numpy(object)[rankings.rows[at[named]]].tolist()),
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.sweep.result import Sweep
 
 _MOST_ROWS = 1_000_000  # of which a page has about 20 MB
-_SCRIPTS = ("replay.js", "rows.js", "elements.js", "plots.js", "tables.js", "explorer.js")
+_SCRIPTS = ("fusion.js", "replay.js", "rows.js", "elements.js", "plots.js", "tables.js", "explorer.js")
 
 
 def report(sweep: Sweep, choice: Choice, path: str | os.PathLike[str]) -> None:

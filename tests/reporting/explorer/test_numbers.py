@@ -64,9 +64,9 @@ def test_queries_and_losses_are_those_of_the_sweep(browser: Any, tmp_path: Path,
         for row, vector in enumerate(sweep.grid):
             wanted = sweep.per_query(vector)
             for n, name in enumerate(names):
-                script = f"Array.from(explorer.orders.replay(explorer.rows.cutoffs({row}), content.measures[{n}], false).values)"
+                script = f"Array.from(explorer.orders.replay(explorer.rows.cutoffs({row}), 0, content.measures[{n}]).values)"
                 np.testing.assert_allclose(page.evaluate(script), wanted[name], rtol=0, atol=1e-12, err_msg=f"{name} at {vector}")
-            found = page.evaluate(f"explorer.orders.replay(explorer.rows.cutoffs({row}), content.measures[0], false)")
+            found = page.evaluate(f"explorer.orders.replay(explorer.rows.cutoffs({row}), 0, content.measures[0])")
             loss = sweep.loss(vector, rel=1)
             assert -np.diff(found["left"]) == pytest.approx(loss["lost"].iloc[1:-1].to_numpy())
             assert found["recall"] == pytest.approx(loss["recall"].iloc[:-1].to_numpy(), abs=1e-12)
@@ -75,6 +75,22 @@ def test_queries_and_losses_are_those_of_the_sweep(browser: Any, tmp_path: Path,
                 kept = found["curves"][stage]["recall"]
                 assert kept == pytest.approx(curve[: len(kept)], abs=1e-12)
                 assert curve[len(kept) :] == pytest.approx(curve[len(kept) - 1] if kept else 0)
+
+
+@pytest.mark.parametrize("by_rank", [False, True])
+def test_fused_queries_are_those_of_the_sweep(browser: Any, tmp_path: Path, *, by_rank: bool) -> None:
+    """Golden: sweep.per_query at each row, compared with ``fuse`` and pt.Experiment elsewhere; all rules, ties of fused scores."""
+    rules = [{"method": "rrf"}, *({"normalise": how} for how in ("min-max", "z-score", "max", "sum", "rank", "none"))]
+    fusions = [None, *(one for rule in rules for one in ptc.fusions(["first", "stage2", "stage3"], 0.5, **rule))]
+    table = tabulate(ToyRetriever(14, 3), [Judge(1, 3, "rank", "rank"), Fine(3, 5)], TOPICS)
+    sweep = ptc.sweep(table, make_qrels(4), KERNEL, grid=VECTORS[2:5], by_rank=by_rank, fusion=fusions)
+    with open_page(browser, write_page(sweep, tmp_path)) as page:
+        names = page.evaluate("content.measures.map((one) => one.name)")
+        for row, (*_, number) in enumerate(sweep.rows.tolist()):
+            wanted = sweep.per_query(list(sweep.grid)[row // len(sweep.fusions)], sweep.fusions[number])
+            script = f"explorer.orders.replay(explorer.rows.cutoffs({row}), explorer.rows.fusion[{row}], measure).values"
+            found = page.evaluate(f"content.measures.map((measure) => Array.from({script}))")
+            np.testing.assert_allclose(np.transpose(found), wanted[names], rtol=0, atol=1e-12, err_msg=f"row {row}")
 
 
 def test_the_rows_and_the_times_are_those_of_the_sweep(browser: Any, tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ class Explorer {
   replay(row) {
     if (!this.replayed.has(row)) {
       if (this.replayed.size > 8) this.replayed.delete([...this.replayed.keys()][2]);
-      this.replayed.set(row, this.orders.replay(this.rows.cutoffs(row), content.measures[this.measure], this.rows.isFused(row)));
+      this.replayed.set(row, this.orders.replay(this.rows.cutoffs(row), this.rows.fusion[row], content.measures[this.measure]));
     }
     return this.replayed.get(row);
   }

@@ -41,6 +41,9 @@ class Orders {
     this.relevant = queries.relevant;
     this.norms = queries.norms;
     this.total = this.labels.length;
+    this.names = queries.names;
+    this.byRank = content.byRank;
+    this.fusions = content.fusions.map((fusion) => fusion && new Fused(this, fusion, queries.scores));
     this.count = queries.sizes.length;
     this.begin = new Uint32Array(this.count + 1);
     for (let q = 0; q < this.count; q++) this.begin[q + 1] = this.begin[q] + queries.sizes[q];
@@ -63,15 +66,18 @@ class Orders {
 
   /**
    * What each stage ranks for one query, and last what is passed on, in rank order; documents are numbered over all queries.
-   * @param {number} q @param {(number|null)[]} cutoffs @returns {number[][]}
+   * With a fusion, the last stage ranks by it.
+   * @param {number} q @param {(number|null)[]} cutoffs @param {number} fusion its number @returns {number[][]}
    */
-  walk(q, cutoffs) {
+  walk(q, cutoffs, fusion) {
     const [from, to] = [this.begin[q], this.begin[q + 1]];
-    const lists = [];
+    /** @type {number[][] & {fused?: Map<number, number>}} */
+    const lists = [];  // and, with a fusion, the fused score of each document
     let passed = [];
     for (let i = from; i < to; i++) passed.push(i);
     for (let stage = 0; stage < this.stages; stage++) {
-      const ranked = this.select(this.orders[stage], from, to, passed);
+      let ranked = this.select(this.orders[stage], from, to, passed);
+      if (stage === this.stages - 1 && this.fusions[fusion]) ({ ranked, fused: lists.fused } = this.fusions[fusion].rank(q, ranked));
       lists.push(ranked);
       passed = cutoffs[stage] === null ? ranked : ranked.slice(0, /** @type {number} */ (cutoffs[stage]));
     }
@@ -96,7 +102,9 @@ class Orders {
    * @param {number} kind the order of evaluation: 0 as trec_eval, 1 as ir_measures' own measures
    */
   evaluated(q, lists, cutoffs, kind) {
-    const final = this.select(this.orders[this.stages + kind], this.begin[q], this.begin[q + 1], lists[this.stages]);
+    const kept = lists[this.stages];
+    if (lists.fused) return this.byRank ? kept : orderEvaluated(kept, lists.fused, this.names, kind);
+    const final = this.select(this.orders[this.stages + kind], this.begin[q], this.begin[q + 1], kept);
     if (!this.keep) return final;
     for (let stage = this.stages - 1; stage >= 0; stage--) {
       if (cutoffs[stage] !== null) final.push(...lists[stage].slice(cutoffs[stage]));
@@ -113,21 +121,21 @@ class Orders {
 
   /**
    * Replay all queries: the measure of each, relevant documents left after each step, and each stage's recall@k with its spread.
-   * @param {(number|null)[]} cutoffs @param {Measure} measure @param {boolean} fused whether the final order is unknown here
+   * @param {(number|null)[]} cutoffs @param {number} fusion its number @param {Measure} measure
    */
-  replay(cutoffs, measure, fused) {
+  replay(cutoffs, fusion, measure) {
     const values = new Float64Array(this.count).fill(NaN);
     const left = new Array(this.stages + 2).fill(0);
     const recall = new Array(this.stages + 2).fill(0);
     const curves = [];
     for (let stage = 0; stage < this.stages; stage++) curves.push({ sum: [], square: [], longest: 0 });
     for (let q = 0; q < this.count; q++) {
-      const lists = this.walk(q, cutoffs);
+      const lists = this.walk(q, cutoffs, fusion);
       const all = this.relevant[q];
       const counts = [all, ...lists.map((list) => this.countRelevant(list))];
       counts.forEach((count, step) => { left[step] += count; recall[step] += count / Math.max(all, 1); });
       lists.slice(0, this.stages).forEach((list, stage) => this.addRecall(curves[stage], list, all));
-      if (measure.code && !fused) values[q] = this.measure(q, lists, cutoffs, measure);
+      if (measure.code) values[q] = this.measure(q, lists, cutoffs, measure);
     }
     return { values, left, recall: recall.map((sum) => sum / this.count), curves: curves.map((one) => this.finish(one)) };
   }

@@ -10,7 +10,7 @@ class Rows {
     this.cost = content.rows.cost;
     this.places = this.axes.map((_, n) => content.rows.axes.subarray(n * this.count, (n + 1) * this.count));
     this.fusion = content.rows.axes.subarray(this.axes.length * this.count);
-    this.fused = content.fused;
+    this.fusions = content.fusions;
     this.all = content.measures.map((measure) => content.rows.values.subarray(measure.at * this.count, (measure.at + 1) * this.count));
   }
 
@@ -25,7 +25,7 @@ class Rows {
   }
 
   isFused(row) {
-    return this.fused[this.fusion[row]];
+    return Boolean(this.fusions[this.fusion[row]]);
   }
 
   /** The row with one axis at a place and the others closest to those of a row. */

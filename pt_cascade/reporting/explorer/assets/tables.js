@@ -8,15 +8,18 @@ class Tables {
   }
 
   showLosses(now, cutoffs) {
-    const names = [`not retrieved by ${content.stages[0]}`, ...content.stages.map((stage, n) => `cut by ${stage}${cutoffs[n] === null ? "" : ` → ${cutoffs[n]}`}`)];
-    const unknown = this.page.rows.isFused(this.page.row) && cutoffs[cutoffs.length - 1] !== null;
+    const names = [`not retrieved by ${content.stages[0]}`, ...content.stages.map((_, n) => `cut by ${this.ranker(n)}${cutoffs[n] === null ? "" : ` → ${cutoffs[n]}`}`)];
     const rows = names.map((name, n) => {
       const lost = now.left[n] - now.left[n + 1];
-      if (unknown && n === names.length - 1) return [name, "–", "–", "the order of a fusion is not in this page"];
       const width = `${(100 * lost) / Math.max(now.left[0], 1)}%`;
       return [name, lost.toLocaleString("en"), four(now.recall[n + 1]), make("span", { className: "bar", style: { width } })];
     });
     fillTable("losses", [["Where", false], ["Relevant lost", true], ["Recall left", true], [`Of ${now.left[0].toLocaleString("en")} relevant`, false]], rows);
+  }
+
+  /** What ranks at a stage: the stage, and at the last one the fusion, where there is one. */
+  ranker(stage) {
+    return stage === content.stages.length - 1 && this.page.rows.isFused(this.page.row) ? "the fusion" : content.stages[stage];
   }
 
   /** List the queries that lose the most against the deepest vector. */
@@ -32,7 +35,7 @@ class Tables {
     const shown = found.slice(0, 12);
     element("queries-words").textContent = known
       ? `${shown.length} of ${found.length} queries, those first that lose the most against the deepest vector, ${this.page.name(content.deepest)}.`
-      : `${shown.length} of ${found.length} queries. ${measure.code ? "The order of a fusion" : measure.name} is not computed in this page; sweep.per_query gives each query's ${measure.name}.`;
+      : `${shown.length} of ${found.length} queries. ${measure.name} is not computed in this page; sweep.per_query gives each query's ${measure.name}.`;
     const rows = shown.map((q) => {
       const button = make("button", { type: "button" }, qids[q]);
       button.addEventListener("click", () => { this.page.query = q; this.explain(); this.page.write(); element("query").scrollIntoView({ block: "nearest" }); });
@@ -53,7 +56,7 @@ class Tables {
     if (this.page.query === null) return;
     const q = this.page.query;
     const cutoffs = this.page.rows.cutoffs(this.page.row);
-    const lists = this.page.orders.walk(q, cutoffs);
+    const lists = this.page.orders.walk(q, cutoffs, this.page.rows.fusion[this.page.row]);
     const rows = [];
     for (const i of lists[0]) {
       if (this.page.orders.labels[i] < this.page.orders.rel) continue;
@@ -63,7 +66,7 @@ class Tables {
       const kept = stage === content.stages.length;
       const rank = lists[last].indexOf(i);
       const above = lists[last].slice(Math.max(0, rank - 3), rank).reverse();
-      const fate = kept ? `kept, at rank ${rank + 1} of ${content.stages[last]}` : `cut by ${content.stages[stage]} → ${cutoffs[stage]}, at rank ${rank + 1}`;
+      const fate = kept ? `kept, at rank ${rank + 1} of ${this.ranker(last)}` : `cut by ${this.ranker(stage)} → ${cutoffs[stage]}, at rank ${rank + 1}`;
       const told = above.map((one) => `${this.docno(one)} (${this.describe(one)})`).join("; ");
       rows.push([kept ? 1 : 0, -this.page.orders.labels[i], rank, [this.docno(i), String(this.page.orders.labels[i]), fate, told || "nothing"]]);
     }
