@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def start_browser() -> Iterator[Any]:
     """Yield Chromium, or skip the test with the reason."""
     pytest.importorskip("bokeh", reason="pip install 'pt_cascade[report]'")
-    pytest.importorskip("playwright", reason="pip install playwright")
+    pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")  # and Playwright with it
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("there is no chromium: apt-get install chromium")

@@ -1,9 +1,10 @@
 // @ts-check
 // Elements, tables and numbers as text, and what is copied of them. All text enters as text, never as markup.
 
+/** @param {string} id @returns {any} */
 const element = (id) => document.getElementById(id);
 
-/** Make an element. @param {string} tag @param {object} given its properties @param {(Node|string)[]} inner */
+/** Make an element. @param {string} tag @param {object} given its properties @param {(Node|string)[]} inner @returns {any} */
 function make(tag, given = {}, ...inner) {
   const made = document.createElement(tag);
   const { style, ...rest } = /** @type {any} */ (given);
@@ -13,7 +14,7 @@ function make(tag, given = {}, ...inner) {
   return made;
 }
 
-/** Fill a table. @param {string} id @param {[string, boolean][]} heads each with whether it is of numbers @param {(Node|string)[][]} rows */
+/** Fill a table. @param {string} id @param {any[][]} heads each with whether it is of numbers @param {(Node|string)[][]} rows */
 function fillTable(id, heads, rows, here = -1) {
   const row = (cells, tag) => cells.map((cell, n) => make(tag, { className: heads[n][1] ? "number" : "words", ...(tag === "th" ? { scope: "col" } : {}) }, cell));
   const head = make("thead", {}, make("tr", {}, ...row(heads.map(([name]) => name), "th")));

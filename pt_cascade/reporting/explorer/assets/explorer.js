@@ -15,10 +15,11 @@ class Explorer {
     this.query = null;
     this.tables = new Tables(this);
     this.replayed = new Map();
+    this.labels = new Map();  // of buttons
   }
 
   async start() {
-    document.querySelector(".evidence").open = innerWidth > 700;
+    element("evidence").open = innerWidth > 700;
     element("surface-figure").hidden = this.axes.length < 2;
     element("latency-figure").hidden = !content.latency;
     await this.plots.embed(JSON.parse(element("figures").textContent));
@@ -114,10 +115,9 @@ class Explorer {
   copies(id, text) {
     element(id).addEventListener("click", async () => {
       const button = element(id);
-      this.words ??= new Map();
-      if (!this.words.has(id)) this.words.set(id, button.textContent);
+      if (!this.labels.has(id)) this.labels.set(id, button.textContent);
       button.textContent = (await copyText(text())) ? "Copied" : "Select and copy it by hand";
-      setTimeout(() => { button.textContent = this.words.get(id); }, 1500);
+      setTimeout(() => { button.textContent = this.labels.get(id); }, 1500);
     });
   }
 

@@ -32,7 +32,9 @@ class Fused {
    * @param {Float64Array} scores by stage and document
    */
   constructor(orders, fusion, scores) {
-    Object.assign(this, { orders, fusion, scores });
+    this.orders = orders;
+    this.fusion = fusion;
+    this.scores = scores;
   }
 
   /** Rank documents, which are in the order of the last stage; give their scores, too. @param {number[]} docs */

@@ -14,6 +14,7 @@ class Plots {
     this.log = content.cost.log;
     this.plots = {};
     this.views = {};
+    this.scales = new Map();
   }
 
   /** Draw the empty figures. */
@@ -113,7 +114,6 @@ class Plots {
 
   /** Where the cut-offs of an axis stand, logarithmic, no cut last; the ends; and the cut-off that is nearest to each pixel. */
   scale(axis) {
-    this.scales ??= new Map();
     if (!this.scales.has(axis)) {
       const { values } = this.rows.axes[axis];
       const top = Math.max(...values.map((value) => value ?? 1));

@@ -5,6 +5,7 @@ class Tables {
   /** @param {any} page the explorer */
   constructor(page) {
     this.page = page;
+    this.docnos = new Map(Array.from(content.queries.named, (at, n) => [at, content.queries.docnos[n]]));
   }
 
   showLosses(now, cutoffs) {
@@ -47,7 +48,6 @@ class Tables {
   }
 
   docno(i) {
-    this.docnos ??= new Map(Array.from(content.queries.named, (at, n) => [at, content.queries.docnos[n]]));
     return this.docnos.get(i) ?? `a document at rank ${i - this.page.orders.begin[this.page.query] + 1} of ${content.stages[0]}`;
   }
 
