@@ -54,7 +54,6 @@ class Plots {
   /** Put a copy of each figure beside it, which prints as it is: a figure is not drawn anew in time. */
   copyForPrint() {
     for (const [name, view] of Object.entries(this.views)) {
-      view.paint();
       const copy = view.export("png").canvas;
       copy.className = "printed";
       document.getElementById(name).parentElement.querySelector(".printed")?.remove();
