@@ -27,9 +27,11 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion as StageFusion
     from pt_cascade.analysis.fusion.stage_fusion import fusions as fusions
     from pt_cascade.analysis.grid.grids import grid as grid
+    from pt_cascade.analysis.sweep.pruned import sweep_rules as sweep_rules
     from pt_cascade.analysis.sweep.result import Sweep as Sweep
     from pt_cascade.analysis.sweep.sweep import sweep as sweep
     from pt_cascade.cascade import Cascade as Cascade
+    from pt_cascade.cascade.pruning import prune as prune
     from pt_cascade.collections import open_collection as open_collection
     from pt_cascade.errors import CascadeError as CascadeError
     from pt_cascade.execution.comparison import compare as compare
@@ -64,10 +66,12 @@ _HOME = {
     "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
     "profile": "pt_cascade.execution.profiling",
+    "prune": "pt_cascade.cascade.pruning",
     "run": "pt_cascade.execution.runner",
     "score": "pt_cascade.execution.scoring.score",
     "store_collection": "pt_cascade.execution.defaults",
     "sweep": "pt_cascade.analysis.sweep.sweep",
+    "sweep_rules": "pt_cascade.analysis.sweep.pruned",
 }
 _MODULES = ("errors", "frames", "stages", "trec")
 

@@ -155,7 +155,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     def pipeline(self) -> pt.Transformer:
         """Return the cascade as a plain PyTerrier pipeline."""
-        cuts = (() if stage.cutoff is None else (pt.RankCutoff(stage.cutoff),) for stage in self.stages)
+        cuts = (() if stage.cut is None else (stage.cut,) for stage in self.stages)
         stages = (stage.transformers for stage in self.stages)
         parts = [*chain.from_iterable(chain.from_iterable(zip(stages, cuts, strict=True))), *self.ending]
         return parts[0] if len(parts) == 1 else pt.Compose(*parts)
@@ -221,9 +221,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     def describe(self) -> pd.DataFrame:
         """Return Frame[stage, cutoff, depends, documents, transformers], one row a stage."""
-        rows = [
-            (one.name, str(one.cutoff or ""), one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in self
-        ]
+        rows = [(one.name, one.shown_cut, one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in self]
         return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
 
     def _repr_html_(self) -> str:

@@ -12,6 +12,7 @@ from pt_cascade.analysis.replay.replay import replay
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
+from pt_cascade.cascade.pruning import Prune
 from pt_cascade.cascade.steps import call, run_ending, walk
 from pt_cascade.errors import TableError
 from pt_cascade.frames import canonical_input
@@ -36,7 +37,8 @@ def finish_stages(
     if topics is not None and "query" in topics:
         check_queries(table, canonical_input(topics).drop_duplicates("qid"))
     names = _find_columns(table, stages)
-    replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names)
+    rules = {name: stage.rule for name, stage in zip(names, stages, strict=False) if stage.rule is not None}
+    replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names, prune=rules)
     if len(names) == len(stages) and not ending:
         return replayed
     results = _add_columns(replayed, stages[: len(names)], table.topics if topics is None else topics)
@@ -76,7 +78,7 @@ def _add_columns(replayed: pd.DataFrame, stages: Sequence[Stage], topics: pd.Dat
     for stage in others:
         scorer = stage.scorer % len(stage.transformers)
         loaders += [(stage, part) for n, part in enumerate(stage.transformers) if n != scorer]
-    loaders = [(stage, part) for stage, part in loaders if not isinstance(part, pt.RankCutoff)]
+    loaders = [(stage, part) for stage, part in loaders if not isinstance(part, pt.RankCutoff | Prune)]
     loaded = _load(loaders, frame)
     known = [look_up(part) for _, part in loaders]
     by_row = all(one.role == "loader" and one.depends == "pointwise" for one in known)

@@ -112,7 +112,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
         return Step(stage, given, ranked, ranked, pairs, ms)
     ranked = ranked.assign(score=frame["score"])  # with its dtype, as in the plain pipeline
     start = clock()
-    kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
+    kept = ranked if stage.cut is None else stage.cut.transform(ranked)
     ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, pairs, ms)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,7 +111,10 @@ def _evaluate(
     whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure], table: ScoreTable | None
 ) -> pd.DataFrame:
     """Evaluate the prefixes, run as plain pipelines with shared parts, or replayed from a table."""
-    uncut = [whole.prefix(n).with_cutoffs(**{whole[n - 1].name: None}) for n in range(2, len(whole))]
+    uncut = [
+        replace(whole, stages=(*whole.stages[:n], replace(whole[n], cutoff=None, rule=None)), ending=())
+        for n in range(1, len(whole) - 1)
+    ]
     systems = [whole.prefix(1), *uncut, *([whole] if len(whole) > 1 else [])]
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:

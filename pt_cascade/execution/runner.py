@@ -18,7 +18,7 @@ from pt_cascade.errors import CascadeError
 from pt_cascade.frames import canonical_input, canonical_results
 from pt_cascade.numbers import is_whole
 from pt_cascade.progress import show_progress
-from pt_cascade.ranking import append_below
+from pt_cascade.ranking import append_below, locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -192,8 +192,8 @@ def _append_tail(steps: Sequence[Step]) -> pd.DataFrame:
     head = steps[-1].kept.assign(cut_by="")
     found = [head]
     for step in reversed(steps):
-        if step.stage.cutoff is not None:
-            cut = step.ranked[step.ranked["rank"] >= step.stage.cutoff]
+        if step.stage.cut is not None:
+            cut = step.ranked[locate(step.ranked, step.kept) < 0]
             found.append(cut.sort_values("rank", kind="stable").assign(cut_by=step.stage.name))
     once = pd.concat(found, ignore_index=True).drop_duplicates(["qid", "docno"])  # a later stage may have found one again
     return canonical_results(append_below(head, once.iloc[len(head) :])) if len(once) > len(head) else head

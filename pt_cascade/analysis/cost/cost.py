@@ -179,6 +179,13 @@ class Cost:
         columns = {name: np.concatenate([part[name] for part in parts])[code] for name in parts[0]}
         return pd.DataFrame(columns)
 
+    def times_at(self, documents: Ints) -> Floats:
+        """Time queries that differ in what each stage passes on, shape (queries, stages): (queries, rows of the sample or 1)."""
+        sample = self.sample or sample_from_counts(None)
+        depths = _depths(documents, len(self.stages), sample)
+        times: Floats = np.sum([self._time(n, depths[:, n], sample)[1] for n in range(len(self.stages))], axis=0)
+        return times
+
     def _prepare(
         self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None
     ) -> tuple[Sample, tuple[float, ...]]:

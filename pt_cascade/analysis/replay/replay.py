@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -9,17 +10,22 @@ import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
 from pt_cascade.analysis.replay.rankings import cached_rankings
-from pt_cascade.errors import SweepError, TableError
+from pt_cascade.errors import SweepError, TableError, did_you_mean, naming
 from pt_cascade.ranking import append_below, score_below
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff
+    from pt_cascade.analysis.pruning.rules import Rule
     from pt_cascade.analysis.replay.rankings import Rankings
     from pt_cascade.analysis.table.data import Scores
     from pt_cascade.ranking import Floats, Ints
+
+    Rules = Mapping[str, Rule]
+
+NO_RULES: Rules = MappingProxyType({})
 
 
 def replay(
@@ -29,6 +35,7 @@ def replay(
     tail: Tail = "drop",
     stages: Sequence[str] | None = None,
     fusion: StageFusion | None = None,
+    prune: Rules = NO_RULES,
 ) -> pd.DataFrame:
     """Return the ranking of the live cascade at these cut-offs; see ``ScoreTable.replay``."""
     check_tail(tail)
@@ -39,7 +46,9 @@ def replay(
     checked = check_cutoffs(cutoffs, path.stages)
     if fusion is not None:
         fusion.weigh(path.stages)  # refuses other stages
-    return replay_path(cached_rankings(table, path.stages), table, path.stages, checked, tail, fusion)
+    check_rules(prune, path.stages[: -1 if fusion is not None else None])
+    rankings = cached_rankings(table, path.stages)
+    return replay_path(rankings, table, path.stages, checked, tail, fusion, prune=prune)
 
 
 def replay_path(
@@ -49,12 +58,14 @@ def replay_path(
     cutoffs: Sequence[int | None],
     tail: Tail,
     fusion: StageFusion | None = None,
+    *,
+    prune: Rules = NO_RULES,
 ) -> pd.DataFrame:
     """Return the same from computed rankings and checked arguments."""
     if fusion is None:
-        kept, rank, score, cuts = _walk(table, stages, cutoffs, rankings)
+        kept, rank, score, cuts = walk_table(table, stages, cutoffs, rankings, prune)
     else:
-        kept, rank, score, cuts = _walk(table, stages, (*cutoffs[:-1], None), rankings)
+        kept, rank, score, cuts = walk_table(table, stages, (*cutoffs[:-1], None), rankings, prune)
         kept, rank, score, cuts[-1] = _fuse(table, stages, cutoffs[-1], rankings, fusion, kept)
     results = _frame(table, kept, rank, score, rankings)
     return results if tail == "drop" else _append(table, results, cuts, stages, rankings)
@@ -74,6 +85,15 @@ def check_tail(tail: Tail) -> None:
     """Refuse an unknown value of ``tail``."""
     if tail not in get_args(Tail):
         raise SweepError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
+
+
+def check_rules(prune: Rules, stages: Sequence[str]) -> None:
+    """Refuse rules for stages that there are not."""
+    if unknown := [name for name in prune if name not in stages]:
+        known = f"{unknown[0]!r} has a rule; the stages that can have one are {', '.join(stages)}"
+        raise SweepError(
+            "the rules do not fit the stages", [known + did_you_mean(unknown[0], stages)], fix=f"{{{stages[0]!r}: Margin(0.2)}}"
+        )
 
 
 def uncovered_error(table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], stage: str, where: str) -> TableError:
@@ -121,8 +141,8 @@ def rank_at_stage(
     return np.lexsort((place, query)), score_below(query, score, place) if np.isneginf(score).any() else score
 
 
-def _walk(
-    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings
+def walk_table(
+    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings, prune: Rules = NO_RULES
 ) -> tuple[Ints, Ints, Floats, list[Ints]]:
     """Cut stage by stage; return the rows kept in their order, their ranks and scores, and what each stage cut, in rank order."""
     check_depth(table, stages, cutoffs)
@@ -135,10 +155,14 @@ def _walk(
         starts = np.r_[0, np.cumsum(np.bincount(query[kept], minlength=len(table.topics)))]
         rank = np.empty(len(kept), np.int64)
         rank[by_rank] = np.arange(len(kept)) - starts[query[kept[by_rank]]]
+        limit = np.full(len(table.topics), NO_CUT if cutoff is None else cutoff)
+        if name in prune:
+            with naming(name):
+                limit = prune[name].within(cutoff).count(score[by_rank], starts)
         if n and (rows := columns[name].rule.rows) != "given":
             order = by_rank if rows == "rank" else np.lexsort((rankings.keys[rows][kept], query[kept]))
             kept, rank, score = kept[order], rank[order], score[order]
-        inside = rank < (NO_CUT if cutoff is None else cutoff)
+        inside = rank < limit[query[kept]]
         fallen = np.flatnonzero(~inside)
         cuts.append(kept[fallen[np.argsort(rank[fallen], kind="stable")]])
         kept, rank, score = kept[inside], rank[inside], score[inside]
@@ -148,7 +172,7 @@ def _walk(
 def _fuse(
     table: Scores, stages: Sequence[str], cutoff: int | None, rankings: Rankings, fusion: StageFusion, kept: Ints
 ) -> tuple[Ints, Ints, Floats, Ints]:
-    """Rank what reaches the last stage by the fused scores and cut it; return as ``_walk``, with what is cut."""
+    """Rank what reaches the last stage by the fused scores and cut it; return as ``walk_table``, with what is cut."""
     query = table.queries[rankings.rows[kept]]
     score = fusion.fuse(stages, query, read_scores(table, stages)[:, rankings.rows[kept]], rankings.places[:, kept])
     order = np.lexsort((rankings.places[-1, kept], -score, query))
