@@ -6,8 +6,11 @@ import argparse
 import io
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -15,21 +18,25 @@ from typing import TYPE_CHECKING, NoReturn
 from pt_cascade import __version__
 from pt_cascade.commands.cures import translate
 from pt_cascade.errors import CascadeError, did_you_mean, escape
+from pt_cascade.files import naming_refusals
 from pt_cascade.reporting.widths import wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+    from types import FrameType
 
 COMMANDS = {
     "quickstart": "compare a three-stage cascade with its first stage",
     "search": "show the ranking of each stage for one query",
     "score": "score each pair of a cascade once, or import TREC runs, into a table",
     "profile": "time each stage of a cascade, to predict costs",
-    "sweep": "evaluate every cut-off vector of a table",
+    "sweep": "evaluate every cut-off vector (a cut-off for each stage) of a table",
     "choose": "choose cut-offs by cross-validation",
     "stages": "list the stages",
     "cache": "list or clear what is cached",
 }
+_RESUMED = ("quickstart", "search", "score", "profile")
+_AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
 _EXAMPLE = """\
 from a folder of your own to cut-offs:
@@ -49,13 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without arrows shows a question mark
     try:
-        arguments = parse_arguments(words)
-        options = vars(arguments)
-        with warnings.catch_warnings():
+        with _whole_imports(), warnings.catch_warnings():
+            arguments = parse_arguments(words)
+            options = vars(arguments)
             warnings.showwarning = lambda message, *_, **__: warn(str(message))
             for text in arguments.execute(arguments):
                 shown = escape(text)
-                print(shown if _CODE.match(shown) else wrap(shown), flush=True)
+                with naming_refusals(os.path.realpath("/dev/stdout")):
+                    print(shown if _CODE.match(shown) else wrap(shown), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
@@ -63,15 +71,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         _warn("\n".join([f"pt-cascade {words[0]}: {error}", *getattr(error, "__notes__", [])]), options)
         return 1
     except KeyboardInterrupt as error:
-        resumes = "; the same command continues with the vectors and scores that are finished" * ("cascade" in options)
-        print("\n".join([f"interrupted{resumes}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        resumes = ["the same command goes on from the vectors and scores it has kept"] * (words[0] in _RESUMED)
+        _warn("; ".join(["interrupted", *(getattr(error, "__notes__", []) or resumes)]), options)
         return 130
     return 0
 
 
+@contextmanager
+def _whole_imports() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of an import: native code would make an ImportError of it, or the import would lose it."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+    before = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGINT, signal.SIGALRM)]
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, or look again in a while if an import has begun in this module or below."""
+    while frame is not None and frame.f_globals is not globals():
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def _warn(message: str, options: Collection[str]) -> None:
     """Print a message without its line of code."""
-    print(escape(translate(message, options)), file=sys.stderr)
+    print(wrap(escape(translate(message, options))), file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,10 +122,13 @@ class _Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Add the cure or the closest choice to the message."""
+        """Print the message in place of the usage, with the cure or the closest choice."""
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
         cure = "; give one of them" * ("not allowed with" in message)
-        super().error(escape(message) + cure + (did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""))
+        cure += did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
+        told = escape(message) + cure
+        told += f"{' See' if told.endswith('?') else '; see'} {self.prog} --help"
+        self.exit(2, wrap(f"{self.prog}: {told}") + "\n")
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:

@@ -15,7 +15,9 @@ CascadeWarning              something allowed that may be a mistake
 
 from __future__ import annotations
 
+import inspect
 import re
+import warnings
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, and those that turn lines
+_PASSED = {"pt_cascade", "pyterrier", "functools", "contextlib"}  # what a warning is not about
 
 
 class CascadeError(Exception):
@@ -99,6 +102,14 @@ class CascadeWarning(UserWarning):
         return escape(super().__str__())
 
 
+def warn(message: str) -> None:
+    """Give a CascadeWarning at the innermost line that is neither of pt_cascade nor of PyTerrier."""
+    level, frame = 1, inspect.currentframe()
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _PASSED:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, CascadeWarning, stacklevel=level)
+
+
 def escape(text: str) -> str:
     r"""Return a text that cannot control a terminal, whatever data it shows; tabs and line ends stay.
 
@@ -128,6 +139,11 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 def clip(text: str, most: int = 80) -> str:
     """Quote the beginning of a text."""
     return repr(text if len(text) <= most else text[: most - 3] + "...")
+
+
+def first_line(error: BaseException) -> str:
+    """Give the first line of an error's message, or its class; Java's messages hold the whole stack."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def few(problems: Sequence[str], most: int = 5) -> list[str]:

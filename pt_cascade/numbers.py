@@ -1,11 +1,15 @@
-"""Tests whether an argument is a number, of Python or NumPy; a boolean and a text are not."""
+"""Tests of arguments of any type, arrays and ``pd.NA`` included: a number (not a boolean), one of some words, several values."""
 
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+import sys
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -38,4 +42,25 @@ def is_whole(value: object, least: int = 0) -> TypeGuard[int]:
         >>> is_whole(np.int64(5)), is_whole(5.0), is_whole(0, least=1)
         (True, False, False)
     """
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(least <= value <= sys.maxsize)
+
+
+def is_word(value: object, words: Collection[str]) -> bool:
+    """Tell whether something is one of some words.
+
+    Example:
+        >>> is_word("rrf", ("rrf", "weighted")), is_word(np.array(["rrf"]), ("rrf", "weighted"))
+        (True, False)
+    """
+    return isinstance(value, str) and value in words
+
+
+def is_several(value: object) -> bool:
+    """Tell whether something holds values that can be listed, and is no text.
+
+    Example:
+        >>> is_several([1]), is_several(np.array(1)), is_several("one"), is_several(None)
+        (True, False, False, False)
+    """
+    listed = hasattr(value, "__iter__") and not isinstance(value, str | bytes | type)
+    return listed and bool(getattr(value, "ndim", 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from math import inf
 from shutil import get_terminal_size
 from threading import Event, Thread
@@ -19,7 +21,17 @@ _BAR_SECONDS = 1.0
 _LINE_SECONDS = 10.0
 _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 _PART = "{desc} {n_fmt}/{total_fmt}"
-_steps: dict[tqdm[Never], str] = {}  # what each shown bar waits for, the innermost last
+
+
+@dataclass(eq=False)
+class _Shown:
+    """A bar that is shown, and the step that it waits for."""
+
+    bar: tqdm[Never]
+    step: str = ""
+
+
+_innermost: ContextVar[_Shown | None] = ContextVar("innermost", default=None)  # of a thread, and of the tasks that it starts
 
 
 @contextmanager
@@ -47,8 +59,9 @@ def show_progress(
     """
     from tqdm.asyncio import tqdm as terminal_bar  # noqa: PLC0415 - takes time to import
 
-    if not shown and _steps:
-        with terminal_bar(total=total, desc=name, file=_Note(), bar_format=_PART, mininterval=0.5) as part:
+    outer = _innermost.get()
+    if not shown and outer:
+        with terminal_bar(total=total, desc=name, file=_Note(outer), bar_format=_PART, mininterval=0.5) as part:
             yield part
         return
     file = file or sys.stderr
@@ -76,21 +89,20 @@ def show_progress(
     clock = Thread(target=_refresh, args=(bar, stop, _BAR_SECONDS if drawn else _LINE_SECONDS), daemon=True)
     with bar:
         clock.start()
-        _steps[bar] = ""
+        _innermost.set(_Shown(bar))
         try:
             yield bar
         finally:
-            del _steps[bar]
+            _innermost.set(outer)
             stop.set()
             clock.join()
 
 
 def show_step(name: str) -> None:
-    """Name what the innermost shown bar waits for."""
-    if _steps:
-        bar = [*_steps][-1]
-        _steps[bar] = name
-        bar.set_postfix_str(name, refresh=False)
+    """Name what the innermost bar that this thread shows waits for."""
+    if shown := _innermost.get():
+        shown.step = name
+        shown.bar.set_postfix_str(name, refresh=False)
 
 
 def _refresh(bar: tqdm[Never], stop: Event, seconds: float) -> None:
@@ -99,13 +111,16 @@ def _refresh(bar: tqdm[Never], stop: Event, seconds: float) -> None:
 
 
 class _Note:
-    """A file whose last line stands after the name of the step in the bar that is shown."""
+    """A file whose last line stands after the name of the step in a bar that is shown."""
+
+    def __init__(self, shown: _Shown) -> None:
+        self.shown = shown
 
     def write(self, text: str) -> None:
         """Take what the inner bar draws."""
-        if _steps and (line := text.replace("\x1b[A", "").strip()):
-            bar, step = [*_steps.items()][-1]
-            bar.set_postfix_str(line if line.startswith(step) else f"{step} {line}", refresh=False)
+        if line := text.replace("\x1b[A", "").strip():
+            step = self.shown.step
+            self.shown.bar.set_postfix_str(line if line.startswith(step) else f"{step} {line}", refresh=False)
 
     def flush(self) -> None:
         """Nothing is written."""

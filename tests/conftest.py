@@ -64,6 +64,12 @@ def shared(variable: str, folder: str, part: str) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _wide_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests compare whole messages and tables; those of their width set the columns themselves."""
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Tiny models are slower on several threads, the more so on a busy machine."""

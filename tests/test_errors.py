@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 
+import pandas as pd
+import pyterrier as pt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.rankers import ToyReranker, ToyRetriever, topics
 
-from pt_cascade import errors
+import pt_cascade
+from pt_cascade import Cascade, ScoreTable, errors
 from pt_cascade.errors import CascadeError, CascadeWarning, escape
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, CascadeError)]
@@ -61,3 +68,28 @@ def test_a_warning_is_not_an_error() -> None:
     """Whoever catches errors does not catch warnings."""
     assert issubclass(CascadeWarning, UserWarning)
     assert not issubclass(CascadeWarning, CascadeError)
+
+
+FOUND = pd.DataFrame({"qid": "q0", "docno": ["a", "b"], "score": [2.0, 1.0]})
+WARNED: dict[str, Callable[[], object]] = {
+    "a cut-off without effect": lambda: Cascade.of(ToyRetriever(docs=9) % 5 >> ToyReranker() % 8),
+    "a run with more documents": lambda: ScoreTable.from_runs({"one": FOUND[:1], "two": FOUND}),
+    "a document without a text": lambda: Cascade.of(
+        ToyRetriever(docs=9) % 5 >> pt.apply.text(lambda _: "") >> pt.apply.doc_score(lambda row: len(row["text"]))
+    ).transform(topics(1)),
+}
+
+
+@pytest.mark.parametrize("case", WARNED)
+def test_a_warning_is_of_the_line_that_called_the_package(case: str) -> None:
+    """However deep in the package, and below PyTerrier, it is found: Python shows a warning once for a line."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        WARNED[case]()
+    assert [one.filename for one in told if one.category is CascadeWarning] == [__file__]
+
+
+def test_every_warning_of_the_package_is_given_by_one_function() -> None:
+    """No other module gives one, which might be of a line of the package."""
+    files = Path(pt_cascade.__path__[0]).rglob("*.py")
+    assert {file.name for file in files if "warnings.warn(" in file.read_text(encoding="utf-8")} == {"errors.py"}

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from pt_cascade import progress
 from pt_cascade.progress import show_progress, show_step
@@ -150,6 +152,44 @@ def test_a_bar_that_is_not_shown_counts_in_the_bar_around_it() -> None:
     show_step("alone")
     with show_progress("", "doc", 3, shown=False) as bar:
         bar.update(3)
+
+
+def test_two_threads_show_each_its_own_step() -> None:
+    """Both bars are open while both steps are named, and while a hidden bar counts in each."""
+    files, together = {"mono_t5": io.StringIO(), "duo_t5": io.StringIO()}, threading.Barrier(2, timeout=60)
+
+    def work(step: str) -> None:
+        with show_progress("score", "query", 2, shown=True, file=files[step]) as bar:
+            together.wait()
+            show_step(step)
+            together.wait()
+            with show_progress("", "doc", 30, shown=False) as inner:
+                inner.update(7)
+                inner.refresh()
+                together.wait()
+                bar.refresh()
+                together.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, files))
+    for step, file in files.items():
+        assert re.findall(r", (\w+ 7/30)\]", file.getvalue())[-1:] == [f"{step} 7/30"]
+
+
+def test_a_task_of_another_thread_counts_in_the_bar_of_the_thread_that_started_it() -> None:
+    """As the calls of a language model do, which run in the event loop of a thread of its own."""
+    file = io.StringIO()
+
+    async def judge() -> None:
+        with show_progress("", "doc", 30, shown=False) as inner:
+            inner.update(7)
+            inner.refresh()
+
+    with show_progress("score", "query", 2, shown=True, file=file) as outer, start_blocking_portal() as portal:
+        show_step("llm_judge")
+        portal.call(judge)
+        outer.refresh()
+    assert ", llm_judge 7/30]" in file.getvalue()
 
 
 def test_a_hidden_bar_does_not_let_a_warning_be_shown_again() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-import warnings
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, SupportsIndex
@@ -11,18 +9,19 @@ from typing import TYPE_CHECKING, SupportsIndex
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoff, check_cutoffs
+from pt_cascade.analysis.grid.cutoffs import as_tuple, check_cutoff, check_cutoffs
 from pt_cascade.cascade.known import show
 from pt_cascade.cascade.reading import read
+from pt_cascade.cascade.stage import Depends, Documents, Stage
 from pt_cascade.cascade.steps import run_ending, walk
-from pt_cascade.errors import CascadeWarning, PipelineError, did_you_mean
+from pt_cascade.errors import PipelineError, did_you_mean, warn
+from pt_cascade.numbers import is_whole, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.table.data import Scores
-    from pt_cascade.cascade.stage import Depends, Documents, Stage
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,8 +55,10 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         """Check the names; warn of a cut-off that is larger than the one before it."""
-        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "stages", as_tuple(self.stages))
         object.__setattr__(self, "ending", tuple(self.ending))
+        if odd := [f"{one!r:.60} ({type(one).__name__}) is not a Stage" for one in self.stages if not isinstance(one, Stage)]:
+            raise PipelineError("this is not a cascade", odd, fix="Cascade.of(retriever % 1000 >> reranker % 20)")
         names = [stage.name for stage in self.stages]
         if not names:
             raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
@@ -65,8 +66,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             raise PipelineError("stages have the same name", [", ".join(twice)], fix="give each Stage its own name")
         for before, after in pairwise(self.stages):
             if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
-                message = f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents"
-                warnings.warn(message, CascadeWarning, stacklevel=3)
+                warn(f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents")
 
     @classmethod
     def of(cls, pipeline: pt.Transformer) -> Cascade:
@@ -133,15 +133,16 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Raises:
             PipelineError: There is no such stage, or a value is not one of these.
         """
-        n = self.position(stage)
-        old = self.stages[n]
-        new = replace(old, name=name or old.name, depends=depends or old.depends, documents=documents or old.documents)
+        n, old = self.position(stage), self[stage]
+        name = old.name if is_word(name, ("",)) else name
+        depends, documents = old.depends if depends is None else depends, old.documents if documents is None else documents
+        new = replace(old, name=name, depends=depends, documents=documents)
         return replace(self, stages=(*self.stages[:n], new, *self.stages[n + 1 :]))
 
     def prefix(self, n: int) -> Cascade:
         """Return the cascade of the first n stages, 1 to all of them."""
-        if not 1 <= n <= len(self):
-            raise PipelineError(f"{self!r} has no prefix of {n} stages", [f"expected 1 to {len(self)}"])
+        if not (is_whole(n, 1) and n <= len(self)):
+            raise PipelineError(f"{self!r} has no prefix of {n!r} stages", [f"expected 1 to {len(self)}"])
         return replace(self, stages=self.stages[:n], ending=())
 
     def without(self, stage: str | SupportsIndex) -> Cascade:
@@ -165,8 +166,8 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         names = [one.name for one in self.stages]
         if isinstance(stage, str) and stage in names:
             return names.index(stage)
-        if hasattr(stage, "__index__") and -len(names) <= operator.index(stage) < len(names):
-            return operator.index(stage) % len(names)
+        if is_whole(stage, -len(names)) and stage < len(names):
+            return int(stage) % len(names)
         raise PipelineError(f"no stage {stage!r}", [f"the stages are {', '.join(names)}{did_you_mean(stage, names)}"])
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -221,15 +222,16 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     def describe(self) -> pd.DataFrame:
         """Return Frame[stage, cutoff, depends, documents, transformers], one row a stage."""
-        rows = [(one.name, one.shown_cut, one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in self]
-        return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
+        rows = [(one.name, one.shown_cut, one.depends, one.documents) for one in self]
+        frame = pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents"])
+        return frame.assign(transformers=[" >> ".join(map(show, one.transformers)) for one in self])
 
     def _repr_html_(self) -> str:
         """Show the stages as a table in a notebook; PyTerrier's schematic would need the network."""
         return str(self.describe().to_html(index=False))
 
     def __contains__(self, stage: object) -> bool:
-        return any(stage in (one, one.name) for one in self.stages)
+        return any(stage is one or (isinstance(stage, Stage | str) and stage in (one, one.name)) for one in self.stages)
 
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages)

@@ -34,8 +34,8 @@ def finish_stages(
     stages: Sequence[Stage], ending: Sequence[pt.Transformer], table: Scores, topics: pd.DataFrame | None
 ) -> pd.DataFrame:
     """Replay the stages that are in the table, run a last one that is not, then the ending; see ``Cascade.finish``."""
-    if topics is not None and "query" in topics:
-        check_queries(table, canonical_input(topics).drop_duplicates("qid"))
+    if topics is not None and "query" in (given := canonical_input(topics)):
+        check_queries(table, given.drop_duplicates("qid"))
     names = _find_columns(table, stages)
     rules = {name: stage.rule for name, stage in zip(names, stages, strict=False) if stage.rule is not None}
     replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names, prune=rules)

@@ -14,6 +14,7 @@ import pyterrier as pt
 
 from pt_cascade.cascade.known import look_up
 from pt_cascade.cascade.wrappers import is_lazy, wrapped
+from pt_cascade.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ def _inspect(transformer: pt.Transformer, columns: Columns, *, sample: bool = Fa
         return list(transformer.transform(_sample_rows(columns)).columns), ""
     except Exception as error:  # noqa: BLE001 - a user's function may raise anything
         cause = error.__cause__ or error
-        return None, f"{type(cause).__name__}: {cause}"
+        return None, f"{type(cause).__name__}: {first_line(cause)}"
 
 
 def _changes_scores(transformer: pt.Transformer, columns: Columns) -> bool:

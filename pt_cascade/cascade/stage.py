@@ -10,6 +10,7 @@ import pyterrier as pt
 from pt_cascade.analysis.grid.cutoffs import check_cutoff
 from pt_cascade.cascade.pruning import Prune
 from pt_cascade.errors import PipelineError, naming
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,13 +58,15 @@ class Stage:
     def __post_init__(self) -> None:
         """Check all fields."""
         object.__setattr__(self, "transformers", tuple(self.transformers))
+        if not isinstance(self.name, str):
+            raise PipelineError("a stage cannot be made", [f"its name is {self.name!r:.60}, expected text"])
         problems = [] if self.name else ["it has no name"]
         problems += [] if self.name.isprintable() else ["its name holds a character that is not printed"]
         if not self.transformers:
             problems.append("it has no transformer")
-        if self.depends not in get_args(Depends):
+        if not is_word(self.depends, get_args(Depends)):
             problems.append(f"depends is {self.depends!r}, expected one of {', '.join(get_args(Depends))}")
-        if self.documents not in get_args(Documents):
+        if not is_word(self.documents, get_args(Documents)):
             problems.append(f"documents is {self.documents!r}, expected one of {', '.join(get_args(Documents))}")
         if not -len(self.transformers) <= self.scorer < max(len(self.transformers), 1):
             problems.append(f"scorer is {self.scorer}, but it has {len(self.transformers)} transformer(s)")

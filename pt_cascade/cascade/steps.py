@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass
 from traceback import walk_tb
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ import pyterrier as pt
 from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.cascade.known import look_up, show
 from pt_cascade.cascade.wrappers import is_lazy
-from pt_cascade.errors import CascadeError, CascadeWarning, StageError, naming
+from pt_cascade.errors import CascadeError, StageError, first_line, naming, warn
 from pt_cascade.frames import canonical_input, canonical_results, check_text
 from pt_cascade.guards import show_rows
 from pt_cascade.progress import show_step
@@ -125,7 +124,7 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     except CascadeError:
         raise
     except Exception as error:
-        problem, fix = f"{show(part)} raised {type(error).__name__}: {error}", ""
+        problem, fix = f"{show(part)} raised {type(error).__name__}: {first_line(error)}", ""
         if isinstance(error, pd.errors.IntCastingNaNError):
             problem, fix = f"{show(part)} returned a score that is NaN or infinite", "give every row a finite score, e.g. 0.0"
         what = f"stage {stage!r} failed on {len(frame)} row(s)"
@@ -193,4 +192,4 @@ def _check_text(scorer: pt.Transformer, frame: pd.DataFrame, stage: str) -> None
     if reads or not (hasattr(scorer, "needs") or look_up(scorer).role == "scorer"):  # e.g. a function may read any column
         docno = frame["docno"].to_numpy(object)[bare]
         message = f"stage {stage!r} ranks {len(set(docno))} document(s) without a text, or with an empty one, e.g. docno {docno[0]}"
-        warnings.warn(message, CascadeWarning, stacklevel=2)
+        warn(message)

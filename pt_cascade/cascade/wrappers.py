@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pyterrier as pt
 
 from pt_cascade.cascade.stage import Stage
-from pt_cascade.errors import CascadeWarning, PipelineError
+from pt_cascade.errors import CascadeWarning, PipelineError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -135,7 +135,7 @@ def _rebuild(value: _T, changed: Mapping[str, object], *, load: bool) -> _T:
             return made
         why = "its constructor does not take the stage"
     except Exception as error:  # noqa: BLE001 - whatever its constructor does
-        why = f"{type(error).__name__}: {error}"
+        why = f"{type(error).__name__}: {first_line(error)}"
     problem = f"{value!r:.80} holds a cached stage, and cannot be rebuilt around the stage itself: {why}"
     fix = "use the stage itself instead of cached(stage, ...)"
     raise PipelineError("a cached stage cannot be replaced by the stage itself", [problem], fix=fix)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pt_cascade.errors import CollectionError
 from pt_cascade.frames import canonical_qrels, canonical_topics
+from pt_cascade.numbers import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,10 +98,9 @@ class Collection:
         Raises:
             CollectionError: n is below 1.
         """
-        if n is not None and n < 1:
-            raise CollectionError(
-                "the number of topics is not valid", [f"n is {n}, expected 1 or more"], fix="collection.judged(50)"
-            )
+        if n is not None and not is_whole(n, 1):
+            problem = f"n is {n!r}, expected a whole number, 1 or more"
+            raise CollectionError("the number of topics is not valid", [problem], fix="collection.judged(50)")
         judged = self.topics[self.topics["qid"].isin(self.qrels["qid"])]
         return judged.head(len(judged) if n is None else n).reset_index(drop=True)
 

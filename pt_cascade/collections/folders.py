@@ -24,17 +24,14 @@ from pt_cascade.collections.collection import Collection, make_collection, unjud
 from pt_cascade.collections.records import read_documents, read_queries
 from pt_cascade.errors import CascadeError, CollectionError, MissingError, did_you_mean
 from pt_cascade.trec import read_qrels, read_topics
-from pt_cascade.trec.lines import ID, WHOLE, Form, read_lines
+from pt_cascade.trec.qrels import read_beir_qrels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pandas as pd
-
 _DOCS = ("docs.jsonl.gz", "docs.jsonl", "corpus.jsonl.gz", "corpus.jsonl")
 _LANGUAGE = "language.txt"
-_JUDGMENTS = Form({"query-id": ID, "corpus-id": ID, "score": WHOLE}, once=("query-id", "corpus-id"), headed=True)
 _FIX = 'a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query, a judgment is 7 0 docno 1'
 _BEIR_FIX = 'a document or query is {"_id": "7", "text": "..."}, a judgment is 7<TAB>docno<TAB>1'
 Part = TypeVar("Part")
@@ -54,11 +51,15 @@ def open_folder(path: Path) -> Collection:
         problem = f"its documents are expected in one of {', '.join(_DOCS)}; found {found}"
         raise CollectionError(f"cannot open the collection {path}", [problem], fix=_FIX)
     beir, problems = files[0].name.startswith("corpus"), list[str]()
+    fix = _BEIR_FIX if beir else _FIX
     documents = _part(files[0], partial(read_documents, key="_id" if beir else "docno"), problems)
     if beir:
         zipped = folder / "queries.jsonl.gz"
         topics = _part(zipped if zipped.is_file() else folder / "queries.jsonl", partial(read_queries, key="_id"), problems)
-        qrels = _part(folder / "qrels" / f"{split or 'test'}.tsv", _read_judgments, problems)
+        judgments = folder / "qrels" / f"{split or 'test'}.tsv"
+        if not judgments.is_file() and (splits := sorted(file.stem for file in judgments.parent.glob("*.tsv"))):
+            fix = " or ".join(f'open_collection("{_name(folder)}:{other}")' for other in splits)
+        qrels = _part(judgments, read_beir_qrels, problems)
     else:
         topics = _part(folder / "topics.tsv", read_topics, problems)
         qrels = _part(folder / "qrels.txt", read_qrels, problems)
@@ -70,9 +71,13 @@ def open_folder(path: Path) -> Collection:
     if not language.isalpha():
         problems.append(f"{_LANGUAGE} holds {language!r:.60}, expected a language of build_index, e.g. french")
     if problems or documents is None or topics is None or qrels is None:
-        raise CollectionError(f"cannot open the collection {path}", problems, fix=_BEIR_FIX if beir else _FIX)
-    name = str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
-    return replace(make_collection(name, topics, qrels, documents), language=language)
+        raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
+    return replace(make_collection(_name(path), topics, qrels, documents), language=language)
+
+
+def _name(path: Path) -> str:
+    """Return the name that opens a folder."""
+    return str(path) if str(path).startswith(("/", ".", "~")) else f"./{path}"
 
 
 def _part(path: Path, read: Callable[[Path], Part], problems: list[str]) -> Part | None:
@@ -84,10 +89,3 @@ def _part(path: Path, read: Callable[[Path], Part], problems: list[str]) -> Part
     except CascadeError as error:
         problems += [f"{path.name}: {problem}" for problem in error.problems] or [error.what]
     return None
-
-
-def _read_judgments(path: Path) -> pd.DataFrame:
-    if not path.is_file() and (others := sorted(file.stem for file in path.parent.glob("*.tsv"))):
-        folder = path.parent.parent
-        raise MissingError(f"there is no file {path}; the splits are {', '.join(f'{folder}:{name}' for name in others)}")
-    return read_lines(path, _JUDGMENTS).rename(columns={"query-id": "qid", "corpus-id": "docno", "score": "label"})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pt_cascade.checksums import hash_text
 from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.numbers import is_several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ class Intake:
 
     def __init__(self, docs: Iterable[Mapping[str, str]]) -> None:
         """Refuse what is not a series of documents."""
-        if not isinstance(docs, Iterable) or isinstance(docs, str | Mapping):
+        if not is_several(docs) or isinstance(docs, Mapping):
             problem = f"docs is {docs!r:.60}, expected a series of dicts with docno and text"
             raise FrameError("docs cannot be read", [problem], fix=_FIX)
         self.docs = docs

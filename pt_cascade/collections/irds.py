@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pt_cascade.collections.collection import Collection, join_title, make_collection
-from pt_cascade.errors import CascadeError, CollectionError, MissingError, few
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, few, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def _fetching(name: str, part: str) -> Iterator[None]:
         problem = f"it has no {part}, expected documents, topics and qrels"
         raise CollectionError(f"dataset {name!r} is not a test collection", [problem]) from error
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {first_line(error)}"
         fix = "connect to the network, or copy the files to ~/.ir_datasets (irds:) or ~/.pyterrier; pydocs needs neither"
         raise MissingError(f"cannot fetch the {part} of dataset {name!r}", [problem], fix=fix) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pt_cascade.errors import CascadeError
+from pt_cascade.execution.scoring.checkpoint import MANIFEST
 from pt_cascade.files import COLLECTION_NAME, cache_root
 from pt_cascade.reporting.tables import format_table
 
@@ -92,10 +94,19 @@ def _describe(kind: str, path: Path) -> Entry:
     for file in files:
         with suppress(FileNotFoundError):  # another process has finished it
             states.append(file.lstat())
-    name = path.with_name(COLLECTION_NAME)
-    of = path.parent.name if kind == "pydocs" else name.read_text(encoding="utf-8") if name.is_file() else "-"
     written = max((state.st_mtime for state in states), default=0.0)
-    return Entry(kind, path, of, sum(state.st_size for state in states), written)
+    return Entry(kind, path, _origin(kind, path), sum(state.st_size for state in states), written)
+
+
+def _origin(kind: str, path: Path) -> str:
+    """Name the collection, the packages, or of unfinished scoring the stages; a dash where nothing says it."""
+    if kind == "pydocs":
+        return path.parent.name
+    with suppress(OSError, ValueError, LookupError, TypeError):  # nothing is there, or it is damaged
+        if kind != "checkpoint":
+            return path.with_name(COLLECTION_NAME).read_text(encoding="utf-8")
+        return f"scoring of {' → '.join(json.loads(json.loads((path / MANIFEST).read_text(encoding='utf-8'))['stages']))}"
+    return "-"
 
 
 def _table(entries: list[Entry]) -> str:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import add_cascade, build_cascade, count
+from pt_cascade.commands.paths import add_output, check_output
 from pt_cascade.execution.profiling import profile
-from pt_cascade.files import check_writable
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
@@ -23,18 +23,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", type=count, default=20, help="how many judged queries (default: 20; p99 needs 100)")
     parser.add_argument("--repeats", type=count, default=3, help="how often each query is run (default: 3)")
     parser.add_argument("--mode", choices=("interactive", "throughput"), default="interactive", help="one query at a time, or all")
-    parser.add_argument("--out", metavar="FILE", help="save the timings to a parquet file, for Timings.load")
+    add_output(parser, "save the timings to a file, for --timings of sweep and choose")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Profile a cascade over a collection, save the timings; yield the paragraphs of the output."""
     if arguments.out:
-        check_writable(arguments.out)  # before the wait
+        check_output(arguments)  # before the wait
     collection = open_collection(arguments.collection)
     topics = collection.judged(arguments.queries)
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} of its judged queries\n"
     cascade = build_cascade(collection, arguments)
-    timings = profile(cascade, topics, arguments.mode, repeats=arguments.repeats, verbose=True)
+    try:
+        timings = profile(cascade, topics, arguments.mode, repeats=arguments.repeats, verbose=True)
+    except KeyboardInterrupt as error:
+        error.add_note("no times are kept: the same command measures them again")
+        raise
     if arguments.out:
         timings.save(arguments.out)
     yield f"{cascade!r}\n"
@@ -46,10 +50,10 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _table(timings: Timings) -> str:
-    names = {"docs_in": "docs in", "fixed_ms": "fixed ms", "per_pair_ms": "ms a pair", "ms": "ms a query"}
+    names = {"docs_in": "docs in", "fixed_ms": "base ms", "per_pair_ms": "ms a doc", "ms": "mean ms"}
     table = timings.summary().rename(columns={**names, "p50_ms": "p50 ms", "p95_ms": "p95 ms"})
     formats = dict.fromkeys(table.columns[1:], "{:,.2f}".format)
-    return format_table(table, {**formats, "docs in": "{:,.1f}".format, "ms a pair": "{:,.4f}".format})
+    return format_table(table, {**formats, "docs in": "{:,.1f}".format, "ms a doc": "{:,.4f}".format})
 
 
 def _explain(timings: Timings, repeats: int) -> str:
@@ -57,6 +61,7 @@ def _explain(timings: Timings, repeats: int) -> str:
     kind = "one query at a time" if timings.mode == "interactive" else "all queries at once, which gives no percentiles"
     lines = [
         f"{timings.queries} queries, {repeats} times at each of {len(timings.shares)} depths, {kind}.",
+        "Milliseconds a query: base ms for any number of documents, ms a doc for each document (duo_t5: each comparison).",
         "A percentile of the sum is not the sum of percentiles; p95 needs 20 queries, p99 needs 100.",
         "On " + ", ".join(f"{name} {value}" for name, value in timings.machine.items()) + ".",
     ]

@@ -38,16 +38,18 @@ import pt_cascade as ptc
 from ir_measures import R, RR, nDCG
 
 collection = ptc.open_collection({collection!r})
-cascade    = {cascade}  # index and vectors are built once
+cascade    = {cascade}
 topics     = collection.judged({queries})
+qrels      = collection.qrels
 timings    = ptc.profile(cascade, topics.head({timed}), repeats=1)
-compared   = ptc.compare(cascade, topics, collection.qrels, [nDCG@10, RR@10, R@100], timings=timings)
+measures   = [nDCG@10, RR@10, R@100]
+compared   = ptc.compare(cascade, topics, qrels, measures, timings=timings)
 print(compared.effectiveness, compared.cost, sep="\\n")"""
 CHOOSING = """
 
-table      = ptc.score(cascade, topics)  # every pair once, for all cut-off vectors
+table      = ptc.score(cascade, topics)  # each pair once, for all cut-offs
 cost       = timings.cost()
-sweep      = ptc.sweep(table, collection.qrels, [nDCG@10, R@100], cost)
+sweep      = ptc.sweep(table, qrels, [nDCG@10, R@100], cost)
 budget     = cost.latency(cascade.cutoffs, [95]).joint_ms[0]
 choice     = ptc.choose(sweep, nDCG@10, budget_ms=budget, folds={folds})
 print(choice.explain())
@@ -83,8 +85,8 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         choice = yield from _choose(table, cascade, timings, qrels)
         if arguments.cascade is None and arguments.reranker is None:
             line = " >> ".join(f"{stage} % {k}" for stage, k in zip(choice.stages, choice.cutoffs, strict=True))
-            words = ["pt-cascade", "search", "your query", "--collection", arguments.collection, "--cascade", line]
-            yield f"At the command line:\n\n{shlex.join(words)}\n"
+            words = ["pt-cascade", "search", "your query", "--collection", arguments.collection]
+            yield f"At the command line:\n\n{shlex.join(words)} \\\n  --cascade {shlex.quote(line)}\n"
     yield f"In Python:\n\n{_lines(arguments, compared.queries)}"
 
 
@@ -107,7 +109,7 @@ def _choose(table: ScoreTable, cascade: Cascade, timings: Timings, qrels: pd.Dat
         cost = timings.cost()
         swept = sweep(table, qrels, [nDCG @ 10, R @ 100], cost)
         budget = cost.latency(cascade.cutoffs, [95]).joint_ms[0]
-        yield f"{swept!r}\nEach pair was scored once; every cut-off vector is evaluated from these scores.\n"
+        yield f"{swept!r}\nEach pair was scored once; every cut-off vector (a cut-off for each stage) is evaluated.\n"
         yield f"{recall_table(swept)}\n\n{top_table(swept, 'nDCG@10')}\n"
         choice = choose(swept, nDCG @ 10, budget_ms=budget, folds=min(FOLDS, len(swept.qids)))
     yield f"The best within the {budget:.0f} ms (p95) that {cascade!r} takes:\n\n{choice.explain()}\n"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from pt_cascade.analysis.table.storage import FILES
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import add_cascade, build_cascade, count
+from pt_cascade.commands.paths import REPLACE, add_output, check_inputs, find_existing
 from pt_cascade.commands.sources import split_pairs
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.defaults import score_collection
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
-from pt_cascade.files import rm_command
 from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="documents that a later run lacks: refuse (default), leave unscored, or rank last",
     )
     parser.add_argument("--score-cache", metavar="FOLDER", help="store the scores of each stage, for other depths or topics")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the table")
+    add_output(parser, "a folder for the table", metavar="FOLDER", required=True)
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
@@ -47,14 +49,27 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     lacking = table.missing[table.missing["pairs"] > 0]
     if len(lacking):
         yield f"missing from the runs:\n{lacking.to_string(index=False)}"
-    table.save(arguments.out)
+    _save(table, Path(arguments.out))
     yield f"saved in {arguments.out}: pt_cascade.ScoreTable.load({arguments.out!r})"
+
+
+def _save(table: ScoreTable, out: Path) -> None:
+    """Save a table; one that is replaced is deleted only when the new one is on the disk."""
+    if not out.is_dir():
+        table.save(out)
+        return
+    with TemporaryDirectory(prefix=".", dir=out.resolve().parent) as beside:
+        table.save(Path(beside, "table"))
+        for file in out.iterdir():
+            file.unlink()
+        Path(beside, "table").replace(out.resolve())
 
 
 def _import_runs(arguments: argparse.Namespace) -> ScoreTable:
     runs, problems = split_pairs(arguments.runs, "STAGE=FILE")
     if problems:
         raise CascadeError("these runs cannot be read", problems, fix=_FIX)
+    check_inputs(*((f"--runs {name}", path) for name, path in runs.items()), ("--topics", arguments.topics))
     topics = None if arguments.topics is None else read_topics(arguments.topics)
     return ScoreTable.from_runs(runs, topics, missing=arguments.missing or "refuse")
 
@@ -70,12 +85,14 @@ def _score(arguments: argparse.Namespace) -> ScoreTable:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Check the options before anything runs."""
-    exists = Path(arguments.out).exists()
-    problems = [f"--out {arguments.out} exists"] if exists else []
+    exists = find_existing(arguments)
+    problems = [*exists]
+    if (out := Path(arguments.out)).is_dir() and arguments.overwrite and not {file.name for file in out.iterdir()} <= {*FILES}:
+        problems.append(f"--out {out} holds other files than those of a score table, so it is not replaced")
     of_collection = [name for name in _OF_COLLECTION if getattr(arguments, name) is not None]
     if arguments.runs and of_collection:
         problems.append(f"--runs cannot be combined with --{', --'.join(of_collection).replace('_', '-')}")
     problems += [f"--{name} needs --runs" for name in ("missing", "topics") if getattr(arguments, name) and not arguments.runs]
     if problems:
-        fix = f"--out of a new folder, or {rm_command(arguments.out)}" if len(problems) == 1 and exists else _FIX
+        fix = REPLACE if problems == exists else _FIX
         raise CascadeError("scoring cannot start", problems, fix=fix)

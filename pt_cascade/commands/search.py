@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("query", help="the query")
+    parser.add_argument("query", nargs="+", help="the query, in one or several words")
     add_cascade(parser)
     parser.add_argument("--top", type=count, default=10, help="documents to list after each stage (default: 10)")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Search; yield the ranking after each stage, with the texts and the time."""
-    query = arguments.query
+    query = " ".join(arguments.query)
     if not query.strip():
         raise CascadeError("this search is not valid", ["the query is empty"], fix='pt-cascade search "cumulative sum"')
     collection = open_collection(arguments.collection)

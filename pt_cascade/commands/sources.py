@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
@@ -11,6 +12,7 @@ from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import count
+from pt_cascade.commands.paths import check_inputs
 from pt_cascade.errors import SweepError, did_you_mean
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.trec import read_qrels
@@ -61,6 +63,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
     """Read the table, qrels and costs, and sweep the grid of ``--k1``, ``--k2``, ..., or the default grid."""
+    check_inputs(("TABLE", arguments.table), ("--timings", arguments.timings), ("--qrels", arguments.qrels))
     table = ScoreTable.load(arguments.table)
     stages = table.find_path(arguments.stages).stages
     cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
@@ -105,7 +108,8 @@ def _read_costs(words: Sequence[str] | None, stages: Sequence[str]) -> Cost | No
     problems += [f"there is no stage {name!r}; {expected}{did_you_mean(name, stages)}" for name in given if name not in stages]
     problems += [f"stage {name!r} has no cost" for name in stages[1:] if name not in given]
     if problems:
-        raise SweepError("--costs are not valid", problems, fix="--costs bi_encoder=0.05 mono_t5=2")
+        examples = [f"{name}=0.05" for name in stages[1:]] or [f"{stages[0]}=5"]
+        raise SweepError("--costs are not valid", problems, fix=shlex.join(["--costs", *examples]))
     first, *later = stages
     retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
     return Cost.of(retrieval, *(StageCost(name, per_pair_ms=float(given[name])) for name in later))

@@ -38,4 +38,5 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         does = textwrap.fill(entry.does, width, initial_indent="    ", subsequent_indent="    ")
         yield f"{call}\n{does}\n    a score depends on: {entry.depends}; {ready}\n"
     yield "In one line, over a collection:\n"
-    yield "    ptc.parse_cascade(\"hybrid(bm25, dense) % 500 >> cross_encoder('org/name or folder') % 30\", 'pydocs')"
+    yield "  pt-cascade search your query --collection pydocs \\"
+    yield '    --cascade "hybrid(bm25, dense) % 500 >> late_interaction % 30"'

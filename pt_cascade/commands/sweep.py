@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_cascade.commands.paths import add_output, check_output
 from pt_cascade.commands.sources import add_sources, describe, sweep_sources
 from pt_cascade.errors import CascadeError
-from pt_cascade.files import check_writable, write_file
+from pt_cascade.files import write_file
 from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, top_table
 
 if TYPE_CHECKING:
@@ -18,18 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_sources(parser)
     parser.add_argument("--measures", nargs="+", default=["nDCG@10", "R@100"], help="of ir_measures (default: nDCG@10 R@100)")
-    parser.add_argument("--out", metavar="FILE", help="write every vector to a .csv or .parquet file")
+    add_output(parser, "write every vector to a .csv or .parquet file")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Sweep, show the best and the front, and write all; yield the paragraphs of the output."""
     if arguments.out:
-        check_writable(arguments.out)
         if not arguments.out.endswith((".csv", ".parquet")):
             problem = f"{arguments.out} is neither .csv nor .parquet"
             raise CascadeError("the vectors cannot be written", [problem], fix="--out sweep.csv")
+        check_output(arguments)
     swept = sweep_sources(arguments, arguments.measures)
-    yield f"{describe(swept.table)}\n{swept!r}\n"
+    yield f"{describe(swept.table)}\n{swept!r}\nA vector is a cut-off for each stage; ms are milliseconds a query.\n"
     yield f"{recall_table(swept, arguments.rel)}\n"
     first = swept.measures[0]
     yield f"{top_table(swept, first)}\n"

@@ -11,11 +11,12 @@ import pyterrier as pt
 from ir_measures import Measure
 
 from pt_cascade.analysis.cost.latency import take_percentiles
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, raise_negative_labels
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections.collection import unjudged
-from pt_cascade.errors import CascadeError, FrameError
+from pt_cascade.errors import CascadeError, FrameError, first_line
 from pt_cascade.execution.runner import run
 from pt_cascade.frames import canonical_qrels, canonical_topics
 
@@ -91,6 +92,7 @@ def compare(
     if problem := unjudged(topics, qrels):
         raise FrameError("the comparison has no judged topic", [problem])
     qrels = qrels[qrels["qid"].isin(topics["qid"])]
+    measures = as_tuple(measures)
     known = [measure for measure in measures if isinstance(measure, Measure)]
     asked = whole.prefix(1).transform(topics) if table is None and any(map(is_gdeval, known)) else None
     check_labels(qrels, known, found=asked if table is None else table.frame, numbered=False)
@@ -133,7 +135,7 @@ def _evaluate(
         raise
     except Exception as error:
         whole.transform(topics)  # again with checks, whose error names the stage
-        raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {error}"]) from error
+        raise CascadeError("the systems cannot be evaluated", [f"{type(error).__name__}: {first_line(error)}"]) from error
     return effectiveness
 
 

@@ -24,7 +24,7 @@ from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageErr
 from pt_cascade.execution.runner import read_accounts
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
-from pt_cascade.numbers import is_amount, is_whole
+from pt_cascade.numbers import is_amount, is_whole, is_word
 from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:
 
 def _check_options(mode: Mode, repeats: int, warmup: int, shares: Sequence[float]) -> tuple[float, ...]:
     problems = []
-    if mode not in get_args(Mode):
+    if not is_word(mode, get_args(Mode)):
         problems.append(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
     for name, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0)):
         if not is_whole(value, least):

@@ -16,7 +16,7 @@ from pt_cascade.cascade.known import reads_whole_frame
 from pt_cascade.cascade.steps import run_ending
 from pt_cascade.errors import CascadeError
 from pt_cascade.frames import canonical_input, canonical_results
-from pt_cascade.numbers import is_whole
+from pt_cascade.numbers import is_whole, is_word
 from pt_cascade.progress import show_progress
 from pt_cascade.ranking import append_below, locate
 
@@ -149,7 +149,7 @@ def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = No
 
 def _check_options(tail: Tail, query_batch_size: int | None) -> None:
     problems = []
-    if tail not in get_args(Tail):
+    if not is_word(tail, get_args(Tail)):
         problems.append(f"tail is {tail!r}, expected one of {', '.join(get_args(Tail))}")
     if query_batch_size is not None and not is_whole(query_batch_size, least=1):
         problems.append(f"query_batch_size is {query_batch_size!r}, expected 1 or more queries, or None for all")

@@ -53,7 +53,7 @@ def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
 def loss_table(sweep: Sweep, rel: int | None = None) -> str:
     """Format where relevant documents are lost at the deepest cut-offs of the grid."""
     vector = as_cutoffs(sweep.grid.vectors[-1].tolist())
-    names = {"lost": "relevant lost", "lost_recall": "recall lost", "ndcg": "best nDCG@10", "lost_ndcg": "nDCG@10 lost"}
+    names = {"lost": "docs lost", "lost_recall": "recall lost", "ndcg": "nDCG@10 left", "lost_ndcg": "nDCG@10 lost"}
     loss = sweep.loss(vector, rel=rel).rename(columns={"at": f"at {vector}{_level(sweep, rel)}"} | names)
     return format_table(loss, dict.fromkeys(["recall", *list(names.values())[1:]], "{:z.3f}".format))
 
@@ -68,14 +68,16 @@ def runners_up_table(choice: Choice) -> str:
     """Format the runners-up of a choice, with their difference from it."""
     table = choice.runners_up
     shown = pd.DataFrame({"runner-up (in-sample)": _name_rows(choice.stages, table), choice.measure: table[choice.measure]})
-    shown = shown.assign(**{name: table[name] for name in ("ms", "difference", "low", "high") if name in table})
+    names = {"ms": "mean ms", "difference": "difference", "low": "low", "high": "high"}
+    shown = shown.assign(**{text: table[name] for name, text in names.items() if name in table})
     formats: Formats = dict.fromkeys(("difference", "low", "high"), "{:+.4f}".format)
-    return format_table(shown, formats | {choice.measure: "{:.4f}".format, "ms": "{:.1f}".format})
+    return format_table(shown, formats | {choice.measure: "{:.4f}".format, "mean ms": "{:.1f}".format})
 
 
 def _format_vectors(sweep: Sweep, rows: pd.DataFrame, names: list[str]) -> str:
     """Format some rows of a sweep's frame."""
     table = rows.drop(columns=[f"k{n}" for n in range(1, len(sweep.stages) + 1)]).reset_index(drop=True)
+    table = table.rename(columns={"ms": "mean ms"} | {f"p{p}_ms": f"p{p} ms" for p in (50, 95, 99)})
     table.insert(0, "cascade", _name_rows(sweep.stages, rows))
     if names:
         table.insert(0, "", names)

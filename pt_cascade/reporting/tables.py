@@ -28,8 +28,8 @@ def effectiveness_table(effectiveness: pd.DataFrame) -> str:
 
 def cost_table(cost: pd.DataFrame) -> str:
     """Lay out what a cascade costs: a row a stage, means a query."""
-    names = {"docs_in": "docs in", "docs_out": "docs out", "pairs": "model pairs", "ms": "ms a query", "p95_ms": "p95 ms"}
-    times = ("ms a query", "p95 ms")
+    names = {"docs_in": "docs in", "docs_out": "docs out", "pairs": "model pairs", "ms": "mean ms", "p95_ms": "p95 ms"}
+    times = ("mean ms", "p95 ms")
     formats = {name: ("{:,.2f}" if name in times else "{:,.1f}").format for name in names.values()}
     return format_table(cost.rename(columns=names), formats)
 

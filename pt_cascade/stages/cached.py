@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.cascade.columns import check_input
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError
+from pt_cascade.numbers import is_word
 from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.base.pairwise import PairReranker
@@ -99,12 +101,12 @@ class Cached(pt.Transformer):  # type: ignore[misc]
     def __post_init__(self) -> None:
         """Make the path absolute, ask the stage what its scores depend on, and refuse what cannot be cached."""
         known = look_up(self.stage) if isinstance(self.stage, pt.Transformer) else None
-        if known and self.depends == "unknown":
+        if known and is_word(self.depends, ("unknown",)):
             object.__setattr__(self, "depends", known.depends)
         _check(self, known.documents if known else "")
         object.__setattr__(self, "path", find_path(self.path))
         if self.reads is not None:
-            object.__setattr__(self, "reads", (self.reads,) if isinstance(self.reads, str) else tuple(self.reads))
+            object.__setattr__(self, "reads", as_tuple(self.reads))
         self.score_cache().notes()  # refuses the file of another stage
 
     @property
@@ -210,17 +212,19 @@ def _check(made: Cached, documents: str) -> None:
         )
     if documents != "reranks":
         problems.append(f"{stage!r} ({type(stage).__name__}) is not a re-ranker: it may add or remove documents")
-    elif made.depends not in _DEPENDS:
-        problems.append(f"depends is {made.depends}, expected one of {', '.join(_DEPENDS)}")
+    elif not is_word(made.depends, _DEPENDS):
+        problems.append(f"depends is {made.depends!r}, expected one of {', '.join(_DEPENDS)}")
     if made.identity is not None and not (isinstance(made.identity, str) and made.identity.strip()):
         problems.append(f"identity is {made.identity!r}, expected text")
     elif made.identity is None and not can_identify(stage):
         problems.append("it has no method identify(), so its model, version and settings are unknown")
+    if made.reads is not None and not all(isinstance(name, str) for name in as_tuple(made.reads)):
+        problems.append(f"reads is {made.reads!r:.60}, expected names of columns, or None")
     if type(made.batch_size) is not int or made.batch_size < 1:
         problems.append(f"batch_size is {made.batch_size!r}, expected 1 or more rows")
     if problems:
-        words = "" if can_identify(stage) else "identity='its model, version and settings', "
-        fix = f"cached(stage, path, {words}depends='pointwise'), if a score depends on query and document alone"
+        words = "" if can_identify(stage) else ", identity='its model, version and settings'"
+        fix = f"cached(stage, path{words}, depends='pointwise'), if a score depends on query and document alone"
         raise PipelineError(what, problems, fix=fix)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +13,7 @@ from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.cascade.steps import call
 from pt_cascade.errors import FrameError, PipelineError
 from pt_cascade.frames import check_topics
+from pt_cascade.numbers import is_several
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,9 @@ class Hybrid(pt.Transformer):  # type: ignore[misc]
     def __post_init__(self) -> None:
         """Refuse what cannot be fused, all problems at once; lists become tuples, which have a hash."""
         object.__setattr__(self, "retrievers", tuple(self.retrievers))
-        object.__setattr__(self, "weights", tuple(self.weights) if isinstance(self.weights, Iterable) else self.weights)
+        object.__setattr__(
+            self, "weights", tuple(self.weights) if self.weights is not None and is_several(self.weights) else self.weights
+        )
         problems = [
             f"retriever {n} is {branch!r} ({type(branch).__name__}), expected a PyTerrier transformer"
             for n, branch in enumerate(self.retrievers, start=1)

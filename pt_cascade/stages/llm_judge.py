@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pt_cascade.errors import PipelineError
+from pt_cascade.numbers import is_word
 from pt_cascade.stages.llm.connection import OPENAI_URL
 from pt_cascade.stages.llm.prompts import load_prompt
 from pt_cascade.stages.llm.stage import LlmJudge
@@ -118,14 +119,14 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         LlmJudge(how='listwise', model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ...)
     """
     options = dict(locals())
-    if how not in MODES:
+    if not is_word(how, MODES):
         raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(MODES)}"])
-    url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+    url = (os.environ.get("OPENAI_BASE_URL") or OPENAI_URL) if base_url is None else base_url
     most = _TOKENS_A_NUMBER * window if how == "listwise" and type(window) is int else _TOKENS
     options |= {
         "prompt": load_prompt(prompt, how) if prompt is None or isinstance(prompt, (str, os.PathLike)) else prompt,
         "base_url": url.rstrip("/") if isinstance(url, str) else url,
-        "api_key_env": api_key_env or "",
+        "api_key_env": "" if api_key_env is None else api_key_env,
         "max_tokens": most if max_tokens is None else max_tokens,
         "scale": tuple(scale) if isinstance(scale, list) else scale,  # a list has no hash
         "request": _to_json({} if request is None else request),

@@ -77,10 +77,14 @@ class Form:
         return tuple(given[name] for name in self.kept), ", ".join(odd)
 
 
-def read_lines(path: PathLike, form: Form) -> pd.DataFrame:
-    """Return the kept columns of every line as str, int64 or float64, or one error that names the bad lines."""
+def read_lines(path: PathLike, form: Form, *headed: Form) -> pd.DataFrame:
+    """Return the kept columns of every line as str, int64 or float64, or one error that names the bad lines.
+
+    The form is one of ``headed`` where the first line has the names of its columns.
+    """
     text = read_text(path)
     lines = text.split("\n")[: text.rstrip().count("\n") + 1] if text.strip() else []
+    form = next((other for other in headed if lines and lines[0].split() == list(other.columns)), form)
     rows, faults, first = [], [], dict[tuple[str, ...], int]()
     for number, line in enumerate(lines, 1):
         if form.headed and number == 1 and line.split() == list(form.columns):

@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     from pt_cascade.files import PathLike
 
 _QRELS = Form({"qid": ID, "0": ID, "docno": ID, "label": WHOLE}, once=("qid", "docno"), dropped=frozenset({"0"}))
+_BEIR = Form({"query-id": ID, "corpus-id": ID, "score": WHOLE}, once=("query-id", "corpus-id"), headed=True)
+_NAMES = {"query-id": "qid", "corpus-id": "docno", "score": "label"}
 
 
 def read_qrels(path: PathLike) -> pd.DataFrame:
-    r"""Read qrels.
+    r"""Read qrels in TREC's form, or in BEIR's if the first line is ``query-id<TAB>corpus-id<TAB>score``.
 
     Args:
-        path: A file of four columns, plain or gzip.
+        path: A file of four columns, or of BEIR's three, plain or gzip.
 
     Returns:
         Frame[qid: str, docno: str, label: int64], in the order of the file.
 
     Raises:
         MissingError: There is no such file.
-        RecordError: A line has not four columns, is not UTF-8 or repeats a (qid, docno), a label is not a whole number, or the
-            gzip is broken.
+        RecordError: A line has another number of columns, is not UTF-8 or repeats a (qid, docno), a label is not a whole
+            number, or the gzip is broken.
 
     Example:
         >>> path = getfixture("tmp_path") / "qrels.txt"
@@ -36,7 +38,12 @@ def read_qrels(path: PathLike) -> pd.DataFrame:
         >>> read_qrels(path).to_dict("records")
         [{'qid': 'q1', 'docno': 'NA', 'label': 2}]
     """
-    return read_lines(path, _QRELS)
+    return read_lines(path, _QRELS, _BEIR).rename(columns=_NAMES)
+
+
+def read_beir_qrels(path: PathLike) -> pd.DataFrame:
+    """Read qrels in BEIR's form, also without its first line."""
+    return read_lines(path, _BEIR).rename(columns=_NAMES)
 
 
 def write_qrels(qrels: pd.DataFrame, path: PathLike) -> None:

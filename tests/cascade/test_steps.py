@@ -308,3 +308,17 @@ def test_scores_go_on_in_the_type_that_the_stage_gave_them(dtype: str) -> None:
     replayed = score(pipeline, topics(3)).replay((9, 8, 6))
     for done in (Cascade.of(pipeline).transform(topics(3)), run(pipeline, topics(3)).results, replayed):
         assert done.sort_values(["qid", "rank"])[["qid", "docno", "rank", "score"]].to_numpy().tolist() == live
+
+
+@pytest.mark.java
+def test_an_error_of_java_is_one_line() -> None:
+    """Its message holds the whole stack, which stays in the cause; the line names what failed and the row."""
+    if not pt.java.started():
+        pt.java.init()
+    parse = pt.java.autoclass("java.lang.Integer").parseInt
+    with pytest.raises(StageError) as caught:
+        Cascade.of(RETRIEVER >> pt.apply.doc_score(lambda row: parse(row["docno"]))).transform(topics(1))
+    said = 'JVM exception occurred: java.lang.NumberFormatException: For input string: "d0"'
+    problem = f"pt.apply.doc_score() raised JavaException: {said}; it fails on qid 'q0', docno 'd0'"
+    assert str(caught.value) == f"stage 'doc_score' failed on 3 row(s): {problem}"
+    assert "Integer.java" in str(caught.value.__cause__)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,8 @@ from toys.lines import paragraphs
 from pt_cascade.cli import main
 from pt_cascade.collections import make_collection, open_collection
 from pt_cascade.execution.defaults import store_index
+from pt_cascade.execution.scoring.checkpoint import open_checkpoint
+from pt_cascade.files import cache_folder
 
 KEY, LONG = "0123456789abcdef", "0123456789abcdef" * 4
 OURS = {
@@ -64,6 +68,15 @@ def test_every_entry_is_listed_with_its_size_and_age(root: Path) -> None:
     assert " ".join(found["checkpoint"].split()) == f"- {size} 2 d"
     assert paragraphs("cache", "list")[-1].startswith("7 entries, ")
     assert set(listed("--kind", "scores", "checksum")) == {"scores", "checksum"}
+
+
+@pytest.mark.usefixtures("root")
+def test_unfinished_scoring_names_its_stages() -> None:
+    """Those of the checkpoint that a killed call of ``score`` leaves."""
+    parts = {"stages": json.dumps({"bm25": "0a", "mono_t5": "1b"}), "topics": "2c"}
+    with suppress(KeyboardInterrupt), open_checkpoint(cache_folder("scores", KEY[::-1]), parts):
+        raise KeyboardInterrupt
+    assert "scoring of bm25 → mono_t5" in paragraphs("cache", "list", "--kind", "checkpoint")[0]
 
 
 def test_clear_deletes_what_is_ours_and_leaves_no_empty_folder(root: Path) -> None:

@@ -126,20 +126,23 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["quickstart", "--reranker", "a", "--cascade", "b"], "not allowed with argument --reranker; give one of them"),
     ],
 )
-def test_what_cannot_be_parsed_shows_the_usage(argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit status 2, the usage and the problem on standard error, nothing on standard output."""
+def test_what_cannot_be_parsed_is_one_line(argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2; the problem and where the usage is on standard error, nothing on standard output."""
     with pytest.raises(SystemExit) as end:
         main(argv)
     out, err = capsys.readouterr()
     assert (end.value.code, out) == (2, "")
-    assert err.startswith("usage: pt-cascade")
+    program = f"pt-cascade {argv[0]}" if argv and argv[0] in COMMANDS else "pt-cascade"
+    assert err.startswith(f"{program}: ")
+    assert err.endswith((f"; see {program} --help\n", f"? See {program} --help\n"))
     assert problem in err
+    assert err.count("\n") == 1
 
 
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
     monkeypatch.setenv("COLUMNS", "80")
-    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "cures", "sources"}
+    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "cures", "paths", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
         main(["--help"])
@@ -166,7 +169,7 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert wanted <= set(options)
 
 
-INTERRUPTED = "interrupted; the same command continues with the vectors and scores that are finished"
+INTERRUPTED = "interrupted; the same command goes on from the vectors and scores it has kept"
 
 
 def noted(error: BaseException) -> BaseException:
@@ -190,7 +193,7 @@ def ending(error: BaseException) -> Callable[[Namespace], Iterator[str]]:
     [
         (CascadeError("cannot", ["a is b"], fix="c"), 1, "pt-cascade search: cannot: a is b. Fix: c\n"),
         (KeyboardInterrupt(), 130, f"{INTERRUPTED}\n"),
-        (noted(KeyboardInterrupt()), 130, f"{INTERRUPTED}\n4 of 12 queries are saved\n"),
+        (noted(KeyboardInterrupt()), 130, "interrupted; 4 of 12 queries are saved\n"),
         (noted(CascadeError("cannot")), 1, "pt-cascade search: cannot\n4 of 12 queries are saved\n"),
     ],
 )
@@ -333,8 +336,8 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     )
     assert re.search(r"^  .* third stage .*held-out queries", told.text, re.MULTILINE)
     assert float(told.measures[systems[2]][0]) > float(told.measures[systems[0]][0])
-    line = re.search(r"^At the command line:\n\n(pt-cascade search .*)$", told.text, flags=re.MULTILINE)
-    assert main([*shlex.split(line[1])[1:], "--engine", engine, "--top", "2"]) == 0
+    line = re.search(r"^At the command line:\n\n(pt-cascade search .*) \\\n(.*)$", told.text, flags=re.MULTILINE)
+    assert main([*shlex.split(line[1] + line[2])[1:], "--engine", engine, "--top", "2"]) == 0
     monkeypatch.chdir(tmp_path)
     assert_same(told, executed(told.python))
     assert list(tmp_path.iterdir()) == []  # index and vectors are in the cache
@@ -427,7 +430,7 @@ def test_quickstart_takes_a_cascade(
     told = shown(collection=small, engine="pisa", queries=4, cascade=line)
     assert len(told.measures) == systems
     assert [text for text in told.text.splitlines() if text.startswith(("p: ", "The cascade returns"))] == notes
-    assert "without a topic" not in told.text
+    assert "not in the table" not in told.text
     assert f"ptc.parse_cascade({line!r}, collection, engine='pisa')" in told.python
     monkeypatch.chdir(tmp_path)
     executed(told.python)
@@ -532,4 +535,4 @@ def test_a_count_below_1_is_refused(command: list[str], value: str, capsys: pyte
     with pytest.raises(SystemExit) as end:
         main([*command[:-1], f"{command[-1]}={value}"])
     assert end.value.code == 2
-    assert f"error: argument {command[-1]}: {value!r} is not a whole number, 1 or more\n" in capsys.readouterr().err
+    assert f"argument {command[-1]}: {value!r} is not a whole number, 1 or more; see" in capsys.readouterr().err

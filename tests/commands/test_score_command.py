@@ -111,7 +111,7 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
     )
     assert theirs == {ir_measures.RR: 0.5}
     out = tmp_path / "all.csv"
-    words = ["--qrels", str(qrels), "--measures", "RR", "--out", str(out)]
+    words = ["--qrels", str(qrels), "--measures", "RR", "--out", str(out), "--overwrite"]
     told("--runs", f"bm25={run}", "--out", tmp_path / "table")
     assert main(["sweep", str(tmp_path / "table"), *words]) == 0
     assert pd.read_csv(out)["RR"].tolist() == [0.5, 0.5]
@@ -122,7 +122,7 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
     assert main(["sweep", str(tmp_path / "asked"), *words]) == 0
     assert pd.read_csv(out)["RR"].tolist() == [1, 1]
     printed = capsys.readouterr()
-    assert "RR; 1 queries, 1 more without a topic, 1 more without judgments)" in printed.out
+    assert "RR; 1 queries, 1 more judged but not in the table, 1 more not judged)" in printed.out
     assert printed.err == ""
 
 
@@ -133,7 +133,7 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
             ["--collection", "pydocs", "--engine", "pisa", "--runs", "a=b", "--out", "."],
             "scoring cannot start:\n  - --out . exists\n  - --runs cannot be combined with --collection, --engine\n" + FIX,
         ),
-        (["--out", "."], "scoring cannot start: --out . exists. Fix: --out of a new folder, or rm -r ."),
+        (["--out", "."], "scoring cannot start: --out . exists. Fix: --overwrite, or --out of a new path"),
         (
             ["--missing", "last", "--topics", "t.tsv", "--out", "new"],
             "scoring cannot start:\n  - --missing needs --runs\n  - --topics needs --runs\n" + FIX,

@@ -143,21 +143,21 @@ def test_losses_add_up_in_the_table(sweep: ptc.Sweep) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--costs", "bi=0.5"], "--costs are not valid: stage 't5' has no cost. Fix: --costs bi_encoder=0.05 mono_t5=2"),
+        (["--costs", "bi=0.5"], "--costs are not valid: stage 't5' has no cost. Fix: --costs bi=0.05 t5=0.05"),
         (
             ["--costs", "bi_=0.5", "bi=0.5", "t5=5"],
             "--costs are not valid: there is no stage 'bi_'; the stages are bm25, bi, t5; did you mean 'bi'?"
-            " Fix: --costs bi_encoder=0.05 mono_t5=2",
+            " Fix: --costs bi=0.05 t5=0.05",
         ),
         (
             ["--costs", "bi=fast", "t5=5"],
-            "--costs are not valid: 'bi=fast' is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2",
+            "--costs are not valid: 'bi=fast' is not STAGE=MS. Fix: --costs bi=0.05 t5=0.05",
         ),
-        (["--costs", "bi=-1", "t5=5"], "--costs are not valid: 'bi=-1' is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
-        (["--costs", "bi=nan", "t5=5"], "--costs are not valid: 'bi=nan' is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2"),
+        (["--costs", "bi=-1", "t5=5"], "--costs are not valid: 'bi=-1' is not STAGE=MS. Fix: --costs bi=0.05 t5=0.05"),
+        (["--costs", "bi=nan", "t5=5"], "--costs are not valid: 'bi=nan' is not STAGE=MS. Fix: --costs bi=0.05 t5=0.05"),
         (
             ["--costs", "bi=1e400", "t5=5"],
-            "--costs are not valid: 'bi=1e400' is not STAGE=MS. Fix: --costs bi_encoder=0.05 mono_t5=2",
+            "--costs are not valid: 'bi=1e400' is not STAGE=MS. Fix: --costs bi=0.05 t5=0.05",
         ),
         (["--out", "all.xls"], "the vectors cannot be written: all.xls is neither .csv nor .parquet. Fix: --out sweep.csv"),
         (

@@ -182,7 +182,7 @@ CALLS: dict[str, Callable[[object], object]] = {
     "Timings.load": Timings.load,
     "Timings.save": lambda path: make_timings().save(path),
     "open_collection": open_collection,
-    "checkpoint": lambda path: score(PIPELINE, TOPICS, checkpoint=path),
+    "checkpoint": lambda path: score(ToyRetriever(docs=4) % 3, TOPICS, checkpoint=path),
     "score_cache": lambda path: score(PIPELINE, TOPICS, score_cache=path),
     "cached": lambda path: stages.cached(ToyReranker(), path, identity="toy").transform(ToyRetriever(docs=3).transform(TOPICS)),
     "build_index": lambda path: stages.build_index(DOCS, path),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from pt_cascade import Cascade
 from pt_cascade.cascade import Stage, Step, walk
 from pt_cascade.reporting.moves import list_stage
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, format_table
-from pt_cascade.reporting.widths import wrap
+from pt_cascade.reporting.widths import line_width, wrap
 
 EFFECTIVENESS = pd.DataFrame(
     {
@@ -52,10 +52,10 @@ COST = pd.DataFrame(
     }
 )
 COST_TEXT = """\
-stage      docs in docs out model pairs ms a query   p95 ms
-bm25           0.0    876.2         0.0       0.00     0.01
-bi_encoder   876.2    100.0     1,876.2      12.35 1,234.50
-cascade        0.0    100.0     1,876.2      12.35 1,234.57"""
+stage      docs in docs out model pairs mean ms   p95 ms
+bm25           0.0    876.2         0.0    0.00     0.01
+bi_encoder   876.2    100.0     1,876.2   12.35 1,234.50
+cascade        0.0    100.0     1,876.2   12.35 1,234.57"""
 
 
 def test_effectiveness_is_shown_by_measure_then_by_corrected_p() -> None:
@@ -220,41 +220,27 @@ def test_a_text_is_cut_to_one_line(text: str) -> None:
 # --- widths
 
 
-class Terminal(io.StringIO):
-    """A terminal, as far as ``print`` can tell."""
-
-    def isatty(self) -> bool:
-        """Of course."""
-        return True
-
-
-def narrow(patch: pytest.MonkeyPatch) -> None:
-    """Print to a terminal of 40 columns from here on."""
-    patch.setattr("sys.stdout", Terminal())
-    patch.setenv("COLUMNS", "40")
-
-
 def test_a_wide_table_stands_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Golden: by hand; each block has the first column, and the blocks together are the table of a file."""
-    narrow(monkeypatch)
+    """Golden: by hand; each block has the first column, and the blocks together are the whole table."""
+    monkeypatch.setenv("COLUMNS", "40")
     assert cost_table(COST) == (
         "stage      docs in docs out model pairs\n"
         "bm25           0.0    876.2         0.0\n"
         "bi_encoder   876.2    100.0     1,876.2\n"
         "cascade        0.0    100.0     1,876.2\n"
         "\n"
-        "stage      ms a query   p95 ms\n"
-        "bm25             0.00     0.01\n"
-        "bi_encoder      12.35 1,234.50\n"
-        "cascade         12.35 1,234.57"
+        "stage      mean ms   p95 ms\n"
+        "bm25          0.00     0.01\n"
+        "bi_encoder   12.35 1,234.50\n"
+        "cascade      12.35 1,234.57"
     )
-    monkeypatch.setattr("sys.stdout", io.StringIO())
+    monkeypatch.setenv("COLUMNS", "80")
     assert cost_table(COST) == COST_TEXT
 
 
 def test_texts_take_the_room_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """No line of a list is wider than the terminal."""
-    narrow(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "40")
     first, second = steps("running total", Cascade.of(ToyRetriever(docs=8, levels=4) % 5 >> ToyReranker(levels=4) % 1))
     for text in (list_stage(first, None, TEXTS, 10), list_stage(second, first.kept, TEXTS, 3)):
         rows = [line for line in text.splitlines()[1:] if not line.startswith("  cut:")]
@@ -263,10 +249,21 @@ def test_texts_take_the_room_that_is_left(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_prose_breaks_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Golden: by hand; what follows is indented, long words stay whole, and a file has one line."""
-    narrow(monkeypatch)
+    """Golden: by hand; what follows is indented, long words and what is copied stay whole."""
+    monkeypatch.setenv("COLUMNS", "40")
     text = "  Stages: 200 queries do not show whether a third stage pays\nshort\n" + "x" * 50
     broken = "  Stages: 200 queries do not show\n    whether a third stage pays\nshort\n" + "x" * 50
     assert wrap(text) == broken
-    monkeypatch.setattr("sys.stdout", io.StringIO())
-    assert wrap(text) == text
+    fix = "Fix: pt-cascade score --collection pydocs --out scores"
+    assert wrap(f"  - a problem\n{fix}") == f"  - a problem\n{fix}"
+    assert wrap(f"there is no table. {fix}") == f"there is no table.\n{fix}"
+
+
+def test_a_file_has_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also a pipe, as POSIX terminals have; ``$COLUMNS`` says otherwise."""
+    monkeypatch.delenv("COLUMNS")
+    with (tmp_path / "file").open("w") as file:
+        monkeypatch.setattr("sys.__stdout__", file)
+        assert line_width() == 80
+    monkeypatch.setenv("COLUMNS", "120")
+    assert line_width() == 120

@@ -535,9 +535,9 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a retriever": (lambda path: cached(ToyRetriever(), path), "is not a re-ranker: it may add or remove documents"),
     "unknown": (
         lambda path: cached(pt.apply.doc_score(len), path),
-        "depends is unknown, expected one of pointwise, pairwise",
+        "depends is 'unknown', expected one of pointwise, pairwise",
     ),
-    "a word": (lambda path: cached(Reader(), path, depends="query"), "depends is query, expected"),
+    "a word": (lambda path: cached(Reader(), path, depends="query"), "depends is 'query', expected"),
     "batch size": (lambda path: cached(Reader(), path, batch_size=0), "batch_size is 0, expected 1 or more rows"),
 }
 

@@ -13,7 +13,7 @@ from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.latency import is_percentile
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.errors import SweepError
-from pt_cascade.numbers import is_amount
+from pt_cascade.numbers import is_amount, is_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +58,7 @@ class Budget:
         """List what is wrong with the budget for a sweep."""
         problems = []
         for name, limit in (("budget_ms", self.ms), ("budget_usd", self.usd)):
-            if limit not in (None, math.inf) and not (is_amount(limit) and limit > 0):
+            if limit is not None and not (is_number(limit) and (limit == math.inf or (is_amount(limit) and limit > 0))):
                 problems.append(f"{name} is {limit!r}, expected a number above 0")
             if limit is not None and sweep.cost is None:
                 problems.append(f"{name} is given, but the sweep has no cost")
@@ -66,7 +66,13 @@ class Budget:
             problems.append("budget_usd is given, but no stage has a price, such as StageCost(usd_per_pair=...)")
         if self.percentile is not None and not is_percentile(self.percentile):
             problems.append(f"percentile is {self.percentile!r}, expected a number from 1 to 100, or None for the mean")
-        elif self.percentile and self.ms and sweep.cost and sweep.cost.sample and not sweep.cost.sample.percentiles:
+        elif (
+            self.percentile is not None
+            and self.ms is not None
+            and sweep.cost
+            and sweep.cost.sample
+            and not sweep.cost.sample.percentiles
+        ):
             problems.append("queries were timed together, so only their mean time is known: pass percentile=None")
         return problems
 

@@ -18,7 +18,7 @@ from pt_cascade.analysis.choice.stage_advice import advise
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.replay.measures import adds_up, find_rel
 from pt_cascade.errors import SweepError
-from pt_cascade.numbers import is_number, is_whole
+from pt_cascade.numbers import is_number, is_whole, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         problem = f"it is a {type(sweep).__name__}, expected what sweep returns"
         raise SweepError("this is not a sweep", [problem], fix='choose(sweep(table, qrels, ["nDCG@10"]), "nDCG@10")')
     name = str(measure)
-    method = method or ("plateau" if budget_ms is None and budget_usd is None else "budget")
+    method = ("plateau" if budget_ms is None and budget_usd is None else "budget") if method is None else method
     wanted = tuple(one for one in sweep.replayer.measures if str(one) == name)
     rel = find_rel(wanted, rel)
     docs = sweep.table.retrieved[sweep.replayer.judged.queries]
@@ -141,9 +141,9 @@ def _check(sweep: Sweep, name: str, budget: Budget, method: str, numbers: Mappin
     problems = [] if name in sweep.measures else [f"the sweep has no measure {name}; it has {', '.join(sweep.measures)}"]
     if any(str(measure) == name and adds_up(measure) for measure in sweep.replayer.measures):
         problems.append(f"measure {name} is a count, expected a measure that is averaged over queries")
-    if method not in get_args(Method):
+    if not is_word(method, get_args(Method)):
         problems.append(f"method is {method!r}, expected one of {', '.join(get_args(Method))}")
-    if method == "budget" and budget.ms is None and budget.usd is None:
+    if is_word(method, ("budget",)) and budget.ms is None and budget.usd is None:
         problems.append("method 'budget' needs budget_ms or budget_usd")
     problems += [*budget.find_problems(sweep), *_check_numbers(len(sweep.qids), numbers)]
     if problems:

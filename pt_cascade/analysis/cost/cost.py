@@ -20,6 +20,7 @@ from pt_cascade.analysis.cost.sample import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,7 @@ class Cost:
         sample: The profiled queries and their times; None: the cost was given by hand.
         live: Whether the last stage has no cut-off in the vectors, since it is in no score table: it gets what the last cut-off
             passes on.
+        warned: The (percentile, number of queries) that were asked for: percentiles of too few queries are warned of once.
 
     Raises:
         SweepError: There is no stage, an entry is not a StageCost, or two have the same name.
@@ -65,6 +67,7 @@ class Cost:
     stages: tuple[StageCost, ...]
     sample: Sample | None = field(default=None, repr=False)
     live: bool = False
+    warned: set[tuple[float, int]] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse stages that make no cascade, all problems at once."""
@@ -103,7 +106,7 @@ class Cost:
         if len(names) == len(self.stages) and not any(one.stage for one in self.stages):
             return replace(self, stages=tuple(replace(one, stage=name) for one, name in zip(self.stages, names, strict=True)))
         own = [one.stage for one in self.stages]
-        if missing := [str(name) for name in names if not name or name not in own]:
+        if missing := [str(name) for name in names if not (is_word(name, own) and name)]:
             known = ", ".join(name or "a stage without name" for name in own)
             problem = f"there is no cost for {', '.join(missing)}, only for {known}"
             raise SweepError("the cost does not cover the stages", [problem], fix=f"StageCost({missing[0]!r}, per_pair_ms=...)")
@@ -112,7 +115,7 @@ class Cost:
         if sample is not None:
             times, usd = (tuple(each[place] for place in places if each) for each in (sample.times, sample.usd))
             sample = replace(sample, times=times, usd=usd)
-        return Cost(tuple(self.stages[place] for place in places), sample, self.live)
+        return Cost(tuple(self.stages[place] for place in places), sample, self.live, self.warned)
 
     def latency(
         self,
@@ -138,6 +141,7 @@ class Cost:
         """
         names = [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)]
         checked = check_cutoffs(cutoffs, names[: len(names) - self.live])
+        percentiles = check_percentiles(percentiles)
         if percentiles and self.sample is not None and not self.sample.percentiles:
             problem = "its queries were timed together (mode 'throughput'), so only their mean time is known"
             fix = "cost.latency(cutoffs, percentiles=()), or profile(cascade, topics, mode='interactive')"
@@ -183,8 +187,7 @@ class Cost:
         """Time queries that differ in what each stage passes on, shape (queries, stages): (queries, rows of the sample or 1)."""
         sample = self.sample or sample_from_counts(None)
         depths = _depths(documents, len(self.stages), sample)
-        times: Floats = np.sum([self._time(n, depths[:, n], sample)[1] for n in range(len(self.stages))], axis=0)
-        return times
+        return sum((self._time(n, depth, sample)[1] for n, depth in enumerate(depths.T)), np.zeros(1))
 
     def _prepare(
         self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None
@@ -192,7 +195,9 @@ class Cost:
         """Return the queries, and the percentiles that are known for them."""
         sample = sample_from_counts(docs) if self.sample is None else self.sample
         levels = check_percentiles(percentiles) if sample.percentiles else ()
-        warn_of_few_queries(levels, sample.queries)
+        asked = {(level, sample.queries) for level in levels}
+        warn_of_few_queries(sorted(level for level, _ in asked - self.warned), sample.queries)
+        self.warned.update(asked)
         return sample, levels
 
     def _time(self, n: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:

@@ -12,6 +12,7 @@ from pt_cascade.analysis.cost.cost import Cost
 from pt_cascade.analysis.cost.sample import Sample, StageTimes
 from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ Per: TypeAlias = Literal["pair", "token"]
 
 def fit_cost(frame: pd.DataFrame, per: Per, pairwise: Sequence[str], *, together: bool) -> Cost:
     """Fit each stage's cost to the frame of ``Timings``; see ``Timings.cost``. ``together``: queries were timed together."""
-    if per not in get_args(Per):
+    if not is_word(per, get_args(Per)):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
     documents = frame["docs_in"].to_numpy(np.float64)
     usd = frame["usd"] if "usd" in frame else pd.Series(np.nan, frame.index)

@@ -8,14 +8,14 @@ than what was observed.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import CascadeWarning, SweepError
+from pt_cascade.analysis.grid.cutoffs import as_tuple
+from pt_cascade.errors import SweepError, warn
 from pt_cascade.numbers import is_number
 
 if TYPE_CHECKING:
@@ -106,10 +106,11 @@ def is_percentile(level: object) -> bool:
 
 def check_percentiles(percentiles: Sequence[float]) -> tuple[float, ...]:
     """Return the percentiles, or raise a SweepError if one is out of range."""
-    if bad := [level for level in percentiles if not is_percentile(level)]:
+    levels = as_tuple(percentiles)
+    if bad := [level for level in levels if not is_percentile(level)]:
         problem = f"found {', '.join(map(repr, bad))}, expected numbers from 1 to 100"
         raise SweepError("percentiles are out of range", [problem], fix="percentiles=(50, 95, 99)")
-    return tuple(percentiles)
+    return levels
 
 
 def warn_of_few_queries(percentiles: Sequence[float], queries: int) -> None:
@@ -117,4 +118,4 @@ def warn_of_few_queries(percentiles: Sequence[float], queries: int) -> None:
     needed = {level: math.ceil(round(100 / (100 - level), _ROUND)) for level in percentiles if level < _ALL}
     if short := [f"p{level:g} needs {count}" for level, count in needed.items() if queries < count]:
         message = f"{queries} queries are too few: {', '.join(short)}; with fewer, the percentile is the time of the slowest query"
-        warnings.warn(message, CascadeWarning, stacklevel=4)
+        warn(message)

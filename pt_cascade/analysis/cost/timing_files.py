@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from pt_cascade.errors import TableError
+from pt_cascade.errors import TableError, first_line
 from pt_cascade.files import read_file, write_file
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def load_timings(path: PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
         frame = pd.DataFrame(table.to_pandas())
         rows = frame.to_csv(index=False)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TableError(what, [f"it is damaged, or not a Parquet file: {cause}"], fix=_FIX) from error
+        raise TableError(what, [f"it is damaged, or not a Parquet file: {first_line(error)}"], fix=_FIX) from error
     try:
         about = json.loads((table.schema.metadata or {})[_KEY])
         checksum = about.pop("sha256")

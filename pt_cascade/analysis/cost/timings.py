@@ -12,6 +12,7 @@ from pt_cascade.analysis.cost.fitting import fit_cost
 from pt_cascade.analysis.cost.latency import take_percentiles
 from pt_cascade.analysis.cost.timing_files import COLUMNS, COUNTS, load_timings, save_timings
 from pt_cascade.errors import TableError
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     import os
@@ -71,7 +72,9 @@ class Timings:
 
     def _problems(self) -> list[str]:
         """List what would make a cost wrong."""
-        problems = [] if self.mode in get_args(Mode) else [f"mode is {self.mode!r}, expected one of {', '.join(get_args(Mode))}"]
+        problems = (
+            [] if is_word(self.mode, get_args(Mode)) else [f"mode is {self.mode!r}, expected one of {', '.join(get_args(Mode))}"]
+        )
         if not len(self.frame):
             return [*problems, "there are no rows"]
         problems += [

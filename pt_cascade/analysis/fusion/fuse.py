@@ -22,7 +22,7 @@ from pt_cascade.analysis.fusion.columns import merge_columns
 from pt_cascade.analysis.fusion.normalization import Normalise, normalise_lists, score_missing
 from pt_cascade.analysis.fusion.pooling import check_runs, pool_runs
 from pt_cascade.errors import CascadeError, FrameError
-from pt_cascade.numbers import is_amount
+from pt_cascade.numbers import is_amount, is_several, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,18 +108,18 @@ class Fusion:
 
     def find_problems(self, runs: int) -> list[str]:
         """List the options that are unknown, out of range, or of the other method, for so many runs."""
+        words = {"method": get_args(Method), "normalise": get_args(Normalise), "missing": get_args(Missing)}
+        odd = {name: known for name, known in words.items() if not is_word(getattr(self, name), known)}
         problems = [] if runs else ["there is no run to fuse, expected 1 or more"]
-        for name, kind in (("method", Method), ("normalise", Normalise), ("missing", Missing)):
-            if (value := getattr(self, name)) not in get_args(kind):
-                problems.append(f"{name} is {value!r}, expected one of {', '.join(get_args(kind))}")
+        problems += [f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}" for name, known in odd.items()]
         if not is_amount(self.k):
             problems.append(f"k is {self.k!r}, expected a finite number, 0 or more")
         if self.weights is not None and not _are_weights(self.weights, runs):
             problems.append(f"weights is {self.weights!r}, expected {runs} number(s), 0 or more, not all 0")
-        if self.method == "rrf" and (self.normalise, self.missing) != (Fusion.normalise, Fusion.missing):
+        if not odd and self.method == "rrf" and (self.normalise, self.missing) != (Fusion.normalise, Fusion.missing):
             given = f"normalise={self.normalise!r}, missing={self.missing!r}"
             problems.append(f"{given}: leave them out, method 'rrf' uses ranks, not scores")
-        if self.method == "weighted" and self.k != Fusion.k:
+        if not odd and self.method == "weighted" and self.k != Fusion.k:
             problems.append(f"k={self.k!r}: leave it out, method 'weighted' uses scores, not ranks")
         return problems
 
@@ -150,14 +150,14 @@ class Fusion:
 
 
 def _name(runs: object) -> Mapping[str, pd.DataFrame]:
-    if isinstance(runs, pd.DataFrame | str) or not isinstance(runs, Iterable):
+    if isinstance(runs, pd.DataFrame | str) or not (is_several(runs) and isinstance(runs, Iterable)):
         problem = f"runs is one {type(runs).__name__}, expected several DataFrames"
         raise CascadeError("the runs cannot be fused", [problem], fix="fuse([one, two])")
     return runs if isinstance(runs, Mapping) else {f"run {n}": run for n, run in enumerate(runs, start=1)}
 
 
 def _are_weights(weights: Sequence[float], runs: int) -> bool:
-    listed = list(weights) if isinstance(weights, (list, tuple, np.ndarray, pd.Series)) else []
+    listed = list(weights) if is_several(weights) else []
     return len(listed) == runs and all(map(is_amount, listed)) and any(listed)
 
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 
 from pt_cascade.errors import PipelineError, StageError
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ _EVEN = 0.5
 
 def check_aggregation(how: str, who: str) -> None:
     """Refuse an unknown aggregation, in the name of ``who``."""
-    if how not in get_args(Aggregation):
+    if not is_word(how, get_args(Aggregation)):
         problem = f"aggregation is {how!r}, expected one of {', '.join(get_args(Aggregation))}"
         raise PipelineError(f"{who} cannot aggregate", [problem], fix='aggregation="sym-sum"')
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, TypeVar, ca
 import numpy as np
 
 from pt_cascade.errors import PipelineError, SweepError
+from pt_cascade.numbers import is_several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +40,7 @@ def check_cutoff(cutoff: Cutoff, stage: str) -> int | None:
 def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int | None, ...]:
     """Return a vector of cut-offs as ints, one for each stage."""
     given: object = cutoffs  # types are hints
-    if isinstance(given, str) or not hasattr(given, "__len__"):
+    if not is_several(given) or not hasattr(given, "__len__"):
         found = f"{cutoffs!r} ({type(cutoffs).__name__}), expected one cut-off for each of {', '.join(stages)}"
         raise SweepError("this is not a vector of cut-offs", [found], fix=str((100,) * len(stages)))
     if len(cutoffs) != len(stages):
@@ -59,8 +60,7 @@ def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int
 def as_tuple(values: Iterable[Item]) -> tuple[Item, ...]:
     """Return several values as a tuple, and what is one value after all, also a text, as a tuple of it."""
     given: object = values  # types are hints
-    one = isinstance(given, str) or not hasattr(given, "__iter__")
-    return (cast("Item", given),) if one else tuple(values)
+    return tuple(values) if is_several(given) else (cast("Item", given),)
 
 
 def as_vectors(vectors: Iterable[Sequence[int | None]]) -> Vectors:

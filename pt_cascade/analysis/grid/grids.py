@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import is_several, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,7 +73,7 @@ def as_grid(vectors: Grid | Iterable[Sequence[Cutoff]], stages: Sequence[str]) -
             problem = f"its vectors have {vectors.vectors.shape[1]} cut-offs, expected one for each of {', '.join(stages)}"
             raise SweepError("the grid does not fit the cascade", [problem])
         return vectors
-    if not hasattr(vectors, "__iter__"):
+    if not is_several(vectors):
         problem = f"it is {vectors!r} ({type(vectors).__name__}), expected vectors of cut-offs"
         raise SweepError("this is not a grid", [problem], fix=_FIX)
     checked = as_vectors([check_cutoffs(vector, stages) for vector in vectors])
@@ -100,7 +102,7 @@ def default_grid(
         alone: There is one stage only, and ``depths`` is its own.
     """
     names = [f"k{n}" for n in range(1, len(depths) + 2 - alone)]
-    if form not in (None, *get_args(Form)):
+    if form is not None and not is_word(form, get_args(Form)):
         problem = f"it is {form!r}, expected one of {', '.join(get_args(Form))}, a dict of cut-offs by k1, k2, ..., or vectors"
         raise SweepError("this is not a grid", [problem], fix=_FIX)
     if unknown := [str(name) for name in axes or {} if name not in names]:
@@ -133,8 +135,16 @@ def _read_axes(axes: Mapping[str, Axis]) -> dict[str, Vectors]:
     """Return the distinct values of each axis, ascending, or raise all that is wrong with them."""
     read: dict[str, Vectors] = {}
     problems: list[str] = []
-    for name, axis in axes.items():
-        values = [axis] if axis is None or not hasattr(axis, "__iter__") else list(axis)
+    most = _LARGEST + 1  # of an axis that has no end
+    given = {
+        name: [*islice(cast("Iterable[Cutoff]", axis), most)] if is_several(axis) else [cast("Cutoff", axis)]
+        for name, axis in axes.items()
+    }
+    if (size := math.prod(map(len, given.values()))) > _LARGEST:
+        problem = f"it has up to {size:,} vectors, {' × '.join(f'{len(given[name]):,} {name}' for name in given)}"
+        fix = "take fewer cut-offs, e.g. grid(range(10, 1001, 10), range(1, 101))"
+        raise SweepError("the grid is too large", [f"{problem}, expected at most {_LARGEST:,}"], fix=fix)
+    for name, values in given.items():
         try:
             read[name] = np.unique(as_vectors([check_cutoffs((value,), (name,)) for value in values]))
         except SweepError as error:

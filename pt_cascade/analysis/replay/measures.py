@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from ir_measures import Measure
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple
 from pt_cascade.analysis.replay import kernel_measures as kernels
-from pt_cascade.errors import CascadeWarning, SweepError, did_you_mean
+from pt_cascade.errors import SweepError, closest, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ _KINDS = {
     "Judged": kernels.JUDGED,
     "Success": kernels.SUCCESS,
 }
+_UNREADABLE = (NameError, ValueError, SyntaxError, KeyError, AssertionError, TypeError)  # of ir_measures, for a name
 _COUNTS = ("NumQ", "NumRel", "NumRet", "NumRelRet")
 _LARGEST = 1_000_000  # of labels, since trec_eval loops over all grades up to the highest; and of cut-offs
 _GDEVAL = 4  # the highest grade of gdeval, which computes ERR and the exponential nDCG
@@ -75,7 +76,7 @@ def match_labels(table: Scores, qrels: pd.DataFrame) -> Judged:
         shown = f"docnos such as {known['docno'].iloc[0]!r}; the table has docnos such as {table.frame['docno'].iloc[0]!r}"
         found = f"only {matched:,} of the {len(known):,} judged documents of these queries are in the table"
         message = f"{found}, {shown}: are they of one collection?"
-        warnings.warn(message, CascadeWarning, stacklevel=3)
+        warn(message)
     by_query = np.lexsort((-label, query))
     queries, first = np.unique(query[by_query], return_index=True)
     return Judged(qrels, labels, queries.astype(np.int64), tuple(np.split(label[by_query], first[1:])))
@@ -107,7 +108,7 @@ def check_labels(
     idle = [str(one) for one in measures if one.NAME not in _NEEDS_NO_RELEVANT and high < one.params.get("rel", 1)]
     if idle and len(qrels):
         message = f"no document is relevant: the labels are {low} to {high}, so {', '.join(idle)} is 0 for every ranking"
-        warnings.warn(message, CascadeWarning, stacklevel=3)
+        warn(message)
 
 
 def is_gdeval(measure: Measure) -> bool:
@@ -139,16 +140,22 @@ def _parse(given: Measure | str) -> tuple[Measure | None, str]:
             return None, f"{given!r} needs a {', '.join(lacking)}, as in P@10 or SDCG(max_rel=3)@10"
         if not ir_measures.DefaultPipeline.supports(measure):
             return None, f"{given!r}: ir_measures has no installed provider for it"
-    except (NameError, ValueError, SyntaxError, KeyError, AssertionError, TypeError) as error:
+    except _UNREADABLE as error:
         return None, f"{given!r} is unknown to ir_measures: {error}{_suggest(str(given))}"
     bad = [name for name in ("cutoff", "rel") if not 1 <= measure.params.get(name, 1) <= _LARGEST]
     return measure, f"{given!r} has a {' and a '.join(bad)} out of range, expected 1 to {_LARGEST:,}" if bad else ""
 
 
 def _suggest(name: str) -> str:
-    """Return the measure that a misspelt name most resembles, cut-off and parameters aside."""
+    """Return the measure that a misspelt name most resembles, or that trec_eval gives this name."""
+    with suppress(*_UNREADABLE):
+        [of_trec] = ir_measures.parse_trec_measure(name)
+        return f"; did you mean {str(of_trec)!r}?"
     measure = re.split(r"[@(]", name)[0]
-    return "" if measure in ir_measures.measures.registry else did_you_mean(measure, ir_measures.measures.registry)
+    near = "" if measure in ir_measures.measures.registry else closest(measure, ir_measures.measures.registry)
+    with suppress(*_UNREADABLE):
+        near = near and str(ir_measures.parse_measure(near + name.removeprefix(measure)))
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def find_rel(measures: Sequence[Measure], rel: int | None = None) -> int:

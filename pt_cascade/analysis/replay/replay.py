@@ -11,6 +11,7 @@ import pandas as pd
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
 from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError, did_you_mean, naming
+from pt_cascade.numbers import is_word
 from pt_cascade.ranking import append_below, score_below
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def covers(table: Scores, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | 
 
 def check_tail(tail: Tail) -> None:
     """Refuse an unknown value of ``tail``."""
-    if tail not in get_args(Tail):
+    if not is_word(tail, get_args(Tail)):
         raise SweepError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
 
 

@@ -21,7 +21,7 @@ from pt_cascade.analysis.replay.rankings import Rankings, cached_rankings
 from pt_cascade.analysis.replay.replay import check_depth, read_scores, replay_path, uncovered_error
 from pt_cascade.analysis.replay.required_documents import find_reach
 from pt_cascade.analysis.table.tie_rules import number_docnos
-from pt_cascade.errors import SweepError
+from pt_cascade.errors import SweepError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,7 +197,8 @@ class Replayer:
                 for metric in evaluator.iter_calc(numbered(run)):
                     values[int(metric.query_id), of[metric.measure]] = metric.value
             except Exception as error:
-                problem = f"{', '.join(map(str, measures))} at {tuple(vector)}: ir_measures raised {type(error).__name__}: {error}"
+                raised = f"ir_measures raised {type(error).__name__}: {first_line(error)}"
+                problem = f"{', '.join(map(str, measures))} at {tuple(vector)}: {raised}"
                 raise SweepError("cannot compute the measures", [problem]) from error
             yield values
 

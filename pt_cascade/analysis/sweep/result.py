@@ -13,7 +13,7 @@ from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, as_vectors, check
 from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
 from pt_cascade.errors import SweepError
-from pt_cascade.numbers import is_whole
+from pt_cascade.numbers import is_whole, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +194,7 @@ class Sweep:
         problems = [] if name in self.measures else [f"the sweep has no measure {name}; it has {', '.join(self.measures)}"]
         if self.cost is None:
             problems.append("the sweep has no cost")
-        elif cost not in (known := [column for column in map(str, frame) if column.endswith(("ms", "pairs", "usd"))]):
+        elif not is_word(cost, known := [column for column in map(str, frame) if column.endswith(("ms", "pairs", "usd"))]):
             problems.append(f"the sweep has no cost {cost!r}; it has {', '.join(known)}")
         if problems:
             raise SweepError("cannot compute the Pareto front", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")
@@ -217,7 +217,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         queries, judged = len(self.qids), self.replayer.judged.qrels["qid"].nunique()
-        left_out = {"without a topic": judged - queries, "without judgments": len(self.table.topics) - queries}
+        left_out = {"judged but not in the table": judged - queries, "not judged": len(self.table.topics) - queries}
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
         grid = f"{self.grid!r} × {len(self.fusions)} fusions" if self.fusions else repr(self.grid)
         return f"Sweep({grid} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"

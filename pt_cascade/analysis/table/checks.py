@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import CascadeWarning, TableError
+from pt_cascade.errors import TableError, warn
 from pt_cascade.guards import hold_nul
 from pt_cascade.ranking import pair_codes
 
@@ -41,7 +40,7 @@ def check_queries(table: Scores, topics: pd.DataFrame) -> None:
         origin = table.about.get("collection")
         fix = f"open_collection({origin!r})" if origin else "pass the topics and judgments that the table was made for"
         raise TableError("the topics are of another collection than the table", [problem], fix=fix)
-    warnings.warn(f"{problem}: are they of the same collection?", CascadeWarning, stacklevel=3)
+    warn(f"{problem}: are they of the same collection?")
 
 
 def _find_problems(table: Scores) -> list[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, Order, TieRule
 from pt_cascade.errors import TableError
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,10 +113,11 @@ class Scores:
         if stages is None:
             return self.paths[0]
         names = as_tuple(stages)
-        own = next((path for path in self.paths if path.stages == names), None)
+        known = all(is_word(name, self.stages) for name in names)
+        own = next((path for path in self.paths if known and path.stages == names), None)
         if own is not None:
             return own
-        if not set(names) <= set(self.stages) or names[:1] != self.stages[:1] or len(set(names)) < len(names):
+        if not known or names[:1] != self.stages[:1] or len(set(names)) < len(names):
             problem = f"its stages are {', '.join(self.stages)}; every cascade begins with {self.stages[0]!r}"
             raise TableError(f"the table has no cascade {' → '.join(map(str, names))}", [problem])
         return Path(names, (None,) * len(names), (None,) * (len(names) - 1))

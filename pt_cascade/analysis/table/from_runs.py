@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePath
@@ -24,8 +23,9 @@ from pt_cascade.analysis.table.missing_pairs import (
     find_permuted_scores,
     find_unknown_ids,
 )
-from pt_cascade.errors import CascadeWarning, TableError
+from pt_cascade.errors import TableError, warn
 from pt_cascade.frames import canonical_results, canonical_topics
+from pt_cascade.numbers import is_word
 from pt_cascade.ranking import ranks
 from pt_cascade.trec import read_run
 
@@ -77,7 +77,7 @@ def import_runs(runs: Runs, topics: pd.DataFrame | None = None, *, missing: Miss
         f"run {name!r} lacks the first document of a query, so no cut-offs can be replayed with it" for name in first_missing
     ]
     if warned:
-        warnings.warn("; ".join(warned), CascadeWarning, stacklevel=3)  # whoever called ScoreTable.from_runs
+        warn("; ".join(warned))  # whoever called ScoreTable.from_runs
     columns = tuple(Column(name, fingerprint=_fingerprint(run), described=_describe(runs[name], run)) for name, run in read.items())
     deep = tuple(None if depth is None else max(1, depth) for depth in depths)
     path = Path(tuple(read), (*deep, None), deep)
@@ -95,13 +95,15 @@ def add_judged_queries(table: Scores, qrels: pd.DataFrame) -> Scores:
         f"{len(more)} of {len(judged)} judged queries are not in the runs, e.g. {more.iloc[0]!r}, and count 0, as in trec_eval -c"
     )
     fix = "to leave them out, pass the topics: ScoreTable.from_runs(runs, topics), or --topics FILE"
-    warnings.warn(f"{found}; {fix}", CascadeWarning, stacklevel=3)
+    warn(f"{found}; {fix}")
     return replace(table, topics=pd.concat([table.topics, pd.DataFrame({"qid": more, "query": ""})], ignore_index=True))
 
 
 def _check(runs: Runs, missing: Missing) -> None:
     """Check the arguments before any file is read."""
-    problems = [] if missing in get_args(Missing) else [f"missing is {missing!r}, expected one of {', '.join(get_args(Missing))}"]
+    problems = (
+        [] if is_word(missing, get_args(Missing)) else [f"missing is {missing!r}, expected one of {', '.join(get_args(Missing))}"]
+    )
     given = cast("Mapping[object, object]", runs)  # types are hints
     if not hasattr(given, "items") or not given:
         found = "no runs" if hasattr(given, "items") else f"a {type(given).__name__}"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KIND = {"type": "score_table", "format": "pt_cascade", "package_hint": "pt_cascade"}
-_SCORES, _TOPICS, _META = "scores.parquet", "topics.parquet", "pt_meta.json"
+FILES = _SCORES, _TOPICS, _META = "scores.parquet", "topics.parquet", "pt_meta.json"
 _AGAIN = "copy the folder again, or make the table again"
 _OURS = "pass the folder that table.save wrote to ScoreTable.load"
 _TEXTS = ("qid", "docno", "query")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from pt_cascade.cascade import Stage
 from pt_cascade.cascade.known import look_up
-from pt_cascade.errors import CascadeWarning, PipelineError
+from pt_cascade.errors import PipelineError, warn
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.cached import Cached, cached
 
@@ -64,5 +63,5 @@ def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
             "version and settings are unknown. To cache them, replace each by "
             "cached(stage, 'path', identity='its model, version and settings', depends='pointwise')"
         )
-        warnings.warn(message, CascadeWarning, stacklevel=3)
+        warn(message)
     return replace(plan, stages=tuple(stages))

@@ -17,7 +17,7 @@ import pandas as pd
 
 from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
-from pt_cascade.errors import TableError
+from pt_cascade.errors import TableError, first_line
 from pt_cascade.execution.scoring.chunk import ChunkScores
 from pt_cascade.files import rm_command, to_path, write_file
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
     from pathlib import Path
 
-_MANIFEST, _LOCK = "chunks.json", ".lock"
+MANIFEST, _LOCK = "chunks.json", ".lock"
 _TRIES = 1000  # to lock a folder that other calls remove
 
 
@@ -59,7 +59,7 @@ class Checkpoint:
         """Delete the batches, and the folder if it is then empty; a folder that another call uses is left to that call."""
         with suppress(BlockingIOError):
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for pattern in ("[0-9]*.parquet", ".*.tmp", _MANIFEST, _LOCK):
+            for pattern in ("[0-9]*.parquet", ".*.tmp", MANIFEST, _LOCK):
                 for file in self.folder.glob(pattern):
                     file.unlink()
             with suppress(OSError):  # it holds other files
@@ -72,7 +72,7 @@ class Checkpoint:
             rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in meta["rules"].items()}
             return ChunkScores(frame, rules, bool(meta["cut"]))
         except (OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
-            problem = f"{file}: {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
+            problem = f"{file}: {type(error).__name__}: {first_line(error)}"
             raise TableError("a finished batch is damaged", [problem], fix=f"{rm_command(file)}, and score again") from error
 
 
@@ -84,15 +84,15 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
     with ExitStack() as opened:
         try:
             checkpoint = _lock(path, opened)
-            manifest = path / _MANIFEST
-            found = sorted(file.name for file in path.iterdir() if file.name not in (_MANIFEST, _LOCK) and file.suffix != ".tmp")
+            manifest = path / MANIFEST
+            found = sorted(file.name for file in path.iterdir() if file.name not in (MANIFEST, _LOCK) and file.suffix != ".tmp")
             if not manifest.exists() and not found:
                 write_file(manifest, json.dumps(dict(parts), indent=1).encode())
             found_parts = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
         except OSError as error:
             raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
         except (ValueError, RecursionError) as error:
-            raise TableError(what, [f"its {_MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
+            raise TableError(what, [f"its {MANIFEST} is damaged: {error}"], fix=rm_command(path)) from error
         if not isinstance(found_parts, dict):
             (path / _LOCK).unlink()
             raise TableError(what, [f"it holds other files: {', '.join(found[:4])}"], fix=fix)

@@ -16,6 +16,7 @@ from pt_cascade.cascade.known import find_dependence, keeps_ranking
 from pt_cascade.cascade.stage import unique_names
 from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError
+from pt_cascade.numbers import is_several
 
 Depths: TypeAlias = "Sequence[Cutoff] | Sequence[Sequence[Cutoff]]"
 Checked: TypeAlias = "tuple[int | None, ...]"
@@ -124,7 +125,7 @@ def _check_depths(cascades: Sequence[Cascade], depths: Depths | None) -> list[Ch
     fix = f"depths={tuple([1000, 100, 20, *[20] * longest][:longest])}"
     lengths = [len(one) - 1 for one in cascades]
     given: Sequence[Sequence[Cutoff]] = []
-    if hasattr(depths, "__getitem__"):
+    if is_several(depths):
         nested = [depth for depth in depths if isinstance(depth, Sequence)]
         flat = [depth for depth in depths if not isinstance(depth, Sequence)]
         each = [flat[:length] if len(flat) == longest else flat for length in lengths]

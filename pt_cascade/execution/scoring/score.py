@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.tie_rules import PLAIN, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
+from pt_cascade.errors import CascadeError, FrameError, warn
 from pt_cascade.execution.runner import split_queries
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_paths
@@ -31,7 +31,7 @@ from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pyterrier as pt
 
@@ -94,7 +94,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         >>> table.frame["doc_score"].tolist()
         [1.0, 2.0, 1.0]
     """
-    _check_options(query_batch_size, tolerance)
+    _check_options(query_batch_size, tolerance, about)
     topics = canonical_input(topics)
     asked = _list_queries(topics)
     plan = make_plan(cascades, depths)
@@ -116,7 +116,7 @@ def score(  # noqa: PLR0913 - options, each with a default
     for name in table.stages:
         if (failed := np.isneginf(table.frame[name].to_numpy())).any():
             message = f"stage {name!r} failed{show_rows(table.frame, failed)}: they rank below the others; see table.failed"
-            warnings.warn(message, CascadeWarning, stacklevel=2)
+            warn(message)
     return table
 
 
@@ -154,12 +154,14 @@ def _score_batches(
     return [finished[number] for number in order]
 
 
-def _check_options(query_batch_size: int, tolerance: float) -> None:
+def _check_options(query_batch_size: int, tolerance: float, about: object) -> None:
     problems = []
     if not is_whole(query_batch_size, least=1):
         problems.append(f"query_batch_size is {query_batch_size!r}, expected 1 or more queries")
     if not is_amount(tolerance):
         problems.append(f"tolerance is {tolerance!r}, expected 0 or more")
+    if not isinstance(about, Mapping | None):
+        problems.append(f"about is {about!r:.60}, expected a dict of texts, or None")
     if problems:
         raise CascadeError("scoring cannot start", problems, fix="score(cascade, topics, query_batch_size=100, tolerance=1e-4)")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
-from pt_cascade.errors import CascadeWarning, PipelineError, naming
+from pt_cascade.errors import PipelineError, naming, warn
+from pt_cascade.numbers import is_several
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.inference.batching import CHUNK, score_chunks
@@ -107,7 +107,7 @@ class TransformerReranker(Reranker):
             found = f"{self.stage_name}: {len(full)} query(ies) fill all {self._loaded.limit} tokens, first {full[0][:_SHOWN]!r}"
             cure = "shorten them, or pass a larger max_length if the model has one"
             message = f"{found}, so the model reads little or nothing of their documents: {cure}"
-            warnings.warn(message, CascadeWarning, stacklevel=2)
+            warn(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,9 @@ class T5Reranker(TransformerReranker):
     def __post_init__(self) -> None:
         """Take a path and a list as the text and the tuple that a pickle, a hash and an identity need."""
         object.__setattr__(self, "tokenizer", None if self.tokenizer is None else str(self.tokenizer))
-        object.__setattr__(self, "tokens", None if self.tokens is None else tuple(self.tokens))
+        object.__setattr__(
+            self, "tokens", tuple(self.tokens) if self.tokens is not None and is_several(self.tokens) else self.tokens
+        )
         super().__post_init__()
 
     def misfits(self) -> list[str]:

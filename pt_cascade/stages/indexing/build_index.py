@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections import Counter
 from operator import length_hint
 from typing import TYPE_CHECKING
@@ -13,8 +12,9 @@ import pyterrier as pt
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
-from pt_cascade.errors import CascadeError, CascadeWarning, PipelineError
+from pt_cascade.errors import CascadeError, PipelineError, first_line, warn
 from pt_cascade.files import rm_command, to_path
+from pt_cascade.numbers import is_word
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.indexing.engines import (
     MOST_THREADS,
@@ -89,10 +89,11 @@ def build_index(
         >>> build_index([{"docno": "d1", "text": "a lion"}, {"docno": "d2", "text": "a bear"}], path) == path
         True
     """
-    read_as = language or ENGLISH
-    by, intake = engine or (default_engine() if read_as == ENGLISH else "terrier"), Intake(docs)
+    read_as = ENGLISH if language is None else language
+    by = (default_engine() if is_word(read_as, (ENGLISH,)) else "terrier") if engine is None else engine
     check_engine(by)
-    if read_as not in (known := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
+    intake = Intake(docs)
+    if not is_word(read_as, known := [ENGLISH] if by == "pisa" else [ENGLISH, ANY, *SNOWBALL.split()]):
         raise PipelineError(f"language is {language!r}", [f"expected one of {', '.join(known)}, for {by}"], fix=_FIX)
     if not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
         raise PipelineError(f"threads is {threads!r}", [f"expected 1 to {MOST_THREADS:,}"])
@@ -153,7 +154,7 @@ def _warn_of_dropped(engine: Engine, docs: _Reader) -> None:
         found = ", ".join(f"{script} {number / docs.letters.total():.1%}" for script, number in shares.most_common())
         those = f"the letters of the {len(docs.intake.seen):,} document(s) are not ASCII"
         effect = "and an index for English drops them: such words are not found, or only parts of them"
-        warnings.warn(f"engine {engine}: {found} of {those}, {effect}. Fix: {_FIX}", CascadeWarning, stacklevel=5)
+        warn(f"engine {engine}: {found} of {those}, {effect}. Fix: {_FIX}")
 
 
 def _compare(path: Path, intake: Intake, engine: Engine | None, language: str | None) -> None:
@@ -187,7 +188,7 @@ def _index(engine: Engine, folder: Path, docs: _Reader, threads: int) -> None:
     except CascadeError:
         raise
     except Exception as error:
-        raise engine_failure(engine, folder, str(error).partition("\n")[0]) from error
+        raise engine_failure(engine, folder, first_line(error)) from error
     finally:
         pt.java.set_log_level(level)
     if not whole:  # it ignores some errors

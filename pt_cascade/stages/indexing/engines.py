@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,8 @@ from typing import IO, TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 import pyterrier as pt
 
 from pt_cascade.checksums import SUMS, seal, unsealed_files
-from pt_cascade.errors import CascadeError, MissingError, PipelineError, require
+from pt_cascade.errors import CascadeError, MissingError, PipelineError, first_line, require
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,15 +62,24 @@ def run_pisa(
             raise
         if process.returncode:
             errors.seek(0)
-            last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise engine_failure("pisa", folder, last.strip() or f"its process ended with status {process.returncode}")
+            lines = map(str.strip, errors.read().decode(errors="replace").splitlines())
+            said = "; ".join(filter(None, lines))
+            raise engine_failure("pisa", folder, said or _explain_status(process.returncode))
+
+
+def _explain_status(status: int) -> str:
+    """Say how a process ended that said nothing; a negative status is the number of a signal."""
+    if status == -signal.SIGKILL:
+        return "its process was ended by SIGKILL, as the system does where the memory is full"
+    return f"its process was ended by {signal.Signals(-status).name}" if status < 0 else f"its process ended with status {status}"
 
 
 def engine_failure(engine: Engine, folder: Path, message: str) -> CascadeError:
-    """Make the error for an engine that cannot write its index."""
+    """Make the error for an engine that cannot write its index; the message is what it said."""
     free = f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB of the disk are free"
-    what, fix = f"{engine} failed to make the index", "free some space on the disk, or choose a folder on another one"
-    return CascadeError(what, [f"{message}; {free}"], fix=fix)
+    other = next(name for name in get_args(Engine) if name != engine)
+    fix = f"if the disk or a quota is full, choose another folder; else index with engine={other!r}"
+    return CascadeError(f"{engine} failed to make the index", [f"{message}; {free}"], fix=fix)
 
 
 def write_scores(index: pt.Artifact, k1: float | None, b: float | None) -> None:
@@ -149,13 +160,12 @@ def terrier_index(path: str | os.PathLike[str]) -> pt.Artifact:
         try:
             pt.java.init()
         except Exception as error:
-            problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
             fix = "install a JDK, 11 or later, and set JAVA_HOME; or, on Linux without Java: pip install pyterrier-pisa"
-            raise MissingError("Terrier cannot be started", [problem], fix=fix) from error
+            raise MissingError("Terrier cannot be started", [first_line(error)], fix=fix) from error
     return pt.terrier.TerrierIndex(str(path))
 
 
 def check_engine(engine: str) -> None:
     """Refuse an engine that is neither ``pisa`` nor ``terrier``."""
-    if engine not in get_args(Engine):
+    if not is_word(engine, get_args(Engine)):
         raise PipelineError(f"engine is {engine!r}", [f"expected one of {', '.join(get_args(Engine))}"])

@@ -15,7 +15,6 @@ of letters, as by Lucene's CJKAnalyzer. ``build_index`` writes the language into
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 from unicodedata import category, name, normalize
@@ -24,7 +23,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.columns import explain_columns
-from pt_cascade.errors import CascadeWarning
+from pt_cascade.errors import warn
 from pt_cascade.frames import check_text
 from pt_cascade.progress import show_progress
 
@@ -76,7 +75,7 @@ def _warn_of(problem: str, qids: list[str], queries: dict[str, str]) -> None:
     """Warn of queries that find nothing, or less than they ask for."""
     if qids:
         found = f"{len(qids)} query(ies) have {problem}, e.g. qid {qids[0]!r}, {queries[qids[0]]!r:.80}"
-        warnings.warn(f"bm25: {found}", CascadeWarning, stacklevel=3)
+        warn(f"bm25: {found}")
 
 
 def read_language(index: Path) -> str | None:

@@ -6,13 +6,12 @@ passages and long documents; and as rows are tokenized some thousands at a time,
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pt_cascade.errors import CascadeWarning, StageError
+from pt_cascade.errors import StageError, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -131,4 +130,4 @@ class _Batches:
             raise StageError(_FULL, [problem], fix='a smaller max_length, or device="cpu"')
         self.budget = len(rows) * longest // 2
         message = f"{_FULL} in a batch of {len(rows) * longest} tokens: the next ones have at most batch_tokens={self.budget}"
-        warnings.warn(message, CascadeWarning, stacklevel=2)
+        warn(message)

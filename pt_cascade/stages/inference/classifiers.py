@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pt_cascade.errors import PipelineError, StageError
+from pt_cascade.errors import PipelineError, StageError, first_line
 from pt_cascade.stages.inference.batching import pad
 from pt_cascade.stages.inference.causal_lm import keep_answers
 from pt_cascade.stages.inference.labels import check_activation, find_label, to_log_odds
-from pt_cascade.stages.inference.loading import first_line, load_reader
+from pt_cascade.stages.inference.loading import load_reader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

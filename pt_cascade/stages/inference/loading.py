@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from pt_cascade.errors import MissingError
+from pt_cascade.errors import MissingError, first_line
 from pt_cascade.files import to_path
 
 if TYPE_CHECKING:
@@ -102,10 +102,16 @@ def find_device(device: str | None) -> torch.device:
     """
     import torch  # noqa: PLC0415 - heavy
 
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device
     try:
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own for a name, a build, a backend
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+    ) as error:  # torch's own for a name, a build, a backend
         fix = "device=None uses cuda if it is available, else cpu"
         raise MissingError(f"cannot use the device {name!r}", [first_line(error)], fix=fix) from error
 
@@ -186,11 +192,6 @@ def loading(name: str, *, verbose: bool = False, fix: str = "") -> Iterator[None
         logging.set_verbosity(level)
         if hidden:
             logging.enable_progress_bar()
-
-
-def first_line(error: Exception) -> str:
-    """Give the first line of an error's message, or its class."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _refuse_random(lacking: list[str], name: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
+from pt_cascade.numbers import is_whole, is_word
+
 Dtype: TypeAlias = Literal["fp32", "bf16"]
 
 # On two CPU cores the best of 256 ... 16384 for a MiniLM-L6, within a tenth of the best for a T5-small. On an H100, within 6 % of
@@ -15,10 +17,10 @@ _SLOW = "dtype is 'bf16', slower than fp32 on this processor, which has no AVX-5
 def check_limits(max_length: int | None, shortest: int, batch_tokens: int | None) -> list[str]:
     """List the limits that are out of range."""
     problems = []
-    if max_length is not None and max_length < shortest:
-        problems.append(f"max_length is {max_length}, expected {shortest} or more tokens")
-    if batch_tokens is not None and batch_tokens < 1:
-        problems.append(f"batch_tokens is {batch_tokens}, expected 1 or more")
+    if max_length is not None and not is_whole(max_length, shortest):
+        problems.append(f"max_length is {max_length!r}, expected {shortest} or more tokens")
+    if batch_tokens is not None and not is_whole(batch_tokens, 1):
+        problems.append(f"batch_tokens is {batch_tokens!r}, expected 1 or more")
     return problems
 
 
@@ -30,7 +32,7 @@ def check_dtype(dtype: str, device: str | None) -> list[str]:
         (["dtype is 'fp16', expected one of fp32, bf16"], [])
     """
     known = get_args(Dtype)
-    if dtype not in known:
+    if not is_word(dtype, known):
         return [f"dtype is {dtype!r}, expected one of {', '.join(known)}"]
     return [_SLOW] if dtype == "bf16" and _is_slow(device) else []
 

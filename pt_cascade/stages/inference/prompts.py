@@ -31,6 +31,9 @@ def check_prompt(prompt: str | None, document: Sequence[str]) -> list[str]:
         >>> check_prompt("Is {text} about {query}?", ["text"])
         ['prompt names {text}, but the model reads the document beside the prompt: leave it out']
     """
+    given: object = prompt  # types are hints
+    if not isinstance(given, str | None):
+        return [f"prompt is {prompt!r:.60}, expected text, or None"]
     named = [f"{{{name}}}" for name in find_columns(prompt) if name in document]
     return [f"prompt names {', '.join(named)}, but the model reads the document beside the prompt: leave it out"] if named else []
 

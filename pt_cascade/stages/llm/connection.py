@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import MissingError, StageError
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,7 +89,7 @@ def find_option_faults(options: Mapping[str, object]) -> Iterator[str]:
         yield f"timeout is {timeout!r}, expected seconds, more than 0"
     if (seed := options["seed"]) is not None and type(seed) is not int:
         yield f"seed is {seed!r}, expected a whole number, or None"
-    if options["on_error"] not in ON_ERROR:
+    if not is_word(options["on_error"], ON_ERROR):
         yield f"on_error is {options['on_error']!r}, expected one of {', '.join(ON_ERROR)}"
     prices = options["prices"]
     if prices is not None and not (isinstance(prices, tuple) and [_is_number(price) for price in prices] == [True, True]):

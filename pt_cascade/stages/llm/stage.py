@@ -90,7 +90,7 @@ class LlmJudge(Reranker):
         """Name the options that are out of range."""
         prompt: object = self.prompt
         if isinstance(prompt, Prompt):
-            yield from find_faults(prompt, self.how, str(self.instruction or ""))
+            yield from find_faults(prompt, self.how, self.instruction if isinstance(self.instruction, str) else "")
         else:
             yield f"prompt is {prompt!r:.60}, expected the path of a text file, or None"
         yield from find_option_faults(vars(self))

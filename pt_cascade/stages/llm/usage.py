@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.errors import CascadeWarning
+from pt_cascade.errors import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,4 +76,4 @@ class Usage:
             fields = ", ".join(f"no {name}" if value is None else f"{name}={value}" for name, value in sorted(changes.items()))
             found.append(f"the server refuses default fields; requests now have {fields}")
         if found:
-            warnings.warn(f"{stage}: {'; '.join(found)}; see the columns llm_...", CascadeWarning, stacklevel=2)
+            warn(f"{stage}: {'; '.join(found)}; see the columns llm_...")

@@ -12,7 +12,7 @@ from more_itertools import chunked
 
 from pt_cascade.checksums import hash_text, seal
 from pt_cascade.collections.intake import Intake, name_difference
-from pt_cascade.errors import CascadeError, StageError
+from pt_cascade.errors import CascadeError, PipelineError, StageError
 from pt_cascade.files import naming_refusals, new_folder, rm_command, to_path, write_file
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.vectors.chunks import Chunk, join_chunks, list_chunks, read_chunk, write_chunk
@@ -89,6 +89,8 @@ def build_vectors(
         True
     """
     check_model(model, "the documents cannot be encoded")
+    if not isinstance(tokens, bool):
+        raise PipelineError("the documents cannot be encoded", [f"tokens is {tokens!r:.60}, expected True or False"])
     whole, intake = to_path(path), Intake(docs)
     if isinstance(model, DualEncoder):
         options = {"max_length": max_length, "device": device, "tokens": tokens or None}

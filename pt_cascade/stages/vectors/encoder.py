@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from pt_cascade.errors import MissingError, PipelineError, StageError, require
+from pt_cascade.numbers import is_whole
 from pt_cascade.stages.base.threads import short_text_threads
 from pt_cascade.stages.inference.loading import check_reachable, find_device, find_model, is_local, loading
 from pt_cascade.stages.inference.weights import tell_weights
@@ -48,7 +49,11 @@ class Encoder:
     def __post_init__(self) -> None:
         """Refuse limits below 1."""
         limits = {"max_length": self.max_length, "batch_size": self.batch_size}
-        problems = [f"{name} is {value!r}, expected 1 or more" for name, value in limits.items() if value is not None and value < 1]
+        problems = [
+            f"{name} is {value!r}, expected 1 or more"
+            for name, value in limits.items()
+            if value is not None and not is_whole(value, 1)
+        ]
         if problems:
             raise PipelineError("the encoder cannot be made", problems)
 

@@ -11,6 +11,7 @@ import numpy as np
 from pt_cascade.cascade.fingerprints import remove_places
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.files import rm_command
+from pt_cascade.numbers import is_whole
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.provenance import find_recorded, hash_encoder, name_model, other_model
 
@@ -53,7 +54,7 @@ class UpstreamEncoder:
 
     def __post_init__(self) -> None:
         """Hash the encoder, and refuse a batch size below 1."""
-        if self.batch_size < 1:
+        if not is_whole(self.batch_size, 1):
             raise PipelineError("the encoder cannot be made", [f"batch_size is {self.batch_size!r}, expected 1 or more"])
         object.__setattr__(self, "provenance", hash_encoder(self.encoder))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 
 from pt_cascade.errors import PipelineError
+from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ USABLE = "expected 0, or 1e-19 to 1e19"
 
 def check_similarity(similarity: str) -> None:
     """Refuse what is neither ``dot`` nor ``cos``."""
-    if similarity not in get_args(Similarity):
+    if not is_word(similarity, get_args(Similarity)):
         raise PipelineError(f"similarity is {similarity!r}", [f"expected one of {', '.join(get_args(Similarity))}"])
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from pt_cascade.checksums import check_sealed
-from pt_cascade.errors import MissingError, PipelineError, StageError
+from pt_cascade.errors import MissingError, PipelineError, StageError, first_line
 from pt_cascade.files import rm_command, to_path
 from pt_cascade.stages.vectors.similarity import USABLE, are_usable, lengths
 
@@ -150,7 +150,7 @@ class VectorStore:
         try:
             yield file
         except (RecursionError, struct.error, *_DAMAGE) as error:
-            found = f"{self.path}: {type(error).__name__}: {error}"
+            found = f"{self.path}: {type(error).__name__}: {first_line(error)}"
             raise MissingError("these vectors are damaged", [found], fix=self.rebuild) from error
 
     def __getstate__(self) -> dict[str, str]:

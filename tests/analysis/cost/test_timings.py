@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from toys.scored import make_scores, make_sweep
 
 from pt_cascade import files
+from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.analysis.cost.latency import take_percentiles
 from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Timings
@@ -156,6 +159,20 @@ def test_queries_are_counted_once() -> None:
     """Repeats give rows, not queries: 20 queries, 5 times each, are too few for p99, and the warning says 20."""
     with pytest.warns(match=r"^20 queries are too few: p99 needs 100; "):
         planted(20, repeats=5).cost().latency(CUTOFFS)
+
+
+def test_few_queries_are_warned_of_once_at_the_line_of_the_user() -> None:
+    """Whatever is made of the cost after its first percentiles; other percentiles are another warning."""
+    cost = planted(20, repeats=1).cost()
+    scores, labels = make_scores(30, 8, 3)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        cost.latency(CUTOFFS)
+        swept = make_sweep(dict(zip(("bm25", "bi", "t5"), scores.values(), strict=True)), labels, cost=cost)
+        choose(swept, "nDCG@10", budget_ms=1e9)
+        choose(swept, "nDCG@10", budget_ms=1e9, percentile=98)
+    shown = [(str(one.message).partition(";")[0], one.filename) for one in told]
+    assert shown == [("20 queries are too few: p99 needs 100", __file__), ("20 queries are too few: p98 needs 50", __file__)]
 
 
 def test_throughput_tells_means_and_no_percentiles() -> None:

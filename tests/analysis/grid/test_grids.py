@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterable
+from itertools import count, product
 
 import numpy as np
 import pytest
@@ -54,6 +55,16 @@ def test_golden_sizes() -> None:
     assert len(grid(range(1, 1001), range(1, 101), 20)) == sum(min(k1, 100) - 19 for k1 in range(20, 1001))
     assert repr(grid(np.arange(1, 9), [4, 2, 2], None)) == "Grid(12 vectors: k1 1..8 (8) × k2 2, 4 × k3 uncut)"
     assert list(grid(None, [2, 1])) == [(None, 1), (None, 2)]
+
+
+@pytest.mark.parametrize("axis", [range(1, 10**9), count(1)], ids=["a long range", "no end"])
+def test_a_grid_that_would_not_fit_is_refused_before_it_is_made(axis: Iterable[int]) -> None:
+    """With the number of vectors; 8 GB for one axis alone would not be listed. The printed cure is a grid."""
+    with pytest.raises(SweepError) as caught:
+        grid(axis, range(1, 1001))
+    problem = "it has up to 2,000,001,000 vectors, 2,000,001 k1 × 1,000 k2, expected at most 2,000,000"
+    assert str(caught.value).startswith(f"the grid is too large: {problem}. Fix: take fewer cut-offs, e.g. grid(")
+    assert len(eval(caught.value.fix.partition("e.g. ")[2], {"grid": grid})) == sum(min(k, 100) for k in range(10, 1001, 10))  # noqa: S307
 
 
 def test_the_default_grid_is_dense_where_that_is_affordable_and_says_what_it_is() -> None:
@@ -114,7 +125,7 @@ BAD = {
     ),
     "no cut-offs": (
         ([0], "ab", True),
-        f"this is not a grid:\n  - cut-off of stage 'k1' is 0 (int), {RANGE}\n  - cut-off of stage 'k2' is 'a' (str), {RANGE}\n"
+        f"this is not a grid:\n  - cut-off of stage 'k1' is 0 (int), {RANGE}\n  - cut-off of stage 'k2' is 'ab' (str), {RANGE}\n"
         f"  - cut-off of stage 'k3' is True (bool), {RANGE}\n{GRID}",
     ),
 }

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # cut-offs that cannot cut are tried, too
 OTHERS = ("nDCG(judged_only=True)@10", "Bpref", "Rprec", "P(judged_only=True)@3", "Compat(p=0.8)")
 MEASURES = [*KERNEL, *OTHERS]
-QUERIES = "5 queries, 1 more without a topic, 1 more without judgments"  # of TOPICS, under make_qrels
+QUERIES = "5 queries, 1 more judged but not in the table, 1 more not judged"  # of TOPICS, under make_qrels
 
 
 @settings(max_examples=25, phases=[Phase.generate])

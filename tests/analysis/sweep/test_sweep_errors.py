@@ -69,7 +69,7 @@ BAD = {
         {"measures": ["nDCG@10", "nope@3", "nDGC@10", "R", "P@0", 3, "AP(foo=1)"]},
         "cannot compute the measures:\n"
         "  - 'nope@3' is unknown to ir_measures: measure not found: nope\n"
-        "  - 'nDGC@10' is unknown to ir_measures: measure not found: nDGC; did you mean 'nDCG'?\n"
+        "  - 'nDGC@10' is unknown to ir_measures: measure not found: nDGC; did you mean 'nDCG@10'?\n"
         "  - 'R' needs a cutoff, as in P@10 or SDCG(max_rel=3)@10\n"
         "  - 'P@0' has a cutoff out of range, expected 1 to 1,000,000\n"
         "  - 3 (int) is not a measure\n"

@@ -1,0 +1,54 @@
+"""The paths of a command: an output that is new or to be replaced, and inputs that exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pt_cascade.errors import CascadeError, MissingError, closest
+from pt_cascade.files import check_writable, to_path
+
+if TYPE_CHECKING:
+    import argparse
+
+REPLACE = "--overwrite, or --out of a new path"
+_MAKES = {  # the argument, and what makes its file or does without
+    "TABLE": "pt-cascade score --collection pydocs --out scores",
+    "--timings": "pt-cascade profile --collection pydocs --out timings",
+    "--qrels": "give the path of a file, or --collection in place of --qrels",
+    "--topics": "give the path of a file, or leave --topics out",
+    "--runs": "give the path of a file for each stage",
+}
+
+
+def add_output(parser: argparse.ArgumentParser, help_text: str, *, metavar: str = "FILE", required: bool = False) -> None:
+    """Add ``--out`` and ``--overwrite``."""
+    parser.add_argument("--out", metavar=metavar, required=required, help=help_text)
+    parser.add_argument("--overwrite", action="store_true", help="replace what --out names, if it exists")
+
+
+def find_existing(arguments: argparse.Namespace) -> list[str]:
+    """Name the output if it exists and is not to be replaced; a device is written to."""
+    out = Path(arguments.out)
+    return [f"--out {out} exists"] if not arguments.overwrite and (out.is_file() or out.is_dir()) else []
+
+
+def check_output(arguments: argparse.Namespace) -> None:
+    """Refuse a file that exists, unless it is to be replaced, and one that cannot be written."""
+    check_writable(arguments.out)
+    if problems := find_existing(arguments):
+        raise CascadeError(f"cannot write {arguments.out}", problems, fix=REPLACE)
+
+
+def check_inputs(*inputs: tuple[str, str | None]) -> None:
+    """Refuse paths, each after its argument, at which there is nothing; name the closest file beside each."""
+    missing = [(name, path) for name, path in inputs if path is not None and not to_path(path, "read").exists()]
+    if missing:
+        problems = [f"{name} {path} does not exist{_suggest(path)}" for name, path in missing]
+        raise MissingError("a file is missing", problems, fix=_MAKES[missing[0][0].split()[0]])
+
+
+def _suggest(path: str) -> str:
+    file = Path(path)
+    beside = [other.name for other in file.expanduser().parent.iterdir()] if file.expanduser().parent.is_dir() else []
+    return f"; did you mean {str(file.with_name(near))!r}?" if (near := closest(file.name, beside)) else ""

@@ -1,0 +1,85 @@
+"""What a command prints: lines of at most 80 columns in a file, a query in several words, whole commands to copy."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from toys.folders import write_folder
+from toys.rankers import FakeClock, ToyReranker, ToyRetriever
+
+from pt_cascade import Cascade
+from pt_cascade.cli import main
+from pt_cascade.collections import make_collection
+from pt_cascade.commands import profile
+from pt_cascade.execution import defaults, profiling
+from pt_cascade.trec import write_run
+
+LONG = "a_stage_of_a_rather_long_name"
+TOPICS = pd.DataFrame({"qid": [*"123456"], "query": [f"query {n}" for n in range(6)]})
+QRELS = pd.DataFrame({"qid": TOPICS["qid"], "docno": "d1", "label": 2})
+WORDS = {
+    "score": ["score", "--collection", "./toys", "--out", "table"],
+    "profile": ["profile", "--collection", "./toys", "--out", "timings"],
+    "sweep": ["sweep", "runs", "--qrels", "./toys/qrels.txt", "--costs", f"{LONG}=1", f"{LONG}2=2", "--rel", "2", "--measures"],
+    "choose": ["choose", "runs", "--qrels", "./toys/qrels.txt", "--costs", f"{LONG}=1", f"{LONG}2=2", "--folds", "2"],
+    "search": ["search", "query", "1", "--collection", "./toys"],
+    "quickstart": ["quickstart", "--collection", "./toys"],
+    "stages": ["stages"],
+    "cache": ["cache", "list"],
+}
+WORDS["sweep"] += ["nDCG@10", "R(rel=2)@100", "RR(rel=2)@10", "AP(rel=2)@100"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a collection, whose default cascade is of toys with long names, and a table of runs."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    docs = [{"docno": f"d{n}", "text": f"text {n} " * 40} for n in range(12)]
+    write_folder(make_collection("toys", TOPICS, QRELS, docs), tmp_path / "toys")
+    pipeline = ToyRetriever(docs=12) % 10 >> ToyReranker() % 6 >> ToyReranker(levels=9) % 5
+    cascade = Cascade.of(pipeline).with_stage(1, name=LONG).with_stage(2, name=f"{LONG}2")
+    monkeypatch.setattr(defaults, "default_cascade", lambda *_, **__: cascade)
+    monkeypatch.setattr(profile, "profile", partial(profiling.profile, clock=FakeClock()))
+    found = pipeline.transform(TOPICS)
+    for name in ("bm25", LONG, f"{LONG}2"):
+        write_run(found, f"{name}.res")
+    runs = [f"{name}={name}.res" for name in ("bm25", LONG, f"{LONG}2")]
+    assert main(["score", "--runs", *runs, "--out", "runs"]) == 0
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("command", WORDS)
+def test_no_line_is_wider_than_80_columns(
+    command: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for words that have no space, as the names of stages may be, and what is copied."""
+    assert here.is_dir()
+    capsys.readouterr()
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr("sys.__stdout__", None)  # no terminal, however the tests are run
+    assert main(WORDS[command]) == 0
+    out, err = capsys.readouterr()
+    prose = re.split("In Python:|At the command line:", out)[0].splitlines() + [
+        line for line in err.splitlines() if not line.startswith("Fix: ")
+    ]
+    assert [line for line in prose if len(line) > 80] == []
+    assert prose
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_several_words_are_one_query(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As with quotes, but for the times."""
+    assert here.is_dir()
+    shown = []
+    for words in (["query", "1"], ["query 1"]):
+        capsys.readouterr()
+        assert main(["search", *words, "--collection", "./toys", "--top", "2"]) == 0
+        shown.append([line for line in capsys.readouterr().out.splitlines() if " ms" not in line])
+    assert shown[0] == shown[1]
+    assert shown[0][0].startswith("'query 1' in ")
