@@ -37,7 +37,7 @@ def rescore(results: pd.DataFrame, score: Floats) -> pd.DataFrame:
     return results.assign(score=score, rank=ranks(results["qid"], score))
 
 
-def pair_codes(qid: pd.Series[str], docno: pd.Series[str]) -> Ints:
+def pair_codes(qid: pd.Series[str] | NDArray[np.object_], docno: pd.Series[str] | NDArray[np.object_]) -> Ints:
     """Number the (qid, docno) pairs: equal pairs get equal numbers."""
     query, document = pd.factorize(qid)[0], pd.factorize(docno)[0]
     return query * np.int64(document.max(initial=0) + 1) + document
@@ -53,8 +53,8 @@ def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
     """Return the row of each (qid, docno) in another frame, -1 where it has none."""
     if is_alike(frame, among):
         return np.arange(len(frame))
-    both = pd.concat([among[["qid", "docno"]], frame[["qid", "docno"]]], ignore_index=True)
-    codes = pair_codes(both["qid"], both["docno"])
+    qid, docno = (np.concatenate([one[name].to_numpy(object) for one in (among, frame)]) for name in ("qid", "docno"))
+    codes = pair_codes(qid, docno)
     found: Ints = pd.Index(codes[: len(among)]).get_indexer(pd.Index(codes[len(among) :])).astype(np.int64)
     return found
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from report import LINES, Line
 
 HERE = Path(__file__).parent
-NAMES = ("executor", "bi_encoder", "busy", "latency", "sweep", "fusion", "dense", "inference_cpu", "store")
-QUICK = ("sweep", "fusion", "dense", "inference_cpu", "store")
+NAMES = ("executor", "bi_encoder", "busy", "latency", "sweep", "fused_sweep", "fusion", "dense", "inference_cpu", "store")
+QUICK = ("sweep", "fused_sweep", "fusion", "dense", "inference_cpu", "store")
 
 
 def table(lines: list[Line]) -> str:

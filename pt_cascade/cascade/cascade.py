@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
+from itertools import chain
 from typing import TYPE_CHECKING, SupportsIndex
 
-import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.analysis.grid.cutoffs import as_tuple, check_cutoff, check_cutoffs
-from pt_cascade.cascade.known import show
-from pt_cascade.cascade.reading import read
-from pt_cascade.cascade.stage import Depends, Documents, Stage
+from pt_cascade.analysis.fusion.fuse import K
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+from pt_cascade.analysis.grid.cutoffs import as_tuple, check_cutoffs
+from pt_cascade.cascade.fusing import check_fusion, describe_stages, rename_stages, show_stages
+from pt_cascade.cascade.reading import compose, flatten, read, refuse_changes
+from pt_cascade.cascade.stage import Depends, Documents, Stage, check_stages, find_position, set_cutoffs
 from pt_cascade.cascade.steps import run_ending, walk
-from pt_cascade.errors import PipelineError, did_you_mean, warn
+from pt_cascade.errors import PipelineError
 from pt_cascade.numbers import is_whole, is_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    import pandas as pd
+
+    from pt_cascade.analysis.fusion.fuse import Method
+    from pt_cascade.analysis.fusion.normalization import Normalise
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.table.data import Scores
 
@@ -33,6 +38,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
     Attributes:
         stages: The stages in order, at least one, with unique names.
         ending: What follows the last cut-off without ranking, e.g. a text loader; usually empty.
+        fusion: What ranks the documents of the last stage by the scores of several stages, see ``fused``; None: the last stage.
         cutoffs_read: The cut-offs of the pipeline that it was read from, each with its k at that time.
 
     Raises:
@@ -51,22 +57,15 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
     stages: tuple[Stage, ...]
     ending: tuple[pt.Transformer, ...] = ()
+    fusion: StageFusion | None = None
     cutoffs_read: tuple[tuple[pt.RankCutoff, int], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Check the names; warn of a cut-off that is larger than the one before it."""
         object.__setattr__(self, "stages", as_tuple(self.stages))
         object.__setattr__(self, "ending", tuple(self.ending))
-        if odd := [f"{one!r:.60} ({type(one).__name__}) is not a Stage" for one in self.stages if not isinstance(one, Stage)]:
-            raise PipelineError("this is not a cascade", odd, fix="Cascade.of(retriever % 1000 >> reranker % 20)")
-        names = [stage.name for stage in self.stages]
-        if not names:
-            raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise PipelineError("stages have the same name", [", ".join(twice)], fix="give each Stage its own name")
-        for before, after in pairwise(self.stages):
-            if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
-                warn(f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents")
+        check_stages(self.stages)
+        object.__setattr__(self, "fusion", check_fusion(self.fusion, self.stages))
 
     @classmethod
     def of(cls, pipeline: pt.Transformer) -> Cascade:
@@ -89,13 +88,11 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             raise PipelineError("this is not a pipeline", [found], fix="Cascade.of(retriever % 1000 >> reranker % 20)")
         cutoffs: list[tuple[pt.RankCutoff, int]] = []
         try:
-            cascade = pipeline if isinstance(pipeline, Cascade) else cls(*read(list(_flatten(pipeline, cutoffs))), tuple(cutoffs))
+            cascade = pipeline if isinstance(pipeline, Cascade) else cls(*read(list(flatten(pipeline, cutoffs))), tuple(cutoffs))
         except RecursionError as error:
             problem = "its transformers hold one another too deeply"
             raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix="pt.Compose(*transformers)") from error
-        if changed := [f"{cutoff!r} was {k}" for cutoff, k in cascade.cutoffs_read if cutoff.k != k]:
-            fix = "GridScan over pipeline, or without GridScan: ptc.sweep, Cascade.of(pipeline).with_cutoffs(50)"
-            raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)
+        refuse_changes(cascade.cutoffs_read)
         return cascade
 
     @property
@@ -113,11 +110,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Raises:
             PipelineError: A cut-off is not a whole number of 1 or more, there are more than stages, or a name is unknown.
         """
-        if len(cutoffs) > len(self):
-            raise PipelineError(f"{len(cutoffs)} cut-offs for {len(self)} stage(s)", [repr(self)])
-        new = dict(enumerate(cutoffs)) | {self.position(name): cutoff for name, cutoff in by_name.items()}
-        stages = [replace(one, cutoff=check_cutoff(new[n], one.name)) if n in new else one for n, one in enumerate(self)]
-        return replace(self, stages=tuple(stages))
+        return replace(self, stages=set_cutoffs(self.stages, cutoffs, by_name))
 
     def with_stage(
         self, stage: str | SupportsIndex, *, name: str = "", depends: Depends | None = None, documents: Documents | None = None
@@ -137,43 +130,66 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         name = old.name if is_word(name, ("",)) else name
         depends, documents = old.depends if depends is None else depends, old.documents if documents is None else documents
         new = replace(old, name=name, depends=depends, documents=documents)
-        return replace(self, stages=(*self.stages[:n], new, *self.stages[n + 1 :]))
+        names = {one.name: one.name for one in self} | {old.name: new.name}
+        return replace(self, stages=(*self.stages[:n], new, *self.stages[n + 1 :]), fusion=rename_stages(self.fusion, names))
+
+    def fused(
+        self, weights: Mapping[str, float] | None, *, method: Method = "weighted", normalise: Normalise = "min-max", k: float = K
+    ) -> Cascade:
+        """Return the cascade with another last step: what the last stage scores is ranked by the fused scores of several stages.
+
+        The last cut-off comes after the fusion.
+
+        Args:
+            weights: Stage name → weight, 0 or more; only their proportions matter. None: no fusion.
+            method: ``weighted`` or ``rrf``, as for ``fuse``.
+            normalise: As for ``fuse``.
+            k: As for ``fuse``.
+
+        Raises:
+            CascadeError: There is one stage, a name is not of a stage, or a weight or option is not one of these.
+
+        Example:
+            >>> import pandas as pd, pyterrier as pt
+            >>> run = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+            >>> cascade = Cascade.of(pt.Transformer.from_df(run) % 2 >> pt.apply.doc_score(lambda row: row["rank"]) % 1)
+            >>> cascade.fused({"run": 1, "doc_score": 3})
+            run → 2 · doc_score · fused(run=0.25, doc_score=0.75) → 1
+            >>> found = cascade.fused({"run": 3, "doc_score": 1}).transform(run[["qid", "query"]].head(1))
+            >>> found["docno"].tolist(), found["score"].tolist()
+            (['a'], [0.75])
+        """
+        return replace(self, fusion=None if weights is None else StageFusion(weights, method, normalise, k))
 
     def prefix(self, n: int) -> Cascade:
-        """Return the cascade of the first n stages, 1 to all of them."""
+        """Return the cascade of the first n stages, 1 to all of them, without a fusion."""
         if not (is_whole(n, 1) and n <= len(self)):
             raise PipelineError(f"{self!r} has no prefix of {n!r} stages", [f"expected 1 to {len(self)}"])
-        return replace(self, stages=self.stages[:n], ending=())
+        return replace(self, stages=self.stages[:n], ending=(), fusion=None)
 
     def without(self, stage: str | SupportsIndex) -> Cascade:
-        """Return the cascade without one stage, given by name or position.
+        """Return the cascade without one stage, given by name or position, and without its weight in a fusion.
 
         Raises:
             PipelineError: There is no such stage, or it is the only one.
         """
         n = self.position(stage)
-        return replace(self, stages=self.stages[:n] + self.stages[n + 1 :])
+        left = self.stages[:n] + self.stages[n + 1 :]
+        fusion = rename_stages(self.fusion, {one.name: one.name for one in left}) if len(left) > 1 else None
+        return replace(self, stages=left, fusion=fusion)
 
     def pipeline(self) -> pt.Transformer:
         """Return the cascade as a plain PyTerrier pipeline."""
-        cuts = (() if stage.cut is None else (stage.cut,) for stage in self.stages)
-        stages = (stage.transformers for stage in self.stages)
-        parts = [*chain.from_iterable(chain.from_iterable(zip(stages, cuts, strict=True))), *self.ending]
-        return parts[0] if len(parts) == 1 else pt.Compose(*parts)
+        return compose(self.stages, self.ending, self.fusion)
 
     def position(self, stage: str | SupportsIndex) -> int:
         """Return the position from 0 of a stage, by its name or a position that may count from the end, or a PipelineError."""
-        names = [one.name for one in self.stages]
-        if isinstance(stage, str) and stage in names:
-            return names.index(stage)
-        if is_whole(stage, -len(names)) and stage < len(names):
-            return int(stage) % len(names)
-        raise PipelineError(f"no stage {stage!r}", [f"the stages are {', '.join(names)}{did_you_mean(stage, names)}"])
+        return find_position(self.stages, stage)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Rank Frame[qid, query, ...] or Frame[qid, docno, ...] as the plain pipeline does; check the results of each stage."""
         kept = inp
-        for step in walk(Cascade.of(self).stages, inp):
+        for step in walk(Cascade.of(self).stages, inp, fusion=self.fusion):
             kept = step.kept
         return run_ending(self.ending, kept)
 
@@ -202,7 +218,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         from pt_cascade.cascade.finishing import finish_stages  # noqa: PLC0415 - numba loads when first needed
 
         whole = self if cutoffs is None else self.with_cutoffs(*check_cutoffs(cutoffs, [stage.name for stage in self]))
-        return finish_stages(whole.stages, whole.ending, table, topics)
+        return finish_stages(whole.stages, whole.ending, table, topics, whole.fusion)
 
     def subtransformers(self) -> dict[str, list[pt.Transformer]]:
         """Return the transformers of all stages, for PyTerrier's inspection."""
@@ -221,10 +237,8 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return dict(pt.schematic.transformer_schematic(self.pipeline(), input_columns=input_columns))
 
     def describe(self) -> pd.DataFrame:
-        """Return Frame[stage, cutoff, depends, documents, transformers], one row a stage."""
-        rows = [(one.name, one.shown_cut, one.depends, one.documents) for one in self]
-        frame = pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents"])
-        return frame.assign(transformers=[" >> ".join(map(show, one.transformers)) for one in self])
+        """Return Frame[stage, cutoff, depends, documents, transformers], one row a stage, and one for a fusion."""
+        return describe_stages(self.stages, self.fusion)
 
     def _repr_html_(self) -> str:
         """Show the stages as a table in a notebook; PyTerrier's schematic would need the network."""
@@ -243,18 +257,4 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return self.stages[self.position(stage)]
 
     def __repr__(self) -> str:
-        return " · ".join(map(repr, self.stages))
-
-
-def _flatten(pipeline: pt.Transformer, cutoffs: list[tuple[pt.RankCutoff, int]]) -> Iterator[pt.Transformer | Stage]:
-    """List the transformers of nested pipelines and cascades in order; add the cut-offs among them to ``cutoffs``."""
-    if isinstance(pipeline, Cascade):
-        cutoffs += pipeline.cutoffs_read
-        yield from (*pipeline.stages, *pipeline.ending)
-    elif isinstance(pipeline, pt.Compose):
-        for part in pipeline:
-            yield from _flatten(part, cutoffs)
-    else:
-        if isinstance(pipeline, pt.RankCutoff):
-            cutoffs.append((pipeline, pipeline.k))
-        yield pipeline
+        return show_stages(self.stages, self.fusion)

@@ -11,6 +11,7 @@ import pyterrier as pt
 from pt_cascade.analysis.replay.replay import replay
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade.fingerprints import fingerprint
+from pt_cascade.cascade.fusing import rename_stages
 from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
 from pt_cascade.cascade.pruning import Prune
 from pt_cascade.cascade.steps import call, run_ending, walk
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.table.data import Scores
     from pt_cascade.cascade.stage import Stage
 
@@ -31,14 +33,23 @@ _WHAT = "this cascade cannot be finished from a table"
 
 
 def finish_stages(
-    stages: Sequence[Stage], ending: Sequence[pt.Transformer], table: Scores, topics: pd.DataFrame | None
+    stages: Sequence[Stage],
+    ending: Sequence[pt.Transformer],
+    table: Scores,
+    topics: pd.DataFrame | None,
+    fusion: StageFusion | None,
 ) -> pd.DataFrame:
     """Replay the stages that are in the table, run a last one that is not, then the ending; see ``Cascade.finish``."""
     if topics is not None and "query" in (given := canonical_input(topics)):
         check_queries(table, given.drop_duplicates("qid"))
     names = _find_columns(table, stages)
+    if fusion is not None and len(names) < len(stages):
+        problem = f"the scores of the last stage, {stages[-1].name!r}, are not in the table, so they are not fused from it"
+        raise TableError(_WHAT, [problem], fix="run(cascade, topics)")
+    renamed = rename_stages(fusion, {stage.name: name for stage, name in zip(stages, names, strict=False)})
     rules = {name: stage.rule for name, stage in zip(names, stages, strict=False) if stage.rule is not None}
-    replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names, prune=rules)
+    cutoffs = [stage.cutoff for stage in stages[: len(names)]]
+    replayed = replay(table, cutoffs, stages=names, fusion=renamed, prune=rules)
     if len(names) == len(stages) and not ending:
         return replayed
     results = _add_columns(replayed, stages[: len(names)], table.topics if topics is None else topics)

@@ -62,7 +62,7 @@ KNOWN: dict[str, Known] = {
     "pyterrier.transformer.IdentityTransformer": _ROWS,
     "pyterrier.terrier.rewrite._ResetResults": Known(RESET, depends="pointwise", documents="any"),
     "pyterrier.text.SlidingWindowPassager": Known("sliding", "loader", "pointwise", "any"),
-    "pyterrier.text.DePassager": Known(role="adjuster", documents="any"),
+    "pyterrier.text.DePassager": Known("", "adjuster", "pointwise", "any"),  # undoes sliding: see _declare
     "pyterrier.terrier._text_loader.TerrierTextLoader": _ROWS,
     "pyterrier.datasets._irds.IRDSTextLoader": _ROWS,
     "pyterrier.apply_base.ApplyDocumentScoringTransformer": Known("doc_score"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyterrier as pt
 
 from pt_cascade.analysis.grid.cutoffs import check_cutoff
+from pt_cascade.cascade.fusing import FuseStages, KeepScores, add_fusion, read_fusion
 from pt_cascade.cascade.known import RESET, look_up
 from pt_cascade.cascade.pruning import Prune
 from pt_cascade.cascade.roles import RESULTS, TOPICS, read_role
@@ -19,6 +20,7 @@ from pt_cascade.errors import PipelineError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.cascade.roles import Columns
     from pt_cascade.cascade.stage import Depends, Documents
 
@@ -41,9 +43,10 @@ class _Draft:
         stage, known = self.stage, [look_up(part) for part in parts]
         name = "_".join([stage.name, *(one.name for one in known if one.role == "loader" and one.documents == "any")])
         parts = [*([] if stage.cut is None else [stage.cut]), *parts]
+        transformers, scorer = [*stage.transformers, *parts], stage.scorer % len(stage.transformers)
         depends, documents = _declare(stage.depends, stage.documents, parts)
-        transformers, scorer = (*stage.transformers, *parts), stage.scorer % len(stage.transformers)
-        self.stage = Stage(name, transformers, None, depends, documents, scorer)
+        made = Stage(name, tuple(transformers), None, depends, documents, scorer)
+        self.stage = made if self.given else replace(_make_draft(transformers, scorer, retrieves=self.retrieves).stage, name=name)
 
 
 def _make_draft(transformers: list[pt.Transformer], scorer: int, *, retrieves: bool) -> _Draft:
@@ -53,17 +56,63 @@ def _make_draft(transformers: list[pt.Transformer], scorer: int, *, retrieves: b
 
 
 def _declare(depends: Depends, documents: Documents, aside: list[pt.Transformer]) -> tuple[Depends, Documents]:
-    """Return what a stage depends on and does to documents, given the transformers beside its scorer."""
+    """Return what a stage depends on and does to documents, given the transformers beside its scorer.
+
+    Passages that are put together again are the documents that they were cut from.
+    """
     known = [look_up(part) for part in aside]
-    changed = any(part.documents == "any" or not part.listed for part in known)
+    changing = [part for part in known if part.documents == "any"]
+    passages = [part.role for part in changing] == ["loader", "adjuster"] and changing[0].name == "sliding"
+    changed = bool(changing and not passages) or not all(part.listed for part in known)
     return (
         depends if depends == "listwise" or all(part.depends == "pointwise" for part in known) else "unknown",
         "any" if changed and documents == "reranks" else documents,
     )
 
 
-def read(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
-    """Read a flat pipeline into stages, and the transformers after the last cut-off; a Stage is left as it is."""
+def flatten(pipeline: pt.Transformer, cutoffs: list[tuple[pt.RankCutoff, int]]) -> Iterator[pt.Transformer | Stage]:
+    """List the transformers of nested pipelines and cascades in order; add the cut-offs among them to ``cutoffs``."""
+    if hasattr(pipeline, "cutoffs_read"):  # a Cascade
+        cutoffs += pipeline.cutoffs_read
+        yield from (*add_fusion(pipeline.stages, pipeline.fusion), *pipeline.ending)
+    elif isinstance(pipeline, pt.Compose):
+        for part in pipeline:
+            yield from flatten(part, cutoffs)
+    else:
+        if isinstance(pipeline, pt.RankCutoff):
+            cutoffs.append((pipeline, pipeline.k))
+        yield pipeline
+
+
+def compose(stages: Sequence[Stage], ending: Sequence[pt.Transformer], fusion: StageFusion | None) -> pt.Transformer:
+    """Return stages, their cut-offs, their fusion and the ending as a plain pipeline."""
+    parts: list[pt.Transformer] = []
+    for item in add_fusion(stages, fusion):
+        parts += item.transformers if isinstance(item, Stage) else (item,)
+        if isinstance(item, Stage) and item.cut is not None:
+            parts.append(item.cut)
+    parts += ending
+    return parts[0] if len(parts) == 1 else pt.Compose(*parts)
+
+
+def refuse_changes(cutoffs: Sequence[tuple[pt.RankCutoff, int]]) -> None:
+    """Refuse cut-offs that have changed since they were read, each with its k at that time."""
+    if changed := [f"{cutoff!r} was {k}" for cutoff, k in cutoffs if cutoff.k != k]:
+        fix = "GridScan over pipeline, or without GridScan: ptc.sweep, Cascade.of(pipeline).with_cutoffs(50)"
+        raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)
+
+
+def read(
+    pipeline: Sequence[pt.Transformer | Stage],
+) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...], StageFusion | None]:
+    """Read a flat pipeline into stages, what follows the last cut-off, and the fusion of the stages; a Stage is left as it is."""
+    stages, ending = _read_stages([item for item in pipeline if not isinstance(item, (KeepScores, FuseStages))])
+    named, fusion = read_fusion(pipeline, stages, ending)
+    return named, ending, fusion
+
+
+def _read_stages(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
+    """Read a flat pipeline without a fusion into stages and the transformers after the last cut-off."""
     for part in chain.from_iterable(held(item) for item in pipeline if isinstance(item, pt.Transformer)):
         if type(part).__name__ == "UniformTransformer":
             problem = f"{part!r} returns the same rows for all queries"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, get_args
 
 import pyterrier as pt
 
 from pt_cascade.analysis.grid.cutoffs import check_cutoff
 from pt_cascade.cascade.pruning import Prune
-from pt_cascade.errors import PipelineError, naming
-from pt_cascade.numbers import is_word
+from pt_cascade.errors import PipelineError, did_you_mean, naming, warn
+from pt_cascade.numbers import is_whole, is_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.pruning.rules import Rule
 
 Depends: TypeAlias = Literal["pointwise", "pairwise", "listwise", "unknown"]
@@ -104,3 +106,35 @@ def unique_names(names: Iterable[str]) -> list[str]:
             free = f"{name}_{next_number[name]}"
         given[free] = None
     return [*given]
+
+
+def check_stages(stages: Sequence[Stage]) -> None:
+    """Refuse repeated names; warn of a cut-off that is larger than the one before it."""
+    if odd := [f"{one!r:.60} ({type(one).__name__}) is not a Stage" for one in stages if not isinstance(one, Stage)]:
+        raise PipelineError("this is not a cascade", odd, fix="Cascade.of(retriever % 1000 >> reranker % 20)")
+    names = [stage.name for stage in stages]
+    if not names:
+        raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PipelineError("stages have the same name", [", ".join(twice)], fix="give each Stage its own name")
+    for before, after in pairwise(stages):
+        if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
+            warn(f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents")
+
+
+def find_position(stages: Sequence[Stage], stage: str | SupportsIndex) -> int:
+    """Return the position from 0 of a stage, by its name or position; see ``Cascade.position``."""
+    names = [one.name for one in stages]
+    if isinstance(stage, str) and stage in names:
+        return names.index(stage)
+    if is_whole(stage, -len(names)) and stage < len(names):
+        return int(stage) % len(names)
+    raise PipelineError(f"no stage {stage!r}", [f"the stages are {', '.join(names)}{did_you_mean(stage, names)}"])
+
+
+def set_cutoffs(stages: Sequence[Stage], cutoffs: Sequence[Cutoff], by_name: Mapping[str, Cutoff]) -> tuple[Stage, ...]:
+    """Return the stages with other cut-offs; see ``Cascade.with_cutoffs``."""
+    if len(cutoffs) > len(stages):
+        raise PipelineError(f"{len(cutoffs)} cut-offs for {len(stages)} stage(s)", [" · ".join(map(repr, stages))])
+    new = dict(enumerate(cutoffs)) | {find_position(stages, name): cutoff for name, cutoff in by_name.items()}
+    return tuple(replace(one, cutoff=check_cutoff(new[n], one.name)) if n in new else one for n, one in enumerate(stages))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.columns import explain_columns
+from pt_cascade.cascade.fusing import fuse_last
 from pt_cascade.cascade.known import look_up, show
 from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, StageError, first_line, naming, warn
@@ -22,10 +24,15 @@ from pt_cascade.ranking import locate, same_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.cascade.stage import Stage
+    from pt_cascade.ranking import Floats
+
+    Fuse: TypeAlias = Callable[[pd.DataFrame], pd.DataFrame]
 
 _TEXT = "text"
 
@@ -37,10 +44,12 @@ class Step:
     Attributes:
         stage: The stage.
         given: Its input, Frame[qid, query, ...] or Frame[qid, docno, ...].
-        ranked: Its output before the cut-off, Frame[qid, docno, score, rank, ...].
+        ranked: Its output before the cut-off, Frame[qid, docno, score, rank, ...]; the fused one where ``fusion`` is.
         kept: The rows of ``ranked`` that pass the cut-off.
-        pairs: Shape (rows given to the scorer,): the qid of each scored pair; empty for a retriever.
-        ms: Milliseconds that its transformers and cut-off took, without the checks.
+        pairs: Shape (pairs,): the qid of each pair that the scorer scores, one for each row, or as many as its method
+            ``count_pairs(frame)`` says; empty for a retriever.
+        ms: Milliseconds that its transformers, the fusion and the cut-off took, without the checks.
+        fusion: The fusion of the stages; None but for the last stage of a cascade that has one.
     """
 
     stage: Stage
@@ -49,6 +58,7 @@ class Step:
     kept: pd.DataFrame
     pairs: pd.Series[str]
     ms: float
+    fusion: StageFusion | None = None
 
     def trace(self, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
         """Return the counts and the time of each query, as columns of one entry a query."""
@@ -68,13 +78,23 @@ class Step:
         }
 
 
-def walk(stages: Iterable[Stage], frame: pd.DataFrame, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[Step]:
-    """Yield one Step for each stage; a transformer is not called for an empty frame."""
-    given = canonical_input(frame)
-    for stage in stages:
-        step = _take(stage, given, clock)
-        yield step
+def walk(
+    stages: Iterable[Stage],
+    frame: pd.DataFrame,
+    *,
+    fusion: StageFusion | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Step]:
+    """Yield one Step for each stage, the last one with the fusion; a transformer is not called for an empty frame."""
+    stages, given = tuple(stages), canonical_input(frame)
+    before: dict[str, pd.DataFrame] = {}
+    for n, stage in enumerate(stages):
+        fuse = partial(fuse_last, fusion, stage.name, before) if fusion is not None and n == len(stages) - 1 else None
+        step = _take(stage, given, clock, fuse)
+        yield step if fuse is None else replace(step, fusion=fusion)
         given = step.kept
+        if fusion is not None:
+            before[stage.name] = given
 
 
 def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
@@ -86,10 +106,10 @@ def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
     return nothing.astype({"score": np.float64, "rank": np.int64})
 
 
-def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step:
-    """Run one stage: its transformers, the checks, the cut-off."""
+def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float], fuse: Fuse | None) -> Step:
+    """Run one stage: its transformers, the checks, the fusion, the cut-off."""
     show_step(stage.name)
-    frame, ms, pairs = given, 0.0, given["qid"].iloc[:0]
+    frame, ms, scored = given, 0.0, given.iloc[:0]
     scorer = stage.scorer % len(stage.transformers)
     for n, part in enumerate(stage.transformers):
         if "docno" in frame and frame.empty:  # many transformers fail on an empty frame
@@ -97,7 +117,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
             break
         if "docno" in frame and n == scorer:
             _check_text(part, frame, stage.name)
-            pairs = frame["qid"]
+            scored = frame
         start = clock()
         frame = call(part, frame, stage.name)
         ms += 1000 * (clock() - start)
@@ -107,13 +127,28 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Step
             raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
     ranked = canonical_results(frame, stage.name)
     _check_documents(stage, given, ranked)
+    counted = count_rows(stage.transformers[scorer], "count_pairs", scored, stage.name)
+    pairs = scored["qid"] if counted is None else scored["qid"].repeat(counted.astype(np.int64).tolist())
     if frame.empty:
         return Step(stage, given, ranked, ranked, pairs, ms)
     ranked = ranked.assign(score=frame["score"])  # with its dtype, as in the plain pipeline
     start = clock()
+    ranked = ranked if fuse is None else fuse(ranked)
     kept = ranked if stage.cut is None else stage.cut.transform(ranked)
     ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, pairs, ms)
+
+
+def count_rows(part: pt.Transformer, method: str, frame: pd.DataFrame, stage: str) -> Floats | None:
+    """Return what a method of a transformer counts for each row, e.g. ``count_tokens``; None if it has no such method."""
+    count = getattr(part, method, None)
+    if not callable(count):
+        return None
+    counted = np.asarray(count(frame) if len(frame) else [], np.float64)
+    if counted.shape != (len(frame),) or not (np.isfinite(counted) & (counted >= 0)).all():
+        problem = f"{method} of {part!r} gave shape {counted.shape}, expected a number from 0 for each of {len(frame)} row(s)"
+        raise StageError(f"the {method.removeprefix('count_')} of stage {stage!r} cannot be counted", [problem])
+    return counted
 
 
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:

@@ -36,10 +36,10 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     topics = pd.DataFrame({"qid": ["1"], "query": [query]})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # repeated by the second search
-        list(walk(cascade, topics))  # models load and files are read, so that the second search shows their times without that
+        list(walk(cascade, topics, fusion=cascade.fusion))  # models load and files are read, which the times below leave out
     yield f"{query!r} in {cascade!r}\n"
     before, total = None, 0.0
-    for step in walk(cascade, topics):
+    for step in walk(cascade, topics, fusion=cascade.fusion):
         yield list_stage(step, before, texts, arguments.top)
         before, total = step.kept, total + step.ms
     yield f"{total:.1f} ms in all, models loaded"

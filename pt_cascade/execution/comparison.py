@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
+from pt_cascade.analysis.cost.fitting import count_pairs
 from pt_cascade.analysis.cost.latency import take_percentiles
 from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.replay.measures import check_labels, is_gdeval, raise_negative_labels
@@ -101,8 +101,8 @@ def compare(
     effectiveness = effectiveness[["name", *names, *(column for column in effectiveness if column not in ("name", *names))]]
     if timings is not None:
         trace = timings.frame[timings.frame["share"] == timings.shares[0]]
-        pairs = trace["docs_in"] * np.where(trace["stage"].isin(timings.pairwise), trace["docs_in"] - 1, 1)
-        return Comparison(effectiveness, _cost(trace.assign(pairs=pairs)), topics["qid"].nunique())
+        trace = trace.assign(pairs=count_pairs(trace, timings.pairwise))
+        return Comparison(effectiveness, _cost(trace), topics["qid"].nunique())
     for n in range(min(_WARM_UP, len(topics))):  # as in ``profile``; models load when they are first used
         whole.transform(topics.iloc[[n]])
     trace = run(whole, topics.head(timed) if timed else topics, query_batch_size=1, verbose=verbose).trace.assign(repeat=0)
@@ -113,10 +113,8 @@ def _evaluate(
     whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure], table: ScoreTable | None
 ) -> pd.DataFrame:
     """Evaluate the prefixes, run as plain pipelines with shared parts, or replayed from a table."""
-    uncut = [
-        replace(whole, stages=(*whole.stages[:n], replace(whole[n], cutoff=None, rule=None)), ending=())
-        for n in range(1, len(whole) - 1)
-    ]
+    prefixes = [whole.prefix(n) for n in range(2, len(whole))]
+    uncut = [replace(one, stages=(*one.stages[:-1], replace(one[-1], cutoff=None, rule=None))) for one in prefixes]
     systems = [whole.prefix(1), *uncut, *([whole] if len(whole) > 1 else [])]
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:

@@ -15,6 +15,7 @@ from pt_cascade.cascade import Cascade
 from pt_cascade.collections import Collection, open_collection
 from pt_cascade.errors import CascadeError, PipelineError, did_you_mean, naming
 from pt_cascade.execution.defaults import store_index, store_vectors
+from pt_cascade.execution.line_fusion import apply_fusion, find_fusion_problems, split_fusion
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.catalogue import CATALOGUE
 from pt_cascade.stages.indexing.engines import check_engine
@@ -31,6 +32,8 @@ _EXAMPLE = "parse_cascade('bm25 % 1000 >> bi_encoder % 100 >> late_interaction %
 _STORED = {"bm25": "index", "bi_encoder": "vectors", "dense": "vectors", "late_interaction": "vectors"}
 _BRANCHES = ("bm25", "dense")  # of ``hybrid`` without arguments
 _MODELS = ("cross_encoder", "mono_t5", "duo_t5")
+_HOLDS = {"hybrid": ("",), "cached": ("",), "passages": ("", "first")}  # arguments that are stages; without a name: by position
+_SIGNS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|→|·""")  # a text in quotes stays as it is
 _FOUND, _SHOWN, _MOST_PARTS = 1000, 200, 1000
 
 
@@ -44,7 +47,8 @@ def parse_cascade(
 
     Args:
         line: E.g. ``hybrid(bm25, dense) % 500 >> cross_encoder("cross-encoder/ms-marco-MiniLM-L6-v2") % 30``. ``hybrid`` alone is
-            ``hybrid(bm25, dense)``.
+            ``hybrid(bm25, dense)``. It may end in a fusion of its stages, see ``Cascade.fused``:
+            ``bm25 % 1000 >> bi_encoder >> fused(bm25=0.4, bi_encoder=0.6) % 20``.
         collection: Its name, its folder, or itself; see ``open_collection``.
         engine: The BM25 engine, ``pisa`` or ``terrier``; None: PISA if it is installed.
         verbose: Show progress while the index and vectors are built.
@@ -74,20 +78,21 @@ def parse_cascade(
             given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "model")]
             with naming(name):
                 load_config(str(ast.literal_eval(given[0])))
-    return Cascade.of(_Builder(opened, engine, verbose).make(tree))
+    stages, end = split_fusion(tree)
+    cascade = Cascade.of(_Builder(opened, engine, verbose).make(stages))
+    return cascade if end is None else apply_fusion(cascade, end)
 
 
 def _parse(line: str) -> ast.expr:
     """Parse a line, or raise one error with all its problems; nothing is built."""
     if not isinstance(line, str):
         raise PipelineError(_WHAT, [f"it is {line!r} ({type(line).__name__}), expected a line of text"], fix=_EXAMPLE)
-    if not re.search("['\"]", line):
-        line = line.replace("→", "%").replace("·", ">>")  # as a cascade of stages without arguments is shown
+    line = _SIGNS.sub(lambda found: {"→": "%", "·": ">>"}.get(found[0], found[0]), line)  # as a cascade is shown
     try:
         tree = ast.parse(f"(\n{line}\n)", mode="eval").body
         parts = sum(isinstance(node, ast.expr) for node in ast.walk(tree))
         many = [f"it has {parts} names, numbers and operators, expected at most {_MOST_PARTS}"] if parts > _MOST_PARTS else []
-        problems = many or list(dict.fromkeys(_find_problems(tree)))
+        problems = many or list(dict.fromkeys([*_find_problems(tree), *find_fusion_problems(tree)]))
     except (SyntaxError, ValueError) as error:
         found = error.msg if isinstance(error, SyntaxError) else str(error)
         problems = [f"{line[:_SHOWN]!r}: {found.partition(' (detected at line')[0]}"]
@@ -109,16 +114,19 @@ def _find_problems(node: ast.expr) -> list[str]:
             return ([] if good else [problem]) + _find_problems(left)
         case ast.Name(name):
             return _list_problems(name, [], {})
+        case ast.Call(ast.Name("fused")):  # see find_fusion_problems
+            return []
         case ast.Call(ast.Name(name), arguments, keywords):
             named = {keyword.arg or "**": keyword.value for keyword in keywords}
-            problems = [f"{key}={_quote(value)}" for key, value in named.items() if not _is_literal(value)]
+            inside = [value for key, value in named.items() if _is_stage(name, key, value)]
+            problems = [f"{key}={_quote(value)}" for key, value in named.items() if not (value in inside or _is_literal(value))]
             keys = [keyword.arg for keyword in keywords]
             problems += [f"{name}: {key} is given {keys.count(key)} times" for key in named if keys.count(key) > 1]
-            for inner in arguments:
-                if name == "hybrid" or (name == "cached" and isinstance(inner, (ast.Name, ast.Call))):
+            for inner in [*arguments, *inside]:
+                if inner in inside or _is_stage(name, "", inner):
                     problems += _find_problems(inner)
                 elif not _is_literal(inner):
-                    problems.append(f"{_quote(inner)}{' or a stage' * (name == 'cached')}")
+                    problems.append(f"{_quote(inner)}{' or a stage' * (name in _HOLDS)}")
             return problems or _list_problems(name, arguments, named)
     return [f"{ast.unparse(node)!r} is not a stage; a line has stages, % and >>"]
 
@@ -143,14 +151,24 @@ def _list_problems(name: str, arguments: list[ast.expr], named: Mapping[str, ast
     try:
         signature.bind(*arguments, **given)
         if stored is None and name != "cached":
-            branches = [pt.Transformer.identity()] * (len(arguments) or len(_BRANCHES))
-            options = {key: ast.literal_eval(value) for key, value in named.items()}
-            make(*(branches if name == "hybrid" else map(ast.literal_eval, arguments)), **options)
+            branches = [ast.Name(branch) for branch in _BRANCHES if name == "hybrid" and not arguments]
+            options = {key: _stand_in(name, key, value) for key, value in named.items()}
+            make(*(_stand_in(name, "", value) for value in [*branches, *arguments]), **options)
     except CascadeError as error:
         return [": ".join([error.what, *error.problems])]
     except TypeError as error:
         return [f"{name}: {error}"]
     return []
+
+
+def _is_stage(name: str, key: str, value: ast.expr) -> bool:
+    """Tell whether an argument of a stage, by its keyword or "" for its position, is another stage."""
+    return key in _HOLDS.get(name, ()) and (name == "hybrid" or isinstance(value, (ast.Name, ast.Call)))
+
+
+def _stand_in(name: str, key: str, value: ast.expr) -> object:
+    """Give the value of an argument, and for a stage one that does nothing."""
+    return pt.Transformer.identity() if _is_stage(name, key, value) else ast.literal_eval(value)
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -184,9 +202,13 @@ class _Builder:
         """Make one stage without its text loader."""
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
         name = ast.unparse(call.func)
-        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
         make = self.make if name == "hybrid" else self.stage
-        arguments = [ast.literal_eval(one) if _is_literal(one) else make(one, deep) for one in call.args]
+
+        def read(value: ast.expr) -> object:
+            return ast.literal_eval(value) if _is_literal(value) else make(value, deep)
+
+        named = {str(keyword.arg): read(keyword.value) for keyword in call.keywords}
+        arguments = [read(value) for value in call.args]
         if name == "hybrid" and not arguments:
             arguments = [self.stage(ast.Name(branch), deep) for branch in _BRANCHES]
         if name in _BRANCHES:

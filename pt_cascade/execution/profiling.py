@@ -18,9 +18,9 @@ from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import find_dependence
-from pt_cascade.cascade.steps import call
+from pt_cascade.cascade.steps import call, count_rows
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
 from pt_cascade.execution.runner import read_accounts
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
@@ -91,7 +91,7 @@ def profile(
         for repeat, turn, number in product(range(repeats), range(len(shares)), range(len(queries))):
             share = shares[(number + turn) % len(shares)]  # other than that of the query before, and of the turn before
             qids = queries[number]["qid"]
-            steps = list(walk(scaled[share], queries[number], clock=clock))
+            steps = list(walk(scaled[share], queries[number], fusion=scaled[share].fusion, clock=clock))
             if (number, share) not in counted:
                 counted[number, share] = [_count_tokens(step, qids) for step in steps]
             for step, tokens in zip(steps, counted[number, share], strict=True):
@@ -132,7 +132,7 @@ def _warm_up(cascade: Cascade, queries: list[pd.DataFrame], shares: tuple[float,
     """Run some queries at every share; return the cascade with each share of its cut-offs, or of fewer documents passed on."""
     most = [0] * len(cascade)
     for query in queries:
-        for n, step in enumerate(walk(cascade, query)):
+        for n, step in enumerate(walk(cascade, query, fusion=cascade.fusion)):
             most[n] = max(most[n], int(step.kept["qid"].value_counts().max()) if len(step.kept) else 0)
     depths = [min(k, seen) if k and seen else k or seen or None for k, seen in zip(cascade.cutoffs, most, strict=True)]
     scaled = {1.0: cascade}
@@ -142,7 +142,7 @@ def _warm_up(cascade: Cascade, queries: list[pd.DataFrame], shares: tuple[float,
                 warnings.simplefilter("ignore", CascadeWarning)  # as in ``_bypass_caches``
                 scaled[share] = cascade.with_cutoffs(*(None if depth is None else max(1, round(depth * share)) for depth in depths))
             for query in queries:
-                list(walk(scaled[share], query))
+                list(walk(scaled[share], query, fusion=cascade.fusion))
     return scaled
 
 
@@ -165,12 +165,7 @@ def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:
         frame = call(part, frame, step.stage.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CascadeWarning)  # given when the stage ran
-        tokens = np.asarray(parts[reader].count_tokens(frame), np.float64)
-    if tokens.shape != (len(frame),) or not (np.isfinite(tokens) & (tokens >= 0)).all():
-        problem = (
-            f"count_tokens of {parts[reader]!r} gave shape {tokens.shape}, expected a number from 0 for each of {len(frame)} row(s)"
-        )
-        raise StageError(f"the tokens of stage {step.stage.name!r} cannot be counted", [problem])
+        tokens = count_rows(parts[reader], "count_tokens", frame, step.stage.name)
     sums: Floats = np.bincount(pd.Index(qids).get_indexer(pd.Index(frame["qid"])), tokens, len(qids)).astype(np.float64)
     return sums
 

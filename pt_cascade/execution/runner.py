@@ -166,7 +166,7 @@ def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callab
     qids = pd.Index(topics["qid"].unique(), dtype=object)
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
-    for step in walk(cascade, topics, clock=clock):
+    for step in walk(cascade, topics, fusion=cascade.fusion, clock=clock):
         traces.append({**step.trace(qids), **read_accounts(step, qids)})
         steps = [*steps, step] if tail == "keep" else [step]
     results = _append_tail(steps) if tail == "keep" else steps[-1].kept

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pt_cascade.cascade.fusing import show_stages
 from pt_cascade.reporting.tables import format_table
 from pt_cascade.reporting.widths import line_width
 
@@ -41,7 +42,8 @@ def list_stage(step: Step, before: pd.DataFrame | None, texts: Mapping[str, str]
 
 def _headline(step: Step) -> str:
     pairs = f", {len(step.pairs):,} model pairs" if len(step.pairs) else ""
-    return f"{step.stage!r}   ({step.ms:.1f} ms{pairs}; {len(step.ranked):,} ranked, {len(step.kept):,} passed on)"
+    name = show_stages([step.stage], step.fusion)
+    return f"{name}   ({step.ms:.1f} ms{pairs}; {len(step.ranked):,} ranked, {len(step.kept):,} passed on)"
 
 
 def _cut(step: Step, ranked: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from pt_cascade.stages.indexing.build_index import build_index
 from pt_cascade.stages.late_interaction import late_interaction
 from pt_cascade.stages.llm_judge import llm_judge
 from pt_cascade.stages.mono_t5 import mono_t5
+from pt_cascade.stages.passages import passages
 from pt_cascade.stages.vectors.build_vectors import build_vectors
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "list_stages",
     "llm_judge",
     "mono_t5",
+    "passages",
 ]

@@ -17,24 +17,27 @@ from pt_cascade.ranking import rescore
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.base.pairwise import PairReranker
 from pt_cascade.stages.base.reranker import Reranker
+from pt_cascade.stages.base.wrapper import Wrapper
 from pt_cascade.stages.scorecache.fill import CacheFill, compare_cached
 from pt_cascade.stages.scorecache.keys import list_keys, point_keys
 from pt_cascade.stages.scorecache.score_cache import ScoreCache, find_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
     from pt_cascade.cascade.stage import Depends
+    from pt_cascade.ranking import Ints
+    from pt_cascade.stages.base.identity import Identity
 
 BATCH_SIZE = 512
 _DEPENDS = ("pointwise", "pairwise", "listwise")
 
 
 @dataclass(frozen=True)
-class Cached(pt.Transformer):  # type: ignore[misc]
+class Cached(Wrapper):
     """Cache the scores of a re-ranker in an SQLite file: known scores are read, the others are computed in batches and written.
 
     Cached scores are returned bit for bit, in the stage's number type, with its order of a query's rows and its tie rule (both are
@@ -115,24 +118,13 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         return self.stage
 
     @property
-    def stage_name(self) -> str:
-        """The name of the stage in a cascade."""
-        return look_up(self.stage).name
+    def count_pairs(self) -> Callable[[pd.DataFrame], Ints] | None:
+        """The stage's method that counts the pairs that it scores for each row; None if it scores each row once."""
+        return getattr(self.stage, "count_pairs", None)
 
-    @property
-    def failed_column(self) -> str:
-        """The column in which the stage marks failed rows; empty: none."""
-        return str(getattr(self.stage, "failed_column", ""))
-
-    @property
-    def on_error(self) -> str:
-        """What the stage does with a row that it cannot score; empty: unknown."""
-        return str(getattr(self.stage, "on_error", ""))
-
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The columns in which the stage counts what each query used."""
-        return tuple(getattr(self.stage, "accounts", ()))
+    def identify(self) -> Identity:
+        """Identify all that its scores depend on beside the query and the document, as text by name."""
+        return identify_any(self.stage, self.identity)
 
     def score_cache(self) -> ScoreCache:
         """Give the cached scores of the stage as it is now.
@@ -143,7 +135,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         Raises:
             CascadeError: The identity of the stage is unknown.
         """
-        return ScoreCache(str(self.path), identify_any(self.stage, self.identity))
+        return ScoreCache(str(self.path), self.identify())
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Give every row its score and its rank.
@@ -175,7 +167,7 @@ class Cached(pt.Transformer):  # type: ignore[misc]
         needs = self.stage.needs() if ours else []
         check_input(self, inp, ["query", *needs, *(self.reads or ())], ["query", *(needs if ours else ["text"])])
         ignored = ("qid", "query", "score", "rank") if self.depends == "pointwise" else ("qid",)
-        reads = self.reads or (self.stage.reads() if ours else [column for column in inp.columns if column not in ignored])
+        reads = self.reads or (ours and self.stage.reads()) or [column for column in inp.columns if column not in ignored]
         return [column for column in reads if column in inp]
 
     def transform_inputs(self) -> list[list[str]]:

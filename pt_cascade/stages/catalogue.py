@@ -21,6 +21,7 @@ from pt_cascade.stages.hybrid import hybrid
 from pt_cascade.stages.late_interaction import late_interaction
 from pt_cascade.stages.llm_judge import llm_judge
 from pt_cascade.stages.mono_t5 import mono_t5
+from pt_cascade.stages.passages import passages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,7 @@ CATALOGUE: dict[str, Entry] = {
     "mono_t5": Entry(mono_t5, POINT),
     "duo_t5": Entry(duo_t5, PAIR),
     "llm_judge": Entry(llm_judge, f"{POINT}; listwise: {LIST}", ("openai",)),
+    "passages": Entry(passages, "as those of the stage that reads them"),
     "cached": Entry(cached, "as those of the cached stage"),
 }
 

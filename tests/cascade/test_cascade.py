@@ -143,13 +143,18 @@ def test_every_kind_of_pipeline_is_read(case: str) -> None:
     pd.testing.assert_frame_equal(cascade.transform(given_frame), pipeline.transform(given_frame))
 
 
-def test_passages_are_read_and_may_change_the_documents() -> None:
-    """Sliding windows ride with the scorer, the aggregation after it too, and the same rows are not required."""
+def test_passages_are_read_as_one_stage() -> None:
+    """Sliding windows ride with the scorer, the aggregation after it too; without it, or cut, documents may change."""
     sliding = pt.text.sliding("text", prepend_attr=None, length=2, stride=1)
     scorer = pt.apply.doc_score(lambda row: float(len(row["text"])))
     cascade = Cascade.of(RETRIEVER % 10 >> TEXT >> sliding >> scorer >> pt.text.max_passage() % 5)
     assert repr(cascade) == "toy → 10 · doc_score → 5"
-    assert (cascade[1].documents, len(cascade[1].transformers), cascade[1].scorer) == ("any", 4, 2)
+    assert (cascade[1].documents, len(cascade[1].transformers), cascade[1].scorer) == ("reranks", 4, 2)
+    pd.testing.assert_frame_equal(cascade.transform(topics(3)), cascade.pipeline().transform(topics(3)))
+    whole = RETRIEVER % 10 >> pt.apply.text(drop=True) >> sliding >> ToyReranker() >> pt.text.max_passage()
+    assert Cascade.of(whole)[1].depends == "pointwise"
+    for parts in (sliding >> scorer % 9 >> pt.text.max_passage(), sliding >> scorer, scorer >> pt.text.max_passage()):
+        assert Cascade.of(RETRIEVER % 10 >> TEXT >> parts % 5)[1].documents == "any"
 
 
 def test_a_loader_at_the_end_is_kept() -> None:

@@ -95,6 +95,33 @@ def test_a_table_of_the_cascade_has_all_that_the_ceilings_pass_on() -> None:
         cascade.with_cutoffs(1)
 
 
+def test_a_rule_of_the_last_stage_cuts_the_fused_ranking() -> None:
+    """Live, as a pipeline, read again and replayed, the rule reads the fused scores, which are shares from 0 to 1."""
+    rules = (ptc.prune(Margin(2, floor=2, ceiling=9)), ptc.prune(Margin(0.25, ceiling=5)))
+    cascade = Cascade.of(FIRST >> rules[0] >> SECOND >> rules[1]).fused({"toy": 1, "judge": 1})
+    assert repr(cascade) == "toy → 9 (margin 2) · judge · fused(toy=0.5, judge=0.5) → 5 (margin 0.25)"
+    live, table = cascade.transform(topics(5)), ptc.score(cascade, topics(5))
+    best = live.groupby("qid")["score"].transform("max")
+    assert ((best - live["score"]) <= 0.25).all()
+    assert len(live) < len(Cascade.of(FIRST >> rules[0] >> SECOND % 5).fused({"toy": 1, "judge": 1}).transform(topics(5)))
+    keys = ["qid", "docno", "score", "rank"]
+    again = Cascade.of(cascade.pipeline())
+    assert repr(again) == repr(cascade)
+    for other in (cascade.pipeline().transform(topics(5)), again.transform(topics(5)), cascade.finish(table)):
+        pd.testing.assert_frame_equal(other[keys].reset_index(drop=True), live[keys].reset_index(drop=True), check_dtype=False)
+
+
+def test_a_comparison_ranks_each_prefix_without_its_last_rule() -> None:
+    """Golden: pt.Experiment on the first two stages without the second rule."""
+    cascade = Cascade.of(FIRST % 9 >> SECOND >> ptc.prune(Margin(0, ceiling=5)) >> Judge(seed=8) % 1)
+    asked, measure = topics(6), parse_measure("nDCG@9")
+    qrels = (FIRST % 9).transform(asked)[["qid", "docno", "rank"]].rename(columns={"rank": "label"})
+    shown = ptc.compare(cascade, asked, qrels, [measure], timed=1).effectiveness
+    golden = pt.Experiment([FIRST % 9 >> SECOND], asked, qrels, [measure])
+    assert shown["nDCG@9"].iloc[1] == pytest.approx(golden["nDCG@9"].item(), abs=1e-12)
+    assert shown["name"].tolist() == ["toy → 9", "toy → 9 · judge", "toy → 9 · judge → 5 (margin 0) · judge_2 → 1"]
+
+
 def test_a_profile_times_the_ceilings() -> None:
     """All documents up to the ceilings are timed, also at the shares below the floor."""
     cascade = Cascade.of(FIRST >> ptc.prune(Margin(0, floor=8, ceiling=9)) >> SECOND % 2)

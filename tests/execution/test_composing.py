@@ -19,7 +19,7 @@ from pt_cascade import stages
 from pt_cascade.cli import main
 from pt_cascade.collections import Collection, make_collection
 from pt_cascade.collections.texts import TextLoader
-from pt_cascade.errors import MissingError, PipelineError
+from pt_cascade.errors import CascadeError, MissingError, PipelineError
 from pt_cascade.execution import composing as recipes
 from pt_cascade.execution.composing import parse_cascade
 from pt_cascade.stages import catalogue as listing
@@ -70,6 +70,42 @@ def test_a_line_ranks_as_the_pipeline_that_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("minilm", "cache")
+def test_a_line_that_ends_in_a_fusion_fuses_its_stages() -> None:
+    """Golden: the cascade of the line without it, fused; its line is read back, and a wrong stage is refused by name."""
+    collection = animals()
+    plain = parse_cascade("bm25 % 5 >> bi_encoder % 3 >> late_interaction % 2", collection)
+    for options in ({}, {"method": "rrf", "k": 10}, {"normalise": "rank"}):
+        fused = plain.fused({"bm25": 0.4, "bi_encoder": 0.2, "late_interaction": 0.4}, **options)
+        words = "".join(f", {name}={value!r}" for name, value in options.items())
+        stages = "bm25 % 5 >> bi_encoder % 3 >> late_interaction"
+        line = f"{stages} >> fused(bm25=4, bi_encoder=2, late_interaction=4{words}) % 2"
+        for read in (parse_cascade(line, collection), parse_cascade(repr(fused), collection)):
+            assert (repr(read), read.fusion) == (repr(fused), fused.fusion)
+            pd.testing.assert_frame_equal(read.transform(TOPICS), fused.transform(TOPICS))
+    assert parse_cascade("bm25 % 5 >> bi_encoder >> fused(bm25=1) % 3 % 2", collection).cutoffs == (5, 2)
+    with pytest.raises(CascadeError, match=r"no stage 'bm52': the stages are bm25, bi_encoder; did you mean 'bm25'\?"):
+        parse_cascade("bm25 % 5 >> bi_encoder >> fused(bm52=1)", collection)
+    with pytest.raises(PipelineError, match="there is one, 'hybrid', expected two or more"):
+        parse_cascade("hybrid >> fused(hybrid=1)", collection)
+
+
+@pytest.mark.usefixtures("minilm")
+def test_commands_take_a_line_that_ends_in_a_fusion(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``search`` shows the fused ranking; ``score`` finds the scores of the same line without the fusion, which it stores once."""
+    write_folder(animals(), tmp_path / "animals")
+    plain, fused = "bm25 % 5 >> late_interaction % 2", "bm25 % 5 >> late_interaction >> fused(bm25=1, late_interaction=3) % 2"
+    given = ["--collection", str(tmp_path / "animals"), "--cascade"]
+    assert main(["search", "lion bear", *given, fused]) == 0
+    said = capsys.readouterr().out
+    assert "late_interaction · fused(bm25=0.25, late_interaction=0.75) → 2   (" in said
+    best = parse_cascade(fused, tmp_path / "animals").transform(TOPICS.head(1))
+    assert [f"{row.score:.3f} {row.docno} " in said for row in best.itertuples()] == [True, True]
+    for name, line in (("plain", plain), ("fused", fused)):
+        assert main(["score", *given, line, "--out", str(tmp_path / name)]) == 0
+    assert len(list(cache.rglob("scores-*"))) == 1
+
+
+@pytest.mark.usefixtures("minilm", "cache")
 def test_hybrid_alone_fuses_bm25_and_dense() -> None:
     """As it says of itself, with or without its branches written out; its options are those of the function."""
     collection = animals()
@@ -100,7 +136,31 @@ def test_the_texts_of_a_cached_stage_are_loaded_before_it(model: str, tmp_path: 
     assert isinstance(cascade[1].transformers[0], TextLoader)
 
 
+@pytest.mark.usefixtures("cache")
+def test_passages_are_a_stage_of_a_line(model: str, tmp_path: Path) -> None:
+    """With the texts of the collection before them; with a cache inside or around, and a stage that picks them."""
+    inner, path = f"cross_encoder({model!r})", str(tmp_path / "scores")
+    lines = {
+        f"passages({inner}, length=2, stride=1)": {"length": 2, "stride": 1},
+        f"passages({inner}, first={inner}, best=1, take='mean')": {"best": 1, "take": "mean"},
+        f"passages(cached({inner}, {path!r}), title_field='text')": {"title_field": "text"},
+        f"cached(passages({inner}, take='kmax', k=2), {path + '2'!r})": {"take": "kmax", "k": 2},
+    }
+    for line, options in lines.items():
+        cascade = parse_cascade(f"bm25 % 5 >> {line} % 2", animals())
+        assert repr(cascade) == "bm25 → 5 · cross_encoder → 2"
+        loader, stage = cascade[1].transformers
+        assert isinstance(loader, TextLoader)
+        stage = getattr(stage, "stands_for", stage)
+        assert {name: getattr(stage, name) for name in options} == options
+
+
 WRONG = {
+    "bm25 >> passages(mono_t5, length=9)": "mono_t5: missing a required argument: 'model'",
+    "passages(bm25, first=lucene, best=2)": "there is no stage 'lucene'; pt-cascade stages lists them",
+    "passages(bm25, best=x)": "best=x is not a literal (text is written with quotes: 'x')",
+    "passages(bm25 % 5, length=3)": "bm25 % 5 is not a literal or a stage",
+    "passages(bm25, length=3, stride=4)": "passages cannot be made: stride is 4, expected 1 to the length, 3",
     "bm25 % 0": "'0' is not a cut-off, expected a whole number of 1 or more",
     "bm25 % True": "'True' is not a cut-off, expected a whole number of 1 or more",
     "bm25 % k": "'k' is not a cut-off, expected a whole number of 1 or more",
@@ -129,6 +189,21 @@ WRONG = {
     "hybrid(bm25, dense, method='x')": "method is 'x', expected one of rrf, weighted",
     "mono_t5('m', max_length=1)": "mono_t5 cannot be made: max_length is 1, expected 16 or more tokens",
     "cross_encoder('/no/such/model')": "cross_encoder: cannot load '/no/such/model': there is no such folder",
+    "bm25 % 9 >> bi_encoder % 5 >> fused(bm25=1)": (
+        "'bi_encoder % 5' is cut before it is fused; the cut-off comes last: bi_encoder >> fused(...) % 5"
+    ),
+    "bm25 % 9 >> bi_encoder >> fused(bm25=1) % 0": "'0' is not a cut-off, expected a whole number of 1 or more",
+    "bm25 % 9 >> fused(bm25=1) >> bi_encoder % 5": "'fused(bm25=1)' is not the end of the line, after two stages or more",
+    "fused(bm25=1)": "'fused(bm25=1)' is not the end of the line, after two stages or more",
+    "hybrid(bm25, fused(bm25=1))": "'fused(bm25=1)' is not the end of the line, after two stages or more",
+    "bm25 % 9 >> bi_encoder >> fused(bm25, bi_encoder)": (
+        "'fused(bm25, bi_encoder)' needs the names of stages, each once and with a number, as in fused(bm25=0.4, bi_encoder=0.6)"
+    ),
+    "bm25 % 9 >> bi_encoder >> fused(bm25=1, bm25=2)": "needs the names of stages, each once and with a number",
+    "bm25 % 9 >> bi_encoder >> fused(**{'bm25': 1})": "needs the names of stages, each once and with a number",
+    "bm25 % 9 >> bi_encoder >> fused(bm25=one)": "needs the names of stages, each once and with a number",
+    "bm25 % 9 >> bi_encoder >> fused(bm25=-1)": "the stages cannot be fused: the weight of 'bm25' is -1, expected 0 or more",
+    "bm25 % 9 >> bi_encoder >> fused(bm25=1, method='sum')": "method is 'sum', expected one of rrf, weighted",
     "__import__('os').system('true')": "is not a stage; a line has stages, % and >>",
 }
 
@@ -150,7 +225,7 @@ def test_all_problems_are_reported_at_once() -> None:
     assert [problem[: len(words)] for problem, words in zip(error.value.problems, said, strict=True)] == said
 
 
-BARE = st.sampled_from(sorted({*CATALOGUE} - {"cached", *PLAIN}))
+BARE = st.sampled_from(sorted({*CATALOGUE} - {"cached", "passages", *PLAIN}))
 
 
 @given(st.lists(st.tuples(BARE, st.none() | st.integers(1, 9999)), min_size=1, max_size=50))
@@ -170,8 +245,8 @@ def test_a_line_that_is_not_text_is_reported(shape: object) -> None:
 @pytest.mark.usefixtures("cache")
 def test_what_stands_in_quotes_stays_as_it_is(model: str) -> None:
     """A prompt is part of the score, whatever is written in it."""
-    cascade = parse_cascade(f"bm25 % 5 >> cross_encoder({model!r}, prompt='50% off → now · yes >> ')", animals())
-    assert cascade[1].transformers[1].prompt == "50% off → now · yes >> "
+    cascade = parse_cascade(f"bm25 % 5 >> cross_encoder({model!r}, prompt='50% off → now · yes \\'·\\' >> ') % 2", animals())
+    assert cascade[1].transformers[1].prompt == "50% off → now · yes '·' >> "
 
 
 @pytest.mark.usefixtures("cache")

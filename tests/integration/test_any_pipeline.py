@@ -18,7 +18,7 @@ from pyterrier_caching import Lazy, RetrieverCache, ScorerCache
 from toys.judges import Judge
 from toys.rankers import ToyReranker, ToyRetriever, topics, toss
 
-from pt_cascade import Cascade, run, score
+from pt_cascade import Cascade, run, score, stages
 from pt_cascade.analysis.table.tie_rules import Order
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, TableError
 
@@ -67,6 +67,7 @@ RERANKERS = st.one_of(
     st.builds(lambda w, a, b: w * ToyReranker(seed=a) + (1 - w) * ToyReranker(seed=b), st.sampled_from([0.3, 0.5]), SEEDS, SEEDS),
     st.sampled_from([pt.text.max_passage, pt.text.mean_passage, pt.text.first_passage]).map(lambda make: passages(make())),
     st.just(passages(pt.text.kmaxavg_passage(2))),
+    SEEDS.map(lambda seed: TEXT >> stages.passages(pt.apply.doc_score(hashed(seed), batch_size=9), length=2, stride=1)),
     SEEDS.map(
         lambda seed: (
             (pt.Transformer.identity() ** ToyReranker(seed=seed) ** ToyReranker())

@@ -90,7 +90,7 @@ def keep_chunk(folder: Path) -> Kept:
 def keep_timings(folder: Path) -> Kept:
     """Make a file of timings."""
     path = folder / "timings.parquet"
-    rows = [("bm25", f"q{n}", 0, 1.0, 0, 50, 50, 0.0, 1 / (n + 3)) for n in range(9)]
+    rows = [("bm25", f"q{n}", 0, 1.0, 0, 50, 50, 0, 0.0, 1 / (n + 3)) for n in range(9)]
 
     def read() -> object:
         timings = Timings.load(path)

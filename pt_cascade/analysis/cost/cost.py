@@ -212,7 +212,7 @@ class Cost:
         stage = self.stages[n]
         if not sample.usd:
             return stage.usd(given, ms)
-        counted = sample.usd[n].at(given, StageCost(per_pair_ms=stage.usd_per_pair, compares=stage.compares))
+        counted = sample.usd[n].at(given, stage.price)
         return replace(stage, usd_per_pair=0.0).usd(given, ms) + np.where(given >= stage.least, counted, 0.0)
 
     def _measure(self, depths: Ints, sample: Sample, levels: tuple[float, ...]) -> dict[str, Floats]:

@@ -26,10 +26,9 @@ def fit_cost(frame: pd.DataFrame, per: Per, pairwise: Sequence[str], *, together
     """Fit each stage's cost to the frame of ``Timings``; see ``Timings.cost``. ``together``: queries were timed together."""
     if not is_word(per, get_args(Per)):
         raise SweepError("the timings cannot be fitted", [f"per is {per!r}, expected one of {', '.join(get_args(Per))}"])
-    documents = frame["docs_in"].to_numpy(np.float64)
     usd = frame["usd"] if "usd" in frame else pd.Series(np.nan, frame.index)
     frame = frame.assign(
-        work=np.where(frame["stage"].isin(pairwise), documents * documents - documents, documents),
+        work=count_pairs(frame, pairwise),
         usd=usd.where(usd.notna().groupby(frame["stage"]).transform("all"), 0.0),
     )
     parts = [part for _, part in frame.groupby("stage", sort=False)]
@@ -41,6 +40,13 @@ def fit_cost(frame: pd.DataFrame, per: Per, pairwise: Sequence[str], *, together
         for n, (name, part) in enumerate(zip(frame["stage"].unique(), parts, strict=True))
     )
     return Cost(stages, _sample(frame, stages, together=together))
+
+
+def count_pairs(frame: pd.DataFrame, pairwise: Sequence[str]) -> Floats:
+    """Count the pairs of each row of timings; of n documents a pairwise stage scores n(n - 1)."""
+    documents = frame["docs_in"].to_numpy(np.float64)
+    counted: Floats = np.where(frame["stage"].isin(pairwise), documents * documents - documents, frame["pairs"])
+    return counted
 
 
 def _check(parts: list[pd.DataFrame], per: Per) -> None:
@@ -75,7 +81,9 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares
     slope_of = "per_token_ms" if per == "token" and counted else "per_pair_ms"
     deepest = run[run["share"] == run["share"].max()]
     usd = float(deepest["usd"].sum() / deepest["work"].sum())
+    each = 1.0 if compares else float(deepest["work"].sum() / deepest["docs_in"].sum())
     fitted = {"fixed_ms": fixed, slope_of: slope / scale, "tokens_per_pair": tokens, "usd_per_pair": usd}
+    fitted["pairs_per_document"] = each
     return StageCost(name, compares=compares, **fitted)
 
 
@@ -95,6 +103,5 @@ def _sample(frame: pd.DataFrame, stages: tuple[StageCost, ...], *, together: boo
             fitted = np.where((documents >= stage.least) | (n == 0), stage.ms(documents), 0.0)
             ms = fitted * (ms.sum(axis=0) / np.maximum(fitted.sum(axis=0), np.finfo(np.float64).tiny))
         times.append(StageTimes.measured(stage, documents, ms))
-        price = StageCost(per_pair_ms=stage.usd_per_pair, compares=stage.compares)
-        usd.append(StageTimes.measured(price, documents, table("usd", stage.stage)))
+        usd.append(StageTimes.measured(stage.price, documents, table("usd", stage.stage)))
     return Sample(retrieved, queries, tuple(times), () if together else tuple(usd), percentiles=not together)

@@ -22,7 +22,8 @@ _MS_PER_HOUR = 3_600_000
 class StageCost:
     """What one stage costs for one query: a fixed part, and a part for each pair that it scores.
 
-    A pair is a query and a document, or, for a pairwise stage, an ordered pair of documents: n documents are n(n - 1) pairs.
+    A pair is a query and a document, or a passage of one, or, for a pairwise stage, an ordered pair of documents: n documents are
+    n(n - 1) pairs.
 
     Attributes:
         stage: The stage's name; empty: the stage is known by its position.
@@ -32,8 +33,9 @@ class StageCost:
         tokens_per_pair: Tokens that the model reads for a pair.
         usd_per_pair: US dollars a pair; ``Timings.cost`` takes it from what the stage counted, e.g. ``llm_judge(prices=...)``.
         usd_per_token: US dollars a token.
-        usd_per_search: US dollars a search unit, each 100 documents or part of them.
+        usd_per_search: US dollars a search unit, each 100 documents, or passages, or part of them.
         usd_per_hour: US dollars an hour of the machine, while the stage runs.
+        pairs_per_document: Mean pairs that the stage scores for a document: its passages, where it reads passages.
         compares: Whether the stage is pairwise; it does not run on a single document.
 
     Raises:
@@ -53,6 +55,7 @@ class StageCost:
     usd_per_token: float = 0.0
     usd_per_search: float = 0.0
     usd_per_hour: float = 0.0
+    pairs_per_document: float = 1.0
     compares: bool = False
 
     def __post_init__(self) -> None:
@@ -79,9 +82,14 @@ class StageCost:
         """The least number of documents that the stage runs on."""
         return 2 if self.compares else 1
 
+    @property
+    def price(self) -> StageCost:
+        """The dollars a pair as if they were milliseconds, which fit as times do."""
+        return StageCost(per_pair_ms=self.usd_per_pair, pairs_per_document=self.pairs_per_document, compares=self.compares)
+
     def pairs(self, documents: Number) -> Number:
         """Count the pairs that the stage scores for a query with so many documents."""
-        return documents * documents - documents if self.compares else documents
+        return documents * documents - documents if self.compares else documents * self.pairs_per_document
 
     def ms(self, documents: Number) -> Number:
         """Give the milliseconds for a query with so many documents."""
@@ -90,4 +98,8 @@ class StageCost:
     def usd(self, documents: Floats, ms: Floats) -> Floats:
         """Give the US dollars for so many documents and milliseconds, of the same shape."""
         pairs = (self.usd_per_pair + self.usd_per_token * self.tokens_per_pair) * self.pairs(documents)
-        return pairs + self.usd_per_search * np.ceil(documents / UNIT) + self.usd_per_hour / _MS_PER_HOUR * ms
+        return (
+            pairs
+            + self.usd_per_search * np.ceil(documents * self.pairs_per_document / UNIT)
+            + self.usd_per_hour / _MS_PER_HOUR * ms
+        )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pt_cascade.files import PathLike
 
-COLUMNS = ("stage", "qid", "repeat", "share", "docs_in", "docs_ranked", "docs_out", "tokens", "ms")
-COUNTS = ("repeat", "docs_in", "docs_ranked", "docs_out")
+COLUMNS = ("stage", "qid", "repeat", "share", "docs_in", "docs_ranked", "docs_out", "pairs", "tokens", "ms")
+COUNTS = ("repeat", "docs_in", "docs_ranked", "docs_out", "pairs")
 _KEY = b"pt_cascade.timings"
 _FIX = "profile again, or copy the file again"
 

@@ -30,11 +30,13 @@ class Timings:
     """The time of each stage of a cascade for each query, at the cascade's cut-offs and at shares of them.
 
     Attributes:
-        frame: Frame[stage, qid, repeat, share, docs_in, docs_ranked, docs_out, tokens, ms], a row for each stage, query, repeat and
-            share, stages in order. ``repeat`` counts from 0; ``share`` is the factor of the cascade's cut-offs; ``docs_in``,
-            ``docs_ranked`` and ``docs_out`` count the documents that the stage got (0 for a retriever), ranked, and passed on;
-            ``tokens`` are those that its model read, NaN where they were not counted; ``ms`` are milliseconds. Optional: ``usd``,
-            the US dollars that the stage counted (``llm_judge(prices=...)``), NaN where it counted none.
+        frame: Frame[stage, qid, repeat, share, docs_in, docs_ranked, docs_out, pairs, tokens, ms], a row for each stage, query,
+            repeat and share, stages in order. ``repeat`` counts from 0; ``share`` is the factor of the cascade's cut-offs;
+            ``docs_in``, ``docs_ranked`` and ``docs_out`` count the documents that the stage got (0 for a retriever), ranked, and
+            passed on;
+            ``pairs`` counts the documents, or passages, that its model scored; ``tokens`` are those that its model read, NaN where
+            they were not counted; ``ms`` are milliseconds. Optional: ``usd``, the US dollars that the stage counted
+            (``llm_judge(prices=...)``), NaN where it counted none.
         mode: ``interactive``: each query was timed alone; ``throughput``: all were timed together, and ``ms`` is the stage's time
             divided by their number, so only means are known.
         machine: E.g. ``{"cores": "2", "torch": "2.8.0", "device": "cpu"}``.
@@ -45,8 +47,8 @@ class Timings:
 
     Example:
         >>> from pt_cascade.analysis.cost.timing_files import COLUMNS
-        >>> rows = [("bm25", "1", 0, 1.0, 0, 10, 10, np.nan, 3.0), ("t5", "1", 0, 1.0, 10, 10, 5, np.nan, 45.0),
-        ...         ("bm25", "1", 0, 0.5, 0, 10, 5, np.nan, 3.0), ("t5", "1", 0, 0.5, 5, 5, 2, np.nan, 25.0)]
+        >>> rows = [("bm25", "1", 0, 1.0, 0, 10, 10, 0, np.nan, 3.0), ("t5", "1", 0, 1.0, 10, 10, 5, 10, np.nan, 45.0),
+        ...         ("bm25", "1", 0, 0.5, 0, 10, 5, 0, np.nan, 3.0), ("t5", "1", 0, 0.5, 5, 5, 2, 5, np.nan, 25.0)]
         >>> timings = Timings(pd.DataFrame(rows, columns=list(COLUMNS)))
         >>> cost = timings.cost()
         >>> round(cost.stages[1].fixed_ms, 6), round(cost.stages[1].per_pair_ms, 6), round(cost.latency((8, 5), ()).ms, 6)

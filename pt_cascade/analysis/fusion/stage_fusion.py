@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 _WHAT = "the stages cannot be fused"
+_ROUNDING = 1e-9
 _FIX = 'cascade.fused({"bm25": 0.4, "bi_encoder": 0.6})'
 
 
@@ -71,7 +73,8 @@ class StageFusion:
             problems.append("no weight is above 0")
         if problems := [*problems, *Fusion(self.method, None, self.k, self.normalise).find_problems(max(len(given), 1))]:
             raise CascadeError(_WHAT, problems, fix=_FIX)
-        total = sum(map(float, given.values()))
+        total = math.fsum(given.values())  # in any order of the names
+        total = 1.0 if abs(total - 1) < _ROUNDING else total  # so that weights that add up to 1 stay as they are
         object.__setattr__(self, "weights", tuple((name, float(one) / total) for name, one in given.items() if one))
 
     @property
@@ -149,7 +152,7 @@ def fusions(
     """
     names = [str(getattr(stage, "name", stage)) for stage in stages]
     parts = round(1 / step) if is_amount(step) and 0 < step <= 1 else 0
-    if not parts or not is_whole(parts, 1) or abs(parts * step - 1) > 1e-9:  # noqa: PLR2004 - of rounding
+    if not parts or not is_whole(parts, 1) or abs(parts * step - 1) > _ROUNDING:
         raise CascadeError(_WHAT, [f"step is {step!r}, expected 1 divided by a whole number"], fix='fusions(["bm25", "t5"], 0.1)')
     marks = combinations(range(parts + len(names) - 1), len(names) - 1)  # stars and bars
     shares = [np.diff([-1, *bars, parts + len(names) - 1]) - 1 for bars in marks]

@@ -47,7 +47,7 @@ def replay(
     checked = check_cutoffs(cutoffs, path.stages)
     if fusion is not None:
         fusion.weigh(path.stages)  # refuses other stages
-    check_rules(prune, path.stages[: -1 if fusion is not None else None])
+    check_rules(prune, path.stages)
     rankings = cached_rankings(table, path.stages)
     return replay_path(rankings, table, path.stages, checked, tail, fusion, prune=prune)
 
@@ -66,8 +66,9 @@ def replay_path(
     if fusion is None:
         kept, rank, score, cuts = walk_table(table, stages, cutoffs, rankings, prune)
     else:
-        kept, rank, score, cuts = walk_table(table, stages, (*cutoffs[:-1], None), rankings, prune)
-        kept, rank, score, cuts[-1] = _fuse(table, stages, cutoffs[-1], rankings, fusion, kept)
+        before = {name: rule for name, rule in prune.items() if name != stages[-1]}
+        kept, rank, score, cuts = walk_table(table, stages, (*cutoffs[:-1], None), rankings, before)
+        kept, rank, score, cuts[-1] = _fuse(table, stages, cutoffs[-1], rankings, fusion, kept, prune)
     results = _frame(table, kept, rank, score, rankings)
     return results if tail == "drop" else _append(table, results, cuts, stages, rankings)
 
@@ -156,10 +157,7 @@ def walk_table(
         starts = np.r_[0, np.cumsum(np.bincount(query[kept], minlength=len(table.topics)))]
         rank = np.empty(len(kept), np.int64)
         rank[by_rank] = np.arange(len(kept)) - starts[query[kept[by_rank]]]
-        limit = np.full(len(table.topics), NO_CUT if cutoff is None else cutoff)
-        if name in prune:
-            with naming(name):
-                limit = prune[name].within(cutoff).count(score[by_rank], starts)
+        limit = _limit(prune, name, cutoff, score[by_rank], starts)
         if n and (rows := columns[name].rule.rows) != "given":
             order = by_rank if rows == "rank" else np.lexsort((rankings.keys[rows][kept], query[kept]))
             kept, rank, score = kept[order], rank[order], score[order]
@@ -170,17 +168,31 @@ def walk_table(
     return kept, rank, score, cuts
 
 
+def _limit(prune: Rules, stage: str, cutoff: int | None, score: Floats, starts: Ints) -> Ints:
+    """Give each query's cut-off at a stage: lists of descending scores, of which each begins at ``starts``."""
+    if stage not in prune:
+        return np.full(len(starts) - 1, NO_CUT if cutoff is None else cutoff)
+    with naming(stage):
+        return prune[stage].within(cutoff).count(score, starts)
+
+
 def _fuse(
-    table: Scores, stages: Sequence[str], cutoff: int | None, rankings: Rankings, fusion: StageFusion, kept: Ints
+    table: Scores,
+    stages: Sequence[str],
+    cutoff: int | None,
+    rankings: Rankings,
+    fusion: StageFusion,
+    kept: Ints,
+    prune: Rules,
 ) -> tuple[Ints, Ints, Floats, Ints]:
     """Rank what reaches the last stage by the fused scores and cut it; return as ``walk_table``, with what is cut."""
     query = table.queries[rankings.rows[kept]]
     score = fusion.fuse(stages, query, read_scores(table, stages)[:, rankings.rows[kept]], rankings.places[:, kept])
     order = np.lexsort((rankings.places[-1, kept], -score, query))
     kept, score, query = kept[order], score[order], query[order]
-    starts = np.searchsorted(query, query)
-    rank = np.arange(len(kept)) - starts
-    inside = rank < (NO_CUT if cutoff is None else cutoff)
+    starts = np.r_[0, np.cumsum(np.bincount(query, minlength=len(table.topics)))]
+    rank = np.arange(len(kept)) - starts[query]
+    inside = rank < _limit(prune, stages[-1], cutoff, score, starts)[query]
     cut = np.flatnonzero(~inside)
     return kept[inside], rank[inside], score[inside], kept[cut[np.argsort(rank[cut], kind="stable")]]
 

@@ -58,7 +58,7 @@ def planted(
                 tokens = float(inside * random.integers(20, 200))
                 load = tokens if per_token else inside
                 ms = (fixed + slope * load) * random.lognormal(0, noise) if inside or not n else 0.0
-                rows.append((name, f"q{qid}", repeat, share, inside, found[qid] if not n else inside, given, tokens, ms))
+                rows.append((name, f"q{qid}", repeat, share, inside, found[qid] if not n else inside, given, inside, tokens, ms))
     return Timings(pd.DataFrame(rows, columns=list(COLUMNS)), mode, {"cores": "2"})
 
 
@@ -237,7 +237,8 @@ def spoiled(**columns: object) -> pd.DataFrame:
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "columns": (
         lambda: Timings(GOOD[["stage", "qid", "ms"]]),
-        "these are not timings: missing column(s) repeat, share, docs_in, docs_ranked, docs_out, tokens, found stage, qid, ms",
+        "these are not timings: missing column(s) repeat, share, docs_in, docs_ranked, docs_out, pairs, tokens, "
+        "found stage, qid, ms",
     ),
     "empty": (lambda: Timings(GOOD.iloc[:0]), "these are not timings: there are no rows"),
     "mode": (

@@ -1,0 +1,213 @@
+"""A cascade that ends in a fusion of its stages' scores: the fused ranking, and the same in a plain PyTerrier pipeline.
+
+In a pipeline ``KeepScores`` writes the score and rank of a stage in two columns, and ``FuseStages`` reads and removes them.
+The rules of the fusion are in ``pt_cascade.analysis.fusion.stage_fusion``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+from pt_cascade.cascade.columns import ColumnsError
+from pt_cascade.cascade.known import show
+from pt_cascade.cascade.pruning import Prune
+from pt_cascade.cascade.stage import Stage
+from pt_cascade.errors import PipelineError, StageError
+from pt_cascade.frames import canonical_results
+from pt_cascade.guards import show_rows
+from pt_cascade.ranking import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pt_cascade.ranking import Floats
+
+_WHAT = "the stages cannot be fused"
+_FIX = 'Cascade.of(bm25 % 1000 >> bi_encoder % 20).fused({"bm25": 0.4, "bi_encoder": 0.6})'
+
+
+def fuse_last(fusion: StageFusion, last: str, before: Mapping[str, pd.DataFrame], ranked: pd.DataFrame) -> pd.DataFrame:
+    """Give the results of the last stage their fused scores, query by query, the best document first.
+
+    Args:
+        fusion: The weights and options.
+        last: The name of the last stage.
+        before: Frame[qid, docno, score, rank, ...] of each stage before it, by name: what its cut-off passed on.
+        ranked: The same of the last stage, before its cut-off.
+    """
+    found = {}
+    for name in _weighted(fusion, before):
+        rows = locate(ranked, before[name])  # -1 where it has none: the NaN at the end
+        found[name] = [np.append(before[name][column].to_numpy(np.float64), np.nan)[rows] for column in ("score", "rank")]
+    return _fuse(fusion, last, found, ranked)
+
+
+def _fuse(fusion: StageFusion, last: str, found: Mapping[str, Sequence[Floats]], ranked: pd.DataFrame) -> pd.DataFrame:
+    """Do the same, given the score and the rank of each document at the stages before: shape (documents,) each."""
+    found = {**found, last: [ranked[column].to_numpy(np.float64) for column in ("score", "rank")]}
+    lacking = {name: ~np.isfinite(score) for name, (score, _) in found.items()}
+    if problems := [f"stage {name!r} gave no score{show_rows(ranked, rows)}" for name, rows in lacking.items() if rows.any()]:
+        fix = f"leave such a stage out, e.g. cascade.fused({{{last!r}: 1}}), or do not fuse: cascade.fused(None)"
+        raise StageError(_WHAT, problems, fix=fix)
+    query = pd.factorize(ranked["qid"])[0].astype(np.int64)
+    scores, places = (np.array(values) for values in zip(*found.values(), strict=True))
+    fused = fusion.fuse(list(found), query, scores, places.astype(np.int64))
+    order = np.lexsort((places[-1], -fused, query))
+    sizes = np.bincount(query)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return ranked.iloc[order].reset_index(drop=True).assign(score=fused[order], rank=rank)
+
+
+def _weighted(fusion: StageFusion, stages: Iterable[str]) -> list[str]:
+    """Return the stages that have a weight, in order."""
+    weights = dict(fusion.weights)
+    return [name for name in stages if name in weights]
+
+
+@dataclass(frozen=True)
+class KeepScores(pt.Transformer):  # type: ignore[misc]
+    """Writes the score and rank of a stage in the columns ``score_of_<stage>`` and ``rank_of_<stage>``."""
+
+    stage: str
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Add the two columns to Frame[qid, docno, score, ...]."""
+        pt.validate.result_frame(inp, extra_columns=["score"], context=self)
+        ranked = canonical_results(inp, self.stage)
+        return inp.assign(**dict(zip(_columns(self.stage), (ranked["score"], ranked["rank"]), strict=True)))
+
+
+@dataclass(frozen=True)
+class FuseStages(pt.Transformer):  # type: ignore[misc]
+    """Ranks by the scores of several stages: of the last one, and of those before it, which ``KeepScores`` kept.
+
+    Attributes:
+        fusion: The weights and options.
+        stages: The names of all stages of the cascade.
+    """
+
+    fusion: StageFusion
+    stages: tuple[str, ...]
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Rank Frame[qid, docno, score, ...] with the columns of ``KeepScores``, which are removed."""
+        *before, last = self.stages
+        kept = {name: _columns(name) for name in _weighted(self.fusion, before)}
+        columns = [column for pair in kept.values() for column in pair]
+        try:
+            pt.validate.result_frame(inp, extra_columns=["score", *columns], context=self)
+        except pt.validate.InputValidationError as error:
+            lost = [name for name, pair in kept.items() if not {*pair} <= {*inp}]
+            problems = [f"the scores of stage {name!r} are lost: a stage after it dropped its columns" for name in lost]
+            fix = "run the cascade itself, which keeps them: Cascade.of(pipeline).transform(topics)"
+            raise ColumnsError(_WHAT, problems, fix=fix, modes=error.modes) from error
+        ranked = canonical_results(inp, last).drop(columns=columns)
+        return _fuse(
+            self.fusion, last, {name: [inp[one].to_numpy(np.float64) for one in pair] for name, pair in kept.items()}, ranked
+        )
+
+
+def _columns(stage: str) -> tuple[str, str]:
+    return f"score_of_{stage}", f"rank_of_{stage}"
+
+
+def add_fusion(stages: Sequence[Stage], fusion: StageFusion | None) -> Iterator[Stage | pt.Transformer]:
+    """Yield stages with the transformers that fuse them between; the cut-off of the last stage follows."""
+    if fusion is None:
+        yield from stages
+        return
+    *before, last = stages
+    kept = _weighted(fusion, [stage.name for stage in before])
+    for stage in before:
+        yield stage
+        if stage.name in kept:
+            yield KeepScores(stage.name)
+    yield replace(last, cutoff=None, rule=None)
+    yield FuseStages(fusion, tuple(stage.name for stage in stages))
+    if last.cut is not None:
+        yield last.cut
+
+
+def read_fusion(
+    pipeline: Sequence[pt.Transformer | Stage], stages: tuple[Stage, ...], ending: Sequence[pt.Transformer]
+) -> tuple[tuple[Stage, ...], StageFusion | None]:
+    """Find the fusion in a flat pipeline that was read without it; return the stages under the names that it gives them."""
+    marks = [item for item in pipeline if isinstance(item, (KeepScores, FuseStages))]
+    if not marks:
+        return stages, None
+    what, fuse = "this pipeline cannot be read as a cascade", marks[-1]
+    if not isinstance(fuse, FuseStages):
+        raise PipelineError(what, [f"{fuse!r} keeps scores for a fusion, which is not there"], fix=_FIX)
+    if len(fuse.stages) == len(stages):
+        stages = tuple(replace(stage, name=name) for stage, name in zip(stages, fuse.stages, strict=True))
+    at, parts, wanted = pipeline.index(fuse), _list_parts(pipeline), _list_parts([*add_fusion(stages, fuse.fusion), *ending])
+    if [*map(_identify, parts)] != [*map(_identify, wanted)]:
+        after = [show(part) for part in _list_parts(pipeline[at + 1 :]) if not any(part is one for one in ending)]
+        found = f"it is followed by {', '.join(after)}" if after else f"the stages are {', '.join(stage.name for stage in stages)}"
+        problem = f"{fuse!r} is not after the last stage of its cascade, as Cascade.pipeline() puts it: {found}"
+        raise PipelineError(what, [problem], fix=f"leave the fusion out, and fuse all stages: {_FIX}")
+    scorer = stages[-1].transformers[stages[-1].scorer]
+    for item in reversed(pipeline[:at]):
+        cut = item.cut if isinstance(item, Stage) else item if isinstance(item, pt.RankCutoff | Prune) else None
+        if cut is not None:
+            shown, step = (repr(cut), f">> {cut!r}") if isinstance(cut, Prune) else (cut.k, f"% {cut.k}")
+            problem = f"the cut-off {shown} of stage {stages[-1].name!r} is before the fusion; it comes after the fusion"
+            raise PipelineError(what, [problem], fix=f"stage >> FuseStages(...) {step}, or {_FIX}")
+        if item is scorer or isinstance(item, Stage):
+            break
+    return stages, fuse.fusion
+
+
+def _list_parts(items: Iterable[Stage | pt.Transformer]) -> list[pt.Transformer]:
+    """List the transformers of a flat pipeline without its cut-offs."""
+    parts = chain.from_iterable(item.transformers if isinstance(item, Stage) else (item,) for item in items)
+    return [part for part in parts if not isinstance(part, pt.RankCutoff | Prune)]
+
+
+def _identify(part: pt.Transformer) -> object:
+    """Give what is equal for the same transformer: the fusion and its parts by value, all others by identity."""
+    return part if isinstance(part, (KeepScores, FuseStages)) else id(part)
+
+
+def check_fusion(fusion: StageFusion | None, stages: Sequence[Stage]) -> StageFusion | None:
+    """Refuse a fusion of other stages, or of one; return it with the weights in the order of the stages."""
+    if fusion is None:
+        return None
+    if not isinstance(fusion, StageFusion):
+        raise PipelineError(
+            _WHAT, [f"fusion is {fusion!r:.60} ({type(fusion).__name__}), expected a StageFusion or None"], fix=_FIX
+        )
+    names = [stage.name for stage in stages]
+    if len(names) == 1:
+        raise PipelineError(_WHAT, [f"there is one, {names[0]!r}, expected two or more"], fix=_FIX)
+    fusion.weigh(names)
+    return rename_stages(fusion, {name: name for name in names})
+
+
+def rename_stages(fusion: StageFusion | None, names: Mapping[str, str]) -> StageFusion | None:
+    """Return a fusion under the new names of its stages; a stage without one loses its weight; None if no weight is left."""
+    weights = {} if fusion is None else dict(fusion.weights)
+    kept = {new: weights[old] for old, new in names.items() if old in weights}
+    return replace(fusion, weights=kept) if fusion is not None and kept else None
+
+
+def show_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> str:
+    """Return a cascade as one line, e.g. bm25 → 1000 · t5 → 20; a fusion is before the last cut-off."""
+    *before, last = stages
+    return " · ".join(map(repr, [*before, last if fusion is None else replace(last, name=f"{last.name} · {fusion!r}")]))
+
+
+def describe_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.DataFrame:
+    """Return a row for each stage and for the fusion; see ``Cascade.describe``."""
+    *before, last = stages
+    shown = stages if fusion is None else [*before, replace(last, cutoff=None, rule=None)]
+    rows = [(one.name, one.shown_cut, one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in shown]
+    rows += [] if fusion is None else [("fused", last.shown_cut, "listwise", "reranks", repr(fusion))]
+    return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
