@@ -63,12 +63,7 @@ def replay_path(
     prune: Rules = NO_RULES,
 ) -> pd.DataFrame:
     """Return the same from computed rankings and checked arguments."""
-    if fusion is None:
-        kept, rank, score, cuts = walk_table(table, stages, cutoffs, rankings, prune)
-    else:
-        before = {name: rule for name, rule in prune.items() if name != stages[-1]}
-        kept, rank, score, cuts = walk_table(table, stages, (*cutoffs[:-1], None), rankings, before)
-        kept, rank, score, cuts[-1] = _fuse(table, stages, cutoffs[-1], rankings, fusion, kept, prune)
+    kept, rank, score, cuts = walk_table(table, stages, cutoffs, rankings, fusion, prune)
     results = _frame(table, kept, rank, score, rankings)
     return results if tail == "drop" else _append(table, results, cuts, stages, rankings)
 
@@ -144,9 +139,26 @@ def rank_at_stage(
 
 
 def walk_table(
-    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings, prune: Rules = NO_RULES
+    table: Scores,
+    stages: Sequence[str],
+    cutoffs: Sequence[int | None],
+    rankings: Rankings,
+    fusion: StageFusion | None,
+    prune: Rules,
 ) -> tuple[Ints, Ints, Floats, list[Ints]]:
     """Cut stage by stage; return the rows kept in their order, their ranks and scores, and what each stage cut, in rank order."""
+    if fusion is None:
+        return _walk(table, stages, cutoffs, rankings, prune)
+    before = {name: rule for name, rule in prune.items() if name != stages[-1]}
+    kept, _, _, cuts = _walk(table, stages, (*cutoffs[:-1], None), rankings, before)
+    kept, rank, score, cuts[-1] = _fuse(table, stages, cutoffs[-1], rankings, fusion, kept, prune)
+    return kept, rank, score, cuts
+
+
+def _walk(
+    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings, prune: Rules
+) -> tuple[Ints, Ints, Floats, list[Ints]]:
+    """Do the same without a fusion."""
     check_depth(table, stages, cutoffs)
     query = table.queries[rankings.rows]
     kept = np.argsort(rankings.rows, kind="stable")  # the rows of the first stage, in its order

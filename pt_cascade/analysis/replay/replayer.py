@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -104,13 +104,22 @@ class Replayer:
             raise SweepError("cannot compute the measures", [problem], fix="pt.Experiment([pipeline], topics, qrels, measures)")
         values = np.zeros((*vectors.shape[:2], len(self.measures)))
         group = np.zeros(len(self.table.topics), np.int64)
+        fusion = self.fusions[0] if self.fusions else None
+        fused = (
+            None if fusion is None else self._fuse(fusion.fusion, [0], vectors[0, :1], np.zeros(1, np.int64), np.zeros(1, np.int32))
+        )
         for n, query in enumerate(self.judged.queries):
             different, row = np.unique(vectors[:, n], axis=0, return_inverse=True)
-            sums = np.zeros((1, len(different), len(self.measures)))
-            index = index_grid(different, keep=self.tail == "keep")
-            if (done := sum_measures(np.array([query]), self._ranked, index, self._spec, group, sums)) != DONE:
+            sums = np.zeros((1, len(different), *([] if fused is None else [1]), len(self.measures)))
+            if fused is None:
+                index = index_grid(different, keep=self.tail == "keep")
+                done = sum_measures(np.array([query]), self._ranked, index, self._spec, group, sums)
+            else:
+                grid = replace(fused, vectors=different, wanted=np.ones((len(different), 1), np.bool_))
+                done = sum_fused(np.array([query]), self.rankings, grid, self._spec, group, sums)
+            if done != DONE:
                 raise self._uncovered(different, done)
-            values[:, n] = sums[0, row]
+            values[:, n] = sums.reshape(len(different), -1)[row]
         return values
 
     @cached_property

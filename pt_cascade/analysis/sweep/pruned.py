@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.cost.cost import Cost
     from pt_cascade.analysis.cost.stage_cost import StageCost
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.pruning.guarantee import Guarantee
     from pt_cascade.analysis.pruning.rules import Rule
@@ -112,7 +113,7 @@ class PrunedSweep:
         return control_expectation(self.dropped, alpha)
 
 
-def sweep_rules(
+def sweep_rules(  # noqa: PLR0913 - the names are public
     table: Scores,
     qrels: pd.DataFrame,
     measures: Sequence[Measure | str],
@@ -122,6 +123,7 @@ def sweep_rules(
     cost: Cost | Sequence[StageCost] | None = None,
     stages: Sequence[str] | None = None,
     rel: int = 1,
+    fusion: StageFusion | None = None,
 ) -> PrunedSweep:
     """Measure a cascade under several rules that prune its stages, exactly as the live pipelines would rank.
 
@@ -134,6 +136,7 @@ def sweep_rules(
         cost: The costs of the stages, as for ``sweep``.
         stages: The path of the table, by the names of its stages; None: the first path.
         rel: The lowest relevant label, for the share of relevant documents that is dropped.
+        fusion: Of the stages' scores, as ``cascade.fusion``; a rule of the last stage reads the fused scores. None: not fused.
 
     Returns:
         The sweep, with a first row without rules.
@@ -156,7 +159,7 @@ def sweep_rules(
     """
     path = table.find_path(stages)
     checked = check_cutoffs(cutoffs, path.stages)
-    plain = sweep(table, qrels, measures, cost, [checked], stages=path.stages)
+    plain = sweep(table, qrels, measures, cost, [checked], stages=path.stages, fusion=fusion)
     every = (NO_RULES, *rules)
     for row in every:
         check_rules(row, path.stages)
@@ -172,7 +175,8 @@ def sweep_rules(
 def _walk_judged(replayer: Replayer, cutoffs: tuple[int | None, ...], rules: Mapping[str, Rule]) -> tuple[Ints, Ints]:
     """Return how many documents each stage passes on for each judged query, and what the last one does, as places in rankings."""
     table = replayer.table
-    found, _, _, cuts = walk_table(table, replayer.path.stages, cutoffs, replayer.rankings, rules)
+    fusion = replayer.fusions[0] if replayer.fusions else None
+    found, _, _, cuts = walk_table(table, replayer.path.stages, cutoffs, replayer.rankings, fusion, rules)
     query = table.queries[replayer.rankings.rows]
     lost = np.stack([np.bincount(query[cut], minlength=len(table.topics)) for cut in cuts], axis=1)
     return (table.retrieved[:, None] - np.cumsum(lost, axis=1))[replayer.judged.queries], found

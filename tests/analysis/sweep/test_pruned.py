@@ -16,6 +16,7 @@ from toys.strategies import CUTOFFS, JUDGES, RETRIEVERS
 from toys.tables import KERNEL, TOPICS, experiment, make_qrels, tabulate
 
 import pt_cascade as ptc
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.pruning import Gate, Margin, Mass, Probability, Rule, Threshold
 from pt_cascade.analysis.sweep.pruned import sweep_rules
 from pt_cascade.analysis.table.data import Column, Path
@@ -84,21 +85,23 @@ def assert_same(ours: pd.DataFrame, live: pd.DataFrame, columns: list[str]) -> N
 @settings(max_examples=30, phases=[Phase.generate], deadline=None)
 @given(RETRIEVERS, st.lists(st.one_of(JUDGES, LIKELY), max_size=2), st.data(), st.integers(0, 99))
 def test_each_row_is_what_experiment_says(first: ToyRetriever, judges: list[Judge], data: st.DataObject, seed: int) -> None:
-    """Golden: pt.Experiment on the plain pipelines with prune(rule), heavy ties, all measures of the kernel, to 1e-12."""
+    """Golden: pt.Experiment on the plain pipelines with prune(rule), ties, fused or not, all measures, to 1e-12."""
     if not len(first.transform(TOPICS)):
         return
     cutoffs = data.draw(st.tuples(*[CUTOFFS] * (len(judges) + 1)))
     several = [draw_rules(data, judges, cutoffs) for _ in range(data.draw(st.integers(1, 3)))]
     table, qrels = tabulate(first, judges, TOPICS), make_qrels(seed)
-    got = sweep_rules(table, qrels, KERNEL, cutoffs, several)
-    pipelines = [cascade_of(first, judges, cutoffs, rules).pipeline() for rules in ({}, *several)]
+    weights = data.draw(st.one_of(st.none(), st.permutations([1.0, 0.25, 0.5]))) if judges else None
+    fusion = None if weights is None else StageFusion(dict(zip(table.stages, weights, strict=False)))
+    got = sweep_rules(table, qrels, KERNEL, cutoffs, several, fusion=fusion)
+    pipelines = [replace(cascade_of(first, judges, cutoffs, rules), fusion=fusion).pipeline() for rules in ({}, *several)]
     wanted = experiment(pipelines, TOPICS, qrels, KERNEL)
     for name in map(str, got.replayer.measures):
         np.testing.assert_allclose(got.frame[name], wanted[name], rtol=0, atol=1e-12, err_msg=name)
     qids = TOPICS["qid"].iloc[got.replayer.judged.queries]
     for row, (rules, pipeline) in enumerate(zip(({}, *several), pipelines, strict=True)):
         live = pipeline.transform(TOPICS)
-        assert_same(table.replay(cutoffs, prune=rules), live, ["qid", "docno", "score", "rank"])
+        assert_same(table.replay(cutoffs, prune=rules, fusion=fusion), live, ["qid", "docno", "score", "rank"])
         assert got.kept[row, :, -1].tolist() == live.groupby("qid").size().reindex(qids, fill_value=0).tolist()
 
 
