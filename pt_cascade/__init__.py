@@ -31,7 +31,6 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.analysis.sweep.result import Sweep as Sweep
     from pt_cascade.analysis.sweep.sweep import sweep as sweep
     from pt_cascade.cascade import Cascade as Cascade
-    from pt_cascade.cascade.pruning import prune as prune
     from pt_cascade.collections import open_collection as open_collection
     from pt_cascade.errors import CascadeError as CascadeError
     from pt_cascade.execution.comparison import compare as compare
@@ -44,6 +43,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.runner import run as run
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
+    from pt_cascade.pruning import prune as prune
     from pt_cascade.stages.calibration.calibrated import calibrate as calibrate
 
 _HOME = {
@@ -68,7 +68,7 @@ _HOME = {
     "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
     "profile": "pt_cascade.execution.profiling",
-    "prune": "pt_cascade.cascade.pruning",
+    "prune": "pt_cascade.pruning",
     "run": "pt_cascade.execution.runner",
     "score": "pt_cascade.execution.scoring.score",
     "store_collection": "pt_cascade.execution.defaults",
