@@ -74,7 +74,8 @@ def compare(
         verbose: Show progress bars.
 
     Returns:
-        Effectiveness and cost. Prefixes end without a cut-off, except the first stage and the whole cascade.
+        Effectiveness and cost. Prefixes end without a cut-off, except the first stage and the whole cascade; one that ends in a
+        fusion comes without it as well.
 
     Raises:
         CascadeError: A frame is not valid, no topic has a judgment, or a stage failed.
@@ -117,7 +118,8 @@ def _evaluate(
     """Evaluate the prefixes, run as plain pipelines with shared parts, or replayed from a table."""
     prefixes = [whole.prefix(n) for n in range(2, len(whole))]
     uncut = [replace(one, stages=(*one.stages[:-1], replace(one[-1], cutoff=None, rule=None))) for one in prefixes]
-    systems = [whole.prefix(1), *uncut, *([whole] if len(whole) > 1 else [])]
+    both = [whole] if whole.fusion is None else [whole.fused(None), whole]
+    systems = [whole.prefix(1), *uncut, *(both if len(whole) > 1 else [])]
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
         effectiveness: pd.DataFrame = pt.Experiment(
