@@ -69,14 +69,6 @@ class _Chunk:
     outputs: dict[str, list[_Output]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 
-    def required(self, path: Path, stages: int) -> NDArray[np.bool_]:
-        """Mark the documents that stage number ``stages`` of a path must score."""
-        names = path.stages[:stages]
-        rules = self.chosen_rules(names)
-        keys = self.keys({order for rule in rules for order in rule})
-        places = place_all(self.offsets, self.rows, np.stack([self.scores[name] for name in names]), rules, keys)
-        return required_documents(self.offsets, places, path.depths[:stages])
-
     def keys(self, orders: Collection[Order]) -> Mapping[Order, Ints]:
         return static_keys(self.first[["docno"]].iloc[self.rows].assign(docid=self.docids), orders)
 
@@ -85,11 +77,15 @@ class _Chunk:
         return [choose_rule(self.rules.get(name, frozenset({PLAIN}))) for name in names]
 
     def score_required(self, plan: Plan) -> None:
-        """Score the required documents that are not scored yet, on every path."""
+        """Score the documents that the cut-offs of a path require and that are not scored yet, on every path."""
         for path in plan.paths:
             for n, name in enumerate(path.stages[1:], start=1):
-                todo = self.required(path, n) & np.isnan(self.scores[name])
-                for output in tuple(self.outputs.get(path.stages[n - 1], ())):
+                before = path.stages[:n]
+                rules = self.chosen_rules(before)
+                keys = self.keys({order for rule in rules for order in rule})
+                places = place_all(self.offsets, self.rows, np.stack([self.scores[stage] for stage in before]), rules, keys)
+                todo = required_documents(self.offsets, places, path.depths[:n]) & np.isnan(self.scores[name])
+                for output in tuple(self.outputs.get(before[-1], ())):
                     mark = todo[output.position]
                     if mark.any():
                         self.score(plan.stage(name), output, mark, path)
@@ -153,13 +149,6 @@ class _Chunk:
                 return pair
         return None
 
-    def result(self, plan: Plan, *, cut: bool) -> ChunkScores:
-        """Return the scores in the row order of the first stage."""
-        columns = {"docid": self.docids, **{stage.name: self.scores[stage.name] for stage in plan.stages}}
-        columns = {name: values[self.rows.argsort()] for name, values in columns.items()}
-        frame = self.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64})
-        return ChunkScores(frame.assign(**columns), self.rules, cut)
-
 
 def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules]) -> tuple[ChunkScores, list[Step]]:
     """Score one batch of queries; return the scores and every run of a stage."""
@@ -172,7 +161,10 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
         chunk.score_required(plan)
         chunk.settle_rules(plan)
     full = plan.depth is not None and bool((step.kept["qid"].value_counts() >= plan.depth).any())
-    return chunk.result(plan, cut=full), chunk.steps
+    columns = {"docid": chunk.docids, **{name: chunk.scores[name] for name in names}}
+    columns = {name: values[chunk.rows.argsort()] for name, values in columns.items()}  # in the row order of the first stage
+    frame = chunk.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64})
+    return ChunkScores(frame.assign(**columns), chunk.rules, full), chunk.steps
 
 
 def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, TieRules]) -> _Chunk:
