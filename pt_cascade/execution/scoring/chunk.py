@@ -117,15 +117,6 @@ class _Chunk:
             raise PipelineError("equal scores cannot be ordered by docid", [problem], fix="stage >> pt.apply.docid(drop=True)")
         self.docids[position] = docids
 
-    def settle_rules(self, plan: Plan) -> None:
-        """Probe the tie rule of each stage whose results allow several."""
-        for stage in plan.stages:
-            if stage.name in self.rules:
-                before = {path.stages[path.stages.index(stage.name) - 1] for path in plan.paths if stage.name in path.stages[1:]}
-                outputs = [output for name in sorted(before) for output in self.outputs.get(name, ())]
-                find = partial(self.find_pair, self.scores[stage.name], outputs)
-                self.rules[stage.name] = settle(stage, self.rules[stage.name], find)
-
     def find_pair(
         self, score: Floats, outputs: Sequence[_Output], dimension: Dimension, orders: Collection[Order]
     ) -> pd.DataFrame | None:
@@ -159,7 +150,10 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
     while chunk.chosen_rules(names) != chosen:  # another tie rule may require other documents
         chosen = chunk.chosen_rules(names)
         chunk.score_required(plan)
-        chunk.settle_rules(plan)
+        for name in (name for name in names if name in chunk.rules):
+            before = {path.stages[path.stages.index(name) - 1] for path in plan.paths if name in path.stages[1:]}
+            outputs = [output for one in sorted(before) for output in chunk.outputs.get(one, ())]
+            chunk.rules[name] = settle(plan.stage(name), chunk.rules[name], partial(chunk.find_pair, chunk.scores[name], outputs))
     full = plan.depth is not None and bool((step.kept["qid"].value_counts() >= plan.depth).any())
     columns = {"docid": chunk.docids, **{name: chunk.scores[name] for name in names}}
     columns = {name: values[chunk.rows.argsort()] for name, values in columns.items()}  # in the row order of the first stage
