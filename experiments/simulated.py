@@ -5,13 +5,14 @@ A population is a finite set of queries; samples are drawn from it with replacem
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.grid.grids import grid
 from pt_cascade.analysis.sweep.losses import recall_per_query
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 STAGES = ("bm25", "bi", "ce")
 DEPTH = 100
+LONGEST = 1000  # list that a query may retrieve
 FIRST = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 17, 20, 24, 28, 33, 40, 48, 57, 68, 82, 100)
 SECOND = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 17, 20, 24, 28, 33)
 _PLACES = np.r_[0.30, 0.15, 0.10, 0.07, 0.05, 0.04, 0.03, 0.03, 0.02, 0.02, 0.19]  # of the first relevant document; last: none
@@ -161,6 +163,19 @@ def _some(rng: np.random.Generator, size: int | tuple[int, int], share: float) -
     return rng.random(size) < share
 
 
+def as_candidates(vectors: Vectors, values: Floats, folds: Ints) -> Candidates:
+    """Make the candidates of a sample; a vector costs its documents, those of the second stage twenty times as much.
+
+    Args:
+        vectors: Shape (vectors, stages).
+        values: Shape (queries, vectors).
+        folds: Shape (repeats, queries).
+    """
+    costs = np.minimum(vectors, LONGEST)[:, :2] @ np.array([1.0, 20.0])
+    made = Candidates(Sampled(vectors, values), vectors, np.ones(len(vectors), np.bool_), costs, folds)  # type: ignore[arg-type]
+    return replace(made, reference=made.deepest)
+
+
 class Sampled:
     """What stands for a Replayer: each query's measure at each vector of a grid, already known."""
 
@@ -168,7 +183,7 @@ class Sampled:
         """Keep shapes (vectors, stages) and (queries, vectors)."""
         self.column = {vector.tobytes(): n for n, vector in enumerate(vectors)}
         self.values = values
-        self.table = SimpleNamespace(retrieved=np.full(len(values), 1000))
+        self.table = SimpleNamespace(retrieved=np.full(len(values), LONGEST))
         self.judged = SimpleNamespace(queries=np.arange(len(values)))
 
     def per_query(self, vector: Vectors) -> Floats:

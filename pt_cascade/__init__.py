@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.runner import run as run
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
+    from pt_cascade.stages.calibration.calibrated import calibrate as calibrate
 
 _HOME = {
     "Cascade": "pt_cascade.cascade",
@@ -54,6 +55,7 @@ _HOME = {
     "StageFusion": "pt_cascade.analysis.fusion.stage_fusion",
     "Sweep": "pt_cascade.analysis.sweep.result",
     "Timings": "pt_cascade.analysis.cost.timings",
+    "calibrate": "pt_cascade.stages.calibration.calibrated",
     "choose": "pt_cascade.analysis.choice.choose",
     "compare": "pt_cascade.execution.comparison",
     "parse_cascade": "pt_cascade.execution.composing",

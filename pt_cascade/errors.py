@@ -5,6 +5,7 @@ CascadeError
 ├── RecordError             a line of a TREC or collection file that cannot be read
 ├── PipelineError           a pipeline, stage or cut-off that is not valid
 ├── StageError              a stage that failed or returned something invalid
+├── QueryError              a StageError: a stage that failed on the queries it was given
 ├── CollectionError         a collection that is unknown, incomplete or inconsistent
 ├── TableError              a score table that is damaged or lacks what is needed
 ├── ScoreCacheError         a score cache that is damaged, another stage's, or not writable
@@ -73,6 +74,10 @@ class PipelineError(CascadeError):
 
 class StageError(CascadeError):
     """A stage that failed or returned something invalid."""
+
+
+class QueryError(StageError):
+    """A stage that failed on the queries it was given, which ``on_error="keep"`` answers with the order before the stage."""
 
 
 class CollectionError(CascadeError):

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import TYPE_CHECKING, SupportsIndex
 
 import pyterrier as pt
 
-from pt_cascade.analysis.fusion.fuse import K
+from pt_cascade.analysis.fusion.fuse import K, Method
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion
-from pt_cascade.analysis.grid.cutoffs import as_tuple, check_cutoffs
+from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail, as_tuple, check_cutoffs
 from pt_cascade.cascade.fusing import check_fusion, describe_stages, rename_stages, show_stages
-from pt_cascade.cascade.reading import compose, flatten, read, refuse_changes
-from pt_cascade.cascade.stage import Depends, Documents, Stage, check_stages, find_position, set_cutoffs
-from pt_cascade.cascade.steps import run_ending, walk
-from pt_cascade.errors import PipelineError
-from pt_cascade.numbers import is_whole, is_word
+from pt_cascade.cascade.reading import compose, read, refuse_changes
+from pt_cascade.cascade.stage import Stage, check_stages, declare, find_position, set_cutoffs, set_options, take_first
+from pt_cascade.cascade.steps import run_ending, run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from pt_cascade.analysis.fusion.fuse import Method
     from pt_cascade.analysis.fusion.normalization import Normalise
-    from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.table.data import Scores
+    from pt_cascade.cascade.stage import Depends, Documents, OnError
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,6 +36,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         ending: What follows the last cut-off without ranking, e.g. a text loader; usually empty.
         fusion: What ranks the documents of the last stage by the scores of several stages, see ``fused``; None: the last stage.
         cutoffs_read: The cut-offs of the pipeline that it was read from, each with its k at that time.
+        tail: What becomes of the documents that the cut-offs remove, see ``options``.
 
     Raises:
         PipelineError: There is no stage, or two stages have the same name.
@@ -48,23 +45,21 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         >>> import pandas as pd, pyterrier as pt
         >>> run = pd.DataFrame({"qid": ["1"], "query": ["q"], "docno": ["d"], "score": [1.0], "rank": [0]})
         >>> pipeline = pt.Transformer.from_df(run) % 1000 >> pt.apply.doc_score(lambda row: 1.0) % 20
-        >>> cascade = Cascade.of(pipeline)
-        >>> cascade
-        run → 1000 · doc_score → 20
-        >>> cascade.with_cutoffs(100, 10).pipeline()[1]
-        RankCutoff(100)
+        >>> Cascade.of(pipeline).with_cutoffs(100, 10)
+        run → 100 · doc_score → 10
     """
 
     stages: tuple[Stage, ...]
     ending: tuple[pt.Transformer, ...] = ()
     fusion: StageFusion | None = None
     cutoffs_read: tuple[tuple[pt.RankCutoff, int], ...] = field(default=(), compare=False)
+    tail: Tail = "drop"
 
     def __post_init__(self) -> None:
         """Check the names; warn of a cut-off that is larger than the one before it."""
         object.__setattr__(self, "stages", as_tuple(self.stages))
         object.__setattr__(self, "ending", tuple(self.ending))
-        check_stages(self.stages)
+        check_stages(self.stages, self.tail)
         object.__setattr__(self, "fusion", check_fusion(self.fusion, self.stages))
 
     @classmethod
@@ -83,15 +78,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Raises:
             PipelineError: No transformer creates a score, one cannot be inspected, or a cut-off has changed since it was read.
         """
-        if not isinstance(pipeline, pt.Transformer):
-            found = f"{pipeline!r} ({type(pipeline).__name__}), expected a PyTerrier transformer"
-            raise PipelineError("this is not a pipeline", [found], fix="Cascade.of(retriever % 1000 >> reranker % 20)")
-        cutoffs: list[tuple[pt.RankCutoff, int]] = []
-        try:
-            cascade = pipeline if isinstance(pipeline, Cascade) else cls(*read(list(flatten(pipeline, cutoffs))), tuple(cutoffs))
-        except RecursionError as error:
-            problem = "its transformers hold one another too deeply"
-            raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix="pt.Compose(*transformers)") from error
+        cascade = pipeline if isinstance(pipeline, Cascade) else cls(*read(pipeline))
         refuse_changes(cascade.cutoffs_read)
         return cascade
 
@@ -126,12 +113,9 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Raises:
             PipelineError: There is no such stage, or a value is not one of these.
         """
-        n, old = self.position(stage), self[stage]
-        name = old.name if is_word(name, ("",)) else name
-        depends, documents = old.depends if depends is None else depends, old.documents if documents is None else documents
-        new = replace(old, name=name, depends=depends, documents=documents)
-        names = {one.name: one.name for one in self} | {old.name: new.name}
-        return replace(self, stages=(*self.stages[:n], new, *self.stages[n + 1 :]), fusion=rename_stages(self.fusion, names))
+        stages = declare(self.stages, self.position(stage), name, depends, documents)
+        names = {old.name: new.name for old, new in zip(self, stages, strict=True)}
+        return replace(self, stages=stages, fusion=rename_stages(self.fusion, names))
 
     def fused(
         self, weights: Mapping[str, float] | None, *, method: Method = "weighted", normalise: Normalise = "min-max", k: float = K
@@ -152,34 +136,55 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         Example:
             >>> import pandas as pd, pyterrier as pt
             >>> run = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
-            >>> cascade = Cascade.of(pt.Transformer.from_df(run) % 2 >> pt.apply.doc_score(lambda row: row["rank"]) % 1)
-            >>> cascade.fused({"run": 1, "doc_score": 3})
-            run → 2 · doc_score · fused(run=0.25, doc_score=0.75) → 1
-            >>> found = cascade.fused({"run": 3, "doc_score": 1}).transform(run[["qid", "query"]].head(1))
-            >>> found["docno"].tolist(), found["score"].tolist()
-            (['a'], [0.75])
+            >>> pipeline = pt.Transformer.from_df(run) % 2 >> pt.apply.doc_score(lambda row: row["rank"]) % 1
+            >>> Cascade.of(pipeline).fused({"run": 3, "doc_score": 1})
+            run → 2 · doc_score · fused(run=0.75, doc_score=0.25) → 1
+            >>> _.transform(run[["qid", "query"]].head(1))[["docno", "score"]].to_numpy().tolist()
+            [['a', 0.75]]
         """
         return replace(self, fusion=None if weights is None else StageFusion(weights, method, normalise, k))
 
-    def prefix(self, n: int) -> Cascade:
-        """Return the cascade of the first n stages, 1 to all of them, without a fusion."""
-        if not (is_whole(n, 1) and n <= len(self)):
-            raise PipelineError(f"{self!r} has no prefix of {n!r} stages", [f"expected 1 to {len(self)}"])
-        return replace(self, stages=self.stages[:n], ending=(), fusion=None)
+    def options(
+        self,
+        *,
+        tail: Tail | None = None,
+        on_error: OnError | Mapping[str, OnError] | None = None,
+        time_limit_ms: Mapping[str, float | None] | None = None,
+    ) -> Cascade:
+        """Return the cascade with other options, which all that runs it obeys; ``pipeline()`` has none.
 
-    def without(self, stage: str | SupportsIndex) -> Cascade:
-        """Return the cascade without one stage, given by name or position, and without its weight in a fusion.
+        Args:
+            tail: ``drop``: removed documents are dropped, as with PyTerrier's ``%``; ``keep``: they follow below the ranking, those
+                of the last cut-off first, in their old order; ``cut_by`` names the stage. None: unchanged.
+            on_error: ``raise``; or ``keep``: a query on which a stage raises keeps the order before that stage, which is called
+                query by query. By stage name, or one for all stages that re-rank.
+            time_limit_ms: Milliseconds a query, by stage name; None: no limit. The stage scores a query's documents in batches, the
+                best first, at least one, until the time is over; the others follow below, in their old order.
 
         Raises:
-            PipelineError: There is no such stage, or it is the only one.
+            PipelineError: A stage is unknown or cannot have the option, or a value is not one of these.
+
+        Example:
+            >>> import pandas as pd, pyterrier as pt
+            >>> run = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
+            >>> cascade = Cascade.of(pt.Transformer.from_df(run) % 1).options(tail="keep")
+            >>> cascade.transform(run[["qid", "query"]].head(1))[["docno", "cut_by"]].to_numpy().tolist()
+            [['a', ''], ['b', 'run']]
         """
+        return replace(self, stages=set_options(self.stages, on_error, time_limit_ms), tail=self.tail if tail is None else tail)
+
+    def prefix(self, n: int) -> Cascade:
+        """Return the cascade of the first n stages, 1 to all of them, without a fusion."""
+        return replace(self, stages=take_first(self.stages, n), ending=(), fusion=None)
+
+    def without(self, stage: str | SupportsIndex) -> Cascade:
+        """Return the cascade without one of its stages, by name or position, and without its weight; not without the only one."""
         n = self.position(stage)
         left = self.stages[:n] + self.stages[n + 1 :]
-        fusion = rename_stages(self.fusion, {one.name: one.name for one in left}) if len(left) > 1 else None
-        return replace(self, stages=left, fusion=fusion)
+        return replace(self, stages=left, fusion=rename_stages(self.fusion, {one.name: one.name for one in left}))
 
     def pipeline(self) -> pt.Transformer:
-        """Return the cascade as a plain PyTerrier pipeline."""
+        """Return the cascade as a plain PyTerrier pipeline, without its options."""
         return compose(self.stages, self.ending, self.fusion)
 
     def position(self, stage: str | SupportsIndex) -> int:
@@ -187,11 +192,8 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         return find_position(self.stages, stage)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Rank Frame[qid, query, ...] or Frame[qid, docno, ...] as the plain pipeline does; check the results of each stage."""
-        kept = inp
-        for step in walk(Cascade.of(self).stages, inp, fusion=self.fusion):
-            kept = step.kept
-        return run_ending(self.ending, kept)
+        """Rank Frame[qid, query, ...] or Frame[qid, docno, ...] as the plain pipeline does; check each stage; obey ``options``."""
+        return run_ending(self.ending, run_steps(Cascade.of(self).stages, inp, self.tail, fusion=self.fusion))
 
     def finish(self, table: Scores, cutoffs: Sequence[Cutoff] | None = None, *, topics: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the live cascade's ranking, with the stages replayed from a score table; a last stage that it lacks is run.
@@ -208,29 +210,27 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
 
         Example:
             >>> import pandas as pd, pyterrier as pt, pt_cascade as ptc
-            >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
             >>> run = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
-            >>> pipeline = pt.Transformer.from_df(run) % 2 >> pt.apply.doc_score(lambda row: row["rank"]) % 1
-            >>> cascade = Cascade.of(pipeline).with_stage(1, depends="listwise")
-            >>> cascade.finish(ptc.score(cascade, topics))["docno"].tolist()
+            >>> cascade = Cascade.of(pt.Transformer.from_df(run) % 2 >> pt.apply.doc_score(lambda row: ord(row["docno"])) % 1)
+            >>> cascade.finish(ptc.score(cascade, run[["qid", "query"]].head(1)))["docno"].tolist()
             ['b']
         """
         from pt_cascade.cascade.finishing import finish_stages  # noqa: PLC0415 - numba loads when first needed
 
         whole = self if cutoffs is None else self.with_cutoffs(*check_cutoffs(cutoffs, [stage.name for stage in self]))
-        return finish_stages(whole.stages, whole.ending, table, topics, whole.fusion)
+        return finish_stages(whole.stages, whole.ending, table, topics, tail=self.tail, fusion=self.fusion)
 
     def subtransformers(self) -> dict[str, list[pt.Transformer]]:
         """Return the transformers of all stages, for PyTerrier's inspection."""
-        return {"transformers": [*chain.from_iterable(stage.transformers for stage in self.stages), *self.ending]}
+        return {"transformers": [*(part for stage in self for part in stage.transformers), *self.ending]}
 
     def transform_inputs(self) -> list[list[str]]:
         """Return the input columns of the plain pipeline."""
         return list(pt.inspect.transformer_inputs(self.pipeline()))
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Return the output columns of the plain pipeline."""
-        return list(pt.inspect.transformer_outputs(self.pipeline(), input_columns))
+        """Return the output columns of the plain pipeline, and ``cut_by`` with a kept tail."""
+        return [*pt.inspect.transformer_outputs(self.pipeline(), input_columns), *(["cut_by"] if self.tail == "keep" else [])]
 
     def schematic(self, *, input_columns: list[str]) -> dict[str, object]:
         """Return the schematic of the plain pipeline."""

@@ -10,10 +10,11 @@ import pyterrier as pt
 
 from pt_cascade.analysis.replay.replay import replay
 from pt_cascade.analysis.table.checks import check_queries
+from pt_cascade.cascade.calls import call
 from pt_cascade.cascade.fingerprints import fingerprint
 from pt_cascade.cascade.fusing import rename_stages
 from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
-from pt_cascade.cascade.steps import call, run_ending, walk
+from pt_cascade.cascade.steps import run_ending, run_steps
 from pt_cascade.errors import TableError
 from pt_cascade.frames import canonical_input
 from pt_cascade.ranking import locate, rescore, same_pairs
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+    from pt_cascade.analysis.grid.cutoffs import Tail
     from pt_cascade.analysis.table.data import Scores
     from pt_cascade.cascade.stage import Stage
 
@@ -36,23 +38,29 @@ def finish_stages(
     ending: Sequence[pt.Transformer],
     table: Scores,
     topics: pd.DataFrame | None,
+    *,
+    tail: Tail,
     fusion: StageFusion | None,
 ) -> pd.DataFrame:
     """Replay the stages that are in the table, run a last one that is not, then the ending; see ``Cascade.finish``."""
     if topics is not None and "query" in (given := canonical_input(topics)):
         check_queries(table, given.drop_duplicates("qid"))
     names = _find_columns(table, stages)
-    if fusion is not None and len(names) < len(stages):
+    done, left = stages[: len(names)], stages[len(names) :]
+    if fusion is not None and left:
         problem = f"the scores of the last stage, {stages[-1].name!r}, are not in the table, so they are not fused from it"
         raise TableError(_WHAT, [problem], fix="run(cascade, topics)")
     renamed = rename_stages(fusion, {stage.name: name for stage, name in zip(stages, names, strict=False)})
-    replayed = replay(table, [stage.cutoff for stage in stages[: len(names)]], stages=names, fusion=renamed)
-    if len(names) == len(stages) and not ending:
+    replayed, below = replay(table, [stage.cutoff for stage in done], tail=tail, stages=names, fusion=renamed), None
+    if tail == "keep":
+        cut_by = replayed["cut_by"].replace(dict(zip(names, [stage.name for stage in done], strict=True)))
+        replayed = replayed.assign(cut_by=cut_by)
+    if not left and not ending:
         return replayed
-    results = _add_columns(replayed, stages[: len(names)], table.topics if topics is None else topics)
-    for step in walk(stages[len(names) :], results):
-        results = step.kept
-    return run_ending(ending, results)
+    if tail == "keep":
+        replayed, below = replayed[cut_by == ""].drop(columns="cut_by"), replayed[cut_by != ""]
+    results = _add_columns(replayed, done, table.topics if topics is None else topics)
+    return run_ending(ending, run_steps(left, results, tail, below=below))
 
 
 def _find_columns(table: Scores, stages: Sequence[Stage]) -> list[str]:

@@ -21,7 +21,7 @@ from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.frames import canonical_results
 from pt_cascade.guards import show_rows
-from pt_cascade.ranking import locate
+from pt_cascade.ranking import append_below, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,20 +32,43 @@ _WHAT = "the stages cannot be fused"
 _FIX = 'Cascade.of(bm25 % 1000 >> bi_encoder % 20).fused({"bm25": 0.4, "bi_encoder": 0.6})'
 
 
-def fuse_last(fusion: StageFusion, last: str, before: Mapping[str, pd.DataFrame], ranked: pd.DataFrame) -> pd.DataFrame:
+def fuse_last(
+    fusion: StageFusion,
+    last: str,
+    before: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+    ranked: pd.DataFrame,
+    unscored: pd.DataFrame,
+) -> pd.DataFrame:
     """Give the results of the last stage their fused scores, query by query, the best document first.
+
+    Documents that a stage with a weight did not score follow below in their order; a query with no others keeps its scores.
 
     Args:
         fusion: The weights and options.
         last: The name of the last stage.
-        before: Frame[qid, docno, score, rank, ...] of each stage before it, by name: what its cut-off passed on.
-        ranked: The same of the last stage, before its cut-off.
+        before: By name of each stage before it: Frame[qid, docno, score, rank, ...] of what its cut-off passed on, and
+            Frame[qid, docno] of what it did not score, as it failed or ran out of time.
+        ranked: The first of these of the last stage, before its cut-off.
+        unscored: The second of these of the last stage.
     """
-    found = {}
+    lacking = {**{name: pairs for name, (_, pairs) in before.items()}, last: unscored}
+    pairs = pd.concat([lacking[name] for name in _weighted(fusion, lacking)]).drop_duplicates()
+    apart, found = locate(ranked, pairs) >= 0, {}
+    scored, others = ranked[~apart], ranked[apart]
     for name in _weighted(fusion, before):
-        rows = locate(ranked, before[name])  # -1 where it has none: the NaN at the end
-        found[name] = [np.append(before[name][column].to_numpy(np.float64), np.nan)[rows] for column in ("score", "rank")]
-    return _fuse(fusion, last, found, ranked)
+        frame, _ = before[name]
+        rows = locate(scored, frame)  # -1 where it has none: the NaN at the end
+        found[name] = [np.append(frame[column].to_numpy(np.float64), np.nan)[rows] for column in ("score", "rank")]
+    fused = _fuse(fusion, last, found, scored)
+    return fused if others.empty else _append_unfused(fused, others, ranked["qid"])
+
+
+def _append_unfused(fused: pd.DataFrame, others: pd.DataFrame, qid: pd.Series[str]) -> pd.DataFrame:
+    """Append documents that are not fused below those of their query, queries in the order of ``qid``."""
+    late = others["qid"].isin(fused["qid"])
+    both = pd.concat([append_below(fused, others[late].sort_values("rank", kind="stable")), others[~late]], ignore_index=True)
+    query = pd.Index(qid.unique()).get_indexer(pd.Index(both["qid"]))
+    return both.iloc[np.lexsort((both["rank"], query))].reset_index(drop=True)
 
 
 def _fuse(fusion: StageFusion, last: str, found: Mapping[str, Sequence[Floats]], ranked: pd.DataFrame) -> pd.DataFrame:
@@ -190,10 +213,10 @@ def check_fusion(fusion: StageFusion | None, stages: Sequence[Stage]) -> StageFu
 
 
 def rename_stages(fusion: StageFusion | None, names: Mapping[str, str]) -> StageFusion | None:
-    """Return a fusion under the new names of its stages; a stage without one loses its weight; None if no weight is left."""
+    """Return a fusion under the new names of its stages; one without loses its weight; None if no weight or one stage is left."""
     weights = {} if fusion is None else dict(fusion.weights)
     kept = {new: weights[old] for old, new in names.items() if old in weights}
-    return replace(fusion, weights=kept) if fusion is not None and kept else None
+    return replace(fusion, weights=kept) if fusion is not None and kept and len(names) > 1 else None
 
 
 def show_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> str:

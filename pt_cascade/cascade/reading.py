@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+    from pt_cascade.analysis.grid.cutoffs import Tail
     from pt_cascade.cascade.roles import Columns
     from pt_cascade.cascade.stage import Depends, Documents
 
+_WHAT = "this pipeline cannot be read as a cascade"
 _BY_HAND = (
     'declare that it re-ranks its input: transformer.documents = "reranks"; '
     'or write the stages yourself: Cascade((Stage("bm25", (bm25,), cutoff=100), Stage("name", (transformer,))))'
@@ -44,8 +46,9 @@ class _Draft:
         parts = [*([] if stage.cutoff is None else [pt.RankCutoff(stage.cutoff)]), *parts]
         transformers, scorer = [*stage.transformers, *parts], stage.scorer % len(stage.transformers)
         depends, documents = _declare(stage.depends, stage.documents, parts)
-        made = Stage(name, tuple(transformers), None, depends, documents, scorer)
-        self.stage = made if self.given else replace(_make_draft(transformers, scorer, retrieves=self.retrieves).stage, name=name)
+        made = replace(stage, transformers=tuple(transformers), cutoff=None, depends=depends, documents=documents, scorer=scorer)
+        made = made if self.given else _make_draft(transformers, scorer, retrieves=self.retrieves).stage
+        self.stage = replace(made, name=name)
 
 
 def _make_draft(transformers: list[pt.Transformer], scorer: int, *, retrieves: bool) -> _Draft:
@@ -69,14 +72,15 @@ def _declare(depends: Depends, documents: Documents, aside: list[pt.Transformer]
     )
 
 
-def flatten(pipeline: pt.Transformer, cutoffs: list[tuple[pt.RankCutoff, int]]) -> Iterator[pt.Transformer | Stage]:
+def _flatten(pipeline: pt.Transformer, cutoffs: list[tuple[pt.RankCutoff, int]]) -> Iterator[pt.Transformer | Stage]:
     """List the transformers of nested pipelines and cascades in order; add the cut-offs among them to ``cutoffs``."""
     if hasattr(pipeline, "cutoffs_read"):  # a Cascade
+        refuse_tail(pipeline, pipeline.tail)
         cutoffs += pipeline.cutoffs_read
         yield from (*add_fusion(pipeline.stages, pipeline.fusion), *pipeline.ending)
     elif isinstance(pipeline, pt.Compose):
         for part in pipeline:
-            yield from flatten(part, cutoffs)
+            yield from _flatten(part, cutoffs)
     else:
         if isinstance(pipeline, pt.RankCutoff):
             cutoffs.append((pipeline, pipeline.k))
@@ -101,13 +105,30 @@ def refuse_changes(cutoffs: Sequence[tuple[pt.RankCutoff, int]]) -> None:
         raise PipelineError("a cut-off changed after the pipeline was read with Cascade.of(pipeline)", changed, fix=fix)
 
 
+def refuse_tail(cascade: pt.Transformer, tail: Tail) -> None:
+    """Refuse a kept tail in a part of a pipeline: what follows would rank it again."""
+    if tail == "keep":
+        problem = f"{cascade!r} keeps its tail, so it can only be the whole cascade"
+        fix = "give the whole cascade the option: Cascade.of(pipeline).options(tail='keep')"
+        raise PipelineError(_WHAT, [problem], fix=fix)
+
+
 def read(
-    pipeline: Sequence[pt.Transformer | Stage],
-) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...], StageFusion | None]:
-    """Read a flat pipeline into stages, what follows the last cut-off, and the fusion of the stages; a Stage is left as it is."""
-    stages, ending = _read_stages([item for item in pipeline if not isinstance(item, (KeepScores, FuseStages))])
-    named, fusion = read_fusion(pipeline, stages, ending)
-    return named, ending, fusion
+    pipeline: pt.Transformer,
+) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...], StageFusion | None, tuple[tuple[pt.RankCutoff, int], ...]]:
+    """Read a pipeline into stages, what follows the last cut-off, the fusion, and its cut-offs; a Stage is left as it is."""
+    if not isinstance(pipeline, pt.Transformer):
+        found = f"{pipeline!r} ({type(pipeline).__name__}), expected a PyTerrier transformer"
+        raise PipelineError("this is not a pipeline", [found], fix="Cascade.of(retriever % 1000 >> reranker % 20)")
+    cutoffs: list[tuple[pt.RankCutoff, int]] = []
+    try:
+        flat = list(_flatten(pipeline, cutoffs))
+        stages, ending = _read_stages([item for item in flat if not isinstance(item, (KeepScores, FuseStages))])
+    except RecursionError as error:
+        problem = "its transformers hold one another too deeply"
+        raise PipelineError(_WHAT, [problem], fix="pt.Compose(*transformers)") from error
+    named, fusion = read_fusion(flat, stages, ending)
+    return named, ending, fusion, tuple(cutoffs)
 
 
 def _read_stages(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
@@ -115,7 +136,7 @@ def _read_stages(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stag
     for part in chain.from_iterable(held(item) for item in pipeline if isinstance(item, pt.Transformer)):
         if type(part).__name__ == "UniformTransformer":
             problem = f"{part!r} returns the same rows for all queries"
-            raise PipelineError("this pipeline cannot be read as a cascade", [problem], fix="pt.Transformer.from_df(run)")
+            raise PipelineError(_WHAT, [problem], fix="pt.Transformer.from_df(run)")
     attempts: list[list[str]] = []
     for start in _starts(pipeline):
         problems: list[str] = []
@@ -130,7 +151,7 @@ def _read_stages(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stag
         fix = "stage % 100"
     else:
         fix = _BY_HAND if any("it raised" in problem for problem in fewest) else "retriever % 1000 >> reranker % 20"
-    raise PipelineError("this pipeline cannot be read as a cascade", fewest, fix=fix)
+    raise PipelineError(_WHAT, fewest, fix=fix)
 
 
 def _join_retrievers(drafts: list[_Draft]) -> list[_Draft]:
@@ -178,7 +199,8 @@ def _read_from(
         if isinstance(item, Stage):
             depends, documents = _declare(item.depends, item.documents, waiting)
             transformers, scorer = (*waiting, *item.transformers), item.scorer % len(item.transformers) + len(waiting)
-            done.append(_Draft(Stage(item.name, transformers, item.cutoff, depends, documents, scorer), given=True))
+            stage = replace(item, transformers=transformers, depends=depends, documents=documents, scorer=scorer)
+            done.append(_Draft(stage, given=True))
             waiting, columns = [], sorted({*columns, *RESULTS})
         elif isinstance(item, pt.RankCutoff):
             _cut(item, done, waiting, problems)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, get_args
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoff
+from pt_cascade.analysis.grid.cutoffs import Tail, check_cutoff
 from pt_cascade.errors import PipelineError, did_you_mean, warn
-from pt_cascade.numbers import is_whole, is_word
+from pt_cascade.numbers import is_amount, is_whole, is_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import pyterrier as pt
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Depends: TypeAlias = Literal["pointwise", "pairwise", "listwise", "unknown"]
 Documents: TypeAlias = Literal["retrieves", "reranks", "any"]
+OnError: TypeAlias = Literal["raise", "keep"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,6 +38,8 @@ class Stage:
         documents: ``retrieves``: it finds documents; ``reranks``: it returns exactly the documents it is given; ``any``: it may
             add or remove some.
         scorer: Position in ``transformers`` of the one that creates the score.
+        on_error: What follows where it fails on a query, see ``Cascade.options``.
+        time_limit_ms: How long it may score a query, see ``Cascade.options``.
 
     Raises:
         PipelineError: A field has another value.
@@ -52,6 +56,8 @@ class Stage:
     depends: Depends = "unknown"
     documents: Documents = "any"
     scorer: int = -1
+    on_error: OnError = "raise"
+    time_limit_ms: float | None = None
 
     def __post_init__(self) -> None:
         """Check all fields."""
@@ -68,9 +74,35 @@ class Stage:
             problems.append(f"documents is {self.documents!r}, expected one of {', '.join(get_args(Documents))}")
         if not -len(self.transformers) <= self.scorer < max(len(self.transformers), 1):
             problems.append(f"scorer is {self.scorer}, but it has {len(self.transformers)} transformer(s)")
+        problems += self._find_faults()
         if problems:
             raise PipelineError(f"stage {self.name!r} cannot be made", problems)
         object.__setattr__(self, "cutoff", check_cutoff(self.cutoff, self.name))
+
+    @property
+    def runs_by_query(self) -> bool:
+        """Whether it is called for each query by itself."""
+        return self.on_error == "keep" or self.time_limit_ms is not None
+
+    def without_options(self) -> Stage:
+        """Return a stage that fails where its transformers do, and scores everything."""
+        return replace(self, on_error="raise", time_limit_ms=None) if self.runs_by_query else self
+
+    def _find_faults(self) -> list[str]:
+        """Name the options that it cannot have."""
+        faults, limit = [], self.time_limit_ms
+        if not is_word(self.on_error, get_args(OnError)):
+            faults.append(f"on_error is {self.on_error!r}, expected one of {', '.join(get_args(OnError))}")
+        elif self.on_error == "keep" and self.documents == "retrieves":
+            faults.append("on_error='keep' needs an order to keep, but it retrieves")
+        if limit is not None and not (is_amount(limit) and limit):
+            faults.append(f"time_limit_ms is {limit!r}, expected milliseconds above 0, or None")
+        elif limit is not None and (self.depends, self.documents) != ("pointwise", "reranks"):
+            found = f"it is {self.depends} and {self.documents}"
+            faults.append(
+                f"time_limit_ms needs a stage that is pointwise and reranks, as it scores some documents without others; {found}"
+            )
+        return faults
 
     def __repr__(self) -> str:
         return self.name if self.cutoff is None else f"{self.name} → {self.cutoff}"
@@ -89,8 +121,8 @@ def unique_names(names: Iterable[str]) -> list[str]:
     return [*given]
 
 
-def check_stages(stages: Sequence[Stage]) -> None:
-    """Refuse repeated names; warn of a cut-off that is larger than the one before it."""
+def check_stages(stages: Sequence[Stage], tail: Tail) -> None:
+    """Refuse repeated names and an unknown tail; warn of a cut-off that is larger than the one before it."""
     if odd := [f"{one!r:.60} ({type(one).__name__}) is not a Stage" for one in stages if not isinstance(one, Stage)]:
         raise PipelineError("this is not a cascade", odd, fix="Cascade.of(retriever % 1000 >> reranker % 20)")
     names = [stage.name for stage in stages]
@@ -98,6 +130,8 @@ def check_stages(stages: Sequence[Stage]) -> None:
         raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PipelineError("stages have the same name", [", ".join(twice)], fix="give each Stage its own name")
+    if not is_word(tail, get_args(Tail)):
+        raise PipelineError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
     for before, after in pairwise(stages):
         if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
             warn(f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents")
@@ -113,9 +147,48 @@ def find_position(stages: Sequence[Stage], stage: str | SupportsIndex) -> int:
     raise PipelineError(f"no stage {stage!r}", [f"the stages are {', '.join(names)}{did_you_mean(stage, names)}"])
 
 
+def take_first(stages: Sequence[Stage], n: int) -> tuple[Stage, ...]:
+    """Return the first n stages, 1 to all; see ``Cascade.prefix``."""
+    if not (is_whole(n, 1) and n <= len(stages)):
+        raise PipelineError(f"{' · '.join(map(repr, stages))} has no prefix of {n!r} stages", [f"expected 1 to {len(stages)}"])
+    return tuple(stages[:n])
+
+
+def declare(stages: Sequence[Stage], n: int, name: str, depends: Depends | None, documents: Documents | None) -> tuple[Stage, ...]:
+    """Return the stages with another declaration of stage number n; see ``Cascade.with_stage``."""
+    old = stages[n]
+    name = old.name if is_word(name, ("",)) else name
+    depends, documents = old.depends if depends is None else depends, old.documents if documents is None else documents
+    return (*stages[:n], replace(old, name=name, depends=depends, documents=documents), *stages[n + 1 :])
+
+
 def set_cutoffs(stages: Sequence[Stage], cutoffs: Sequence[Cutoff], by_name: Mapping[str, Cutoff]) -> tuple[Stage, ...]:
     """Return the stages with other cut-offs; see ``Cascade.with_cutoffs``."""
     if len(cutoffs) > len(stages):
         raise PipelineError(f"{len(cutoffs)} cut-offs for {len(stages)} stage(s)", [" · ".join(map(repr, stages))])
     new = dict(enumerate(cutoffs)) | {find_position(stages, name): cutoff for name, cutoff in by_name.items()}
     return tuple(replace(one, cutoff=check_cutoff(new[n], one.name)) if n in new else one for n, one in enumerate(stages))
+
+
+def set_options(
+    stages: Sequence[Stage], on_error: OnError | Mapping[str, OnError] | None, time_limit_ms: Mapping[str, float | None] | None
+) -> tuple[Stage, ...]:
+    """Return the stages with other options, or an error with all problems; one ``keep`` is for all stages that re-rank."""
+    names, what = [stage.name for stage in stages], "the cascade cannot have these options"
+    if isinstance(on_error, str):
+        able = [stage.name for stage in stages if on_error != "keep" or stage.documents != "retrieves"]
+        on_error = dict.fromkeys(able, on_error)
+    given = {"on_error": on_error, "time_limit_ms": time_limit_ms}
+    if odd := [name for name, value in given.items() if not isinstance(value, Mapping | None)]:
+        raise PipelineError(what, [f"{name} is {given[name]!r:.60}, expected a dict by stage name" for name in odd])
+    errors, limits, new = on_error or {}, time_limit_ms or {}, []
+    problems = [f"there is no stage {name!r}{did_you_mean(name, names)}" for name in {**errors, **limits} if name not in names]
+    for stage in stages:
+        on, limit = errors.get(stage.name, stage.on_error), limits.get(stage.name, stage.time_limit_ms)
+        try:
+            new.append(replace(stage, on_error=on, time_limit_ms=limit))
+        except PipelineError as error:
+            problems += [f"stage {stage.name!r}: {problem}" for problem in error.problems]
+    if problems:
+        raise PipelineError(what, problems)
+    return tuple(new)

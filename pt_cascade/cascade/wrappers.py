@@ -33,7 +33,7 @@ def remove_caches(stage: Stage, *, load: bool = False) -> Stage:
 
     A transformer is a cache if it has an attribute ``stands_for``, or is one of pyterrier_caching. What holds a cache is made anew
     around the stage itself; a PipelineError says where that is impossible. Without a cache the same stage is returned. ``load``:
-    what is behind ``Lazy`` is loaded, as running the stage would, and searched too.
+    what is behind ``Lazy`` is loaded, as running the stage would, and searched too. It has none of the options of a cascade.
 
     Example:
         >>> import pyterrier as pt
@@ -46,6 +46,7 @@ def remove_caches(stage: Stage, *, load: bool = False) -> Stage:
         ((RankCutoff(3) >> ScalarProduct(2)),)
     """
     parts = tuple(_unwrap(part, (), load=load) for part in stage.transformers)
+    stage = stage.without_options()
     return stage if all(map(operator.is_, parts, stage.transformers)) else replace(stage, transformers=parts)
 
 

@@ -34,8 +34,33 @@ def add_cascade(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--reranker", metavar="MODEL", help="cross-encoder or MonoT5 to end the default cascade: name or folder")
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a stage that fails or is late."""
+    parser.add_argument(
+        "--on-error", choices=("raise", "keep"), help="a query on which a stage fails: stop (default), or keep its order and go on"
+    )
+    parser.add_argument(
+        "--time-limit-ms",
+        nargs="+",
+        type=_limit,
+        metavar="STAGE=MS",
+        help="milliseconds a query for a stage; documents that it does not score in time follow below",
+    )
+
+
 def build_cascade(collection: Collection, arguments: argparse.Namespace) -> Cascade:
-    """Build the cascade of ``--cascade``, or else the collection's default cascade."""
+    """Build the cascade of ``--cascade``, or else the collection's default cascade, with the options of ``add_options``."""
     if arguments.cascade is not None:
-        return composing.parse_cascade(arguments.cascade, collection, engine=arguments.engine, verbose=True)
-    return defaults.default_cascade(collection, engine=arguments.engine, reranker=arguments.reranker, verbose=True)
+        cascade = composing.parse_cascade(arguments.cascade, collection, engine=arguments.engine, verbose=True)
+    else:
+        cascade = defaults.default_cascade(collection, engine=arguments.engine, reranker=arguments.reranker, verbose=True)
+    limits = getattr(arguments, "time_limit_ms", None)
+    return cascade.options(on_error=getattr(arguments, "on_error", None), time_limit_ms=None if limits is None else dict(limits))
+
+
+def _limit(text: str) -> tuple[str, float]:
+    stage, _, number = text.rpartition("=")
+    try:
+        return stage, float(number)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not STAGE=MS") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_cascade.analysis.certificates.fixed_sequence import TESTS
 from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.commands.sources import add_sources, describe, sweep_sources
 from pt_cascade.reporting.sweeps import runners_up_table
@@ -22,9 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--percentile", type=float, default=95, help="of the times of queries, compared with --budget-ms (default: 95); 0: the mean"
     )
     parser.add_argument("--budget-usd", type=float, help="the largest mean cost a query")
-    parser.add_argument("--margin", type=float, default=0.02, help="the loss that plateau and cheapest accept (default: 0.02)")
+    parser.add_argument("--margin", type=float, default=0.02, help="the loss that plateau and certified accept (default: 0.02)")
     parser.add_argument("--folds", type=int, default=5, help="for cross-validation (default: 5)")
-    parser.add_argument("--method", choices=("plateau", "budget", "cheapest"), help="default: budget if there is one, else plateau")
+    parser.add_argument("--alpha", type=float, default=0.05, help="the chance that a certificate is wrong (default: 0.05)")
+    parser.add_argument(
+        "--test", choices=TESTS, default="dirichlet", help="of certificates; betting is proven (default: dirichlet)"
+    )
+    parser.add_argument(
+        "--method", choices=("plateau", "budget", "certified"), help="default: budget if there is one, else plateau"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of folds and bootstrap (default: 0)")
 
 
@@ -32,7 +39,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Sweep and choose; yield the paragraphs of the output."""
     swept = sweep_sources(arguments, [arguments.measure])
     yield f"{describe(swept.table)}\n{swept!r}\n"
-    options = ("budget_ms", "budget_usd", "margin", "folds", "method", "seed", "rel")
+    options = ("budget_ms", "budget_usd", "margin", "folds", "method", "seed", "alpha", "test", "rel")
     named = {name: getattr(arguments, name) for name in options}
     choice = choose(swept, arguments.measure, percentile=arguments.percentile or None, **named)
     yield f"{choice.explain()}\n"

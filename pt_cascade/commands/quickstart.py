@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from typing import TYPE_CHECKING
 
 from ir_measures import RR, R, nDCG
@@ -12,7 +11,6 @@ from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import add_cascade, build_cascade, count
-from pt_cascade.errors import CascadeWarning
 from pt_cascade.execution.comparison import compare
 from pt_cascade.execution.defaults import score_collection
 from pt_cascade.execution.profiling import profile
@@ -50,8 +48,7 @@ CHOOSING = """
 table      = ptc.score(cascade, topics)  # each pair once, for all cut-offs
 cost       = timings.cost()
 sweep      = ptc.sweep(table, qrels, [nDCG@10, R@100], cost)
-budget     = cost.latency(cascade.cutoffs, [95]).joint_ms[0]
-choice     = ptc.choose(sweep, nDCG@10, budget_ms=budget, folds={folds})
+choice     = ptc.choose(sweep, nDCG@10, method="certified", folds={folds})
 print(choice.explain())
 cascade    = cascade.with_cutoffs(*choice.cutoffs)"""
 
@@ -82,7 +79,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         "Model pairs are the (query, document) pairs that a model scored.\n"
     )
     if compared.queries > 1:
-        choice = yield from _choose(table, cascade, timings, qrels)
+        choice = yield from _choose(table, timings, qrels)
         if arguments.cascade is None and arguments.reranker is None:
             line = " >> ".join(f"{stage} % {k}" for stage, k in zip(choice.stages, choice.cutoffs, strict=True))
             words = ["pt-cascade", "search", "your query", "--collection", arguments.collection]
@@ -98,22 +95,18 @@ def _notes(cascade: Cascade, queries: int) -> Iterator[str]:
         yield f"p: paired t-test over {queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
     last = cascade.cutoffs[-1]
     if last is not None and last < DEEPEST:
-        added = "ptc.Runner(cascade, tail='keep') appends the others"
+        added = "cascade.options(tail='keep') appends the others"
         yield f"The cascade returns {last} documents, so its R@100 is R@{last}; {added}."
 
 
-def _choose(table: ScoreTable, cascade: Cascade, timings: Timings, qrels: pd.DataFrame) -> Generator[str, None, Choice]:
-    """Sweep all cut-offs, and choose within the time that the cascade takes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CascadeWarning)  # of few timed queries: the output says so
-        cost = timings.cost()
-        swept = sweep(table, qrels, [nDCG @ 10, R @ 100], cost)
-        budget = cost.latency(cascade.cutoffs, [95]).joint_ms[0]
-        yield f"{swept!r}\nEach pair was scored once; every cut-off vector (a cut-off for each stage) is evaluated.\n"
-        yield f"{recall_table(swept)}\n\n{top_table(swept, 'nDCG@10')}\n"
-        choice = choose(swept, nDCG @ 10, budget_ms=budget, folds=min(FOLDS, len(swept.qids)))
-    yield f"The best within the {budget:.0f} ms (p95) that {cascade!r} takes:\n\n{choice.explain()}\n"
-    yield f"Times are of {timings.queries} queries on this machine: the percentiles are rough.\n"
+def _choose(table: ScoreTable, timings: Timings, qrels: pd.DataFrame) -> Generator[str, None, Choice]:
+    """Sweep all cut-offs, and choose the cheapest that are certified to be nearly as good as the cascade's."""
+    swept = sweep(table, qrels, [nDCG @ 10, R @ 100], timings.cost())
+    yield f"{swept!r}\nEach pair was scored once; every cut-off vector (a cut-off for each stage) is evaluated.\n"
+    yield f"{recall_table(swept)}\n\n{top_table(swept, 'nDCG@10')}\n"
+    choice = choose(swept, nDCG @ 10, method="certified", folds=min(FOLDS, len(swept.qids)))
+    yield f"The cheapest cut-offs that lose at most {choice.margin:g} {choice.measure} against the deepest:\n\n{choice.explain()}\n"
+    yield f"Times are of {timings.queries} queries on this machine.\n"
     return choice
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.table.storage import FILES
 from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import add_cascade, build_cascade, count
+from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count
 from pt_cascade.commands.paths import REPLACE, add_output, check_inputs, find_existing
 from pt_cascade.commands.sources import split_pairs
 from pt_cascade.errors import CascadeError
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FIX = "pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
-_OF_COLLECTION = ("collection", "cascade", "engine", "queries", "reranker", "score_cache")
+_OF_COLLECTION = ("collection", "cascade", "engine", "queries", "reranker", "score_cache", "on_error", "time_limit_ms")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_cascade(parser)
+    add_options(parser)
     parser.set_defaults(collection=None)  # so that --collection beside --runs is refused
     parser.add_argument("--queries", type=count, help="how many judged queries (default: all)")
     parser.add_argument("--runs", nargs="+", metavar="STAGE=FILE", help="import TREC runs instead, the first stage's first")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pt_cascade.cascade import walk
+from pt_cascade.cascade.steps import warn_unscored
 from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import add_cascade, build_cascade, count
+from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count
 from pt_cascade.errors import CascadeError
 from pt_cascade.reporting.moves import list_stage
 
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("query", nargs="+", help="the query, in one or several words")
     add_cascade(parser)
+    add_options(parser)
     parser.add_argument("--top", type=count, default=10, help="documents to list after each stage (default: 10)")
 
 
@@ -38,8 +40,10 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         warnings.simplefilter("ignore")  # repeated by the second search
         list(walk(cascade, topics, fusion=cascade.fusion))  # models load and files are read, which the times below leave out
     yield f"{query!r} in {cascade!r}\n"
-    before, total = None, 0.0
+    before, total, unscored = None, 0.0, []
     for step in walk(cascade, topics, fusion=cascade.fusion):
         yield list_stage(step, before, texts, arguments.top)
         before, total = step.kept, total + step.ms
+        unscored.append(step.list_unscored())
+    warn_unscored(unscored)
     yield f"{total:.1f} ms in all, models loaded"

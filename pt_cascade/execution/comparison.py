@@ -9,6 +9,7 @@ import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
+from pt_cascade.analysis.certificates.order_statistics import queries_to_show
 from pt_cascade.analysis.cost.fitting import count_pairs
 from pt_cascade.analysis.cost.latency import take_percentiles
 from pt_cascade.analysis.grid.cutoffs import as_tuple
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _WARM_UP = 3  # queries
+_LATE = 95  # the percentile that is shown
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Comparison:
         effectiveness: The result of ``pt.Experiment``: one row a system with ``name``, each measure, and p-values against the first
             stage (paired t-test, plain and Holm-corrected) unless there is one system or one query.
         cost: Frame[stage, docs_in, docs_out, pairs, ms, p95_ms]: means a query and the 95th percentile of the time, one query at a
-            time after 3 that are not counted; the last row is the whole cascade.
+            time after 3 that are not counted, if 20 or more were timed; the last row is the whole cascade.
         queries: How many queries were run.
     """
 
@@ -118,7 +120,7 @@ def _evaluate(
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
         effectiveness: pd.DataFrame = pt.Experiment(
-            [system.pipeline() if table is None else system.finish(table) for system in systems],
+            [_prepare(system) if table is None else system.finish(table) for system in systems],
             topics,
             qrels,
             list(measures),
@@ -136,10 +138,16 @@ def _evaluate(
     return effectiveness
 
 
+def _prepare(system: Cascade) -> pt.Transformer:
+    """Return the plain pipeline, whose parts an experiment shares between systems; or a cascade that has options."""
+    optional = system.tail == "keep" or any(stage.runs_by_query for stage in system)
+    return system if optional else system.pipeline()
+
+
 def _cost(trace: pd.DataFrame) -> pd.DataFrame:
     """Average a trace over its queries, for each stage and the whole cascade."""
     stages = trace.groupby("stage", sort=False)
-    p95 = stages["ms"].agg(lambda ms: take_percentiles(ms.to_numpy(), [95])[0])
+    p95 = stages["ms"].agg(lambda ms: take_percentiles(ms.to_numpy(), [_LATE])[0])
     cost = stages[["docs_in", "docs_out", "pairs", "ms"]].mean().assign(p95_ms=p95).reset_index()
     whole = trace.groupby(["qid", "repeat"], sort=False)[["pairs", "ms"]].sum()
     last = {
@@ -147,6 +155,7 @@ def _cost(trace: pd.DataFrame) -> pd.DataFrame:
         "docs_in": 0.0,
         "docs_out": cost["docs_out"].iloc[-1],
         **whole.mean(),
-        "p95_ms": take_percentiles(whole["ms"].to_numpy(), [95])[0],
+        "p95_ms": take_percentiles(whole["ms"].to_numpy(), [_LATE])[0],
     }
-    return pd.concat([cost, pd.DataFrame([last])], ignore_index=True)
+    found = pd.concat([cost, pd.DataFrame([last])], ignore_index=True)
+    return found if trace["qid"].nunique() >= queries_to_show(_LATE) else found.drop(columns="p95_ms")

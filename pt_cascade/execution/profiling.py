@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.certificates.order_statistics import queries_to_bound, queries_to_show
 from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.cost.timings import Mode, Timings
 from pt_cascade.cascade import Cascade, Step, walk
+from pt_cascade.cascade.calls import call, count_rows
 from pt_cascade.cascade.known import find_dependence
-from pt_cascade.cascade.steps import call, count_rows
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
 from pt_cascade.execution.runner import read_accounts
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
 
 SHARES = (1.0, 0.3, 0.1, 0.03)
+_LATE = 95
 
 
-def profile(
+def profile(  # noqa: PLR0913 - the names are public
     cascade: pt.Transformer,
     topics: pd.DataFrame,
     mode: Mode = "interactive",
@@ -46,6 +48,7 @@ def profile(
     repeats: int = 3,
     warmup: int = 3,
     shares: Sequence[float] = SHARES,
+    seconds: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
     verbose: bool = False,
 ) -> Timings:
@@ -55,15 +58,18 @@ def profile(
     cut-offs multiplied by it. Runs of different shares alternate, so that a disturbance of the machine affects all of them.
 
     Times cover a stage's transformers and cut-off, without checks, token counts and the warm-up; work on a GPU is waited for. Score
-    caches are bypassed: the models run.
+    caches are bypassed: the models run. So are ``Cascade.options``: a stage scores everything, and may not fail.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads, that starts from topics.
-        topics: Frame[qid, query]. p95 needs 20 queries, p99 needs 100; repeats do not replace them.
+        topics: Frame[qid, query]. To show p95 takes 20 queries, p99 100; to keep to a budget at p95 takes 59, at p99 299.
+            Repeats do not replace them.
         mode: ``interactive``: one query at a time, with percentiles; ``throughput``: all at once, with means only.
         repeats: How often each query is run at each share, 1 or more.
         warmup: How many queries run first at each share, not counted; for ``throughput`` all, if 1 or more.
         shares: Of each cut-off (or of the documents that a stage passed on in the warm-up, if fewer), above 0, possibly above 1.
+        seconds: About how long it may take after the warm-up, whose last query decides how many of the queries are timed, the first
+            ones; None: all of them. Without a warm-up it has no effect.
         clock: Seconds.
         verbose: Show a progress bar.
 
@@ -73,6 +79,9 @@ def profile(
     Raises:
         CascadeError: An argument or a frame is not valid, or a stage failed.
 
+    Warns:
+        CascadeWarning: Fewer queries were timed than given.
+
     Example:
         >>> import pyterrier as pt
         >>> found = pd.DataFrame({"qid": "1", "query": "q", "docno": ["a", "b"], "score": [2.0, 1.0], "rank": [0, 1]})
@@ -81,10 +90,12 @@ def profile(
         >>> timings.frame[["stage", "share", "docs_in", "docs_out"]].to_numpy().tolist()
         [['run', 1.0, 0, 2], ['doc_score', 1.0, 2, 1], ['run', 0.5, 0, 1], ['doc_score', 0.5, 1, 1]]
     """
-    shares = _check_options(mode, repeats, warmup, shares)
+    shares = _check_options(mode, repeats, warmup, shares, seconds)
     queries = _split(topics, mode)
     load, clock = f"{os.getloadavg()[0]:.2f}", _wait_for_gpus(clock)
-    scaled = _warm_up(_bypass_caches(Cascade.of(cascade)), queries[:warmup], shares)
+    scaled, pace = _warm_up(_bypass_caches(Cascade.of(cascade)), queries[:warmup], shares, clock)
+    if seconds is not None:
+        queries = _fit_in(queries, seconds, repeats * pace)
     counted: dict[tuple[int, float], list[Floats]] = {}
     parts: list[dict[str, NDArray[np.generic]]] = []
     with show_progress("profile", "run", repeats * len(shares) * len(queries), shown=verbose) as bar:
@@ -128,22 +139,42 @@ def _wait_for_gpus(clock: Callable[[], float]) -> Callable[[], float]:
     return read
 
 
-def _warm_up(cascade: Cascade, queries: list[pd.DataFrame], shares: tuple[float, ...]) -> dict[float, Cascade]:
-    """Run some queries at every share; return the cascade with each share of its cut-offs, or of fewer documents passed on."""
-    most = [0] * len(cascade)
+def _warm_up(
+    cascade: Cascade, queries: list[pd.DataFrame], shares: tuple[float, ...], clock: Callable[[], float]
+) -> tuple[dict[float, Cascade], float]:
+    """Run some queries at every share; return the cascade with each share of its cut-offs, or of fewer documents passed on.
+
+    And how many seconds the last query took, summed over the shares.
+    """
+    most, start = [0] * len(cascade), clock()
     for query in queries:
+        start = clock()
         for n, step in enumerate(walk(cascade, query, fusion=cascade.fusion)):
             most[n] = max(most[n], int(step.kept["qid"].value_counts().max()) if len(step.kept) else 0)
     depths = [min(k, seen) if k and seen else k or seen or None for k, seen in zip(cascade.cutoffs, most, strict=True)]
-    scaled = {1.0: cascade}
+    scaled, pace = {1.0: cascade}, clock() - start
     for share in shares:
         if share != 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CascadeWarning)  # as in ``_bypass_caches``
                 scaled[share] = cascade.with_cutoffs(*(None if depth is None else max(1, round(depth * share)) for depth in depths))
             for query in queries:
+                start = clock()
                 list(walk(scaled[share], query, fusion=cascade.fusion))
-    return scaled
+            pace += clock() - start
+    return scaled, pace
+
+
+def _fit_in(queries: list[pd.DataFrame], seconds: float, pace: float) -> list[pd.DataFrame]:
+    """Keep as many of the first queries as fit into the time at a pace in seconds a query, one at least."""
+    count = max(int(min(seconds / pace, len(queries))), 1) if pace > 0 else len(queries)
+    if count < len(queries):
+        took = f"{len(queries)} would take about {pace * len(queries):.0f} s, and seconds is {seconds:g}"
+        message = (
+            f"{count} queries are timed: {took}; p95 takes {queries_to_show(_LATE)}, a budget at p95 {queries_to_bound(_LATE)}"
+        )
+        warnings.warn(message, CascadeWarning, stacklevel=3)
+    return queries[:count]
 
 
 def _read_usd(step: Step, qids: pd.Series[str]) -> Floats:
@@ -170,8 +201,10 @@ def _count_tokens(step: Step, qids: pd.Series[str]) -> Floats:
     return sums
 
 
-def _check_options(mode: Mode, repeats: int, warmup: int, shares: Sequence[float]) -> tuple[float, ...]:
+def _check_options(mode: Mode, repeats: int, warmup: int, shares: Sequence[float], seconds: float | None) -> tuple[float, ...]:
     problems = []
+    if seconds is not None and not (is_amount(seconds) and seconds > 0):
+        problems.append(f"seconds is {seconds!r}, expected a number above 0, or None")
     if not is_word(mode, get_args(Mode)):
         problems.append(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
     for name, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0)):

@@ -1,4 +1,4 @@
-"""Runs a cascade over topics in batches of queries, with a trace; removed documents can follow as a tail."""
+"""Runs a cascade over topics in batches of queries, with a trace."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ import pyterrier as pt
 from pt_cascade.analysis.grid.cutoffs import Tail
 from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.known import reads_whole_frame
-from pt_cascade.cascade.steps import run_ending
+from pt_cascade.cascade.steps import append_tail, run_ending, warn_unscored
 from pt_cascade.errors import CascadeError
-from pt_cascade.frames import canonical_input, canonical_results
+from pt_cascade.frames import canonical_input
 from pt_cascade.numbers import is_whole, is_word
 from pt_cascade.progress import show_progress
-from pt_cascade.ranking import append_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -34,11 +33,13 @@ class Run:
 
     Attributes:
         results: Frame[qid, docno, score, rank, ...] of the last stage, queries in topic order.
-        trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by], one row for each stage and query. ``docs_in`` is 0 for a
-            retriever; ``docs_out`` counts the documents that pass the cut-off; ``pairs`` the scored (query, document) pairs;
-            ``ms`` is the time of the stage's transformers and cut-off for the batch, without checks, divided by its number of
-            queries, ``shared_by``; a model loads in its first batch, which ``profile`` does not count. The columns that a
-            transformer names in ``accounts`` follow (``llm_judge``: calls, tokens, dollars), NaN for other stages.
+        trace: Frame[stage, qid, docs_in, docs_out, pairs, ms, shared_by, unscored, error], one row for each stage and query.
+            ``docs_in`` is 0 for a retriever; ``docs_out`` counts the documents that pass the cut-off; ``pairs`` the scored (query,
+            document) pairs; ``ms`` is the time of the stage's transformers and cut-off for the batch, without checks, divided by
+            its number of queries, ``shared_by``; a model loads in its first batch, which ``profile`` does not count. ``unscored``
+            counts the documents that the stage failed on, for the reason ``error``, or had no time for, see ``Cascade.options``.
+            The columns that a transformer names in ``accounts`` follow (``llm_judge``: calls, tokens, dollars), NaN for other
+            stages.
     """
 
     results: pd.DataFrame
@@ -49,12 +50,12 @@ def run(
     cascade: pt.Transformer,
     topics: pd.DataFrame,
     *,
-    tail: Tail = "drop",
+    tail: Tail | None = None,
     query_batch_size: int | None = None,
     verbose: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
-    """Run a cascade stage by stage over the topics, and trace each stage.
+    """Run a cascade stage by stage over the topics, and trace each stage; its ``options`` hold.
 
     With ``tail="drop"`` the ranking is the plain pipeline's, unless a stage in batches reads rows of other queries. Batches bound
     the memory between stages.
@@ -62,8 +63,7 @@ def run(
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads.
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
-        tail: ``drop``: removed documents are dropped, as with PyTerrier's ``%``; ``keep``: they follow below the ranking, those of
-            the last cut-off first, in their old order.
+        tail: ``drop`` or ``keep`` the documents that the cut-offs remove, see ``Cascade.options``; None: as the cascade says.
         query_batch_size: Queries that pass the stages together, 1 or more; None: all, also where a stage is known to score by all
             rows of a frame (``pt.text.scorer`` without a background index).
         verbose: Show a progress bar, one tick a query.
@@ -84,12 +84,12 @@ def run(
         (['a'], [1])
     """
     _check_options(tail, query_batch_size)
-    stages, topics = Cascade.of(cascade), canonical_input(topics)
+    stages, topics = Cascade.of(cascade).options(tail=tail), canonical_input(topics)
     batches = split_queries(topics, None if _find_whole(stages) else query_batch_size)
     done: list[Run] = []
     with show_progress("cascade", "query", topics["qid"].nunique(), shown=verbose) as bar:
         for batch in batches:
-            done.append(_run_batch(stages, batch, tail, clock))
+            done.append(_run_batch(stages, batch, clock))
             if len(batches) > 1 and (whole := _find_whole(stages)):
                 problem = f"stage {whole[0]!r}, once loaded, scores by all rows of a frame"
                 fix = "run(cascade, topics, query_batch_size=None)"
@@ -97,7 +97,9 @@ def run(
             bar.update(batch["qid"].nunique())
     frames = [one.results for one in done if len(one.results)] or [done[0].results]
     results = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-    return Run(results, pd.concat([one.trace for one in done], ignore_index=True))
+    trace = pd.concat([one.trace for one in done], ignore_index=True)
+    warn_unscored([trace[trace["unscored"] > 0]])
+    return Run(results, trace)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Runner(pt.Transformer):  # type: ignore[misc]
     """
 
     cascade: Cascade
-    tail: Tail = "drop"
+    tail: Tail | None = None
     query_batch_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -134,8 +136,8 @@ class Runner(pt.Transformer):  # type: ignore[misc]
         return self.cascade.transform_inputs()
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Return the output columns of the cascade, and ``cut_by`` with a kept tail."""
-        return self.cascade.transform_outputs(input_columns) + (["cut_by"] if self.tail == "keep" else [])
+        """Return the output columns of the cascade."""
+        return self.cascade.options(tail=self.tail).transform_outputs(input_columns)
 
 
 def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = None) -> list[pd.DataFrame]:
@@ -147,9 +149,9 @@ def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = No
     return [topics[(query >= start) & (query < end)] for start, end in zip(starts, [*starts[1:], len(query)], strict=True)]
 
 
-def _check_options(tail: Tail, query_batch_size: int | None) -> None:
+def _check_options(tail: Tail | None, query_batch_size: int | None) -> None:
     problems = []
-    if not is_word(tail, get_args(Tail)):
+    if tail is not None and not is_word(tail, get_args(Tail)):
         problems.append(f"tail is {tail!r}, expected one of {', '.join(get_args(Tail))}")
     if query_batch_size is not None and not is_whole(query_batch_size, least=1):
         problems.append(f"query_batch_size is {query_batch_size!r}, expected 1 or more queries, or None for all")
@@ -162,14 +164,14 @@ def _find_whole(cascade: Cascade) -> list[str]:
     return [stage.name for stage in cascade if any(map(reads_whole_frame, stage.transformers))]
 
 
-def _run_batch(cascade: Cascade, topics: pd.DataFrame, tail: Tail, clock: Callable[[], float]) -> Run:
+def _run_batch(cascade: Cascade, topics: pd.DataFrame, clock: Callable[[], float]) -> Run:
     qids = pd.Index(topics["qid"].unique(), dtype=object)
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
     for step in walk(cascade, topics, fusion=cascade.fusion, clock=clock):
         traces.append({**step.trace(qids), **read_accounts(step, qids)})
-        steps = [*steps, step] if tail == "keep" else [step]
-    results = _append_tail(steps) if tail == "keep" else steps[-1].kept
+        steps = [*steps, step] if cascade.tail == "keep" else [step]
+    results = append_tail(steps[-1].kept, steps) if cascade.tail == "keep" else steps[-1].kept
     nothing = np.full(len(qids), np.nan)  # for a stage without this column
     names = dict.fromkeys(name for part in traces for name in part if name != "docs_ranked")
     trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
@@ -185,15 +187,3 @@ def read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:
         return {}
     first = step.ranked.drop_duplicates("qid").set_index("qid")[names].astype(np.float64).reindex(qids, fill_value=0.0)
     return {name: first[name].to_numpy() for name in names}
-
-
-def _append_tail(steps: Sequence[Step]) -> pd.DataFrame:
-    """Append the documents that the cut-offs removed, the last stage's first; ``cut_by`` names the stage, empty for the results."""
-    head = steps[-1].kept.assign(cut_by="")
-    found = [head]
-    for step in reversed(steps):
-        if step.stage.cutoff is not None:
-            cut = step.ranked[step.ranked["rank"] >= step.stage.cutoff]
-            found.append(cut.sort_values("rank", kind="stable").assign(cut_by=step.stage.name))
-    once = pd.concat(found, ignore_index=True).drop_duplicates(["qid", "docno"])  # a later stage may have found one again
-    return canonical_results(append_below(head, once.iloc[len(head) :])) if len(once) > len(head) else head

@@ -9,8 +9,8 @@ import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.analysis.fusion.fuse import Fusion, K
+from pt_cascade.cascade.calls import call
 from pt_cascade.cascade.columns import explain_columns
-from pt_cascade.cascade.steps import call
 from pt_cascade.errors import FrameError, PipelineError
 from pt_cascade.frames import check_topics
 from pt_cascade.numbers import is_several

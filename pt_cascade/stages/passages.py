@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.cascade.calls import call, list_changes
 from pt_cascade.cascade.columns import check_input
 from pt_cascade.cascade.known import look_up
-from pt_cascade.cascade.steps import call, list_changes
 from pt_cascade.cascade.wrappers import held
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.frames import canonical_input, canonical_results

@@ -62,7 +62,7 @@ CASES = {
         "run, topics = one, topics.head(1)\nFIX\nfuse([run], topics=topics)",
     ),
     "a front without cost": ("swept.pareto_front('RR')", "FIX.pareto_front('RR')"),
-    "a budget without cost": ("choose(swept, 'RR', budget_ms=5)", "choose(FIX, 'RR', budget_ms=1e9, folds=2)"),
+    "a budget without cost": ("choose(swept, 'RR', budget_ms=5)", "choose(FIX, 'RR', budget_ms=1e9, percentile=None, folds=2)"),
     "a choice of a table": ("choose(table, 'RR')", "FIX"),
     "a path for a table": ("sweep(path, qrels, measures)", "FIX\nsweep(table, qrels, measures)"),
     "a cost of no kind": ("sweep(table, qrels, measures, 5)", "sweep(table, qrels, measures, FIX)"),
@@ -83,7 +83,7 @@ CASES = {
         "timings.cost().select(['toy', 'duo'])",
         "Cost.of(StageCost('toy'), FIX).select(['toy', 'duo'])",
     ),
-    "percentiles of means": ("cost = means\ncost.latency(cutoffs)", "cost = means\nFIRST\nSECOND"),
+    "percentiles of means": ("cost = means\ncost.latency(cutoffs, (95,))", "cost = means\nFIRST\nSECOND"),
     "percentiles out of range": ("timings.cost().latency(cutoffs, (0,))", "timings.cost().latency(cutoffs, FIX)"),
     "unknown documents": (
         "Cost.of(StageCost(), StageCost()).latency((None, 5))",

@@ -187,3 +187,20 @@ def test_an_ending_reads_what_was_loaded_on_the_way() -> None:
     cascade = Cascade.of(before >> pt.apply.generic(lambda df: df[df["text"].str.startswith("d1")]) >> pt.apply.first(len))
     table = score(before, topics(3))
     assert ranking(cascade.finish(table)) == ranking(cascade.pipeline().transform(topics(3)))
+
+
+@settings(max_examples=8)
+@given(JUDGES, st.tuples(st.integers(1, 12), st.integers(1, 6), st.integers(1, 4)), st.sampled_from(["pointwise", "listwise"]))
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_a_kept_tail_is_the_live_one_to_the_last_bit(judge: Judge, cutoffs: tuple[int, int, int], depends: str) -> None:
+    """Golden: the live cascade, with a last stage that is replayed or run, and an ending that adds a column."""
+    last = Lister() if depends == "listwise" else ToyReranker(seed=9)
+    url = pt.apply.url(lambda row: row["docno"])
+    cascade = Cascade.of(FIRST % 12 >> judge % 6 >> last % 4 >> url).options(tail="keep")
+    table = score(cascade, topics(3))
+    live, ours = cascade.with_cutoffs(*cutoffs).transform(topics(3)), cascade.finish(table, cutoffs)
+    assert ranking(ours) == ranking(live)
+    columns = ["qid", "docno", "cut_by", "url"]
+    assert sorted(map(tuple, ours[columns].to_numpy())) == sorted(map(tuple, live[columns].to_numpy()))
+    if depends == "pointwise":
+        assert ranking(table.replay(cutoffs, tail="keep")) == ranking(live)

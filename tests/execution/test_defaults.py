@@ -148,11 +148,12 @@ def test_without_its_model_the_error_names_the_extra(cache: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("minilm", "cache")
 def test_the_default_cascade_is_the_textbooks(tmp_path: Path) -> None:
-    """BM25 → 1000 · bi-encoder → 100 · late interaction → 20, from a collection, its folder or its name; and it ranks."""
+    """BM25 → 1000 · bi-encoder → 100 · late interaction, fused → 20, from a collection, its folder or its name; and it ranks."""
     toy = collection()
     write_folder(toy, tmp_path / "toy")
     cascade = default_cascade(toy, engine="pisa")
-    assert repr(cascade) == "bm25 → 1000 · bi_encoder → 100 · late_interaction → 20"
+    fusion = "fused(bm25=0.4, bi_encoder=0.3, late_interaction=0.3)"
+    assert repr(cascade) == f"bm25 → 1000 · bi_encoder → 100 · late_interaction · {fusion} → 20"
     assert [stage.depends for stage in cascade] == ["pointwise"] * 3
     found = cascade.transform(TOPICS)
     assert found[["qid", "docno", "rank"]].to_numpy().tolist() == [["1", "d1", 0]]  # the only word in common is "running"

@@ -21,22 +21,22 @@ def calibration(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_all_tables_are_made_of_shares_and_gains(calibration: ModuleType) -> None:
-    """Six tables, each row as long as its head, no number missing."""
+    """Ten tables, each row as long as its head, no number missing."""
     lines = list(calibration.tabulate(calibration.QUICK, 0))
-    assert len([line for line in lines if line.startswith(("###", "\n###"))]) == 6
+    assert len([line for line in lines if line.startswith(("###", "\n###"))]) == 10
     tables = "\n".join(lines).split("### ")[1:]
     for table in tables:
         rows = [line for line in table.splitlines() if line.startswith("|")]
-        assert len(rows) > 3
+        assert len(rows) > 2
         assert {row.count("|") for row in rows} == {rows[0].count("|")}
-        shares = [float(share) for share in re.findall(r"([\d.]+) %(?: \|)", "\n".join(rows[2:]))]
+        shares = [float(share) for share in re.findall(r"([\d.]+) ?%(?: \|)", "\n".join(rows[2:]))]
         assert all(0 <= share <= 100 for share in shares)
         assert "nan" not in table
 
 
 def test_intervals_and_bounds_keep_what_they_promise_in_a_small_simulation(calibration: ModuleType) -> None:
     """With 300 samples: coverage of 90 % or more where the table has 95 %, bounds that fail in 8 % or less."""
-    effort = calibration.Effort(2000, 300, 1000, 0, 0, (100, 200))
+    effort = calibration.Effort(2000, 300, 1000, 0, 0, 0, (100, 200))
     for line in list(calibration.cover_means(effort, 1))[3:]:
         covered = [float(share) for share in re.findall(r"(0\.\d+|1\.000) \(", line)]
         assert len(covered) == 2
@@ -73,3 +73,33 @@ def test_what_misleads_loses_what_it_says(calibration: ModuleType) -> None:
     vectors, values = calibration.simulated.mislead(500, 0.05, 0.9, 0)
     assert len(vectors) == values.shape[1] == 201
     assert values.mean(axis=0)[-1] - values.mean(axis=0)[:-1] == pytest.approx(np.full(200, 0.051))
+
+
+def test_certificates_and_verdicts_keep_what_they_promise_in_a_small_simulation(calibration: ModuleType) -> None:
+    """200 vectors that all lose 1.02 of the margin: hardly one is certified or shipped; without, most samples choose one."""
+    pools = {"misleading": calibration.simulated.mislead(2000, 0.05, 0.9, 0)}
+    row = [line for line in calibration.promises.certify_cheaper(pools, 40, (100,), 0) if line.startswith("| misleading | 0.05")]
+    dirichlet, betting, without = (float(share) for share in re.findall(r"([\d.]+)% \|", row[0]))
+    assert max(dirichlet, betting) <= 15
+    assert without > 50
+    pools = {"misleading": calibration.simulated.mislead(2000, 0.02, 0.0, 0)}
+    told = next(line for line in calibration.promises.judge_best(pools, 40, (100,), 0) if line.startswith("| misleading | 100"))
+    *_, shipped, anyway, covered = (float(share) for share in re.findall(r"([\d.]+)%", told))
+    assert (shipped <= 15, anyway > 25, covered >= 85) == (True, True, True)
+
+
+def test_a_budget_by_order_statistics_is_kept_and_by_the_sample_it_is_not(calibration: ModuleType) -> None:
+    """Of 2,000 profiles of 100 queries: at most 5 % are over the budget (the least rank that holds), plug-in about half."""
+    row = next(line for line in calibration.promises.keep_budgets(200, 0) if line.startswith("| 100 |"))
+    plugged, bounded, none = (float(share) for share in re.findall(r"([\d.]+)%", row))
+    assert bounded <= 5
+    assert plugged > 40
+    assert none == 0
+
+
+def test_more_folds_certify_what_all_queries_do(calibration: ModuleType) -> None:
+    """Of 160 queries five folds leave 128, fewer than the 149 that a margin of .02 takes; 15 folds leave 149."""
+    vectors, values = calibration.simulated.mislead(500, 0.001, 0.9, 0)
+    rows = list(calibration.promises.count_certifying_folds({"alike": (vectors, 0.02 * values)}, 8, 0))
+    few, many = (float(share) for share in re.findall(r"(\d+)%", next(row for row in rows if row.startswith("| alike | 160"))))
+    assert few == 0 < many

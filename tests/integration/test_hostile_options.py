@@ -60,6 +60,7 @@ CALLS: dict[str, Callable[..., object]] = {  # with what they need before their 
     "with_stage": partial(CASCADE.with_stage, 0),
     "a stage by position": lambda position=None: CASCADE[position],
     "a stage in it": lambda stage=None: stage in CASCADE,
+    "options": CASCADE.options,
     "prefix": lambda n=None: CASCADE.prefix(n),
     "without": lambda stage=None: CASCADE.without(stage),
     "finish": partial(CASCADE.finish, TABLE),

@@ -11,6 +11,8 @@ from toys.judges import Judge
 from toys.tables import KERNEL, Fine, assert_equal, chain
 
 from pt_cascade import open_collection
+from pt_cascade.analysis.choice.choose import choose
+from pt_cascade.analysis.cost.cost import StageCost
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
@@ -71,3 +73,23 @@ def test_bm25_of_a_real_collection(
     vectors = [(1, 1, 1, 1), (60, 60, 9, 9), (117, 31, 12, 5), (400, 60, 30, None)]
     got = sweep(table, collection.qrels, KERNEL, grid=vectors)
     assert_equal(got, [chain(first, judges, vector) for vector in vectors], asked, collection.qrels)
+
+
+def test_twelve_seeds_give_one_verdict_on_dl19(dl19_folder: Path) -> None:
+    """43 queries cannot tell, whatever the seed, and the report shows the spread, which is that of single splits."""
+    runs = {
+        name: dl19_folder / f"runs/colbertprf.bm25-doct5q{end}.res.gz"
+        for name, end in (("bm25", ""), ("colbert", ".colbert"), ("vbert", ".vbert"))
+    }
+    cost = [StageCost("bm25"), StageCost("colbert", per_pair_ms=0.05), StageCost("vbert", per_pair_ms=2)]
+    table = sweep(ScoreTable.from_runs(runs), read_qrels(dl19_folder / "qrels.txt"), ["nDCG@10"], cost, "log")
+    choices = [choose(table, "nDCG@10", budget_ms=100, seed=seed) for seed in range(12)]
+    assert {one.verdict.decision for one in choices} == {"cannot tell"}
+    assert len({(one.cutoffs, one.picked) for one in choices}) == 1
+    held = [one.held_out.mean for one in choices]
+    weighted = [one.folds["held_out"] * one.folds["queries"] / 43 for one in choices]
+    splits = [values.groupby(one.folds["repeat"]).sum() for values, one in zip(weighted, choices, strict=True)]
+    assert max(held) - min(held) < 0.01
+    assert max(split.max() for split in splits) - min(split.min() for split in splits) > 2 * (max(held) - min(held))
+    assert all("held out over 20 splits" in one.explain() for one in choices)
+    assert {choose(table, "nDCG@10", method="certified", margin=0.05, seed=seed).verdict.needed for seed in range(3)} == {59}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.certificates.order_statistics import queries_to_bound, queries_to_show, upper_rank
 from pt_cascade.analysis.cost.cost import Cost, StageCost
-from pt_cascade.analysis.cost.latency import is_percentile
+from pt_cascade.analysis.cost.latency import is_percentile, rank_percentile
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_amount, is_number
@@ -18,9 +19,14 @@ from pt_cascade.numbers import is_amount, is_number
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pt_cascade.analysis.cost.latency import Latency
     from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.ranking import Floats, Ints
+
+
+_ALL = 100.0  # per cent
+_SHOWN = 95.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +80,24 @@ class Budget:
             and not sweep.cost.sample.percentiles
         ):
             problems.append("queries were timed together, so only their mean time is known: pass percentile=None")
+        elif self.percentile and self.ms and sweep.cost and self.level is None:
+            needed = queries_to_bound(self.percentile)
+            found = f"{sweep.cost.sample.queries if sweep.cost.sample else 0} queries were timed"
+            problems.append(f"{found}: p{self.percentile:g} takes {needed} or more, or pass percentile=None for the mean")
         return problems
+
+    @property
+    def level(self) -> float | None:
+        """The percentile of the timed queries that bounds the budget's percentile from above; None: no limit on a percentile.
+
+        Costs by hand have no slow queries: there the slowest query counts, that is the one that retrieves the most.
+        """
+        if self.percentile is None or self.ms is None or self.cost is None:
+            return None
+        if self.percentile >= _ALL or self.cost.sample is None:
+            return _ALL
+        rank = upper_rank(self.cost.sample.queries, self.percentile)
+        return None if rank is None else rank_percentile(rank, self.cost.sample.queries)
 
     def check(self, stages: tuple[str, ...], vectors: Vectors) -> tuple[NDArray[np.bool_], Floats]:
         """Return, for each vector of a path, whether it is within the budget, and its cost in ``unit``."""
@@ -85,10 +108,20 @@ class Budget:
         return inside, frame[self.unit].to_numpy(np.float64)
 
     def frame(self, stages: tuple[str, ...], vectors: Vectors) -> pd.DataFrame:
-        """Give the costs of vectors of a path as ``Cost.frame`` does, with no percentile but the budget's."""
+        """Give the costs of vectors of a path as ``Cost.frame`` does, but of percentiles the upper bound of the budget's only."""
         cost = Cost.of(*(StageCost() for _ in stages)) if self.cost is None else self.cost.select(stages)
-        wanted = () if self.percentile is None or self.ms is None else (self.percentile,)
-        return cost.frame(vectors, docs=self.docs, percentiles=wanted)
+        if self.level is None:
+            return cost.frame(vectors, docs=self.docs, percentiles=())
+        found = cost.frame(vectors, docs=self.docs, percentiles=(self.level,))
+        return found.rename(columns={f"p{self.level:g}_ms": self.column})
+
+    def time(self, cutoffs: tuple[int | None, ...]) -> Latency | None:
+        """Return the times at the percentile of the budget, or at 95; None where single queries' times are not known."""
+        if self.cost is None or self.cost.sample is None or not self.cost.sample.percentiles:
+            return None
+        level = _SHOWN if self.percentile is None else self.percentile
+        known = self.cost.sample.queries >= queries_to_show(level)
+        return self.cost.latency(cutoffs, (level,) if known else (), self.docs)
 
     def unmet_error(self, sweep: Sweep) -> SweepError:
         """Return the error for a budget that no vector meets; it names the vector that exceeds it least."""

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs
+from pt_cascade.analysis.grid.descents import descend
+from pt_cascade.analysis.sweep.losses import recall_per_query
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pt_cascade.analysis.certificates.fixed_sequence import Test
     from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.analysis.replay.replayer import Replayer
     from pt_cascade.ranking import Floats, Ints
 
-Method: TypeAlias = Literal["plateau", "budget", "cheapest"]
+Method: TypeAlias = Literal["plateau", "budget", "certified"]
 _SAME = 1e-12
 _STEP = 1.1
 _FEW = 2000  # up to so many vectors are all measured query by query
+_CELLS = 4_000_000  # queries x vectors measured together, 32 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,20 +35,31 @@ class Candidates:
     vectors: Vectors  # (vectors, stages), as of a Grid
     affordable: NDArray[np.bool_]  # (vectors,): within the budget, at least one
     costs: Floats  # (vectors,): of equally good vectors the cheaper one is preferred
-    fold: Ints  # (judged queries,): the fold of each query, from 0
+    folds: Ints  # (repeats, judged queries): the fold of each query, from 0, each time drawn anew
+    reference: int = -1  # what is kept where nothing is shown; fixed before any judgment is seen
     method: Method = "budget"
     margin: float = 0.02  # how much may be lost, absolute
+    alpha: float = 0.05  # the chance that a certificate is wrong
+    test: Test = "dirichlet"  # of a certificate
     level: float = 0.95  # of all intervals and one-sided bounds
     seed: int = 0
     rel: int = 1  # the lowest label that is relevant, for recall
 
     def per_query(self, vector: int) -> Floats:
         """Give each query's measure at one vector."""
-        return self.replayer.per_query(self.vectors[vector])[:, 0]
+        return self.values(np.array([vector]))[:, 0]
 
     def values(self, vectors: Ints) -> Floats:
-        """Give each query's measure at some vectors, in ascending order of positions: shape (queries, vectors)."""
-        return self.replayer.sums(self.vectors[vectors], np.arange(len(self.fold)))[:, :, 0]
+        """Give each query's measure at some vectors, in any order of positions: shape (queries, vectors)."""
+        positions, place = np.unique(vectors, return_inverse=True)
+        queries = np.arange(self.folds.shape[1])
+        return self.replayer.sums(self.vectors[positions], queries)[:, place, 0]
+
+    def recall(self, stage: int, given: tuple[int, ...]) -> Floats:
+        """Give each query's recall@1, recall@2, ... of one stage: shape (queries, depth)."""
+        if (stage, given) not in self._curves:
+            self._curves[stage, given] = recall_per_query(self.replayer, stage, as_cutoffs(given), rel=self.rel)[0]
+        return self._curves[stage, given]
 
     def best(self, means: Floats) -> int:
         """Return the best affordable vector, see ``best_of``."""
@@ -50,10 +67,12 @@ class Candidates:
 
     @cached_property
     def sums(self) -> Floats:
-        """Shape (folds, vectors): the measure, summed over the queries of each fold."""
-        if len(self.vectors) > _FEW:
-            return self.replayer.sums(self.vectors, self.fold)[:, :, 0]
-        return np.stack([self._all[self.fold == one].sum(axis=0) for one in range(int(self.fold.max()) + 1)])
+        """Shape (repeats, folds, vectors): the measure, summed over the queries of each fold."""
+        repeats, queries = self.folds.shape
+        inside = np.equal.outer(self.folds, np.arange(int(self.folds.max()) + 1)).transpose(0, 2, 1).reshape(-1, queries)
+        every, size = np.arange(len(self.vectors)), max(_CELLS // queries, 1)
+        parts = [inside.astype(np.float64) @ self._measure(every[at : at + size]) for at in range(0, len(every), size)]
+        return np.hstack(parts).reshape(repeats, -1, len(every))
 
     @cached_property
     def depths(self) -> Vectors:
@@ -67,11 +86,30 @@ class Candidates:
         return int(np.flatnonzero(depth >= depth.max() - _SAME)[-1])
 
     @cached_property
+    def sequence(self) -> Ints:
+        """The vectors that are tested one after the other, from the reference down."""
+        return descend(self.depths, self.depths[self.reference])
+
+    @cached_property
+    def losses(self) -> Floats:
+        """Shape (vectors of the sequence, queries): the measure of the reference less that of each."""
+        values = self.values(np.r_[self.reference, self.sequence])
+        return (values[:, :1] - values[:, 1:]).T
+
+    @cached_property
     def representatives(self) -> tuple[Ints, Floats]:
         """Affordable vectors, of a large grid a subsample, and each query's measure there: shape (queries, these vectors)."""
         inside = np.flatnonzero(self.affordable)
         at = inside[subsample(self.depths[inside])] if len(self.vectors) > _FEW else inside
-        return at, self.values(at) if len(self.vectors) > _FEW else self._all[:, at]
+        return at, self._measure(at)
+
+    @cached_property
+    def _curves(self) -> dict[tuple[int, tuple[int, ...]], Floats]:
+        return {}
+
+    def _measure(self, at: Ints) -> Floats:
+        """Give ``values``; those of a small grid are measured once."""
+        return self.values(at) if len(self.vectors) > _FEW else self._all[:, at]
 
     @cached_property
     def _all(self) -> Floats:

@@ -8,111 +8,125 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.certificates.fixed_sequence import fewest_queries
 from pt_cascade.analysis.choice.candidates import best_of
 from pt_cascade.analysis.choice.intervals import Estimate, estimate
 from pt_cascade.analysis.choice.selection import Pick, pick
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs, name_cascade
-from pt_cascade.analysis.replay.measures import in_kernel
+from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.table.data import Path
 
 if TYPE_CHECKING:
-    from pt_cascade.analysis.choice.candidates import Candidates
+    from pt_cascade.analysis.certificates.fixed_sequence import Test
+    from pt_cascade.analysis.choice.candidates import Candidates, Method
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.ranking import Floats, Ints
 
-_PERMUTATIONS = 3
+_MOST_FOLDS = 20
+REPEATS = 20  # of the folds
 _RUNNERS_UP = 4
 _APART = 0.2
+_ERRORS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """The vector that was picked for each fold on the other folds, and its measure on the fold."""
+    """The vector that was picked for each fold on the other folds, and its measure on the fold; several times, with other folds."""
 
-    picks: tuple[Pick, ...]  # one a fold
-    trained: Floats  # (folds,): the measure of each pick on the queries it was picked by
-    measured: Floats  # (judged queries,): the measure of each query at the pick of its fold
-    fold: Ints  # (judged queries,)
+    picks: tuple[tuple[Pick, ...], ...]  # (repeats, folds)
+    measured: Floats  # (repeats, judged queries): the measure of each query at the pick of its fold
+    folds: Ints  # (repeats, judged queries)
 
     @property
-    def optimism(self) -> float:
-        """In-sample minus held-out, mean over the queries."""
-        return float((self.trained[self.fold] - self.measured).mean())
+    def per_query(self) -> Floats:
+        """Shape (judged queries,): the mean over the repeats."""
+        mean: Floats = self.measured.mean(axis=0)
+        return mean
+
+    @property
+    def split_error(self) -> float:
+        """The standard error of the mean over the repeats, of the ways to split the queries alone."""
+        means = self.measured.mean(axis=1)
+        return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
+
+    @property
+    def searched(self) -> bool:
+        """Whether some fold looked for the best vector by the measure itself."""
+        return any(one.searched for picks in self.picks for one in picks)
 
     def frame(self, sweep: Sweep) -> pd.DataFrame:
-        """Return Frame[fold, queries, k1, ..., in_sample, held_out], a row a fold."""
-        chosen = np.stack([sweep.grid.vectors[one.vector] for one in self.picks])
-        sizes = np.bincount(self.fold)
-        cutoffs = {f"k{n}": pd.Series(k, dtype="Int64").mask(k == NO_CUT, pd.NA) for n, k in enumerate(chosen.T, 1)}
-        numbers = {"in_sample": self.trained, "held_out": np.bincount(self.fold, self.measured) / sizes}
-        return pd.DataFrame({"fold": np.arange(len(sizes)), "queries": sizes} | cutoffs | numbers)
+        """Return Frame[repeat, fold, queries, k1, ..., held_out], a row a fold."""
+        rows = np.array([one.vector for picks in self.picks for one in picks])
+        sizes = np.concatenate([np.bincount(fold) for fold in self.folds])
+        held = np.concatenate([np.bincount(*both) for both in zip(self.folds, self.measured, strict=True)])
+        repeat, fold = np.divmod(np.arange(len(rows)), len(self.picks[0]))
+        cutoffs = {
+            f"k{n}": pd.Series(k, dtype="Int64").mask(k == NO_CUT, pd.NA) for n, k in enumerate(sweep.grid.vectors[rows].T, 1)
+        }
+        return pd.DataFrame({"repeat": repeat, "fold": fold, "queries": sizes} | cutoffs | {"held_out": held / sizes})
+
+
+def count_folds(queries: int, folds: int, method: Method, margin: float, alpha: float, test: Test) -> int:
+    """Return how many folds leave enough queries to show what all of them can show, if up to 20 do."""
+    if method == "budget":
+        return folds
+    least = fewest_queries(margin, alpha, test)
+    enough = [k for k in range(folds, min(_MOST_FOLDS, queries) + 1) if queries - -(-queries // k) >= least]
+    return enough[0] if enough else folds
+
+
+def draw_folds(queries: int, folds: int, seed: int) -> Ints:
+    """Split the queries at random, several times: shape (repeats, queries); once where each fold is one query."""
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.permutation(queries) % folds for _ in range(REPEATS if folds < queries else 1)])
 
 
 def cross_validate(candidates: Candidates) -> CrossValidation:
-    """Pick a vector for each fold by the other folds, and measure it on the fold."""
-    fold, sums = candidates.fold, candidates.sums
-    picks, trained, values = [], [], np.zeros(len(fold))
-    for held, own in enumerate(sums):
-        others = fold != held
-        means = (sums.sum(axis=0) - own) / others.sum()
-        picks.append(pick(candidates, means, others))
-        trained.append(means[picks[-1].vector])
-        values[~others] = candidates.per_query(picks[-1].vector)[~others]
-    return CrossValidation(tuple(picks), np.array(trained), values, fold)
+    """Pick a vector for each fold by the other folds, and measure it on the fold; for each way to split the queries."""
+    picks = []
+    for fold, sums in zip(candidates.folds, candidates.sums, strict=True):
+        total = sums.sum(axis=0)
+        others = [fold != held for held in range(len(sums))]
+        picks.append(tuple(pick(candidates, (total - own) / train.sum(), train) for own, train in zip(sums, others, strict=True)))
+    chosen = np.array([[one.vector for one in row] for row in picks])
+    distinct, place = np.unique(chosen, return_inverse=True)
+    values, queries = candidates.values(distinct), np.arange(candidates.folds.shape[1])
+    measured = [values[queries, row[fold]] for row, fold in zip(place.reshape(chosen.shape), candidates.folds, strict=True)]
+    return CrossValidation(tuple(picks), np.stack(measured), candidates.folds)
 
 
-def compare_held_out(candidates: Candidates, validated: CrossValidation, more: float) -> pd.DataFrame:
-    """Compare the picks, held out and paired, with the deepest cascade and with stage 1 alone.
+def estimate_gain(candidates: Candidates, validated: CrossValidation, more: float) -> Estimate:
+    """Compare the picks, held out and paired, with the reference; where each fold picked it, that is 0 without width.
 
-    Returns Frame[against, difference, low, high]. ``more`` is the variance that choosing adds. Where each fold picked the deepest
-    vector, the first row is 0 without width.
+    ``more`` is the variance that choosing adds. The interval is widened by what the ways to split the queries leave open, so that
+    another seed seldom gives another verdict.
     """
-    replayer, deepest = candidates.replayer, candidates.vectors[candidates.deepest]
-    difference = validated.measured - candidates.per_query(candidates.deepest)
-    found = estimate(difference, level=candidates.level, more=more)
-    if all(one.vector == candidates.deepest for one in validated.picks):
-        found = Estimate(0.0, 0.0, 0.0, len(difference))
-    rows = [(name_cascade(replayer.path.stages, as_cutoffs(deepest.tolist())), found.mean, found.low, found.high)]
-    if len(deepest) > 1:
-        first = Path(replayer.path.stages[:1], (None,))
-        found = estimate(
-            validated.measured - replace(replayer, path=first).per_query(deepest[:1])[:, 0], level=candidates.level, more=more
-        )
-        rows.append((name_cascade(first.stages, as_cutoffs(deepest[:1].tolist())), found.mean, found.low, found.high))
-    return pd.DataFrame(rows, columns=["against", "difference", "low", "high"])
+    if all(one.vector == candidates.reference for picks in validated.picks for one in picks):
+        return Estimate(0.0, 0.0, 0.0, candidates.folds.shape[1])
+    found = estimate(validated.per_query - candidates.per_query(candidates.reference), level=candidates.level, more=more)
+    left = _ERRORS * validated.split_error
+    return replace(found, low=found.low - left, high=found.high + left)
 
 
-def permutation_control(candidates: Candidates, validated: CrossValidation) -> tuple[pd.DataFrame, float]:
-    """Choose the best vector where all are equally good: with random signs, and with permuted labels.
+def compare_first_stage(candidates: Candidates, validated: CrossValidation, more: float) -> Estimate | None:
+    """Compare the picks, held out and paired, with stage 1 alone, as deep as in the reference; None if it is the only stage."""
+    start = candidates.vectors[candidates.reference]
+    if len(start) == 1:
+        return None
+    first = replace(candidates.replayer, path=Path(candidates.replayer.path.stages[:1], (None,)))
+    return estimate(validated.per_query - first.per_query(start[:1])[:, 0], level=candidates.level, more=more)
 
-    Returns Frame[exchanged, in_sample, held_out], a row a repetition: the gain over the deepest vector on the queries that chose
-    and on others; and the variance that choosing adds to a held-out mean, 0 for ``plateau``, which does not look for the best.
+
+def measure_noise(candidates: Candidates, validated: CrossValidation) -> tuple[pd.DataFrame, float]:
+    """Choose the best vector where all are equally good, each query's differences given random signs.
+
+    Returns Frame[in_sample, held_out], a row a repetition: the gain over the reference on the queries that chose and on others; and
+    the variance that choosing adds to a held-out mean, 0 where nothing looked for the best.
     """
-    last = candidates.per_query(candidates.deepest)
-    errors, gains = wild_bootstrap(candidates.representatives[1] - last[:, None], candidates.fold, seed=candidates.seed)
-    rows = [("signs", *both) for both in zip(gains.tolist(), errors.tolist(), strict=True)]
-    rows += [("labels", *both) for both in _permute_labels(candidates)]
-    more = 0.0 if candidates.method == "plateau" else excess_variance(errors, validated.measured - last)
-    return pd.DataFrame(rows, columns=["exchanged", "in_sample", "held_out"]), more
-
-
-def _permute_labels(candidates: Candidates) -> list[tuple[float, float]]:
-    """Choose with each query's labels permuted among its documents (measures of the kernel only); return the gains as above."""
-    rng, found = np.random.default_rng(candidates.seed), []
-    replayer, fold, rankings = candidates.replayer, candidates.fold, candidates.replayer.rankings
-    for _ in range(_PERMUTATIONS if in_kernel(replayer.measures[0]) else 0):
-        labels = replayer.judged.labels.copy()
-        for query in replayer.judged.queries:
-            rows = rankings.rows[rankings.offsets[query] : rankings.offsets[query + 1]]
-            labels[rows] = rng.permutation(labels[rows])
-        permuted = replace(replayer, judged=replace(replayer.judged, labels=labels))
-        sums = permuted.sums(candidates.vectors, fold)[:, :, 0]
-        gains = sums - sums[:, [candidates.deepest]]
-        every = gains.sum(axis=0)
-        held = sum(one[candidates.best(every - one)] for one in gains)
-        found.append((float(every[candidates.best(every)] / len(fold)), float(held / len(fold))))
-    return found
+    last = candidates.per_query(candidates.reference)
+    errors, gains = wild_bootstrap(candidates.representatives[1] - last[:, None], candidates.folds[0])
+    more = excess_variance(errors, validated.per_query - last) if validated.searched else 0.0
+    return pd.DataFrame({"in_sample": gains, "held_out": errors}), more
 
 
 def find_runners_up(sweep: Sweep, candidates: Candidates, chosen: int, means: Floats) -> pd.DataFrame:

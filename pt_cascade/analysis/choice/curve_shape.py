@@ -62,24 +62,23 @@ def trace_curves(candidates: Candidates, chosen: int) -> tuple[Curve, ...]:
         line = line[np.r_[candidates.vectors[line][1:, stage] != candidates.vectors[line][:-1, stage], True]]
         if len(line) >= _FEWEST:
             name, k = candidates.replayer.path.stages[stage], candidates.depths[line, stage]
-            curves.append(
-                classify_curve(name, k, candidates.values(line), candidates.fold, level=candidates.level, seed=candidates.seed)
-            )
+            curves.append(classify_curve(name, k, candidates.values(line), candidates.folds, level=candidates.level))
     return tuple(curves)
 
 
-def classify_curve(stage: str, k: Ints, values: Floats, fold: Ints, *, level: float = 0.95, seed: int = 0) -> Curve:
-    """Classify one curve: k ascending, shape (cut-offs,); values of shape (queries, cut-offs); fold of shape (queries,).
+def classify_curve(stage: str, k: Ints, values: Floats, folds: Ints, *, level: float = 0.95) -> Curve:
+    """Classify one curve: k ascending, shape (cut-offs,); values of shape (queries, cut-offs); folds of shape (repeats, queries).
 
     The peak is the best of many, so for each fold it is found on the other folds.
     """
     means = values.mean(axis=0)
     top, half = int(means.argmax()), max(int(np.searchsorted(k, k[-1] / 2, side="right")) - 1, 0)
-    leads = np.zeros(len(fold))
-    for held in range(int(fold.max()) + 1):
-        peak = int(values[fold != held].mean(axis=0).argmax())
-        leads[fold == held] = (values[:, peak] - values[:, -1])[fold == held]
-    errors, _ = wild_bootstrap(values[:, subsample(k[:, None])] - values[:, [-1]], fold, seed=seed)
+    leads = np.zeros(len(values))
+    for fold in folds:
+        for held in range(int(fold.max()) + 1):
+            peak = int(values[fold != held].mean(axis=0).argmax())
+            leads[fold == held] += (values[:, peak] - values[:, -1])[fold == held] / len(folds)
+    errors, _ = wild_bootstrap(values[:, subsample(k[:, None])] - values[:, [-1]], folds[0])
     lead = estimate(leads, level=level, more=excess_variance(errors, leads))
     rise = estimate(values[:, -1] - values[:, half], level=level)
     kind: Kind = "peaked" if lead.low > 0 else "increasing" if rise.low > 0 else "plateau"

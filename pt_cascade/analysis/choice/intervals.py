@@ -12,9 +12,6 @@ Learned-Miller and Thomas (2019), "A new confidence interval for the mean of a b
 proven, to hold for any distribution. For losses of 0 or 1 it is that of Clopper and Pearson (1934); where nothing is lost, about
 3/n, the rule of three.
 
-``simultaneous_bounds`` hold together: a bootstrap of the maximum (Romano and Wolf 2005, "Stepwise multiple testing as formalized
-data snooping"), without candidates that clearly lose more than the margin (Hansen 2005, "A test for superior predictive ability").
-
 The coverage of all of them, by simulation, is in experiments/README.md.
 """
 
@@ -27,11 +24,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pt_cascade.ranking import Floats
 
 RESAMPLES = 1999
 _CELLS = 2_000_000  # weights kept between calls, 16 MB
-_CLEAR = 2.0  # standard errors beyond the margin
+_MOST = 1e6  # queries
+_POWERFUL = ((1.96 + 0.84) / 1.96) ** 2  # for a chance of 80 % that a 95 % interval excludes a limit
 
 
 @dataclass(frozen=True)
@@ -94,30 +94,6 @@ def bounds_above(losses: Floats, worst: float = 1.0, *, level: float = 0.95, see
     return cut_above(resample(losses, worst, seed=seed), level)
 
 
-def simultaneous_bounds(losses: Floats, margin: float, *, level: float = 0.95, seed: int = 0) -> Floats:
-    """Bound mean losses from above so that all bounds hold together.
-
-    Args:
-        losses: Shape (queries, candidates), against one and the same vector.
-        margin: The loss that matters, above 0.
-        level: Level of all bounds together.
-        seed: For the weights.
-
-    Returns:
-        Shape (candidates,); infinite for a candidate that clearly loses more than the margin.
-    """
-    bounds = np.full(losses.shape[1], np.inf)
-    if not losses.size:
-        return bounds
-    resampled = resample(losses, max(float(losses.max()), 1.0), seed=seed)
-    means, errors = resampled.mean(axis=0), np.maximum(resampled.std(axis=0), np.finfo(np.float64).tiny)
-    near = losses.mean(axis=0) <= margin + _CLEAR * errors
-    if near.any():
-        furthest = ((resampled - means) / errors)[:, near].max(axis=1, keepdims=True)
-        bounds[near] = means[near] + float(cut_above(furthest, level)[0]) * errors[near]
-    return bounds
-
-
 def resample(losses: Floats, worst: float = 1.0, *, seed: int = 0) -> Floats:
     """Give weighted means of each candidate's losses and one more, the worst: shape (resamples, candidates)."""
     padded = np.vstack([losses, np.full(losses.shape[1], worst)])
@@ -141,24 +117,21 @@ def cut_above(resampled: Floats, level: float) -> Floats:
     return cut
 
 
-def queries_needed(found: Estimate, width: float) -> int:
-    """Return how many queries an interval of this width takes: it narrows with the square root of the queries.
+def settle(found: Estimate, limits: Sequence[float]) -> int:
+    """Return how many queries at most should show on which side of one of the limits a mean lies, if it is as estimated.
+
+    With a chance of 80 %: (1.96 + 0.84)² standard errors; and between two limits at most as many as make the interval narrower
+    than their distance, so that it cannot hold both.
 
     Example:
-        >>> queries_needed(Estimate(0.01, -0.01, 0.03, 100), 0.02)
-        400
+        >>> settle(Estimate(0.01, -0.01, 0.03, 100), [0.0]), settle(Estimate(0.01, -0.01, 0.03, 100), [0.0, 0.02])
+        (817, 400)
     """
-    return int(np.ceil(round(found.queries * ((found.high - found.low) / width) ** 2, 6)))
-
-
-def fewest_queries(margin: float, level: float = 0.95) -> int:
-    """Return the least n with (1 - margin)ⁿ ≤ 1 - level: so many queries without a loss show a mean loss within the margin.
-
-    Example:
-        >>> fewest_queries(0.02), fewest_queries(0.05)
-        (149, 59)
-    """
-    return int(np.ceil(round(np.log1p(-level) / np.log1p(-margin), 9)))
+    half, furthest = (found.high - found.low) / 2, max(abs(found.mean - limit) for limit in limits)
+    needed = _POWERFUL * (half / furthest) ** 2 if furthest > 0 else np.inf
+    apart = max(limits) - min(limits)
+    needed = min(needed, (2 * half / apart) ** 2 if apart > 0 else np.inf, _MOST / found.queries)
+    return max(int(np.ceil(round(found.queries * needed, 6))), found.queries + 1)
 
 
 @lru_cache(maxsize=4)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.choice.intervals import bounds_above, fewest_queries
+from pt_cascade.analysis.certificates.fixed_sequence import fewest_queries
+from pt_cascade.analysis.choice.intervals import bounds_above
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,4 +98,4 @@ def find_plateau(
     lost = bound(found) if found < len(axis) - 1 else np.inf
     k, deepest = (min(int(value), last) for value in (axis[found], axis[-1]))
     means = (float(recall[:, at[found]].mean()), float(most.mean()))
-    return found, Plateau(stage, k, deepest, *means, lost, margin, len(recall), len(axis), fewest_queries(margin, level))
+    return found, Plateau(stage, k, deepest, *means, lost, margin, len(recall), len(axis), fewest_queries(margin, 1 - level))

@@ -3,72 +3,87 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.choice.intervals import Estimate
+from pt_cascade.analysis.choice.verdict import round_up
 from pt_cascade.analysis.grid.cutoffs import name_cascade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pt_cascade.analysis.certificates.fixed_sequence import Test
     from pt_cascade.analysis.choice.budget import Budget
     from pt_cascade.analysis.choice.candidates import Method
     from pt_cascade.analysis.choice.curve_shape import Curve
+    from pt_cascade.analysis.choice.intervals import Estimate
     from pt_cascade.analysis.choice.plateaus import Plateau
     from pt_cascade.analysis.choice.stage_advice import Advice
+    from pt_cascade.analysis.choice.verdict import Verdict
+    from pt_cascade.analysis.cost.latency import Latency
 
-_MANY = 100  # queries
-_CONTROLS = {"signs": "if all cut-offs were equally good", "labels": "if labels were permuted among each query's documents"}
+_WIDTH = 80  # columns of a line
+_ROWS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The chosen cut-offs, and how sure the choice is.
+    """The cut-offs to use, and how sure that is.
 
     Attributes:
-        cutoffs: Chosen by all queries; the argument of ``cascade.with_cutoffs``.
+        cutoffs: What to use: ``picked`` if the verdict is to ship it, else ``reference``; the argument of ``cascade.with_cutoffs``.
+        verdict: ``ship``, ``keep`` or ``cannot tell``, why, and about how many queries would tell.
+        reference: What the choice is compared with, fixed before any judgment was seen.
+        picked: What the method picks by all queries, shown to hold or not.
         stages: The names of the stages.
         measure: The measure it was chosen by.
-        method: ``plateau``, ``budget`` or ``cheapest``.
+        method: ``plateau``, ``budget`` or ``certified``.
         queries: The number of queries with a judgment.
-        in_sample: The measure of the choice on all queries, which it was chosen by.
-        held_out: The measure on held-out queries: each query at the vector that was chosen without its fold. It is an estimate for
-            this way of choosing, and for these very cut-offs as far as the folds choose alike.
-        optimism: In-sample minus held-out, both of the folds' choices, mean over the queries.
-        versus: Frame[against, difference, low, high]: held out, paired, against the deepest cascade of the grid (the largest
-            product of cut-offs) and, if there are more stages, stage 1 alone as deep.
-        folds: Frame[fold, queries, k1, ..., in_sample, held_out]: what was chosen without each fold.
-        runners_up: Frame[k1, ..., <measure>, <costs>, difference, low, high]: the next best vectors that differ by a fifth or more,
-            in-sample.
-        noise: Frame[exchanged, in_sample, held_out]: what choosing the best vector appears to gain over the deepest one where there
-            is nothing to gain, a row a repetition: ``signs`` of each query's differences drawn at random, or each query's
-            ``labels`` permuted among its documents.
-        cost: The costs of the choice, with the budget's percentile; empty without costs.
+        in_sample: The measure of ``picked`` on all queries, which picked it: too high where the method looks for the best.
+        kept: The measure of ``reference``, which no query chose.
+        held_out: The measure of picking so, on queries that had no part in it: each query at what was picked without its fold, mean
+            over several ways to split the queries. It is of ``picked`` itself only as far as the folds pick the same.
+        gain: ``held_out`` less the reference, paired.
+        first_stage: Likewise less stage 1 alone, as deep as in the reference; None for a single stage.
+        folds: Frame[repeat, fold, queries, k1, ..., held_out]: what was picked without each fold.
+        runners_up: Frame[k1, ..., <measure>, <costs>, difference, low, high]: the next best vectors that differ from ``picked`` by
+            a fifth or more, in-sample.
+        noise: Frame[in_sample, held_out]: what picking the best vector appears to gain over the reference where there is nothing to
+            gain: each query's differences with a random sign, a row a repetition.
+        cost: The costs of ``cutoffs``; empty without costs.
+        times: The percentiles of its time with their intervals; None where single queries' times are not known.
         plateaus: Where the recall of each stage stops rising; for the method ``plateau``.
         curves: The shape of the measure over each stage's cut-off: increasing, on a plateau, or peaked.
         advice: Whether a further stage pays.
-        over_budget: Whether the plateau exceeds the budget.
+        over_budget: Whether ``cutoffs`` exceed the budget: a reference that was given may.
         budget: The budget.
         margin: How much may be lost.
         level: Level of all intervals and one-sided bounds.
         rel: The lowest label that counts as relevant in recall.
+        test: Of a certificate.
     """
 
     cutoffs: tuple[int | None, ...]
+    verdict: Verdict
+    reference: tuple[int | None, ...]
+    picked: tuple[int | None, ...]
     stages: tuple[str, ...]
     measure: str
     method: Method
     queries: int
     in_sample: float
+    kept: Estimate
     held_out: Estimate
-    optimism: float
-    versus: pd.DataFrame
+    gain: Estimate
+    first_stage: Estimate | None
     folds: pd.DataFrame
     runners_up: pd.DataFrame
     noise: pd.DataFrame
     cost: pd.Series[float]
+    times: Latency | None
     plateaus: tuple[Plateau, ...]
     curves: tuple[Curve, ...]
     advice: Advice
@@ -77,103 +92,128 @@ class Choice:
     margin: float
     level: float
     rel: int = 1
+    test: Test = "dirichlet"
 
     def explain(self, *, details: bool = False) -> str:
-        """Report what to ship and how sure that is: a headline, then at most ten labelled lines.
+        """Report what to do and how sure that is: the verdict, then at most ten lines of at most 80 columns.
 
         Args:
-            details: Append the evidence: each plateau and curve in full, the label permutation, and what each fold chose.
+            details: Append the evidence: stage 1 alone, recall, curves, selection noise, and what each fold picked.
 
         Returns:
             Lines of text.
         """
-        lines = [_headline(self), *(f"  {label}: {text}" for label, text in _report(self))]
+        lines = [_headline(self), *_lay_out(_report(self))]
         return "\n".join([*lines, *(_details(self) if details else ())])
 
     def __repr__(self) -> str:
-        return f"Choice({name_cascade(self.stages, self.cutoffs)}; {self.measure} {self.held_out.mean:.4f} held out)"
+        return f"Choice({self.verdict.decision}: {name_cascade(self.stages, self.cutoffs)}; {self.measure} {self._shown.mean:.4f})"
+
+    @property
+    def _shown(self) -> Estimate:
+        """The measure of what is to be used: held out, or of the reference."""
+        return self.held_out if self.verdict.decision == "ship" else self.kept
 
 
 def _headline(choice: Choice) -> str:
-    """What to ship, its quality with interval, and its time."""
-    held, cost = choice.held_out, choice.cost
-    parts = [f"{choice.measure} {held.mean:.4f} [{held.low:.4f}, {held.high:.4f}] held out"]
-    column = next((name for name in (choice.budget.column, "p95_ms", "ms") if name in cost), "")
-    parts += [f"{'mean' if column == 'ms' else column[:-3]} {cost[column]:.4g} ms"] if column else []
-    return f"Ship {name_cascade(choice.stages, choice.cutoffs)}: {', '.join(parts)}"
+    """What to do."""
+    name = name_cascade(choice.stages, choice.cutoffs)
+    if choice.verdict.decision == "cannot tell":
+        needed = round_up(choice.verdict.needed or choice.queries)
+        return f"Cannot tell: about {needed:,} queries would. Keep {name}"
+    return f"{choice.verdict.decision.capitalize()} {name}"
+
+
+def _lay_out(lines: Iterator[tuple[str, str]]) -> Iterator[str]:
+    """Indent labelled lines, and continue those that are too long."""
+    for label, text in lines:
+        yield from wrap(f"{label}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _report(choice: Choice) -> Iterator[tuple[str, str]]:
     """Yield the labelled lines."""
-    few = "; 100 to 500 would give narrower intervals" if choice.queries < _MANY else ""
-    yield "Method", f"{_describe_method(choice)}, on {choice.queries:,} queries ({100 * choice.level:g} % intervals{few})"
-    seen = choice.held_out.mean + choice.optimism
-    off = f"{choice.optimism:.4f} too high" if choice.optimism > 0 else "not higher than on held-out queries"
-    yield "In-sample", f"{seen:.4f} on the queries used for choosing, {off}"
-    yield "Stability", _describe_stability(choice)
+    shown, ship = choice._shown, choice.verdict.decision == "ship"  # noqa: SLF001 - of this module
+    yield "Why", choice.verdict.reason
+    how = "held out" if ship else "not chosen by them"
+    yield choice.measure, f"{shown.mean:.4f} [{shown.low:.4f}, {shown.high:.4f}] on {choice.queries:,} queries, {how}"
+    if ship:
+        yield "Instead of", f"{name_cascade(choice.stages, choice.reference)}, {choice.kept.mean:.4f}"
+    elif choice.picked != choice.reference:
+        yield "Best seen", f"{name_cascade(choice.stages, choice.picked)}, {choice.in_sample:.4f} in-sample"
+    yield "Asked", _describe_method(choice)
+    yield "Folds", _describe_folds(choice)
     if len(choice.cost):
-        yield "Cost", _describe_cost(choice)
-    for against, difference, low, high in choice.versus.itertuples(index=False, name=None):
-        found = f"{Estimate(difference, low, high, choice.queries)}, held out"
-        yield f"Against {against}", "every fold chose it" if low == high else found
-    if choice.plateaus:
-        kept = ", ".join(f"{one.stage} → {one.k} keeps {one.recall:.3f} of {one.most:.3f}" for one in choice.plateaus)
-        yield "Recall", kept + f"; relevant are labels of {choice.rel} and more" * (choice.rel > 1)
-    if choice.curves:
-        shaped = [str(curve) for curve in choice.curves if curve.kind != "plateau"]
-        yield "Curves", f"{choice.measure} {'; '.join(shaped) or 'levels off over every cut-off'}"
-    yield "Selection noise", _describe_noise(choice, "signs")
+        yield "Costs", _describe_cost(choice)
     yield "Stages", choice.advice.text
 
 
 def _details(choice: Choice) -> Iterator[str]:
     """Yield the evidence."""
     yield "Details"
-    yield from (f"  Plateau of {plateau}" for plateau in choice.plateaus)
+    yield f"  Picked on all queries: {name_cascade(choice.stages, choice.picked)}, in-sample {choice.in_sample:.4f}"
+    yield f"  Picking so, held out: {choice.held_out}; less the reference: {choice.gain}"
+    if choice.first_stage is not None:
+        yield f"  Less {choice.stages[0]} alone, held out: {choice.first_stage}"
+    if choice.method == "certified":
+        proven = {"dirichlet": "proven for losses of 0 and 1, conjectured for others", "betting": "proven for any losses"}
+        yield f"  Certified by the {choice.test} test, {proven[choice.test]}"
+    relevant = f"; relevant are labels of {choice.rel} and more" * (choice.rel > 1)
+    yield from (f"  Plateau of {plateau}{relevant}" for plateau in choice.plateaus)
     yield from (f"  {choice.measure} {curve}" for curve in choice.curves)
-    if "labels" in choice.noise["exchanged"].to_numpy():
-        yield f"  Selection noise: {_describe_noise(choice, 'labels')}"
+    gain = choice.noise["in_sample"].mean()
+    yield f"  Selection noise: if all cut-offs were equally good, the best would still appear to gain {gain:.4f} in-sample"
     if choice.advice.shorter:
         yield f"  Stages: compared {choice.advice.longer} with {choice.advice.shorter}"
-    yield "  Chosen without each fold:"
-    yield from (f"    {line}" for line in choice.folds.to_string(index=False, float_format="{:.4f}".format).splitlines())
+    yield "  Picked without each fold, most often:"
+    counts = choice.folds.groupby([f"k{n}" for n in range(1, len(choice.stages) + 1)], dropna=False).size()
+    table = counts.sort_values(ascending=False).reset_index(name="times").head(_ROWS)
+    yield from (f"    {line}" for line in table.to_string(index=False).splitlines())
 
 
 def _describe_method(choice: Choice) -> str:
     within = f" within {choice.budget}" if str(choice.budget) else ""
-    best = f"the best {choice.measure}{within}"
+    within += ", which they exceed" * choice.over_budget
     if choice.method == "budget":
-        return best
-    if choice.method == "cheapest":
-        return f"the least cost with {choice.measure} at most {choice.margin:g} below {best}"
-    if choice.over_budget:
-        return f"{best}, because the smallest cut-offs with recall at most {choice.margin:g} below the deepest's exceed it"
-    return f"the smallest cut-offs with recall at most {choice.margin:g} below the deepest's{within and ',' + within}"
+        return f"the best {choice.measure}{within}"
+    if choice.method == "certified":
+        return f"the cheapest with {choice.measure} at most {choice.margin:g} below the reference's{within}"
+    return f"the smallest cut-offs with recall at most {choice.margin:g} below the reference's{within}"
 
 
 def _describe_cost(choice: Choice) -> str:
-    cost = choice.cost
-    late = [name for name in cost.index if name.startswith("p") and name.endswith("_ms")]
-    parts = [f"{cost['ms']:.4g} ms a query on average"] if "ms" in cost else []
-    parts += [f"{name[:-3]} {cost[name]:.4g} ms" for name in late]
-    parts += [f"{cost['pairs']:.4g} model pairs"] if "pairs" in cost else []
-    parts += [f"{1000 * cost['usd']:.3g} usd per 1,000 queries"] if "usd" in cost else []
-    by_hand = choice.budget.cost is not None and choice.budget.cost.sample is None
+    cost, times = choice.cost, choice.times
+    parts = [f"{show_digits(cost['ms'], 3)} ms a query"] if "ms" in cost else []
+    for level, ms, low, high in times.frame[["percentile", "joint_ms", "low_ms", "high_ms"]].to_numpy() if times else ():
+        end = f"to {show_digits(high)}" if np.isfinite(high) else "or more"
+        parts.append(f"p{level:g} {show_digits(ms)} ms ({show_digits(low)} {end}, {times.queries if times else 0} queries)")
+    parts += [f"{show_digits(cost['pairs'], 3)} model pairs"] if "pairs" in cost else []
+    parts += [f"{show_digits(1000 * cost['usd'], 3)} usd per 1,000 queries"] if "usd" in cost else []
+    by_hand = " (by hand: no slow queries)" * (choice.budget.cost is not None and choice.budget.cost.sample is None)
     untimed = f"; without {choice.budget.untimed!r}, which runs live and has no cost" if choice.budget.untimed else ""
-    return ", ".join(parts) + "; costs given by hand have no slow queries" * bool(by_hand and late) + untimed
+    return ", ".join(parts) + by_hand + untimed
 
 
-def _describe_stability(choice: Choice) -> str:
+def _describe_folds(choice: Choice) -> str:
+    """Say how stable the pick is, and how much the way to split the queries matters."""
+    cutoffs = choice.folds[[f"k{n}" for n in range(1, len(choice.stages) + 1)]]
+    same = sum(tuple(None if pd.isna(k) else int(k) for k in row) == choice.picked for row in cutoffs.to_numpy(object))
     spans = []
-    for n, (stage, cutoff) in enumerate(zip(choice.stages, choice.cutoffs, strict=True), 1):
-        chosen = [None if pd.isna(k) else int(k) for k in choice.folds[f"k{n}"]]
-        if set(chosen) != {cutoff}:
-            ends = [f"{k}" for k in sorted(k for k in set(chosen) if k is not None)] + ["no cut"] * (None in chosen)
-            spans.append(f"{stage} → {ends[0]}{f' to {ends[-1]}' if len(ends) > 1 else ''}")
-    return f"without one fold each, {', '.join(spans)}" if spans else f"all {len(choice.folds)} folds choose the same"
+    for stage, column in zip(choice.stages, cutoffs, strict=True):
+        found = sorted({int(k) for k in cutoffs[column].dropna()})
+        ends = [f"{found[0]} to {found[-1]}"] if len(found) > 1 else []
+        ends += ["no cut"] * bool(found and cutoffs[column].isna().any())
+        spans += [f"{stage} → {' or '.join(ends)}"] if ends else []
+    means = choice.folds["held_out"].mul(choice.folds["queries"]).groupby(choice.folds["repeat"]).sum() / choice.queries
+    stable = f"{same} of {len(choice.folds)} pick the same" + f", others {' · '.join(spans)}" * bool(spans)
+    spread = f"{means.min():.4f} to {means.max():.4f} held out over {len(means)} splits" * (len(means) > 1)
+    return "; ".join(filter(None, (stable, spread)))
 
 
-def _describe_noise(choice: Choice, control: str) -> str:
-    gains = choice.noise.loc[choice.noise["exchanged"] == control, ["in_sample", "held_out"]].mean()
-    seen, held = (round(float(gain), 4) + 0.0 for gain in gains)  # no -0.0000
-    return f"{_CONTROLS[control]}, picking the best would still appear to gain {seen:.4f} in-sample ({held:.4f} held out)"
+def show_digits(value: float, digits: int = 2) -> str:
+    """Show no more digits than are known.
+
+    Example:
+        >>> show_digits(1234.5), show_digits(33.49), show_digits(0.0461, 3)
+        ('1,200', '33', '0.0461')
+    """
+    return f"{float(f'{value:.{digits}g}'):,.15g}"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from pt_cascade.analysis.choice.intervals import Estimate, estimate, queries_needed
+from pt_cascade.analysis.choice.intervals import Estimate, estimate, settle
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
+from pt_cascade.analysis.choice.verdict import round_up
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.replay.measures import in_kernel
@@ -35,7 +36,7 @@ class Advice:
     gain: Estimate | None = None  # of the whole cascade over the shorter one, held out, both chosen on the other folds
     longer: str = ""  # the whole cascade with the cut-offs chosen on all queries
     shorter: str = ""  # likewise the best cascade with one stage fewer
-    needed: int | None = None  # about how many queries give an interval narrower than the margin
+    needed: int | None = None  # at most about so many queries would tell
 
 
 def advise(whole: Candidates, budget: Budget) -> Advice:
@@ -53,15 +54,15 @@ def advise(whole: Candidates, budget: Budget) -> Advice:
     if not shorter:
         return Advice(f"The table covers no cascade of {count - 1} stages within the budget.")
     gain, margin = compare([whole], shorter), whole.margin
-    verdict, needed = decide(gain, margin), queries_needed(gain, margin)
+    verdict, needed = decide(gain, margin), settle(gain, (0.0, margin))
     longer, best = _name_best([whole], budget.unit), _name_best(shorter, budget.unit)
     stage = "a third stage" if count == _COMPARABLE else f"stage {count}"
     change = f"{whole.replayer.measures[0]} changes by {gain} on held-out queries"
     text = {
         "yes": f"{stage.capitalize()} pays: {change}",
         "no": f"{stage.capitalize()} does not pay: {change}, less than the margin of {margin:g}",
-        "cannot tell": f"{gain.queries:,} queries do not show whether {stage} pays: {change}; about {needed:,} would show "
-        f"whether the change is above 0 or below the margin of {margin:g}",
+        "cannot tell": f"{gain.queries:,} queries do not show whether {stage} pays: {change}; "
+        f"at most about {round_up(needed):,} would",
     }
     return Advice(f"{text[verdict]}.", verdict, gain, longer, best, needed)
 
@@ -71,7 +72,7 @@ def compare(long: Sequence[Candidates], short: Sequence[Candidates]) -> Estimate
     difference = measure_held_out(long) - measure_held_out(short)
     one, other = (np.hstack([cascade.representatives[1] for cascade in side]) for side in (long, short))
     common = one[:, [int(one.mean(axis=0).argmax())]]
-    errors = [wild_bootstrap(side - common, long[0].fold, seed=long[0].seed)[0] for side in (one, other)]
+    errors = [wild_bootstrap(side - common, long[0].folds[0])[0] for side in (one, other)]
     return estimate(difference, level=long[0].level, more=excess_variance(errors[0] - errors[1], difference))
 
 
@@ -87,11 +88,16 @@ def decide(gain: Estimate, margin: float) -> Verdict:
 
 def measure_held_out(cascades: Sequence[Candidates]) -> Floats:
     """Measure each query with the vector that is best on the other folds, of whichever cascade: shape (judged queries,)."""
-    fold = cascades[0].fold
-    values = np.zeros(len(fold))
-    for held in range(len(cascades[0].sums)):
-        cascade, at = _best(cascades, [one.sums.sum(axis=0) - one.sums[held] for one in cascades])
-        values[fold == held] = cascade.per_query(at)[fold == held]
+    folds = cascades[0].folds
+    values = np.zeros(folds.shape[1])
+    totals = [one.sums[0].sum(axis=0) for one in cascades]
+    chosen: dict[tuple[int, int], Floats] = {}
+    for repeat, fold in enumerate(folds):
+        for held in range(int(fold.max()) + 1):
+            at = _best(cascades, [total - one.sums[repeat, held] for total, one in zip(totals, cascades, strict=True)])
+            if at not in chosen:
+                chosen[at] = cascades[at[0]].per_query(at[1])
+            values[fold == held] += chosen[at][fold == held] / len(folds)
     return values
 
 
@@ -103,24 +109,21 @@ def _open_shorter(whole: Candidates, stages: tuple[str, ...], budget: Budget) ->
         depths = replayer.reach
     except SweepError:
         return None
-    vectors = default_grid(depths, last, len(whole.fold), form=None if in_kernel(replayer.measures[0]) else "log").vectors
+    vectors = default_grid(depths, last, whole.folds.shape[1], form=None if in_kernel(replayer.measures[0]) else "log").vectors
     affordable, costs = budget.check(stages, vectors)
     shorter = replace(whole, replayer=replayer, vectors=vectors, affordable=affordable, costs=costs)
     return shorter if affordable.any() else None
 
 
-def _best(cascades: Sequence[Candidates], sums: Sequence[Floats]) -> tuple[Candidates, int]:
-    """Return the cascade with the best vector by sums over queries, the first of equal ones, and that vector."""
-    best, top = (cascades[0], 0), -np.inf
-    for cascade, one in zip(cascades, sums, strict=True):
-        at = cascade.best(one)
-        if one[at] > top:
-            best, top = (cascade, at), float(one[at])
-    return best
+def _best(cascades: Sequence[Candidates], sums: Sequence[Floats]) -> tuple[int, int]:
+    """Return which cascade has the best vector by sums over queries, the first of equal ones, and that vector."""
+    best = [one.best(own) for one, own in zip(cascades, sums, strict=True)]
+    first = int(np.argmax([own[at] for own, at in zip(sums, best, strict=True)]))
+    return first, best[first]
 
 
 def _name_best(cascades: Sequence[Candidates], unit: str) -> str:
     """Name the best cascade by all queries, with its cost."""
-    cascade, at = _best(cascades, [one.sums.sum(axis=0) for one in cascades])
-    name = name_cascade(cascade.replayer.path.stages, as_cutoffs(cascade.vectors[at].tolist()))
-    return f"{name} ({cascade.costs[at]:.4g} {unit} a query)"
+    which, at = _best(cascades, [one.sums[0].sum(axis=0) for one in cascades])
+    name = name_cascade(cascades[which].replayer.path.stages, as_cutoffs(cascades[which].vectors[at].tolist()))
+    return f"{name} ({cascades[which].costs[at]:.3g} {unit} a query)"

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.cost.latency import (
-    PERCENTILES,
     Latency,
     check_percentiles,
     summarise,
     take_percentiles,
-    warn_of_few_queries,
 )
 from pt_cascade.analysis.cost.sample import Sample, sample_from_counts
 from pt_cascade.analysis.cost.stage_cost import StageCost
@@ -46,7 +44,6 @@ class Cost:
         sample: The profiled queries and their times; None: the cost was given by hand.
         live: Whether the last stage has no cut-off in the vectors, since it is in no score table: it gets what the last cut-off
             passes on.
-        warned: The (percentile, number of queries) that were asked for: percentiles of too few queries are warned of once.
 
     Raises:
         SweepError: There is no stage, an entry is not a StageCost, or two have the same name.
@@ -67,7 +64,6 @@ class Cost:
     stages: tuple[StageCost, ...]
     sample: Sample | None = field(default=None, repr=False)
     live: bool = False
-    warned: set[tuple[float, int]] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse stages that make no cascade, all problems at once."""
@@ -115,19 +111,19 @@ class Cost:
         if sample is not None:
             times, usd = (tuple(each[place] for place in places if each) for each in (sample.times, sample.usd))
             sample = replace(sample, times=times, usd=usd)
-        return Cost(tuple(self.stages[place] for place in places), sample, self.live, self.warned)
+        return Cost(tuple(self.stages[place] for place in places), sample, self.live)
 
     def latency(
         self,
         cutoffs: Sequence[Cutoff],
-        percentiles: Sequence[float] = PERCENTILES,
+        percentiles: Sequence[float] | None = None,
         docs: Sequence[int] | NDArray[np.generic] | None = None,
     ) -> Latency:
         """Return how long a query takes at one vector of cut-offs: the mean, and percentiles of the sum over stages.
 
         Args:
             cutoffs: One a stage; None: no cut. The last one costs nothing.
-            percentiles: Each above 0, at most 100.
+            percentiles: Numbers from 1 to 100; None: those of 50, 95 and 99 above which at least one query lies.
             docs: Shape (queries,). How many documents each query retrieves, for a cost given by hand; without it every query
                 retrieves enough, and there are no percentiles. A profiled cost ignores it: it has its own queries.
 
@@ -141,8 +137,7 @@ class Cost:
         """
         names = [one.stage or f"stage {n}" for n, one in enumerate(self.stages, start=1)]
         checked = check_cutoffs(cutoffs, names[: len(names) - self.live])
-        percentiles = check_percentiles(percentiles)
-        if percentiles and self.sample is not None and not self.sample.percentiles:
+        if percentiles is not None and as_tuple(percentiles) and self.sample is not None and not self.sample.percentiles:
             problem = "its queries were timed together (mode 'throughput'), so only their mean time is known"
             fix = "cost.latency(cutoffs, percentiles=()), or profile(cascade, topics, mode='interactive')"
             raise SweepError("the cost has no percentiles", [problem], fix=fix)
@@ -155,7 +150,7 @@ class Cost:
         self,
         vectors: NDArray[np.generic],
         docs: Sequence[int] | NDArray[np.generic] | None = None,
-        percentiles: Sequence[float] = PERCENTILES,
+        percentiles: Sequence[float] | None = None,
     ) -> pd.DataFrame:
         """Return what a query costs at many vectors of cut-offs.
 
@@ -184,15 +179,11 @@ class Cost:
         return pd.DataFrame(columns)
 
     def _prepare(
-        self, percentiles: Sequence[float], docs: Sequence[int] | NDArray[np.generic] | None
+        self, percentiles: Sequence[float] | None, docs: Sequence[int] | NDArray[np.generic] | None
     ) -> tuple[Sample, tuple[float, ...]]:
         """Return the queries, and the percentiles that are known for them."""
         sample = sample_from_counts(docs) if self.sample is None else self.sample
-        levels = check_percentiles(percentiles) if sample.percentiles else ()
-        asked = {(level, sample.queries) for level in levels}
-        warn_of_few_queries(sorted(level for level, _ in asked - self.warned), sample.queries)
-        self.warned.update(asked)
-        return sample, levels
+        return sample, check_percentiles(percentiles, sample.queries) if sample.percentiles else ()
 
     def _time(self, n: int, depth: Ints, sample: Sample) -> tuple[Floats, Floats]:
         """Give the documents and milliseconds of stage n, shape (depths, rows) each."""

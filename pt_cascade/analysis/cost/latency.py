@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.certificates.order_statistics import lower_rank, queries_to_show, upper_rank
 from pt_cascade.analysis.grid.cutoffs import as_tuple
-from pt_cascade.errors import SweepError, warn
+from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 95, 99)
 _ALL = 100  # per cent
+_END = 0.95  # of each end of an interval
 _ROUND = 9  # 99.9 % of 1000 queries are 999 of them, whatever floats make of it
 
 
@@ -33,6 +35,7 @@ class Latency:
     """How long a cascade takes for a query at one vector of cut-offs.
 
     A percentile of a sum is not the sum of percentiles: ``joint_ms`` is the percentile of the observed sums, query by query.
+    ``low_ms`` and ``high_ms`` bound the true percentile, each with a chance of 95 % or more, whatever the distribution.
     ``bound_ms`` is the sum of the stages' percentiles at 100 - (100 - p)/n for n stages, which ``joint_ms`` cannot exceed however
     the stages' times depend on each other (the union bound).
 
@@ -42,6 +45,8 @@ class Latency:
         stage_ms: The same for each stage; they add up to ``ms``.
         percentiles: The percentiles; none where single queries' times are not known.
         joint_ms: Percentiles of the sum over stages.
+        low_ms: A lower bound of each, 0 where so few queries give none.
+        high_ms: An upper bound, infinite where so few queries give none.
         bound_ms: An upper bound of each.
         queries: How many different queries the percentiles come from.
     """
@@ -51,13 +56,16 @@ class Latency:
     stage_ms: tuple[float, ...]
     percentiles: tuple[float, ...] = ()
     joint_ms: tuple[float, ...] = ()
+    low_ms: tuple[float, ...] = ()
+    high_ms: tuple[float, ...] = ()
     bound_ms: tuple[float, ...] = ()
     queries: int = 0
 
     @property
     def frame(self) -> pd.DataFrame:
-        """Frame[percentile, joint_ms, bound_ms], one row a percentile."""
-        columns = {"percentile": self.percentiles, "joint_ms": self.joint_ms, "bound_ms": self.bound_ms}
+        """Frame[percentile, joint_ms, low_ms, high_ms, bound_ms], one row a percentile."""
+        names = ("joint_ms", "low_ms", "high_ms", "bound_ms")
+        columns = {"percentile": self.percentiles} | {name: getattr(self, name) for name in names}
         return pd.DataFrame(columns, dtype=np.float64)
 
 
@@ -79,9 +87,32 @@ def summarise(times: Floats, cutoffs: tuple[int | None, ...], percentiles: Seque
     if not percentiles:
         return Latency(cutoffs, sum(mean), mean)
     levels = np.array(percentiles, np.float64)
-    joint = take_percentiles(times.sum(axis=0), levels)
-    bound = take_percentiles(times, 100.0 - (100.0 - levels) / len(times)).sum(axis=0)
-    return Latency(cutoffs, sum(mean), mean, tuple(levels.tolist()), tuple(joint.tolist()), tuple(bound.tolist()), queries)
+    sums = times.sum(axis=0)
+    joint, bound = take_percentiles(sums, levels), take_percentiles(times, 100.0 - (100.0 - levels) / len(times)).sum(axis=0)
+    ends = [_bound_percentile(sums, level, queries) for level in levels.tolist()]
+    low, high = (tuple(end) for end in zip(*ends, strict=True))
+    return Latency(
+        cutoffs, sum(mean), mean, tuple(levels.tolist()), tuple(joint.tolist()), low, high, tuple(bound.tolist()), queries
+    )
+
+
+def rank_percentile(rank: int, queries: int) -> float:
+    """Return the percentile of the rows at which so many of the queries lie; several rows of a query count as one.
+
+    Example:
+        >>> take_percentiles(np.arange(1.0, 101.0), [rank_percentile(99, 100)]).tolist()
+        [99.0]
+    """
+    return _ALL * rank / queries
+
+
+def _bound_percentile(sums: Floats, level: float, queries: int) -> tuple[float, float]:
+    """Bound a percentile from both sides, by order statistics."""
+    if level >= _ALL:
+        return float(sums.max()), math.inf
+    ranks = lower_rank(queries, level, _END), upper_rank(queries, level, _END)
+    low, high = (None if rank is None else take_percentiles(sums, [rank_percentile(rank, queries)])[0] for rank in ranks)
+    return 0.0 if low is None else float(low), math.inf if high is None else float(high)
 
 
 def take_percentiles(values: Floats, percentiles: Floats | Sequence[float]) -> Floats:
@@ -104,18 +135,21 @@ def is_percentile(level: object) -> bool:
     return is_number(level) and 1 <= level <= _ALL
 
 
-def check_percentiles(percentiles: Sequence[float]) -> tuple[float, ...]:
-    """Return the percentiles, or raise a SweepError if one is out of range."""
+def check_percentiles(percentiles: Sequence[float] | None, queries: int) -> tuple[float, ...]:
+    """Return the percentiles, None: those of 50, 95 and 99 that so many queries give; raise a SweepError if one cannot be given."""
+    if percentiles is None:
+        return tuple(level for level in PERCENTILES if queries >= queries_to_show(level))
     levels = as_tuple(percentiles)
-    if bad := [level for level in levels if not is_percentile(level)]:
-        problem = f"found {', '.join(map(repr, bad))}, expected numbers from 1 to 100"
-        raise SweepError("percentiles are out of range", [problem], fix="percentiles=(50, 95, 99)")
+    bad = [f"found {level!r}, expected a number from 1 to 100" for level in levels if not is_percentile(level)]
+    bad += (
+        []
+        if bad
+        else [
+            f"p{level:g} takes {queries_to_show(level)} queries or more, found {queries}"
+            for level in levels
+            if queries < queries_to_show(level)
+        ]
+    )
+    if bad:
+        raise SweepError("there are no such percentiles", bad, fix="percentiles=None")
     return levels
-
-
-def warn_of_few_queries(percentiles: Sequence[float], queries: int) -> None:
-    """Warn of percentiles that less than one query lies above: p99 needs 100 different queries, p95 needs 20."""
-    needed = {level: math.ceil(round(100 / (100 - level), _ROUND)) for level in percentiles if level < _ALL}
-    if short := [f"p{level:g} needs {count}" for level, count in needed.items() if queries < count]:
-        message = f"{queries} queries are too few: {', '.join(short)}; with fewer, the percentile is the time of the slowest query"
-        warn(message)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.cost.fitting import fit_cost
-from pt_cascade.analysis.cost.latency import take_percentiles
+from pt_cascade.analysis.cost.latency import check_percentiles, take_percentiles
 from pt_cascade.analysis.cost.timing_files import COLUMNS, COUNTS, load_timings, save_timings
 from pt_cascade.errors import TableError
 from pt_cascade.numbers import is_word
@@ -135,15 +135,16 @@ class Timings:
         """
         return fit_cost(self.frame, per, self.pairwise, together=self.mode == "throughput")
 
-    def summary(self, percentiles: tuple[float, ...] = (50, 95)) -> pd.DataFrame:
+    def summary(self, percentiles: tuple[float, ...] | None = None) -> pd.DataFrame:
         """Return what each stage costs, and its time at the largest share.
 
         Args:
-            percentiles: Percentiles of ``interactive`` timings.
+            percentiles: Percentiles of ``interactive`` timings; None: those of 50, 95 and 99 that so many
+                queries give.
 
         Returns:
-            Frame[stage, docs_in, fixed_ms, per_pair_ms, ms, p50_ms, p95_ms], a row a stage and one, ``cascade``, for the sum:
-            documents and milliseconds are means a query; the percentiles of the sum are not the sums of the percentiles.
+            Frame[stage, docs_in, fixed_ms, per_pair_ms, ms, p50_ms, p95_ms, p99_ms], a row a stage and one, ``cascade``, for the
+            sum: documents and milliseconds are means a query; the percentiles of the sum are not the sums of the percentiles.
         """
         cost = self.cost()
         rows = self.frame[self.frame["share"] == self.shares[0]]
@@ -154,7 +155,8 @@ class Timings:
         table["per_pair_ms"] = pd.Series({one.stage: one.per_pair_ms for one in cost.stages[1:]}, dtype=np.float64)
         table = table.assign(ms=times.mean()).reset_index()
         if self.mode == "interactive":
-            for level, column in zip(percentiles, take_percentiles(times.to_numpy().T, percentiles).T, strict=True):
+            levels = check_percentiles(percentiles, self.queries)
+            for level, column in zip(levels, take_percentiles(times.to_numpy().T, levels).T, strict=True):
                 table[f"p{level:g}_ms"] = column
         return table
 

@@ -2,6 +2,8 @@
 
 - **documents**: those that the last stage scores; each has a score of every stage. What a stage before cut is not fused: it is
   dropped, or follows below in its old order where the tail is kept.
+- **documents without a score** of a stage with a weight, as it ran out of time or failed on the query (``Cascade.options``), are
+  not fused: they follow below the fused ones as the last stage ranks them; a query of which none is fused keeps that ranking.
 - **lists**: of each stage and query the scores of these documents, ranked by the stage. They are normalised, weighted and added as
   ``pt_cascade.fuse`` does with the runs of the stages, from the last stage to the first; so equal sums are in the order of the
   last stage.

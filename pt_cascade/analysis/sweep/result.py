@@ -71,7 +71,8 @@ class Sweep:
         """Frame[k1, k2, ..., w1, w2, ..., <measure>..., and with a cost: ms, p50_ms, p95_ms, p99_ms, pairs, usd]: a row each.
 
         No cut is <NA>. ``w1`` and so on are the weights of the stages where they are fused, NaN in rows that are not. Costs are
-        means and percentiles over queries, see ``Cost.frame``; ``usd`` needs a price; fusing costs nothing in them.
+        means, and the percentiles that so many queries give, see ``Cost.frame``; ``usd`` needs a price; fusing costs nothing in
+        them.
         """
         columns: dict[str, pd.Series[Any]] = {}
         rows = self.rows
@@ -185,7 +186,6 @@ class Sweep:
             >>> topics = pd.DataFrame({"qid": ["1"], "query": ["q"]})
             >>> table = Scores(frame, topics, (Column("bm25"), Column("t5")), (Path(("bm25", "t5"), (3, None)),))
             >>> qrels = pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
-            >>> import warnings; warnings.simplefilter("ignore")  # one query gives no percentiles
             >>> swept = sweep(table, qrels, ["RR"], cost=[StageCost(), StageCost(per_pair_ms=50)])
             >>> swept.pareto_front("RR")[["k1", "RR", "ms"]].values.tolist()
             [[1.0, 0.0, 50.0], [2.0, 1.0, 100.0]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
 from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.replay.replay import check_tail
@@ -127,8 +128,8 @@ def _read_fusions(
     fusion: StageFusion | Iterable[StageFusion | None] | None, path: Path, tail: Tail
 ) -> tuple[StageFusion | None, ...]:
     """Return the different fusions, none where there is nothing but None; refuse what cannot be fused on this path."""
-    fusions = tuple(dict.fromkeys((fusion,) if fusion is None or isinstance(fusion, StageFusion) else fusion))
-    if fusions in ((), (None,)):
+    fusions: tuple[StageFusion | None, ...] = as_tuple(fusion)  # type: ignore[arg-type] # one is a tuple of it
+    if all(one is None for one in fusions):
         return ()
     problems = [f"{one!r} is no fusion" for one in fusions if not isinstance(one, StageFusion | None)]
     if len(path.stages) == 1:
@@ -142,7 +143,7 @@ def _read_fusions(
     for one in fusions:
         if one is not None:
             one.weigh(path.stages)
-    return fusions
+    return tuple(dict.fromkeys(fusions))
 
 
 def _check_rows(grid: Grid, replayer: Replayer) -> None:

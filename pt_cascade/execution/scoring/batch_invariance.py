@@ -14,7 +14,7 @@ import pandas as pd
 
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.wrappers import remove_caches
-from pt_cascade.errors import PipelineError, StageError, TableError
+from pt_cascade.errors import PipelineError, QueryError, StageError, TableError
 from pt_cascade.execution.scoring.chunk import find_failed, rerank
 from pt_cascade.files import rm_command
 from pt_cascade.ranking import locate
@@ -47,8 +47,13 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
     whole = "docno" not in step.given or step.stage.depends in ("pairwise", "listwise")
     stage, tested = replace(remove_caches(step.stage, load=True), cutoff=None), False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
+        try:
+            again = next(walk((stage,), frame))
+        except QueryError:
+            if step.stage.on_error == "raise":
+                raise
+            continue  # another batch of queries shows it
         tested = True
-        again = next(walk((stage,), frame))
         drift = _find_drift(step.ranked[~find_failed(step)], again.ranked[~find_failed(again)], tolerance)
         if whole and not drift:  # by rank, as a retriever may exchange documents of equal scores
             before = step.ranked[step.ranked["qid"].isin(again.ranked["qid"])]
@@ -78,7 +83,13 @@ def check_paths(
         if (found := next(samples, None)) is None:
             untested.append(path)
             continue
-        name, drift = _rescore(plan, path, *found, tolerance)
+        try:
+            name, drift = _rescore(plan, path, *found, tolerance)
+        except QueryError:
+            if all(plan.stage(name).on_error == "raise" for name in path.stages):
+                raise
+            untested.append(path)
+            continue
         if drift and checkpoint is not None:
             what = f"stage {name!r} has changed since the finished batches in {checkpoint} were scored"
             raise TableError(what, [drift], fix=f"{rm_command(checkpoint)}, and score again")

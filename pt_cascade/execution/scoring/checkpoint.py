@@ -51,7 +51,8 @@ class Checkpoint:
     def write(self, number: int, scores: ChunkScores) -> None:
         """Save a finished batch."""
         frame, buffer = scores.frame.copy(deep=False), io.BytesIO()
-        frame.attrs = {"rules": {name: sorted(possible) for name, possible in scores.rules.items()}, "cut": scores.cut}
+        rules = {name: sorted(possible) for name, possible in scores.rules.items()}
+        frame.attrs = {"rules": rules, "cut": scores.cut, "left_out": dict(scores.left_out)}
         frame.to_parquet(buffer, index=False)
         write_hashed(self.folder, f"{number:06d}", ".parquet", buffer.getvalue())
 
@@ -70,7 +71,7 @@ class Checkpoint:
             frame = pd.read_parquet(io.BytesIO(read_hashed(file))).astype({"qid": str, "docno": str, "rank": np.int64})
             meta, frame.attrs = frame.attrs, {}
             rules = {name: frozenset(TieRule(*rule) for rule in possible) for name, possible in meta["rules"].items()}
-            return ChunkScores(frame, rules, bool(meta["cut"]))
+            return ChunkScores(frame, rules, bool(meta["cut"]), dict(meta["left_out"]))
         except (OSError, LookupError, TypeError, ValueError, AttributeError, TableError) as error:
             problem = f"{file}: {type(error).__name__}: {first_line(error)}"
             raise TableError("a finished batch is damaged", [problem], fix=f"{rm_command(file)}, and score again") from error

@@ -14,7 +14,7 @@ from pt_cascade.analysis.replay.rankings import place_all
 from pt_cascade.analysis.replay.required_documents import required_documents
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
 from pt_cascade.cascade import walk
-from pt_cascade.cascade.steps import list_changes
+from pt_cascade.cascade.calls import list_changes
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.execution.scoring.tie_rules import observe, probe_copies, settle
 from pt_cascade.guards import show_rows
@@ -42,11 +42,13 @@ class ChunkScores:
             as the re-rankers return it, else NaN.
         rules: The tie rules that agree with the results of each re-ranking stage, by its name.
         cut: Whether a query fills the first stage's cut-off, so that it may have more documents.
+        left_out: Why a query is not in the frame, by qid: a stage with ``on_error="keep"`` did not score all its documents.
     """
 
     frame: pd.DataFrame
     rules: Mapping[str, TieRules]
     cut: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Output(NamedTuple):
@@ -68,6 +70,7 @@ class _Chunk:
     scores: dict[str, Floats] = field(default_factory=dict)
     outputs: dict[str, list[_Output]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def keys(self, orders: Collection[Order]) -> Mapping[Order, Ints]:
         return static_keys(self.first[["docno"]].iloc[self.rows].assign(docid=self.docids), orders)
@@ -85,6 +88,7 @@ class _Chunk:
                 keys = self.keys({order for rule in rules for order in rule})
                 places = place_all(self.offsets, self.rows, np.stack([self.scores[stage] for stage in before]), rules, keys)
                 todo = required_documents(self.offsets, places, path.depths[:n]) & np.isnan(self.scores[name])
+                todo &= ~self.first["qid"].isin(self.left_out).to_numpy()[self.rows]
                 for output in tuple(self.outputs.get(before[-1], ())):
                     mark = todo[output.position]
                     if mark.any():
@@ -95,12 +99,12 @@ class _Chunk:
         given = rerank(output.frame[mark])
         if stage.name not in self.rules:
             self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
-        step = next(walk((stage,), given))
+        step = _leave_out(next(walk((stage,), given)), self.left_out)
         _refuse_changes(step, path)
         _refuse_failed(step, failed := find_failed(step), keep=True)
         self.rules[stage.name] = observe(step, self.rules[stage.name])
         self.steps.append(step)
-        position = output.position[mark][locate(step.ranked, step.given)]
+        position = output.position[mark][locate(step.ranked, given)]
         self.keep_docids(position, step.ranked)
         self.scores[stage.name][position] = np.where(failed, -np.inf, step.ranked["score"].to_numpy(np.float64))
         self.outputs.setdefault(stage.name, []).append(_Output(position, step.ranked))
@@ -143,9 +147,11 @@ class _Chunk:
 
 def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules]) -> tuple[ChunkScores, list[Step]]:
     """Score one batch of queries; return the scores and every run of a stage."""
-    step = next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics))
+    left_out: dict[str, str] = {}
+    step = _leave_out(next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics)), left_out)
     _refuse_failed(step, find_failed(step), keep=False)
     chunk, names = _begin(plan, topics, step, rules), [stage.name for stage in plan.stages]
+    chunk.left_out.update(left_out)
     chosen: list[TieRule] = []
     while chunk.chosen_rules(names) != chosen:  # another tie rule may require other documents
         chosen = chunk.chosen_rules(names)
@@ -157,8 +163,8 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
     full = plan.depth is not None and bool((step.kept["qid"].value_counts() >= plan.depth).any())
     columns = {"docid": chunk.docids, **{name: chunk.scores[name] for name in names}}
     columns = {name: values[chunk.rows.argsort()] for name, values in columns.items()}  # in the row order of the first stage
-    frame = chunk.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64})
-    return ChunkScores(frame.assign(**columns), chunk.rules, full), chunk.steps
+    frame = chunk.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64}).assign(**columns)
+    return ChunkScores(frame[~frame["qid"].isin(chunk.left_out)], chunk.rules, full, chunk.left_out), chunk.steps
 
 
 def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, TieRules]) -> _Chunk:
@@ -183,6 +189,21 @@ def rerank(results: pd.DataFrame) -> pd.DataFrame:
         return results.reset_index(drop=True)
     rank = results.groupby("qid", sort=False)["rank"].rank(method="first").to_numpy(np.float64).astype(np.int64) - 1
     return results.assign(rank=rank).reset_index(drop=True)
+
+
+def _leave_out(step: Step, left_out: dict[str, str]) -> Step:
+    """Return a step without the queries that it did not score whole, and add them to ``left_out``; refuse them by default."""
+    unscored = step.list_unscored()
+    if not len(unscored):
+        return step
+    found = f"{unscored['unscored'].sum()} document(s) of {len(unscored)} query(s)"
+    late = f"{found} were not scored within {step.stage.time_limit_ms} ms"
+    if step.stage.on_error == "raise":
+        fix = f"score(cascade.options(time_limit_ms={{{step.stage.name!r}: None}}), topics), or on_error='keep' to leave them out"
+        raise StageError(f"stage {step.stage.name!r} could not score every document", [late], fix=fix)
+    left_out |= {qid: error or f"stage {step.stage.name!r} ran out of time" for qid, error in unscored[["qid", "error"]].to_numpy()}
+    kept = {name: getattr(step, name) for name in ("given", "ranked", "kept")}
+    return replace(step, **{name: frame[~frame["qid"].isin(left_out)].reset_index(drop=True) for name, frame in kept.items()})
 
 
 def _refuse_changes(step: Step, path: Path) -> None:

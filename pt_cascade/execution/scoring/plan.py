@@ -65,6 +65,12 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
         scored = _scored(one)
         columns += [stage for stage in scored if not any(same(stage, column) for column in columns)]
         positions.append([next(n for n, column in enumerate(columns) if same(stage, column)) for stage in scored])
+    pairs = [
+        (stage, columns[n]) for one, at in zip(read, positions, strict=True) for stage, n in zip(_scored(one), at, strict=True)
+    ]
+    if mixed := [one for one, twin in pairs if (one.on_error, one.time_limit_ms) != (twin.on_error, twin.time_limit_ms)]:
+        problem = f"stage {mixed[0].name!r} has other options in another cascade"
+        raise PipelineError(_WHAT, [problem], fix="give all cascades the same: cascade.options(on_error='raise')")
     names = unique_names([*OWN_COLUMNS, "query", *(stage.name for stage in columns)])[len(OWN_COLUMNS) + 1 :]
     stages = tuple(replace(stage, name=name, cutoff=None) for stage, name in zip(columns, names, strict=True))
     paths: dict[tuple[tuple[str, ...], str], Path] = {}  # cascades that differ only in cut-offs share one

@@ -13,7 +13,7 @@ import pandas as pd
 from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.tie_rules import PLAIN, choose_rule
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
-from pt_cascade.errors import CascadeError, FrameError, warn
+from pt_cascade.errors import CascadeError, FrameError, StageError, warn
 from pt_cascade.execution.runner import split_queries
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.batch_invariance import QUERIES, check_batch_invariance, check_paths
@@ -58,6 +58,8 @@ def score(  # noqa: PLR0913 - options, each with a default
     stage. A few more calls check each stage: at most 96 pairs for batch invariance, about 18 for its tie rule, and 8 of each
     cascade after a crash or where cascades share stages. The first 3 queries are scored and checked first.
 
+    A query that a stage with ``on_error="keep"`` fails on, or has no time for, is left out of the table, see ``Cascade.options``.
+
     Args:
         cascades: One pipeline or Cascade, or several with an equal first stage. Equal stages share a column of scores. A pairwise
             or listwise last stage is not scored: see ``Cascade.finish``.
@@ -84,7 +86,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         FrameError: The topics, or the results of a stage, are not usable.
 
     Warns:
-        CascadeWarning: A stage cannot be cached, or could not score some pairs.
+        CascadeWarning: A stage cannot be cached, or could not score some pairs, or queries are left out.
 
     Example:
         >>> import pyterrier as pt
@@ -107,12 +109,15 @@ def score(  # noqa: PLR0913 - options, each with a default
         "query_batch_size": str(query_batch_size),
         "versions": json.dumps(versions()),
     }
+    if options := [(stage.name, stage.on_error, stage.time_limit_ms) for stage in plan.stages if stage.runs_by_query]:
+        parts["options"] = json.dumps(options)
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     batches = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
     with open_checkpoint(cache_folder("scores", key[:16]) if checkpoint is None else checkpoint, parts) as kept:
         finished = _score_batches(plan, cached_plan, batches, kept, tolerance, verbose=verbose)
         table = _make_table(plan, prints, asked, finished, about)
         kept.remove()
+    _warn_left_out(finished)
     for name in table.stages:
         if (failed := np.isneginf(table.frame[name].to_numpy())).any():
             message = f"stage {name!r} failed{show_rows(table.frame, failed)}: they rank below the others; see table.failed"
@@ -166,6 +171,13 @@ def _check_options(query_batch_size: int, tolerance: float, about: object) -> No
         raise CascadeError("scoring cannot start", problems, fix="score(cascade, topics, query_batch_size=100, tolerance=1e-4)")
 
 
+def _warn_left_out(batches: Sequence[ChunkScores]) -> None:
+    if left_out := {qid: why for scores in batches for qid, why in scores.left_out.items()}:
+        qid, why = next(iter(left_out.items()))
+        message = f"the table leaves out {len(left_out)} query(s) that a stage could not score, first qid {qid!r}: {why}"
+        warn(message)
+
+
 def _list_queries(topics: pd.DataFrame) -> pd.DataFrame:
     """Return each query once."""
     asked = topics if "query" in topics else topics.assign(query="")
@@ -189,9 +201,13 @@ def _make_table(
     )
     unused = [] if any("docid" in column.rule for column in columns) else ["docid"]
     frames = [scores.frame for scores in batches if len(scores.frame)] or [batches[0].frame]
+    left_out = {qid: why for scores in batches for qid, why in scores.left_out.items()}
+    if len(left_out) == len(asked):
+        problem = f"all {len(asked)} query(s) were left out; the first: {next(iter(left_out.values()))}"
+        raise StageError("no query could be scored", [problem], fix="score(cascade.options(on_error='raise'), topics)")
     return ScoreTable(
         frame=pd.concat(frames, ignore_index=True).drop(columns=unused),
-        topics=asked,
+        topics=asked[~asked["qid"].isin(left_out)].reset_index(drop=True),
         columns=columns,
         paths=plan.paths,
         depth=plan.depth if any(scores.cut for scores in batches) else None,

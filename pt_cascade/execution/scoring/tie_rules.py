@@ -12,7 +12,7 @@ import pandas as pd
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, narrow_rules
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.wrappers import remove_caches
-from pt_cascade.errors import CascadeWarning, FrameError, PipelineError, StageError
+from pt_cascade.errors import CascadeWarning, FrameError, PipelineError, QueryError, StageError
 from pt_cascade.ranking import ranks
 
 if TYPE_CHECKING:
@@ -57,7 +57,12 @@ def settle(stage: Stage, possible: TieRules, find: Callable[[Dimension, Collecti
     for dimension in get_args(Dimension):
         before: TieRules = frozenset()
         while possible != before and (two := find(dimension, {getattr(rule, dimension) for rule in possible})) is not None:
-            before, possible = possible, _probe(stage, two, possible)
+            before = possible
+            try:
+                possible = _probe(stage, two, possible)
+            except QueryError:
+                if stage.on_error == "raise":
+                    raise
     return possible
 
 

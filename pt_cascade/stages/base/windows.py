@@ -12,7 +12,7 @@ import pyterrier as pt
 
 from pt_cascade.errors import FrameError, did_you_mean
 from pt_cascade.guards import show_rows
-from pt_cascade.numbers import is_whole
+from pt_cascade.numbers import is_whole, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ class Windows:
             yield f"length is {self.length!r}, expected a whole number of words, 1 or more"
         elif not (is_whole(self.stride, least=1) and self.stride <= self.length):
             yield f"stride is {self.stride!r}, expected 1 to the length, {self.length}: a larger one skips words"
-        if self.take not in get_args(Take):
+        if not is_word(self.take, get_args(Take)):
             yield f"take is {self.take!r}, expected one of {', '.join(get_args(Take))}{did_you_mean(self.take, get_args(Take))}"
         if self.k is not None if self.take != "kmax" else not is_whole(self.k, least=1):
             yield f"k is {self.k!r} with take={self.take!r}, expected 1 or more with 'kmax', else None"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pt_cascade.errors import StageError, warn
+from pt_cascade.errors import QueryError, StageError, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,7 +127,7 @@ class _Batches:
         """Allow half of the batch that did not fit; refuse to do so for a single row."""
         if len(rows) == 1:
             problem = f"the {longest} tokens of {self.name_row(self.done + int(rows[0]))} alone do not fit"
-            raise StageError(_FULL, [problem], fix='a smaller max_length, or device="cpu"')
+            raise QueryError(_FULL, [problem], fix='a smaller max_length, or device="cpu"')
         self.budget = len(rows) * longest // 2
         message = f"{_FULL} in a batch of {len(rows) * longest} tokens: the next ones have at most batch_tokens={self.budget}"
         warn(message)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.errors import StageError
+from pt_cascade.errors import QueryError
 from pt_cascade.stages.llm.connection import NO_KEY, hide_secrets
 from pt_cascade.stages.llm.responses import Response, find_changes, read_error, read_response
 
@@ -68,7 +68,7 @@ class Client:
     request: Mapping[str, object]  # the user's fields, which replace the defaults
     first: asyncio.Lock = field(default_factory=asyncio.Lock)
     answers: int = 0
-    error: StageError | None = None
+    error: QueryError | None = None
 
     @property
     def max_tokens(self) -> int:
@@ -168,11 +168,11 @@ class Client:
             raise self.stop([problem])
         return response
 
-    def stop(self, problems: Sequence[str], what: str = "", fix: str = _FIX) -> StageError:
+    def stop(self, problems: Sequence[str], what: str = "", fix: str = _FIX) -> QueryError:
         """Make the error that stops all calls and counts the lost answers."""
         lost = f"the {self.answers} answer(s) that this call of the stage received are lost; {_KEPT}"
         what = what or f"llm_judge cannot call {self.model!r} at {str(self.connection.base_url).rstrip('/')}"
-        self.error = StageError(what, [*problems, *([lost] if self.state.useful and self.answers else [])], fix=fix)
+        self.error = QueryError(what, [*problems, *([lost] if self.state.useful and self.answers else [])], fix=fix)
         return self.error
 
     def shorten(self, text: str) -> str:

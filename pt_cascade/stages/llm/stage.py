@@ -81,6 +81,11 @@ class LlmJudge(Reranker):
         return "listwise" if self.how == "listwise" else "pointwise"
 
     @property
+    def batch_size(self) -> int:
+        """The rows to score at a time under a time limit."""
+        return self.concurrency
+
+    @property
     def speed_fields(self) -> frozenset[str]:  # type: ignore[override] # of the class elsewhere
         """The fields that do not change a score."""
         unread = {"graded": {"window", "step"}, "yes_no": {"scale", "window", "step"}, "listwise": {"scale"}}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.cascade.steps import call
+from pt_cascade.cascade.calls import call
 from pt_cascade.errors import ScoreCacheError, StageError
 from pt_cascade.ranking import is_alike, locate, score_below
 from pt_cascade.stages.base.identity import can_identify, check_files, hash_identity, identify_any

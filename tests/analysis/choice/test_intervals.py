@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from pt_cascade.analysis.certificates.fixed_sequence import fewest_queries
 from pt_cascade.analysis.choice import intervals as bootstrap
 from pt_cascade.analysis.choice.intervals import (
     RESAMPLES,
@@ -15,9 +16,8 @@ from pt_cascade.analysis.choice.intervals import (
     bounds_above,
     cut_above,
     estimate,
-    fewest_queries,
-    queries_needed,
     resample,
+    settle,
 )
 
 VALUES = st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=1, max_size=40).map(np.array)
@@ -179,14 +179,6 @@ def test_a_cut_leaves_no_more_above_than_it_may(values: list[float], level: floa
     assert cut_above(np.array(values)[:, None], level)[0] == min(enough, default=max(values))
 
 
-@given(st.floats(0.001, 0.9), st.floats(0.5, 0.999))
-def test_the_fewest_queries_are_the_first_that_suffice(margin: float, level: float) -> None:
-    """By the definition: (1 - margin)^n is at most 1 - level for n, and not for n - 1."""
-    fewest = fewest_queries(margin, level)
-    assert (1 - margin) ** fewest <= (1 - level) * (1 + 1e-6)
-    assert fewest == 1 or (1 - margin) ** (fewest - 1) > (1 - level) * (1 - 1e-6)
-
-
 def test_fewest_queries_agree_with_the_bound() -> None:
     """One more query without a loss, and the bound is within the margin; one in ten fewer, and it is not."""
     fewest = fewest_queries(0.05)
@@ -194,13 +186,19 @@ def test_fewest_queries_agree_with_the_bound() -> None:
     assert np.median([bound_above(np.zeros(fewest * 9 // 10), seed=seed) for seed in range(9)]) > 0.05
 
 
-def test_needed_queries_make_the_interval_as_narrow() -> None:
-    """By simulation: so many queries of the same kind do have about that width."""
+@pytest.mark.parametrize("limits", [[0.0], [0.0, 0.1]])
+def test_so_many_queries_do_settle_it_in_four_of_five_samples(limits: list[float]) -> None:
+    """By simulation: a true mean of .04, an estimate of just that, and the number of queries that it asks for."""
     rng = np.random.default_rng(0)
-    needed = queries_needed(estimate(rng.normal(0, 0.2, 100)), 0.04)
-    found = estimate(rng.normal(0, 0.2, needed))
-    assert found.high - found.low == pytest.approx(0.04, rel=0.15)
-    assert queries_needed(Estimate(0.0, -0.05, 0.05, 43), 0.02) == 1075
+    sample = rng.normal(0, 0.2, 60)
+    found = estimate(sample - sample.mean() + 0.04)
+    needed = settle(found, limits)
+    later = [estimate(rng.normal(0.04, 0.2, needed)) for _ in range(200)]
+    told = np.mean([any(not one.low <= limit <= one.high for limit in limits) for one in later])
+    assert found.low < 0 < found.high
+    assert 0.7 <= told <= 0.97
+    assert settle(Estimate(0.01, -0.01, 0.03, 100), [0.0, 0.02]) == 400  # an interval of .02 cannot hold both
+    assert settle(Estimate(0.0, -0.01, 0.01, 100), [0.0]) == 1_000_000
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:

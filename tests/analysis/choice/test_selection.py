@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys.scored import make_scores, make_sweep
 
+from pt_cascade.analysis.certificates.betting import bet_against
+from pt_cascade.analysis.certificates.dirichlet import weigh_at_random
 from pt_cascade.analysis.choice.candidates import Candidates, best_of, subsample
-from pt_cascade.analysis.choice.intervals import bounds_above, simultaneous_bounds
 from pt_cascade.analysis.choice.selection import pick
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.grid.grids import grid
@@ -28,7 +31,8 @@ def candidates_of(swept: Sweep, method: str, *, margin: float = 0.1, affordable:
         vectors,
         every,
         vectors[:, :-1].sum(axis=1).astype(float),
-        np.arange(len(swept.qids)) % 5,
+        np.arange(len(swept.qids))[None] % 5,
+        len(vectors) - 1,
         method,
         margin,
     )
@@ -49,46 +53,6 @@ def test_rounding_does_not_make_a_dearer_vector_better() -> None:
     assert best_of(np.array([0.1 + 0.2, 0.3]), np.array([True, True]), np.array([2.0, 1.0])) == 1
 
 
-@given(st.integers(0, 100), st.integers(1, 60), st.integers(1, 12), st.floats(0.01, 0.5))
-def test_bounds_together_are_no_narrower_than_alone(seed: int, queries: int, candidates: int, margin: float) -> None:
-    """One candidate alone gets the bound it has by itself; more of them get wider ones, on the whole."""
-    rng = np.random.default_rng(seed)
-    losses = rng.normal(margin / 2, 0.1, (queries, candidates)).clip(-1, 1)
-    alone = bounds_above(losses[:, :1])
-    assert simultaneous_bounds(losses[:, :1], 0.9) == pytest.approx(alone)
-    together = simultaneous_bounds(losses, margin)
-    assert together.shape == (candidates,)
-    seen = np.isfinite(together)
-    assert (together[seen] >= losses.mean(axis=0)[seen]).all()
-    assert together[seen].sum() >= bounds_above(losses)[seen].sum() - 0.01 * seen.sum()
-
-
-def test_what_clearly_loses_more_than_the_margin_does_not_widen_the_bounds_of_others() -> None:
-    """A hundred bad candidates leave a good one the bound that it has alone."""
-    rng = np.random.default_rng(0)
-    good, bad = rng.normal(0, 0.1, (100, 1)), rng.normal(0.6, 0.1, (100, 100))
-    together = simultaneous_bounds(np.hstack([good, bad]), 0.05)
-    assert together[0] == pytest.approx(bounds_above(good)[0])
-    assert np.isinf(together[1:]).all()
-
-
-def test_bounds_together_fail_no_oftener_than_one_may() -> None:
-    """By simulation: of 20 candidates that lose just the margin, one seems to lose less in 5 % of samples at most, not in half."""
-    rng = np.random.default_rng(0)
-    together, alone = 0, 0
-    for _ in range(120):
-        losses = rng.normal(0.05, 0.2, (200, 20))
-        together += (simultaneous_bounds(losses, 0.05) <= 0.05).any()
-        alone += (bounds_above(losses) <= 0.05).any()
-    assert together <= 12
-    assert alone > 24
-
-
-def test_no_candidate_has_no_bound() -> None:
-    """Nothing is cheaper than the best."""
-    assert simultaneous_bounds(np.empty((5, 0)), 0.1).shape == (0,)
-
-
 @given(st.integers(1, 400), st.integers(1, 20))
 def test_a_thinned_grid_has_a_near_neighbour_of_every_vector(first: int, second: int) -> None:
     """Within a tenth, rounded up, in each cut-off; the deepest vector itself is kept."""
@@ -102,29 +66,34 @@ def test_a_thinned_grid_has_a_near_neighbour_of_every_vector(first: int, second:
 
 
 def test_the_cheapest_is_found_where_a_stage_adds_nothing() -> None:
-    """Stage 3 repeats stage 2, so one document of stage 2 is enough for RR; half as good a stage 1 cut-off is not."""
+    """Stage 3 repeats stage 2, so four documents of stage 1 are enough for RR; half as many are not."""
     labels = np.zeros((200, 6), int)
     labels[np.arange(200), np.arange(200) % 4] = 1
     first = np.tile(-np.arange(6.0), (200, 1))
     swept = make_sweep({"s1": first, "s2": labels * 1.0, "s3": labels * 1.0}, labels, ("RR",))
-    chosen = pick(candidates_of(swept, "cheapest"), swept.means[:, 0], np.ones(200, bool)).vector
-    assert swept.grid.vectors[chosen].tolist() == [4, 1, NO_CUT]
+    found = pick(candidates_of(swept, "certified"), swept.means[:, 0], np.ones(200, bool))
+    assert swept.grid.vectors[found.vector, 0] == 4
+    assert not found.searched
 
 
 @settings(max_examples=10)
-@given(st.integers(0, 30), st.sampled_from([0.1, 0.3, 0.6]))
-def test_the_cheapest_is_the_first_by_cost_whose_bound_is_within_the_margin(seed: int, margin: float) -> None:
-    """Brute force: joint bounds of all cheaper vectors, in order of cost."""
+@given(st.integers(0, 30), st.sampled_from([0.1, 0.3, 0.6]), st.sampled_from(["dirichlet", "betting"]))
+def test_the_certified_one_is_the_cheapest_before_the_first_failure(seed: int, margin: float, test: str) -> None:
+    """Brute force: one vector after the other on the way down, on two thirds of the queries."""
     scores, labels = make_scores(60, 6, 3, seed)
     swept = make_sweep(scores, labels)
-    candidates, queries = candidates_of(swept, "cheapest", margin=margin), np.arange(60) % 3 > 0
-    values = np.stack([swept.replayer.per_query(vector)[queries, 0] for vector in swept.grid.vectors], axis=1)
-    best, costs = candidates.best(values.mean(axis=0)), candidates.costs
-    cheaper = [n for n in range(len(costs)) if costs[n] < costs[best]]
-    bounds = simultaneous_bounds(values[:, [best]] - values[:, cheaper], margin)
-    inside = [n for n, bound in zip(cheaper, bounds, strict=True) if bound <= margin]
-    expected = min(inside, key=lambda n: costs[n], default=best)
-    assert pick(candidates, values.mean(axis=0), queries).vector == expected
+    candidates, queries = replace(candidates_of(swept, "certified", margin=margin), test=test), np.arange(60) % 3 > 0
+    last = swept.replayer.per_query(swept.grid.vectors[-1])[queries, 0]
+    allowed = [len(swept.grid) - 1]
+    for at in candidates.sequence:
+        losses = (last - swept.replayer.per_query(swept.grid.vectors[at])[queries, 0])[None]
+        p_value = weigh_at_random(losses, margin) if test == "dirichlet" else bet_against(losses, margin)
+        if p_value[0] > 0.05:
+            break
+        allowed.append(int(at))
+    found = pick(candidates, swept.means[:, 0], queries)
+    assert found.vector == min(allowed, key=lambda n: candidates.costs[n])
+    assert found.certified == len(allowed) - 1
 
 
 def test_a_plateau_beyond_the_budget_gives_the_best_no_deeper() -> None:
@@ -137,7 +106,7 @@ def test_a_plateau_beyond_the_budget_gives_the_best_no_deeper() -> None:
     cases = ((k1 <= 6, 3, False), (k1 <= 2, 1, True), ((k1 <= 2) | (k1 == 5), 1, True), (k1 >= 5, 5, True))
     for affordable, expected, over in cases:
         found = pick(candidates_of(swept, "plateau", affordable=affordable), swept.means[:, 0], everyone)
-        assert (k1[found.vector], found.over_budget) == (expected, over)
+        assert (k1[found.vector], found.searched) == (expected, over)
         assert [one.k for one in found.plateaus] == [3]
 
 
@@ -160,10 +129,11 @@ def test_a_large_grid_gives_the_same_sums_as_a_small_one() -> None:
     candidates = candidates_of(swept, "budget")
     values = candidates.values(np.arange(len(swept.grid)))
     assert len(swept.grid) > 2000 > len(candidates.representatives[0])
-    assert candidates.sums == pytest.approx(np.stack([values[candidates.fold == one].sum(axis=0) for one in range(5)]), abs=1e-12)
+    expected = np.stack([values[candidates.folds[0] == one].sum(axis=0) for one in range(5)])
+    assert candidates.sums[0] == pytest.approx(expected, abs=1e-12)
     assert (candidates.representatives[1] == values[:, candidates.representatives[0]]).all()
     small = make_sweep(scores, labels, grid=swept.grid.vectors[::40].tolist())
-    assert candidates_of(small, "budget").sums == pytest.approx(candidates.sums[:, ::40], abs=1e-12)
+    assert candidates_of(small, "budget").sums == pytest.approx(candidates.sums[:, :, ::40], abs=1e-12)
 
 
 def test_what_is_affordable_is_never_thinned_away() -> None:
@@ -171,4 +141,4 @@ def test_what_is_affordable_is_never_thinned_away() -> None:
     scores, labels = make_scores(10, 80, 3)
     swept = make_sweep(scores, labels)
     only = np.arange(len(swept.grid)) == 2345
-    assert candidates_of(swept, "cheapest", affordable=only).representatives[0].tolist() == [2345]
+    assert candidates_of(swept, "budget", affordable=only).representatives[0].tolist() == [2345]

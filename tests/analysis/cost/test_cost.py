@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 
 from pt_cascade.analysis.cost import cost as costs
 from pt_cascade.analysis.cost.cost import Cost, StageCost
-from pt_cascade.analysis.cost.latency import take_percentiles
+from pt_cascade.analysis.cost.latency import check_percentiles, take_percentiles
 from pt_cascade.analysis.cost.sample import Sample, StageTimes
-from pt_cascade.errors import CascadeWarning, SweepError
+from pt_cascade.errors import SweepError
 
 FEW = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 NO_CUT = 2**31 - 1
@@ -67,17 +66,18 @@ def test_costs_are_those_of_a_loop_over_queries(case: tuple[Cost, list[list[int]
     """Mean time, percentiles, pairs and money of every vector, from frame and from latency alike."""
     cost, vectors, docs = case
     frame = cost.frame(np.array(vectors), docs)
-    assert list(frame)[:5] == ["ms", "p50_ms", "p95_ms", "p99_ms", "pairs"]
+    known = check_percentiles(None, len(docs))
+    assert list(frame)[: len(known) + 2] == ["ms", *(f"p{p}_ms" for p in known), "pairs"]
     for vector, row in zip(vectors, frame.to_dict("records"), strict=True):
         every = loop(cost, vector, docs)
         for name in set(every) & set(row):
             assert row[name] == pytest.approx(np.mean(every[name]))
-        assert [row[f"p{p}_ms"] for p in (50, 95, 99)] == pytest.approx(list(take_percentiles(np.array(every["ms"]), (50, 95, 99))))
+        assert [row[f"p{p}_ms"] for p in known] == pytest.approx(list(take_percentiles(np.array(every["ms"]), known)))
         late = cost.latency([None if k == NO_CUT else k for k in vector], docs=docs)
         assert late.ms == pytest.approx(row["ms"])
-        assert late.joint_ms == pytest.approx([row[f"p{p}_ms"] for p in (50, 95, 99)])
+        assert late.joint_ms == pytest.approx([row[f"p{p}_ms"] for p in known])
         assert all(bound >= joint * (1 - 1e-12) for joint, bound in zip(late.joint_ms, late.bound_ms, strict=True))
-        assert late.queries == len(docs)
+        assert late.queries == len(docs) * bool(known)
 
 
 @given(cascades())
@@ -160,15 +160,12 @@ def test_no_vector_is_an_empty_frame() -> None:
     assert list(sampled(9, queries=100).frame(np.empty((0, 3), np.int64))) == ["ms", "p50_ms", "p95_ms", "p99_ms", "pairs", "usd"]
 
 
-@pytest.mark.parametrize(("queries", "warned"), [(99, True), (100, False)])
-def test_few_queries_are_reported_once(queries: int, warned: bool) -> None:  # noqa: FBT001 - a table
-    """One CascadeWarning a call, by the number of queries, not of rows."""
-    for ask in (lambda cost: cost.latency((10, 5, 5)), lambda cost: cost.frame(np.array([[10, 5, 5]]))):
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            ask(sampled(300, queries=queries))
-        assert [one.category for one in told] == [CascadeWarning] * warned
-        assert all(one.filename == __file__ for one in told)
+def test_percentiles_are_given_by_the_number_of_queries() -> None:
+    """Not of rows: 300 rows of 99 queries have no p99; and queries that were timed together have none at all."""
+    for queries, last in ((99, 95.0), (100, 99.0)):
+        cost = sampled(300, queries=queries)
+        assert cost.latency((10, 5, 5)).percentiles[-1] == last
+        assert ("p99_ms" in cost.frame(np.array([[10, 5, 5]]))) == (last == 99)
 
 
 def test_another_path_takes_its_stages_by_name() -> None:
@@ -232,7 +229,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "Fix: pass docs=table.retrieved, or set that cut-off",
     ),
     "together": (
-        lambda: MEANS.latency((9, 9)),
+        lambda: MEANS.latency((9, 9), (95,)),
         f"the cost has no percentiles: {TOGETHER}. "
         "Fix: cost.latency(cutoffs, percentiles=()), or profile(cascade, topics, mode='interactive')",
     ),

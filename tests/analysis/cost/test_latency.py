@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from pt_cascade.analysis.cost.latency import check_percentiles, summarise, take_percentiles, warn_of_few_queries
-from pt_cascade.errors import CascadeWarning, SweepError
+from pt_cascade.analysis.cost.latency import check_percentiles, rank_percentile, summarise, take_percentiles
+from pt_cascade.errors import SweepError
 
 TIMES = st.integers(1, 4).flatmap(
     lambda stages: st.integers(1, 60).flatmap(
@@ -87,7 +87,7 @@ def test_the_frame_shows_all_of_it() -> None:
     """One row a percentile, every number beside it; without percentiles no row and the same columns."""
     late = composed(np.array([[1.0, 2.0, 3.0, 4.0], [8.0, 6.0, 4.0, 2.0]]), [50, 75])
     frame = late.frame
-    assert list(frame) == ["percentile", "joint_ms", "bound_ms"]
+    assert list(frame) == ["percentile", "joint_ms", "low_ms", "high_ms", "bound_ms"]
     assert frame["percentile"].tolist() == [50, 75]
     assert frame["joint_ms"].tolist() == [7.0, 8.0]
     assert frame["bound_ms"].tolist() == [9.0, 12.0]
@@ -102,28 +102,35 @@ def test_the_frame_shows_all_of_it() -> None:
 def test_invalid_percentiles_are_refused(percentiles: tuple[float, ...], found: str) -> None:
     """All of them at once, with the exact message."""
     with pytest.raises(SweepError) as error:
-        check_percentiles(percentiles)
-    assert str(error.value) == (
-        f"percentiles are out of range: found {found}, expected numbers from 1 to 100. Fix: percentiles=(50, 95, 99)"
-    )
+        check_percentiles(percentiles, 1000)
+    lines = [f"found {one}, expected a number from 1 to 100" for one in found.split(", ")]
+    head = "there are no such percentiles:"
+    told = f"{head} {lines[0]}." if len(lines) == 1 else head + "".join(f"\n  - {line}" for line in lines) + "\n"
+    assert str(error.value).replace("\nFix", " Fix") == f"{told} Fix: percentiles=None".replace("\n Fix", " Fix")
 
 
 @pytest.mark.parametrize(
-    ("percentiles", "queries", "said"),
-    [
-        ((50, 95, 99), 99, "99 queries are too few: p99 needs 100; "),
-        ((50, 95, 99), 19, "19 queries are too few: p95 needs 20, p99 needs 100; "),
-        ((99.9,), 100, "100 queries are too few: p99.9 needs 1000; "),
-        ((50, 95, 99), 100, None),
-        ((95,), 20, None),
-        ((100,), 1, None),
-        ((), 0, None),
-    ],
+    ("queries", "given"), [(1, ()), (2, (50,)), (19, (50,)), (20, (50, 95)), (99, (50, 95)), (100, (50, 95, 99))]
 )
-def test_too_few_queries_are_reported(percentiles: tuple[float, ...], queries: int, said: str | None) -> None:
-    """One warning, with the numbers; none where there are enough: 20 for p95, 100 for p99."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        warn_of_few_queries(percentiles, queries)
-    messages = [str(one.message) for one in told if one.category is CascadeWarning]
-    assert messages == ([] if said is None else [f"{said}with fewer, the percentile is the time of the slowest query"])
+def test_percentiles_that_so_few_queries_cannot_give_are_left_out(queries: int, given: tuple[int, ...]) -> None:
+    """By hand: at least one query is to lie above it, n (1 - p) ≥ 1; and one that is asked for is refused."""
+    assert check_percentiles(None, queries) == given
+    for level in {50, 95, 99} - {*given}:
+        with pytest.raises(
+            SweepError, match=f"^there are no such percentiles: p{level} takes {100 // (100 - level)} queries or more"
+        ):
+            check_percentiles((level,), queries)
+
+
+def test_an_interval_is_that_of_order_statistics() -> None:
+    """Golden: scipy.stats.quantile_test on the sums; without an upper end where there is none; repeats of a query count once."""
+    times = np.random.default_rng(0).exponential(10, (2, 200))
+    late = composed(times, [50, 95])
+    for n, level in enumerate((0.5, 0.95)):
+        found = stats.quantile_test(times.sum(axis=0), p=level).confidence_interval(0.9)
+        assert (late.low_ms[n], late.high_ms[n]) == pytest.approx((found.low, found.high))
+    few = summarise(times[:, :40], (None, None), [95], 40)
+    assert (few.low_ms[0] > 0, few.high_ms[0]) == (True, math.inf)
+    again = summarise(np.repeat(times, 3, axis=1), (None, None), [50, 95], 200)
+    assert (again.low_ms, again.high_ms, again.joint_ms) == (late.low_ms, late.high_ms, late.joint_ms)
+    assert take_percentiles(times[0], [rank_percentile(199, 200)])[0] == np.sort(times[0])[198]

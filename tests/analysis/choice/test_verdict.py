@@ -1,0 +1,75 @@
+"""What to do: by the definition of each verdict, and on tables where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toys.scored import make_sweep
+
+from pt_cascade.analysis.choice.choose import choose
+from pt_cascade.analysis.choice.intervals import Estimate
+from pt_cascade.analysis.choice.verdict import judge_gain, round_up
+from pt_cascade.analysis.cost.cost import StageCost
+from pt_cascade.analysis.sweep.result import Sweep
+
+COSTS = [StageCost("s1"), StageCost("s2", per_pair_ms=1)]
+
+
+@given(st.floats(-0.5, 0.5), st.floats(0.001, 0.3), st.floats(0.001, 0.3), st.floats(0.001, 0.2), st.sampled_from([0, 1]))
+def test_a_verdict_follows_from_the_interval(mean: float, down: float, up: float, margin: float, cheaper: int) -> None:
+    """What costs less may lose the margin, what costs more must gain; and only an interval that holds the limit cannot tell."""
+    gain = Estimate(mean, mean - down, mean + up, 50)
+    found = judge_gain(gain, margin, cheaper=bool(cheaper))
+    limit = -margin if cheaper else 0.0
+    assert (found.decision == "ship") == (gain.low > min(limit, 0))
+    assert (found.decision == "keep") == (gain.low <= limit and gain.high < (-margin if cheaper else margin))
+    assert (found.needed is None) == (found.decision != "cannot tell")
+    assert found.decision != "cannot tell" or (gain.low <= limit and found.needed > 50)
+    assert not found.guaranteed
+
+
+@given(st.integers(1, 10**6))
+def test_a_number_of_queries_is_rounded_up_to_two_digits(queries: int) -> None:
+    """No smaller, less than a tenth larger, and nothing but zeros after the second digit."""
+    shown = round_up(queries)
+    assert queries <= shown <= queries * 1.1
+    assert set(str(shown)[2:]) <= {"0"}
+
+
+def place(queries: int, at: int) -> Sweep:
+    """One relevant document a query, the ``at``-th of eight in stage 1 and the first in stage 2."""
+    labels = np.zeros((queries, 8), int)
+    labels[:, at] = 1
+    return make_sweep({"s1": np.tile(-np.arange(8.0), (queries, 1)), "s2": labels * 1.0}, labels, ("RR",), cost=COSTS)
+
+
+@pytest.mark.parametrize("test", ["dirichlet", "betting"])
+def test_the_reference_is_kept_for_good_where_the_next_cutoffs_surely_lose(test: str) -> None:
+    """By construction: without the eighth document each query loses all, so more queries would change nothing."""
+    choice = choose(place(40, 7), "RR", method="certified", test=test)
+    assert (choice.cutoffs, choice.verdict.decision, choice.verdict.needed) == ((8, None), "keep", None)
+    assert choice.explain().startswith(
+        "Keep s1 → 8 · s2\n  Why: the next cheaper cut-offs lose more than 0.02 RR, with 95 % certainty\n"
+    )
+
+
+def test_cheaper_cutoffs_that_lose_nothing_are_shipped_as_soon_as_the_queries_are_enough() -> None:
+    """By construction: the first document is enough; 149 queries certify it, 148 do not, and 149 are named."""
+    few, enough = (choose(place(n, 0), "RR", method="certified") for n in (148, 149))
+    assert (few.cutoffs, few.verdict.decision, few.verdict.needed) == ((8, None), "cannot tell", 149)
+    assert (enough.cutoffs, enough.verdict.decision, enough.verdict.guaranteed) == ((1, None), "ship", True)
+    assert few.explain().startswith("Cannot tell: about 150 queries would. Keep s1 → 8 · s2\n")
+    assert enough.explain().startswith("Ship s1 → 1 · s2\n")
+
+
+def test_one_vector_is_kept() -> None:
+    """There is nothing else."""
+    table = make_sweep(
+        {"s1": np.zeros((5, 3)), "s2": np.zeros((5, 3))}, np.eye(5, 3, dtype=int), ("RR",), grid=[(3, None)], cost=COSTS
+    )
+    for method, reason in (("certified", "there are no other cut-offs to test"), ("budget", "no other cut-offs within the budget")):
+        choice = choose(table, "RR", method=method, budget_ms=100, percentile=None)
+        assert choice.verdict.decision == "keep"
+        assert choice.verdict.reason.startswith(reason)
