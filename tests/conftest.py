@@ -34,10 +34,14 @@ LONGEST = (
     "commands/test_commands",
     "stages/llm/test_real_server",
     "stages/llm/test_faults",
+    "stages/test_cross_encoder_family",
     "integration/test_real_collections",
-    "stages/test_mono_t5",
+    "stages/test_family",
+    "integration/test_damage",
+    "stages/test_cached",
     "stages/vectors/test_store",
-    "collections/test_pydocs",
+    "execution/scoring/test_failed_scores",
+    "stages/scorecache/test_score_cache",
 )
 
 
