@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, SupportsIndex
 import pyterrier as pt
 
 from pt_cascade.analysis.fusion.fuse import K, Method
-from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+from pt_cascade.analysis.fusion.stage_fusion import read_fusion, rename_stages
 from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail, as_tuple, check_cutoffs
-from pt_cascade.cascade.fusing import check_fusion, describe_stages, rename_stages, show_stages
+from pt_cascade.cascade.fusing import check_fusion, describe_stages, show_stages
 from pt_cascade.cascade.reading import compose, read, refuse_changes
 from pt_cascade.cascade.stage import Stage, check_stages, declare, find_position, set_cutoffs, set_options, take_first
 from pt_cascade.cascade.steps import run_ending, run_steps
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pt_cascade.analysis.fusion.normalization import Normalise
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion, Weights
     from pt_cascade.analysis.table.data import Scores
     from pt_cascade.cascade.stage import Depends, Documents, OnError
 
@@ -117,15 +118,13 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         names = {old.name: new.name for old, new in zip(self, stages, strict=True)}
         return replace(self, stages=stages, fusion=rename_stages(self.fusion, names))
 
-    def fused(
-        self, weights: Mapping[str, float] | None, *, method: Method = "weighted", normalise: Normalise = "min-max", k: float = K
-    ) -> Cascade:
+    def fused(self, weights: Weights, *, method: Method = "weighted", normalise: Normalise = "min-max", k: float = K) -> Cascade:
         """Return the cascade with another last step: what the last stage scores is ranked by the fused scores of several stages.
 
         The last cut-off comes after the fusion.
 
         Args:
-            weights: Stage name → weight, 0 or more; only their proportions matter. None: no fusion.
+            weights: Stage name → weight, 0 or more; only their proportions matter. None: no fusion. Or a StageFusion.
             method: ``weighted`` or ``rrf``, as for ``fuse``.
             normalise: As for ``fuse``.
             k: As for ``fuse``.
@@ -142,7 +141,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             >>> _.transform(run[["qid", "query"]].head(1))[["docno", "score"]].to_numpy().tolist()
             [['a', 0.75]]
         """
-        return replace(self, fusion=None if weights is None else StageFusion(weights, method, normalise, k))
+        return replace(self, fusion=read_fusion(weights, method, normalise, k))
 
     def options(
         self,

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pt_cascade.analysis.fusion.stage_fusion import rename_stages
 from pt_cascade.analysis.replay.replay import replay
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.cascade.calls import call
 from pt_cascade.cascade.fingerprints import fingerprint
-from pt_cascade.cascade.fusing import rename_stages
 from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
 from pt_cascade.cascade.steps import run_ending, run_steps
 from pt_cascade.errors import TableError

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion, rename_stages
 from pt_cascade.cascade.columns import ColumnsError
 from pt_cascade.cascade.known import show
 from pt_cascade.cascade.stage import Stage
@@ -210,13 +210,6 @@ def check_fusion(fusion: StageFusion | None, stages: Sequence[Stage]) -> StageFu
         raise PipelineError(_WHAT, [f"there is one, {names[0]!r}, expected two or more"], fix=_FIX)
     fusion.weigh(names)
     return rename_stages(fusion, {name: name for name in names})
-
-
-def rename_stages(fusion: StageFusion | None, names: Mapping[str, str]) -> StageFusion | None:
-    """Return a fusion under the new names of its stages; one without loses its weight; None if no weight or one stage is left."""
-    weights = {} if fusion is None else dict(fusion.weights)
-    kept = {new: weights[old] for old, new in names.items() if old in weights}
-    return replace(fusion, weights=kept) if fusion is not None and kept and len(names) > 1 else None
 
 
 def show_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> str:

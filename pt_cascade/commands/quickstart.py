@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 from ir_measures import RR, R, nDCG
 
 from pt_cascade.analysis.choice.choose import choose
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import add_cascade, build_cascade, count
 from pt_cascade.execution.comparison import compare
-from pt_cascade.execution.defaults import score_collection
+from pt_cascade.execution.defaults import WEIGHTS, score_collection
 from pt_cascade.execution.profiling import profile
 from pt_cascade.reporting.sweeps import recall_table, top_table
-from pt_cascade.reporting.tables import cost_table, effectiveness_table
+from pt_cascade.reporting.tables import cost_table, summary_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator, Iterator
-
-    import pandas as pd
+    from collections.abc import Iterator
 
     from pt_cascade.analysis.choice.result import Choice
-    from pt_cascade.analysis.cost.timings import Timings
+    from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.cascade import Cascade
-    from pt_cascade.execution.score_table import ScoreTable
+    from pt_cascade.execution.comparison import Comparison
 
 TIMED = 20
 FOLDS = 5
-DEEPEST = 100  # of the measures
+DEFAULT = "pydocs"
 LINES = """\
 import pt_cascade as ptc
 from ir_measures import R, RR, nDCG
@@ -46,8 +46,9 @@ print(compared.effectiveness, compared.cost, sep="\\n")"""
 CHOOSING = """
 
 table      = ptc.score(cascade, topics)  # each pair once, for all cut-offs
-cost       = timings.cost()
-sweep      = ptc.sweep(table, qrels, [nDCG@10, R@100], cost)
+sweep      = ptc.sweep(
+    table, qrels, [nDCG@10, R@100], timings.cost(), fusion=cascade.fusion
+)
 choice     = ptc.choose(sweep, nDCG@10, method="certified", folds={folds})
 print(choice.explain())
 cascade    = cascade.with_cutoffs(*choice.cutoffs)"""
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_cascade(parser)
     parser.add_argument("--queries", type=count, help="how many judged queries (default: all)")
+    parser.add_argument("--details", action="store_true", help="show costs, recall, the evidence and the same in Python")
 
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
@@ -67,47 +69,61 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} judged queries\n"
     cascade = build_cascade(collection, arguments)
     table = score_collection(collection, cascade, topics, verbose=True)
-    measures = [nDCG @ 10, RR @ 10, R @ 100]
     timings = profile(cascade, topics.head(TIMED), repeats=1, verbose=True)
-    compared = compare(cascade, topics, qrels, measures, table=table, timings=timings)
-    yield f"{effectiveness_table(compared.effectiveness)}\n"
-    if notes := list(_notes(cascade, compared.queries)):
-        yield "\n".join([*notes, ""])
-    yield f"{cost_table(compared.cost)}\n"
-    yield (
-        f"Means over the first {min(TIMED, len(topics))} queries, one at a time, on this machine, vectors read from disk.\n"
-        "Model pairs are the (query, document) pairs that a model scored.\n"
-    )
-    if compared.queries > 1:
-        choice = yield from _choose(table, timings, qrels)
-        if arguments.cascade is None and arguments.reranker is None:
-            line = " >> ".join(f"{stage} % {k}" for stage, k in zip(choice.stages, choice.cutoffs, strict=True))
-            words = ["pt-cascade", "search", "your query", "--collection", arguments.collection]
-            yield f"At the command line:\n\n{shlex.join(words)} \\\n  --cascade {shlex.quote(line)}\n"
-    yield f"In Python:\n\n{_lines(arguments, compared.queries)}"
+    compared = compare(cascade, topics, qrels, [nDCG @ 10, RR @ 10, R @ 100], table=table, timings=timings)
+    yield f"{summary_table(compared, _label(cascade), ('nDCG@10', 'RR@10'))}\n"
+    yield "\n".join([*_notes(cascade, compared.queries, len(topics.head(TIMED))), ""])
+    swept = sweep(table, qrels, [nDCG @ 10, R @ 100], timings.cost(), fusion=cascade.fusion) if compared.queries > 1 else None
+    choice = choose(swept, nDCG @ 10, method="certified", folds=min(FOLDS, len(swept.qids))) if swept else None
+    if arguments.details:
+        yield from _details(arguments, compared, swept, choice)
+    else:
+        yield f"{choice.explain()}\n" if choice else ""
+        yield shlex.join(["pt-cascade", "search", "your query", *_options(arguments)])
+        yield shlex.join(["pt-cascade", "quickstart", *_options(arguments), "--details"])
 
 
-def _notes(cascade: Cascade, queries: int) -> Iterator[str]:
+def _label(cascade: Cascade) -> list[str]:
+    """Name each system of the comparison by what it adds."""
+    *before, last = cascade
+    names = [repr(cascade.prefix(1)), *(f"  · {stage.name}" for stage in before[1:])]
+    names += [f"  · {last!r}"] if before else []
+    weights = [] if cascade.fusion is None else cascade.fusion.weigh([stage.name for stage in cascade]).tolist()
+    return names + ([f"  · fused({', '.join(f'{weight:g}' for weight in weights)})"] if weights else [])
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options that choose a cascade, as they were given."""
+    names = ("collection", "engine", "reranker", "cascade")
+    given = ((name, getattr(arguments, name)) for name in names)
+    return [word for name, value in given if value not in (None, DEFAULT) for word in (f"--{name}", value)]
+
+
+def _notes(cascade: Cascade, queries: int, timed: int) -> Iterator[str]:
     """Explain the table of measures."""
     if queries == 1:
         yield "One query cannot be tested."
     elif len(cascade) > 1:
         yield f"p: paired t-test over {queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
-    last = cascade.cutoffs[-1]
-    if last is not None and last < DEEPEST:
-        added = "cascade.options(tail='keep') appends the others"
-        yield f"The cascade returns {last} documents, so its R@100 is R@{last}; {added}."
+    yield f"ms: of {timed} queries, one at a time, on this machine."
+    if cascade.fusion is not None and cascade.fusion == StageFusion(WEIGHTS):
+        yield "The weights were chosen on other queries, those of cranfield."
 
 
-def _choose(table: ScoreTable, timings: Timings, qrels: pd.DataFrame) -> Generator[str, None, Choice]:
-    """Sweep all cut-offs, and choose the cheapest that are certified to be nearly as good as the cascade's."""
-    swept = sweep(table, qrels, [nDCG @ 10, R @ 100], timings.cost())
-    yield f"{swept!r}\nEach pair was scored once; every cut-off vector (a cut-off for each stage) is evaluated.\n"
-    yield f"{recall_table(swept)}\n\n{top_table(swept, 'nDCG@10')}\n"
-    choice = choose(swept, nDCG @ 10, method="certified", folds=min(FOLDS, len(swept.qids)))
-    yield f"The cheapest cut-offs that lose at most {choice.margin:g} {choice.measure} against the deepest:\n\n{choice.explain()}\n"
-    yield f"Times are of {timings.queries} queries on this machine.\n"
-    return choice
+def _details(arguments: argparse.Namespace, compared: Comparison, swept: Sweep | None, choice: Choice | None) -> Iterator[str]:
+    """Yield the costs, the evidence of the choice, and the same in Python."""
+    yield f"{cost_table(compared.cost)}\n"
+    yield "Means a query; model pairs are the (query, document) pairs that a model scored.\n"
+    if swept and choice:
+        yield f"{swept!r}\nEach pair was scored once; every cut-off vector (a cut-off for each stage) is evaluated.\n"
+        yield f"{recall_table(swept)}\n\n{top_table(swept, 'nDCG@10')}\n"
+        yield f"The cheapest cut-offs that lose at most {choice.margin:g} {choice.measure} against the deepest:\n"
+        yield f"{choice.explain(details=True)}\n"
+        words = ["pt-cascade", "search", "your query", "--collection", arguments.collection]
+        line = name_cascade(choice.stages, choice.cutoffs, choice.fusion)
+        if arguments.cascade is None and arguments.reranker is None:
+            yield f"At the command line:\n\n{shlex.join(words)} \\\n  --cascade {shlex.quote(line)}\n"
+    yield f"In Python:\n\n{_lines(arguments, compared.queries)}"
 
 
 def _lines(arguments: argparse.Namespace, queries: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.timings import Timings
+from pt_cascade.analysis.fusion.stage_fusion import fusions
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import count
@@ -55,6 +56,12 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         help="all cut-off vectors, or cut-offs 1, 2, 3, 5, 7, 10, 20, ... (default: full if feasible)",
     )
     parser.add_argument(
+        "--weights",
+        type=float,
+        metavar="STEP",
+        help="also rank by fused scores of the stages, all weights that are multiples of STEP, as 0.1",
+    )
+    parser.add_argument(
         "--k1", metavar="K,K,...", type=_axis, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
     )
     for n in range(2, _AXES + 1):
@@ -69,7 +76,9 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
     collection = open_collection(arguments.collection) if arguments.collection else None
     qrels, topics = (collection.qrels, collection.topics) if collection else (read_qrels(arguments.qrels), None)
-    return sweep(table, qrels, measures, cost, _grid(arguments), tail=arguments.tail, stages=stages, topics=topics)
+    fused = None if arguments.weights is None else (None, *fusions(stages, arguments.weights))
+    options = {"tail": arguments.tail, "stages": stages, "topics": topics, "fusion": fused}
+    return sweep(table, qrels, measures, cost, _grid(arguments), **options)
 
 
 def _axis(text: str) -> list[int | None]:

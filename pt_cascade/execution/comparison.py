@@ -74,7 +74,8 @@ def compare(
         verbose: Show progress bars.
 
     Returns:
-        Effectiveness and cost. Prefixes end without a cut-off, except the first stage and the whole cascade.
+        Effectiveness and cost. Prefixes end without a cut-off, except the first stage and the whole cascade; one that ends in a
+        fusion comes without it as well.
 
     Raises:
         CascadeError: A frame is not valid, no topic has a judgment, or a stage failed.
@@ -116,7 +117,8 @@ def _evaluate(
 ) -> pd.DataFrame:
     """Evaluate the prefixes, run as plain pipelines with shared parts, or replayed from a table."""
     uncut = [whole.prefix(n).with_cutoffs(**{whole[n - 1].name: None}) for n in range(2, len(whole))]
-    systems = [whole.prefix(1), *uncut, *([whole] if len(whole) > 1 else [])]
+    both = [whole] if whole.fusion is None else [whole.fused(None), whole]
+    systems = [whole.prefix(1), *uncut, *(both if len(whole) > 1 else [])]
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1
     try:
         effectiveness: pd.DataFrame = pt.Experiment(

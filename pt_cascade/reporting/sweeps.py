@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.choice.candidates import best_of
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.replay.measures import find_rel
+from pt_cascade.analysis.sweep.result import list_cutoffs
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
@@ -36,7 +38,11 @@ def recall_table(sweep: Sweep, rel: int | None = None) -> str:
 def top_table(sweep: Sweep, measure: str) -> str:
     """Format the deepest and the best vector of a sweep."""
     means = sweep.frame[measure].to_numpy(np.float64)
-    cost = sweep.frame["ms"].to_numpy(np.float64) if sweep.cost is not None else sweep.grid.vectors.astype(np.float64).sum(axis=1)
+    cost = (
+        sweep.frame["ms"].to_numpy(np.float64)
+        if sweep.cost is not None
+        else sweep.rows[:, : len(sweep.stages)].sum(axis=1, dtype=np.float64)
+    )
     best = best_of(means, np.ones(len(means), np.bool_), cost)
     return _format_vectors(sweep, sweep.frame.iloc[[len(means) - 1, best]], ["deepest", f"best {measure}, in-sample"])
 
@@ -76,7 +82,8 @@ def runners_up_table(choice: Choice) -> str:
 
 def _format_vectors(sweep: Sweep, rows: pd.DataFrame, names: list[str]) -> str:
     """Format some rows of a sweep's frame."""
-    table = rows.drop(columns=[f"k{n}" for n in range(1, len(sweep.stages) + 1)]).reset_index(drop=True)
+    settings = list_cutoffs(sweep.rows[:1], sweep.stages, sweep.fusions).columns
+    table = rows.drop(columns=settings).reset_index(drop=True)
     table = table.rename(columns={"ms": "mean ms"} | {f"p{p}_ms": f"p{p} ms" for p in (50, 95, 99)})
     table.insert(0, "cascade", _name_rows(sweep.stages, rows))
     if names:
@@ -88,6 +95,9 @@ def _format_vectors(sweep: Sweep, rows: pd.DataFrame, names: list[str]) -> str:
 
 
 def _name_rows(stages: tuple[str, ...], rows: pd.DataFrame) -> list[str]:
-    """Name the cascade of each row by its cut-offs."""
-    cutoffs = rows[[f"k{n}" for n in range(1, len(stages) + 1)]].to_numpy(object)
-    return [name_cascade(stages, tuple(None if pd.isna(k) else int(k) for k in row)) for row in cutoffs]
+    """Name the cascade of each row by its cut-offs and weights."""
+    names = range(1, len(stages) + 1)
+    weights = rows.reindex(columns=[f"w{n}" for n in names]).to_numpy(np.float64)
+    fusions = [None if np.isnan(row).any() else StageFusion(dict(zip(stages, row.tolist(), strict=True))) for row in weights]
+    cutoffs = [tuple(None if pd.isna(k) else int(k) for k in row) for row in rows[[f"k{n}" for n in names]].to_numpy(object)]
+    return [name_cascade(stages, *both) for both in zip(cutoffs, fusions, strict=True)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pt_cascade.errors import escape
 from pt_cascade.reporting.widths import line_width
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
+
+    from pt_cascade.execution.comparison import Comparison
 
 _SMALLEST_P = 0.001
 _CORRECTED = " p-value corrected"
@@ -24,6 +28,17 @@ def effectiveness_table(effectiveness: pd.DataFrame) -> str:
     table = effectiveness[["name", *measures, *corrected]].rename(columns={"name": "system", **corrected})
     formats: dict[str, Callable[[float], str]] = dict.fromkeys(measures, "{:.3f}".format)
     return format_table(table, {**formats, **dict.fromkeys(corrected.values(), _p_value)})
+
+
+def summary_table(compared: Comparison, labels: Sequence[str], measures: Sequence[str]) -> str:
+    """Lay out some measures, the p-value of the first of them, and the mean time of each system of a comparison."""
+    effectiveness, ms = compared.effectiveness, compared.cost["ms"].to_numpy()
+    table = effectiveness[list(measures)].assign(ms=np.minimum(np.r_[ms[:-1].cumsum(), ms[-1], ms[-1]][: len(labels)], ms[-1]))
+    formats: dict[str, Callable[[float], str]] = {**dict.fromkeys(measures, "{:.3f}".format), "ms": "{:,.1f}".format}
+    if (p := measures[0] + _CORRECTED) in effectiveness:
+        table.insert(1, "p", [_p_value(value) if value == value else "" for value in effectiveness[p]])  # noqa: PLR0124 - not NaN
+    table.insert(0, "system", list(labels))
+    return format_table(table, formats)
 
 
 def cost_table(cost: pd.DataFrame) -> str:

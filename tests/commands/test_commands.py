@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")
 
 ENGINES = [pytest.param("pisa", id="pisa"), pytest.param("terrier", id="terrier", marks=pytest.mark.java)]
-SYSTEMS = ["bm25 → 1000", "bm25 → 1000 · bi_encoder", "bm25 → 1000 · bi_encoder → 100 · {} → 20"]
+SYSTEMS = ["bm25 → 1000", "· bi_encoder", "· {} → 20"]
+FUSED = "· fused(0.4, 0.3, 0.3)"
 SUBJECTS = {
     "car": "automobile",
     "doctor": "physician",
@@ -269,7 +270,7 @@ class Shown:
     @property
     def measures(self) -> dict[str, tuple[str, ...]]:
         """nDCG@10, RR@10 and R@100 of each system, in their order."""
-        rows = re.findall(r"^(bm25 .*?\S) +(\d\.\d{3}) +(\d\.\d{3}) +(\d\.\d{3})(?: |$)", self.text, flags=re.MULTILINE)
+        rows = re.findall(r"^ *(bm25 .*?\S|· .*?\S) +(\d\.\d{3}) +(\d\.\d{3}) +(\d\.\d{3})(?: |$)", self.text, flags=re.MULTILINE)
         return {name: tuple(values) for name, *values in rows}
 
     @property
@@ -286,7 +287,7 @@ class Shown:
 
 def shown(**options: object) -> Shown:
     """Run the quickstart in this process."""
-    return Shown("\n".join(paragraphs("quickstart", *(f"--{name}={value}" for name, value in options.items()))))
+    return Shown("\n".join(paragraphs("quickstart", "--details", *(f"--{name}={value}" for name, value in options.items()))))
 
 
 def executed(lines: str) -> Comparison:
@@ -302,7 +303,7 @@ def assert_same(told: Shown, compared: Comparison) -> None:
     """The pasted lines gave the printed numbers."""
     values = compared.effectiveness[["nDCG@10", "RR@10", "R@100"]].to_numpy()
     assert values == pytest.approx(np.array([*told.measures.values()], float), abs=0.0005 + 1e-9)  # printed with three digits
-    assert len(values) == 3
+    assert len(values) == len(told.measures)
     cost = compared.cost.set_index("stage")
     assert cost["pairs"].to_dict() == pytest.approx(told.pairs, abs=0.05 + 1e-9)  # printed with one
     assert (cost["ms"] > 0).all()
@@ -315,18 +316,20 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     """Size, three systems, p-values, costs; and the Python it prints, pasted in an empty folder, gives the same numbers."""
     told = shown(collection=small, engine=engine)
     assert told.text.startswith(f"{small}: 60 documents, 12 judged queries\n")
-    systems = [system.format("late_interaction") for system in SYSTEMS]
+    systems = [*(system.format("late_interaction") for system in SYSTEMS), FUSED]
     assert list(told.measures) == systems
     assert [*told.pairs] == ["bm25", "bi_encoder", "late_interaction", "cascade"]
     assert told.pairs["cascade"] == pytest.approx(told.pairs["bi_encoder"] + told.pairs["late_interaction"], abs=0.11)
     assert "p: paired t-test over 12 queries against bm25 → 1000, Holm-corrected.\n" in told.text
-    assert "The cascade returns 20 documents, so its R@100 is R@20" in told.text
+    assert "\nThe weights were chosen on other queries, those of cranfield.\n" in told.text
     assert re.search(
-        r"^Sweep\(Grid\(.* of bm25 → bi_encoder → late_interaction; nDCG@10, R@100; 12 queries\)$", told.text, re.MULTILINE
+        r"^Sweep\(Grid\(.* × 1 fusions of bm25 → bi_encoder → late_interaction; nDCG@10, R@100; 12 queries\)$",
+        told.text,
+        re.MULTILINE,
     )
     assert "\nThe cheapest cut-offs that lose at most 0.02 nDCG@10 against the deepest:\n\nCannot tell: about " in told.text
     assert re.search(r"third\s+stage", told.text)
-    assert float(told.measures[systems[2]][0]) > float(told.measures[systems[0]][0])
+    assert float(told.measures[FUSED][0]) > float(told.measures[systems[0]][0])
     line = re.search(r"^At the command line:\n\n(pt-cascade search .*) \\\n(.*)$", told.text, flags=re.MULTILINE)
     assert main([*shlex.split(line[1] + line[2])[1:], "--engine", engine, "--top", "2"]) == 0
     monkeypatch.chdir(tmp_path)
@@ -365,7 +368,7 @@ def test_quickstart_takes_fewer_queries(queries: int, test: str, small: str) -> 
     assert ("p nDCG@10" in told.text) == (queries > 1)
     assert ("The best within" in told.text) == ("ptc.choose" in told.python) == (queries > 1)
     assert f"topics     = collection.judged({queries})\n" in told.python
-    assert len(told.measures) == 3
+    assert len(told.measures) == 4
 
 
 @pytest.fixture(scope="module")
@@ -404,11 +407,7 @@ def test_quickstart_puts_a_precise_model_last(
 @pytest.mark.parametrize(
     ("line", "notes", "systems"),
     [
-        (
-            "bm25 % 7",
-            ["The cascade returns 7 documents, so its R@100 is R@7; cascade.options(tail='keep') appends the others."],
-            1,
-        ),
+        ("bm25 % 7", [], 1),
         ("bm25 % 30 >> bi_encoder", ["p: paired t-test over 4 queries against bm25 → 30, Holm-corrected."], 2),
     ],
 )

@@ -99,13 +99,14 @@ class Budget:
         rank = upper_rank(self.cost.sample.queries, self.percentile)
         return None if rank is None else rank_percentile(rank, self.cost.sample.queries)
 
-    def check(self, stages: tuple[str, ...], vectors: Vectors) -> tuple[NDArray[np.bool_], Floats]:
-        """Return, for each vector of a path, whether it is within the budget, and its cost in ``unit``."""
+    def check(self, stages: tuple[str, ...], vectors: Vectors, fusions: int = 0) -> tuple[NDArray[np.bool_], Floats]:
+        """Return, for each vector of a path, whether it is within the budget, and its cost in ``unit``; each for every fusion."""
         frame = self.frame(stages, vectors)
         inside = np.ones(len(vectors), np.bool_)
         for column, limit in self.limits.items():
             inside &= frame[column].to_numpy() <= limit
-        return inside, frame[self.unit].to_numpy(np.float64)
+        costs, times = frame[self.unit].to_numpy(np.float64), max(fusions, 1)
+        return np.repeat(inside, times), np.repeat(costs, times)
 
     def frame(self, stages: tuple[str, ...], vectors: Vectors) -> pd.DataFrame:
         """Give the costs of vectors of a path as ``Cost.frame`` does, but of percentiles the upper bound of the budget's only."""

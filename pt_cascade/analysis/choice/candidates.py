@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from pt_cascade.analysis.grid.cutoffs import as_cutoffs
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.grid.descents import descend
 from pt_cascade.analysis.sweep.losses import recall_per_query
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pt_cascade.analysis.certificates.fixed_sequence import Test
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.analysis.replay.replayer import Replayer
     from pt_cascade.ranking import Floats, Ints
@@ -32,7 +33,7 @@ class Candidates:
     """The vectors of one path, under one measure, and how one of them is chosen; vectors and queries go by their positions."""
 
     replayer: Replayer  # with the measure to choose by and no other
-    vectors: Vectors  # (vectors, stages), as of a Grid
+    vectors: Vectors  # (vectors, stages), as of a Grid; with fusions (vectors, stages + 1), as the rows of a sweep
     affordable: NDArray[np.bool_]  # (vectors,): within the budget, at least one
     costs: Floats  # (vectors,): of equally good vectors the cheaper one is preferred
     folds: Ints  # (repeats, judged queries): the fold of each query, from 0, each time drawn anew
@@ -74,21 +75,40 @@ class Candidates:
         parts = [inside.astype(np.float64) @ self._measure(every[at : at + size]) for at in range(0, len(every), size)]
         return np.hstack(parts).reshape(repeats, -1, len(every))
 
+    @property
+    def cutoffs(self) -> Vectors:
+        """Shape (vectors, stages): the cut-offs alone."""
+        return self.vectors[:, : len(self.replayer.path.stages)]
+
+    @cached_property
+    def fusions(self) -> Ints:
+        """Shape (vectors,): the number of each one's fusion; 0 where there are none."""
+        return self.vectors[:, -1].astype(np.int64) if self.replayer.fusions else np.zeros(len(self.vectors), np.int64)
+
+    def name(self, vector: int) -> str:
+        """Name one vector as a cascade."""
+        return name_cascade(self.replayer.path.stages, as_cutoffs(self.cutoffs[vector].tolist()), self.fusion(vector))
+
+    def fusion(self, vector: int) -> StageFusion | None:
+        """Return the fusion of one vector."""
+        return self.replayer.fusions[self.fusions[vector]] if self.replayer.fusions else None
+
     @cached_property
     def depths(self) -> Vectors:
         """Shape (vectors, stages): the cut-offs, but at most the longest list that any query retrieves."""
-        return np.minimum(self.vectors, max(int(self.replayer.table.retrieved.max(initial=1)), 1))
+        return np.minimum(self.cutoffs, max(int(self.replayer.table.retrieved.max(initial=1)), 1))
 
     @cached_property
     def deepest(self) -> int:
-        """The vector with the largest product of cut-offs; of equal ones the last."""
-        depth = np.log(self.depths).sum(axis=1)
+        """The vector with the largest product of cut-offs, with the first fusion; of equal ones the last."""
+        depth = np.where(self.fusions == 0, np.log(self.depths).sum(axis=1), -np.inf)
         return int(np.flatnonzero(depth >= depth.max() - _SAME)[-1])
 
     @cached_property
     def sequence(self) -> Ints:
-        """The vectors that are tested one after the other, from the reference down."""
-        return descend(self.depths, self.depths[self.reference])
+        """The vectors that are tested one after the other, from the reference down, with its fusion."""
+        own = np.flatnonzero(self.fusions == self.fusions[self.reference])
+        return own[descend(self.depths[own], self.depths[self.reference])]
 
     @cached_property
     def losses(self) -> Floats:

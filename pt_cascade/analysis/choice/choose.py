@@ -27,6 +27,7 @@ from pt_cascade.analysis.choice.stage_advice import advise
 from pt_cascade.analysis.choice.verdict import judge
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.replay.measures import adds_up, find_rel
+from pt_cascade.analysis.sweep.result import list_cutoffs
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number, is_whole, is_word
 
@@ -82,7 +83,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         seed: Seed of folds and resamples; the same seed gives the same choice.
         reference: Cut-offs to keep where no others are shown to be better or, at less cost, within the margin: those in use, or
             others that no judgment has chosen. None: the deepest of the grid; if they exceed the budget, the first within it on
-            the way down from there.
+            the way down from there. Of a sweep with fusions, with the first of these.
         alpha: The chance that a certificate is wrong, above 0, below 0.5.
         test: Of certificates: ``dirichlet`` is exact for losses of 0 and 1, and conjectured, by simulation, for others; ``betting``
             is proven, and needs some more queries.
@@ -119,8 +120,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs, untimed)
     numbers = {"margin": margin, "folds": folds, "level": level, "alpha": alpha, "seed": seed, "rel": rel}
     _check(sweep, name, budget, {"method": (method, get_args(Method)), "test": (test, TESTS)}, numbers)
-    vectors = sweep.grid.vectors
-    affordable, costs = budget.check(sweep.stages, vectors)
+    vectors = sweep.rows
+    affordable, costs = budget.check(sweep.stages, sweep.grid.vectors, len(sweep.fusions))
     if not affordable.any():
         raise budget.unmet_error(sweep)
     split = draw_folds(len(sweep.qids), count_folds(len(sweep.qids), folds, method, margin, alpha, test), seed)
@@ -132,14 +133,16 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
 
 def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
     """Pick, cross-validate, judge, and put all of it together."""
-    vectors, level, queries = candidates.vectors, candidates.level, candidates.folds.shape[1]
+    level, queries = candidates.level, candidates.folds.shape[1]
     means = candidates.sums[0].sum(axis=0) / queries
     picked, validated = pick(candidates, means, np.ones(queries, np.bool_)), cross_validate(candidates)
     noise, more = measure_noise(candidates, validated)
     gain = estimate_gain(candidates, validated, more)
     verdict = judge(candidates, picked, gain)
     use = picked.vector if verdict.decision == "ship" else candidates.reference
-    used, reference, best = (as_cutoffs(vectors[at].tolist()) for at in (use, candidates.reference, picked.vector))
+    three = (use, candidates.reference, picked.vector)
+    used, reference, best = (as_cutoffs(candidates.cutoffs[at].tolist()) for at in three)
+    fusions = map(candidates.fusion, three)
     return Choice(
         cutoffs=used,
         verdict=verdict,
@@ -168,12 +171,14 @@ def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
         level=level,
         rel=candidates.rel,
         test=candidates.test,
+        **dict(zip(("fusion", "reference_fusion", "picked_fusion"), fusions, strict=True)),
     )
 
 
 def _price(sweep: Sweep, vector: int) -> pd.Series[float]:
     """Give the costs of one vector."""
-    return sweep.frame.iloc[vector].drop([*(f"k{n}" for n in range(1, len(sweep.stages) + 1)), *sweep.measures]).astype(float)
+    settings = list_cutoffs(sweep.rows[:1], sweep.stages, sweep.fusions).columns
+    return sweep.frame.iloc[vector].drop([*settings, *sweep.measures]).astype(float)
 
 
 def _check(

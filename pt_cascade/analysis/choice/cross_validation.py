@@ -13,7 +13,7 @@ from pt_cascade.analysis.choice.candidates import best_of
 from pt_cascade.analysis.choice.intervals import Estimate, estimate
 from pt_cascade.analysis.choice.selection import Pick, pick
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
-from pt_cascade.analysis.grid.cutoffs import NO_CUT
+from pt_cascade.analysis.sweep.result import list_cutoffs
 from pt_cascade.analysis.table.data import Path
 
 if TYPE_CHECKING:
@@ -55,15 +55,14 @@ class CrossValidation:
         return any(one.searched for picks in self.picks for one in picks)
 
     def frame(self, sweep: Sweep) -> pd.DataFrame:
-        """Return Frame[repeat, fold, queries, k1, ..., held_out], a row a fold."""
+        """Return Frame[repeat, fold, queries, k1, ..., w1, ..., held_out], a row a fold."""
         rows = np.array([one.vector for picks in self.picks for one in picks])
         sizes = np.concatenate([np.bincount(fold) for fold in self.folds])
         held = np.concatenate([np.bincount(*both) for both in zip(self.folds, self.measured, strict=True)])
         repeat, fold = np.divmod(np.arange(len(rows)), len(self.picks[0]))
-        cutoffs = {
-            f"k{n}": pd.Series(k, dtype="Int64").mask(k == NO_CUT, pd.NA) for n, k in enumerate(sweep.grid.vectors[rows].T, 1)
-        }
-        return pd.DataFrame({"repeat": repeat, "fold": fold, "queries": sizes} | cutoffs | {"held_out": held / sizes})
+        numbers = pd.DataFrame({"repeat": repeat, "fold": fold, "queries": sizes})
+        picked = list_cutoffs(sweep.rows[rows], sweep.stages, sweep.fusions)
+        return pd.concat([numbers, picked], axis=1).assign(held_out=held / sizes)
 
 
 def count_folds(queries: int, folds: int, method: Method, margin: float, alpha: float, test: Test) -> int:
@@ -110,10 +109,10 @@ def estimate_gain(candidates: Candidates, validated: CrossValidation, more: floa
 
 def compare_first_stage(candidates: Candidates, validated: CrossValidation, more: float) -> Estimate | None:
     """Compare the picks, held out and paired, with stage 1 alone, as deep as in the reference; None if it is the only stage."""
-    start = candidates.vectors[candidates.reference]
+    start = candidates.cutoffs[candidates.reference]
     if len(start) == 1:
         return None
-    first = replace(candidates.replayer, path=Path(candidates.replayer.path.stages[:1], (None,)))
+    first = replace(candidates.replayer, path=Path(candidates.replayer.path.stages[:1], (None,)), fusions=())
     return estimate(validated.per_query - first.per_query(start[:1])[:, 0], level=candidates.level, more=more)
 
 

@@ -54,10 +54,10 @@ def trace_curves(candidates: Candidates, chosen: int) -> tuple[Curve, ...]:
     For each stage, a peak where there is none is reported with a chance of half of 1 - level, and so is an increase.
     """
     curves: list[Curve] = []
-    vector = candidates.vectors[chosen]
-    for stage in range(max(len(vector) - 1, 1)):
+    vector, stages = candidates.vectors[chosen], len(candidates.replayer.path.stages)
+    for stage in range(max(stages - 1, 1)):
         others = np.arange(len(vector)) != stage
-        others[-1] = False  # the last cut-off may have followed this one down
+        others[stages - 1] = False  # the last cut-off may have followed this one down
         line = np.flatnonzero((candidates.vectors[:, others] == vector[others]).all(axis=1))
         line = line[np.r_[candidates.vectors[line][1:, stage] != candidates.vectors[line][:-1, stage], True]]
         if len(line) >= _FEWEST:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.choice.stage_advice import Advice
     from pt_cascade.analysis.choice.verdict import Verdict
     from pt_cascade.analysis.cost.latency import Latency
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 
 _WIDTH = 80  # columns of a line
 _ROWS = 8
@@ -64,6 +65,9 @@ class Choice:
         level: Level of all intervals and one-sided bounds.
         rel: The lowest label that counts as relevant in recall.
         test: Of a certificate.
+        fusion: Of the stages' scores, for ``cutoffs``; the argument of ``cascade.fused``; None: the last stage's own ranking.
+        reference_fusion: Likewise for ``reference``.
+        picked_fusion: Likewise for ``picked``.
     """
 
     cutoffs: tuple[int | None, ...]
@@ -93,6 +97,9 @@ class Choice:
     level: float
     rel: int = 1
     test: Test = "dirichlet"
+    fusion: StageFusion | None = None
+    reference_fusion: StageFusion | None = None
+    picked_fusion: StageFusion | None = None
 
     def explain(self, *, details: bool = False) -> str:
         """Report what to do and how sure that is: the verdict, then at most ten lines of at most 80 columns.
@@ -107,7 +114,8 @@ class Choice:
         return "\n".join([*lines, *(_details(self) if details else ())])
 
     def __repr__(self) -> str:
-        return f"Choice({self.verdict.decision}: {name_cascade(self.stages, self.cutoffs)}; {self.measure} {self._shown.mean:.4f})"
+        name = name_cascade(self.stages, self.cutoffs, self.fusion)
+        return f"Choice({self.verdict.decision}: {name}; {self.measure} {self._shown.mean:.4f})"
 
     @property
     def _shown(self) -> Estimate:
@@ -117,7 +125,7 @@ class Choice:
 
 def _headline(choice: Choice) -> str:
     """What to do."""
-    name = name_cascade(choice.stages, choice.cutoffs)
+    name = name_cascade(choice.stages, choice.cutoffs, choice.fusion)
     if choice.verdict.decision == "cannot tell":
         needed = round_up(choice.verdict.needed or choice.queries)
         return f"Cannot tell: about {needed:,} queries would. Keep {name}"
@@ -137,9 +145,9 @@ def _report(choice: Choice) -> Iterator[tuple[str, str]]:
     how = "held out" if ship else "not chosen by them"
     yield choice.measure, f"{shown.mean:.4f} [{shown.low:.4f}, {shown.high:.4f}] on {choice.queries:,} queries, {how}"
     if ship:
-        yield "Instead of", f"{name_cascade(choice.stages, choice.reference)}, {choice.kept.mean:.4f}"
-    elif choice.picked != choice.reference:
-        yield "Best seen", f"{name_cascade(choice.stages, choice.picked)}, {choice.in_sample:.4f} in-sample"
+        yield "Instead of", f"{name_cascade(choice.stages, choice.reference, choice.reference_fusion)}, {choice.kept.mean:.4f}"
+    elif (choice.picked, choice.picked_fusion) != (choice.reference, choice.reference_fusion):
+        yield "Best seen", f"{name_cascade(choice.stages, choice.picked, choice.picked_fusion)}, {choice.in_sample:.4f} in-sample"
     yield "Asked", _describe_method(choice)
     yield "Folds", _describe_folds(choice)
     if len(choice.cost):
@@ -150,7 +158,8 @@ def _report(choice: Choice) -> Iterator[tuple[str, str]]:
 def _details(choice: Choice) -> Iterator[str]:
     """Yield the evidence."""
     yield "Details"
-    yield f"  Picked on all queries: {name_cascade(choice.stages, choice.picked)}, in-sample {choice.in_sample:.4f}"
+    picked = name_cascade(choice.stages, choice.picked, choice.picked_fusion)
+    yield f"  Picked on all queries: {picked}, in-sample {choice.in_sample:.4f}"
     yield f"  Picking so, held out: {choice.held_out}; less the reference: {choice.gain}"
     if choice.first_stage is not None:
         yield f"  Less {choice.stages[0]} alone, held out: {choice.first_stage}"
@@ -165,7 +174,7 @@ def _details(choice: Choice) -> Iterator[str]:
     if choice.advice.shorter:
         yield f"  Stages: compared {choice.advice.longer} with {choice.advice.shorter}"
     yield "  Picked without each fold, most often:"
-    counts = choice.folds.groupby([f"k{n}" for n in range(1, len(choice.stages) + 1)], dropna=False).size()
+    counts = choice.folds.groupby([name for name in map(str, choice.folds) if name[0] in "kw"], dropna=False).size()
     table = counts.sort_values(ascending=False).reset_index(name="times").head(_ROWS)
     yield from (f"    {line}" for line in table.to_string(index=False).splitlines())
 
@@ -196,7 +205,11 @@ def _describe_cost(choice: Choice) -> str:
 def _describe_folds(choice: Choice) -> str:
     """Say how stable the pick is, and how much the way to split the queries matters."""
     cutoffs = choice.folds[[f"k{n}" for n in range(1, len(choice.stages) + 1)]]
-    same = sum(tuple(None if pd.isna(k) else int(k) for k in row) == choice.picked for row in cutoffs.to_numpy(object))
+    weights = choice.folds[[name for name in map(str, choice.folds) if name.startswith("w")]].to_numpy(np.float64)
+    wanted = np.full(weights.shape[1], np.nan) if choice.picked_fusion is None else choice.picked_fusion.weigh(choice.stages)
+    alike = [np.array_equal(row, wanted[: len(row)], equal_nan=True) for row in weights]
+    chosen = [tuple(None if pd.isna(k) else int(k) for k in row) for row in cutoffs.to_numpy(object)]
+    same = sum(one == choice.picked and also for one, also in zip(chosen, alike, strict=True))
     spans = []
     for stage, column in zip(choice.stages, cutoffs, strict=True):
         found = sorted({int(k) for k in cutoffs[column].dropna()})

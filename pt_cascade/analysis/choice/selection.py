@@ -37,7 +37,7 @@ def find_reference(candidates: Candidates, stages: tuple[str, ...], given: Seque
     """Return the position of the given vector, or of the deepest one that is affordable on the way down."""
     if given is not None:
         cutoffs = check_cutoffs(given, stages)
-        at = np.flatnonzero((candidates.vectors == as_vectors([cutoffs])).all(axis=1))
+        at = np.flatnonzero((candidates.cutoffs == as_vectors([cutoffs])).all(axis=1))
         if not len(at):
             problem = f"the reference {name_cascade(stages, cutoffs)} is not in the grid of the sweep"
             raise SweepError("cannot choose cut-offs", [problem], fix=f"sweep(table, qrels, measures, grid=[{cutoffs}, ...])")
@@ -45,7 +45,7 @@ def find_reference(candidates: Candidates, stages: tuple[str, ...], given: Seque
     deepest = replace(candidates, reference=candidates.deepest)
     way = np.r_[deepest.reference, deepest.sequence]
     inside = way[candidates.affordable[way]]
-    affordable = np.flatnonzero(candidates.affordable)
+    affordable = np.flatnonzero(candidates.affordable & (candidates.fusions == 0))
     depth = np.log(candidates.depths[affordable]).sum(axis=1)
     return int(inside[0]) if len(inside) else int(affordable[np.argmax(depth)])
 
@@ -66,10 +66,10 @@ def _pick_plateau(candidates: Candidates, means: Floats, queries: NDArray[np.boo
         return candidates.recall(stage, given)[queries]
 
     inside = (candidates.depths <= candidates.depths[candidates.reference]).all(axis=1)
-    stages, vectors = candidates.replayer.path.stages, candidates.vectors[inside]
+    stages, vectors = candidates.replayer.path.stages, candidates.cutoffs[inside]
     plateaus = find_plateaus(recall, stages, vectors, candidates.margin, level=candidates.level, seed=candidates.seed)
     depths = np.array([plateau.k for plateau in plateaus])
-    early = np.minimum(candidates.vectors[:, : len(depths)], [plateau.deepest for plateau in plateaus])
+    early = np.minimum(candidates.cutoffs[:, : len(depths)], [plateau.deepest for plateau in plateaus])
     at = (early == depths).all(axis=1) & candidates.affordable & inside
     if at.any():
         return Pick(best_of(means, at, candidates.costs), plateaus, searched=False)

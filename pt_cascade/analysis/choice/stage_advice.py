@@ -10,9 +10,11 @@ import numpy as np
 from pt_cascade.analysis.choice.intervals import Estimate, estimate, settle
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.verdict import round_up
-from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
+from pt_cascade.analysis.fusion.stage_fusion import rename_stages
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.replay.measures import in_kernel
+from pt_cascade.analysis.sweep.result import list_rows
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.choice.budget import Budget
     from pt_cascade.analysis.choice.candidates import Candidates
+    from pt_cascade.analysis.grid.grids import Form
     from pt_cascade.ranking import Floats
 
 _COMPARABLE = 3  # the shorter cascade has at least two stages
@@ -103,15 +106,18 @@ def measure_held_out(cascades: Sequence[Candidates]) -> Floats:
 
 def _open_shorter(whole: Candidates, stages: tuple[str, ...], budget: Budget) -> Candidates | None:
     """Open a shorter path as deep as the table covers it; None where nothing of it is covered and affordable."""
-    replayer = replace(whole.replayer, path=whole.replayer.table.find_path(stages))
-    last = as_cutoffs([int(whole.vectors[:, -1].max())])[0]
+    names = {name: name for name in stages}
+    fusions = dict.fromkeys(rename_stages(one, names) for one in whole.replayer.fusions)
+    replayer = replace(whole.replayer, path=whole.replayer.table.find_path(stages), fusions=tuple(fusions))
+    last = as_cutoffs([int(whole.cutoffs[:, -1].max())])[0]
     try:
         depths = replayer.reach
     except SweepError:
         return None
-    vectors = default_grid(depths, last, whole.folds.shape[1], form=None if in_kernel(replayer.measures[0]) else "log").vectors
-    affordable, costs = budget.check(stages, vectors)
-    shorter = replace(whole, replayer=replayer, vectors=vectors, affordable=affordable, costs=costs)
+    form: Form | None = None if in_kernel(replayer.measures[0]) and not fusions else "log"
+    grid = default_grid(depths, last, whole.folds.shape[1], form=form)
+    affordable, costs = budget.check(stages, grid.vectors, len(fusions))
+    shorter = replace(whole, replayer=replayer, vectors=list_rows(grid, replayer.fusions), affordable=affordable, costs=costs)
     return shorter if affordable.any() else None
 
 
@@ -125,5 +131,4 @@ def _best(cascades: Sequence[Candidates], sums: Sequence[Floats]) -> tuple[int, 
 def _name_best(cascades: Sequence[Candidates], unit: str) -> str:
     """Name the best cascade by all queries, with its cost."""
     which, at = _best(cascades, [one.sums[0].sum(axis=0) for one in cascades])
-    name = name_cascade(cascades[which].replayer.path.stages, as_cutoffs(cascades[which].vectors[at].tolist()))
-    return f"{name} ({cascades[which].costs[at]:.3g} {unit} a query)"
+    return f"{cascades[which].name(at)} ({cascades[which].costs[at]:.3g} {unit} a query)"

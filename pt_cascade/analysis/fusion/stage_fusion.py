@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.fusion.normalization import Normalise
     from pt_cascade.ranking import Floats, Ints
 
+Weights: TypeAlias = "Mapping[str, float] | StageFusion | None"
 _WHAT = "the stages cannot be fused"
 _ROUNDING = 1e-9
 _FIX = 'cascade.fused({"bm25": 0.4, "bi_encoder": 0.6})'
@@ -123,6 +124,18 @@ class StageFusion:
         return {
             name: getattr(self, name) for name in ("method", "normalise", "k") if getattr(self, name) != getattr(StageFusion, name)
         }
+
+
+def read_fusion(weights: Weights, method: Method, normalise: Normalise, k: float) -> StageFusion | None:
+    """Return a fusion from weights and options; a fusion, and None, as they are."""
+    return weights if weights is None or isinstance(weights, StageFusion) else StageFusion(weights, method, normalise, k)
+
+
+def rename_stages(fusion: StageFusion | None, names: Mapping[str, str]) -> StageFusion | None:
+    """Return a fusion under the new names of its stages; one without loses its weight; None if no weight or one stage is left."""
+    weights = {} if fusion is None else dict(fusion.weights)
+    kept = {new: weights[old] for old, new in names.items() if old in weights}
+    return replace(fusion, weights=kept) if fusion is not None and kept and len(names) > 1 else None
 
 
 def fusions(

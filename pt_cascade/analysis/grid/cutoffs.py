@@ -73,6 +73,8 @@ def as_cutoffs(vector: Iterable[int]) -> tuple[int | None, ...]:
     return tuple(None if k == NO_CUT else int(k) for k in vector)
 
 
-def name_cascade(stages: tuple[str, ...], cutoffs: tuple[int | None, ...]) -> str:
-    """Format a cascade as its ``repr`` does, e.g. ``bm25 → 100 · t5``."""
+def name_cascade(stages: tuple[str, ...], cutoffs: tuple[int | None, ...], fusion: object = None) -> str:
+    """Format a cascade as its ``repr`` does, e.g. ``bm25 → 100 · t5``; a fusion stands before the last cut-off."""
+    if fusion is not None:
+        stages, cutoffs = (*stages, repr(fusion)), (*cutoffs[:-1], None, cutoffs[-1])
     return " · ".join(stage if k is None else f"{stage} → {k}" for stage, k in zip(stages, cutoffs, strict=True))

@@ -74,14 +74,7 @@ class Sweep:
         means, and the percentiles that so many queries give, see ``Cost.frame``; ``usd`` needs a price; fusing costs nothing in
         them.
         """
-        columns: dict[str, pd.Series[Any]] = {}
-        rows = self.rows
-        for n, values in enumerate(rows.T[: len(self.stages)], 1):
-            column = pd.Series(values, dtype="Int64" if (values == NO_CUT).any() else "int64")
-            columns[f"k{n}"] = column.mask(values == NO_CUT, pd.NA) if (values == NO_CUT).any() else column
-        weights = np.array([np.full(len(self.stages), np.nan) if one is None else one.weigh(self.stages) for one in self.fusions])
-        columns |= {f"w{n}": pd.Series(column[rows[:, -1]]) for n, column in enumerate(weights.T, 1)}
-        frame = pd.DataFrame(columns | dict(zip(self.measures, self.means.T, strict=True)))
+        frame = list_cutoffs(self.rows, self.stages, self.fusions).assign(**dict(zip(self.measures, self.means.T, strict=True)))
         if self.cost is None:
             return frame
         retrieved = self.table.retrieved[self.replayer.judged.queries]
@@ -221,6 +214,16 @@ class Sweep:
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
         grid = f"{self.grid!r} × {len(self.fusions)} fusions" if self.fusions else repr(self.grid)
         return f"Sweep({grid} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
+
+
+def list_cutoffs(rows: Vectors, stages: Sequence[str], fusions: Sequence[StageFusion | None]) -> pd.DataFrame:
+    """Return Frame[k1, k2, ..., w1, w2, ...] of some rows of a sweep: cut-offs, and with fusions the weights."""
+    columns: dict[str, pd.Series[Any]] = {}
+    for n, values in enumerate(rows.T[: len(stages)], 1):
+        column = pd.Series(values, dtype="Int64" if (values == NO_CUT).any() else "int64")
+        columns[f"k{n}"] = column.mask(values == NO_CUT, pd.NA) if (values == NO_CUT).any() else column
+    weights = np.array([np.full(len(stages), np.nan) if one is None else one.weigh(stages) for one in fusions])
+    return pd.DataFrame(columns | {f"w{n}": pd.Series(column[rows[:, -1]]) for n, column in enumerate(weights.T, 1)})
 
 
 def list_rows(grid: Grid, fusions: Sequence[StageFusion | None]) -> Vectors:
