@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
 from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError, did_you_mean, naming
@@ -17,7 +18,6 @@ from pt_cascade.ranking import append_below, score_below
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.pruning.rules import Rule
     from pt_cascade.analysis.replay.rankings import Rankings
@@ -45,6 +45,10 @@ def replay(
         problem = f"stage {path.live!r} depends on the whole list, so its scores are not in the table"
         raise TableError("the cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs)")
     checked = check_cutoffs(cutoffs, path.stages)
+    given: object = fusion  # types are hints
+    if not isinstance(given, StageFusion | None):
+        problem = f"fusion is {given!r:.60} ({type(given).__name__}), expected a StageFusion or None"
+        raise TableError("the stages cannot be fused", [problem], fix=f"fusion=ptc.StageFusion({dict.fromkeys(path.stages, 1)})")
     if fusion is not None:
         fusion.weigh(path.stages)  # refuses other stages
     check_rules(prune, path.stages)
