@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion as StageFusion
     from pt_cascade.analysis.fusion.stage_fusion import fusions as fusions
     from pt_cascade.analysis.grid.grids import grid as grid
+    from pt_cascade.analysis.sweep.pruned import sweep_rules as sweep_rules
     from pt_cascade.analysis.sweep.result import Sweep as Sweep
     from pt_cascade.analysis.sweep.sweep import sweep as sweep
     from pt_cascade.cascade import Cascade as Cascade
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.runner import run as run
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
+    from pt_cascade.pruning import prune as prune
     from pt_cascade.reporting.explorer.page import report as report
     from pt_cascade.stages.calibration.calibrated import calibrate as calibrate
 
@@ -67,11 +69,13 @@ _HOME = {
     "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
     "profile": "pt_cascade.execution.profiling",
+    "prune": "pt_cascade.pruning",
     "report": "pt_cascade.reporting.explorer.page",
     "run": "pt_cascade.execution.runner",
     "score": "pt_cascade.execution.scoring.score",
     "store_collection": "pt_cascade.execution.defaults",
     "sweep": "pt_cascade.analysis.sweep.sweep",
+    "sweep_rules": "pt_cascade.analysis.sweep.pruned",
 }
 _MODULES = ("errors", "frames", "stages", "trec")
 

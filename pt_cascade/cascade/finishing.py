@@ -17,6 +17,7 @@ from pt_cascade.cascade.known import find_dependence, keeps_ranking, look_up
 from pt_cascade.cascade.steps import run_ending, run_steps
 from pt_cascade.errors import TableError
 from pt_cascade.frames import canonical_input
+from pt_cascade.pruning import Prune
 from pt_cascade.ranking import locate, rescore, same_pairs
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def finish_stages(
         problem = f"the scores of the last stage, {stages[-1].name!r}, are not in the table, so they are not fused from it"
         raise TableError(_WHAT, [problem], fix="run(cascade, topics)")
     renamed = rename_stages(fusion, {stage.name: name for stage, name in zip(stages, names, strict=False)})
-    replayed, below = replay(table, [stage.cutoff for stage in done], tail=tail, stages=names, fusion=renamed), None
+    rules = {name: stage.rule for name, stage in zip(names, done, strict=True) if stage.rule is not None}
+    cutoffs = [stage.cutoff for stage in done]
+    replayed, below = replay(table, cutoffs, tail=tail, stages=names, fusion=renamed, prune=rules), None
     if tail == "keep":
         cut_by = replayed["cut_by"].replace(dict(zip(names, [stage.name for stage in done], strict=True)))
         replayed = replayed.assign(cut_by=cut_by)
@@ -94,7 +97,7 @@ def _add_columns(replayed: pd.DataFrame, stages: Sequence[Stage], topics: pd.Dat
     for stage in others:
         scorer = stage.scorer % len(stage.transformers)
         loaders += [(stage, part) for n, part in enumerate(stage.transformers) if n != scorer]
-    loaders = [(stage, part) for stage, part in loaders if not isinstance(part, pt.RankCutoff)]
+    loaders = [(stage, part) for stage, part in loaders if not isinstance(part, pt.RankCutoff | Prune)]
     loaded = _load(loaders, frame)
     known = [look_up(part) for _, part in loaders]
     by_row = all(one.role == "loader" and one.depends == "pointwise" for one in known)

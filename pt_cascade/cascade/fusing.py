@@ -21,6 +21,7 @@ from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.frames import canonical_results
 from pt_cascade.guards import show_rows
+from pt_cascade.pruning import Prune
 from pt_cascade.ranking import append_below, locate
 
 if TYPE_CHECKING:
@@ -151,10 +152,10 @@ def add_fusion(stages: Sequence[Stage], fusion: StageFusion | None) -> Iterator[
         yield stage
         if stage.name in kept:
             yield KeepScores(stage.name)
-    yield replace(last, cutoff=None)
+    yield replace(last, cutoff=None, rule=None)
     yield FuseStages(fusion, tuple(stage.name for stage in stages))
-    if last.cutoff is not None:
-        yield pt.RankCutoff(last.cutoff)
+    if last.cut is not None:
+        yield last.cut
 
 
 def read_fusion(
@@ -177,10 +178,11 @@ def read_fusion(
         raise PipelineError(what, [problem], fix=f"leave the fusion out, and fuse all stages: {_FIX}")
     scorer = stages[-1].transformers[stages[-1].scorer]
     for item in reversed(pipeline[:at]):
-        cut = item.cutoff if isinstance(item, Stage) else item.k if isinstance(item, pt.RankCutoff) else None
+        cut = item.cut if isinstance(item, Stage) else item if isinstance(item, pt.RankCutoff | Prune) else None
         if cut is not None:
-            problem = f"the cut-off {cut} of stage {stages[-1].name!r} is before the fusion; it comes after the fusion"
-            raise PipelineError(what, [problem], fix=f"stage >> FuseStages(...) % {cut}, or {_FIX}")
+            shown, step = (repr(cut), f">> {cut!r}") if isinstance(cut, Prune) else (cut.k, f"% {cut.k}")
+            problem = f"the cut-off {shown} of stage {stages[-1].name!r} is before the fusion; it comes after the fusion"
+            raise PipelineError(what, [problem], fix=f"stage >> FuseStages(...) {step}, or {_FIX}")
         if item is scorer or isinstance(item, Stage):
             break
     return stages, fuse.fusion
@@ -189,7 +191,7 @@ def read_fusion(
 def _list_parts(items: Iterable[Stage | pt.Transformer]) -> list[pt.Transformer]:
     """List the transformers of a flat pipeline without its cut-offs."""
     parts = chain.from_iterable(item.transformers if isinstance(item, Stage) else (item,) for item in items)
-    return [part for part in parts if not isinstance(part, pt.RankCutoff)]
+    return [part for part in parts if not isinstance(part, pt.RankCutoff | Prune)]
 
 
 def _identify(part: pt.Transformer) -> object:
@@ -221,8 +223,7 @@ def show_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> str:
 def describe_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.DataFrame:
     """Return a row for each stage and for the fusion; see ``Cascade.describe``."""
     *before, last = stages
-    shown = stages if fusion is None else [*before, replace(last, cutoff=None)]
-    rows = [(one.name, one.cutoff, one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in shown]
-    rows += [] if fusion is None else [("fused", last.cutoff, "listwise", "reranks", repr(fusion))]
-    table = pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
-    return table.assign(cutoff=[str(row[1] or "") for row in rows])
+    shown = stages if fusion is None else [*before, replace(last, cutoff=None, rule=None)]
+    rows = [(one.name, one.shown_cut, one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in shown]
+    rows += [] if fusion is None else [("fused", last.shown_cut, "listwise", "reranks", repr(fusion))]
+    return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])

@@ -15,6 +15,7 @@ from pt_cascade.cascade.roles import RESULTS, TOPICS, read_role
 from pt_cascade.cascade.stage import Stage, unique_names
 from pt_cascade.cascade.wrappers import held
 from pt_cascade.errors import PipelineError
+from pt_cascade.pruning import Prune
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ class _Draft:
         """Add transformers after it; a cut-off before them becomes one of them, and passages give it a name of their own."""
         stage, known = self.stage, [look_up(part) for part in parts]
         name = "_".join([stage.name, *(one.name for one in known if one.role == "loader" and one.documents == "any")])
-        parts = [*([] if stage.cutoff is None else [pt.RankCutoff(stage.cutoff)]), *parts]
+        parts = [*([] if stage.cut is None else [stage.cut]), *parts]
         transformers, scorer = [*stage.transformers, *parts], stage.scorer % len(stage.transformers)
         depends, documents = _declare(stage.depends, stage.documents, parts)
         made = replace(stage, transformers=tuple(transformers), cutoff=None, depends=depends, documents=documents, scorer=scorer)
@@ -92,8 +93,8 @@ def compose(stages: Sequence[Stage], ending: Sequence[pt.Transformer], fusion: S
     parts: list[pt.Transformer] = []
     for item in add_fusion(stages, fusion):
         parts += item.transformers if isinstance(item, Stage) else (item,)
-        if isinstance(item, Stage) and item.cutoff is not None:
-            parts.append(pt.RankCutoff(item.cutoff))
+        if isinstance(item, Stage) and item.cut is not None:
+            parts.append(item.cut)
     parts += ending
     return parts[0] if len(parts) == 1 else pt.Compose(*parts)
 
@@ -147,7 +148,9 @@ def _read_stages(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stag
             return tuple(replace(stage, name=name) for stage, name in zip(stages, names, strict=True)), tuple(ending)
         attempts.append(problems)
     fewest = min(attempts, key=len)
-    if all("cut-off of stage" in problem for problem in fewest):
+    if any("expected one cut-off" in problem for problem in fewest):
+        fix = "prune(Margin(0.2, ceiling=100))"
+    elif all("cut-off of stage" in problem for problem in fewest):
         fix = "stage % 100"
     else:
         fix = _BY_HAND if any("it raised" in problem for problem in fewest) else "retriever % 1000 >> reranker % 20"
@@ -161,17 +164,16 @@ def _join_retrievers(drafts: list[_Draft]) -> list[_Draft]:
     if not last:
         return drafts
     transformers: list[pt.Transformer] = []
-    scorer, cutoff = 0, None
+    scorer, cut = 0, None
     for draft in drafts[: last + 1]:
         stage = draft.stage
-        if cutoff is not None:
-            transformers.append(pt.RankCutoff(cutoff))
+        transformers += [] if cut is None else [cut]
         if look_up(stage.transformers[stage.scorer]).name != RESET:  # restores the results of an earlier scorer
             scorer = len(transformers) + stage.scorer
         transformers += stage.transformers
-        cutoff = stage.cutoff
+        cut = stage.cut
     joined = _make_draft(transformers, scorer, retrieves=True)
-    joined.stage = replace(joined.stage, cutoff=cutoff)
+    joined.stage = replace(joined.stage, cutoff=stage.cutoff, rule=stage.rule)
     return [joined, *drafts[last + 1 :]]
 
 
@@ -202,7 +204,7 @@ def _read_from(
             stage = replace(item, transformers=transformers, depends=depends, documents=documents, scorer=scorer)
             done.append(_Draft(stage, given=True))
             waiting, columns = [], sorted({*columns, *RESULTS})
-        elif isinstance(item, pt.RankCutoff):
+        elif isinstance(item, pt.RankCutoff | Prune):
             _cut(item, done, waiting, problems)
             waiting = []
         else:
@@ -226,17 +228,21 @@ def _read_from(
     return done, waiting
 
 
-def _cut(cutoff: pt.RankCutoff, done: list[_Draft], waiting: list[pt.Transformer], problems: list[str]) -> None:
+def _cut(cutoff: pt.RankCutoff | Prune, done: list[_Draft], waiting: list[pt.Transformer], problems: list[str]) -> None:
     """Set the last stage's cut-off; the transformers between them become part of that stage."""
     if not done:
         problems.append(f"{cutoff!r} has no ranking to cut: no transformer before it creates a score")
         return
+    if (rule := done[-1].stage.rule) is not None:
+        problems.append(f"{cutoff!r} follows {Prune(rule)!r} of stage {done[-1].stage.name!r}, expected one cut-off: its ceiling")
+        return
     try:
-        k = check_cutoff(cutoff.k, done[-1].stage.name)
+        k = check_cutoff(cutoff.rule.ceiling if isinstance(cutoff, Prune) else cutoff.k, done[-1].stage.name)
     except PipelineError as error:
         problems.append(": ".join([error.what, *error.problems]))
         return
     if waiting:
         done[-1].extend(waiting)
     last = done[-1].stage
-    done[-1].stage = replace(last, cutoff=k if last.cutoff is None else min(k or last.cutoff, last.cutoff))
+    k = k if last.cutoff is None else min(k or last.cutoff, last.cutoff)
+    done[-1].stage = replace(last, cutoff=k, rule=cutoff.rule if isinstance(cutoff, Prune) else None)

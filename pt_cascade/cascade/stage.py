@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, get_args
 
+import pyterrier as pt
+
 from pt_cascade.analysis.grid.cutoffs import Tail, check_cutoff
-from pt_cascade.errors import PipelineError, did_you_mean, warn
+from pt_cascade.errors import PipelineError, did_you_mean, naming, warn
 from pt_cascade.numbers import is_amount, is_whole, is_word
+from pt_cascade.pruning import Prune
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import pyterrier as pt
-
     from pt_cascade.analysis.grid.cutoffs import Cutoff
+    from pt_cascade.analysis.pruning.rules import Rule
 
 Depends: TypeAlias = Literal["pointwise", "pairwise", "listwise", "unknown"]
 Documents: TypeAlias = Literal["retrieves", "reranks", "any"]
@@ -32,7 +34,7 @@ class Stage:
     Attributes:
         name: Unique within a cascade.
         transformers: In order: loaders of text or vectors, the scorer, and what adjusts its scores.
-        cutoff: How many documents of each query are passed on, 1 or more; None: all.
+        cutoff: How many documents of each query are passed on, at most, 1 or more; None: all.
         depends: What a score depends on: ``pointwise`` (query, document), ``pairwise`` (query, two documents), ``listwise`` (the
             whole list), or ``unknown``, which is never treated as ``pointwise``.
         documents: ``retrieves``: it finds documents; ``reranks``: it returns exactly the documents it is given; ``any``: it may
@@ -40,6 +42,7 @@ class Stage:
         scorer: Position in ``transformers`` of the one that creates the score.
         on_error: What follows where it fails on a query, see ``Cascade.options``.
         time_limit_ms: How long it may score a query, see ``Cascade.options``.
+        rule: Chooses the cut-off of each query, see ``prune``; its ceiling is ``cutoff``. None: the same for all.
 
     Raises:
         PipelineError: A field has another value.
@@ -58,6 +61,7 @@ class Stage:
     scorer: int = -1
     on_error: OnError = "raise"
     time_limit_ms: float | None = None
+    rule: Rule | None = None
 
     def __post_init__(self) -> None:
         """Check all fields."""
@@ -78,6 +82,21 @@ class Stage:
         if problems:
             raise PipelineError(f"stage {self.name!r} cannot be made", problems)
         object.__setattr__(self, "cutoff", check_cutoff(self.cutoff, self.name))
+        if self.rule is not None:
+            with naming(self.name):
+                object.__setattr__(self, "rule", replace(self.rule, ceiling=self.cutoff))
+
+    @property
+    def cut(self) -> pt.Transformer | None:
+        """The transformer that cuts its ranking; None: all is passed on."""
+        if self.rule is not None:
+            return Prune(self.rule)
+        return None if self.cutoff is None else pt.RankCutoff(self.cutoff)
+
+    @property
+    def shown_cut(self) -> str:
+        """The cut-off and the rule as words, e.g. ``100 (margin 0.2)``; empty: all is passed on."""
+        return " ".join([*([] if self.cutoff is None else [str(self.cutoff)]), *([] if self.rule is None else [f"({self.rule})"])])
 
     @property
     def runs_by_query(self) -> bool:
@@ -105,7 +124,7 @@ class Stage:
         return faults
 
     def __repr__(self) -> str:
-        return self.name if self.cutoff is None else f"{self.name} → {self.cutoff}"
+        return f"{self.name} → {self.shown_cut}" if self.shown_cut else self.name
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 
 from pt_cascade.cascade.calls import call, check_documents, no_pairs, rank_by_query, rank_together
 from pt_cascade.cascade.fusing import fuse_last
 from pt_cascade.errors import warn
 from pt_cascade.frames import canonical_input, canonical_results
 from pt_cascade.progress import show_step
-from pt_cascade.ranking import append_below
+from pt_cascade.ranking import append_below, locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
+    import pyterrier as pt
     from numpy.typing import NDArray
 
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
@@ -114,7 +114,7 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float], fuse: F
         ranked = ranked.assign(score=output.frame["score"])  # with its dtype, as in the plain pipeline
         start = clock()
         ranked = ranked if fuse is None else fuse(ranked, output.unscored)
-        kept = ranked if stage.cutoff is None else pt.RankCutoff(stage.cutoff).transform(ranked)
+        kept = ranked if stage.cut is None else stage.cut.transform(ranked)
         ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, output.pairs, ms, output.unscored, output.errors)
 
@@ -150,8 +150,8 @@ def append_tail(results: pd.DataFrame, steps: Sequence[Step], below: pd.DataFram
     head = results.assign(cut_by="")
     found = [head]
     for step in reversed(steps):
-        if step.stage.cutoff is not None:
-            cut = step.ranked[step.ranked["rank"] >= step.stage.cutoff]
+        if step.stage.cut is not None:
+            cut = step.ranked[locate(step.ranked, step.kept) < 0]
             found.append(cut.sort_values("rank", kind="stable").assign(cut_by=step.stage.name))
     found += [] if below is None else [below]
     once = pd.concat(found, ignore_index=True).drop_duplicates(["qid", "docno"])  # a later stage may have found one again

@@ -17,7 +17,7 @@ from pt_cascade.execution.comparison import compare
 from pt_cascade.execution.defaults import WEIGHTS, score_collection
 from pt_cascade.execution.profiling import profile
 from pt_cascade.reporting.sweeps import recall_table, top_table
-from pt_cascade.reporting.tables import cost_table, summary_table
+from pt_cascade.reporting.tables import cost_table, effectiveness_table, summary_table
 
 if TYPE_CHECKING:
     import argparse
@@ -71,7 +71,11 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     table = score_collection(collection, cascade, topics, verbose=True)
     timings = profile(cascade, topics.head(TIMED), repeats=1, verbose=True)
     compared = compare(cascade, topics, qrels, [nDCG @ 10, RR @ 10, R @ 100], table=table, timings=timings)
-    yield f"{summary_table(compared, _label(cascade), ('nDCG@10', 'RR@10'))}\n"
+    labels = _label(cascade)
+    if arguments.details:
+        yield f"{effectiveness_table(compared.effectiveness.assign(name=labels))}\n"
+    else:
+        yield f"{summary_table(compared, labels, ('nDCG@10', 'RR@10'))}\n"
     yield "\n".join([*_notes(cascade, compared.queries, len(topics.head(TIMED))), ""])
     swept = sweep(table, qrels, [nDCG @ 10, R @ 100], timings.cost(), fusion=cascade.fusion) if compared.queries > 1 else None
     choice = choose(swept, nDCG @ 10, method="certified", folds=min(FOLDS, len(swept.qids))) if swept else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -116,7 +116,8 @@ def _evaluate(
     whole: Cascade, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[Measure], table: ScoreTable | None
 ) -> pd.DataFrame:
     """Evaluate the prefixes, run as plain pipelines with shared parts, or replayed from a table."""
-    uncut = [whole.prefix(n).with_cutoffs(**{whole[n - 1].name: None}) for n in range(2, len(whole))]
+    prefixes = [whole.prefix(n) for n in range(2, len(whole))]
+    uncut = [replace(one, stages=(*one.stages[:-1], replace(one[-1], cutoff=None, rule=None))) for one in prefixes]
     both = [whole] if whole.fusion is None else [whole.fused(None), whole]
     systems = [whole.prefix(1), *uncut, *(both if len(whole) > 1 else [])]
     tested = len(systems) > 1 and topics["qid"].isin(qrels["qid"]).sum() > 1

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
+    from pt_cascade.analysis.pruning.rules import Rule
     from pt_cascade.analysis.table.from_runs import Missing
 
 
@@ -74,6 +75,7 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
         tail: Tail = "drop",
         stages: Sequence[str] | None = None,
         fusion: StageFusion | None = None,
+        prune: Mapping[str, Rule] | None = None,
     ) -> pd.DataFrame:
         """Return the ranking of the live cascade at these cut-offs, without running a model.
 
@@ -82,16 +84,18 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
             tail: ``drop`` or ``keep``, as in ``run``; without documents beyond the table's ``depth``.
             stages: The names of a path's stages; None: the table's first path.
             fusion: Of the stages' scores, as ``cascade.fusion``; None: the last stage's own ranking.
+            prune: By stage, the rule that chooses each query's cut-off, at most that of ``cutoffs``; as ``ptc.prune``.
 
         Returns:
             Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``), in the order of the live cascade.
 
         Raises:
             TableError: The table does not cover these cut-offs.
+            SweepError: A rule is of a stage that there is not.
         """
         from pt_cascade.analysis.replay.replay import replay  # noqa: PLC0415 - numba loads when first needed
 
-        return replay(self, cutoffs, tail=tail, stages=stages, fusion=fusion)
+        return replay(self, cutoffs, tail=tail, stages=stages, fusion=fusion, prune={} if prune is None else prune)
 
     def covers(self, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | None = None) -> bool:
         """Whether the table has every pair that the cascade would score at these cut-offs.

@@ -24,7 +24,7 @@ from pt_cascade import Cascade, CascadeError, ScoreTable, compare, fuse, open_co
 from pt_cascade.frames import canonical_qrels, canonical_results, canonical_topics
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
-FUZZ = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 PIPELINE = ToyRetriever(docs=8) % 6 >> ToyReranker() % 3
 TOPICS = topics(3)
 RESULTS = ToyRetriever(docs=8).transform(TOPICS)

@@ -139,7 +139,7 @@ def apply_cure(error: CascadeError, cascade: Cascade) -> Cascade:
     raise AssertionError(f"no cure in: {error}") from error
 
 
-@settings(max_examples=60, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 @given(pipelines(), st.integers(1, 3), st.data())
 def test_plain_cascade_run_and_replay_rank_alike(pipeline: pt.Transformer, chunk: int, data: st.DataObject) -> None:
     """At the pipeline's own cut-offs, and at others below; live stages that depend on the list are finished."""

@@ -152,7 +152,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_what_is_read_is_what_was_written_or_an_error_with_a_cure(kept: Kept, data: st.DataObject) -> None:
     """One bit turned, or the end cut off, anywhere in any file: never another content, never an error of somebody else's."""

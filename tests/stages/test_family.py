@@ -79,7 +79,7 @@ def score(stage: Any, frame: pd.DataFrame) -> np.ndarray:
     return stage.transform(frame)["score"].to_numpy()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rows=st.lists(st.tuples(st.sampled_from("pq"), TEXTS), min_size=1, max_size=8), budget=st.integers(1, 3000), data=st.data())
 def test_scores_do_not_change_with_the_batch(member: Member, rows: list[tuple[str, str]], budget: int, data: st.DataObject) -> None:
     """A pair alone, or a query alone where documents are compared, and all together in any order and batch: the same scores."""

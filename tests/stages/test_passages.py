@@ -78,7 +78,7 @@ TAKES = st.sampled_from([("max", None), ("first", None), ("mean", None), ("kmax"
 
 
 @given(TEXTS, SIZES, READERS, TAKES)
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_the_ranking_is_that_of_pyterrier(
     texts: dict[str, str], size: tuple[int, int], reader: Reader, take: tuple[str, int | None]
 ) -> None:
@@ -103,7 +103,7 @@ def snippets(cheap: pt.Transformer, length: int, stride: int, best: int) -> pt.T
 
 
 @given(TEXTS, SIZES, READERS, READERS, st.integers(1, 4), st.sampled_from([("max", None), ("mean", None), ("kmax", 2)]))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_a_cheap_stage_picks_the_passages(
     texts: dict[str, str], size: tuple[int, int], cheap: Reader, dear: Reader, best: int, take: tuple[str, int | None]
 ) -> None:

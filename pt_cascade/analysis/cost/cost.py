@@ -178,6 +178,12 @@ class Cost:
         columns = {name: np.concatenate([part[name] for part in parts])[code] for name in parts[0]}
         return pd.DataFrame(columns)
 
+    def times_at(self, documents: Ints) -> Floats:
+        """Time queries that differ in what each stage passes on, shape (queries, stages): (queries, rows of the sample or 1)."""
+        sample = self.sample or sample_from_counts(None)
+        depths = _depths(documents, len(self.stages), sample)
+        return sum((self._time(n, depth, sample)[1] for n, depth in enumerate(depths.T)), np.zeros(1))
+
     def _prepare(
         self, percentiles: Sequence[float] | None, docs: Sequence[int] | NDArray[np.generic] | None
     ) -> tuple[Sample, tuple[float, ...]]:

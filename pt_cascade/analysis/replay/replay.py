@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
+from pt_cascade.analysis.pruning.rules import Rule
 from pt_cascade.analysis.replay.rankings import cached_rankings
-from pt_cascade.errors import SweepError, TableError
+from pt_cascade.errors import SweepError, TableError, did_you_mean, naming
 from pt_cascade.numbers import is_word
 from pt_cascade.ranking import append_below, score_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.replay.rankings import Rankings
     from pt_cascade.analysis.table.data import Scores
     from pt_cascade.ranking import Floats, Ints
+
+    Rules = Mapping[str, Rule]
+
+NO_RULES: Rules = MappingProxyType({})
 
 
 def replay(
@@ -30,6 +37,7 @@ def replay(
     tail: Tail = "drop",
     stages: Sequence[str] | None = None,
     fusion: StageFusion | None = None,
+    prune: Rules = NO_RULES,
 ) -> pd.DataFrame:
     """Return the ranking of the live cascade at these cut-offs; see ``ScoreTable.replay``."""
     check_tail(tail)
@@ -38,9 +46,15 @@ def replay(
         problem = f"stage {path.live!r} depends on the whole list, so its scores are not in the table"
         raise TableError("the cascade cannot be replayed", [problem], fix="cascade.finish(table, cutoffs)")
     checked = check_cutoffs(cutoffs, path.stages)
+    given: object = fusion  # types are hints
+    if not isinstance(given, StageFusion | None):
+        problem = f"fusion is {given!r:.60} ({type(given).__name__}), expected a StageFusion or None"
+        raise TableError("the stages cannot be fused", [problem], fix=f"fusion=ptc.StageFusion({dict.fromkeys(path.stages, 1)})")
     if fusion is not None:
         fusion.weigh(path.stages)  # refuses other stages
-    return replay_path(cached_rankings(table, path.stages), table, path.stages, checked, tail, fusion)
+    check_rules(prune, path.stages)
+    rankings = cached_rankings(table, path.stages)
+    return replay_path(rankings, table, path.stages, checked, tail, fusion, prune=prune)
 
 
 def replay_path(
@@ -50,13 +64,11 @@ def replay_path(
     cutoffs: Sequence[int | None],
     tail: Tail,
     fusion: StageFusion | None = None,
+    *,
+    prune: Rules = NO_RULES,
 ) -> pd.DataFrame:
     """Return the same from computed rankings and checked arguments."""
-    if fusion is None:
-        kept, rank, score, cuts = _walk(table, stages, cutoffs, rankings)
-    else:
-        kept, rank, score, cuts = _walk(table, stages, (*cutoffs[:-1], None), rankings)
-        kept, rank, score, cuts[-1] = _fuse(table, stages, cutoffs[-1], rankings, fusion, kept)
+    kept, rank, score, cuts = walk_table(table, stages, cutoffs, rankings, fusion, prune)
     results = _frame(table, kept, rank, score, rankings)
     return results if tail == "drop" else _append(table, results, cuts, stages, rankings)
 
@@ -75,6 +87,19 @@ def check_tail(tail: Tail) -> None:
     """Refuse an unknown value of ``tail``."""
     if not is_word(tail, get_args(Tail)):
         raise SweepError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
+
+
+def check_rules(prune: Rules, stages: Sequence[str]) -> None:
+    """Refuse what is no dict of rules, and rules for stages that there are not."""
+    given: object = prune  # types are hints
+    if not isinstance(given, Mapping) or not all(isinstance(rule, Rule) for rule in given.values()):
+        problem = f"prune is {given!r:.60} ({type(given).__name__}), expected a dict of rules by stage, or None"
+        raise SweepError("the rules do not fit the stages", [problem], fix=f"{{{stages[0]!r}: Margin(0.2)}}")
+    if unknown := [name for name in prune if name not in stages]:
+        known = f"{unknown[0]!r} has a rule; the stages that can have one are {', '.join(stages)}"
+        raise SweepError(
+            "the rules do not fit the stages", [known + did_you_mean(unknown[0], stages)], fix=f"{{{stages[0]!r}: Margin(0.2)}}"
+        )
 
 
 def uncovered_error(table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], stage: str, where: str) -> TableError:
@@ -122,10 +147,27 @@ def rank_at_stage(
     return np.lexsort((place, query)), score_below(query, score, place) if np.isneginf(score).any() else score
 
 
-def _walk(
-    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings
+def walk_table(
+    table: Scores,
+    stages: Sequence[str],
+    cutoffs: Sequence[int | None],
+    rankings: Rankings,
+    fusion: StageFusion | None,
+    prune: Rules,
 ) -> tuple[Ints, Ints, Floats, list[Ints]]:
     """Cut stage by stage; return the rows kept in their order, their ranks and scores, and what each stage cut, in rank order."""
+    if fusion is None:
+        return _walk(table, stages, cutoffs, rankings, prune)
+    before = {name: rule for name, rule in prune.items() if name != stages[-1]}
+    kept, _, _, cuts = _walk(table, stages, (*cutoffs[:-1], None), rankings, before)
+    kept, rank, score, cuts[-1] = _fuse(table, stages, cutoffs[-1], rankings, fusion, kept, prune)
+    return kept, rank, score, cuts
+
+
+def _walk(
+    table: Scores, stages: Sequence[str], cutoffs: Sequence[int | None], rankings: Rankings, prune: Rules
+) -> tuple[Ints, Ints, Floats, list[Ints]]:
+    """Do the same without a fusion."""
     check_depth(table, stages, cutoffs)
     query = table.queries[rankings.rows]
     kept = np.argsort(rankings.rows, kind="stable")  # the rows of the first stage, in its order
@@ -136,27 +178,42 @@ def _walk(
         starts = np.r_[0, np.cumsum(np.bincount(query[kept], minlength=len(table.topics)))]
         rank = np.empty(len(kept), np.int64)
         rank[by_rank] = np.arange(len(kept)) - starts[query[kept[by_rank]]]
+        limit = _limit(prune, name, cutoff, score[by_rank], starts)
         if n and (rows := columns[name].rule.rows) != "given":
             order = by_rank if rows == "rank" else np.lexsort((rankings.keys[rows][kept], query[kept]))
             kept, rank, score = kept[order], rank[order], score[order]
-        inside = rank < (NO_CUT if cutoff is None else cutoff)
+        inside = rank < limit[query[kept]]
         fallen = np.flatnonzero(~inside)
         cuts.append(kept[fallen[np.argsort(rank[fallen], kind="stable")]])
         kept, rank, score = kept[inside], rank[inside], score[inside]
     return kept, rank, score, cuts
 
 
+def _limit(prune: Rules, stage: str, cutoff: int | None, score: Floats, starts: Ints) -> Ints:
+    """Give each query's cut-off at a stage: lists of descending scores, of which each begins at ``starts``."""
+    if stage not in prune:
+        return np.full(len(starts) - 1, NO_CUT if cutoff is None else cutoff)
+    with naming(stage):
+        return prune[stage].within(cutoff).count(score, starts)
+
+
 def _fuse(
-    table: Scores, stages: Sequence[str], cutoff: int | None, rankings: Rankings, fusion: StageFusion, kept: Ints
+    table: Scores,
+    stages: Sequence[str],
+    cutoff: int | None,
+    rankings: Rankings,
+    fusion: StageFusion,
+    kept: Ints,
+    prune: Rules,
 ) -> tuple[Ints, Ints, Floats, Ints]:
-    """Rank what reaches the last stage by the fused scores and cut it; return as ``_walk``, with what is cut."""
+    """Rank what reaches the last stage by the fused scores and cut it; return as ``walk_table``, with what is cut."""
     query = table.queries[rankings.rows[kept]]
     score = fusion.fuse(stages, query, read_scores(table, stages)[:, rankings.rows[kept]], rankings.places[:, kept])
     order = np.lexsort((rankings.places[-1, kept], -score, query))
     kept, score, query = kept[order], score[order], query[order]
-    starts = np.searchsorted(query, query)
-    rank = np.arange(len(kept)) - starts
-    inside = rank < (NO_CUT if cutoff is None else cutoff)
+    starts = np.r_[0, np.cumsum(np.bincount(query, minlength=len(table.topics)))]
+    rank = np.arange(len(kept)) - starts[query]
+    inside = rank < _limit(prune, stages[-1], cutoff, score, starts)[query]
     cut = np.flatnonzero(~inside)
     return kept[inside], rank[inside], score[inside], kept[cut[np.argsort(rank[cut], kind="stable")]]
 

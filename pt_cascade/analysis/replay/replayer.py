@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,45 @@ class Replayer:
         """Measure each query at one row: shape (judged queries, measures)."""
         return self.sums(row.reshape(1, -1), np.arange(len(self.judged.queries)))[:, 0, :]
 
+    def measure_each(self, vectors: Vectors) -> Floats:
+        """Measure each query at cut-offs of its own, shape (rows, judged queries, stages): (rows, judged queries, measures)."""
+        self._check_tail()
+        if outside := [str(measure) for measure in self.measures if not in_kernel(measure)]:
+            problem = (
+                f"{', '.join(outside)} cannot be computed at cut-offs for each query, only nDCG, RR, R, P, AP, Judged and Success"
+            )
+            raise SweepError("cannot compute the measures", [problem], fix="pt.Experiment([pipeline], topics, qrels, measures)")
+        values = np.zeros((*vectors.shape[:2], len(self.measures)))
+        group = np.zeros(len(self.table.topics), np.int64)
+        fusion = self.fusions[0] if self.fusions else None
+        fused = (
+            None if fusion is None else self._fuse(fusion.fusion, [0], vectors[0, :1], np.zeros(1, np.int64), np.zeros(1, np.int32))
+        )
+        for n, query in enumerate(self.judged.queries):
+            different, row = np.unique(vectors[:, n], axis=0, return_inverse=True)
+            sums = np.zeros((1, len(different), *([] if fused is None else [1]), len(self.measures)))
+            if fused is None:
+                index = index_grid(different, keep=self.tail == "keep")
+                done = sum_measures(np.array([query]), self._ranked, index, self._spec, group, sums)
+            else:
+                grid = replace(fused, vectors=different, wanted=np.ones((len(different), 1), np.bool_))
+                done = sum_fused(np.array([query]), self.rankings, grid, self._spec, group, sums)
+            if done != DONE:
+                raise self._uncovered(different, done)
+            values[:, n] = sums.reshape(len(different), -1)[row]
+        return values
+
+    @cached_property
+    def _spec(self) -> MeasureSpec:
+        """The measures of the kernel."""
+        codes = encode([measure for measure in self.measures if in_kernel(measure)])
+        return MeasureSpec(codes, compute_norms(codes, self.judged, len(self.table.topics)), int(codes[:, 1].max()))
+
+    @cached_property
+    def _ranked(self) -> Ranked:
+        """The rankings and labels for the kernel."""
+        return Ranked(self.rankings.offsets, self.rankings.every, self.rankings.agree, self.labels)
+
     def _fast(self, rows: Vectors, group: Ints) -> Floats:
         """Run the kernels, for the rows of each rule of fusion one."""
         if not self.fusions:
@@ -124,22 +163,17 @@ class Replayer:
 
     def _sum(self, vectors: Vectors, fused: FusedGrid | None, group: Ints) -> Floats:
         """Run one kernel over blocks of queries, on all cores: shape (groups, vectors, [weights,] measures)."""
-        codes = encode([measure for measure in self.measures if in_kernel(measure)])
-        norms = compute_norms(codes, self.judged, len(self.table.topics))
         groups = np.zeros(len(self.table.topics), np.int64)
         groups[self.judged.queries] = group
-        rankings = self.rankings
-        spec = MeasureSpec(codes, norms, int(codes[:, 1].max()))
-        shape = (len(vectors), *(() if fused is None else (len(fused.weights),)), len(codes))
+        shape = (len(vectors), *(() if fused is None else (len(fused.weights),)), len(self._spec.codes))
         index = index_grid(vectors, keep=self.tail == "keep")
-        ranked = Ranked(rankings.offsets, rankings.every, rankings.agree, self.labels)
 
         def add(queries: Ints) -> tuple[int, Floats]:
             first = int(groups[queries].min())
             sums = np.zeros((int(groups[queries].max()) + 1 - first, *shape))
             if fused is None:
-                return sum_measures(queries, ranked, index, spec, groups - first, sums), sums
-            return sum_fused(queries, rankings, fused, spec, groups - first, sums), sums
+                return sum_measures(queries, self._ranked, index, self._spec, groups - first, sums), sums
+            return sum_fused(queries, self.rankings, fused, self._spec, groups - first, sums), sums
 
         total = np.zeros((int(group.max()) + 1, *shape))
         blocks = np.array_split(self.judged.queries, min(_BLOCKS, len(self.judged.queries)))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def check_scores(table: Scores) -> None:
-    """Refuse scores that cannot be replayed, all problems at once."""
-    if problems := _find_problems(table):
+    """Refuse scores that cannot be replayed: all problems of the columns at once, or else of the rows."""
+    if problems := _check_columns(table) or _check_rows(table):
         raise TableError("this is not a score table", problems)
 
 
@@ -43,74 +43,49 @@ def check_queries(table: Scores, topics: pd.DataFrame) -> None:
     warn(f"{problem}: are they of the same collection?")
 
 
-def _find_problems(table: Scores) -> list[str]:
+def _check_columns(table: Scores) -> list[str]:
+    """Check names, types and paths."""
     if lacking := [name for name in ("qid", "docno", "rank", *table.stages) if name not in table.frame]:
         return [f"missing column(s) {', '.join(lacking)}, found {', '.join(map(str, table.frame.columns))}"]
-    problems = _check_columns(table)
-    problems += [problem for path in table.paths for problem in _check_path(path, table)]
-    problems += [] if table.paths else ["there is no path"]
-    if problems:
-        return problems
-    query = table.queries
+    problems = [f"stage {name!r} occurs twice" for name in sorted({*table.stages}) if table.stages.count(name) > 1]
+    if not problems:
+        for name, kinds, wanted in (("rank", "iu", "whole numbers"), *((stage, "fiu", "numbers") for stage in table.stages)):
+            kind = table.frame[name].dtype
+            if not isinstance(kind, np.dtype) or kind.kind not in kinds:
+                problems.append(f"column {name!r} holds {kind}, expected {wanted}")
+    problems += [problem for path in table.paths for problem in _check_path(path, table.stages)]
+    return problems if table.paths else [*problems, "there is no path"]
+
+
+def _check_path(path: Path, stages: tuple[str, ...]) -> list[str]:
+    """Check one path."""
+    shown, count = " → ".join(map(str, path.stages)) or "(empty)", len(path.stages)
+    if not set(path.stages) <= set(stages) or path.stages[:1] != stages[:1] or len(set(path.stages)) < count:
+        return [f"path {shown} repeats a stage, has one that is not in {', '.join(stages)}, or does not begin with {stages[0]!r}"]
+    problems = [f"path {shown} has {len(path.cutoffs)} cut-offs, expected {count}"] if len(path.cutoffs) != count else []
+    if path.depths and len(path.depths) != count - 1:
+        problems.append(f"path {shown} has {len(path.depths)} depths, expected {count - 1}")
+    return problems
+
+
+def _check_rows(table: Scores) -> list[str]:
+    """Look for queries, documents and ranks that a replay cannot use, and for scores that cannot be ranked."""
+    frame, query, first = table.frame, table.queries, table.stages[0]
     if (query < 0).any():
-        return [f"qid {table.frame['qid'].iloc[int((query < 0).argmax())]!r} is not among the topics"]
+        return [f"qid {frame['qid'].iloc[int((query < 0).argmax())]!r} is not among the topics"]
     if (np.diff(query) < 0).any():
         return ["the rows are not in the order of the topics, those of a query together"]
-    return _check_pairs(table) + _check_scores(table)
-
-
-def _check_columns(table: Scores) -> list[str]:
-    """Check names and types."""
-    problems = [f"stage {name!r} occurs twice" for name in sorted({*table.stages}) if table.stages.count(name) > 1]
-    if problems:
-        return problems
-    for name, kinds, wanted in (("rank", "iu", "whole numbers"), *((stage, "fiu", "numbers") for stage in table.stages)):
-        kind = table.frame[name].dtype
-        if not isinstance(kind, np.dtype) or kind.kind not in kinds:
-            problems.append(f"column {name!r} holds {kind}, expected {wanted}")
-    return problems
-
-
-def _check_path(path: Path, table: Scores) -> list[str]:
-    """Check one path."""
-    stages = table.stages
-    shown = " → ".join(map(str, path.stages)) or "(empty)"
-    if not set(path.stages) <= set(stages) or path.stages[:1] != stages[:1] or len(set(path.stages)) < len(path.stages):
-        return [f"path {shown} repeats a stage, has one that is not in {', '.join(stages)}, or does not begin with {stages[0]!r}"]
-    count = len(path.stages)
-    problems = [f"path {shown} has {len(path.cutoffs)} cut-offs, expected {count}"] if len(path.cutoffs) != count else []
-    if path.depths and len(path.depths) != len(path.stages) - 1:
-        problems.append(f"path {shown} has {len(path.depths)} depths, expected {len(path.stages) - 1}")
-    return problems
-
-
-def _check_pairs(table: Scores) -> list[str]:
-    """Look for docnos that trec_eval cuts, and for a document that occurs twice in a query."""
-    if (nul := hold_nul(table.frame["docno"])).any():
-        return [f"docno {table.frame['docno'][nul].iloc[0]!r} holds a NUL character, at which trec_eval cuts it"]
-    again = table.frame[pd.Series(pair_codes(table.frame["qid"], table.frame["docno"])).duplicated().to_numpy()]
-    return [f"qid {again['qid'].iloc[0]!r}, docno {again['docno'].iloc[0]!r} occurs twice"] if len(again) else []
-
-
-def _check_scores(table: Scores) -> list[str]:
-    """Look for scores that cannot be ranked, and for ranks other than the first stage's."""
-    first, problems = table.stages[0], []
-    score = table.frame[first].to_numpy(np.float64)
-    if not np.isfinite(score).all():
-        problems.append(f"{int((~np.isfinite(score)).sum())} score(s) of the first stage {first!r} are not finite")
-    elif not _is_ranked(table, score):
+    problems = []
+    if (nul := hold_nul(frame["docno"])).any():
+        problems.append(f"docno {frame['docno'][nul].iloc[0]!r} holds a NUL character, at which trec_eval cuts it")
+    elif len(again := frame[pd.Series(pair_codes(frame["qid"], frame["docno"])).duplicated().to_numpy()]):
+        problems.append(f"qid {again['qid'].iloc[0]!r}, docno {again['docno'].iloc[0]!r} occurs twice")
+    score, rank = frame[first].to_numpy(np.float64), frame["rank"].to_numpy(np.int64)
+    order = np.lexsort((rank, query))
+    begins = np.cumsum(table.retrieved) - table.retrieved
+    if lost := int((~np.isfinite(score)).sum()):
+        problems.append(f"{lost} score(s) of the first stage {first!r} are not finite")
+    elif (rank[order] != np.arange(len(rank)) - begins[query]).any() or ((np.diff(score[order]) > 0) & (np.diff(query) == 0)).any():
         problems.append(f"rank is not that of {first!r} by descending score, from 0")
-    infinite = [name for name in table.stages[1:] if np.isposinf(table.frame[name].to_numpy(np.float64)).any()]
+    infinite = [name for name in table.stages[1:] if np.isposinf(frame[name].to_numpy(np.float64)).any()]
     return problems + [f"stage {name!r} has infinite scores, expected numbers, NaN or -inf" for name in infinite]
-
-
-def _is_ranked(table: Scores, score: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:
-    """Tell whether each query's ranks are 0, 1, ... and its scores never rise along them."""
-    query, rank = table.queries, table.frame["rank"].to_numpy(np.int64)
-    if (rank < 0).any() or (rank >= table.retrieved[query]).any():
-        return False
-    at = np.r_[0, np.cumsum(table.retrieved)][query] + rank
-    ordered = np.full(len(rank), np.nan)
-    ordered[at] = score
-    falls = (ordered[1:] <= ordered[:-1]) | (query[1:] != query[:-1])  # a rank that no row has is NaN, which never falls
-    return bool(falls.all() and not np.isnan(ordered).any())

@@ -72,14 +72,6 @@ class _Chunk:
     steps: list[Step] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def required(self, path: Path, stages: int) -> NDArray[np.bool_]:
-        """Mark the documents that stage number ``stages`` of a path must score."""
-        names = path.stages[:stages]
-        rules = self.chosen_rules(names)
-        keys = self.keys({order for rule in rules for order in rule})
-        places = place_all(self.offsets, self.rows, np.stack([self.scores[name] for name in names]), rules, keys)
-        return required_documents(self.offsets, places, path.depths[:stages])
-
     def keys(self, orders: Collection[Order]) -> Mapping[Order, Ints]:
         return static_keys(self.first[["docno"]].iloc[self.rows].assign(docid=self.docids), orders)
 
@@ -88,18 +80,19 @@ class _Chunk:
         return [choose_rule(self.rules.get(name, frozenset({PLAIN}))) for name in names]
 
     def score_required(self, plan: Plan) -> None:
-        """Score the required documents that are not scored yet, on every path."""
+        """Score the documents that the cut-offs of a path require and that are not scored yet, on every path."""
         for path in plan.paths:
             for n, name in enumerate(path.stages[1:], start=1):
-                todo = self.required(path, n) & np.isnan(self.scores[name]) & ~self.is_left_out()
-                for output in tuple(self.outputs.get(path.stages[n - 1], ())):
+                before = path.stages[:n]
+                rules = self.chosen_rules(before)
+                keys = self.keys({order for rule in rules for order in rule})
+                places = place_all(self.offsets, self.rows, np.stack([self.scores[stage] for stage in before]), rules, keys)
+                todo = required_documents(self.offsets, places, path.depths[:n]) & np.isnan(self.scores[name])
+                todo &= ~self.first["qid"].isin(self.left_out).to_numpy()[self.rows]
+                for output in tuple(self.outputs.get(before[-1], ())):
                     mark = todo[output.position]
                     if mark.any():
                         self.score(plan.stage(name), output, mark, path)
-
-    def is_left_out(self) -> NDArray[np.bool_]:
-        """Mark the documents of queries that are left out."""
-        return self.first["qid"].isin(self.left_out).to_numpy()[self.rows]
 
     def score(self, stage: Stage, output: _Output, mark: NDArray[np.bool_], path: Path) -> None:
         """Score the marked rows of the previous stage's output."""
@@ -128,15 +121,6 @@ class _Chunk:
             raise PipelineError("equal scores cannot be ordered by docid", [problem], fix="stage >> pt.apply.docid(drop=True)")
         self.docids[position] = docids
 
-    def settle_rules(self, plan: Plan) -> None:
-        """Probe the tie rule of each stage whose results allow several."""
-        for stage in plan.stages:
-            if stage.name in self.rules:
-                before = {path.stages[path.stages.index(stage.name) - 1] for path in plan.paths if stage.name in path.stages[1:]}
-                outputs = [output for name in sorted(before) for output in self.outputs.get(name, ())]
-                find = partial(self.find_pair, self.scores[stage.name], outputs)
-                self.rules[stage.name] = settle(stage, self.rules[stage.name], find)
-
     def find_pair(
         self, score: Floats, outputs: Sequence[_Output], dimension: Dimension, orders: Collection[Order]
     ) -> pd.DataFrame | None:
@@ -160,13 +144,6 @@ class _Chunk:
                 return pair
         return None
 
-    def result(self, plan: Plan, *, cut: bool) -> ChunkScores:
-        """Return the scores in the row order of the first stage."""
-        columns = {"docid": self.docids, **{stage.name: self.scores[stage.name] for stage in plan.stages}}
-        columns = {name: values[self.rows.argsort()] for name, values in columns.items()}
-        frame = self.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64}).assign(**columns)
-        return ChunkScores(frame[~frame["qid"].isin(self.left_out)], self.rules, cut, self.left_out)
-
 
 def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules]) -> tuple[ChunkScores, list[Step]]:
     """Score one batch of queries; return the scores and every run of a stage."""
@@ -179,9 +156,15 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
     while chunk.chosen_rules(names) != chosen:  # another tie rule may require other documents
         chosen = chunk.chosen_rules(names)
         chunk.score_required(plan)
-        chunk.settle_rules(plan)
+        for name in (name for name in names if name in chunk.rules):
+            before = {path.stages[path.stages.index(name) - 1] for path in plan.paths if name in path.stages[1:]}
+            outputs = [output for one in sorted(before) for output in chunk.outputs.get(one, ())]
+            chunk.rules[name] = settle(plan.stage(name), chunk.rules[name], partial(chunk.find_pair, chunk.scores[name], outputs))
     full = plan.depth is not None and bool((step.kept["qid"].value_counts() >= plan.depth).any())
-    return chunk.result(plan, cut=full), chunk.steps
+    columns = {"docid": chunk.docids, **{name: chunk.scores[name] for name in names}}
+    columns = {name: values[chunk.rows.argsort()] for name, values in columns.items()}  # in the row order of the first stage
+    frame = chunk.first[["qid", "docno", "rank"]].astype({"qid": str, "docno": str, "rank": np.int64}).assign(**columns)
+    return ChunkScores(frame[~frame["qid"].isin(chunk.left_out)], chunk.rules, full, chunk.left_out), chunk.steps
 
 
 def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, TieRules]) -> _Chunk:

@@ -72,7 +72,7 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
         problem = f"stage {mixed[0].name!r} has other options in another cascade"
         raise PipelineError(_WHAT, [problem], fix="give all cascades the same: cascade.options(on_error='raise')")
     names = unique_names([*OWN_COLUMNS, "query", *(stage.name for stage in columns)])[len(OWN_COLUMNS) + 1 :]
-    stages = tuple(replace(stage, name=name, cutoff=None) for stage, name in zip(columns, names, strict=True))
+    stages = tuple(replace(stage, name=name, cutoff=None, rule=None) for stage, name in zip(columns, names, strict=True))
     paths: dict[tuple[tuple[str, ...], str], Path] = {}  # cascades that differ only in cut-offs share one
     deep: dict[tuple[str, ...], list[Checked]] = {}  # paths with the same stages get the largest depths
     for one, position, depth in zip(read, positions, checked, strict=True):

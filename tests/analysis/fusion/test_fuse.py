@@ -115,7 +115,7 @@ def oracle(
     return fused
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(RUNS, st.data())
 def test_it_is_what_plain_python_gives(runs: list[Rows], data: st.DataObject) -> None:
     """Brute force: every option, ties, constant lists, empty runs and missing queries give the documented scores and order."""

@@ -54,7 +54,7 @@ def fuse_by_hand(first: ToyRetriever, judges: Sequence[Judge], cutoffs: Sequence
     return fused[fused["rank"] < (cutoffs[-1] or np.inf)]
 
 
-@settings(max_examples=25, phases=[Phase.generate])
+@settings(max_examples=12, phases=[Phase.generate])
 @given(RETRIEVERS, st.lists(JUDGES, min_size=1, max_size=3), st.data(), st.integers(0, 99))
 def test_every_row_is_what_experiment_says(first: ToyRetriever, judges: list[Judge], data: st.DataObject, seed: int) -> None:
     """Golden: pt.Experiment on the runs of the plain stages, restricted and fused; heavy ties, all rules and measures."""

@@ -8,7 +8,6 @@ import string
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,8 +83,9 @@ def test_an_unknown_dtype_is_refused_before_a_model_is_loaded(
 # What hides AVX-512 from torch and from oneDNN. On a processor without it they change nothing.
 MASK = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 SLOW = "dtype is 'bf16', slower than fp32 on this processor, which has no AVX-512 BF16; expected 'fp32', or device='cuda'"
-REFUSED = """
+MASKED = """
 import json, sys
+import pandas as pd
 import torch
 from pt_cascade.errors import PipelineError
 from pt_cascade.stages import cross_encoder, duo_t5, mono_t5
@@ -97,38 +97,18 @@ def refuse(make):
     except PipelineError as error:
         return [error.what, *error.problems]
 
-print(json.dumps([
+refused = [
     *(refuse(lambda: make("owner/absent", dtype="bf16", device="cpu")) for make in (cross_encoder, mono_t5, duo_t5)),
     refuse(lambda: torch_dtype("bf16", torch.device("cpu"))),
     cross_encoder("owner/absent", dtype="bf16", device="cuda").dtype,
     cross_encoder("owner/absent", dtype="fp32", device="cpu").dtype,
-]))
-"""
-SCORED = """
-import json, sys
-import pandas as pd
-from pt_cascade.stages import cross_encoder
-
+]
 stage = cross_encoder(sys.argv[1], device="cpu")
 scores = stage.transform(pd.read_json(sys.argv[2], dtype=False))["score"].tolist()
 layers = {type(layer).__name__ for layer in next(v for v in stage._loaded if hasattr(v, "modules")).modules()}
-print(json.dumps([scores, sorted(name for name in layers if name.endswith("Linear"))]))
+print(json.dumps({"refused": refused, "scores": scores, "layers": sorted(name for name in layers if name.endswith("Linear"))}))
 """
-
-
-def _run_masked(script: str, *arguments: str) -> list[Any]:
-    """Run some Python where AVX-512 is hidden, and read what it printed."""
-    environment = {**os.environ, **MASK}
-    ran = subprocess.run([sys.executable, "-c", script, *arguments], env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    found: list[Any] = json.loads(ran.stdout.splitlines()[-1])
-    return found
-
-
-def test_without_its_instructions_bf16_is_refused_when_a_stage_is_made() -> None:
-    """The error names the cures, and both are taken; a stage that came in a pickle is refused when its model is loaded."""
-    made, loaded = [f"{name} cannot be made" for name in ("cross_encoder", "mono_t5", "duo_t5")], "cannot compute on cpu"
-    assert _run_masked(REFUSED) == [*([what, SLOW] for what in (*made, loaded)), "bf16", "fp32"]
+TEXTS = ["a blunt body", "", "heat flow " * 20]
 
 
 @pytest.fixture(scope="module")
@@ -153,18 +133,32 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def test_scores_are_the_same_on_every_processor(tiny: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def masked(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """What a process prints where AVX-512 is hidden: what is refused, and scores of the tiny model."""
+    pairs = tmp_path_factory.mktemp("masked") / "pairs.json"
+    pd.DataFrame({"qid": "1", "query": "heat", "docno": list("abc"), "text": TEXTS}).to_json(pairs)
+    command = [sys.executable, "-c", MASKED, tiny, str(pairs)]
+    ran = subprocess.run(command, env={**os.environ, **MASK}, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, list[Any]] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def test_without_its_instructions_bf16_is_refused_when_a_stage_is_made(masked: dict[str, list[Any]]) -> None:
+    """The error names the cures, and both are taken; a stage that came in a pickle is refused when its model is loaded."""
+    made, loaded = [f"{name} cannot be made" for name in ("cross_encoder", "mono_t5", "duo_t5")], "cannot compute on cpu"
+    assert masked["refused"] == [*([what, SLOW] for what in (*made, loaded)), "bf16", "fp32"]
+
+
+def test_scores_are_the_same_on_every_processor(tiny: str, masked: dict[str, list[Any]]) -> None:
     """Golden values from transformers on this processor; where AVX-512 is hidden the layers are torch's own."""
-    texts = ["a blunt body", "", "heat flow " * 20]
-    frame = pd.DataFrame({"qid": "1", "query": "heat", "docno": list("abc"), "text": texts})
-    frame.to_json(tmp_path / "pairs.json")
-    scores, layers = _run_masked(SCORED, tiny, str(tmp_path / "pairs.json"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny).eval()
     with torch.inference_mode():
-        golden = [model(**tokenizer(["heat"], [text], truncation=True, return_tensors="pt")).logits.item() for text in texts]
-    assert scores == pytest.approx(golden, abs=1e-5)
-    assert layers == ["Linear"]
+        golden = [model(**tokenizer(["heat"], [text], truncation=True, return_tensors="pt")).logits.item() for text in TEXTS]
+    assert masked["scores"] == pytest.approx(golden, abs=1e-5)
+    assert masked["layers"] == ["Linear"]
 
 
 @pytest.mark.avx512
