@@ -73,7 +73,7 @@ class Tables {
     rows.sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]);
     const shown = rows.slice(0, 15);
     const missing = this.page.orders.relevant[q] - rows.length;
-    const title = make("h3", {}, `Query ${content.queries.qids[q]}: ${content.queries.texts[q]}`);
+    const title = make("h3", {}, [`Query ${content.queries.qids[q]}`, content.queries.texts[q]].filter((text) => text.trim()).join(": "));
     const words = make("p", {}, `${rows.filter((row) => !row[0]).length} of ${this.page.orders.relevant[q]} relevant documents are cut, ${missing} were not retrieved by ${content.stages[0]}.${shown.length < rows.length ? ` The first ${shown.length}, those with the highest label first:` : ""}`);
     const scroll = make("div", { className: "scroll", tabIndex: 0 }, make("table", { id: "fates" }));
     scroll.setAttribute("role", "region");
