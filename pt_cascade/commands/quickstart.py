@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ir_measures import RR, R, nDCG
@@ -16,6 +17,8 @@ from pt_cascade.commands.cascades import add_cascade, build_cascade, count
 from pt_cascade.execution.comparison import compare
 from pt_cascade.execution.defaults import WEIGHTS, score_collection
 from pt_cascade.execution.profiling import profile
+from pt_cascade.files import cache_folder
+from pt_cascade.reporting.explorer.page import report
 from pt_cascade.reporting.sweeps import recall_table, top_table
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, summary_table
 
@@ -79,10 +82,19 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     yield "\n".join([*_notes(cascade, compared.queries, len(topics.head(TIMED))), ""])
     swept = sweep(table, qrels, [nDCG @ 10, R @ 100], timings.cost(), fusion=cascade.fusion) if compared.queries > 1 else None
     choice = choose(swept, nDCG @ 10, method="certified", folds=min(FOLDS, len(swept.qids))) if swept else None
+    if swept and choice and find_spec("bokeh"):
+        page = cache_folder("pages", collection.fingerprint[:16], "quickstart.html")
+        page.parent.mkdir(parents=True, exist_ok=True)
+        report(swept, choice, page)
+        links = f"Open in a browser:\n{page}\n"
+    else:
+        links = ""
     if arguments.details:
+        yield links
         yield from _details(arguments, compared, swept, choice)
     else:
         yield f"{choice.explain()}\n" if choice else ""
+        yield links
         yield shlex.join(["pt-cascade", "search", "your query", *_options(arguments)])
         yield shlex.join(["pt-cascade", "quickstart", *_options(arguments), "--details"])
 
@@ -111,7 +123,7 @@ def _notes(cascade: Cascade, queries: int, timed: int) -> Iterator[str]:
         yield f"p: paired t-test over {queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
     yield f"ms: of {timed} queries, one at a time, on this machine."
     if cascade.fusion is not None and cascade.fusion == StageFusion(WEIGHTS):
-        yield "The weights were chosen on other queries, those of cranfield."
+        yield "The weights of the fusion were chosen on cranfield."
 
 
 def _details(arguments: argparse.Namespace, compared: Comparison, swept: Sweep | None, choice: Choice | None) -> Iterator[str]:

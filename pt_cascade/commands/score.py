@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+
 _FIX = "pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
 _OF_COLLECTION = ("collection", "cascade", "engine", "queries", "reranker", "score_cache", "on_error", "time_limit_ms")
 
@@ -45,13 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Score or import, and save; yield the paragraphs of the output."""
     _check(arguments)
-    table = _import_runs(arguments) if arguments.runs else _score(arguments)
+    table, fusion = (_import_runs(arguments), None) if arguments.runs else _score(arguments)
     yield repr(table)
     lacking = table.missing[table.missing["pairs"] > 0]
     if len(lacking):
         yield f"missing from the runs:\n{lacking.to_string(index=False)}"
     _save(table, Path(arguments.out))
     yield f"saved in {arguments.out}: pt_cascade.ScoreTable.load({arguments.out!r})"
+    if fusion is not None:
+        weights = " ".join(f"{name}={weight:g}" for name, weight in dict(fusion.weights).items())
+        yield f"a table has no fusion; sweep and choose take that of the cascade as --fused {weights}"
 
 
 def _save(table: ScoreTable, out: Path) -> None:
@@ -75,13 +80,14 @@ def _import_runs(arguments: argparse.Namespace) -> ScoreTable:
     return ScoreTable.from_runs(runs, topics, missing=arguments.missing or "refuse")
 
 
-def _score(arguments: argparse.Namespace) -> ScoreTable:
+def _score(arguments: argparse.Namespace) -> tuple[ScoreTable, StageFusion | None]:
     collection = open_collection(arguments.collection or "pydocs")
     topics = collection.judged(arguments.queries)
     cascade = build_cascade(collection, arguments)
     if arguments.score_cache is None:
-        return score_collection(collection, cascade, topics, verbose=True)
-    return score(cascade, topics, verbose=True, score_cache=arguments.score_cache, about={"collection": collection.name})
+        return score_collection(collection, cascade, topics, verbose=True), cascade.fusion
+    about = {"collection": collection.name}
+    return score(cascade, topics, verbose=True, score_cache=arguments.score_cache, about=about), cascade.fusion
 
 
 def _check(arguments: argparse.Namespace) -> None:

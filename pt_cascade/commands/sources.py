@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.timings import Timings
-from pt_cascade.analysis.fusion.stage_fusion import fusions
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion, fusions
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import count
@@ -55,7 +55,11 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         choices=("full", "log"),
         help="all cut-off vectors, or cut-offs 1, 2, 3, 5, 7, 10, 20, ... (default: full if feasible)",
     )
-    parser.add_argument(
+    fused = parser.add_mutually_exclusive_group()
+    fused.add_argument(
+        "--fused", nargs="+", metavar="STAGE=WEIGHT", help="rank by the fused scores of the stages, as the default cascade does"
+    )
+    fused.add_argument(
         "--weights",
         type=float,
         metavar="STEP",
@@ -77,6 +81,7 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     collection = open_collection(arguments.collection) if arguments.collection else None
     qrels, topics = (collection.qrels, collection.topics) if collection else (read_qrels(arguments.qrels), None)
     fused = None if arguments.weights is None else (None, *fusions(stages, arguments.weights))
+    fused = _read_fusion(arguments.fused) if arguments.fused else fused
     options = {"tail": arguments.tail, "stages": stages, "topics": topics, "fusion": fused}
     return sweep(table, qrels, measures, cost, _grid(arguments), **options)
 
@@ -106,6 +111,14 @@ def split_pairs(words: Sequence[str], form: str, value: str = ".+") -> tuple[dic
     ]
     problems += [f"stage {name!r} is repeated" for name in dict.fromkeys(names) if names.count(name) > 1]
     return dict(pairs), problems
+
+
+def _read_fusion(words: Sequence[str]) -> tuple[StageFusion]:
+    """Return the fusion of ``--fused``."""
+    given, problems = split_pairs(words, "STAGE=WEIGHT", _NUMBER)
+    if problems:
+        raise SweepError("--fused is not valid", problems, fix="--fused bm25=0.4 bi_encoder=0.3 late_interaction=0.3")
+    return (StageFusion({name: float(weight) for name, weight in given.items()}),)
 
 
 def _read_costs(words: Sequence[str] | None, stages: Sequence[str]) -> Cost | None:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.choice.candidates import best_of
-from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.analysis.sweep.result import list_cutoffs
@@ -43,8 +42,9 @@ def top_table(sweep: Sweep, measure: str) -> str:
         if sweep.cost is not None
         else sweep.rows[:, : len(sweep.stages)].sum(axis=1, dtype=np.float64)
     )
+    deepest = len(means) - max(len(sweep.fusions), 1)
     best = best_of(means, np.ones(len(means), np.bool_), cost)
-    return _format_vectors(sweep, sweep.frame.iloc[[len(means) - 1, best]], ["deepest", f"best {measure}, in-sample"])
+    return _format_vectors(sweep, sweep.frame.iloc[[deepest, best]], ["deepest", f"best {measure}, in-sample"])
 
 
 def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
@@ -98,6 +98,6 @@ def _name_rows(stages: tuple[str, ...], rows: pd.DataFrame) -> list[str]:
     """Name the cascade of each row by its cut-offs and weights."""
     names = range(1, len(stages) + 1)
     weights = rows.reindex(columns=[f"w{n}" for n in names]).to_numpy(np.float64)
-    fusions = [None if np.isnan(row).any() else StageFusion(dict(zip(stages, row.tolist(), strict=True))) for row in weights]
+    fusions = [None if np.isnan(row).any() else f"fused({', '.join(f'{weight:g}' for weight in row)})" for row in weights]
     cutoffs = [tuple(None if pd.isna(k) else int(k) for k in row) for row in rows[[f"k{n}" for n in names]].to_numpy(object)]
     return [name_cascade(stages, *both) for both in zip(cutoffs, fusions, strict=True)]

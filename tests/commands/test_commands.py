@@ -321,7 +321,7 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     assert [*told.pairs] == ["bm25", "bi_encoder", "late_interaction", "cascade"]
     assert told.pairs["cascade"] == pytest.approx(told.pairs["bi_encoder"] + told.pairs["late_interaction"], abs=0.11)
     assert "p: paired t-test over 12 queries against bm25 → 1000, Holm-corrected.\n" in told.text
-    assert "\nThe weights were chosen on other queries, those of cranfield.\n" in told.text
+    assert "\nThe weights of the fusion were chosen on cranfield.\n" in told.text
     assert re.search(
         r"^Sweep\(Grid\(.* × 1 fusions of bm25 → bi_encoder → late_interaction; nDCG@10, R@100; 12 queries\)$",
         told.text,

@@ -65,7 +65,7 @@ def test_no_line_is_wider_than_80_columns(
     monkeypatch.setattr("sys.__stdout__", None)  # no terminal, however the tests are run
     assert main(WORDS[command]) == 0
     out, err = capsys.readouterr()
-    prose = re.split("In Python:|At the command line:", out)[0].splitlines() + [
+    prose = re.split("In Python:|At the command line:|Open in a browser:", out)[0].splitlines() + [
         line for line in err.splitlines() if not line.startswith("Fix: ")
     ]
     assert [line for line in prose if len(line) > 80] == []

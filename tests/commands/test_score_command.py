@@ -33,7 +33,7 @@ def told(*argv: object) -> list[str]:
 def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The collection's default cascade, with the given options, over its judged queries; the table records its origin."""
     asked = []
-    pipeline = ToyRetriever(docs=8) % 5 >> ToyReranker() % 3
+    pipeline = Cascade.of(ToyRetriever(docs=8) % 5 >> ToyReranker() % 3)
     monkeypatch.setattr(defaults, "default_cascade", lambda *given, **options: asked.append((given, options)) or pipeline)
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     topics = pd.DataFrame({"qid": ["1", "2", "3"], "query": ["red car", "horses", "never judged"]})

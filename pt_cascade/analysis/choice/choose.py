@@ -154,6 +154,7 @@ def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
         queries=queries,
         in_sample=float(means[picked.vector]),
         kept=estimate(candidates.per_query(candidates.reference), level=level, least=0.0),
+        used=estimate(candidates.per_query(use), level=level, least=0.0),
         held_out=estimate(validated.per_query, level=level, least=0.0, more=more),
         gain=gain,
         first_stage=compare_first_stage(candidates, validated, more),

@@ -45,6 +45,7 @@ class Choice:
         queries: The number of queries with a judgment.
         in_sample: The measure of ``picked`` on all queries, which picked it: too high where the method looks for the best.
         kept: The measure of ``reference``, which no query chose.
+        used: The measure of ``cutoffs`` on all queries: they have certified it, or had no part in it, or else it is in-sample.
         held_out: The measure of picking so, on queries that had no part in it: each query at what was picked without its fold, mean
             over several ways to split the queries. It is of ``picked`` itself only as far as the folds pick the same.
         gain: ``held_out`` less the reference, paired.
@@ -80,6 +81,7 @@ class Choice:
     queries: int
     in_sample: float
     kept: Estimate
+    used: Estimate
     held_out: Estimate
     gain: Estimate
     first_stage: Estimate | None
@@ -120,7 +122,7 @@ class Choice:
     @property
     def _shown(self) -> Estimate:
         """The measure of what is to be used: held out, or of the reference."""
-        return self.held_out if self.verdict.decision == "ship" else self.kept
+        return self.held_out if self.verdict.decision == "ship" and not self.verdict.guaranteed else self.used
 
 
 def _headline(choice: Choice) -> str:
@@ -142,12 +144,15 @@ def _report(choice: Choice) -> Iterator[tuple[str, str]]:
     """Yield the labelled lines."""
     shown, ship = choice._shown, choice.verdict.decision == "ship"  # noqa: SLF001 - of this module
     yield "Why", choice.verdict.reason
-    how = "held out" if ship else "not chosen by them"
+    how = "which certify it" if choice.verdict.guaranteed else "held out" if ship else "not chosen by them"
     yield choice.measure, f"{shown.mean:.4f} [{shown.low:.4f}, {shown.high:.4f}] on {choice.queries:,} queries, {how}"
     if ship:
         yield "Instead of", f"{name_cascade(choice.stages, choice.reference, choice.reference_fusion)}, {choice.kept.mean:.4f}"
     elif (choice.picked, choice.picked_fusion) != (choice.reference, choice.reference_fusion):
         yield "Best seen", f"{name_cascade(choice.stages, choice.picked, choice.picked_fusion)}, {choice.in_sample:.4f} in-sample"
+    if choice.first_stage is not None:
+        worse = f"{choice.stages[0]} alone is better: " if choice.first_stage.high < 0 else ""
+        yield f"Against {choice.stages[0]} alone", f"{worse}{choice.first_stage} held out"
     yield "Asked", _describe_method(choice)
     yield "Folds", _describe_folds(choice)
     if len(choice.cost):
@@ -161,8 +166,6 @@ def _details(choice: Choice) -> Iterator[str]:
     picked = name_cascade(choice.stages, choice.picked, choice.picked_fusion)
     yield f"  Picked on all queries: {picked}, in-sample {choice.in_sample:.4f}"
     yield f"  Picking so, held out: {choice.held_out}; less the reference: {choice.gain}"
-    if choice.first_stage is not None:
-        yield f"  Less {choice.stages[0]} alone, held out: {choice.first_stage}"
     if choice.method == "certified":
         proven = {"dirichlet": "proven for losses of 0 and 1, conjectured for others", "betting": "proven for any losses"}
         yield f"  Certified by the {choice.test} test, {proven[choice.test]}"

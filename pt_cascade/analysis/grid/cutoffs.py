@@ -76,5 +76,5 @@ def as_cutoffs(vector: Iterable[int]) -> tuple[int | None, ...]:
 def name_cascade(stages: tuple[str, ...], cutoffs: tuple[int | None, ...], fusion: object = None) -> str:
     """Format a cascade as its ``repr`` does, e.g. ``bm25 → 100 · t5``; a fusion stands before the last cut-off."""
     if fusion is not None:
-        stages, cutoffs = (*stages, repr(fusion)), (*cutoffs[:-1], None, cutoffs[-1])
+        stages, cutoffs = (*stages, str(fusion)), (*cutoffs[:-1], None, cutoffs[-1])
     return " · ".join(stage if k is None else f"{stage} → {k}" for stage, k in zip(stages, cutoffs, strict=True))

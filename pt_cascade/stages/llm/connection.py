@@ -25,7 +25,9 @@ NO_KEY = "no key is sent"
 _RUN = re.compile(r"[!-~]{8,}")
 _PART = re.compile(r"[A-Za-z0-9%\\]{8,}")
 _PLAIN = re.compile(r"[A-Z]+|[A-Z]?[a-z]+|(?:[A-Z]?[a-z]{2,}+)+|[0-9]{1,11}")
+_SIGN = re.compile(r"[!#$^*+;<>`{|}~]")  # one in eight or more: base 85
 _SECRET = re.compile(r'"([\w-]*(?:secret|password|authorization|api[-_]?key)|(?:\w+[_-])?token|key)": "', re.IGNORECASE)
+_LONG = 20
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _HOST = r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
 _URL = re.compile(rf"https?://{_HOST}(?:/[\x21-\x22\x24-\x3e\x40-\x7e]*)?", re.IGNORECASE | re.ASCII)
@@ -77,7 +79,13 @@ def hide_secrets(text: str, key: str) -> str:
         'no model gpt-4o-2024-11-20 for key [key], [hidden] or [hidden]'
     """
     shown = text.replace(key, "[key]")
-    return _RUN.sub(lambda run: run[0] if all(map(_PLAIN.fullmatch, _PART.findall(run[0]))) else "[hidden]", shown)
+    return _RUN.sub(lambda run: run[0] if _is_plain(run[0]) else "[hidden]", shown)
+
+
+def _is_plain(run: str) -> bool:
+    """Tell whether characters without a space are plain words."""
+    dense = len(run) >= _LONG and 8 * len(_SIGN.findall(run)) >= len(run)
+    return not dense and all(map(_PLAIN.fullmatch, _PART.findall(run)))
 
 
 def find_option_faults(options: Mapping[str, object]) -> Iterator[str]:

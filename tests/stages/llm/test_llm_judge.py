@@ -476,7 +476,7 @@ def test_the_trace_has_the_counts(server: ScriptedServer) -> None:
     pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["qid"] + row["docno"]) >> judge(server, prices=(1, 1)) % 2
     trace = run(pipeline >> ToyReranker(), asked, query_batch_size=2).trace
     assert list(trace.columns[:7]) == ["stage", "qid", "docs_in", "docs_out", "pairs", "ms", "shared_by"]
-    assert list(trace.columns[7:]) == list(ACCOUNTS)
+    assert set(trace.columns[7:]) == {*ACCOUNTS, "unscored", "error"}
     own = trace[trace["stage"] == "llm_judge"]
     assert own["llm_calls"].tolist() == own["pairs"].tolist() == [3, 3, 3, 0]
     assert own["llm_usd"].sum() == pytest.approx(len(server.calls) * 1002e-6)
@@ -485,8 +485,8 @@ def test_the_trace_has_the_counts(server: ScriptedServer) -> None:
 
 
 def test_a_trace_without_judges_has_no_such_columns() -> None:
-    """It has seven columns."""
-    assert len(run(ToyRetriever() % 3 >> ToyReranker(), topics(2)).trace.columns) == 7
+    """It has nine columns."""
+    assert len(run(ToyRetriever() % 3 >> ToyReranker(), topics(2)).trace.columns) == 9
 
 
 # a stage among others
