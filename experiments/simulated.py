@@ -185,6 +185,8 @@ class Sampled:
         self.values = values
         self.table = SimpleNamespace(retrieved=np.full(len(values), LONGEST))
         self.judged = SimpleNamespace(queries=np.arange(len(values)))
+        self.fusions = ()
+        self.path = SimpleNamespace(stages=STAGES)
 
     def per_query(self, vector: Vectors) -> Floats:
         """Give shape (queries, 1)."""

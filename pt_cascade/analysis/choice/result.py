@@ -165,6 +165,7 @@ def _details(choice: Choice) -> Iterator[str]:
         yield f"  Less {choice.stages[0]} alone, held out: {choice.first_stage}"
     if choice.method == "certified":
         proven = {"dirichlet": "proven for losses of 0 and 1, conjectured for others", "betting": "proven for any losses"}
+        proven["anytime"] = "proven for any losses, after any number of queries"
         yield f"  Certified by the {choice.test} test, {proven[choice.test]}"
     relevant = f"; relevant are labels of {choice.rel} and more" * (choice.rel > 1)
     yield from (f"  Plateau of {plateau}{relevant}" for plateau in choice.plateaus)
