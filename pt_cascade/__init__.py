@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
     from pt_cascade.pruning import prune as prune
+    from pt_cascade.reporting.explorer.page import report as report
     from pt_cascade.stages.calibration.calibrated import calibrate as calibrate
 
 _HOME = {
@@ -73,6 +74,7 @@ _HOME = {
     "open_collection": "pt_cascade.collections",
     "profile": "pt_cascade.execution.profiling",
     "prune": "pt_cascade.pruning",
+    "report": "pt_cascade.reporting.explorer.page",
     "run": "pt_cascade.execution.runner",
     "score": "pt_cascade.execution.scoring.score",
     "store_collection": "pt_cascade.execution.defaults",

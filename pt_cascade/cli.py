@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_cascade import __version__
-from pt_cascade.commands.cures import translate
 from pt_cascade.errors import CascadeError, did_you_mean, escape
 from pt_cascade.files import naming_refusals
+from pt_cascade.reporting.cures import translate
 from pt_cascade.reporting.widths import wrap
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ COMMANDS = {
     "profile": "time each stage of a cascade, to predict costs",
     "sweep": "evaluate every cut-off vector (a cut-off for each stage) of a table",
     "choose": "choose cut-offs by cross-validation",
+    "report": "choose cut-offs, and write an HTML page that shows the sweep",
     "stages": "list the stages",
     "cache": "list or clear what is cached",
 }
@@ -142,7 +143,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         if name in argv[:1]:
             module = import_module(f"pt_cascade.commands.{name}")
             module.add_arguments(command)
-            command.set_defaults(execute=module.execute)
+            command.set_defaults(execute=module.execute, words=argv)
     return parser.parse_args(argv)
 
 

@@ -11,7 +11,10 @@ from pt_cascade.reporting.sweeps import runners_up_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from pt_cascade.analysis.choice.result import Choice
+    from pt_cascade.analysis.sweep.result import Sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Sweep and choose; yield the paragraphs of the output."""
-    swept = sweep_sources(arguments, [arguments.measure])
+    swept, choice = choose_from_sources(arguments, [arguments.measure])
     yield f"{describe(swept.table)}\n{swept!r}\n"
-    options = ("budget_ms", "budget_usd", "margin", "folds", "method", "seed", "alpha", "test", "rel")
-    named = {name: getattr(arguments, name) for name in options}
-    choice = choose(swept, arguments.measure, percentile=arguments.percentile or None, **named)
     yield f"{choice.explain()}\n"
     if len(choice.runners_up):
         yield runners_up_table(choice)
+
+
+def choose_from_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> tuple[Sweep, Choice]:
+    """Sweep the sources by some measures, and choose by the options."""
+    swept = sweep_sources(arguments, measures)
+    options = ("budget_ms", "budget_usd", "margin", "folds", "method", "seed", "alpha", "test", "rel")
+    named = {name: getattr(arguments, name) for name in options}
+    return swept, choose(swept, arguments.measure, percentile=arguments.percentile or None, **named)

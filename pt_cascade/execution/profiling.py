@@ -21,7 +21,7 @@ from pt_cascade.cascade import Cascade, Step, walk
 from pt_cascade.cascade.calls import call, count_rows
 from pt_cascade.cascade.known import find_dependence
 from pt_cascade.cascade.wrappers import refuse_bare_caches, remove_caches
-from pt_cascade.errors import CascadeError, CascadeWarning, FrameError
+from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, warn
 from pt_cascade.execution.runner import read_accounts
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_topics
@@ -173,7 +173,7 @@ def _fit_in(queries: list[pd.DataFrame], seconds: float, pace: float) -> list[pd
         message = (
             f"{count} queries are timed: {took}; p95 takes {queries_to_show(_LATE)}, a budget at p95 {queries_to_bound(_LATE)}"
         )
-        warnings.warn(message, CascadeWarning, stacklevel=3)
+        warn(message)
     return queries[:count]
 
 

@@ -95,7 +95,7 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
         """
         from pt_cascade.analysis.replay.replay import replay  # noqa: PLC0415 - numba loads when first needed
 
-        return replay(self, cutoffs, tail=tail, stages=stages, fusion=fusion, prune=prune or {})
+        return replay(self, cutoffs, tail=tail, stages=stages, fusion=fusion, prune={} if prune is None else prune)
 
     def covers(self, cutoffs: Sequence[Cutoff], *, stages: Sequence[str] | None = None) -> bool:
         """Whether the table has every pair that the cascade would score at these cut-offs.

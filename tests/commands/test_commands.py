@@ -144,7 +144,7 @@ def test_what_cannot_be_parsed_is_one_line(argv: list[str], problem: str, capsys
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
     monkeypatch.setenv("COLUMNS", "80")
-    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "cures", "paths", "sources"}
+    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "paths", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
         main(["--help"])
@@ -166,7 +166,7 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert purpose in " ".join(told.split())
         options = re.findall(r"^  (--\w+|\w+)(?: \S+)?(?: .*\S)?$", told, flags=re.MULTILINE)
         wanted = {"--collection", "--engine", "--reranker"}
-        wanted = {"TABLE", "--collection", "--tail", "--grid", "--rel"} if name in ("sweep", "choose") else wanted
+        wanted = {"TABLE", "--collection", "--tail", "--grid", "--rel"} if name in ("sweep", "choose", "report") else wanted
         wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}}.get(name, wanted)
         assert wanted <= set(options)
 

@@ -72,6 +72,31 @@ def test_no_line_is_wider_than_80_columns(
     assert prose
 
 
+class Paid(ToyReranker):
+    """A stage whose calls cost money, as those of a language model do."""
+
+    accounts = ("calls",)
+    asked = 0
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Count the calls."""
+        Paid.asked += 1
+        return super().transform(inp).assign(calls=1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_search_pays_once(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search that warms the models up is left out where a stage counts its calls."""
+    assert here.is_dir()
+    cascade = Cascade.of(ToyRetriever(docs=12) % 5 >> Paid() % 3)
+    monkeypatch.setattr(defaults, "default_cascade", lambda *_, **__: cascade)
+    capsys.readouterr()
+    Paid.asked = 0
+    assert main(["search", "query", "1", "--collection", "./toys"]) == 0
+    assert Paid.asked == 1
+    assert "ms in all, with the loading of models\n" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_several_words_are_one_query(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As with quotes, but for the times."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.calibration.calibrators import CALIBRATORS
 from pt_cascade.analysis.calibration.pairs import judged_pairs, scored_rows
-from pt_cascade.errors import CascadeWarning, PipelineError, did_you_mean
+from pt_cascade.errors import PipelineError, did_you_mean, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +58,7 @@ def fit_pairs(pairs: Pairs, method: Method, stage: str) -> Calibrator:
             f"all scores of stage {stage!r} are in [0, 1], as probabilities are, and Platt puts a second "
             'sigmoid on them: method="temperature" or method="beta" take their log-odds'
         )
-        warnings.warn(message, CascadeWarning, stacklevel=3)
+        warn(message)
     return calibrator
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from pt_cascade.errors import CascadeWarning, FrameError
+from pt_cascade.errors import FrameError, warn
 
 if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
@@ -73,4 +72,4 @@ def check_scale(scores: Floats, fitted: Scale, *, strict: bool) -> None:
             f"{len(scores)} scores look like {now}, but the calibration was fitted on {fitted}: if the model has a "
             "sigmoid at one of the two times only, the probabilities are wrong. Fit the calibration again, on scores of this model"
         )
-        warnings.warn(message, CascadeWarning, stacklevel=4)
+        warn(message)

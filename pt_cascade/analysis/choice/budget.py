@@ -80,7 +80,7 @@ class Budget:
             and not sweep.cost.sample.percentiles
         ):
             problems.append("queries were timed together, so only their mean time is known: pass percentile=None")
-        elif self.percentile and self.ms and sweep.cost and self.level is None:
+        elif self.percentile and is_number(self.ms) and self.ms and sweep.cost and self.level is None:
             needed = queries_to_bound(self.percentile)
             found = f"{sweep.cost.sample.queries if sweep.cost.sample else 0} queries were timed"
             problems.append(f"{found}: p{self.percentile:g} takes {needed} or more, or pass percentile=None for the mean")

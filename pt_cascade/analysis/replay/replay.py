@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
@@ -10,16 +11,16 @@ import pandas as pd
 
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
+from pt_cascade.analysis.pruning.rules import Rule
 from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError, did_you_mean, naming
 from pt_cascade.numbers import is_word
 from pt_cascade.ranking import append_below, score_below
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pt_cascade.analysis.grid.cutoffs import Cutoff
-    from pt_cascade.analysis.pruning.rules import Rule
     from pt_cascade.analysis.replay.rankings import Rankings
     from pt_cascade.analysis.table.data import Scores
     from pt_cascade.ranking import Floats, Ints
@@ -89,7 +90,11 @@ def check_tail(tail: Tail) -> None:
 
 
 def check_rules(prune: Rules, stages: Sequence[str]) -> None:
-    """Refuse rules for stages that there are not."""
+    """Refuse what is no dict of rules, and rules for stages that there are not."""
+    given: object = prune  # types are hints
+    if not isinstance(given, Mapping) or not all(isinstance(rule, Rule) for rule in given.values()):
+        problem = f"prune is {given!r:.60} ({type(given).__name__}), expected a dict of rules by stage, or None"
+        raise SweepError("the rules do not fit the stages", [problem], fix=f"{{{stages[0]!r}: Margin(0.2)}}")
     if unknown := [name for name in prune if name not in stages]:
         known = f"{unknown[0]!r} has a rule; the stages that can have one are {', '.join(stages)}"
         raise SweepError(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pt_cascade.cli import main
-from pt_cascade.commands.cures import translate
+from pt_cascade.reporting.cures import translate
 from pt_cascade.trec import write_run
 
 OPTIONS = ("collection", "cascade", "engine", "missing", "budget_ms", "percentile", "queries", "k1", "k2", "mode")

@@ -1,0 +1,33 @@
+"""``pt-cascade report``: one HTML page that shows a sweep and a choice."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from pt_cascade.commands.choose import add_arguments as add_choice
+from pt_cascade.commands.choose import choose_from_sources
+from pt_cascade.commands.paths import add_output, check_output
+from pt_cascade.files import write_file
+from pt_cascade.reporting.explorer.page import build_page
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_choice(parser)
+    add_output(parser, "the page (default: report.html)", metavar="PAGE")
+    parser.set_defaults(out="report.html")
+    parser.add_argument("--measures", nargs="+", default=["R@100"], help="further measures of the page (default: R@100)")
+
+
+def execute(arguments: argparse.Namespace) -> Iterator[str]:
+    """Sweep, choose and write the page; yield the paragraphs of the output."""
+    check_output(arguments)
+    swept, choice = choose_from_sources(arguments, [arguments.measure, *arguments.measures])
+    yield f"{choice.explain().partition(chr(10))[0]}\n"
+    write_file(arguments.out, build_page(swept, choice, shlex.join(["pt-cascade", *arguments.words])).encode())
+    yield f"page written to {arguments.out}: open it in a browser"

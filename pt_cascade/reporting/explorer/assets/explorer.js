@@ -1,0 +1,294 @@
+// @ts-check
+// The page: sliders, words and tables around the figures. What a user named enters as text, never as markup.
+
+const content = JSON.parse(document.getElementById("content").textContent);
+
+class Explorer {
+  constructor() {
+    this.rows = new Rows(content);
+    this.orders = new Orders(content);
+    this.plots = new Plots(content, this.rows);
+    this.row = content.chosen;
+    this.measure = 0;
+    this.limit = content.cost.limit ?? Infinity;
+    this.axes = content.stages.map((_, n) => n).filter((n) => content.axes[n].values.length > 1).slice(0, 2);
+    this.query = null;
+    this.tables = new Tables(this);
+    this.replayed = new Map();
+    this.labels = new Map();  // of buttons
+  }
+
+  async start() {
+    element("evidence").open = innerWidth > 700;
+    element("surface-figure").hidden = this.axes.length < 2;
+    element("latency-figure").hidden = !content.latency;
+    await this.plots.embed(JSON.parse(element("figures").textContent));
+    this.makeControls();
+    this.makeLegend();
+    this.read();
+    this.setTheme(matchMedia("(prefers-color-scheme: dark)").matches);
+    this.plots.label("front", `${content.cost.label}, ${content.cost.unit}`, "");
+    this.plots.label("recall", "cut-off k", "recall@k");
+    if (content.latency) this.plots.label("latency", "milliseconds a query", "share of queries");
+    if (this.axes.length === 2) this.plots.scaleSurface(this.axes);
+    this.drawMeasure();
+    this.listen();
+    document.documentElement.dataset.ready = "yes";
+  }
+
+  /** Add a slider for each axis with several values, and one for the budget. */
+  makeControls() {
+    content.axes.forEach((axis, n) => {
+      if (axis.values.length < 2) return;
+      const words = axis.name.startsWith("k") ? `${axis.name}: ${axis.stage} passes on` : `${axis.name}: weight of ${axis.stage}`;
+      this.addSlider(axis.name, words, axis.values.length - 1, (place) => this.move(this.rows.closest(this.row, n, place)));
+    });
+    this.addSlider("budget", `Budget: ${content.cost.label}`, 500, (place) => {
+      this.limit = place === 500 ? Infinity : this.scaleLimit(place / 500);
+      this.changed();
+    });
+    content.measures.forEach((measure, n) => element("measure").append(make("option", { value: String(n) }, measure.name)));
+  }
+
+  addSlider(name, words, last, act) {
+    const input = make("input", { type: "range", id: `slider-${name}`, min: "0", max: String(last), step: "1" });
+    const shown = make("output", { id: `shown-${name}`, htmlFor: input.id });
+    element("sliders").append(make("label", { htmlFor: input.id }, make("span", {}, words), shown, input));
+    input.addEventListener("input", () => act(Number(input.value)));
+  }
+
+  /** The budget at a place of its slider, from 0 to 1. */
+  scaleLimit(share) {
+    const [low, high] = [least(this.rows.cost), most(this.rows.cost)];
+    const limit = this.plots.log ? low * (high / low) ** share : low + (high - low) * share;
+    return Number(limit.toPrecision(3));
+  }
+
+  makeLegend() {
+    const colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+    const dashes = ["", "8 4", "6 3 2 3", "2 3"];
+    content.stages.forEach((stage, n) => {
+      const line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      line.setAttribute("width", "34");
+      line.setAttribute("height", "10");
+      line.setAttribute("aria-hidden", "true");
+      const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      path.setAttribute("d", "M0 5H34");
+      path.setAttribute("stroke", colors[n % colors.length]);
+      path.setAttribute("stroke-width", "3");
+      path.setAttribute("stroke-dasharray", dashes[n % dashes.length]);
+      line.append(path);
+      element("recall-legend").append(make("li", {}, line, stage));
+    });
+  }
+
+  listen() {
+    element("measure").addEventListener("change", () => { this.measure = Number(element("measure").value); this.drawMeasure(); });
+    element("go-chosen").addEventListener("click", () => this.move(content.chosen));
+    element("go-picked").hidden = content.picked === content.chosen;
+    element("go-picked").addEventListener("click", () => this.move(content.picked));
+    element("go-deepest").addEventListener("click", () => this.move(content.deepest));
+    element("go-best").addEventListener("click", () => this.move(this.best() ?? this.row));
+    element("theme").addEventListener("click", () => this.setTheme(document.documentElement.dataset.theme !== "dark"));
+    element("find").addEventListener("input", () => this.tables.listQueries());
+    this.copies("link", () => location.href);
+    this.copies("copy-python", () => element("python").textContent);
+    this.copies("copy-command", () => element("command").textContent);
+    this.copies("copy-markdown", () => asMarkdown(readTable("compare")));
+    this.copies("copy-latex", () => asLatex(readTable("compare")));
+    addEventListener("hashchange", () => { if (location.hash !== this.written) { this.read(); this.drawMeasure(); } });
+    addEventListener("beforeprint", () => {
+      this.was = document.documentElement.dataset.theme;
+      this.setTheme(false);
+      this.plots.copyForPrint();
+    });
+    addEventListener("afterprint", () => this.setTheme(this.was === "dark"));
+    if (this.plots.plots.surface) {
+      this.plots.plots.surface.on_event("tap", (event) => {
+        const places = content.axes.map((_, n) => this.rows.places[n][this.row]);
+        this.axes.forEach((axis, n) => { places[axis] = this.plots.nearest(axis, n ? event.y : event.x); });
+        this.move(this.rows.find(places));
+      });
+    }
+  }
+
+  copies(id, text) {
+    element(id).addEventListener("click", async () => {
+      const button = element(id);
+      if (!this.labels.has(id)) this.labels.set(id, button.textContent);
+      button.textContent = (await copyText(text())) ? "Copied" : "Select and copy it by hand";
+      setTimeout(() => { button.textContent = this.labels.get(id); }, 1500);
+    });
+  }
+
+  setTheme(dark) {
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
+    this.plots.paint();
+  }
+
+  move(row) {
+    this.row = row;
+    this.changed();
+  }
+
+  /** Draw once before the next frame, however often the sliders move. */
+  changed() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.draw(); });
+  }
+
+  best() {
+    return bestWithin(this.front, this.rows.cost, this.limit);
+  }
+
+  values(row) {
+    return this.rows.all[this.measure][row];
+  }
+
+  name(row) {
+    const cutoffs = this.rows.cutoffs(row).map((k, n) => (k === null ? content.stages[n] : `${content.stages[n]} → ${k}`));
+    const weights = content.axes.map((axis, n) => [axis, this.rows.value(row, n)]).filter(([axis, value]) => axis.name.startsWith("w") && value !== null);
+    return cutoffs.join(" · ") + (weights.length ? `, fused ${weights.map(([axis, value]) => `${axis.stage} ${show(value)}`).join(", ")}` : "");
+  }
+
+  /** Draw what only the measure changes, then the rest. */
+  drawMeasure() {
+    element("measure").value = String(this.measure);
+    this.replayed.clear();
+    this.front = this.rows.front(this.measure);
+    this.plots.drawCloud(this.measure, this.front);
+    const name = content.measures[this.measure].name;
+    this.plots.label("front", `${content.cost.label}, ${content.cost.unit}`, name);
+    element("front-title").textContent = `${name} and ${content.cost.label}.`;
+    for (const [marker, row] of [["chosen", content.chosen], ["deepest", content.deepest]]) this.plots.place(marker, row, this.axes);
+    this.draw();
+  }
+
+  /** Draw all that the sliders change. */
+  draw() {
+    const cutoffs = this.rows.cutoffs(this.row);
+    const now = this.replay(this.row);
+    this.showControls();
+    this.plots.place("current", this.row, this.axes);
+    this.plots.setLimit("front", this.limit);
+    if (this.axes.length === 2) this.drawSurface();
+    this.plots.drawRecall(now.curves, cutoffs);
+    this.drawTimes(cutoffs);
+    this.showNow(now);
+    this.tables.showLosses(now, cutoffs);
+    clearTimeout(this.later);
+    this.later = setTimeout(() => { this.later = 0; this.tables.listQueries(); this.tables.compare(); this.showCode(); this.write(); }, 120);
+  }
+
+  replay(row) {
+    if (!this.replayed.has(row)) {
+      if (this.replayed.size > 8) this.replayed.delete([...this.replayed.keys()][2]);
+      this.replayed.set(row, this.orders.replay(this.rows.cutoffs(row), this.rows.fusion[row], content.measures[this.measure]));
+    }
+    return this.replayed.get(row);
+  }
+
+  showControls() {
+    content.axes.forEach((axis, n) => {
+      if (axis.values.length < 2) return;
+      const input = element(`slider-${axis.name}`);
+      const value = this.rows.value(this.row, n);
+      const words = value === null && axis.name.startsWith("w") ? "not fused" : show(value);
+      input.value = String(this.rows.places[n][this.row]);
+      input.setAttribute("aria-valuetext", words);
+      element(`shown-${axis.name}`).textContent = words;
+    });
+    const words = Number.isFinite(this.limit) ? `${amount(this.limit)} ${content.cost.unit}` : "no limit";
+    const share = Number.isFinite(this.limit) ? shareOf(this.limit, least(this.rows.cost), most(this.rows.cost), this.plots.log) : 1;
+    const slider = element("slider-budget");
+    if (document.activeElement !== slider) slider.value = String(Number.isFinite(this.limit) ? Math.min(Math.round(share * 500), 499) : 500);
+    slider.setAttribute("aria-valuetext", words);
+    element("shown-budget").textContent = words;
+  }
+
+  drawSurface() {
+    const [low, high] = this.plots.drawSurface(this.row, this.axes, this.limit);
+    const name = content.measures[this.measure].name;
+    element("surface-title").textContent = `${name} by the cut-offs ${content.axes[this.axes[0]].name} and ${content.axes[this.axes[1]].name}.`;
+    const [across, up] = this.axes.map((axis) => `${content.axes[axis].name} is that of ${content.stages[axis]}`);
+    element("surface-words").textContent = `${across}, ${up}. ${Number.isFinite(this.limit) ? "Faint: above the budget. " : ""}Click to move there.`;
+    element("surface").setAttribute("aria-label", `${name} from ${four(low)} and less, dark, to ${four(high)}, bright, over two cut-offs; here ${four(this.values(this.row))}`);
+    element("scale").style.background = `linear-gradient(to right, ${CIVIDIS.join(", ")})`;
+    element("scale").nextSibling?.remove();
+    element("scale").after(make("div", { className: "scale-ends" }, make("span", {}, `${four(low)} and less`), make("span", {}, four(high))));
+  }
+
+  drawTimes(cutoffs) {
+    if (!content.latency) return;
+    const times = sumTimes(content.latency, cutoffs);
+    const timed = content.cost.unit === "ms";
+    const limit = timed ? this.limit : Infinity;
+    const { level } = content.latency;
+    this.plots.drawTimes(times, limit, level);
+    const inside = times.filter((ms) => ms <= limit).length;
+    const share = Number.isFinite(limit) ? ` ${inside} of ${times.length} times are within the budget.` : "";
+    const at = level ? `p${show(level)} is ${amount(takePercentile(times, level))} ms, of ${content.latency.queries} queries.` : `${content.latency.queries} queries were timed.`;
+    element("latency-words").textContent = `${at}${share}`;
+    element("latency").setAttribute("aria-label", `Share of queries answered within a time. ${at}${share}`);
+  }
+
+  /** Say where the sliders stand, against the budget and the best within it. */
+  showNow(now) {
+    const measure = content.measures[this.measure].name;
+    const [cost, best] = [this.rows.cost[this.row], this.best()];
+    const over = cost > this.limit;
+    const parts = [make("b", {}, this.name(this.row)), `: ${measure} ${four(this.values(this.row))}, ${content.cost.label} ${amount(cost)} ${content.cost.unit}`];
+    if (Number.isFinite(this.limit)) parts.push(", ", make("span", { className: over ? "over" : "" }, over ? "above the budget" : "within the budget"));
+    parts.push(". ");
+    if (best === null) parts.push("No vector is within the budget. ");
+    else if (this.values(best) > this.values(this.row)) parts.push(`${four(this.values(best) - this.values(this.row))} less than the best ${Number.isFinite(this.limit) ? "within the budget" : "of all"}, ${this.name(best)} (on the queries that chose it). `);
+    else if (this.row === best) parts.push("No vector within the budget is better on these queries. ");
+    const cut = now.left[1] - now.left[now.left.length - 1];
+    parts.push(`Its cut-offs remove ${cut.toLocaleString("en")} of the ${now.left[1].toLocaleString("en")} relevant documents that ${content.stages[0]} found.`);
+    element("now").replaceChildren(...parts);
+    element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? " Dashed: budget." : ""}`;
+    element("front").setAttribute("aria-label", `${measure} against ${content.cost.label} of all vectors. Here ${four(this.values(this.row))} at ${amount(cost)} ${content.cost.unit}`);
+    element("recall-words").textContent = "Of what the stage before passes on. Circle: cut-off. Band: 1.96 standard errors."
+      + (content.plateaus.length ? " Triangle: where recall stops rising." : "");
+    const told = content.stages.map((stage, n) => `${stage} ${four(now.recall[Math.min(n + 2, now.recall.length - 1)])}`);
+    element("recall").setAttribute("aria-label", `Recall of each stage by its cut-off; after it: ${told.join(", ")}`);
+  }
+
+  showCode() {
+    const cutoffs = this.rows.cutoffs(this.row).map((k) => (k === null ? "None" : String(k)));
+    const weights = content.axes.map((axis, n) => [axis, this.rows.value(this.row, n)]).filter(([axis, value]) => axis.name.startsWith("w") && value);
+    const fused = weights.length ? `\ncascade = cascade.fused({${weights.map(([axis, value]) => `${JSON.stringify(axis.stage)}: ${show(value)}`).join(", ")}})` : "";
+    element("python").textContent = `${content.python}${fused}\ncascade = cascade.with_cutoffs(${cutoffs.join(", ")})`;
+    element("command").textContent = content.command;
+  }
+
+  /** Write the view into the address, so that a link shows it. */
+  write() {
+    const state = new URLSearchParams();
+    content.axes.forEach((axis, n) => { if (axis.values.length > 1) state.set(axis.name, show(this.rows.value(this.row, n))); });
+    if (Number.isFinite(this.limit)) state.set("budget", String(this.limit));
+    if (this.measure) state.set("measure", content.measures[this.measure].name);
+    if (this.query !== null) state.set("query", content.queries.qids[this.query]);
+    this.written = `#${state}`;
+    history.replaceState(null, "", this.written);
+  }
+
+  read() {
+    const state = new URLSearchParams(location.hash.slice(1));
+    const places = content.axes.map((axis, n) => {
+      const at = axis.values.findIndex((value) => show(value) === state.get(axis.name));
+      return at < 0 ? this.rows.places[n][this.row] : at;
+    });
+    this.row = this.rows.find(places);
+    const measure = content.measures.findIndex((one) => one.name === state.get("measure"));
+    if (measure >= 0) this.measure = measure;
+    if (Number(state.get("budget")) > 0) this.limit = Number(state.get("budget"));
+    const query = content.queries.qids.indexOf(state.get("query"));
+    if (query >= 0) this.query = query;
+  }
+}
+
+unpackAll(content).then(() => {
+  globalThis.explorer = new Explorer();
+  return globalThis.explorer.start();
+});

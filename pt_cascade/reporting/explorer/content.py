@@ -1,0 +1,212 @@
+"""What the page's script works on: the rows of a sweep, their costs, and the orders of the stages, to replay queries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pt_cascade.analysis.cost.cost import Cost, StageCost
+from pt_cascade.analysis.cost.sample import sample_from_counts
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors
+from pt_cascade.analysis.replay.measures import compute_norms, encode, in_kernel
+from pt_cascade.analysis.replay.replay import read_scores
+from pt_cascade.analysis.table.tie_rules import number_docnos
+from pt_cascade.errors import SweepError
+from pt_cascade.reporting.explorer.packing import pack, pack_words
+
+if TYPE_CHECKING:
+    from pt_cascade.analysis.choice.result import Choice
+    from pt_cascade.analysis.cost.sample import StageTimes
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+    from pt_cascade.analysis.sweep.result import Sweep
+    from pt_cascade.ranking import Floats, Ints
+
+    Content = dict[str, Any]
+
+_WIDE = 20  # costs that differ by this factor are on a logarithmic axis
+_NAMED = 100  # documents of each stage whose docno is in the page, and all judged ones
+
+
+def collect_content(sweep: Sweep, choice: Choice) -> Content:
+    """Return all that the page shows, as JSON with packed arrays; see ``explorer.js`` for how it is read."""
+    _check(sweep, choice)
+    column, limit = _find_budget(sweep, choice)
+    costs = _read_costs(sweep, column)
+    low, high = float(costs.min()), float(costs.max())
+    return {
+        "stages": list(sweep.stages),
+        "measures": _order_measures(sweep, choice),
+        "axes": _list_axes(sweep),
+        "rows": {
+            "axes": pack(_index_axes(sweep)),
+            "values": pack(sweep.means.T.astype(np.float32)),
+            "cost": pack(costs.astype(np.float32)),
+        },
+        "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **_describe_cost(column)},
+        "chosen": _find_row(sweep, choice.cutoffs, choice.fusion),
+        "picked": _find_row(sweep, choice.picked, choice.picked_fusion),
+        "deepest": _find_deepest(sweep),
+        "fusions": [_describe_fusion(sweep, fusion) for fusion in sweep.fusions or (None,)],
+        "byRank": sweep.replayer.by_rank,
+        "keep": sweep.replayer.tail == "keep",
+        "rel": choice.rel,
+        "plateaus": [plateau.k for plateau in choice.plateaus],
+        "queries": _collect_queries(sweep, choice.rel),
+        "latency": _collect_latency(sweep, column),
+    }
+
+
+def _order_measures(sweep: Sweep, choice: Choice) -> list[Content]:
+    """Describe the measures: the name, its place among the values, and how the script computes it for one query."""
+    inside = [measure for measure in sweep.replayer.measures if in_kernel(measure)]
+    codes = {str(measure): code for measure, code in zip(inside, encode(inside).tolist(), strict=True)}
+    order = list(codes)
+    named = [
+        {"name": name, "at": at, "code": codes.get(name), "norm": order.index(name) if name in codes else -1}
+        for at, name in enumerate(sweep.measures)
+    ]
+    return sorted(named, key=lambda one: one["name"] != choice.measure)
+
+
+def _list_axes(sweep: Sweep) -> list[Content]:
+    """List the cut-offs of each stage, and the weights of each stage where they are swept; None: no cut, or not fused."""
+    vectors = sweep.grid.vectors
+    cutoffs = [
+        {"name": f"k{n}", "stage": stage, "values": [None if k == NO_CUT else int(k) for k in np.unique(column)]}
+        for n, (stage, column) in enumerate(zip(sweep.stages, vectors.T, strict=True), 1)
+    ]
+    weights = _read_weights(sweep)
+    return cutoffs + [
+        {"name": f"w{n}", "stage": stage, "values": [None if np.isnan(one) else float(one) for one in np.unique(column)]}
+        for n, (stage, column) in enumerate(zip(sweep.stages, weights.T, strict=True), 1)
+        if len(weights)
+    ]
+
+
+def _read_weights(sweep: Sweep) -> Floats:
+    """Return the weights of each fusion, shape (fusions, stages), NaN for none."""
+    weights = [np.full(len(sweep.stages), np.nan) if one is None else one.weigh(sweep.stages) for one in sweep.fusions]
+    return np.array(weights).reshape(-1, len(sweep.stages))
+
+
+def _index_axes(sweep: Sweep) -> Ints:
+    """Give each row's position on each axis, shape (axes, rows), and last the number of its fusion."""
+    rows, weights = sweep.rows, _read_weights(sweep)
+    number = rows[:, -1] if len(weights) else np.zeros(len(rows), np.int64)
+    columns = [*rows.T[: len(sweep.stages)], *weights[number].T] if len(weights) else [*rows.T[: len(sweep.stages)]]
+    return np.stack([*(np.unique(column, return_inverse=True)[1] for column in columns), number]).astype(np.int64)
+
+
+def _find_budget(sweep: Sweep, choice: Choice) -> tuple[str, float | None]:
+    """Return the column of costs that the page shows, and its limit: the budget's, else the best known."""
+    limits = choice.budget.limits
+    if limits:
+        column = next(iter(limits))
+        return column, float(limits[column]) if np.isfinite(limits[column]) else None
+    known = sweep.frame.columns
+    return next((name for name in ("p95_ms", "ms") if name in known), "pairs"), None
+
+
+def _read_costs(sweep: Sweep, column: str) -> Floats:
+    """Return a cost of each row, shape (rows,)."""
+    if column in sweep.frame:
+        return sweep.frame[column].to_numpy(np.float64)
+    level = [one] if (one := _read_level(column)) else []
+    cost = sweep.cost or Cost.of(*(StageCost() for _ in sweep.stages))
+    costs = cost.frame(sweep.grid.vectors, docs=sweep.table.retrieved[sweep.replayer.judged.queries], percentiles=level)
+    return np.repeat(costs[column].to_numpy(np.float64), max(len(sweep.fusions), 1))
+
+
+def _read_level(column: str) -> float | None:
+    """Return the percentile of a column of costs, None for another one."""
+    return float(column[1:-3]) if column.startswith("p") and column.endswith("_ms") else None
+
+
+def _describe_cost(column: str) -> Content:
+    """Name a cost for a reader, with its unit."""
+    named = {"pairs": ("model pairs a query", "pairs"), "usd": ("US dollars a query", "USD"), "ms": ("mean time of a query", "ms")}
+    label, unit = named.get(column, (f"{column.removesuffix('_ms')} of the time of a query", "ms"))
+    return {"label": label, "unit": unit}
+
+
+def _check(sweep: Sweep, choice: Choice) -> None:
+    """Refuse a choice of another sweep."""
+    known = set(map(tuple, sweep.grid))
+    if choice.stages != sweep.stages or choice.measure not in sweep.measures or not {choice.cutoffs, choice.picked} <= known:
+        found = f"it chose {choice.cutoffs} of {', '.join(choice.stages)} by {choice.measure}, which the sweep lacks"
+        raise SweepError("the choice is of another sweep", [found], fix="report(sweep, choose(sweep, measure), path)")
+
+
+def _find_row(sweep: Sweep, cutoffs: tuple[int | None, ...], fusion: StageFusion | None) -> int:
+    """Return the row of a vector."""
+    vector = int((sweep.grid.vectors == as_vectors([cutoffs])[0]).all(axis=1).argmax())
+    return vector * max(len(sweep.fusions), 1) + (sweep.fusions.index(fusion) if fusion in sweep.fusions else 0)
+
+
+def _find_deepest(sweep: Sweep) -> int:
+    """Return the row with the largest product of cut-offs; of equal ones the last."""
+    products = np.log(sweep.grid.vectors.astype(np.float64)).sum(axis=1)
+    return (len(products) - 1 - int(products[::-1].argmax())) * max(len(sweep.fusions), 1)
+
+
+def _describe_fusion(sweep: Sweep, fusion: StageFusion | None) -> Content | None:
+    """Give the weight of each stage and the rule, None for the last stage's own ranking."""
+    if fusion is None:
+        return None
+    weights = fusion.weigh(sweep.stages).tolist()
+    return {"weights": weights, "method": fusion.method, "normalise": fusion.normalise, "k": float(fusion.k)}
+
+
+def _collect_scores(sweep: Sweep, at: Ints) -> Content:
+    """Give what a fusion ranks the documents of the last stage by, scores and the order of docnos; nothing without fusions."""
+    if not any(sweep.fusions):
+        return {}
+    rankings, table = sweep.replayer.rankings, sweep.table
+    scored = rankings.places[-1, at] >= 0
+    scores = np.where(scored, read_scores(table, sweep.stages)[:, rankings.rows[at]], 0.0)
+    return {"scores": pack(scores), "names": pack(np.where(scored, number_docnos(table.frame["docno"])[rankings.rows[at]], 0))}
+
+
+def _collect_queries(sweep: Sweep, rel: int) -> Content:
+    """Give the judged queries, and each stage's order of their documents: a place from 1, 0 where not scored."""
+    replayer = sweep.replayer
+    rankings, judged, topics = replayer.rankings, replayer.judged, sweep.table.topics
+    spans = [np.arange(rankings.offsets[query], rankings.offsets[query + 1]) for query in judged.queries]
+    at = np.concatenate(spans) if spans else np.zeros(0, np.int64)
+    places, labels = rankings.places[:, at], replayer.labels[at]
+    inside = encode([measure for measure in replayer.measures if in_kernel(measure)])
+    named = np.flatnonzero((labels > np.iinfo(np.int32).min) | ((places >= 0) & (places < _NAMED)).any(axis=0))
+    return {
+        "qids": pack_words(sweep.qids),
+        "texts": pack_words([str(text) for text in topics["query"].iloc[judged.queries]]),
+        "sizes": pack(np.array([len(span) for span in spans], np.int64)),
+        "places": pack(places + 1),
+        "shifts": pack(rankings.evaluated[:, at] - places[-1]),  # 0 but where scores tie
+        "labels": pack(labels),
+        "relevant": pack(np.array([np.count_nonzero(grades >= rel) for grades in judged.relevant], np.int64)),
+        "norms": pack(compute_norms(inside, judged, len(topics))[:, judged.queries]),
+        **_collect_scores(sweep, at),
+        "named": pack(named),
+        "docnos": pack_words(sweep.table.frame["docno"].to_numpy(object)[rankings.rows[at[named]]].tolist()),
+    }
+
+
+def _collect_latency(sweep: Sweep, column: str) -> Content | None:
+    """Give what the time of each timed query is computed from, as ``Cost`` does; None where single queries' times are not known."""
+    cost = sweep.cost
+    if cost is None or (cost.sample is not None and not cost.sample.percentiles):
+        return None
+    sample = cost.sample or sample_from_counts(sweep.table.retrieved[sweep.replayer.judged.queries])
+    stages = []
+    for n, stage in enumerate(cost.stages):
+        each = stage.per_pair_ms + stage.per_token_ms * stage.tokens_per_pair
+        told = {"fixed": stage.fixed_ms, "each": each, "pairs": stage.pairs_per_document, "compares": stage.compares}
+        stages.append({"stage": stage.stage, **told, **_pack_times(sample.times[n] if sample.times else None)})
+    level = next((one for one in (_read_level(column), 95.0) if f"p{one or 0:g}_ms" in sweep.frame), _read_level(column))
+    return {"retrieved": pack(sample.retrieved), "queries": sample.queries, "level": level, "stages": stages}
+
+
+def _pack_times(times: StageTimes | None) -> Content:
+    """Pack the measured times of a stage, shape (rows, depths) each; nothing for a cost given by hand."""
+    return {} if times is None else {"depths": times.documents.shape[1], "documents": pack(times.documents), "ms": pack(times.ms)}

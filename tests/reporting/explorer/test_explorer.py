@@ -1,0 +1,208 @@
+"""The page as a person uses it: sliders, keyboard, links, copies, narrow screens, print, and hostile names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys.pages import open_page, settle, start_browser
+from toys.scored import make_scores, make_sweep
+
+import pt_cascade as ptc
+
+pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries
+BREAKS = "document.title='broken'"
+HOSTILE = f'<script>{BREAKS}</script><img src=x onerror="{BREAKS}"> $$x^2$$ &amp; {{{{ 7 * 7 }}}} | \\ % \u2028'
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium."""
+    with start_browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def file(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a small sweep with costs and a budget."""
+    assert browser.is_connected()
+    scores, labels = make_scores(60, 30, 3)
+    cost = [ptc.StageCost(fixed_ms=4), ptc.StageCost(per_pair_ms=0.5), ptc.StageCost(per_pair_ms=3)]
+    sweep = make_sweep(scores, labels, ("nDCG@10", "R@20"), cost=cost, grid=ptc.grid([5, 10, 20, 30], [2, 5, 10], None))
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    ptc.report(sweep, ptc.choose(sweep, "nDCG@10", budget_ms=30), path)
+    return path
+
+
+def test_a_slider_moves_all_figures(browser: Any, file: Path) -> None:
+    """One key press on a slider moves the markers, the recall curves, the times, the words, the tables, the code and the link."""
+    parts = {
+        "front": "explorer.plots.model('front', 'current').data.x[0]",
+        "surface": "explorer.plots.model('surface', 'current').data.x[0]",
+        "recall": "explorer.plots.model('recall', 'cut0').data.x[0]",
+        "second": "explorer.plots.model('recall', 'recall1').data.k.length",
+        "times": "explorer.plots.model('latency', 'times').data.x[1]",
+        "words": "document.getElementById('now').textContent",
+        "losses": "document.getElementById('losses').textContent",
+        "queries": "document.getElementById('queries').textContent",
+        "compare": "document.getElementById('compare').textContent",
+        "python": "document.getElementById('python').textContent",
+        "link": "location.hash",
+    }
+    with open_page(browser, file, "#k1=20&k2=5") as page:
+        settle(page)
+        before = {name: page.evaluate(script) for name, script in parts.items()}
+        page.focus("#slider-k1")
+        page.keyboard.press("ArrowLeft")
+        settle(page)
+        after = {name: page.evaluate(script) for name, script in parts.items()}
+        assert [name for name in parts if before[name] == after[name]] == []
+        assert after["recall"] == 10
+        assert "cascade.with_cutoffs(10, 5, None)" in after["python"]
+        assert page.get_attribute("#slider-k1", "aria-valuetext") == "10"
+
+
+def test_the_budget_moves_all_figures(browser: Any, file: Path) -> None:
+    """The slider of the budget moves its lines and the best vector; at its end there is no budget."""
+    with open_page(browser, file, "#k1=30&k2=10&budget=20") as page:
+        assert page.evaluate("explorer.plots.model('front', 'limit').location") == 20
+        assert page.evaluate("explorer.plots.model('latency', 'limit').location") == 20
+        assert "above the budget" in page.inner_text("#now")
+        page.click("#go-best")
+        settle(page)
+        assert "within the budget" in page.inner_text("#now")
+        page.focus("#slider-budget")
+        page.keyboard.press("End")
+        settle(page)
+        assert page.inner_text("#shown-budget") == "no limit"
+        assert not page.evaluate("explorer.plots.model('front', 'limit').visible")
+
+
+def test_a_link_shows_the_same_view(browser: Any, file: Path) -> None:
+    """The fragment that a page writes opens another page at the same cut-offs, budget, measure and query."""
+    with open_page(browser, file) as page:
+        page.select_option("#measure", label="R@20")
+        page.focus("#slider-k2")
+        page.keyboard.press("Home")
+        page.click("#queries button >> nth=1")
+        settle(page)
+        fragment, words, query = page.evaluate("location.hash"), page.inner_text("#now"), page.inner_text("#query")
+    with open_page(browser, file, fragment) as page:
+        settle(page)
+        assert (page.inner_text("#now"), page.inner_text("#query")) == (words, query)
+
+
+def test_copies(browser: Any, file: Path) -> None:
+    """The buttons copy the code, and the table as Markdown and as LaTeX."""
+    with open_page(browser, file, permissions=["clipboard-read", "clipboard-write"]) as page:
+        settle(page)
+
+        def copied(button: str) -> str:
+            page.click(button)
+            page.wait_for_selector(f"{button}:text('Copied')")
+            return str(page.evaluate("navigator.clipboard.readText()"))
+
+        assert copied("#copy-python") == page.inner_text("#python")
+        markdown, latex = copied("#copy-markdown"), copied("#copy-latex")
+    lines = markdown.splitlines()
+    assert lines[0] == "| What | Cascade | nDCG@10 | R@20 | p95 of the time of a query, ms |"
+    assert lines[1] == "|---|---|---|---|---|"
+    assert latex.count(r" \\") == len(lines) - 1
+    assert latex.startswith("\\begin{tabular}{llrrr}\n\\toprule\nWhat & Cascade & nDCG@10")
+    assert r"s1 $\rightarrow$ " in latex
+
+
+def test_hostile_names_are_text(browser: Any, tmp_path: Path) -> None:
+    """Markup in a qid, docno, query, stage and collection stays text: no element, no title, no request, no formula."""
+    rng = np.random.default_rng(0)
+    docnos = [f"{HOSTILE.strip()}{n}" for n in range(8)]
+    stage = HOSTILE.replace("\u2028", "")
+    frame = pd.DataFrame({"qid": np.repeat([f"{HOSTILE}{n}" for n in range(6)], 8), "docno": docnos * 6, "score": rng.random(48)})
+    topics = pd.DataFrame({"qid": frame["qid"].unique(), "query": HOSTILE})
+    table = ptc.ScoreTable.from_runs({stage: frame, "t5": frame.assign(score=rng.random(48))}, topics)
+    qrels = frame[["qid", "docno"]].assign(label=rng.integers(0, 2, 48))
+    sweep = ptc.sweep(table, qrels, ["nDCG@10"], grid=ptc.grid([2, 4, 8], [1, 2]))
+    path = tmp_path / "page.html"
+    ptc.report(sweep, ptc.choose(sweep, "nDCG@10", folds=2), path)
+    assert path.read_text(encoding="utf-8").count("<script") == 5  # the data, the figures, two of Bokeh's, the page's own
+    with open_page(browser, path) as page:
+        settle(page)
+        page.click("#queries button")
+        page.wait_for_selector("#fates")
+        assert "broken" not in page.title().split("<")[0]
+        assert page.title().startswith(page.inner_text("h1")[:20])
+        assert page.locator("img").count() == 0
+        for part in ("#now", "#losses", "#queries", "#compare", "#recall-legend", "h1", "#sliders"):
+            assert "<script>document.title='broken'</script>" in page.inner_text(part), part
+        assert docnos[0][:40] in page.inner_text("#fates")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1600])
+def test_it_fits_and_is_accessible(browser: Any, file: Path, width: int, scheme: str) -> None:
+    """Nothing is wider than the window, and axe-core finds no fault."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    with open_page(browser, file, viewport={"width": width, "height": 900}, color_scheme=scheme) as page:
+        settle(page)
+        assert page.evaluate("document.documentElement.dataset.theme") == scheme
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.click("#queries button")
+        found = Axe().run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["failureSummary"], one["nodes"][0]["html"]) for one in found] == []
+
+
+def test_it_prints_on_two_pages(browser: Any, file: Path) -> None:
+    """A print takes two pages of A4, in the light colors."""
+    with open_page(browser, file, color_scheme="dark") as page:
+        settle(page)
+        printed = page.pdf(prefer_css_page_size=True)
+        image = "one.getContext('2d').getImageData(0, 0, one.width, one.height)"
+        ink = f"new Uint32Array({image}.data.buffer).filter((pixel) => pixel === 0xff2a2016).length"  # the light page's text
+        pixels = page.evaluate(f"[...document.querySelectorAll('.printed')].map((one) => {ink})")
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 2
+    assert len(pixels) == 4
+    assert min(pixels) > 50
+
+
+def test_it_works_without_costs_and_with_one_stage(browser: Any, tmp_path: Path) -> None:
+    """Without costs the page counts model pairs and shows no times; with one cut-off it shows no surface."""
+    scores, labels = make_scores(20, 12, 1)
+    sweep = make_sweep(scores, labels, ("RR", "ERR@10"))
+    path = tmp_path / "page.html"
+    ptc.report(sweep, ptc.choose(sweep, "RR"), path)
+    with open_page(browser, path) as page:
+        settle(page)
+        assert not page.is_visible("#surface-figure")
+        assert not page.is_visible("#latency-figure")
+        assert "model pairs a query" in page.inner_text("#now")
+        page.select_option("#measure", label="ERR@10")
+        settle(page)
+        assert "ERR@10 is not computed in this page" in page.inner_text("#queries-words")
+
+
+@pytest.mark.slow
+def test_a_large_page_is_fast(browser: Any, tmp_path: Path) -> None:
+    """All 95,050 vectors of 200 queries with 1,000 documents: below 4 MB, open in 2 s, and a slider moves all in 100 ms (p95)."""
+    scores, labels = make_scores(200, 1000, 3)
+    cost = [ptc.StageCost(fixed_ms=4), ptc.StageCost(per_pair_ms=0.05), ptc.StageCost(per_pair_ms=2)]
+    sweep = make_sweep(scores, labels, cost=cost, grid=ptc.grid(range(1, 1001), range(1, 101), None))
+    path = tmp_path / "page.html"
+    ptc.report(sweep, ptc.choose(sweep, "nDCG@10", budget_ms=100), path)
+    assert path.stat().st_size < 4_000_000
+    step = """async (place) => {
+        const slider = document.getElementById("slider-k1"), begun = performance.now();
+        slider.value = String(place);
+        slider.dispatchEvent(new Event("input"));
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))));
+        return performance.now() - begun;
+    }"""
+    with open_page(browser, path) as page:
+        assert page.evaluate("performance.now()") < 2000
+        times = [page.evaluate(step, place) for place in range(0, 1000, 20)]
+    assert np.percentile(times, 95) <= 100

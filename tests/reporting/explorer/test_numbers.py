@@ -1,0 +1,175 @@
+"""The numbers of the page, computed by its script in a browser, against those of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys.judges import Judge
+from toys.pages import open_page, settle, start_browser
+from toys.rankers import ToyRetriever
+from toys.scored import make_scores, make_sweep
+from toys.tables import KERNEL, TOPICS, Fine, make_qrels, tabulate
+
+import pt_cascade as ptc
+from pt_cascade.analysis.cost.timing_files import COLUMNS
+from pt_cascade.analysis.sweep.result import Sweep
+
+pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries; cut-offs that cannot cut
+VECTORS = [(1, 1, 1), (3, 2, 2), (6, 4, None), (9, 9, 3), (None, 5, 5), (None, None, None)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium."""
+    with start_browser() as started:
+        yield started
+
+
+def write_page(sweep: Sweep, folder: Path, measure: str = "nDCG@10", **options: Any) -> Path:
+    """Choose and write the page."""
+    path = folder / "page.html"
+    ptc.report(sweep, ptc.choose(sweep, measure, folds=2, **options), path)
+    return path
+
+
+def make_timings(stages: tuple[str, ...], queries: int = 120) -> ptc.Timings:
+    """Draw the times of some queries at two depths."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for query in range(queries):
+        slow = rng.lognormal(0, 0.5)
+        for share in (1.0, 0.5):
+            given = 0
+            for n, stage in enumerate(stages):
+                ranked = int((40, 20, 10)[n] * share) if n == 0 else given
+                ms = slow * (3 + 0.7 * n * given + rng.random())
+                out = int((40, 20, 10)[n] * share)
+                rows.append((stage, f"t{query}", 0, share, given, ranked, out, given, np.nan, ms))
+                given = out
+    return ptc.Timings(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+@pytest.mark.parametrize("tail", ["drop", "keep"])
+def test_queries_and_losses_are_those_of_the_sweep(browser: Any, tmp_path: Path, tail: Any) -> None:
+    """Golden: sweep.per_query, sweep.loss and sweep.recall, compared with pt.Experiment elsewhere; ties, odd judgments, no cut."""
+    table = tabulate(ToyRetriever(14, 3), [Judge(1, 3, "rank", "rank"), Fine(3, 5)], TOPICS)
+    sweep = ptc.sweep(table, make_qrels(4), KERNEL, grid=VECTORS, tail=tail)
+    with open_page(browser, write_page(sweep, tmp_path)) as page:
+        names = page.evaluate("content.measures.map((one) => one.name)")
+        for row, vector in enumerate(sweep.grid):
+            wanted = sweep.per_query(vector)
+            for n, name in enumerate(names):
+                script = f"Array.from(explorer.orders.replay(explorer.rows.cutoffs({row}), 0, content.measures[{n}]).values)"
+                np.testing.assert_allclose(page.evaluate(script), wanted[name], rtol=0, atol=1e-12, err_msg=f"{name} at {vector}")
+            found = page.evaluate(f"explorer.orders.replay(explorer.rows.cutoffs({row}), 0, content.measures[0])")
+            loss = sweep.loss(vector, rel=1)
+            assert -np.diff(found["left"]) == pytest.approx(loss["lost"].iloc[1:-1].to_numpy())
+            assert found["recall"] == pytest.approx(loss["recall"].iloc[:-1].to_numpy(), abs=1e-12)
+            for stage in range(3):
+                curve = sweep.recall(stage, vector[:stage], rel=1)["recall"].to_numpy()
+                kept = found["curves"][stage]["recall"]
+                assert kept == pytest.approx(curve[: len(kept)], abs=1e-12)
+                assert curve[len(kept) :] == pytest.approx(curve[len(kept) - 1] if kept else 0)
+
+
+@pytest.mark.parametrize("by_rank", [False, True])
+def test_fused_queries_are_those_of_the_sweep(browser: Any, tmp_path: Path, *, by_rank: bool) -> None:
+    """Golden: sweep.per_query at each row, compared with ``fuse`` and pt.Experiment elsewhere; all rules, ties of fused scores."""
+    rules = [{"method": "rrf"}, *({"normalise": how} for how in ("min-max", "z-score", "max", "sum", "rank", "none"))]
+    fusions = [None, *(one for rule in rules for one in ptc.fusions(["first", "stage2", "stage3"], 0.5, **rule))]
+    table = tabulate(ToyRetriever(14, 3), [Judge(1, 3, "rank", "rank"), Fine(3, 5)], TOPICS)
+    sweep = ptc.sweep(table, make_qrels(4), KERNEL, grid=VECTORS[2:5], by_rank=by_rank, fusion=fusions)
+    with open_page(browser, write_page(sweep, tmp_path)) as page:
+        names = page.evaluate("content.measures.map((one) => one.name)")
+        for row, (*_, number) in enumerate(sweep.rows.tolist()):
+            wanted = sweep.per_query(list(sweep.grid)[row // len(sweep.fusions)], sweep.fusions[number])
+            script = f"explorer.orders.replay(explorer.rows.cutoffs({row}), explorer.rows.fusion[{row}], measure).values"
+            found = page.evaluate(f"content.measures.map((measure) => Array.from({script}))")
+            np.testing.assert_allclose(np.transpose(found), wanted[names], rtol=0, atol=1e-12, err_msg=f"row {row}")
+
+
+def test_the_rows_and_the_times_are_those_of_the_sweep(browser: Any, tmp_path: Path) -> None:
+    """Golden: sweep.frame, sweep.pareto_front and cost.latency, with measured times; shown with four digits."""
+    scores, labels = make_scores(80, 40, 3)
+    cost = make_timings(("s1", "s2", "s3")).cost()
+    sweep = make_sweep(scores, labels, ("nDCG@10", "R@20"), cost=cost, grid=ptc.grid([5, 10, 20, 40], [3, 10, 20], [5, None]))
+    budget = float(sweep.frame["p95_ms"].median())
+    front = sweep.pareto_front("nDCG@10", "p95_ms")
+    with open_page(browser, write_page(sweep, tmp_path, budget_ms=budget)) as page:
+        assert page.evaluate("explorer.front.map((row) => explorer.rows.cutoffs(row))") == [
+            [None if pd.isna(k) else int(k) for k in row] for row in front[["k1", "k2", "k3"]].to_numpy(object)
+        ]
+        best = page.evaluate("explorer.rows.cutoffs(explorer.best())")
+        inside = front[front["p95_ms"] <= budget].iloc[-1]
+        assert best == [int(inside["k1"]), int(inside["k2"]), None if pd.isna(inside["k3"]) else int(inside["k3"])]
+        for row, vector in enumerate(sweep.grid):
+            page.evaluate(f"explorer.move({row})")
+            settle(page)
+            shown = page.inner_text("#now")
+            assert f"nDCG@10 {sweep.frame['nDCG@10'].iloc[row]:.4f}, " in shown
+            late = cost.latency(vector)
+            assert page.evaluate(
+                f"[50, 95, 99].map((p) => takePercentile(sumTimes(content.latency, explorer.rows.cutoffs({row})), p))"
+            ) == (pytest.approx(late.joint_ms, rel=1e-12))
+            assert f"p95 of the time of a query {_four_digits(late.joint_ms[1])} ms" in shown
+            assert ("above the budget" in shown) == (late.joint_ms[1] > budget)
+
+
+def test_the_times_of_costs_by_hand(browser: Any, tmp_path: Path) -> None:
+    """Golden: cost.latency; each query retrieves as many documents as it did, and a pairwise stage skips a single document."""
+    table = tabulate(ToyRetriever(14, 4), [Judge(1, 9), Judge(2, 9)], TOPICS)
+    stages = [ptc.StageCost("first", fixed_ms=2), ptc.StageCost("stage2", 1, 0.5), ptc.StageCost("stage3", 1, 3, compares=True)]
+    sweep = ptc.sweep(table, make_qrels(4), ["nDCG@10"], cost=stages, grid=VECTORS)
+    docs = table.retrieved[sweep.replayer.judged.queries]
+    with open_page(browser, write_page(sweep, tmp_path)) as page:
+        assert page.inner_text("#latency-words") == "5 queries were timed."  # too few for p95
+        for row, vector in enumerate(sweep.grid):
+            script = f"takePercentile(sumTimes(content.latency, explorer.rows.cutoffs({row})), 50)"
+            assert page.evaluate(script) == pytest.approx(sweep.cost.latency(vector, (50,), docs).joint_ms[0])
+
+
+def test_weights_have_sliders(browser: Any, tmp_path: Path) -> None:
+    """A slider of a weight moves to the row with that weight; golden: sweep.frame. At its end is the last stage alone."""
+    scores, labels = make_scores(30, 20, 2)
+    fusions = [None, *ptc.fusions(["s1", "s2"], 0.25)]
+    sweep = make_sweep(scores, labels, fusion=fusions, grid=[(5, 5), (20, None)])
+    with open_page(browser, write_page(sweep, tmp_path), "#k1=20&k2=all&w1=0.75&w2=0.25") as page:
+        frame = sweep.frame
+        wanted = frame[(frame["k1"] == 20) & (frame["w1"] == 0.75)]["nDCG@10"].iloc[0]
+        assert f"s1 → 20 · s2, fused s1 0.75, s2 0.25: nDCG@10 {wanted:.4f}" in page.inner_text("#now")
+        page.focus("#slider-w1")
+        page.keyboard.press("ArrowLeft")
+        settle(page)
+        wanted = frame[(frame["k1"] == 20) & (frame["w1"] == 0.5)]["nDCG@10"].iloc[0]
+        assert f"fused s1 0.5, s2 0.5: nDCG@10 {wanted:.4f}" in page.inner_text("#now")
+        assert 'cascade.fused({"s1": 0.5, "s2": 0.5})' in page.inner_text("#python")
+        page.focus("#slider-w1")
+        page.keyboard.press("End")
+        settle(page)
+        wanted = frame[(frame["k1"] == 20) & frame["w1"].isna()]["nDCG@10"].iloc[0]
+        assert f"s1 → 20 · s2: nDCG@10 {wanted:.4f}" in page.inner_text("#now")
+
+
+def test_one_query_is_explained(browser: Any, tmp_path: Path) -> None:
+    """By hand: which stage cuts the relevant document, at which rank, and what stands above it."""
+    run = pd.DataFrame({"qid": [*"111122"], "docno": [*"abcdab"], "score": [4.0, 3.0, 2.0, 1.0, 2.0, 1.0]})
+    table = ptc.ScoreTable.from_runs({"bm25": run, "t5": run.assign(score=[1.0, 2.0, 4.0, 3.0, 1.0, 2.0])})
+    qrels = pd.DataFrame({"qid": [*"1112"], "docno": [*"cbzb"], "label": [2, 1, 1, 1]})
+    sweep = ptc.sweep(table, qrels, ["RR", "R@2"], grid=[(1, 1), (2, 1), (4, 1)])
+    with open_page(browser, write_page(sweep, tmp_path, "RR"), "#k1=2&k2=1&query=1") as page:
+        settle(page)
+        cells = [row.split("\t") for row in page.inner_text("#fates tbody").split("\n")]
+        assert cells == [
+            ["c", "2", "cut by bm25 → 2, at rank 3", "b (relevant, 1); a (not judged)"],
+            ["b", "1", "kept, at rank 1 of t5", "nothing"],
+        ]
+        assert "1 of 3 relevant documents are cut, 1 were not retrieved by bm25." in page.inner_text("#query")
+
+
+def _four_digits(value: float) -> str:
+    return f"{float(f'{value:.4g}'):,}".removesuffix(".0")
