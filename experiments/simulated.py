@@ -186,7 +186,7 @@ class Sampled:
         self.table = SimpleNamespace(retrieved=np.full(len(values), LONGEST))
         self.judged = SimpleNamespace(queries=np.arange(len(values)))
         self.fusions = ()
-        self.path = SimpleNamespace(stages=tuple(f"stage {n}" for n in range(vectors.shape[1])))
+        self.path = SimpleNamespace(stages=STAGES)
 
     def per_query(self, vector: Vectors) -> Floats:
         """Give shape (queries, 1)."""

@@ -38,6 +38,8 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.defaults import default_cascade as default_cascade
     from pt_cascade.execution.defaults import default_model as default_model
     from pt_cascade.execution.defaults import store_collection as store_collection
+    from pt_cascade.execution.design import Design as Design
+    from pt_cascade.execution.design import design as design
     from pt_cascade.execution.profiling import profile as profile
     from pt_cascade.execution.runner import Runner as Runner
     from pt_cascade.execution.runner import run as run
@@ -52,6 +54,7 @@ _HOME = {
     "CascadeError": "pt_cascade.errors",
     "Choice": "pt_cascade.analysis.choice.result",
     "Cost": "pt_cascade.analysis.cost.cost",
+    "Design": "pt_cascade.execution.design",
     "Runner": "pt_cascade.execution.runner",
     "ScoreTable": "pt_cascade.execution.score_table",
     "StageCost": "pt_cascade.analysis.cost.stage_cost",
@@ -64,6 +67,7 @@ _HOME = {
     "parse_cascade": "pt_cascade.execution.composing",
     "default_cascade": "pt_cascade.execution.defaults",
     "default_model": "pt_cascade.execution.defaults",
+    "design": "pt_cascade.execution.design",
     "fuse": "pt_cascade.analysis.fusion.fuse",
     "fusions": "pt_cascade.analysis.fusion.stage_fusion",
     "grid": "pt_cascade.analysis.grid.grids",

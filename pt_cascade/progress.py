@@ -105,6 +105,13 @@ def show_step(name: str) -> None:
         shown.bar.set_postfix_str(name, refresh=False)
 
 
+def write_above(line: str) -> None:
+    """Write a line to stderr, above the bars that are shown."""
+    from tqdm import tqdm as bars  # noqa: PLC0415 - takes time to import
+
+    bars.write(line, file=sys.stderr)
+
+
 def _refresh(bar: tqdm[Never], stop: Event, seconds: float) -> None:
     while not stop.wait(seconds):
         bar.refresh()

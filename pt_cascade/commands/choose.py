@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, default=5, help="for cross-validation (default: 5)")
     parser.add_argument("--alpha", type=float, default=0.05, help="the chance that a certificate is wrong (default: 0.05)")
     parser.add_argument(
-        "--test", choices=TESTS, default="dirichlet", help="of certificates; betting is proven (default: dirichlet)"
+        "--test", choices=TESTS, default="dirichlet", help="of certificates; betting and anytime are proven (default: dirichlet)"
     )
     parser.add_argument(
         "--method", choices=("plateau", "budget", "certified"), help="default: budget if there is one, else plateau"

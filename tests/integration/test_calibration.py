@@ -103,3 +103,30 @@ def test_more_folds_certify_what_all_queries_do(calibration: ModuleType) -> None
     rows = list(calibration.promises.count_certifying_folds({"alike": (vectors, 0.02 * values)}, 8, 0))
     few, many = (float(share) for share in re.findall(r"(\d+)%", next(row for row in rows if row.startswith("| alike | 160"))))
     assert few == 0 < many
+
+
+def test_scoring_stops_where_nothing_or_much_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """198 queries without loss certify a margin of .02, read every 10; half lost is refuted; the margin itself is neither."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    design = importlib.import_module("design")
+    order = np.arange(400)[None]
+    found = {}
+    for name, lost in {"nothing": (0.0, 0.0), "half by the second": (0.0, 0.5), "half": (0.5, 0.5), "margin": (0.02, 0.02)}.items():
+        losses = np.repeat([[0.0], *([loss] for loss in lost)], 400, axis=1)
+        told = design.stop_early(design.Sequence(losses, np.array([1.0, 0.5, 0.25])), 0.02, order)
+        found[name] = int(told.scored[0]), int(told.picked[0])
+    assert found["nothing"] == (200, 2)
+    assert found["half by the second"] == (200, 1)
+    assert found["half"][0] < 40
+    assert found["half"][1] == 0
+    assert found["margin"] == (400, 0)
+
+
+def test_the_table_of_designs_has_no_number_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row as long as its head; what is scored is at most all."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    design = importlib.import_module("design")
+    lines = "\n".join(design.tabulate({"one": design.follow(design.simulate(300, 0)["one relevant"])}, 2, (60,), 0)).splitlines()
+    assert len(lines) == 4
+    assert {line.count("|") for line in lines} == {12}
+    assert "nan" not in "".join(lines)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from pt_cascade.analysis.certificates.betting import bet_against
+from pt_cascade.analysis.certificates.betting import Evidence, bet_against
 from pt_cascade.analysis.certificates.dirichlet import weigh_at_random
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats
 
-Test: TypeAlias = Literal["dirichlet", "betting"]
+Test: TypeAlias = Literal["dirichlet", "betting", "anytime"]
 TESTS = get_args(Test)
 
 
@@ -45,14 +45,15 @@ def certify(losses: Floats, margin: float, alpha: float = 0.05, test: Test = "di
         losses: Shape (vectors, queries), from -1 to 1, vectors in an order set before the data.
         margin: The loss that is allowed, within (0, 1).
         alpha: The chance of an error, within (0, 1).
-        test: ``dirichlet``: exact for losses of 0 and 1, otherwise conjectured; ``betting``: proven, and somewhat weaker.
+        test: ``dirichlet``: exact for losses of 0 and 1, otherwise conjectured; ``betting``: proven, and somewhat weaker;
+            ``anytime``: likewise, even if it is looked at after any query.
 
     Example:
         >>> certify(np.zeros((3, 149)), 0.02), certify(np.zeros((3, 148)), 0.02)
         (3, 0)
     """
-    if test == "betting":
-        return count_certified(bet_against(losses, margin, alpha), alpha)
+    if test != "dirichlet":
+        return count_certified(_bet(losses, margin, alpha, test), alpha)
     return count_certified((float(weigh_at_random(row[None], margin)[0]) for row in losses), alpha)
 
 
@@ -60,10 +61,17 @@ def fewest_queries(margin: float, alpha: float = 0.05, test: Test = "dirichlet")
     """Return how few queries can certify a margin: so many queries without any loss do.
 
     Example:
-        >>> fewest_queries(0.02), fewest_queries(0.05), fewest_queries(0.05, test="betting")
-        (149, 59, 80)
+        >>> fewest_queries(0.02), fewest_queries(0.05), fewest_queries(0.05, test="betting"), fewest_queries(0.05, test="anytime")
+        (149, 59, 80, 78)
     """
     n = int(np.ceil(round(np.log(alpha) / np.log1p(-margin), 9)))
-    while test == "betting" and bet_against(np.zeros((1, n)), margin, alpha)[0] > alpha:
+    while test != "dirichlet" and _bet(np.zeros((1, n)), margin, alpha, test)[0] > alpha:
         n += 1
     return n
+
+
+def _bet(losses: Floats, margin: float, alpha: float, test: Test) -> Floats:
+    """Return p-values by bets that are aimed at these queries, or at no number of them."""
+    if test == "betting":
+        return bet_against(losses, margin, alpha)
+    return Evidence.start(len(losses), margin, alpha).update(losses).p_values

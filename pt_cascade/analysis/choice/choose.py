@@ -86,7 +86,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
             the way down from there. Of a sweep with fusions, with the first of these.
         alpha: The chance that a certificate is wrong, above 0, below 0.5.
         test: Of certificates: ``dirichlet`` is exact for losses of 0 and 1, and conjectured, by simulation, for others; ``betting``
-            is proven, and needs some more queries.
+            is proven, and needs some more queries; ``anytime`` is proven even where you look at the choice again and again, and
+            stop asking queries when it is certain; it takes the queries in the table's order, which is to be random.
         level: Level of all intervals and one-sided bounds, above 0.5, below 1.
         rel: The lowest label that counts as relevant in recall; None: that of the measure, as 2 for R(rel=2)@100, else 1.
 
@@ -193,13 +194,13 @@ def _check(
         problems += [] if is_word(value, known) else [f"{key} is {value!r}, expected one of {', '.join(known)}"]
     if is_word(words["method"][0], ("budget",)) and budget.ms is None and budget.usd is None:
         problems.append("method 'budget' needs budget_ms or budget_usd")
-    problems += [*budget.find_problems(sweep), *_check_numbers(len(sweep.qids), numbers)]
+    problems += [*budget.find_problems(sweep), *list_number_problems(len(sweep.qids), numbers)]
     if problems:
         fix = "sweep(table, qrels, measures, cost=timings.cost())" if any("has no cost" in problem for problem in problems) else ""
         raise SweepError("cannot choose cut-offs", problems, fix=fix)
 
 
-def _check_numbers(queries: int, numbers: Mapping[str, float]) -> list[str]:
+def list_number_problems(queries: int, numbers: Mapping[str, float]) -> list[str]:
     """List the numbers that are out of range."""
     problems = []
     margin, folds, level, alpha = (numbers[name] for name in ("margin", "folds", "level", "alpha"))

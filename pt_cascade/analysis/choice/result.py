@@ -168,6 +168,7 @@ def _details(choice: Choice) -> Iterator[str]:
     yield f"  Picking so, held out: {choice.held_out}; less the reference: {choice.gain}"
     if choice.method == "certified":
         proven = {"dirichlet": "proven for losses of 0 and 1, conjectured for others", "betting": "proven for any losses"}
+        proven["anytime"] = "proven for any losses, after any number of queries"
         yield f"  Certified by the {choice.test} test, {proven[choice.test]}"
     relevant = f"; relevant are labels of {choice.rel} and more" * (choice.rel > 1)
     yield from (f"  Plateau of {plateau}{relevant}" for plateau in choice.plateaus)

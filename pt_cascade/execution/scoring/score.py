@@ -31,7 +31,7 @@ from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pyterrier as pt
 
@@ -51,6 +51,7 @@ def score(  # noqa: PLR0913 - options, each with a default
     checkpoint: str | os.PathLike[str] | None = None,
     score_cache: str | os.PathLike[str] | None = None,
     about: Mapping[str, str] | None = None,
+    watch: Callable[[ScoreTable], object] | None = None,
 ) -> ScoreTable:
     """Score each (query, document) pair once, so that the ranking at any cut-offs follows without running a model.
 
@@ -74,6 +75,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         score_cache: A folder that keeps the scores of each re-ranking stage for other tables, see ``stages.cached``; a stage
             without a method ``identify()`` is not cached.
         about: The table's origin, e.g. ``{"collection": "scifact"}``.
+        watch: Called after each new batch with the table of the queries scored so far.
 
     Returns:
         The table. Different stages of the same name are numbered.
@@ -114,7 +116,13 @@ def score(  # noqa: PLR0913 - options, each with a default
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     batches = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
     with open_checkpoint(cache_folder("scores", key[:16]) if checkpoint is None else checkpoint, parts) as kept:
-        finished = _score_batches(plan, cached_plan, batches, kept, tolerance, verbose=verbose)
+
+        def look(done: Mapping[int, ChunkScores]) -> None:
+            scored = asked[asked["qid"].isin({qid for number in done for qid in batches[number]["qid"]})]
+            if watch is not None and len(scored) > len({qid for scores in done.values() for qid in scores.left_out}):
+                watch(_make_table(plan, prints, scored, [done[number] for number in sorted(done)], about))
+
+        finished = _score_batches(plan, cached_plan, batches, kept, tolerance, look, verbose=verbose)
         table = _make_table(plan, prints, asked, finished, about)
         kept.remove()
     _warn_left_out(finished)
@@ -126,7 +134,14 @@ def score(  # noqa: PLR0913 - options, each with a default
 
 
 def _score_batches(
-    plan: Plan, cached_plan: Plan, batches: Sequence[pd.DataFrame], kept: Checkpoint, tolerance: float, *, verbose: bool
+    plan: Plan,
+    cached_plan: Plan,
+    batches: Sequence[pd.DataFrame],
+    kept: Checkpoint,
+    tolerance: float,
+    look: Callable[[Mapping[int, ChunkScores]], None],
+    *,
+    verbose: bool,
 ) -> list[ChunkScores]:
     """Score and save the batches that the checkpoint lacks; the second of two calls begins with the last batch."""
     sizes, order = [batch["qid"].nunique() for batch in batches], range(len(batches))
@@ -151,6 +166,7 @@ def _score_batches(
                 finished |= new
                 rules = join_rules([rules, *(scores.rules for scores in new.values())])
                 bar.update(sum(sizes[one] for one in new))
+                look(finished)
     except BaseException as error:
         if finished:
             saved = f"{sum(sizes[number] for number in finished)} of {sum(sizes)} queries are scored and saved"

@@ -18,7 +18,7 @@ def test_all_before_the_first_failure_count(p_values: list[float], alpha: float)
     assert count_certified(p_values, alpha) == expected
 
 
-@pytest.mark.parametrize(("test", "few", "more"), [("dirichlet", 149, 59), ("betting", 204, 80)])
+@pytest.mark.parametrize(("test", "few", "more"), [("dirichlet", 149, 59), ("betting", 204, 80), ("anytime", 198, 78)])
 def test_so_many_queries_without_a_loss_are_needed(test: str, few: int, more: int) -> None:
     """Golden for Dirichlet: the binomial test, (1 - margin)ⁿ ≤ .05; one query fewer certifies nothing."""
     assert fewest_queries(0.02, test=test) == few
@@ -42,6 +42,21 @@ def test_a_loss_beyond_the_margin_is_certified_no_oftener_than_allowed(test: str
     for kind, losses in kinds.items():
         wrong = np.mean([certify(row[None], 0.1, 0.1, test) for row in losses])
         assert wrong <= 0.16, kind
+
+
+def test_only_the_anytime_test_may_be_looked_at_again_and_again() -> None:
+    """A test for a fixed number of queries that is read after every 10 of 300 errs too often, as repeated tests of significance do.
+
+    300 samples whose mean loss is the margin, .1: 10 % of errors are allowed, and 4 standard errors more.
+    """
+    looks = range(10, 301, 10)
+    losses = 1.0 * (np.random.default_rng(0).random((300, 300)) < 0.1)
+    wrong = {
+        test: np.mean([any(certify(row[None, :n], 0.1, 0.1, test) for n in looks) for row in losses])
+        for test in ("anytime", "dirichlet")
+    }
+    assert wrong["anytime"] <= 0.17
+    assert wrong["dirichlet"] > 0.17
 
 
 @pytest.mark.parametrize("test", TESTS)

@@ -550,7 +550,7 @@ BAD = {
     "margin below 0": ({}, {"margin": -0.1}, f"{HEAD}margin is -0.1, expected a number above 0 and below 1"),
     "level": ({}, {"level": 0.5}, f"{HEAD}level is 0.5, expected a number above 0.5 and below 1"),
     "alpha": ({}, {"alpha": 0.5}, f"{HEAD}alpha is 0.5, expected a number above 0 and below 0.5"),
-    "test": ({}, {"test": "t"}, f"{HEAD}test is 't', expected one of dirichlet, betting"),
+    "test": ({}, {"test": "t"}, f"{HEAD}test is 't', expected one of dirichlet, betting, anytime"),
     "seed": ({}, {"seed": -1}, f"{HEAD}seed is -1, expected a whole number, 0 or more"),
     "rel": ({}, {"rel": 0}, f"{HEAD}rel is 0, expected a whole number, 1 or more"),
     "all at once": (

@@ -247,6 +247,16 @@ def test_after_a_crash_only_what_is_missing_is_scored(
     pd.testing.assert_frame_equal(table.frame, score(pipeline, topics(8)).frame)
 
 
+def test_who_watches_sees_the_table_of_the_queries_so_far() -> None:
+    """After each batch of a few queries, the first of which has 3."""
+    seen: list[ScoreTable] = []
+    pipeline = FIRST % 6 >> Judge(1) % 3 >> Judge(2)
+    table = score(pipeline, topics(8), query_batch_size=4, watch=seen.append)
+    assert [part.topics["qid"].tolist() for part in seen] == [[f"q{n}" for n in range(to)] for to in (3, 7, 8)]
+    pd.testing.assert_frame_equal(seen[-1].frame, table.frame)
+    pd.testing.assert_frame_equal(seen[0].frame, table.frame[table.frame["qid"].isin(["q0", "q1", "q2"])])
+
+
 def crash(pipeline: pt.Transformer, folder: Path, log: Log) -> None:
     """Leave a finished chunk behind."""
     log.fail_at(8)
