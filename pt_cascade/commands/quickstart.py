@@ -121,7 +121,7 @@ def _notes(cascade: Cascade, queries: int, timed: int) -> Iterator[str]:
         yield "One query cannot be tested."
     elif len(cascade) > 1:
         yield f"p: paired t-test over {queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
-    yield f"ms: of {timed} queries, one at a time, on this machine."
+    yield f"ms: up to that stage, mean of {timed} queries, one at a time, on this machine."
     if cascade.fusion is not None and cascade.fusion == StageFusion(WEIGHTS):
         yield "The weights of the fusion were chosen on cranfield."
 
