@@ -56,7 +56,7 @@ def finish_stages(
     cutoffs = [stage.cutoff for stage in done]
     replayed, below = replay(table, cutoffs, tail=tail, stages=names, fusion=renamed, prune=rules), None
     if tail == "keep":
-        cut_by = replayed["cut_by"].replace(dict(zip(names, [stage.name for stage in done], strict=True))).astype(object)
+        cut_by = replayed["cut_by"].replace(dict(zip(names, [stage.name for stage in done], strict=True))).astype("str")
         replayed = replayed.assign(cut_by=cut_by)
     if not left and not ending:
         return replayed

@@ -68,7 +68,9 @@ def test_no_command_prints_control_characters(folder: Path, tmp_path: Path, caps
     given = [f"{name}={path}" for name, path in runs.items()]
     assert "saved in" in printed(capsys, "score", "--runs", *given, "--out", table)
     assert "RR" in printed(capsys, "sweep", table, "--qrels", tmp_path / "qrels.txt", "--measures", "RR", "--costs", "two=3")
-    assert "RR" in printed(capsys, "choose", table, "--qrels", tmp_path / "qrels.txt", "--measure", "RR", "--costs", "two=3")
+    assert "RR" in printed(
+        capsys, "choose", table, "--qrels", tmp_path / "qrels.txt", "--measure", "RR", "--costs", "two=3", "--folds", "2"
+    )
     assert r"\x1b" in printed(capsys, "score", "--runs", f"{EVIL}={runs['one']}", given[1], "--out", tmp_path / "refused")
     assert r"\x1b" in printed(capsys, "score", "--runs", f"one={tmp_path / EVIL}.res", given[1], "--out", tmp_path / "refused")
     (tmp_path / "bad.res").write_text(f"q Q0 {EVIL} 1 x t\n")

@@ -130,6 +130,7 @@ class Budget:
         least = int((frame / pd.Series(self.limits)).max(axis=1).argmin())
         cascade = name_cascade(sweep.stages, as_cutoffs(sweep.grid.vectors[least].tolist()))
         takes = " and ".join(f"{frame[column].iloc[least]:.4g} {column.split('_')[-1]}" for column in self.limits)
-        bound = "" if self.level is None else ", which are upper bounds, as the timed queries give them"
+        measured = self.cost is not None and self.cost.sample is not None and self.level is not None
+        bound = "" if not measured else ", which are upper bounds, as the timed queries give them"
         problem = f"the limit is {self}; the nearest, {cascade}, takes {takes}{bound}"
         return SweepError("no cut-offs are within the budget", [problem], fix="raise it, or sweep fewer stages or smaller cut-offs")

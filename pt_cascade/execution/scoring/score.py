@@ -98,7 +98,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         >>> table.frame["doc_score"].tolist()
         [1.0, 2.0, 1.0]
     """
-    _check_options(query_batch_size, tolerance, about)
+    _check_options(query_batch_size, tolerance, about, watch)
     topics = canonical_input(topics)
     asked = _list_queries(topics)
     plan = make_plan(cascades, depths)
@@ -175,7 +175,7 @@ def _score_batches(
     return [finished[number] for number in order]
 
 
-def _check_options(query_batch_size: int, tolerance: float, about: object) -> None:
+def _check_options(query_batch_size: int, tolerance: float, about: object, watch: object) -> None:
     problems = []
     if not is_whole(query_batch_size, least=1):
         problems.append(f"query_batch_size is {query_batch_size!r}, expected 1 or more queries")
@@ -183,6 +183,8 @@ def _check_options(query_batch_size: int, tolerance: float, about: object) -> No
         problems.append(f"tolerance is {tolerance!r}, expected 0 or more")
     if not isinstance(about, Mapping | None):
         problems.append(f"about is {about!r:.60}, expected a dict of texts, or None")
+    if not (watch is None or callable(watch)):
+        problems.append(f"watch is {watch!r:.60}, expected a function of a table, or None")
     if problems:
         raise CascadeError("scoring cannot start", problems, fix="score(cascade, topics, query_batch_size=100, tolerance=1e-4)")
 
