@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _warn("\n".join([f"pt-cascade {words[0]}: {error}", *getattr(error, "__notes__", [])]), options)
         return 1
     except KeyboardInterrupt as error:
-        resumes = ["the same command goes on from the vectors and scores it has kept"] * (words[0] in _RESUMED)
+        resumes = ["the same command goes on after the last block of vectors or scores kept"] * (words[0] in _RESUMED)
         _warn("; ".join(["interrupted", *(getattr(error, "__notes__", []) or resumes)]), options)
         return 130
     return 0

@@ -171,7 +171,7 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         assert wanted <= set(options)
 
 
-INTERRUPTED = "interrupted; the same command goes on from the vectors and scores it has kept"
+INTERRUPTED = "interrupted; the same command goes on after the last block of vectors or scores kept"
 
 
 def noted(error: BaseException) -> BaseException:

@@ -18,7 +18,7 @@ from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.collections import make_collection
 
 QUERIES = 150  # one batch of 100 and another
-KEPT = "the same command goes on from the vectors and scores it has kept"
+KEPT = "the same command goes on after the last block of vectors or scores kept"
 SAVED = "N of 150 queries are scored and saved: the same command goes on"
 PROGRAM = "import signal, sys; signal.signal(2, signal.default_int_handler); from pt_cascade.cli import main; sys.exit(main())"
 
