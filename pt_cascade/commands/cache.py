@@ -30,7 +30,7 @@ KINDS = {
     "checkpoint": "scores/*",
     "pydocs": "pydocs/*/*",
     "checksum": "checksums/*",
-    "page": "pages/*/*.html",
+    "page": "stored/*/*.html",
 }
 _UNFINISHED = ("stored/*/.*", "scores/.*", "pydocs/*/.*", "checksums/.*")
 _HASH = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")

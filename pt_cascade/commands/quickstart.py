@@ -83,8 +83,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     swept = sweep(table, qrels, [nDCG @ 10, R @ 100], timings.cost(), fusion=cascade.fusion) if compared.queries > 1 else None
     choice = choose(swept, nDCG @ 10, method="certified", folds=min(FOLDS, len(swept.qids))) if swept else None
     if swept and choice and find_spec("bokeh"):
-        page = cache_folder("pages", collection.fingerprint[:16], "quickstart.html")
-        page.parent.mkdir(parents=True, exist_ok=True)
+        page = cache_folder("stored", collection.fingerprint[:16], "quickstart.html")  # beside the scores
         report(swept, choice, page)
         links = f"Open in a browser:\n{page}\n"
     else:

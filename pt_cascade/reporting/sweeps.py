@@ -57,10 +57,11 @@ def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
 
 
 def loss_table(sweep: Sweep, rel: int | None = None) -> str:
-    """Format where relevant documents are lost at the deepest cut-offs of the grid."""
+    """Format where relevant documents are lost at the deepest cut-offs of the grid, with the first of its fusions."""
     vector = as_cutoffs(sweep.grid.vectors[-1].tolist())
     names = {"lost": "docs lost", "lost_recall": "recall lost", "ndcg": "nDCG@10 left", "lost_ndcg": "nDCG@10 lost"}
-    loss = sweep.loss(vector, rel=rel).rename(columns={"at": f"at {vector}{_level(sweep, rel)}"} | names)
+    fusion = sweep.fusions[0] if sweep.fusions else None
+    loss = sweep.loss(vector, rel=rel, fusion=fusion).rename(columns={"at": f"at {vector}{_level(sweep, rel)}"} | names)
     return format_table(loss, dict.fromkeys(["recall", *list(names.values())[1:]], "{:z.3f}".format))
 
 

@@ -323,7 +323,7 @@ def test_quickstart_measures_a_folder_and_its_lines_do_the_same(
     assert "p: paired t-test over 12 queries against bm25 → 1000, Holm-corrected.\n" in told.text
     assert "\nThe weights of the fusion were chosen on cranfield.\n" in told.text
     assert re.search(
-        r"^Sweep\(Grid\(.* × 1 fusions of bm25 → bi_encoder → late_interaction; nDCG@10, R@100; 12 queries\)$",
+        r"^Sweep\(Grid\(.* × 1 fusion of bm25 → bi_encoder → late_interaction; nDCG@10, R@100; 12 queries\)$",
         told.text,
         re.MULTILINE,
     )

@@ -98,6 +98,18 @@ def test_a_search_pays_once(here: Path, capsys: pytest.CaptureFixture[str], monk
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_the_quickstart_writes_its_page(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the cache, where cache list finds it; it is named."""
+    capsys.readouterr()
+    assert main(["quickstart", "--collection", "./toys"]) == 0
+    page = Path(capsys.readouterr().out.partition("Open in a browser:\n")[2].splitlines()[0])
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert page.is_relative_to(here / "cache")
+    assert main(["cache", "list", "--kind", "page"]) == 0
+    assert "page" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_several_words_are_one_query(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As with quotes, but for the times."""
     assert here.is_dir()

@@ -154,3 +154,18 @@ def test_invalid_options_are_reported_before_anything_runs(
         told(*argv)
     assert str(error.value) == message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_fusion_that_score_names_is_taken_by_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table has none: the printed option gives that of the cascade."""
+    cascade = Cascade.of(ToyRetriever(docs=8) % 5 >> ToyReranker() % 3).fused({"toy": 1, "toy_reranker": 3})
+    monkeypatch.setattr(defaults, "default_cascade", lambda *_, **__: cascade)
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    topics = pd.DataFrame({"qid": ["1", "2"], "query": ["red car", "blue car"]})
+    judged = pd.DataFrame({"qid": ["1", "2"], "docno": ["d1", "d3"], "label": 1})
+    write_folder(make_collection("small", topics, judged, [{"docno": "d1", "text": "a red car"}]), tmp_path / "small")
+    *_, hint = told("--collection", tmp_path / "small", "--out", tmp_path / "table")
+    options = hint.partition("as --fused ")[2].split()
+    assert options == ["toy=0.25", "toy_reranker=0.75"]
+    swept = paragraphs("sweep", tmp_path / "table", "--collection", tmp_path / "small", "--fused", *options)
+    assert "1 fusion of toy → toy_reranker" in "\n".join(swept)

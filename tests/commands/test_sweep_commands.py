@@ -264,3 +264,43 @@ def test_the_level_of_relevance_is_shown(tmp_path: File, capsys: pytest.CaptureF
         assert main(["sweep", table, "--qrels", str(qrels), *words]) == 0
         told = capsys.readouterr().out
         assert re.search(rf"^{re.escape(heading)} +@5$\nbm25 +{recall}$", told, flags=re.MULTILINE), told
+
+
+def test_a_fusion_of_the_command_line_is_that_of_the_sweep(saved: tuple[File, File], capsys: pytest.CaptureFixture[str]) -> None:
+    """--fused ranks by the given weights, --weights by all; what is wrong is named with a cure that works."""
+    table, qrels = make_table()
+    words = [str(saved[0]), "--qrels", str(saved[1])]
+    assert main(["sweep", *words, "--measures", "nDCG@10", "--fused", "bm25=1", "t5=3"]) == 0
+    swept = ptc.sweep(table, qrels, ["nDCG@10"], fusion=ptc.StageFusion({"bm25": 1, "t5": 3}))
+    out = capsys.readouterr().out
+    assert f"{swept!r}\n" in out
+    assert re.search(rf"fused\(0.25, 0, 0.75\) → 10 +{swept.frame['nDCG@10'].iloc[-1]:.4f}", out)
+    assert "ordered by the fusion" in out
+    assert main(["choose", *words, "--weights", "0.5"]) == 0
+    assert "× 7 fusions of bm25" in capsys.readouterr().out
+    assert main(["sweep", *words, "--fused", "bm52=1"]) == 1
+    assert "did you mean 'bm25'?" in capsys.readouterr().err
+    assert main(["sweep", *words, "--fused", "bm25=x"]) == 1
+    assert "'bm25=x' is not STAGE=WEIGHT" in capsys.readouterr().err
+
+
+def test_a_verdict_names_stage_1_where_it_is_better_alone() -> None:
+    """A cascade whose later stages turn the ranking round is not shipped without a word on that."""
+    table, qrels = make_table()
+    worse = table.frame.assign(bm25=table.frame["t5"], bi=-table.frame["t5"], t5=-table.frame["t5"])
+    worse["rank"] = worse.groupby("qid")["bm25"].rank(ascending=False).astype(int) - 1
+    swept = ptc.sweep(ScoreTable(worse, table.topics, table.columns, table.paths), qrels, ["nDCG@10"])
+    said = ptc.choose(swept, "nDCG@10").explain()
+    assert re.search(r"^  Against bm25 alone: bm25 alone is better: -0\.\d+ \[", said, re.MULTILINE)
+
+
+def test_a_certified_vector_shows_its_own_figure() -> None:
+    """Its mean on the queries that certify it, not that of what the folds kept."""
+    table, qrels = make_table(queries=100)
+    table = ScoreTable(table.frame.assign(bi=table.frame["t5"]), table.topics, table.columns, table.paths)
+    swept = ptc.sweep(table, qrels, ["nDCG@10"])
+    choice = ptc.choose(swept, "nDCG@10", method="certified", margin=0.3)
+    assert choice.verdict.decision == "ship"
+    own = swept.per_query(choice.cutoffs)["nDCG@10"].mean()
+    assert choice.used.mean == pytest.approx(own)
+    assert f"nDCG@10: {own:.4f} [" in choice.explain()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pt_cascade.analysis.replay.fused_kernel import list_sets, sum_sets
+from pt_cascade.analysis.replay.kernel import DONE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.replay.kernel_types import MeasureSpec
     from pt_cascade.analysis.replay.rankings import Rankings
     from pt_cascade.ranking import Floats, Ints
-
-DONE = -1
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import ir_measures
@@ -105,17 +105,14 @@ class Replayer:
         values = np.zeros((*vectors.shape[:2], len(self.measures)))
         group = np.zeros(len(self.table.topics), np.int64)
         fusion = self.fusions[0] if self.fusions else None
-        fused = (
-            None if fusion is None else self._fuse(fusion.fusion, [0], vectors[0, :1], np.zeros(1, np.int64), np.zeros(1, np.int32))
-        )
         for n, query in enumerate(self.judged.queries):
             different, row = np.unique(vectors[:, n], axis=0, return_inverse=True)
-            sums = np.zeros((1, len(different), *([] if fused is None else [1]), len(self.measures)))
-            if fused is None:
+            sums = np.zeros((1, len(different), *([] if fusion is None else [1]), len(self.measures)))
+            if fusion is None:
                 index = index_grid(different, keep=self.tail == "keep")
                 done = sum_measures(np.array([query]), self._ranked, index, self._spec, group, sums)
             else:
-                grid = replace(fused, vectors=different, wanted=np.ones((len(different), 1), np.bool_))
+                grid = self._fuse(fusion.fusion, [0], different, np.ones((len(different), 1), np.bool_))
                 done = sum_fused(np.array([query]), self.rankings, grid, self._spec, group, sums)
             if done != DONE:
                 raise self._uncovered(different, done)
@@ -146,34 +143,45 @@ class Replayer:
             if not len(at):
                 continue
             different, vector = np.unique(vectors[at], axis=0, return_inverse=True)
-            fused = None if rule is None else self._fuse(rule, under, different, vector, number[at])
-            found = self._sum(different, fused, group)
-            sums[:, at] = found[:, vector] if fused is None else found[:, vector, np.searchsorted(under, number[at])]
+            if rule is None:
+                sums[:, at] = self._sum(different, None, group)[:, vector]
+                continue
+            one = np.searchsorted(under, number[at])
+            wanted = np.zeros((len(different), len(under)), np.bool_)
+            wanted[vector, one] = True
+            sums[:, at] = self._sum(different, self._fuse(rule, under, different, wanted), group)[:, vector, one]
         return sums
 
-    def _fuse(self, rule: Fusion, under: list[int], vectors: Vectors, vector: Ints, number: Vectors) -> FusedGrid:
-        """Open the grid of the fusions under one rule, by their numbers; rows are ``vector`` and ``number``."""
-        stages, rows = self.path.stages, self.rankings.rows
-        weights = np.stack([fusion.weigh(stages) for n in under if (fusion := self.fusions[n]) is not None])
-        wanted = np.zeros((len(vectors), len(under)), np.bool_)
-        wanted[vector, np.searchsorted(under, number)] = True
-        scores = read_scores(self.table, stages)[:, rows]
-        names = number_docnos(self.table.frame["docno"])[rows]
-        return FusedGrid(vectors, weights, wanted, rule, scores, names, self.labels, self.by_rank)
+    def _fuse(self, rule: Fusion, under: list[int], vectors: Vectors, wanted: NDArray[np.bool_]) -> FusedGrid:
+        """Open the grid of the fusions under one rule, by their numbers."""
+        weights = np.stack([fusion.weigh(self.path.stages) for n in under if (fusion := self.fusions[n]) is not None])
+        return FusedGrid(vectors, weights, wanted, rule, self._scores, self._names, self.labels, self.by_rank)
+
+    @cached_property
+    def _scores(self) -> Floats:
+        """Shape (stages, documents): the scores in the order of ``rankings``."""
+        return read_scores(self.table, self.path.stages)[:, self.rankings.rows]
+
+    @cached_property
+    def _names(self) -> Ints:
+        """Shape (documents,): the place of each docno among all, in the order of ``rankings``."""
+        return number_docnos(self.table.frame["docno"])[self.rankings.rows]
 
     def _sum(self, vectors: Vectors, fused: FusedGrid | None, group: Ints) -> Floats:
         """Run one kernel over blocks of queries, on all cores: shape (groups, vectors, [weights,] measures)."""
         groups = np.zeros(len(self.table.topics), np.int64)
         groups[self.judged.queries] = group
         shape = (len(vectors), *(() if fused is None else (len(fused.weights),)), len(self._spec.codes))
-        index = index_grid(vectors, keep=self.tail == "keep")
+        if fused is None:
+            index = index_grid(vectors, keep=self.tail == "keep")
+            kernel = partial(sum_measures, ranked=self._ranked, index=index, spec=self._spec)
+        else:
+            kernel = partial(sum_fused, rankings=self.rankings, grid=fused, spec=self._spec)
 
         def add(queries: Ints) -> tuple[int, Floats]:
             first = int(groups[queries].min())
             sums = np.zeros((int(groups[queries].max()) + 1 - first, *shape))
-            if fused is None:
-                return sum_measures(queries, self._ranked, index, self._spec, groups - first, sums), sums
-            return sum_fused(queries, self.rankings, fused, self._spec, groups - first, sums), sums
+            return kernel(queries, groups=groups - first, sums=sums), sums
 
         total = np.zeros((int(group.max()) + 1, *shape))
         blocks = np.array_split(self.judged.queries, min(_BLOCKS, len(self.judged.queries)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from ir_measures import nDCG
 
-from pt_cascade.analysis.grid.cutoffs import check_cutoffs, name_cascade
-from pt_cascade.analysis.replay.replay import check_depth, rank_at_stage
+from pt_cascade.analysis.grid.cutoffs import as_vectors, check_cutoffs, name_cascade
+from pt_cascade.analysis.replay.replay import check_depth, rank_at_stage, read_scores
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -16,34 +18,47 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.analysis.replay.replayer import Replayer
     from pt_cascade.ranking import Floats, Ints
 
 
-def cut_by_stage(replayer: Replayer, cutoffs: Sequence[int | None], query: int) -> list[Ints]:
-    """Return what each of the first stages ranks for one query and, last, what the last of them passes on, each in rank order."""
+def cut_by_stage(replayer: Replayer, cutoffs: Sequence[int | None], query: int, fusion: StageFusion | None = None) -> list[Ints]:
+    """Return what each of the first stages ranks for one query and, last, what the last of them passes on, each in rank order.
+
+    A fusion, of all stages, orders what the last stage ranks.
+    """
     rankings = replayer.rankings
     passed: Ints = np.arange(rankings.offsets[query], rankings.offsets[query + 1])
     lists = []
     for n, cutoff in enumerate(cutoffs):
         by_rank, _ = rank_at_stage(replayer.table, replayer.path.stages, cutoffs, rankings, n, passed)
         ranked = passed[by_rank]
+        if fusion is not None and n == len(cutoffs) - 1:
+            scores = read_scores(replayer.table, replayer.path.stages)[:, rankings.rows[ranked]]
+            fused = fusion.fuse(replayer.path.stages, np.zeros(len(ranked), np.int64), scores, rankings.places[:, ranked])
+            ranked = ranked[np.argsort(-fused, kind="stable")]
         lists.append(ranked)
         passed = ranked[:cutoff]
     return [*lists, passed]
 
 
-def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int) -> pd.DataFrame:
+def trace_losses(
+    replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int, depth: int, fusion: StageFusion | None = None
+) -> pd.DataFrame:
     """Count the relevant documents that each stage loses; see ``Sweep.loss``."""
     check_depth(replayer.table, replayer.path.stages, cutoffs)
     judged, labels = replayer.judged, replayer.labels
     names = ["judged", f"not retrieved by {replayer.path.stages[0]}"]
-    names += [f"cut by {name_cascade((stage,), (k,))}" for stage, k in zip(replayer.path.stages, cutoffs, strict=True)]
+    *before, last = replayer.path.stages
+    last = last if fusion is None else "the fusion"
+    names += [f"cut by {name_cascade((stage,), (k,))}" for stage, k in zip((*before, last), cutoffs, strict=True)]
     left, found, share = np.zeros(len(names), np.int64), np.zeros(len(names)), np.zeros(len(names))
-    final = 0.0
+    ordered = replace(replayer, measures=(nDCG @ depth,), tail="drop", fusions=(fusion,))
+    final = ordered.per_query(np.append(as_vectors([cutoffs])[0], np.int32(0))).sum()
     for query, grades in zip(judged.queries, judged.relevant, strict=True):
-        lists = cut_by_stage(replayer, cutoffs, query)
+        lists = cut_by_stage(replayer, cutoffs, query, fusion)
         kept: list[NDArray[np.integer]] = [grades, *(labels[rows] for rows in lists)]
         counts = np.array([np.count_nonzero(grade >= rel) for grade in kept])
         left += counts
@@ -51,11 +66,10 @@ def trace_losses(replayer: Replayer, cutoffs: Sequence[int | None], *, rel: int,
         ideal = _dcg(np.sort(grades)[::-1], depth)
         if ideal > 0:
             found += [_dcg(np.sort(grade)[::-1], depth) / ideal for grade in kept]
-            final += _dcg(labels[lists[-1][np.argsort(replayer.rankings.evaluated[0, lists[-1]])]], depth) / ideal
     n = len(judged.queries)
     recall, ndcg = np.r_[share, share[-1]] / n, np.r_[found, final] / n
     left = np.r_[left, left[-1]]
-    frame = pd.DataFrame({"at": [*names, f"ordered by {replayer.path.stages[-1]}"], "recall": recall, "ndcg": ndcg})
+    frame = pd.DataFrame({"at": [*names, f"ordered by {last}"], "recall": recall, "ndcg": ndcg})
     lost, lost_recall, lost_ndcg = (0 - np.diff(values, prepend=values[:1]) for values in (left, recall, ndcg))
     frame = frame.assign(lost=lost, lost_recall=lost_recall, lost_ndcg=lost_ndcg)
     return frame[["at", "lost", "recall", "lost_recall", "ndcg", "lost_ndcg"]]

@@ -114,13 +114,16 @@ class Sweep:
         """The lowest label that is relevant for ``recall`` and ``loss``: of the first measure with one, as R(rel=2)@100, else 1."""
         return find_rel(self.replayer.measures)
 
-    def loss(self, cutoffs: Sequence[Cutoff], *, rel: int | None = None, depth: int = 10) -> pd.DataFrame:
+    def loss(
+        self, cutoffs: Sequence[Cutoff], *, rel: int | None = None, depth: int = 10, fusion: StageFusion | None = None
+    ) -> pd.DataFrame:
         """Return how many relevant documents each stage loses, and the nDCG that an oracle could still reach after it.
 
         Args:
             cutoffs: One a stage.
             rel: The lowest label that is relevant; None: that of the measures, see ``rel``.
             depth: Of the nDCG.
+            fusion: Of the stages' scores, which orders what the last stage scores; None: not fused.
 
         Returns:
             Frame[at, lost, recall, lost_recall, ndcg, lost_ndcg], a row for each place where relevant documents are lost, in order:
@@ -133,7 +136,7 @@ class Sweep:
         """
         rel = find_rel(self.replayer.measures, rel)
         _check_positive(rel=rel, depth=depth)
-        return trace_losses(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth)
+        return trace_losses(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth, fusion=fusion)
 
     def recall(self, stage: int | str = 0, given: Sequence[Cutoff] = (), *, rel: int | None = None) -> pd.DataFrame:
         """Return recall@k of one stage, given the cut-offs of the stages before it.
@@ -212,7 +215,7 @@ class Sweep:
         queries, judged = len(self.qids), self.replayer.judged.qrels["qid"].nunique()
         left_out = {"judged but not in the table": judged - queries, "not judged": len(self.table.topics) - queries}
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
-        grid = f"{self.grid!r} × {len(self.fusions)} fusions" if self.fusions else repr(self.grid)
+        grid = f"{self.grid!r} × {len(self.fusions)} fusion{'s' * (len(self.fusions) > 1)}" if self.fusions else repr(self.grid)
         return f"Sweep({grid} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
 
 

@@ -168,3 +168,21 @@ def test_the_frame_has_the_weights() -> None:
         [2, 2, 1, 0, 1],
     ]
     assert swept.per_query((2, 2), StageFusion({"bm25": 1}))["RR"].tolist() == [1.0]
+
+
+@settings(max_examples=10, phases=[Phase.generate])
+@given(RETRIEVERS, st.lists(JUDGES, min_size=1, max_size=2), st.data(), st.integers(0, 99))
+def test_losses_are_those_of_the_fused_ranking(first: ToyRetriever, judges: list[Judge], data: st.DataObject, seed: int) -> None:
+    """Golden: the relevant documents of what fuse gives before and after the last cut-off, and its nDCG by pt.Experiment."""
+    if not len(first.transform(TOPICS)):
+        return
+    stages = len(judges) + 1
+    cutoffs, fusion = data.draw(st.tuples(*[CUTOFFS] * stages)), data.draw(drawn_fusions(stages))
+    qrels = make_qrels(seed)
+    loss = sweep(tabulate(first, judges, TOPICS), qrels, ["RR"], grid=[cutoffs]).loss(cutoffs, fusion=fusion)
+    relevant = qrels[qrels["label"] > 0]
+    reach, kept = (fuse_by_hand(first, judges, (*cutoffs[:-1], last), fusion) for last in (None, cutoffs[-1]))
+    found = [len(run.merge(relevant, on=["qid", "docno"])) for run in (reach, kept)]
+    assert loss["at"].iloc[-2:].str.contains("the fusion").all()
+    assert loss["lost"].iloc[-2] == found[0] - found[1]
+    assert loss["ndcg"].iloc[-1] == pytest.approx(experiment([kept], TOPICS, qrels, ["nDCG@10"])["nDCG@10"][0], abs=1e-12)
