@@ -59,13 +59,19 @@ class Prune(pt.Transformer):  # type: ignore[misc]
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Keep the first documents of each query."""
         pt.validate.result_frame(inp, extra_columns=["score", "rank"], context=self)
-        query, rank = pd.factorize(inp["qid"])[0], inp["rank"].to_numpy(np.int64)
-        by_rank = np.lexsort((rank, query))
+        query, score = pd.factorize(inp["qid"])[0], inp["score"].to_numpy(np.float64)
+        if np.isnan(score).any():
+            row = inp[np.isnan(score)].iloc[0]
+            problem = f"qid {row['qid']!r}, docno {row['docno']!r} has no score"
+            raise FrameError("this ranking cannot be pruned", [problem], fix="give every row a finite score, e.g. 0.0")
+        by_rank = np.lexsort((inp["rank"].to_numpy(), query))
         offsets = np.r_[0, np.cumsum(np.bincount(query))].astype(np.int64)
-        limit = self.rule.count(inp["score"].to_numpy(np.float64)[by_rank], offsets)[query]
+        place = np.empty(len(inp), np.int64)  # a filter before may have left gaps between ranks
+        place[by_rank] = np.arange(len(inp)) - offsets[query[by_rank]]
+        limit = self.rule.count(score[by_rank], offsets)[query]
         if CAP in inp:
             limit = np.minimum(limit, _read_caps(inp))
-        return inp[rank < limit].reset_index(drop=True)
+        return inp[place < limit].reset_index(drop=True)
 
     def schematic(self, *, input_columns: list[str] | None = None) -> dict[str, str]:  # noqa: ARG002 - as PyTerrier calls it
         """Return the schematic of a cut-off."""
@@ -83,4 +89,4 @@ def _read_caps(inp: pd.DataFrame) -> Ints:
         row = inp[bad].iloc[0]
         problem = f"qid {row['qid']!r} has {row[CAP]!r}, expected a whole number, 1 or more, or NaN"
         raise FrameError(f"column {CAP} caps no query", [problem], fix=f'topics["{CAP}"] = 100')
-    return np.where(np.isnan(cap), NO_CUT, cap).astype(np.int64)
+    return np.where(np.isnan(cap), NO_CUT, np.minimum(cap, NO_CUT)).astype(np.int64)

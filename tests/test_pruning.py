@@ -173,3 +173,19 @@ def test_the_cure_of_two_cut_offs_ranks() -> None:
         Cascade.of(RUN >> ptc.prune(Margin(1)) % 100)
     rule = eval(error.value.fix, {"prune": ptc.prune, "Margin": Margin})  # noqa: S307 - our own line
     assert repr(Cascade.of(RUN >> rule)) == "run → 100 (margin 0.2)"
+
+
+def test_ranks_with_gaps_are_counted_by_their_order() -> None:
+    """A filter before it leaves ranks 0, 5, 9: two scores pass, and a floor of three keeps three."""
+    left = pd.DataFrame({"qid": "1", "query": "q", "docno": [*"abc"], "score": [2.0, 1.0, 0.1], "rank": [0, 5, 9]})
+    assert ptc.prune(Threshold(0.2)).transform(left)["docno"].tolist() == ["a", "b"]
+    assert len(ptc.prune(Threshold(0.2, floor=3)).transform(left)) == 3
+
+
+def test_a_cap_without_end_and_a_missing_score() -> None:
+    """Infinity caps nothing; a row without a score is named."""
+    run = pd.DataFrame({"qid": "1", "query": "q", "docno": [*"ab"], "score": [2.0, 1.0], "rank": [0, 1]})
+    for cap in (np.inf, 1e30):
+        assert len(ptc.prune(Threshold(0.2)).transform(run.assign(max_docs=cap))) == 2
+    with pytest.raises(FrameError, match=r"qid '1', docno 'b' has no score.*give every row a finite score"):
+        ptc.prune(Threshold(0.2)).transform(run.assign(score=[2.0, np.nan]))

@@ -24,5 +24,5 @@ def plan_queries(distance: float, deviation: float, error: float = 0.05, power: 
 
     if distance == 0:
         return math.inf
-    quantiles = float(stats.norm.ppf(1 - error) + stats.norm.ppf(power))
+    quantiles = float(stats.norm.isf(error) + stats.norm.ppf(power))
     return math.ceil(round((quantiles * deviation / distance) ** 2, 6))

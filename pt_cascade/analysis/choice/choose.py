@@ -194,6 +194,10 @@ def _check(
         problems += [] if is_word(value, known) else [f"{key} is {value!r}, expected one of {', '.join(known)}"]
     if is_word(words["method"][0], ("budget",)) and budget.ms is None and budget.usd is None:
         problems.append("method 'budget' needs budget_ms or budget_usd")
+    rel = numbers["rel"]
+    labels = sweep.replayer.judged.relevant
+    if words["method"][0] == "plateau" and is_whole(rel, 1) and not any((one >= rel).any() for one in labels):
+        problems.append(f"no judged document has a label of {rel} or more, so there is no recall to keep")
     problems += [*budget.find_problems(sweep), *list_number_problems(len(sweep.qids), numbers)]
     if problems:
         fix = "sweep(table, qrels, measures, cost=timings.cost())" if any("has no cost" in problem for problem in problems) else ""

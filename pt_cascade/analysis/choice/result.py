@@ -144,7 +144,8 @@ def _report(choice: Choice) -> Iterator[tuple[str, str]]:
     """Yield the labelled lines."""
     shown, ship = choice._shown, choice.verdict.decision == "ship"  # noqa: SLF001 - of this module
     yield "Why", choice.verdict.reason
-    how = "which certify it" if choice.verdict.guaranteed else "held out" if ship else "not chosen by them"
+    certified = "whose recall it keeps" if choice.plateaus else "which certify it"
+    how = certified if choice.verdict.guaranteed else "held out" if ship else "not chosen by them"
     yield choice.measure, f"{shown.mean:.4f} [{shown.low:.4f}, {shown.high:.4f}] on {choice.queries:,} queries, {how}"
     if ship:
         yield "Instead of", f"{name_cascade(choice.stages, choice.reference, choice.reference_fusion)}, {choice.kept.mean:.4f}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pt_cascade.analysis.certificates.dirichlet import weigh_at_random
 from pt_cascade.analysis.certificates.fixed_sequence import fewest_queries
 from pt_cascade.analysis.certificates.planning import plan_queries
-from pt_cascade.analysis.choice.intervals import Estimate, settle
+from pt_cascade.analysis.choice.intervals import Estimate, estimate, settle
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.candidates import Candidates
@@ -84,8 +84,10 @@ def _judge_plateau(candidates: Candidates, pick: Pick, gain: Estimate) -> Verdic
     if pick.vector != candidates.reference and not shorter:
         return judge_gain(gain, margin, cheaper=True)
     if pick.vector != candidates.reference:
-        if gain.high < -margin:
-            return Verdict("keep", f"the plateau of recall loses {candidates.replayer.measures[0]}: {gain} held out")
+        own = estimate(candidates.per_query(pick.vector) - candidates.per_query(candidates.reference), level=candidates.level)
+        for found, how in ((gain, "held out"), (own, "on these queries")):  # the folds may all have kept the reference
+            if found.high < -margin:
+                return Verdict("keep", f"the plateau of recall loses {candidates.replayer.measures[0]}: {found} {how}")
         lost = ", ".join(f"{one.bound:.3f} ({one.stage})" for one in shorter)
         text = f"recall loses at most {lost}, each with {100 * candidates.level:g} % certainty"
         return Verdict("ship", text, guaranteed=True)

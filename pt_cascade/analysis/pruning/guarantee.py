@@ -16,6 +16,7 @@ from pt_cascade.analysis.certificates.planning import plan_queries
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number
 
+_ROUNDING = 1e-9
 if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
 
@@ -45,7 +46,7 @@ class Guarantee:
         if self.delta is None:
             promise = f"a loss of {self.alpha:g} or less, on average over many {samples}"
         else:
-            promise = f"a mean loss of {self.alpha:g} or less, except in {self.delta:.0%} of {samples}"
+            promise = f"a mean loss of {self.alpha:g} or less, except in {100 * self.delta:g} % of {samples}"
         if self.row is None:
             return (
                 f"None: {self.queries} queries cannot show a mean loss of at most {self.alpha:g}; at least {self.needed:g} could."
@@ -74,7 +75,7 @@ def control_expectation(losses: Floats, alpha: float) -> Guarantee:
     _check(losses, alpha, None)
     raised = np.maximum.accumulate(losses, axis=0)
     n = losses.shape[1]
-    row = int((raised.sum(axis=1) + 1 <= alpha * (n + 1) + _ROUND).sum()) - 1
+    row = int((raised.sum(axis=1) + 1 <= alpha * (n + 1) + _ROUNDING).sum()) - 1
     if row < 0:
         return Guarantee(None, alpha, None, n, math.ceil(round(1 / alpha - 1, 9)))
     mean = raised[row + 1].mean() if row + 1 < len(losses) else None
@@ -105,11 +106,9 @@ def control_probability(losses: Floats, alpha: float, delta: float) -> Guarantee
     if passed < len(losses):
         loss = losses[passed]
         room = alpha - float(loss.mean())
-        needed = math.inf if room <= 0 else max(fewest_queries(alpha, delta), plan_queries(room, float(loss.std(ddof=1)), delta))
+        planned = plan_queries(room, float(loss.std(ddof=1)), delta) if room > 0 else math.inf
+        needed = max(fewest_queries(alpha, delta), planned, n + 1)
     return Guarantee(passed - 1 if passed else None, alpha, delta, n, needed)
-
-
-_ROUND = 1e-9
 
 
 def _check(losses: Floats, alpha: float, delta: float | None) -> None:

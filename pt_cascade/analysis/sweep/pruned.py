@@ -15,6 +15,7 @@ from pt_cascade.analysis.pruning.guarantee import control_expectation, control_p
 from pt_cascade.analysis.replay.replay import NO_RULES, check_rules, walk_table
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ class PrunedSweep:
         values: Shape (rows, judged queries, measures).
         dropped: Shape (rows, judged queries): the share, from 0 to 1, of the relevant documents in the result of the first row that
             are not in the result of the row; 0 where that has none.
+        relevant: How many documents of the table are relevant.
         cost: The costs of the stages; None: unknown.
     """
 
@@ -53,6 +55,7 @@ class PrunedSweep:
     kept: Ints
     values: Floats
     dropped: Floats
+    relevant: int
     cost: Cost | None = None
 
     @cached_property
@@ -78,6 +81,9 @@ class PrunedSweep:
 
     def loss(self, measure: Measure | str | None = None) -> Floats:
         """Return each query's loss to the first row, shape (rows, judged queries), from -1 to 1; see ``certify``."""
+        if measure is None and not self.relevant:
+            problem = "no document of the table is relevant, so no rule could drop one"
+            raise SweepError("the share of relevant documents is unknown", [problem], fix="sweep_rules(..., rel=1)")
         if measure is None:
             return self.dropped
         names = [str(one) for one in self.replayer.measures]
@@ -110,7 +116,7 @@ class PrunedSweep:
         if measure is not None:
             problem = f"the loss of {measure} may fall as rules tighten, which conformal risk control does not allow"
             raise SweepError("the expected loss cannot be controlled", [problem], fix="certify(measure, delta=0.1)")
-        return control_expectation(self.dropped, alpha)
+        return control_expectation(self.loss(), alpha)
 
 
 def sweep_rules(  # noqa: PLR0913 - the names are public
@@ -159,6 +165,8 @@ def sweep_rules(  # noqa: PLR0913 - the names are public
     """
     path = table.find_path(stages)
     checked = check_cutoffs(cutoffs, path.stages)
+    if not is_whole(rel, 1):
+        raise SweepError("an argument is out of range", [f"rel is {rel!r}, expected a whole number, 1 or more"])
     plain = sweep(table, qrels, measures, cost, [checked], stages=path.stages, fusion=fusion)
     every = (NO_RULES, *rules)
     for row in every:
@@ -168,7 +176,14 @@ def sweep_rules(  # noqa: PLR0913 - the names are public
     relevant = plain.replayer.labels >= rel
     dropped = np.stack([_count_dropped(plain.replayer, walked[0][1][relevant[walked[0][1]]], found) for _, found in walked])
     return PrunedSweep(
-        plain.replayer, checked, every, kept, plain.replayer.measure_each(np.maximum(kept, 1).astype(np.int32)), dropped, plain.cost
+        plain.replayer,
+        checked,
+        every,
+        kept,
+        plain.replayer.measure_each(np.maximum(kept, 1).astype(np.int32)),
+        dropped,
+        int(relevant.sum()),
+        plain.cost,
     )
 
 

@@ -20,6 +20,23 @@ def test_losses_of_all_or_nothing_give_the_binomial_test(lost: int, kept: int, m
     assert weigh_at_random(losses, margin)[0] == pytest.approx(expected, abs=2e-6)
 
 
+@settings(max_examples=30)
+@given(st.integers(1, 20_000), st.floats(0, 1.2), st.floats(0.005, 0.3))
+def test_many_queries_lose_no_digit(queries: int, share: float, margin: float) -> None:
+    """Golden: the binomial distribution of SciPy, to a relative error; also far in its tail."""
+    lost = min(round(share * margin * queries), queries)
+    losses = np.repeat([1.0, 0.0], [lost, queries - lost])[None]
+    expected = stats.binom.cdf(lost, queries, margin)
+    assert weigh_at_random(losses, margin)[0] == pytest.approx(expected, rel=1e-3, abs=1e-12)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 10_000), st.floats(0.005, 0.3))
+def test_more_queries_without_a_loss_never_lose_a_certificate(one: int, more: int, margin: float) -> None:
+    """(1 - margin)^n falls."""
+    few, many = (weigh_at_random(np.zeros((1, n)), margin)[0] for n in (one, one + more))
+    assert many <= few * (1 + 1e-9)
+
+
 @given(st.floats(-1, 0.09))
 def test_one_query_by_hand(loss: float) -> None:
     """Uniform W: P(W · loss + (1 - W) > m) = P(W < (1 - m)/(1 - loss))."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,9 @@ from pt_cascade.analysis.choice.intervals import Estimate
 from pt_cascade.analysis.choice.verdict import judge_gain, round_up
 from pt_cascade.analysis.cost.cost import StageCost
 from pt_cascade.analysis.sweep.result import Sweep
+from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.errors import SweepError
+from pt_cascade.execution.score_table import ScoreTable
 
 COSTS = [StageCost("s1"), StageCost("s2", per_pair_ms=1)]
 
@@ -73,3 +77,33 @@ def test_one_vector_is_kept() -> None:
         choice = choose(table, "RR", method=method, budget_ms=100, percentile=None)
         assert choice.verdict.decision == "keep"
         assert choice.verdict.reason.startswith(reason)
+
+
+def make_graded() -> Sweep:
+    """155 queries: one document of label 2 at rank 1, three of label 1 further down, which the second stage finds."""
+    rng = np.random.default_rng(1)
+    rows = [
+        (f"q{q}", f"d{n}", 20.0 - n, rng.normal() + 3 * (n in (0, 3, 5)), 2 if n == 0 else int(n in (3, 5, 7)))
+        for q in range(155)
+        for n in range(20)
+    ]
+    frame = pd.DataFrame(rows, columns=["qid", "docno", "score", "second", "label"])
+    second = frame[["qid", "docno"]].assign(score=frame["second"])
+    table = ScoreTable.from_runs({"bm25": frame[["qid", "docno", "score"]], "second": second})
+    return sweep(table, frame[["qid", "docno", "label"]], ["nDCG@10"])
+
+
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_a_plateau_of_recall_that_loses_the_measure_is_kept_back() -> None:
+    """All of label 2 are at rank 1, so recall levels off there, and nDCG@10 loses a third; no fold can show it, all queries do."""
+    choice = choose(make_graded(), "nDCG@10", rel=2)
+    assert choice.picked[0] == 1
+    assert (choice.verdict.decision, choice.cutoffs) == ("keep", choice.reference)
+    assert "the plateau of recall loses nDCG@10: -0.2" in choice.verdict.reason
+
+
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_no_plateau_without_a_relevant_document() -> None:
+    """Recall of nothing would level off at once."""
+    with pytest.raises(SweepError, match="no judged document has a label of 9 or more"):
+        choose(make_graded(), "nDCG@10", rel=9, margin=0.05)

@@ -97,3 +97,13 @@ def test_what_cannot_be_tested_is_refused(losses: np.ndarray, alpha: float, delt
     assert problem in error.value.problems
     with pytest.raises(SweepError, match=r"losses reach from -0\.5 to -0\.5, expected from 0 to 1"):
         control_expectation(np.full((2, 50), -0.5), 0.1)
+
+
+def test_a_promise_says_the_tested_chance_and_asks_for_more_queries_than_were_seen() -> None:
+    """2.5 % is not rounded to 2; what 104 queries do not show is not promised for fewer."""
+    assert "except in 2.5 % of samples" in control_probability(np.zeros((1, 200)), 0.05, 0.025).explain()
+    rng = np.random.default_rng(0)
+    for queries in (45, 62, 104):
+        losses = np.vstack([np.zeros(queries), (rng.random(queries) < 0.03).astype(float)])
+        needed = control_probability(losses, 0.05, 0.1).needed
+        assert needed is None or needed > queries

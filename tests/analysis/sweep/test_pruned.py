@@ -185,3 +185,15 @@ def test_refusals() -> None:
         _ = sweep_rules(TABLE, QRELS, ["RR"], (4, 2), PATH).ms
     with pytest.raises(ptc.errors.PipelineError, match="these scores are not probabilities"):
         TABLE.replay((4, 2), prune={"first": Probability(0.5)})
+
+
+@pytest.mark.parametrize(("rel", "problem"), [(0, "rel is 0"), ("a", "rel is 'a'"), (9, "no document of the table is relevant")])
+def test_a_share_of_relevant_documents_needs_some(rel: int, problem: str) -> None:
+    """Without one nothing could be dropped, and all would be certified."""
+    frame = pd.DataFrame({"qid": "1", "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [0.1, 0.9]})
+    table = ScoreTable(
+        frame, pd.DataFrame({"qid": ["1"], "query": ["q"]}), (Column("bm25"), Column("t5")), (Path(("bm25", "t5"), (2, 2)),)
+    )
+    qrels = pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
+    with pytest.raises(SweepError, match=problem):
+        ptc.sweep_rules(table, qrels, ["RR"], (2, 2), [{"bm25": Margin(0.5)}], rel=rel).certify()
