@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 import pyterrier as pt
 
 from pt_cascade.analysis.fusion.fuse import K, Method
-from pt_cascade.analysis.fusion.stage_fusion import read_fusion, rename_stages
+from pt_cascade.analysis.fusion.stage_fusion import make_fusion, rename_stages
 from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail, as_tuple, check_cutoffs
 from pt_cascade.cascade.fusing import check_fusion, describe_stages, show_stages
 from pt_cascade.cascade.reading import compose, read, refuse_changes
@@ -141,7 +141,7 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
             >>> _.transform(run[["qid", "query"]].head(1))[["docno", "score"]].to_numpy().tolist()
             [['a', 0.75]]
         """
-        return replace(self, fusion=read_fusion(weights, method, normalise, k))
+        return replace(self, fusion=make_fusion(weights, method, normalise, k))
 
     def options(
         self,

@@ -27,6 +27,8 @@ from pt_cascade.ranking import append_below, locate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from pt_cascade.ranking import Floats
 
 _WHAT = "the stages cannot be fused"
@@ -54,18 +56,22 @@ def fuse_last(
     """
     lacking = {**{name: pairs for name, (_, pairs) in before.items()}, last: unscored}
     pairs = pd.concat([lacking[name] for name in _weighted(fusion, lacking)]).drop_duplicates()
-    apart, found = locate(ranked, pairs) >= 0, {}
-    scored, others = ranked[~apart], ranked[apart]
+    found = {}
     for name in _weighted(fusion, before):
         frame, _ = before[name]
-        rows = locate(scored, frame)  # -1 where it has none: the NaN at the end
+        rows = locate(ranked, frame)  # -1 where it has none: the NaN at the end
         found[name] = [np.append(frame[column].to_numpy(np.float64), np.nan)[rows] for column in ("score", "rank")]
-    fused = _fuse(fusion, last, found, scored)
-    return fused if others.empty else _append_unfused(fused, others, ranked["qid"])
+    return _fuse_some(fusion, last, found, ranked, locate(ranked, pairs) >= 0)
 
 
-def _append_unfused(fused: pd.DataFrame, others: pd.DataFrame, qid: pd.Series[str]) -> pd.DataFrame:
-    """Append documents that are not fused below those of their query, queries in the order of ``qid``."""
+def _fuse_some(
+    fusion: StageFusion, last: str, found: Mapping[str, Sequence[Floats]], ranked: pd.DataFrame, apart: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Fuse documents, but those ``apart``, which follow below; the score and rank at the stages before: shape (documents,) each."""
+    fused = _fuse(fusion, last, {name: [one[~apart] for one in both] for name, both in found.items()}, ranked[~apart])
+    if not apart.any():
+        return fused
+    others, qid = ranked[apart], ranked["qid"]
     late = others["qid"].isin(fused["qid"])
     both = pd.concat([append_below(fused, others[late].sort_values("rank", kind="stable")), others[~late]], ignore_index=True)
     query = pd.Index(qid.unique()).get_indexer(pd.Index(both["qid"]))
@@ -73,7 +79,7 @@ def _append_unfused(fused: pd.DataFrame, others: pd.DataFrame, qid: pd.Series[st
 
 
 def _fuse(fusion: StageFusion, last: str, found: Mapping[str, Sequence[Floats]], ranked: pd.DataFrame) -> pd.DataFrame:
-    """Do the same, given the score and the rank of each document at the stages before: shape (documents,) each."""
+    """Fuse all documents."""
     found = {**found, last: [ranked[column].to_numpy(np.float64) for column in ("score", "rank")]}
     lacking = {name: ~np.isfinite(score) for name, (score, _) in found.items()}
     if problems := [f"stage {name!r} gave no score{show_rows(ranked, rows)}" for name, rows in lacking.items() if rows.any()]:
@@ -114,10 +120,16 @@ class FuseStages(pt.Transformer):  # type: ignore[misc]
     Attributes:
         fusion: The weights and options.
         stages: The names of all stages of the cascade.
+        failed: The columns in which stages with a weight mark documents that they could not score; these follow below.
     """
 
     fusion: StageFusion
     stages: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+
+    def subtransformers(self) -> dict[str, pt.Transformer]:
+        """Return none, for PyTerrier's inspection, which takes an empty tuple for transformers."""
+        return {}
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Rank Frame[qid, docno, score, ...] with the columns of ``KeepScores``, which are removed."""
@@ -132,9 +144,9 @@ class FuseStages(pt.Transformer):  # type: ignore[misc]
             fix = "run the cascade itself, which keeps them: Cascade.of(pipeline).transform(topics)"
             raise ColumnsError(_WHAT, problems, fix=fix, modes=error.modes) from error
         ranked = canonical_results(inp, last).drop(columns=columns)
-        return _fuse(
-            self.fusion, last, {name: [inp[one].to_numpy(np.float64) for one in pair] for name, pair in kept.items()}, ranked
-        )
+        found = {name: [inp[one].to_numpy(np.float64) for one in pair] for name, pair in kept.items()}
+        marks = [inp[name].to_numpy(np.bool_) for name in self.failed if name in inp]
+        return _fuse_some(self.fusion, last, found, ranked, np.any([np.zeros(len(inp), np.bool_), *marks], axis=0))
 
 
 def _columns(stage: str) -> tuple[str, str]:
@@ -153,7 +165,9 @@ def add_fusion(stages: Sequence[Stage], fusion: StageFusion | None) -> Iterator[
         if stage.name in kept:
             yield KeepScores(stage.name)
     yield replace(last, cutoff=None, rule=None)
-    yield FuseStages(fusion, tuple(stage.name for stage in stages))
+    parts = chain.from_iterable(stage.transformers for stage in stages if stage.name in dict(fusion.weights))
+    failed = dict.fromkeys(name for part in parts if (name := getattr(part, "failed_column", "")))
+    yield FuseStages(fusion, tuple(stage.name for stage in stages), tuple(failed))
     if last.cut is not None:
         yield last.cut
 

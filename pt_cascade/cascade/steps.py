@@ -99,7 +99,7 @@ def walk(
         yield step if fuse is None else replace(step, fusion=fusion)
         given = step.kept
         if fusion is not None:
-            before[stage.name] = given, step.unscored
+            before[stage.name] = given, pd.concat([step.unscored, _list_failed(stage, step.ranked)])
 
 
 def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float], fuse: Fuse | None) -> Step:
@@ -113,10 +113,23 @@ def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float], fuse: F
     if len(ranked):
         ranked = ranked.assign(score=output.frame["score"])  # with its dtype, as in the plain pipeline
         start = clock()
-        ranked = ranked if fuse is None else fuse(ranked, output.unscored)
+        ranked = ranked if fuse is None else fuse(ranked, pd.concat([output.unscored, _list_failed(stage, ranked)]))
         kept = ranked if stage.cut is None else stage.cut.transform(ranked)
         ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, output.pairs, ms, output.unscored, output.errors)
+
+
+def find_failed(stage: Stage, ranked: pd.DataFrame) -> NDArray[np.bool_]:
+    """Mark the rows that the column named by a transformer's ``failed_column`` marks as failed."""
+    failed = np.zeros(len(ranked), np.bool_)
+    for part in stage.transformers:
+        if (name := getattr(part, "failed_column", "")) in ranked:
+            failed |= ranked[name].to_numpy(np.bool_)
+    return failed
+
+
+def _list_failed(stage: Stage, ranked: pd.DataFrame) -> pd.DataFrame:
+    return ranked.loc[find_failed(stage, ranked), ["qid", "docno"]]
 
 
 def run_ending(ending: Iterable[pt.Transformer], results: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from pt_cascade.analysis.choice.candidates import best_of
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.replay.measures import find_rel
-from pt_cascade.analysis.sweep.result import list_cutoffs
+from pt_cascade.analysis.sweep.rows import list_cutoffs
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from itertools import chain
 
 import numpy as np
 import pandas as pd
+import pyterrier as pt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -207,3 +208,44 @@ def test_pairs_of_passages_are_counted_where_a_stage_fails_or_is_late() -> None:
     trace = run(cascade, given_rows, clock=WorkClock(passages)).trace.set_index("qid")
     assert trace["pairs"].to_dict() == {"a": 6, "b": 8, "c": 0}
     assert trace["unscored"].to_dict() == {"a": 0, "b": 2, "c": 2}
+
+
+# --- documents that a stage marks as failed
+
+
+class Unsure(ToyReranker):
+    """A re-ranker that cannot score some documents, marks them, and ranks them below with scores of no meaning."""
+
+    failed_column = "unsure"
+    on_error = "keep"
+    stage_name = "unsure"
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Mark d0 and d3."""
+        out = super().transform(inp)
+        failed = out["docno"].isin(["d0", "d3"])
+        below = out["score"].where(~failed, -1000.0 - out["docno"].str[1:].astype(int))
+        return pt.model.add_ranks(out.assign(unsure=failed, score=below))
+
+
+@settings(max_examples=10)
+@given(st.integers(2, 12), st.booleans())
+@quiet
+def test_documents_that_a_stage_marks_as_failed_are_not_fused(first: int, last: bool) -> None:  # noqa: FBT001 - drawn
+    """Golden: ptc.fuse of the runs without these documents; they follow below, live and in the plain pipeline."""
+    stages = (Unsure(seed=3), LAST) if not last else (LAST, Unsure(seed=3))
+    cascade = Cascade.of(FIRST % first >> stages[0] >> stages[1])
+    names = [stage.name for stage in cascade]
+    runs = [step.ranked for step in walk(cascade, topics(QUERIES))]
+    cascade = cascade.fused(dict.fromkeys(names, 1))
+    reach = runs[-1][["qid", "docno"]]
+    sure = [run.merge(reach, on=["qid", "docno"]).sort_values(["qid", "rank"]) for run in runs[::-1]]
+    sure = [run[~run["docno"].isin(["d0", "d3"])] for run in sure]
+    wanted = ptc.fuse(sure, "weighted", weights=[1 / 3] * 3)
+    for found in (cascade.transform(topics(QUERIES)), cascade.pipeline().transform(topics(QUERIES))):
+        for qid, rows in found.sort_values("rank").groupby("qid"):
+            fused = wanted[wanted["qid"] == qid].sort_values("rank")
+            if len(fused):
+                assert rows["docno"].tolist()[: len(fused)] == fused["docno"].tolist()
+                assert rows["score"].tolist()[: len(fused)] == pytest.approx(fused["score"].tolist(), abs=1e-12)
+            assert set(rows["docno"].tolist()[len(fused) :]) <= {"d0", "d3"}

@@ -27,7 +27,7 @@ from pt_cascade.analysis.choice.stage_advice import advise
 from pt_cascade.analysis.choice.verdict import judge
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.replay.measures import adds_up, find_rel
-from pt_cascade.analysis.sweep.result import list_cutoffs
+from pt_cascade.analysis.sweep.rows import list_cutoffs
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number, is_whole, is_word
 

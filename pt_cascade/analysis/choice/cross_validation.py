@@ -13,7 +13,7 @@ from pt_cascade.analysis.choice.candidates import best_of
 from pt_cascade.analysis.choice.intervals import Estimate, estimate
 from pt_cascade.analysis.choice.selection import Pick, pick
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
-from pt_cascade.analysis.sweep.result import list_cutoffs
+from pt_cascade.analysis.sweep.rows import list_cutoffs
 from pt_cascade.analysis.table.data import Path
 
 if TYPE_CHECKING:

@@ -72,7 +72,8 @@ def _pick_plateau(candidates: Candidates, means: Floats, queries: NDArray[np.boo
     early = np.minimum(candidates.cutoffs[:, : len(depths)], [plateau.deepest for plateau in plateaus])
     at = (early == depths).all(axis=1) & candidates.affordable & inside
     if at.any():
-        return Pick(best_of(means, at, candidates.costs), plateaus, searched=False)
+        several = len(np.unique(candidates.fusions[at])) > 1  # the weights are the best of many by the measure
+        return Pick(best_of(means, at, candidates.costs), plateaus, searched=several)
     below = (early <= depths).all(axis=1) & candidates.affordable
     return Pick(best_of(means, below if below.any() else candidates.affordable, candidates.costs), plateaus)
 

@@ -14,7 +14,7 @@ from pt_cascade.analysis.fusion.stage_fusion import rename_stages
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.replay.measures import in_kernel
-from pt_cascade.analysis.sweep.result import list_rows
+from pt_cascade.analysis.sweep.rows import list_rows
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:

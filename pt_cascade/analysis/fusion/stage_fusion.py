@@ -23,7 +23,7 @@ import numpy as np
 
 from pt_cascade.analysis.fusion.fuse import Fusion, K, add_terms
 from pt_cascade.errors import CascadeError, did_you_mean
-from pt_cascade.numbers import is_amount, is_whole
+from pt_cascade.numbers import is_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Weights: TypeAlias = "Mapping[str, float] | StageFusion | None"
 _WHAT = "the stages cannot be fused"
+_LEAST = 1e-3  # of steps
 _ROUNDING = 1e-9
 _FIX = 'cascade.fused({"bm25": 0.4, "bi_encoder": 0.6})'
 
@@ -67,7 +68,7 @@ class StageFusion:
     def __post_init__(self) -> None:
         """Check the options; keep the weights as proportions."""
         weights: object = self.weights  # types are hints
-        if not isinstance(weights, Mapping | tuple):
+        if not isinstance(weights, Mapping) and not _are_pairs(weights):
             found = f"{weights!r} ({type(weights).__name__})"
             raise CascadeError(_WHAT, [f"weights is {found}, expected a dict of stage names"], fix=_FIX)
         given = dict(self.weights)
@@ -76,9 +77,13 @@ class StageFusion:
             problems.append("no weight is above 0")
         if problems := [*problems, *Fusion(self.method, None, self.k, self.normalise).find_problems(max(len(given), 1))]:
             raise CascadeError(_WHAT, problems, fix=_FIX)
-        total = math.fsum(given.values())  # in any order of the names
-        total = 1.0 if abs(total - 1) < _ROUNDING else total  # so that weights that add up to 1 stay as they are
-        object.__setattr__(self, "weights", tuple((name, float(one) / total) for name, one in given.items() if one))
+        most = float(max(given.values()))  # so that no sum overflows
+        scaled = {name: float(one) / most for name, one in given.items() if one}
+        total = math.fsum(scaled.values())  # in any order of the names
+        if abs(most * total - 1) < _ROUNDING:  # weights that add up to 1 stay as they are
+            scaled, total = {name: float(given[name]) for name in scaled}, 1.0
+        object.__setattr__(self, "weights", tuple((name, one / total) for name, one in scaled.items()))
+        object.__setattr__(self, "k", int(self.k) if float(self.k).is_integer() else float(self.k))
 
     @property
     def fusion(self) -> Fusion:
@@ -114,7 +119,7 @@ class StageFusion:
         return add_terms(terms)
 
     def __repr__(self) -> str:
-        parts = [f"{name}={weight:g}" for name, weight in dict(self.weights).items()]
+        parts = [f"{name}={_show(weight)}" for name, weight in dict(self.weights).items()]
         parts += [f"{name}={value!r}" for name, value in self.options.items()]
         return f"fused({', '.join(parts)})"
 
@@ -126,9 +131,26 @@ class StageFusion:
         }
 
 
-def read_fusion(weights: Weights, method: Method, normalise: Normalise, k: float) -> StageFusion | None:
-    """Return a fusion from weights and options; a fusion, and None, as they are."""
-    return weights if weights is None or isinstance(weights, StageFusion) else StageFusion(weights, method, normalise, k)
+def _are_pairs(weights: object) -> bool:
+    try:
+        return isinstance(weights, tuple) and all(isinstance(name, str) for name, _ in weights)
+    except (TypeError, ValueError):  # not of two each
+        return False
+
+
+def _show(weight: float) -> str:
+    """Write a weight so that it is read back exactly."""
+    return f"{weight:g}" if float(f"{weight:g}") == weight else repr(weight)
+
+
+def make_fusion(weights: Weights, method: Method, normalise: Normalise, k: float) -> StageFusion | None:
+    """Return a fusion from weights and options; a fusion, and None, as they are, without other options."""
+    if weights is not None and not isinstance(weights, StageFusion):
+        return StageFusion(weights, method, normalise, k)
+    if (method, normalise, k) != (StageFusion.method, StageFusion.normalise, StageFusion.k):
+        problem = f"method={method!r}, normalise={normalise!r}, k={k!r} beside {weights!r}: leave them out"
+        raise CascadeError(_WHAT, [problem], fix=_FIX)
+    return weights
 
 
 def rename_stages(fusion: StageFusion | None, names: Mapping[str, str]) -> StageFusion | None:
@@ -165,10 +187,13 @@ def fusions(
         >>> fusions(["bm25", "t5"], 0.5)
         (fused(t5=1), fused(bm25=0.5, t5=0.5), fused(bm25=1))
     """
-    names = [str(getattr(stage, "name", stage)) for stage in stages]
-    parts = round(1 / step) if is_amount(step) and 0 < step <= 1 else 0
-    if not parts or not is_whole(parts, 1) or abs(parts * step - 1) > _ROUNDING:
-        raise CascadeError(_WHAT, [f"step is {step!r}, expected 1 divided by a whole number"], fix='fusions(["bm25", "t5"], 0.1)')
+    names = [] if isinstance(stages, str) else [str(getattr(stage, "name", stage)) for stage in stages]
+    parts = round(1 / step) if is_amount(step) and _LEAST <= step <= 1 else 0
+    problems = [] if len(set(names)) == len(names) > 1 else [f"the stages are {stages!r}, expected two or more, each once"]
+    if not parts or abs(parts * step - 1) > _ROUNDING:
+        problems.append(f"step is {step!r}, expected 1 divided by a whole number up to 1,000")
+    if problems:
+        raise CascadeError(_WHAT, problems, fix='fusions(["bm25", "t5"], 0.1)')
     marks = combinations(range(parts + len(names) - 1), len(names) - 1)  # stars and bars
     shares = [np.diff([-1, *bars, parts + len(names) - 1]) - 1 for bars in marks]
     return tuple(StageFusion(dict(zip(names, share.tolist(), strict=True)), method, normalise, k) for share in shares)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from ir_measures import nDCG
 
-from pt_cascade.analysis.grid.cutoffs import as_vectors, check_cutoffs, name_cascade
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs, name_cascade
 from pt_cascade.analysis.replay.replay import check_depth, rank_at_stage, read_scores
 from pt_cascade.errors import SweepError
 
@@ -55,7 +55,7 @@ def trace_losses(
     last = last if fusion is None else "the fusion"
     names += [f"cut by {name_cascade((stage,), (k,))}" for stage, k in zip((*before, last), cutoffs, strict=True)]
     left, found, share = np.zeros(len(names), np.int64), np.zeros(len(names)), np.zeros(len(names))
-    ordered = replace(replayer, measures=(nDCG @ depth,), tail="drop", fusions=(fusion,))
+    ordered = replace(replayer, measures=(nDCG @ min(depth, NO_CUT),), tail="drop", fusions=(fusion,))
     final = ordered.per_query(np.append(as_vectors([cutoffs])[0], np.int32(0))).sum()
     for query, grades in zip(judged.queries, judged.relevant, strict=True):
         lists = cut_by_stage(replayer, cutoffs, query, fusion)

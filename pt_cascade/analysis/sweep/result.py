@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, as_vectors, check_cutoffs
+from pt_cascade.analysis.grid.cutoffs import as_tuple, as_vectors, check_cutoffs
 from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
+from pt_cascade.analysis.sweep.rows import list_cutoffs, list_rows, read_fusions
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_whole, is_word
 
@@ -106,6 +107,7 @@ class Sweep:
             TableError: The table does not cover the vector.
         """
         vector = as_vectors([check_cutoffs(cutoffs, self.stages)])[0]
+        read_fusions(fusion, self.replayer.path, self.replayer.tail)
         values = replace(self.replayer, fusions=(fusion,)).per_query(np.append(vector, np.int32(0)))
         return pd.DataFrame({"qid": self.qids} | dict(zip(self.measures, values.T, strict=True)))
 
@@ -136,6 +138,7 @@ class Sweep:
         """
         rel = find_rel(self.replayer.measures, rel)
         _check_positive(rel=rel, depth=depth)
+        read_fusions(fusion, self.replayer.path, "drop")
         return trace_losses(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth, fusion=fusion)
 
     def recall(self, stage: int | str = 0, given: Sequence[Cutoff] = (), *, rel: int | None = None) -> pd.DataFrame:
@@ -217,24 +220,6 @@ class Sweep:
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
         grid = f"{self.grid!r} × {len(self.fusions)} fusion{'s' * (len(self.fusions) > 1)}" if self.fusions else repr(self.grid)
         return f"Sweep({grid} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
-
-
-def list_cutoffs(rows: Vectors, stages: Sequence[str], fusions: Sequence[StageFusion | None]) -> pd.DataFrame:
-    """Return Frame[k1, k2, ..., w1, w2, ...] of some rows of a sweep: cut-offs, and with fusions the weights."""
-    columns: dict[str, pd.Series[Any]] = {}
-    for n, values in enumerate(rows.T[: len(stages)], 1):
-        column = pd.Series(values, dtype="Int64" if (values == NO_CUT).any() else "int64")
-        columns[f"k{n}"] = column.mask(values == NO_CUT, pd.NA) if (values == NO_CUT).any() else column
-    weights = np.array([np.full(len(stages), np.nan) if one is None else one.weigh(stages) for one in fusions])
-    return pd.DataFrame(columns | {f"w{n}": pd.Series(column[rows[:, -1]]) for n, column in enumerate(weights.T, 1)})
-
-
-def list_rows(grid: Grid, fusions: Sequence[StageFusion | None]) -> Vectors:
-    """Return each vector with the number of each fusion; without fusions the vectors."""
-    if not fusions:
-        return grid.vectors
-    numbers = np.tile(np.arange(len(fusions), dtype=np.int32), len(grid))
-    return np.column_stack([np.repeat(grid.vectors, len(fusions), axis=0), numbers])
 
 
 def _check_positive(**numbers: int) -> None:

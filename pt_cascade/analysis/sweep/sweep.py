@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
-from pt_cascade.analysis.fusion.stage_fusion import StageFusion
-from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
 from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
-from pt_cascade.analysis.sweep.result import Sweep, list_rows
+from pt_cascade.analysis.sweep.result import Sweep
+from pt_cascade.analysis.sweep.rows import list_rows, read_fusions
 from pt_cascade.analysis.table.checks import check_queries
 from pt_cascade.analysis.table.data import Scores
 from pt_cascade.analysis.table.from_runs import add_judged_queries
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from ir_measures import Measure
 
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
     from pt_cascade.analysis.grid.grids import Axis, Form
     from pt_cascade.analysis.table.data import Path
@@ -104,7 +104,7 @@ def sweep(  # noqa: PLR0913 - the names are public
         check_queries(table, canonical_topics(topics))
     table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
-    fusions = _read_fusions(fusion, path, tail)
+    fusions = read_fusions(fusion, path, tail)
     replayer = Replayer(table, path, match_labels(table, known), wanted, tail, by_rank, fusions)
     n_queries = len(replayer.judged.queries)
     if grid is None or isinstance(grid, str | Mapping):
@@ -122,28 +122,6 @@ def sweep(  # noqa: PLR0913 - the names are public
     counts = [1 if adds_up(measure) else n_queries for measure in replayer.measures]
     costs = None if cost is None else _read_cost(cost, path)
     return Sweep(replayer, vectors, replayer.sums(list_rows(vectors, replayer.fusions))[0] / counts, costs)
-
-
-def _read_fusions(
-    fusion: StageFusion | Iterable[StageFusion | None] | None, path: Path, tail: Tail
-) -> tuple[StageFusion | None, ...]:
-    """Return the different fusions, none where there is nothing but None; refuse what cannot be fused on this path."""
-    fusions: tuple[StageFusion | None, ...] = as_tuple(fusion)  # type: ignore[arg-type] # one is a tuple of it
-    if all(one is None for one in fusions):
-        return ()
-    problems = [f"{one!r} is no fusion" for one in fusions if not isinstance(one, StageFusion | None)]
-    if len(path.stages) == 1:
-        problems.append(f"the path has one stage, {path.stages[0]}")
-    if tail == "keep":
-        problems.append("tail is 'keep', expected 'drop'")
-    if path.live:
-        problems.append(f"stage {path.live!r} depends on the whole list, so its scores are not in the table")
-    if problems:
-        raise SweepError("the stages cannot be fused", problems, fix="sweep(table, qrels, measures, fusion=ptc.fusions(cascade))")
-    for one in fusions:
-        if one is not None:
-            one.weigh(path.stages)
-    return tuple(dict.fromkeys(fusions))
 
 
 def _check_rows(grid: Grid, replayer: Replayer) -> None:

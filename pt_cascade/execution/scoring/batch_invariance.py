@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.cascade import walk
+from pt_cascade.cascade.steps import find_failed
 from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError, QueryError, StageError, TableError
-from pt_cascade.execution.scoring.chunk import find_failed, rerank
+from pt_cascade.execution.scoring.chunk import rerank
 from pt_cascade.files import rm_command
 from pt_cascade.ranking import locate
 
@@ -54,7 +55,8 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
                 raise
             continue  # another batch of queries shows it
         tested = True
-        drift = _find_drift(step.ranked[~find_failed(step)], again.ranked[~find_failed(again)], tolerance)
+        first, second = (one.ranked[~find_failed(one.stage, one.ranked)] for one in (step, again))
+        drift = _find_drift(first, second, tolerance)
         if whole and not drift:  # by rank, as a retriever may exchange documents of equal scores
             before = step.ranked[step.ranked["qid"].isin(again.ranked["qid"])]
             drift = _find_drift(before, again.ranked, tolerance, on="rank", how="outer")
@@ -112,7 +114,7 @@ def _rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame,
     given = topics[topics["qid"].isin(sample["qid"])]
     for name in path.stages:
         step = next(walk((replace(remove_caches(plan.stage(name), load=True), cutoff=None),), given))
-        kept = sample[locate(sample, step.ranked[find_failed(step)]) < 0]
+        kept = sample[locate(sample, step.ranked[find_failed(step.stage, step.ranked)]) < 0]
         before = kept.drop(columns="rank").rename(columns={name: "score"})
         if drift := _find_drift(before, step.ranked, tolerance, how="left"):
             return name, drift

@@ -15,6 +15,7 @@ from pt_cascade.analysis.replay.required_documents import required_documents
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.calls import list_changes
+from pt_cascade.cascade.steps import find_failed
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.execution.scoring.tie_rules import observe, probe_copies, settle
 from pt_cascade.guards import show_rows
@@ -101,7 +102,7 @@ class _Chunk:
             self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
         step = _leave_out(next(walk((stage,), given)), self.left_out)
         _refuse_changes(step, path)
-        _refuse_failed(step, failed := find_failed(step), keep=True)
+        _refuse_failed(step, failed := find_failed(step.stage, step.ranked), keep=True)
         self.rules[stage.name] = observe(step, self.rules[stage.name])
         self.steps.append(step)
         position = output.position[mark][locate(step.ranked, given)]
@@ -149,7 +150,7 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
     """Score one batch of queries; return the scores and every run of a stage."""
     left_out: dict[str, str] = {}
     step = _leave_out(next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics)), left_out)
-    _refuse_failed(step, find_failed(step), keep=False)
+    _refuse_failed(step, find_failed(step.stage, step.ranked), keep=False)
     chunk, names = _begin(plan, topics, step, rules), [stage.name for stage in plan.stages]
     chunk.left_out.update(left_out)
     chosen: list[TieRule] = []
@@ -214,15 +215,6 @@ def _refuse_changes(step: Step, path: Path) -> None:
         if name != path.stages[-1] or path.live:
             fix = f"score the stages before it, e.g. score(cascade.prefix({path.stages.index(name)}), topics)"
         raise PipelineError(f"stage {name!r} cannot be replayed: it changes the documents", problems, fix=fix)
-
-
-def find_failed(step: Step) -> NDArray[np.bool_]:
-    """Mark the rows of ``step.ranked`` that the column named by a transformer's ``failed_column`` marks as failed."""
-    failed = np.zeros(len(step.ranked), np.bool_)
-    for part in step.stage.transformers:
-        if (name := getattr(part, "failed_column", "")) in step.ranked:
-            failed |= step.ranked[name].to_numpy(np.bool_)
-    return failed
 
 
 def _refuse_failed(step: Step, failed: NDArray[np.bool_], *, keep: bool) -> None:

@@ -13,6 +13,7 @@ from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.analysis.choice.intervals import Estimate
 from pt_cascade.analysis.choice.verdict import judge_gain, round_up
 from pt_cascade.analysis.cost.cost import StageCost
+from pt_cascade.analysis.fusion.stage_fusion import fusions
 from pt_cascade.analysis.sweep.result import Sweep
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.errors import SweepError
@@ -107,3 +108,14 @@ def test_no_plateau_without_a_relevant_document() -> None:
     """Recall of nothing would level off at once."""
     with pytest.raises(SweepError, match="no judged document has a label of 9 or more"):
         choose(make_graded(), "nDCG@10", rel=9, margin=0.05)
+
+
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_weights_that_the_measure_picked_are_no_guarantee() -> None:
+    """A plateau of recall says nothing of the weights: they are judged by what is held out, with the noise of the search."""
+    plain = make_graded()
+    swept = sweep(plain.table, plain.replayer.judged.qrels, ["nDCG@10"], fusion=[None, *fusions(plain.stages)])
+    choice = choose(swept, "nDCG@10")
+    assert choice.picked_fusion is not None
+    assert not choice.verdict.guaranteed
+    assert choice.verdict.decision == judge_gain(choice.gain, choice.margin, cheaper=choice.picked != choice.reference).decision

@@ -186,3 +186,38 @@ def test_losses_are_those_of_the_fused_ranking(first: ToyRetriever, judges: list
     assert loss["at"].iloc[-2:].str.contains("the fusion").all()
     assert loss["lost"].iloc[-2] == found[0] - found[1]
     assert loss["ndcg"].iloc[-1] == pytest.approx(experiment([kept], TOPICS, qrels, ["nDCG@10"])["nDCG@10"][0], abs=1e-12)
+
+
+def test_a_fusion_of_one_vector_is_checked_as_that_of_a_sweep() -> None:
+    """A kept tail and what is no fusion are refused, also beside a sweep that has none."""
+    table, qrels = toy(bm25=[2.0, 1.0], t5=[1.0, 2.0]), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
+    kept = sweep(table, qrels, ["RR"], grid=[(2, 2)], tail="keep")
+    with pytest.raises(SweepError, match="tail is 'keep'"):
+        kept.per_query((2, 2), StageFusion({"bm25": 1}))
+    swept = sweep(table, qrels, ["RR"], grid=[(2, 2)])
+    for call in (swept.per_query, swept.loss):
+        with pytest.raises(SweepError, match="is no fusion"):
+            call((2, 2), fusion={"bm25": 1})
+
+
+def test_equal_fusions_are_one_and_are_shown_exactly() -> None:
+    """In any order of the weights; a third is read back as it is; weights do not overflow."""
+    table, qrels = toy(bm25=[2.0, 1.0], t5=[1.0, 2.0]), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
+    both = [StageFusion({"bm25": 1, "t5": 2}), StageFusion({"t5": 2, "bm25": 1})]
+    assert len(sweep(table, qrels, ["RR"], grid=[(2, 2)], fusion=both).fusions) == 1
+    shown = dict(part.split("=") for part in repr(both[0])[6:-1].split(", "))
+    assert StageFusion({name: float(weight) for name, weight in shown.items()}) == both[0]
+    assert StageFusion({"a": 1e308, "b": 1e308}) == StageFusion({"a": 1, "b": 1})
+    assert repr(StageFusion({"a": 1}, "rrf", k=np.float64(30))) == "fused(a=1, method='rrf', k=30)"
+
+
+@pytest.mark.parametrize("stages", [[], ["a"], ["a", "a"], "ab"])
+def test_a_simplex_needs_two_stages(stages: object) -> None:
+    """Each once; and a step that is not too fine."""
+    with pytest.raises(CascadeError, match="expected two or more, each once"):
+        fusions(stages)
+    with pytest.raises(CascadeError, match="step is 1e-320"):
+        fusions(["a", "b"], 1e-320)
+    for weights in (("a", "b"), (1, 2)):
+        with pytest.raises(CascadeError, match="expected a dict of stage names"):
+            StageFusion(weights)
