@@ -10,6 +10,7 @@ import numpy as np
 
 from pt_cascade.analysis.certificates.fixed_sequence import fewest_queries
 from pt_cascade.analysis.certificates.order_statistics import queries_to_bound
+from pt_cascade.analysis.choice.budget import is_limit
 from pt_cascade.analysis.choice.choose import choose, list_number_problems
 from pt_cascade.analysis.replay.measures import adds_up, parse_measures
 from pt_cascade.analysis.sweep.sweep import sweep
@@ -17,7 +18,7 @@ from pt_cascade.errors import SweepError
 from pt_cascade.execution.profiling import profile
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.frames import canonical_input, canonical_qrels
-from pt_cascade.numbers import is_amount, is_whole
+from pt_cascade.numbers import is_whole
 from pt_cascade.progress import write_above
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _check(judged: int, measure: Measure | str, budget_ms: float | None, chunk: 
     problems = list_number_problems(judged, numbers)
     if any(map(adds_up, parse_measures([measure]))):
         problems.append(f"measure {measure} is a count, expected a measure that is averaged over queries")
-    if budget_ms is not None and not (is_amount(budget_ms) and budget_ms > 0):
+    if not is_limit(budget_ms):
         problems.append(f"budget_ms is {budget_ms!r}, expected a number above 0")
     if budget_ms is not None and judged < (needed := queries_to_bound(_PERCENTILE)):
         problems.append(f"{judged} queries have a judgment, and a budget at p{_PERCENTILE} takes {needed} or more")

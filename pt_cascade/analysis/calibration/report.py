@@ -13,6 +13,7 @@ from pt_cascade.analysis.calibration.fitting import check_method
 from pt_cascade.analysis.calibration.pairs import judged_pairs, scored_rows
 from pt_cascade.analysis.calibration.quality import MEASURES, add_up, bound, bound_measures, curve, draw_counts
 from pt_cascade.analysis.calibration.scales import to_log_odds
+from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.errors import FrameError, naming
 from pt_cascade.numbers import is_whole
 
@@ -100,10 +101,11 @@ def report_calibration(  # noqa: PLR0913 - options, each with a default
         [['none', 0.42], ['platt', 0.17]]
     """
     pairs = judged_pairs(scored_rows(table, stage), qrels, rel, unjudged)
+    methods = as_tuple(methods)
     for method in methods:
         check_method(method)
     names, query = np.unique(pairs.qid, return_inverse=True)
-    _check_numbers(len(names), folds, bins)
+    _check_numbers(len(names), folds, bins, seed)
     fold = (np.random.default_rng(seed).permutation(len(names)) % folds)[query]
     found = {BEFORE: sigmoid(to_log_odds(pairs.score, pairs.scale))} | {one: _predict(pairs, one, fold, stage) for one in methods}
     counts = np.vstack([np.ones(len(names)), draw_counts(len(names), RESAMPLES, seed)])
@@ -116,12 +118,14 @@ def report_calibration(  # noqa: PLR0913 - options, each with a default
     return CalibrationReport(_measures(sums), _curves(sums), about)
 
 
-def _check_numbers(queries: int, folds: int, bins: int) -> None:
+def _check_numbers(queries: int, folds: int, bins: int, seed: int) -> None:
     problems = []
     if not is_whole(folds, least=2) or folds > queries:
         problems.append(f"folds is {folds!r}, expected 2 or more, and at most as many as the {queries} judged queries")
     if not is_whole(bins, least=2):
         problems.append(f"bins is {bins!r}, expected 2 or more")
+    if not is_whole(seed, least=0):
+        problems.append(f"seed is {seed!r}, expected 0 or more")
     if problems:
         raise FrameError("the calibration cannot be measured", problems, fix="folds=5, bins=10")
 

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 Scale: TypeAlias = "Literal['probabilities', 'log-probabilities', 'cosines', 'logits']"
 
-_RANGES: dict[Scale, tuple[float, float]] = {"probabilities": (0, 1), "log-probabilities": (-np.inf, 0), "cosines": (-1, 1)}
+_SLACK = 1e-5  # a cosine of float32 may be 1.0000001
+_RANGES: dict[Scale, tuple[float, float]] = {
+    "probabilities": (0, 1),
+    "log-probabilities": (-np.inf, 0),
+    "cosines": (-1 - _SLACK, 1 + _SLACK),
+}
 _EPS = float(np.finfo(np.float64).eps)  # betacal and scikit-learn also cut probabilities there
 _ENOUGH = 10  # so many logits are hardly all in [0, 1] by chance
 
@@ -64,7 +69,7 @@ def check_scale(scores: Floats, fitted: Scale, *, strict: bool) -> None:
     least, most = _RANGES.get(fitted, (-np.inf, np.inf)) if strict else (-np.inf, np.inf)
     bad = ~np.isfinite(scores) | (scores < least) | (scores > most)
     if bad.any():
-        problem = f"{int(bad.sum())} of {len(scores)} scores are not {fitted}, as at fitting, e.g. {scores[bad][0]:.6g}"
+        problem = f"{int(bad.sum())} of {len(scores)} scores are not {fitted}, as at fitting, e.g. {float(scores[bad][0])!r}"
         raise FrameError("these scores cannot be calibrated", [problem], fix="fit the calibration again, on scores of this model")
     now = detect_scale(scores) if len(scores) >= _ENOUGH else fitted
     if now != fitted and "probabilities" in (now, fitted) and "cosines" not in (now, fitted):

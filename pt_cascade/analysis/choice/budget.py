@@ -29,6 +29,11 @@ _ALL = 100.0  # per cent
 _SHOWN = 95.0
 
 
+def is_limit(limit: object) -> bool:
+    """Tell whether this is the most that may be spent: a number above 0, infinity included, or None for no limit."""
+    return limit is None or (is_number(limit) and (limit == math.inf or (is_amount(limit) and limit > 0)))
+
+
 @dataclass(frozen=True, eq=False)
 class Budget:
     """The most that a query may take, and the costs of the stages."""
@@ -64,7 +69,7 @@ class Budget:
         """List what is wrong with the budget for a sweep."""
         problems = []
         for name, limit in (("budget_ms", self.ms), ("budget_usd", self.usd)):
-            if limit is not None and not (is_number(limit) and (limit == math.inf or (is_amount(limit) and limit > 0))):
+            if not is_limit(limit):
                 problems.append(f"{name} is {limit!r}, expected a number above 0")
             if limit is not None and sweep.cost is None:
                 problems.append(f"{name} is given, but the sweep has no cost")

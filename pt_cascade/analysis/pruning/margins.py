@@ -49,7 +49,8 @@ class Margin(Rule):
         return (at_rank(score, starts, heads, self.to)[of] - score) <= (self.tau * unit)[of]
 
     def _find_problems(self) -> list[str]:
-        return super()._find_problems() + ([] if is_whole(self.to, least=1) else [f"to is {self.to!r}, expected a rank from 1"])
+        problems = super()._find_problems() + ([] if is_whole(self.to, least=1) else [f"to is {self.to!r}, expected a rank from 1"])
+        return problems + ([] if isinstance(self.relative, bool) else [f"relative is {self.relative!r}, expected True or False"])
 
     def __str__(self) -> str:
         return super().__str__() + " of the range" * self.relative + (f" to rank {self.to}" if self.to > 1 else "")

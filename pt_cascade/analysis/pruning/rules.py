@@ -6,6 +6,7 @@ ones. So a pruned ranking is the ranking at a cut-off that depends on the query.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(ABC):
     """What all rules have in common; use one of the others.
 
     Attributes:
@@ -83,9 +84,9 @@ class Rule:
         """Return the rule with a ceiling of at most ``cutoff``."""
         return self if cutoff is None or (self.ceiling or cutoff + 1) <= cutoff else replace(self, ceiling=cutoff)
 
+    @abstractmethod
     def _pass(self, score: Floats, of: Ints, starts: Ints, heads: Ints) -> Flags:
         """Mark the documents that pass, the first ones of each list."""
-        raise NotImplementedError
 
     def _find_problems(self) -> list[str]:
         low, high = self.limits

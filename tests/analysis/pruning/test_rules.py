@@ -138,3 +138,9 @@ def test_scores_that_are_no_probabilities_are_refused(rule: Rule, scores: list[f
     with pytest.raises(PipelineError, match=r"these scores are not probabilities: 1 score\(s\) are not from 0 to 1"):
         count(rule, [[0.9], scores])
     assert count(Margin(0.2), [[2.0, 0.5]]) == [1]
+
+
+def test_a_share_of_the_range_is_a_flag() -> None:
+    """Another value is named, not added to a text."""
+    with pytest.raises(PipelineError, match="relative is 'no', expected True or False"):
+        Margin(0.2, relative="no")
