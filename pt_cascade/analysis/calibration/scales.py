@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
 Scale: TypeAlias = "Literal['probabilities', 'log-probabilities', 'cosines', 'logits']"
 
+_RANGES: dict[Scale, tuple[float, float]] = {"probabilities": (0, 1), "log-probabilities": (-np.inf, 0), "cosines": (-1, 1)}
 _SLACK = 1e-5  # a cosine of float32 may be 1.0000001
-_RANGES: dict[Scale, tuple[float, float]] = {
-    "probabilities": (0, 1),
-    "log-probabilities": (-np.inf, 0),
-    "cosines": (-1 - _SLACK, 1 + _SLACK),
-}
 _EPS = float(np.finfo(np.float64).eps)  # betacal and scikit-learn also cut probabilities there
 _ENOUGH = 10  # so many logits are hardly all in [0, 1] by chance
 
@@ -67,7 +63,8 @@ def to_log_odds(scores: Floats, scale: Scale) -> Floats:
 def check_scale(scores: Floats, fitted: Scale, *, strict: bool) -> None:
     """Refuse scores that are not finite, or, if ``strict``, outside the range of the scale; warn where a sigmoid came or went."""
     least, most = _RANGES.get(fitted, (-np.inf, np.inf)) if strict else (-np.inf, np.inf)
-    bad = ~np.isfinite(scores) | (scores < least) | (scores > most)
+    slack = _SLACK if fitted == "cosines" else 0.0
+    bad = ~np.isfinite(scores) | (scores < least - slack) | (scores > most + slack)
     if bad.any():
         problem = f"{int(bad.sum())} of {len(scores)} scores are not {fitted}, as at fitting, e.g. {float(scores[bad][0])!r}"
         raise FrameError("these scores cannot be calibrated", [problem], fix="fit the calibration again, on scores of this model")

@@ -82,10 +82,9 @@ def test_few_scores_show_no_scale() -> None:
 
 
 def test_a_cosine_of_float32_may_be_a_little_above_one() -> None:
-    """It is still a cosine, at fitting and later."""
+    """A calibration that was fitted on cosines takes it."""
     from pt_cascade.analysis.calibration.scales import check_scale
 
-    assert detect_scale(np.array([-0.5, 1.0000001])) == "cosines"
     check_scale(np.array([-0.5, 1.0000001]), "cosines", strict=True)
     with pytest.raises(FrameError, match=r"e\.g\. 1\.1$|e\.g\. 1\.1\."):
         check_scale(np.array([-0.5, 1.1]), "cosines", strict=True)
