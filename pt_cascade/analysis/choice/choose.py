@@ -196,7 +196,7 @@ def _check(
         problems.append("method 'budget' needs budget_ms or budget_usd")
     rel = numbers["rel"]
     labels = sweep.replayer.judged.relevant
-    if words["method"][0] == "plateau" and is_whole(rel, 1) and not any((one >= rel).any() for one in labels):
+    if is_word(words["method"][0], ("plateau",)) and is_whole(rel, 1) and not any((one >= rel).any() for one in labels):
         problems.append(f"no judged document has a label of {rel} or more, so there is no recall to keep")
     problems += [*budget.find_problems(sweep), *list_number_problems(len(sweep.qids), numbers)]
     if problems:

@@ -77,12 +77,9 @@ class StageFusion:
             problems.append("no weight is above 0")
         if problems := [*problems, *Fusion(self.method, None, self.k, self.normalise).find_problems(max(len(given), 1))]:
             raise CascadeError(_WHAT, problems, fix=_FIX)
-        most = float(max(given.values()))  # so that no sum overflows
-        scaled = {name: float(one) / most for name, one in given.items() if one}
-        total = math.fsum(scaled.values())  # in any order of the names
-        if abs(most * total - 1) < _ROUNDING:  # weights that add up to 1 stay as they are
-            scaled, total = {name: float(given[name]) for name in scaled}, 1.0
-        object.__setattr__(self, "weights", tuple((name, one / total) for name, one in scaled.items()))
+        weighty = {name: float(one) for name, one in given.items() if one}
+        shares = _divide_by_sum(list(weighty.values()))
+        object.__setattr__(self, "weights", tuple(zip(weighty, shares, strict=True)))
         object.__setattr__(self, "k", int(self.k) if float(self.k).is_integer() else float(self.k))
 
     @property
@@ -136,6 +133,15 @@ def _are_pairs(weights: object) -> bool:
         return isinstance(weights, tuple) and all(isinstance(name, str) for name, _ in weights)
     except (TypeError, ValueError):  # not of two each
         return False
+
+
+def _divide_by_sum(weights: list[float]) -> list[float]:
+    """Return weights above 0 divided by their sum; those that add up to a power of 2 are scaled without rounding."""
+    largest = math.frexp(max(weights))[1]
+    weights = [math.ldexp(one, -largest) for one in weights]  # no sum overflows
+    total = math.fsum(weights)  # in any order of the weights
+    nearest = 2.0 ** round(math.log2(total))
+    return [one / (nearest if abs(total / nearest - 1) < _ROUNDING else total) for one in weights]
 
 
 def _show(weight: float) -> str:

@@ -24,8 +24,7 @@ _FEW = 4
 def write_python(sweep: Sweep, choice: Choice) -> str:
     """Write the Python that sweeps and chooses; what the page cannot know stands as a name."""
     cost = ", timings.cost()" if sweep.cost is not None else ""
-    known = "ptc.fusions(cascade)" if sweep.fusions == fusions(sweep.stages) else "fusions"
-    more = _write_grid(sweep) + (f", fusion={known}" if sweep.fusions else "")
+    more = _write_grid(sweep) + _write_fusions(sweep)
     budget = choice.budget
     limits: dict[str, object] = {"budget_ms": budget.ms, "percentile": budget.percentile} if budget.ms else {}
     limits |= {"budget_usd": budget.usd} if budget.usd else {}
@@ -40,6 +39,13 @@ def write_python(sweep: Sweep, choice: Choice) -> str:
         f"choice = ptc.choose(sweep, {choice.measure!r}{options})",
     ]
     return "\n".join(lines)
+
+
+def _write_fusions(sweep: Sweep) -> str:
+    """Write the fusions as an argument, nothing where there are none."""
+    if not sweep.fusions:
+        return ""
+    return f", fusion={'ptc.fusions(cascade)' if sweep.fusions == fusions(sweep.stages) else 'fusions'}"
 
 
 def _write_grid(sweep: Sweep) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import comb
+from fractions import Fraction
+from math import comb, ldexp
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from toys.judges import Judge
 from toys.rankers import ToyRetriever
@@ -209,6 +210,18 @@ def test_equal_fusions_are_one_and_are_shown_exactly() -> None:
     assert StageFusion({name: float(weight) for name, weight in shown.items()}) == both[0]
     assert StageFusion({"a": 1e308, "b": 1e308}) == StageFusion({"a": 1, "b": 1})
     assert repr(StageFusion({"a": 1}, "rrf", k=np.float64(30))) == "fused(a=1, method='rrf', k=30)"
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5), st.integers(-300, 300))
+@example([1 / 7, 1 / 7, 1.5 / 7], 1)  # divided by their sum, these add up to 1 but for a rounding
+def test_weights_are_proportions(weights: list[float], power: int) -> None:
+    """As fractions give them; a power of 2 scales them without rounding, and what is divided once stays as it is."""
+    named = {f"s{n}": weight for n, weight in enumerate(weights)}
+    fusion, total = StageFusion(named), sum(map(Fraction, weights))
+    assert dict(fusion.weights) == pytest.approx({name: float(Fraction(one) / total) for name, one in named.items()})
+    assert StageFusion({name: ldexp(one, power) for name, one in named.items()}) == fusion
+    again = StageFusion({name: ldexp(one, power) for name, one in dict(fusion.weights).items()})
+    assert again == fusion == StageFusion(fusion.weights)
 
 
 @pytest.mark.parametrize("stages", [[], ["a"], ["a", "a"], "ab"])
