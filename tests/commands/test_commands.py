@@ -28,7 +28,7 @@ from toys.lines import paragraphs
 
 import pt_cascade
 from pt_cascade import commands
-from pt_cascade.cli import COMMANDS, main, parse_arguments
+from pt_cascade.cli import COMMANDS, FOLDERS, main, parse_arguments
 from pt_cascade.collections import make_collection
 from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
@@ -144,7 +144,7 @@ def test_what_cannot_be_parsed_is_one_line(argv: list[str], problem: str, capsys
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
     monkeypatch.setenv("COLUMNS", "80")
-    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "paths", "sources"}
+    files = {path.stem for path in Path(commands.__path__[0]).rglob("*.py")} - {"__init__", "cascades", "paths", "sources"}
     assert set(COMMANDS) == files
     with pytest.raises(SystemExit) as end:
         main(["--help"])
@@ -155,7 +155,7 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
     assert [parse_arguments(shlex.split(line)).command for line in examples] == ["quickstart", "score", "profile", "choose"]
     for name, purpose in COMMANDS.items():
         assert purpose in " ".join(whole.split())
-        command = import_module(f"pt_cascade.commands.{name}")
+        command = import_module(f"pt_cascade.commands.{FOLDERS.get(name, '')}{name}")
         assert callable(command.add_arguments)
         assert callable(command.execute)
         with pytest.raises(SystemExit) as end:
@@ -167,7 +167,8 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         options = re.findall(r"^  (--\w+|\w+)(?: \S+)?(?: .*\S)?$", told, flags=re.MULTILINE)
         wanted = {"--collection", "--engine", "--reranker"}
         wanted = {"TABLE", "--collection", "--tail", "--grid", "--rel"} if name in ("sweep", "choose", "report") else wanted
-        wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}}.get(name, wanted)
+        own = {"run": {"CASCADE", "--out"}, "merge": {"FOLDER"}, "status": {"FOLDER"}}
+        wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}, **own}.get(name, wanted)
         assert wanted <= set(options)
 
 
