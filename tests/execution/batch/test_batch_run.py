@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from toys.batches import TOPICS, N, maker, pipeline, rankings, run_into
+from toys.batches import SHARD, TOPICS, N, maker, pipeline, rankings, run_into
 from toys.rankers import ToyReranker, ToyRetriever
 
 import pt_cascade as ptc
