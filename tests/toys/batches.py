@@ -32,6 +32,10 @@ class Noting(ToyReranker):
     tells: str = ""
     stage_name = "noting"
 
+    def identify(self) -> dict[str, str]:
+        """What its scores depend on."""
+        return {"class": "Noting", "levels": str(self.levels)}
+
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Re-rank."""
         qids = inp["qid"].unique().tolist()

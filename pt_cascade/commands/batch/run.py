@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefixes", nargs="+", default=(), metavar="STAGE", help="write their rankings too; all: of all stages")
     parser.add_argument("--tail", choices=("drop", "keep"), help="drop removed documents, or rank them below the others")
     parser.add_argument("--tag", default="pt_cascade", help="of the TREC run (default: pt_cascade)")
+    parser.add_argument("--score-cache", metavar="FOLDER", help="store the scores of each stage, for other runs")
     parser.add_argument("--max-attempts", type=count, default=3, help="how often a shard that fails is tried (default: 3)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what it will take; run and write nothing")
     parser.add_argument("--timings", metavar="FILE", help="for --dry-run: the times of the stages, of pt-cascade profile")
@@ -87,6 +88,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         "query_batch_size",
         "prefixes",
         "tag",
+        "score_cache",
         "max_attempts",
         "fresh",
         "log",

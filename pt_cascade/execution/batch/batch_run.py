@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pt_cascade.errors import CascadeError
@@ -66,6 +66,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     prefixes: Sequence[str] = (),
     tail: Tail | None = None,
     tag: str = "pt_cascade",
+    score_cache: str | os.PathLike[str] | None = None,
     shard: tuple[int, int] | None = None,
     max_attempts: int = 3,
     fresh: bool = False,
@@ -90,6 +91,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         prefixes: Names of stages before the last whose ranking is written too; ``["all"]``: of all of them.
         tail: As for ``run``.
         tag: The tag of the TREC run, one word.
+        score_cache: A folder that keeps the scores of re-ranking stages for other runs, as for ``score``.
         shard: ``(i, n)``: only the i-th of n parts of the shards, from 1; merge them with ``pt-cascade merge``.
         max_attempts: How often a shard that fails is tried, over all calls; 1 or more.
         fresh: Move a folder that is there aside, and start anew.
@@ -118,7 +120,8 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     """
     _check(executor, workers, max_attempts, shard)
     settings = Settings(shard_queries, query_batch_size, threads, prefixes, tag)
-    planned = plan_batch(find_source(cascade, collection, {"tail": tail}), topics, settings)
+    source = find_source(cascade, collection, {"tail": tail})
+    planned = plan_batch(replace(source, score_cache=score_cache), topics, settings)
     if executor != "serial":
         planned.source.check_portable(executor)
     journal, folder = open_journal(log), open_folder(out, fresh=fresh)

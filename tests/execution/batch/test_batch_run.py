@@ -94,6 +94,14 @@ def test_results_to_rerank_are_topics_too(tmp_path: Path) -> None:
     assert listed(ptc.trec.read_run(done.results / "run.res.gz")) == listed(expected)
 
 
+def test_scores_are_kept_for_other_runs(tmp_path: Path) -> None:
+    """A second run, into another folder, calls the stage for nothing; its ranking is the first one's."""
+    for out in ("first", "second"):
+        run_batch(maker(file=str(tmp_path / "notes")), TOPICS, tmp_path / out, score_cache=tmp_path / "scores")
+    assert len((tmp_path / "notes").read_text().split()) == N
+    assert rankings(tmp_path / "first") == rankings(tmp_path / "second")
+
+
 CHANGED = {
     "a stage": ({"cascade": maker(levels=4)}, "stage noting was "),
     "a cut-off": ({"cascade": maker(cut=9)}, "cascade was toy → 15 · noting → 10, is toy → 15 · noting → 9"),
