@@ -39,7 +39,7 @@ COMMANDS = {
     "stages": "list the stages",
     "cache": "list or clear what is cached",
 }
-FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch."}
+_FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch."}
 _RESUMED = ("quickstart", "search", "score", "profile")
 _AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
@@ -145,7 +145,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     for name, help_text in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
         if name in argv[:1]:
-            module = import_module(f"pt_cascade.commands.{FOLDERS.get(name, '')}{name}")
+            module = import_module(f"pt_cascade.commands.{_FOLDERS.get(name, '')}{name}")
             module.add_arguments(command)
             command.set_defaults(execute=module.execute, words=argv)
     return parser.parse_args(argv)

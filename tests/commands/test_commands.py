@@ -28,7 +28,7 @@ from toys.lines import paragraphs
 
 import pt_cascade
 from pt_cascade import commands
-from pt_cascade.cli import COMMANDS, FOLDERS, main, parse_arguments
+from pt_cascade.cli import COMMANDS, main, parse_arguments
 from pt_cascade.collections import make_collection
 from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
@@ -144,8 +144,9 @@ def test_what_cannot_be_parsed_is_one_line(argv: list[str], problem: str, capsys
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
     monkeypatch.setenv("COLUMNS", "80")
-    files = {path.stem for path in Path(commands.__path__[0]).rglob("*.py")} - {"__init__", "cascades", "paths", "sources"}
-    assert set(COMMANDS) == files
+    root = Path(commands.__path__[0])
+    files = {path.stem: path.relative_to(root).with_suffix("") for path in root.rglob("*.py")}
+    assert set(COMMANDS) == set(files) - {"__init__", "cascades", "paths", "sources"}
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     whole = capsys.readouterr().out
@@ -155,7 +156,7 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
     assert [parse_arguments(shlex.split(line)).command for line in examples] == ["quickstart", "score", "profile", "choose"]
     for name, purpose in COMMANDS.items():
         assert purpose in " ".join(whole.split())
-        command = import_module(f"pt_cascade.commands.{FOLDERS.get(name, '')}{name}")
+        command = import_module(".".join(["pt_cascade.commands", *files[name].parts]))
         assert callable(command.add_arguments)
         assert callable(command.execute)
         with pytest.raises(SystemExit) as end:
