@@ -130,9 +130,7 @@ def check_settings(settings: Settings, cascade: Cascade) -> Settings:
     if not (isinstance(settings.tag, str) and re.fullmatch(ID, settings.tag)):
         problems.append(f"tag is {settings.tag!r}, expected one word")
     if problems:
-        raise CascadeError(
-            "the run cannot be planned", problems, fix="run_batch(cascade, topics, out, prefixes=['all'], tag='mine')"
-        )
+        raise CascadeError("the run cannot be planned", problems, fix="shard_queries=100, prefixes=['all'], tag='mine'")
     ordered = tuple(name for name in before if name in prefixes or tuple(prefixes) == ALL)
     shard_queries, query_batch_size, threads = (int(value) for value in counts.values())
     return Settings(shard_queries, query_batch_size, threads, ordered, settings.tag)
