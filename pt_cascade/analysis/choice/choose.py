@@ -76,8 +76,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         folds: The least number of random parts that the queries are split into, 2 or more; more are made where else too few queries
             were left for the margin.
         method: ``certified``: the least cost whose measure is below the reference's by at most the margin, with a chance of error
-            of at most ``alpha``: vectors from the reference down are tested one after the other, K1 · s, K2 · √s, ..., up to the
-            first that fails. ``budget``: the best measure within the budget. ``plateau``: the smallest cut-off of stage 1 whose
+            of at most ``alpha``: vectors within the budget, from the reference down, are tested one after the other, K1 · s, K2 ·
+            √s, ..., up to the first that fails. ``budget``: the best measure within the budget. ``plateau``: the smallest cut-off of stage 1 whose
             recall is below the reference's by at most the margin, then that of stage 2 given it, and so on; if that exceeds the
             budget, the best vector that is no deeper. None: ``budget`` if there is one, else ``plateau``.
         seed: Seed of folds and resamples; the same seed gives the same choice.
