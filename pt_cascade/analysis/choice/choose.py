@@ -77,9 +77,9 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
             were left for the margin.
         method: ``certified``: the least cost whose measure is below the reference's by at most the margin, with a chance of error
             of at most ``alpha``: vectors within the budget, from the reference down, are tested one after the other, K1 · s, K2 ·
-            √s, ..., up to the first that fails. ``budget``: the best measure within the budget. ``plateau``: the smallest cut-off of stage 1 whose
-            recall is below the reference's by at most the margin, then that of stage 2 given it, and so on; if that exceeds the
-            budget, the best vector that is no deeper. None: ``budget`` if there is one, else ``plateau``.
+            √s, ..., up to the first that fails. ``budget``: the best measure within the budget. ``plateau``: the smallest cut-off
+            of stage 1 whose recall is below the reference's by at most the margin, then that of stage 2 given it, and so on; if
+            that exceeds the budget, the best vector that is no deeper. None: ``budget`` if there is one, else ``plateau``.
         seed: Seed of folds and resamples; the same seed gives the same choice.
         reference: Cut-offs to keep where no others are shown to be better or, at less cost, within the margin: those in use, or
             others that no judgment has chosen. None: the deepest of the grid; if they exceed the budget, the first within it on
