@@ -31,12 +31,6 @@ def find_row(sweep: Sweep, cutoffs: tuple[int | None, ...], fusion: StageFusion 
     return vector * max(len(sweep.fusions), 1) + (sweep.fusions.index(fusion) if fusion in sweep.fusions else 0)
 
 
-def find_deepest(sweep: Sweep) -> int:
-    """Return the row with the largest product of cut-offs; of equal ones the last."""
-    products = np.log(sweep.grid.vectors.astype(np.float64)).sum(axis=1)
-    return (len(products) - 1 - int(products[::-1].argmax())) * max(len(sweep.fusions), 1)
-
-
 def find_budget(sweep: Sweep, choice: Choice | None) -> tuple[str, float | None]:
     """Return the column of costs to show, and its limit: the budget's, else the best known."""
     limits = {} if choice is None else choice.budget.limits
