@@ -17,6 +17,25 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
 
 
+def check_names(sweep: Sweep, choice: Choice | None, measure: object, cost: str = "pairs") -> str:
+    """Return the name of a measure, that of the choice or the first where it is None; refuse an unknown measure or cost."""
+    name = str((sweep.measures[0] if choice is None else choice.measure) if measure is None else measure)
+    problems = [] if name in sweep.measures else [f"the sweep has no measure {name}; it has {', '.join(sweep.measures)}"]
+    known = [*dict.fromkeys([*(one for one in map(str, sweep.frame) if one.endswith(("ms", "pairs", "usd"))), "pairs"])]
+    if cost not in known and (choice is None or cost not in choice.budget.limits):
+        problems.append(f"the sweep has no cost {cost!r}; it has {', '.join(known)}")
+    if problems:
+        raise SweepError("the figure cannot be drawn", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")
+    return name
+
+
+def check_sweep(sweep: object) -> None:
+    """Refuse what is no sweep."""
+    if not hasattr(sweep, "replayer"):
+        problem = f"it is a {type(sweep).__name__}, expected what sweep returns"
+        raise SweepError("this is not a sweep", [problem], fix="sweep(table, qrels, measures)")
+
+
 def check_choice(sweep: Sweep, choice: Choice) -> None:
     """Refuse a choice of another sweep."""
     known = set(map(tuple, sweep.grid))
