@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+import numpy as np
+
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.errors import CascadeError, escape, require
 from pt_cascade.files import write_file
+from pt_cascade.numbers import is_whole
 from pt_cascade.reporting.rows import check_choice, check_sweep, find_row
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ MARKS: dict[str, Look] = {
 }
 _SMALL = 7  # points
 _STYLE: Any = {
-    "figure.figsize": (3.3, 2.5),  # inches: a column of a paper
+    "figure.figsize": (3.3, 2.6),  # inches: a column of a paper
     "font.size": 8,
     "axes.labelsize": 8,
     "legend.fontsize": _SMALL,
@@ -44,8 +47,9 @@ _STYLE: Any = {
     "lines.markersize": 4,
     "hatch.linewidth": 0.5,
 }
-_SAVED: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "savefig.dpi": 300}
+_SAVED: Any = {"pdf.fonttype": 42, "ps.fonttype": 42}
 _DATES = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+_NEAR = 1.5  # times the largest value
 _DECADES = 2000  # up to this factor there is room for ticks at 2 and 5
 
 
@@ -65,15 +69,16 @@ def open_axes(ax: Axes | None) -> Iterator[Axes]:
         yield ax
 
 
-def save_figure(ax: Axes, path: str | os.PathLike[str]) -> None:
-    """Write the figure of some axes as PDF with TrueType fonts, as SVG or as PNG of 300 dots an inch.
+def save_figure(ax: Axes, path: str | os.PathLike[str], *, dpi: int = 300) -> None:
+    """Write the figure of some axes as PDF with TrueType fonts, as SVG or as PNG.
 
     Args:
         ax: As a function of ``ptc.plots`` returns them.
         path: The file, which ends in ``.pdf``, ``.svg`` or ``.png``; one that exists is replaced.
+        dpi: Dots an inch, of a PNG and of what is an image in the others, 1 or more.
 
     Raises:
-        CascadeError: The name ends in something else.
+        CascadeError: The name ends in something else, or dpi is out of range.
         MissingError: There is no folder for the file.
 
     Example:
@@ -82,14 +87,15 @@ def save_figure(ax: Axes, path: str | os.PathLike[str]) -> None:
         >>> save_figure(Figure().subplots(), Path(tempfile.mkdtemp()) / "figure.pdf")
     """
     kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in _DATES:
-        problem = f"the name ends in {Path(path).suffix!r}, expected .pdf, .svg or .png"
-        raise CascadeError(f"cannot save the figure {path}", [problem], fix='save_figure(ax, "figure.pdf")')
+    problems = [] if kind in _DATES else [f"the name ends in {Path(path).suffix!r}, expected .pdf, .svg or .png"]
+    problems += [] if is_whole(dpi, 1) else [f"dpi is {dpi!r}, expected a whole number, 1 or more"]
+    if problems:
+        raise CascadeError(f"cannot save the figure {path}", problems, fix='save_figure(ax, "figure.pdf")')
     import matplotlib as mpl  # noqa: PLC0415 - an extra
 
     figure, data = cast("Figure", ax.get_figure(root=True)), io.BytesIO()
     with mpl.rc_context(_SAVED):
-        figure.savefig(data, format=kind, metadata=_DATES[kind])
+        figure.savefig(data, format=kind, dpi=dpi, metadata=_DATES[kind])
     write_file(Path(path), data.getvalue())
 
 
@@ -132,6 +138,17 @@ def scale_log(ax: Axes, *names: Literal["x", "y"]) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < _DECADES else (1,)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
+
+
+def add_limit(ax: Axes, limit: float | None, most: float, unit: str) -> None:
+    """Draw the line of a budget; where it is far beyond the data, only its name."""
+    if limit is None or not np.isfinite(limit):
+        return
+    look: Look = {"color": COLORS[0], "linestyle": ":", "label": f"budget: {limit:g} {unit}"}
+    if limit <= _NEAR * most:
+        ax.axvline(limit, **look)
+    else:
+        ax.plot([], [], **look | {"label": f"{look['label']}, beyond the axis"})
 
 
 def add_legend(ax: Axes, columns: int = 1) -> None:

@@ -10,7 +10,17 @@ import pandas as pd
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.sweep.front import find_front
 from pt_cascade.errors import SweepError
-from pt_cascade.reporting.plots.canvas import COLORS, MARKS, add_legend, find_marks, open_axes, scale_log, show_row, show_text
+from pt_cascade.reporting.plots.canvas import (
+    COLORS,
+    MARKS,
+    add_legend,
+    add_limit,
+    find_marks,
+    open_axes,
+    scale_log,
+    show_row,
+    show_text,
+)
 from pt_cascade.reporting.rows import check_names, describe_cost, find_budget, read_costs
 
 if TYPE_CHECKING:
@@ -69,13 +79,12 @@ def draw_front(
         for mark, row in rows.items():
             drawn.plot(costs[row], values[row], label=f"{mark}: {show_row(sweep, row)}", **MARKS[mark])
         told = describe_cost(column)
-        if limit is not None:
-            drawn.axvline(limit, color=COLORS[1], linestyle="--", linewidth=1, label=f"budget: {limit:g} {told['unit']}")
+        add_limit(drawn, limit, costs.max(), told["unit"])
         if 0 < costs.min() * _WIDE < costs.max():
             scale_log(drawn, "x")
         drawn.set_xlabel(f"{told['label']} ({told['unit']})")
         drawn.set_ylabel(name)
-        add_legend(drawn, columns=1 if sweep.fusions else 2)
+        add_legend(drawn)
     return drawn
 
 
@@ -99,7 +108,8 @@ def draw_surface(
     axes = [n for n, column in enumerate(sweep.grid.vectors.T) if len(np.unique(column)) > 1][:_PLANE]
     if len(axes) < _PLANE:
         problem = f"{len(axes)} of the cut-offs of {', '.join(sweep.stages)} vary, expected two"
-        raise SweepError("there is no surface to draw", [problem], fix="sweep(table, qrels, measures)")
+        fix = 'sweep(table, qrels, measures, grid={"k1": [5, 10], "k2": [2, 5]})' if len(sweep.stages) > 1 else ""
+        raise SweepError("there is no surface to draw", [problem], fix=fix)
     ends, cells = _cut_plane(sweep, axes, [*rows.values()][-1], sweep.frame[name].to_numpy(np.float64))
     with open_axes(ax) as drawn:
         mesh = drawn.pcolormesh(*map(_find_edges, ends), cells, cmap="cividis", rasterized=True)

@@ -8,7 +8,18 @@ import numpy as np
 
 from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.analysis.sweep.losses import recall_per_query
-from pt_cascade.reporting.plots.canvas import COLORS, LINES, Look, add_legend, find_marks, open_axes, read_row, scale_log, show_text
+from pt_cascade.reporting.plots.canvas import (
+    COLORS,
+    LINES,
+    Look,
+    add_legend,
+    find_marks,
+    open_axes,
+    read_row,
+    scale_log,
+    show_row,
+    show_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +46,8 @@ def draw_recall(sweep: Sweep, ax: Axes | None = None, *, choice: Choice | None =
         SweepError: The choice is of another sweep.
         MissingError: matplotlib is not installed.
     """
-    cutoffs, _ = read_row(sweep, [*find_marks(sweep, choice).values()][-1])
+    mark, row = [*find_marks(sweep, choice).items()][-1]
+    cutoffs, _ = read_row(sweep, row)
     rel = choice.rel if choice is not None and rel is None else find_rel(sweep.replayer.measures, rel)
     plateaus = {} if choice is None else {one.stage: one.k for one in choice.plateaus}
     with open_axes(ax) as drawn:
@@ -48,9 +60,11 @@ def draw_recall(sweep: Sweep, ax: Axes | None = None, *, choice: Choice | None =
             drawn.fill_between(k, (mean - error).clip(0, 1), (mean + error).clip(0, 1), color=color, alpha=0.18, linewidth=0)
             drawn.plot(k, mean, color=color, linestyle=line, label=show_text(stage))
             at = min(cutoffs[n] or len(k), len(k))
-            drawn.plot(at, mean[at - 1], "o", color=color, markeredgecolor="white", markersize=6, zorder=5, label=f"_cut-off {n}")
-            if stage in plateaus:
-                drawn.plot(plateaus[stage], mean[min(plateaus[stage], len(k)) - 1], "^", color="black", zorder=6, label="_plateau")
+            label = f"{mark}: {show_row(sweep, row)}" if n == len(cutoffs) - 1 else f"_{mark}"
+            drawn.plot(at, mean[at - 1], "o", color=color, markeredgecolor="white", markersize=6, zorder=5, label=label)
+            if (plateau := plateaus.get(stage)) is not None:
+                look: Look = {"color": "black", "zorder": 6, "label": "_plateau" if n else "plateau"}
+                drawn.plot(plateau, mean[min(plateau, len(k)) - 1], "^", **look)
         scale_log(drawn, "x")
         drawn.set(ylim=(0, 1.03), xlabel="cut-off k of the stage (documents)", ylabel="recall@k")
         add_legend(drawn, columns=2)

@@ -11,7 +11,7 @@ from pt_cascade.analysis.cost.latency import take_percentiles
 from pt_cascade.analysis.cost.sample import sample_from_counts
 from pt_cascade.analysis.grid.cutoffs import as_vectors
 from pt_cascade.errors import SweepError
-from pt_cascade.reporting.plots.canvas import COLORS, LINES, MARKS, Look, add_legend, find_marks, open_axes, read_row, show_row
+from pt_cascade.reporting.plots.canvas import LINES, MARKS, Look, add_legend, add_limit, find_marks, open_axes, read_row, show_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,8 @@ _LEVEL = 95.0
 def draw_latency(sweep: Sweep, ax: Axes | None = None, *, choice: Choice | None = None) -> Axes:
     """Draw the share of queries that are answered within a time, at the deepest cut-offs and those of the choice.
 
-    A time is the sum over the stages, query by query. Marks are the percentile of the choice's budget, 95 if it has none; a budget
-    of milliseconds is a line.
+    A time is the sum over the stages, query by query. Marks are the percentile of the choice's budget, 95 if it has none, for the
+    choice with its interval, whose upper end a budget bounds; a budget of milliseconds is a line.
 
     Args:
         sweep: With a cost whose queries were timed one by one, or that was given by hand.
@@ -39,7 +39,8 @@ def draw_latency(sweep: Sweep, ax: Axes | None = None, *, choice: Choice | None 
         MissingError: matplotlib is not installed.
     """
     rows = find_marks(sweep, choice)
-    level = _LEVEL if choice is None or choice.budget.ms is None else choice.budget.percentile
+    budget = None if choice is None else choice.budget
+    level = _LEVEL if budget is None or budget.ms is None else budget.percentile
     with open_axes(ax) as drawn:
         for n, (mark, row) in enumerate(rows.items()):
             times = np.sort(_sum_times(sweep, row))
@@ -48,9 +49,10 @@ def draw_latency(sweep: Sweep, ax: Axes | None = None, *, choice: Choice | None 
             drawn.plot(np.append(times[0], times), np.append(0, share), label=f"{mark}: {show_row(sweep, row)}", **look)
             if level is not None:
                 drawn.plot(take_percentiles(times, [level]), level / 100, **MARKS[mark], label=f"_p{level:g} of {mark}")
-        if choice is not None and choice.budget.ms is not None and np.isfinite(choice.budget.ms):
-            label = f"budget: {choice.budget.ms:g} ms"
-            drawn.axvline(choice.budget.ms, color=COLORS[0], linestyle=":", linewidth=1, label=label)
+        if choice is not None and choice.times is not None and choice.times.percentiles:
+            ends = [choice.times.low_ms[0], min(choice.times.high_ms[0], drawn.get_xlim()[1])]
+            drawn.plot(ends, [choice.times.percentiles[0] / 100] * 2, "|-", color="black", linewidth=0.8, label="_interval")
+        add_limit(drawn, None if budget is None else budget.ms, drawn.dataLim.x1, "ms")
         drawn.set(ylim=(0, 1.04), xlabel="time of a query, all stages (ms)", ylabel="share of queries")
         add_legend(drawn)
     return drawn

@@ -209,7 +209,7 @@ def test_the_plateau_is_marked() -> None:
     labels[:, 0] = 1
     early = make_sweep({"s1": -np.tile(np.arange(DOCUMENTS), (200, 1)), "s2": labels}, labels, grid=CUTOFFS)
     chosen = ptc.choose(early, "nDCG@10", margin=0.05)
-    assert lines(ptc.plots.draw_recall(early, choice=chosen))["_plateau"][0].tolist() == [4]
+    assert lines(ptc.plots.draw_recall(early, choice=chosen))["plateau"][0].tolist() == [4]
 
 
 def test_losses_are_counted_by_hand(sweep: ptc.Sweep, choice: ptc.Choice) -> None:
@@ -238,6 +238,17 @@ def test_times_are_those_that_were_measured(sweep: ptc.Sweep, choice: ptc.Choice
     mark, level = drawn["_p95 of deepest"]
     assert (mark[0], level[0]) == (pytest.approx(np.percentile(SUMS, 95, method="inverted_cdf")), 0.95)
     assert drawn["budget"][0].tolist() == [120, 120]
+    assert drawn["_interval"][0].tolist() == [choice.times.low_ms[0], choice.times.high_ms[0]]
+    assert drawn["_interval"][0][1] <= 120  # what the budget bounds
+
+
+def test_a_budget_beyond_the_data_is_named_and_not_drawn(sweep: ptc.Sweep) -> None:
+    """It would leave no room for the data."""
+    chosen = ptc.choose(sweep, "nDCG@10", budget_ms=5000, folds=3)
+    for draw in (ptc.plots.draw_front, ptc.plots.draw_latency):
+        ax = draw(sweep, choice=chosen)
+        assert "budget: 5000 ms, beyond the axis" in [text.get_text() for text in ax.get_legend().get_texts()]
+        assert ax.get_xlim()[1] < 1000
 
 
 def test_reliability_is_that_of_the_report() -> None:
@@ -279,7 +290,7 @@ def test_any_name_is_text() -> None:
     for draw in (ptc.plots.draw_recall, ptc.plots.draw_losses, ptc.plots.draw_surface):
         draw(odd).get_figure().draw_without_rendering()
     told = [text.get_text() for text in ptc.plots.draw_recall(odd).get_legend().get_texts()]
-    assert told == [r"\$\foo\$", " _hidden", "a" * 23 + "…", r"\$"]
+    assert told == [r"\$\foo\$", " _hidden", "a" * 23 + "…", r"\$", "deepest: 6, 6, 6, 6"]
 
 
 def test_what_cannot_be_drawn_is_refused(sweep: ptc.Sweep, choice: ptc.Choice, tmp_path: Path) -> None:
@@ -289,6 +300,7 @@ def test_what_cannot_be_drawn_is_refused(sweep: ptc.Sweep, choice: ptc.Choice, t
     assert "no cost 'joules'" in str(caught.value)
     with pytest.raises(SweepError, match="1 of the cut-offs of s1, s2 vary, expected two"):
         ptc.plots.draw_surface(make_sweep(SCORES, LABELS, grid=[(4, None), (12, None)]))
+    ptc.plots.draw_surface(make_sweep(SCORES, LABELS, grid={"k1": [5, 10], "k2": [2, 5]}))  # the printed cure
     with pytest.raises(SweepError, match="the sweep has no cost"):
         ptc.plots.draw_latency(make_sweep(SCORES, LABELS, grid=CUTOFFS))
     with pytest.raises(SweepError, match="the choice is of another sweep"):
@@ -296,8 +308,9 @@ def test_what_cannot_be_drawn_is_refused(sweep: ptc.Sweep, choice: ptc.Choice, t
     with pytest.raises(SweepError, match="this is not a sweep"):
         ptc.plots.draw_front(choice)
     ax = plt.subplots()[1]
-    with pytest.raises(CascadeError, match=r"ends in '.jpg', expected .pdf, .svg or .png"):
-        ptc.plots.save_figure(ax, tmp_path / "figure.jpg")
+    with pytest.raises(CascadeError, match=r"ends in '.jpg', expected .pdf, .svg or .png") as caught:
+        ptc.plots.save_figure(ax, tmp_path / "figure.jpg", dpi=0)
+    assert "dpi is 0" in str(caught.value)
     with pytest.raises(MissingError, match="its folder does not exist"):
         ptc.plots.save_figure(ax, tmp_path / "none" / "figure.pdf")
 
