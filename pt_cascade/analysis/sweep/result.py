@@ -152,8 +152,9 @@ class Sweep(Shown):
             rel: The lowest label that is relevant; None: that of the measures, see ``rel``.
 
         Returns:
-            Frame[k, recall, relative, queries]: ``recall`` is of all judged relevant documents, mean over all queries with a
-            judgment; ``relative`` is of those that the stage got, mean over the ``queries`` for which it got any (NaN for none).
+            Frame[k, recall, error, relative, queries]: ``recall`` is of all judged relevant documents, mean over all queries with a
+            judgment, ``error`` its standard error (NaN for one query); ``relative`` is of those that the stage got, mean over the
+            ``queries`` for which it got any (NaN for none).
 
         Raises:
             SweepError: There is no such stage, or ``given`` does not fit.

@@ -47,7 +47,7 @@ _STYLE: Any = {
     "lines.markersize": 4,
     "hatch.linewidth": 0.5,
 }
-_SAVED: Any = {"pdf.fonttype": 42, "ps.fonttype": 42}
+_SAVED: Any = {"pdf.fonttype": 42, "svg.hashsalt": "pt_cascade"}
 _DATES = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 _NEAR = 1.5  # times the largest value
 _DECADES = 2000  # up to this factor there is room for ticks at 2 and 5

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.replay.measures import find_rel
-from pt_cascade.analysis.sweep.losses import recall_per_query
 from pt_cascade.reporting.plots.canvas import (
     COLORS,
     LINES,
@@ -48,16 +46,15 @@ def draw_recall(sweep: Sweep, ax: Axes | None = None, *, choice: Choice | None =
     """
     mark, row = [*find_marks(sweep, choice).items()][-1]
     cutoffs, _ = read_row(sweep, row)
-    rel = choice.rel if choice is not None and rel is None else find_rel(sweep.replayer.measures, rel)
+    rel = choice.rel if choice is not None and rel is None else rel
     plateaus = {} if choice is None else {one.stage: one.k for one in choice.plateaus}
+    curves = [sweep.recall(n, cutoffs[:n], rel=rel) for n in range(len(cutoffs))]
     with open_axes(ax) as drawn:
         for n, stage in enumerate(sweep.stages):
-            recall, _, _ = recall_per_query(sweep.replayer, n, cutoffs[:n], rel=rel)
-            k, mean = np.arange(1, recall.shape[1] + 1), recall.mean(axis=0)
-            spread = recall.std(axis=0, ddof=1) if len(recall) > 1 else np.zeros(len(k))
-            error = _NORMAL * spread / np.sqrt(len(recall))
+            k, mean, error = curves[n][["k", "recall", "error"]].to_numpy().T
             color, line = COLORS[n % len(COLORS)], LINES[n % len(LINES)]
-            drawn.fill_between(k, (mean - error).clip(0, 1), (mean + error).clip(0, 1), color=color, alpha=0.18, linewidth=0)
+            low, high = ((mean + sign * _NORMAL * error).clip(0, 1) for sign in (-1, 1))
+            drawn.fill_between(k, low, high, color=color, alpha=0.18, linewidth=0)
             drawn.plot(k, mean, color=color, linestyle=line, label=show_text(stage))
             at = min(cutoffs[n] or len(k), len(k))
             label = f"{mark}: {show_row(sweep, row)}" if n == len(cutoffs) - 1 else f"_{mark}"

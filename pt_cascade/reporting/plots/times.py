@@ -41,9 +41,9 @@ def draw_latency(sweep: Sweep, ax: Axes | None = None, *, choice: Choice | None 
     rows = find_marks(sweep, choice)
     budget = None if choice is None else choice.budget
     level = _LEVEL if budget is None or budget.ms is None else budget.percentile
+    sums = [np.sort(_sum_times(sweep, row)) for row in rows.values()]
     with open_axes(ax) as drawn:
-        for n, (mark, row) in enumerate(rows.items()):
-            times = np.sort(_sum_times(sweep, row))
+        for n, ((mark, row), times) in enumerate(zip(rows.items(), sums, strict=True)):
             share = np.arange(1, len(times) + 1) / len(times)
             look: Look = {"color": MARKS[mark]["color"], "linestyle": LINES[n], "drawstyle": "steps-post"}
             drawn.plot(np.append(times[0], times), np.append(0, share), label=f"{mark}: {show_row(sweep, row)}", **look)

@@ -111,7 +111,10 @@ def test_a_figure_is_drawn_where_it_is_asked_to_be(name: str, sweep: ptc.Sweep, 
     assert (ax.get_xlabel(), ax.get_ylabel()) == LABELLED[name]
     for kind, start in (("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")):
         ptc.plots.save_figure(ax, tmp_path / f"figure.{kind}")
-        assert (tmp_path / f"figure.{kind}").read_bytes().startswith(start)
+        saved = (tmp_path / f"figure.{kind}").read_bytes()
+        assert saved.startswith(start)
+        ptc.plots.save_figure(ax, tmp_path / f"again.{kind}")
+        assert (tmp_path / f"again.{kind}").read_bytes() == saved
     saved = (tmp_path / "figure.pdf").read_bytes()
     assert b"/Type3" not in saved  # journals refuse these fonts
     assert b"/FontFile2" in saved
@@ -301,12 +304,16 @@ def test_what_cannot_be_drawn_is_refused(sweep: ptc.Sweep, choice: ptc.Choice, t
     with pytest.raises(SweepError, match="1 of the cut-offs of s1, s2 vary, expected two"):
         ptc.plots.draw_surface(make_sweep(SCORES, LABELS, grid=[(4, None), (12, None)]))
     ptc.plots.draw_surface(make_sweep(SCORES, LABELS, grid={"k1": [5, 10], "k2": [2, 5]}))  # the printed cure
+    plt.close("all")
+    with pytest.raises(SweepError, match="rel is 0, expected a whole number"):
+        ptc.plots.draw_recall(sweep, rel=0)
     with pytest.raises(SweepError, match="the sweep has no cost"):
         ptc.plots.draw_latency(make_sweep(SCORES, LABELS, grid=CUTOFFS))
     with pytest.raises(SweepError, match="the choice is of another sweep"):
         ptc.plots.draw_losses(make_sweep(SCORES, LABELS, grid=[(5, 5)]), choice=choice)
     with pytest.raises(SweepError, match="this is not a sweep"):
         ptc.plots.draw_front(choice)
+    assert not plt.get_fignums()  # what is refused leaves no figure
     ax = plt.subplots()[1]
     with pytest.raises(CascadeError, match=r"ends in '.jpg', expected .pdf, .svg or .png") as caught:
         ptc.plots.save_figure(ax, tmp_path / "figure.jpg", dpi=0)
