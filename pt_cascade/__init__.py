@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
     from pt_cascade.pruning import prune as prune
+    from pt_cascade.reporting import plots as plots
     from pt_cascade.reporting.explorer.page import report as report
     from pt_cascade.stages.calibration.calibrated import calibrate as calibrate
 
@@ -83,7 +84,7 @@ _HOME = {
     "sweep": "pt_cascade.analysis.sweep.sweep",
     "sweep_rules": "pt_cascade.analysis.sweep.pruned",
 }
-_MODULES = ("errors", "frames", "stages", "trec")
+_MODULES = {"plots": "pt_cascade.reporting.plots"} | {name: f"pt_cascade.{name}" for name in ("errors", "frames", "stages", "trec")}
 
 __all__ = sorted([*_HOME, *_MODULES])  # noqa: PLE0605 - names load when first used
 
@@ -93,7 +94,7 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         return version(__name__)
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(_MODULES[name])
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
