@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.sample import sample_from_counts
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors
+from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.replay.measures import compute_norms, encode, in_kernel
 from pt_cascade.analysis.replay.replay import read_scores
 from pt_cascade.analysis.table.tie_rules import number_docnos
-from pt_cascade.errors import SweepError
 from pt_cascade.reporting.explorer.packing import pack, pack_words
+from pt_cascade.reporting.rows import check_choice, describe_cost, find_budget, find_deepest, find_row, read_costs, read_level
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
@@ -30,9 +29,9 @@ _NAMED = 100  # documents of each stage whose docno is in the page, and all judg
 
 def collect_content(sweep: Sweep, choice: Choice) -> Content:
     """Return all that the page shows, as JSON with packed arrays; see ``explorer.js`` for how it is read."""
-    _check(sweep, choice)
-    column, limit = _find_budget(sweep, choice)
-    costs = _read_costs(sweep, column)
+    check_choice(sweep, choice)
+    column, limit = find_budget(sweep, choice)
+    costs = read_costs(sweep, column)
     low, high = float(costs.min()), float(costs.max())
     return {
         "stages": list(sweep.stages),
@@ -43,10 +42,10 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
             "values": pack(sweep.means.T.astype(np.float32)),
             "cost": pack(costs.astype(np.float32)),
         },
-        "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **_describe_cost(column)},
-        "chosen": _find_row(sweep, choice.cutoffs, choice.fusion),
-        "picked": _find_row(sweep, choice.picked, choice.picked_fusion),
-        "deepest": _find_deepest(sweep),
+        "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **describe_cost(column)},
+        "chosen": find_row(sweep, choice.cutoffs, choice.fusion),
+        "picked": find_row(sweep, choice.picked, choice.picked_fusion),
+        "deepest": find_deepest(sweep),
         "fusions": [_describe_fusion(sweep, fusion) for fusion in sweep.fusions or (None,)],
         "byRank": sweep.replayer.by_rank,
         "keep": sweep.replayer.tail == "keep",
@@ -96,58 +95,6 @@ def _index_axes(sweep: Sweep) -> Ints:
     number = rows[:, -1] if len(weights) else np.zeros(len(rows), np.int64)
     columns = [*rows.T[: len(sweep.stages)], *weights[number].T] if len(weights) else [*rows.T[: len(sweep.stages)]]
     return np.stack([*(np.unique(column, return_inverse=True)[1] for column in columns), number]).astype(np.int64)
-
-
-def _find_budget(sweep: Sweep, choice: Choice) -> tuple[str, float | None]:
-    """Return the column of costs that the page shows, and its limit: the budget's, else the best known."""
-    limits = choice.budget.limits
-    if limits:
-        column = next(iter(limits))
-        return column, float(limits[column]) if np.isfinite(limits[column]) else None
-    known = sweep.frame.columns
-    return next((name for name in ("p95_ms", "ms") if name in known), "pairs"), None
-
-
-def _read_costs(sweep: Sweep, column: str) -> Floats:
-    """Return a cost of each row, shape (rows,)."""
-    if column in sweep.frame:
-        return sweep.frame[column].to_numpy(np.float64)
-    level = [one] if (one := _read_level(column)) else []
-    cost = sweep.cost or Cost.of(*(StageCost() for _ in sweep.stages))
-    costs = cost.frame(sweep.grid.vectors, docs=sweep.table.retrieved[sweep.replayer.judged.queries], percentiles=level)
-    return np.repeat(costs[column].to_numpy(np.float64), max(len(sweep.fusions), 1))
-
-
-def _read_level(column: str) -> float | None:
-    """Return the percentile of a column of costs, None for another one."""
-    return float(column[1:-3]) if column.startswith("p") and column.endswith("_ms") else None
-
-
-def _describe_cost(column: str) -> Content:
-    """Name a cost for a reader, with its unit."""
-    named = {"pairs": ("model pairs a query", "pairs"), "usd": ("US dollars a query", "USD"), "ms": ("mean time of a query", "ms")}
-    label, unit = named.get(column, (f"{column.removesuffix('_ms')} of the time of a query", "ms"))
-    return {"label": label, "unit": unit}
-
-
-def _check(sweep: Sweep, choice: Choice) -> None:
-    """Refuse a choice of another sweep."""
-    known = set(map(tuple, sweep.grid))
-    if choice.stages != sweep.stages or choice.measure not in sweep.measures or not {choice.cutoffs, choice.picked} <= known:
-        found = f"it chose {choice.cutoffs} of {', '.join(choice.stages)} by {choice.measure}, which the sweep lacks"
-        raise SweepError("the choice is of another sweep", [found], fix="report(sweep, choose(sweep, measure), path)")
-
-
-def _find_row(sweep: Sweep, cutoffs: tuple[int | None, ...], fusion: StageFusion | None) -> int:
-    """Return the row of a vector."""
-    vector = int((sweep.grid.vectors == as_vectors([cutoffs])[0]).all(axis=1).argmax())
-    return vector * max(len(sweep.fusions), 1) + (sweep.fusions.index(fusion) if fusion in sweep.fusions else 0)
-
-
-def _find_deepest(sweep: Sweep) -> int:
-    """Return the row with the largest product of cut-offs; of equal ones the last."""
-    products = np.log(sweep.grid.vectors.astype(np.float64)).sum(axis=1)
-    return (len(products) - 1 - int(products[::-1].argmax())) * max(len(sweep.fusions), 1)
 
 
 def _describe_fusion(sweep: Sweep, fusion: StageFusion | None) -> Content | None:
@@ -203,7 +150,7 @@ def _collect_latency(sweep: Sweep, column: str) -> Content | None:
         each = stage.per_pair_ms + stage.per_token_ms * stage.tokens_per_pair
         told = {"fixed": stage.fixed_ms, "each": each, "pairs": stage.pairs_per_document, "compares": stage.compares}
         stages.append({"stage": stage.stage, **told, **_pack_times(sample.times[n] if sample.times else None)})
-    level = next((one for one in (_read_level(column), 95.0) if f"p{one or 0:g}_ms" in sweep.frame), _read_level(column))
+    level = next((one for one in (read_level(column), 95.0) if f"p{one or 0:g}_ms" in sweep.frame), read_level(column))
     return {"retrieved": pack(sample.retrieved), "queries": sample.queries, "level": level, "stages": stages}
 
 
