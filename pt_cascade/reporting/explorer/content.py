@@ -41,6 +41,7 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
             "axes": pack(_index_axes(sweep)),
             "values": pack(sweep.means.T.astype(np.float32)),
             "cost": pack(costs.astype(np.float32)),
+            "allowed": _find_allowed(sweep, choice, column),
         },
         "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **describe_cost(column)},
         "chosen": find_row(sweep, choice.cutoffs, choice.fusion),
@@ -54,6 +55,12 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
         "queries": _collect_queries(sweep, choice.rel),
         "latency": _collect_latency(sweep, column),
     }
+
+
+def _find_allowed(sweep: Sweep, choice: Choice, column: str) -> Content | None:
+    """Tell which rows keep a second limit of the budget, of money, where the page shows the time; None without."""
+    limit = choice.budget.usd
+    return None if limit is None or column == "usd" else pack((read_costs(sweep, "usd") <= limit).astype(np.uint8))
 
 
 def _order_measures(sweep: Sweep, choice: Choice) -> list[Content]:
@@ -150,7 +157,7 @@ def _collect_latency(sweep: Sweep, column: str) -> Content | None:
         each = stage.per_pair_ms + stage.per_token_ms * stage.tokens_per_pair
         told = {"fixed": stage.fixed_ms, "each": each, "pairs": stage.pairs_per_document, "compares": stage.compares}
         stages.append({"stage": stage.stage, **told, **_pack_times(sample.times[n] if sample.times else None)})
-    level = next((one for one in (read_level(column), 95.0) if f"p{one or 0:g}_ms" in sweep.frame), read_level(column))
+    level = read_level(column) or (95.0 if "p95_ms" in sweep.frame else None)
     return {"retrieved": pack(sample.retrieved), "queries": sample.queries, "level": level, "stages": stages}
 
 

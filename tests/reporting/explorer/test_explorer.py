@@ -110,7 +110,7 @@ def test_copies(browser: Any, file: Path) -> None:
         assert copied("#copy-python") == page.inner_text("#python")
         markdown, latex = copied("#copy-markdown"), copied("#copy-latex")
     lines = markdown.splitlines()
-    assert lines[0] == "| What | Cascade | nDCG@10 | R@20 | p95 of the time of a query, ms |"
+    assert lines[0] == "| What | Cascade | nDCG@10 | R@20 | longest time of a query, ms |"
     assert lines[1] == "|---|---|---|---|---|"
     assert latex.count(r" \\") == len(lines) - 1
     assert latex.startswith("\\begin{tabular}{llrrr}\n\\toprule\nWhat & Cascade & nDCG@10")

@@ -138,7 +138,7 @@ class Explorer {
   }
 
   best() {
-    return bestWithin(this.front, this.rows.cost, this.limit);
+    return this.front.filter((row) => this.rows.isWithin(row, this.limit)).pop() ?? null;
   }
 
   values(row) {
@@ -218,26 +218,37 @@ class Explorer {
     element("scale").after(make("div", { className: "scale-ends" }, make("span", {}, `${four(low)} and less`), make("span", {}, four(high))));
   }
 
+  /** The percentile of the time at a row where its cost is the percentile's upper bound, else null. @param {number} row */
+  percentile(row) {
+    if (!content.cost.column.endsWith("_bound_ms")) return null;
+    return takePercentile(sumTimes(content.latency, this.rows.cutoffs(row)), content.latency.level);
+  }
+
   drawTimes(cutoffs) {
     if (!content.latency) return;
     const times = sumTimes(content.latency, cutoffs);
-    const timed = content.cost.unit === "ms";
-    const limit = timed ? this.limit : Infinity;
-    const { level } = content.latency;
-    this.plots.drawTimes(times, limit, level);
+    const limit = content.cost.unit === "ms" ? this.limit : Infinity;
+    const { level, queries } = content.latency;
+    const bound = this.percentile(this.row) === null ? null : this.rows.cost[this.row];
+    this.plots.drawTimes(times, limit, level, bound);
     const inside = times.filter((ms) => ms <= limit).length;
     const share = Number.isFinite(limit) ? ` ${inside} of ${times.length} times are within the budget.` : "";
-    const at = level ? `p${show(level)} is ${amount(takePercentile(times, level))} ms, of ${content.latency.queries} queries.` : `${content.latency.queries} queries were timed.`;
-    element("latency-words").textContent = `${at}${share}`;
-    element("latency").setAttribute("aria-label", `Share of queries answered within a time. ${at}${share}`);
+    const words = [`${queries} queries were timed.`];
+    if (level) words.unshift(`Circle${bound === null ? "" : "s"}: ${level === 100 ? "the longest time" : `p${show(level)}`}, ${amount(takePercentile(times, level))} ms`
+      + (bound === null ? "." : `, and its upper bound with 95 % certainty, ${amount(bound)} ms, which a budget is compared with.`));
+    if (content.cost.column === `p${level}_ms` && level < 100) words.push("They are too few for an upper bound.");
+    element("latency-words").textContent = `${words.join(" ")}${share}`;
+    element("latency").setAttribute("aria-label", `Share of queries answered within a time. ${words.join(" ")}${share}`);
   }
 
   /** Say where the sliders stand, against the budget and the best within it. */
   showNow(now) {
     const measure = content.measures[this.measure].name;
     const [cost, best] = [this.rows.cost[this.row], this.best()];
-    const over = cost > this.limit;
+    const over = !this.rows.isWithin(this.row, this.limit);
     const parts = [make("b", {}, this.name(this.row)), `: ${measure} ${four(this.values(this.row))}, ${content.cost.label} ${amount(cost)} ${content.cost.unit}`];
+    const percentile = this.percentile(this.row);
+    if (percentile !== null) parts.push(` (p${show(content.latency.level)} itself: ${amount(percentile)} ms)`);
     if (Number.isFinite(this.limit)) parts.push(", ", make("span", { className: over ? "over" : "" }, over ? "above the budget" : "within the budget"));
     parts.push(". ");
     if (best === null) parts.push("No vector is within the budget. ");

@@ -146,7 +146,7 @@ class Plots {
     const colors = new Uint32Array(CELLS * CELLS);
     for (let pixel = 0; pixel < colors.length; pixel++) {
       const cell = cells[up.nearest[Math.floor(pixel / CELLS)] * across.at.length + across.nearest[pixel % CELLS]];
-      if (cell >= 0) colors[pixel] = shade(shareOf(values[cell], low, high, false), this.rows.cost[cell] <= limit ? 255 : 70);
+      if (cell >= 0) colors[pixel] = shade(shareOf(values[cell], low, high, false), this.rows.isWithin(cell, limit) ? 255 : 70);
     }
     const box = { x: [across.start], y: [up.start], dw: [across.end - across.start], dh: [up.end - up.start] };
     this.fill("surface", "cells", { image: [asImage(colors, CELLS, CELLS)], ...box });
@@ -192,13 +192,14 @@ class Plots {
     });
   }
 
-  /** Draw the share of queries answered within a time. */
-  drawTimes(times, limit, level) {
+  /** Draw the share of queries answered within a time, and a percentile with its upper bound, if it has one. */
+  drawTimes(times, limit, level, bound) {
     const share = Array.from(times, (_, n) => (n + 1) / times.length);
-    const end = Math.max(times[times.length - 1], Number.isFinite(limit) && limit < 4 * times[times.length - 1] ? limit : 0, 1e-3) * 1.06;
+    const end = Math.max(times[times.length - 1], bound ?? 0, Number.isFinite(limit) && limit < 4 * times[times.length - 1] ? limit : 0, 1e-3) * 1.06;
     this.range("latency", [0, end], [0, 1.04]);
     this.fill("latency", "times", { x: [times[0], ...times, end], y: [0, ...share, 1] });
-    this.fill("latency", "percentile", level ? { x: [takePercentile(times, level)], y: [level / 100] } : { x: [], y: [] });
+    const marks = level ? [takePercentile(times, level), ...(bound === null ? [] : [bound])] : [];
+    this.fill("latency", "percentile", { x: marks, y: marks.map(() => level / 100) });
     this.setLimit("latency", limit);
   }
 

@@ -94,8 +94,10 @@ class Tables {
     const named = [["sliders", this.page.row], ["choice", content.chosen], ["method's pick", content.picked === content.chosen ? null : content.picked], ["deepest", content.deepest], ["best within the budget", this.page.best()], ...front.map((row) => ["front", row])];
     const rows = named.filter(([, row]) => row !== null).map(([what, row]) => [
       what, this.page.name(row), ...content.measures.map((_, n) => four(this.page.rows.all[n][row])), amount(this.page.rows.cost[row]),
+      ...(this.page.percentile(row) === null ? [] : [amount(this.page.percentile(row))]),
     ]);
     const heads = [["What", false], ["Cascade", false], ...content.measures.map((measure) => [measure.name, true]), [`${content.cost.label}, ${content.cost.unit}`, true]];
+    if (this.page.percentile(this.page.row) !== null) heads.push([`p${show(content.latency.level)}, ms`, true]);
     fillTable("compare", heads, rows, 0);
   }
 }
