@@ -95,7 +95,10 @@ def read_level(column: str) -> float | None:
 def describe_cost(column: str) -> dict[str, str]:
     """Name a cost for a reader, with its unit."""
     named = {"pairs": ("model pairs a query", "pairs"), "usd": ("US dollars a query", "USD"), "ms": ("mean time of a query", "ms")}
-    named |= {"p100_ms": ("longest time of a query", "ms")}
+    if column in named:
+        label, unit = named[column]
+        return {"label": label, "unit": unit}
+    level = read_level(column)
     bound = "upper bound of the " if column.endswith("_bound_ms") else ""
-    label, unit = named.get(column, (f"{bound}p{read_level(column):g} of the time of a query", "ms"))
-    return {"label": label, "unit": unit}
+    label = "longest time of a query" if level == _ALL else f"{bound}p{level:g} of the time of a query"
+    return {"label": label, "unit": "ms"}

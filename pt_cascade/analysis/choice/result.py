@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from pt_cascade.analysis.choice.verdict import round_up
 from pt_cascade.analysis.grid.cutoffs import name_cascade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pt_cascade.analysis.certificates.fixed_sequence import Test
     from pt_cascade.analysis.choice.budget import Budget
@@ -69,6 +69,7 @@ class Choice:
         fusion: Of the stages' scores, for ``cutoffs``; the argument of ``cascade.fused``; None: the last stage's own ranking.
         reference_fusion: Likewise for ``reference``.
         picked_fusion: Likewise for ``picked``.
+        options: The arguments of ``choose`` that are not its defaults.
     """
 
     cutoffs: tuple[int | None, ...]
@@ -102,6 +103,7 @@ class Choice:
     fusion: StageFusion | None = None
     reference_fusion: StageFusion | None = None
     picked_fusion: StageFusion | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def explain(self, *, details: bool = False) -> str:
         """Report what to do and how sure that is: the verdict, then at most ten lines of at most 80 columns.

@@ -12,6 +12,7 @@ from pt_cascade.analysis.replay.measures import compute_norms, encode, in_kernel
 from pt_cascade.analysis.replay.replay import read_scores
 from pt_cascade.analysis.table.tie_rules import number_docnos
 from pt_cascade.reporting.explorer.packing import pack, pack_words
+from pt_cascade.reporting.explorer.recipes import write_fusion
 from pt_cascade.reporting.rows import check_choice, describe_cost, find_budget, find_deepest, find_row, read_costs, read_level
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
         "picked": find_row(sweep, choice.picked, choice.picked_fusion),
         "deepest": find_deepest(sweep),
         "fusions": [_describe_fusion(sweep, fusion) for fusion in sweep.fusions or (None,)],
+        "fused": {
+            "names": pack_words(["" if fusion is None else str(fusion) for fusion in sweep.fusions or (None,)]),
+            "calls": pack_words(["" if fusion is None else write_fusion(fusion, ".fused") for fusion in sweep.fusions or (None,)]),
+        },
         "byRank": sweep.replayer.by_rank,
         "keep": sweep.replayer.tail == "keep",
         "rel": choice.rel,

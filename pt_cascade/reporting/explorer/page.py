@@ -83,7 +83,7 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "") -> str:
 
 def _describe(sweep: Sweep) -> str:
     """Say what was measured."""
-    rows = f"{len(sweep.grid):,} vectors of cut-offs" + (f" × {len(sweep.fusions)} fusions" if sweep.fusions else "")
+    rows = f"{len(sweep.grid):,} vectors of cut-offs" + (f" × {len(sweep.fusions):,} fusions" if len(sweep.fusions) > 1 else "")
     collection = sweep.table.about.get("collection", "")
     return f"{' → '.join(sweep.stages)}: {rows}, {len(sweep.qids):,} queries{f' of {collection}' if collection else ''}"
 

@@ -13,11 +13,10 @@ import pytest
 from toys.judges import Judge
 from toys.pages import open_page, settle, start_browser
 from toys.rankers import ToyRetriever
-from toys.scored import make_scores, make_sweep
+from toys.scored import make_scores, make_sweep, make_timings
 from toys.tables import KERNEL, TOPICS, Fine, make_qrels, tabulate
 
 import pt_cascade as ptc
-from pt_cascade.analysis.cost.timing_files import COLUMNS
 from pt_cascade.analysis.sweep.result import Sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries; cut-offs that cannot cut
@@ -36,23 +35,6 @@ def write_page(sweep: Sweep, folder: Path, measure: str = "nDCG@10", **options: 
     path = folder / "page.html"
     ptc.report(sweep, ptc.choose(sweep, measure, folds=2, **options), path)
     return path
-
-
-def make_timings(stages: tuple[str, ...], queries: int = 120) -> ptc.Timings:
-    """Draw the times of some queries at two depths."""
-    rng = np.random.default_rng(3)
-    rows = []
-    for query in range(queries):
-        slow = rng.lognormal(0, 0.5)
-        for share in (1.0, 0.5):
-            given = 0
-            for n, stage in enumerate(stages):
-                ranked = int((40, 20, 10)[n] * share) if n == 0 else given
-                ms = slow * (3 + 0.7 * n * given + rng.random())
-                out = int((40, 20, 10)[n] * share)
-                rows.append((stage, f"t{query}", 0, share, given, ranked, out, given, np.nan, ms))
-                given = out
-    return ptc.Timings(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 @pytest.mark.parametrize("tail", ["drop", "keep"])
@@ -158,13 +140,13 @@ def test_weights_have_sliders(browser: Any, tmp_path: Path) -> None:
     with open_page(browser, write_page(sweep, tmp_path), "#k1=20&k2=all&w1=0.75&w2=0.25") as page:
         frame = sweep.frame
         wanted = frame[(frame["k1"] == 20) & (frame["w1"] == 0.75)]["nDCG@10"].iloc[0]
-        assert f"s1 → 20 · s2, fused s1 0.75, s2 0.25: nDCG@10 {wanted:.4f}" in page.inner_text("#now")
+        assert f"s1 → 20 · s2 · fused(s1=0.75, s2=0.25): nDCG@10 {wanted:.4f}" in page.inner_text("#now")
         page.focus("#slider-w1")
         page.keyboard.press("ArrowLeft")
         settle(page)
         wanted = frame[(frame["k1"] == 20) & (frame["w1"] == 0.5)]["nDCG@10"].iloc[0]
-        assert f"fused s1 0.5, s2 0.5: nDCG@10 {wanted:.4f}" in page.inner_text("#now")
-        assert 'cascade.fused({"s1": 0.5, "s2": 0.5})' in page.inner_text("#python")
+        assert f"fused(s1=0.5, s2=0.5): nDCG@10 {wanted:.4f}" in page.inner_text("#now")
+        assert "cascade.fused({'s1': 0.5, 's2': 0.5}).with_cutoffs(20, None)" in page.inner_text("#python")
         page.focus("#slider-w1")
         page.keyboard.press("End")
         settle(page)

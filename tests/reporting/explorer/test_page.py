@@ -25,7 +25,6 @@ from pt_cascade.cli import main
 from pt_cascade.errors import CascadeError, MissingError, SweepError
 from pt_cascade.reporting.explorer import page
 from pt_cascade.reporting.explorer.packing import pack
-from pt_cascade.reporting.explorer.recipes import write_python
 
 pytest.importorskip("bokeh", reason="pip install 'pt_cascade[report]'")
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries
@@ -108,20 +107,6 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--out report.html exists" in capsys.readouterr().err
     assert main([*words, "--overwrite", "--measures", "P@1", "AP"]) == 0
     assert '"name":"AP"' in Path("report.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("grid", [None, "log", [(3, None), (7, None), (10, None)], [(3, 2), (10, None)]])
-def test_the_python_of_the_page_chooses_the_same(grid: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its lines run, on the saved table, and give the same cut-offs; a grid that is no product stands as a name."""
-    monkeypatch.chdir(tmp_path)
-    sweep = make_sweep(*make_scores(30, 10, 2), grid=grid)
-    table = sweep.table.save("scores")
-    sweep = replace(sweep, replayer=replace(sweep.replayer, table=table))
-    choice = ptc.choose(sweep, "nDCG@10")
-    names: dict[str, object] = {"qrels": sweep.replayer.judged.qrels, "vectors": grid}
-    exec(write_python(sweep, choice), names)  # noqa: S102 - our own lines
-    assert (names["choice"].cutoffs, list(names["sweep"].grid)) == (choice.cutoffs, list(sweep.grid))
-    assert ("grid=" in write_python(sweep, choice)) == (grid is not None)
 
 
 def test_the_types_of_the_script(tmp_path: Path) -> None:

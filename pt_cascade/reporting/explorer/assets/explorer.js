@@ -145,10 +145,12 @@ class Explorer {
     return this.rows.all[this.measure][row];
   }
 
+  /** The cascade of a row, as Python prints it: a fusion stands before the last cut-off. */
   name(row) {
-    const cutoffs = this.rows.cutoffs(row).map((k, n) => (k === null ? content.stages[n] : `${content.stages[n]} → ${k}`));
-    const weights = content.axes.map((axis, n) => [axis, this.rows.value(row, n)]).filter(([axis, value]) => axis.name.startsWith("w") && value !== null);
-    return cutoffs.join(" · ") + (weights.length ? `, fused ${weights.map(([axis, value]) => `${axis.stage} ${show(value)}`).join(", ")}` : "");
+    const steps = content.stages.map((stage, n) => [stage, this.rows.cutoffs(row)[n]]);
+    const fused = content.fused.names[this.rows.fusion[row]];
+    if (fused) steps.push([fused, steps[steps.length - 1].splice(1, 1, null)[0]]);
+    return steps.map(([stage, k]) => (k === null ? stage : `${stage} → ${k}`)).join(" · ");
   }
 
   /** Draw what only the measure changes, then the rest. */
@@ -267,9 +269,8 @@ class Explorer {
 
   showCode() {
     const cutoffs = this.rows.cutoffs(this.row).map((k) => (k === null ? "None" : String(k)));
-    const weights = content.axes.map((axis, n) => [axis, this.rows.value(this.row, n)]).filter(([axis, value]) => axis.name.startsWith("w") && value);
-    const fused = weights.length ? `\ncascade = cascade.fused({${weights.map(([axis, value]) => `${JSON.stringify(axis.stage)}: ${show(value)}`).join(", ")}})` : "";
-    element("python").textContent = `${content.python}${fused}\ncascade = cascade.with_cutoffs(${cutoffs.join(", ")})`;
+    const call = `cascade${content.fused.calls[this.rows.fusion[this.row]]}.with_cutoffs(${cutoffs.join(", ")})`;
+    element("python").textContent = `${content.python}\n# as the sliders stand: ${call}`;
     element("command").textContent = content.command;
   }
 
