@@ -6,8 +6,6 @@ import base64
 import gzip
 import re
 import shlex
-import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,6 @@ from toys.scored import make_scores, make_sweep
 import pt_cascade as ptc
 from pt_cascade.cli import main
 from pt_cascade.errors import CascadeError, MissingError, SweepError
-from pt_cascade.reporting.explorer import page
 from pt_cascade.reporting.explorer.packing import pack
 
 pytest.importorskip("bokeh", reason="pip install 'pt_cascade[report]'")
@@ -107,14 +104,3 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--out report.html exists" in capsys.readouterr().err
     assert main([*words, "--overwrite", "--measures", "P@1", "AP"]) == 0
     assert '"name":"AP"' in Path("report.html").read_text(encoding="utf-8")
-
-
-def test_the_types_of_the_script(tmp_path: Path) -> None:
-    """TypeScript's compiler, where there is one, finds no fault in the types that the comments give."""
-    if (tsc := shutil.which("tsc")) is None:
-        pytest.skip("there is no tsc: npm install --global typescript")
-    (tmp_path / "bokeh.d.ts").write_text("declare const Bokeh: any;", encoding="utf-8")
-    scripts = map(str, Path(page.__file__).parent.glob("assets/*.js"))
-    options = ["--noEmit", "--allowJs", "--checkJs", "--target", "es2023", "--lib", "es2023,dom,dom.iterable"]
-    done = subprocess.run([tsc, *options, "bokeh.d.ts", *scripts], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("", 0)
