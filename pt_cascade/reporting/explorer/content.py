@@ -16,6 +16,7 @@ from pt_cascade.reporting.explorer.recipes import write_fusion
 from pt_cascade.reporting.rows import check_choice, describe_cost, find_budget, find_deepest, find_row, read_costs, read_level
 
 if TYPE_CHECKING:
+    from pt_cascade.analysis.calibration.report import CalibrationReport
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.cost.sample import StageTimes
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     Content = dict[str, Any]
 
 _WIDE = 20  # costs that differ by this factor are on a logarithmic axis
+_ERRORS = ("ECE", "Brier", "log loss")
 _NAMED = 100  # documents of each stage whose docno is in the page, and all judged ones
 
 
-def collect_content(sweep: Sweep, choice: Choice) -> Content:
+def collect_content(sweep: Sweep, choice: Choice, calibration: CalibrationReport | None = None) -> Content:
     """Return all that the page shows, as JSON with packed arrays; see ``explorer.js`` for how it is read."""
     check_choice(sweep, choice)
     column, limit = find_budget(sweep, choice)
@@ -56,9 +58,10 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
         "byRank": sweep.replayer.by_rank,
         "keep": sweep.replayer.tail == "keep",
         "rel": choice.rel,
-        "plateaus": [plateau.k for plateau in choice.plateaus],
+        "plateaus": [{"k": one.k, "reached": one.k < one.deepest} for one in choice.plateaus],
         "queries": _collect_queries(sweep, choice.rel),
         "latency": _collect_latency(sweep, column),
+        "calibration": None if calibration is None else _collect_calibration(calibration),
     }
 
 
@@ -169,3 +172,16 @@ def _collect_latency(sweep: Sweep, column: str) -> Content | None:
 def _pack_times(times: StageTimes | None) -> Content:
     """Pack the measured times of a stage, shape (rows, depths) each; nothing for a cost given by hand."""
     return {} if times is None else {"depths": times.documents.shape[1], "documents": pack(times.documents), "ms": pack(times.ms)}
+
+
+def _collect_calibration(report: CalibrationReport) -> Content:
+    """Give the reliability curve and the measures of each method; the first is before calibration."""
+    methods = []
+    for name, measures in report.frame.groupby("method", sort=False):
+        bins = report.curve[report.curve["method"] == name]
+        curve = dict(
+            zip(("x", "y", "low", "high"), bins[["probability", "relevant", "low", "high"]].to_numpy().T.tolist(), strict=True)
+        )
+        told = measures[measures["measure"].isin(_ERRORS)]
+        methods.append({"name": name, "curve": curve, "measures": told[["measure", "value", "low", "high"]].to_numpy().tolist()})
+    return {"about": report.about, "methods": methods}

@@ -45,7 +45,7 @@ def test_a_slider_moves_all_figures(browser: Any, file: Path) -> None:
         "front": "explorer.plots.model('front', 'current').data.x[0]",
         "surface": "explorer.plots.model('surface', 'current').data.x[0]",
         "recall": "explorer.plots.model('recall', 'cut0').data.x[0]",
-        "second": "explorer.plots.model('recall', 'recall1').data.k.length",
+        "second": "explorer.plots.model('recall', 'recall1').data.x.length",
         "times": "explorer.plots.model('latency', 'times').data.x[1]",
         "words": "document.getElementById('now').textContent",
         "losses": "document.getElementById('losses').textContent",

@@ -17,6 +17,7 @@ from toys.scored import make_scores, make_sweep, make_timings
 from toys.tables import KERNEL, TOPICS, Fine, make_qrels, tabulate
 
 import pt_cascade as ptc
+from pt_cascade.analysis.calibration import report_calibration
 from pt_cascade.analysis.sweep.result import Sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries; cut-offs that cannot cut
@@ -168,6 +169,66 @@ def test_one_query_is_explained(browser: Any, tmp_path: Path) -> None:
             ["b", "1", "kept, at rank 1 of t5", "nothing"],
         ]
         assert "1 of 3 relevant documents are cut, 1 were not retrieved by bm25." in page.inner_text("#query")
+
+
+def test_lost_documents_are_those_of_ranking_by_hand(browser: Any, tmp_path: Path) -> None:
+    """Golden: each stage sorts what the one before passed on; a relevant document's rank there, and the three above it."""
+    scores, labels = make_scores(6, 14, 3)
+    sweep = make_sweep(scores, labels, grid=[(9, 5, 2), (14, 14, 14)])
+    with open_page(browser, write_page(sweep, tmp_path), "#k1=9&k2=5&k3=2") as page:
+        for q in range(6):
+            wanted, given = {}, list(range(14))
+            for (stage, score), k in zip(scores.items(), (9, 5, 2), strict=True):
+                ranked = sorted(given, key=lambda d, by=score: -by[q, d])
+                for rank, doc in enumerate(ranked):
+                    fate = f"cut by {stage} → {k}, at rank {rank + 1}" if rank >= k else f"kept, at rank {rank + 1} of {stage}"
+                    above = [f"d{one:04} ({'relevant, 1' if labels[q, one] else 'not relevant, 0'})" for one in ranked[:rank][-3:]]
+                    wanted[doc] = (fate, "; ".join(reversed(above)) or "nothing")
+                given = ranked[:k]
+            page.evaluate(f"explorer.query = {q}; explorer.tables.explain()")
+            cells = [row.split("\t") for row in page.inner_text("#fates tbody").split("\n")]
+            found = {doc: (fate, above) for doc, _, fate, above in cells}
+            assert found == {f"d{doc:04}": wanted[doc] for doc in np.flatnonzero(labels[q])}
+
+
+def test_plateaus_stand_where_they_were_found(browser: Any, tmp_path: Path) -> None:
+    """By hand: all 40 queries have their one relevant document at rank 2 of stage 1, and first at stage 2 if it gets there."""
+    labels = np.tile([0, 1, 0, 0, 0, 0, 0, 0], (40, 1))
+    first = np.tile(-np.arange(8.0), (40, 1))
+    sweep = make_sweep(
+        {"s1": first, "s2": labels + 0.01 * first, "s3": labels + 0.01 * first}, labels, grid=ptc.grid([1, 2, 4, 8], [1, 2, 4], 1)
+    )
+    with open_page(browser, write_page(sweep, tmp_path, margin=0.1), "#k1=2&k2=1") as page:
+        marks = (
+            "[0, 1, 2].map((n) => { const { x, y } = explorer.plots.model('recall', `plateau${n}`).data; return [...x, ...y]; })"
+        )
+        assert page.evaluate(marks) == [[2, 1], [1, 1], []]
+        assert "Triangle" in page.inner_text("#recall-words")
+        page.evaluate("location.hash = '#k1=8&k2=1'")
+        page.wait_for_function("explorer.rows.cutoffs(explorer.row)[0] === 8")
+        settle(page)
+        assert page.evaluate(marks) == [[2, 1], [], []]  # stage 2 was not examined below 8
+
+
+def test_calibration_is_that_of_the_report(browser: Any, tmp_path: Path) -> None:
+    """Golden: the frames of report_calibration; by hand: before it, scores of -1 and 2 are their sigmoids."""
+    scores, labels = make_scores(30, 12, 2)
+    sweep = make_sweep({"s1": scores["s1"], "s2": 3.0 * labels - 1}, labels)
+    report = report_calibration(sweep.table, "s2", sweep.replayer.judged.qrels, ["platt"], bins=2)
+    path = tmp_path / "page.html"
+    ptc.report(sweep, ptc.choose(sweep, "nDCG@10"), path, calibration=report)
+    with open_page(browser, path) as page:
+        rows = [row.split("\t") for row in page.inner_text("#errors").split("\n")]
+        curve = page.evaluate("explorer.plots.model('reliability', 'method0').data")
+        assert page.inner_text("#reliability-legend").split() == ["none", "platt"]
+        assert "30 queries" in page.inner_text("#calibration")
+    assert rows[0] == ["Method", "ECE", "Brier", "log loss"]
+    brier = np.mean((1 / (1 + np.exp(1 - 3 * labels)) - labels) ** 2)
+    assert rows[1][0] == "none"
+    assert rows[1][2].startswith(f"{brier:.3f} [")
+    wanted = report.curve[report.curve["method"] == "none"]
+    assert curve["x"] == pytest.approx(wanted["probability"].to_numpy())
+    assert curve["y"] == pytest.approx(wanted["relevant"].to_numpy())
 
 
 def _four_digits(value: float) -> str:

@@ -104,3 +104,17 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--out report.html exists" in capsys.readouterr().err
     assert main([*words, "--overwrite", "--measures", "P@1", "AP"]) == 0
     assert '"name":"AP"' in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_shows_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stage of the table; another name is an error before the page."""
+    monkeypatch.chdir(tmp_path)
+    sweep = make_sweep(*make_scores(30, 10, 2))
+    sweep.table.save("scores")
+    ptc.trec.write_qrels(sweep.replayer.judged.qrels, "qrels.txt")
+    words = ["report", "scores", "--qrels", "qrels.txt", "--calibration"]
+    assert main([*words, "s3"]) == 1
+    assert "'s3' is not one of its stages s1, s2" in capsys.readouterr().err
+    assert not Path("report.html").exists()
+    assert main([*words, "s2"]) == 0
+    assert '"about":"s2: 300 pairs of 30 queries' in Path("report.html").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ OPTIONS = ["--noEmit", "--allowJs", "--checkJs", "--target", "es2023", "--lib", 
 
 
 def test_the_types_of_the_script(tmp_path: Path) -> None:
-    """The compiler finds a wrong argument and an unknown name in lines that are added to the scripts, and nothing in the scripts."""
+    """The compiler finds a wrong argument and an unknown name in added lines, and nothing in the scripts."""
     tsc = shutil.which("tsc", path=f"{sys.prefix}/node_modules/.bin") or shutil.which("tsc")
     if tsc is None:
         pytest.skip("there is no tsc: make check installs it by npm, which Debian has as apt-get install npm")

@@ -8,6 +8,7 @@ class Explorer {
     this.rows = new Rows(content);
     this.orders = new Orders(content);
     this.plots = new Plots(content, this.rows);
+    this.fronts = content.measures.map((_, n) => this.rows.front(n));
     this.row = content.chosen;
     this.measure = 0;
     this.limit = content.cost.limit ?? Infinity;
@@ -22,9 +23,11 @@ class Explorer {
     element("evidence").open = innerWidth > 700;
     element("surface-figure").hidden = this.axes.length < 2;
     element("latency-figure").hidden = !content.latency;
+    element("reliability").closest("figure").hidden = !content.calibration;
     await this.plots.embed(JSON.parse(element("figures").textContent));
     this.makeControls();
-    this.makeLegend();
+    this.makeLegend("recall-legend", content.stages);
+    if (content.calibration) this.showCalibration(content.calibration);
     this.read();
     this.setTheme(matchMedia("(prefers-color-scheme: dark)").matches);
     this.plots.label("front", `${content.cost.label}, ${content.cost.unit}`, "");
@@ -64,10 +67,11 @@ class Explorer {
     return Number(limit.toPrecision(3));
   }
 
-  makeLegend() {
+  /** Name the curves of a figure, with their lines. @param {string} id @param {string[]} names */
+  makeLegend(id, names) {
     const colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
     const dashes = ["", "8 4", "6 3 2 3", "2 3"];
-    content.stages.forEach((stage, n) => {
+    names.forEach((name, n) => {
       const line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       line.setAttribute("width", "34");
       line.setAttribute("height", "10");
@@ -78,8 +82,22 @@ class Explorer {
       path.setAttribute("stroke-width", "3");
       path.setAttribute("stroke-dasharray", dashes[n % dashes.length]);
       line.append(path);
-      element("recall-legend").append(make("li", {}, line, stage));
+      element(id).append(make("li", {}, line, name));
     });
+  }
+
+  /** Show the reliability curves and the errors of each method. @param {any} calibration */
+  showCalibration({ methods }) {
+    this.makeLegend("reliability-legend", methods.map((method) => method.name));
+    methods.forEach(({ curve }, n) => {
+      this.plots.fill("reliability", `method${n}`, curve);
+      this.plots.fill("reliability", `bins${n}`, { x: curve.x, y: curve.y });
+    });
+    this.plots.range("reliability", [0, 1], [0, 1]);
+    this.plots.label("reliability", "mean probability", "share of relevant documents");
+    const rows = methods.map(({ name, measures }) => [name, ...measures.map(([, value, low, high]) => `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`)]);
+    fillTable("errors", [["Method", false], ...methods[0].measures.map(([name]) => [name, true])], rows);
+    element("reliability").setAttribute("aria-label", `Share of relevant documents by their probability: ${methods.map((one) => `${one.name}, ECE ${four(one.measures[0][1])}`).join("; ")}`);
   }
 
   listen() {
@@ -137,8 +155,9 @@ class Explorer {
     this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.draw(); });
   }
 
-  best() {
-    return this.front.filter((row) => this.rows.isWithin(row, this.limit)).pop() ?? null;
+  /** The best row within the budget by a measure, else null. */
+  best(measure = this.measure) {
+    return this.fronts[measure].filter((row) => this.rows.isWithin(row, this.limit)).pop() ?? null;
   }
 
   values(row) {
@@ -157,7 +176,7 @@ class Explorer {
   drawMeasure() {
     element("measure").value = String(this.measure);
     this.replayed.clear();
-    this.front = this.rows.front(this.measure);
+    this.front = this.fronts[this.measure];
     this.plots.drawCloud(this.measure, this.front);
     const name = content.measures[this.measure].name;
     this.plots.label("front", `${content.cost.label}, ${content.cost.unit}`, name);
@@ -259,12 +278,30 @@ class Explorer {
     const cut = now.left[1] - now.left[now.left.length - 1];
     parts.push(`Its cut-offs remove ${cut.toLocaleString("en")} of the ${now.left[1].toLocaleString("en")} relevant documents that ${content.stages[0]} found.`);
     element("now").replaceChildren(...parts);
+    this.showChanges(best);
     element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? " Dashed: budget." : ""}`;
     element("front").setAttribute("aria-label", `${measure} against ${content.cost.label} of all vectors. Here ${four(this.values(this.row))} at ${amount(cost)} ${content.cost.unit}`);
     element("recall-words").textContent = "Of what the stage before passes on. Circle: cut-off. Band: 1.96 standard errors."
-      + (content.plateaus.length ? " Triangle: where recall stops rising." : "");
+      + (content.stages.some((_, n) => this.plots.isReached(n, now.curves, this.rows.cutoffs(this.row))) ? " Triangle: where recall stops rising, given the stages before." : "");
     const told = content.stages.map((stage, n) => `${stage} ${four(now.recall[Math.min(n + 2, now.recall.length - 1)])}`);
     element("recall").setAttribute("aria-label", `Recall of each stage by its cut-off; after it: ${told.join(", ")}`);
+  }
+
+  /** Say which other budget or measure has another best vector. @param {number|null} best within the budget */
+  showChanges(best) {
+    const at = best === null ? -1 : this.front.indexOf(best);
+    const [less, more] = [this.front[at - 1], this.front[at + 1]];
+    const tell = (row) => `${this.name(row)}, ${content.measures[this.measure].name} ${four(this.values(row))}`;
+    const price = (row) => `${amount(this.rows.cost[row])} ${content.cost.unit}`;
+    const found = [];
+    if (less !== undefined) found.push(`with a budget below ${price(best)}: ${tell(less)}`);
+    if (more !== undefined) found.push(`with a budget of ${price(more)}: ${tell(more)}`);
+    content.measures.forEach((measure, n) => {
+      const other = n === this.measure ? null : this.best(n);
+      if (other !== null && this.rows.all[n][other] > this.rows.all[n][best]) found.push(`by ${measure.name}: ${this.name(other)}, ${four(this.rows.all[n][other])} instead of ${four(this.rows.all[n][best])}`);
+    });
+    element("changes-lead").hidden = !found.length;
+    element("changes").replaceChildren(...found.map((text) => make("li", {}, text)));
   }
 
   showCode() {

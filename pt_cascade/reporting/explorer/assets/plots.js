@@ -183,13 +183,19 @@ class Plots {
     curves.forEach((curve, n) => {
       const k = curve.recall.map((_, at) => at + 1);
       const band = (sign) => curve.recall.map((mean, at) => Math.min(Math.max(mean + sign * curve.error[at], 0), 1));
-      this.fill("recall", `recall${n}`, { k, recall: curve.recall, low: band(-1), high: band(1) });
+      this.fill("recall", `recall${n}`, { x: k, y: curve.recall, low: band(-1), high: band(1) });
       const at = (cutoff) => Math.min(cutoff ?? Infinity, k.length);
       this.fill("recall", `cut${n}`, k.length ? { x: [at(cutoffs[n])], y: [curve.recall[at(cutoffs[n]) - 1]] } : { x: [], y: [] });
-      const plateau = this.content.plateaus[n];
-      const known = plateau && k.length >= plateau;
-      this.fill("recall", `plateau${n}`, known ? { x: [plateau], y: [curve.recall[plateau - 1]] } : { x: [], y: [] });
+      const plateau = this.isReached(n, curves, cutoffs) ? this.content.plateaus[n].k : null;
+      this.fill("recall", `plateau${n}`, plateau ? { x: [plateau], y: [curve.recall[plateau - 1]] } : { x: [], y: [] });
     });
+  }
+
+  /** Whether a stage has a plateau, and the stages before it are cut as where it was found. */
+  isReached(stage, curves, cutoffs) {
+    const { plateaus } = this.content;
+    const as = (n) => Math.min(cutoffs[n] ?? Infinity, curves[n].recall.length) === plateaus[n].k;
+    return Boolean(plateaus[stage]?.reached) && curves.slice(0, stage).every((_, n) => as(n));
   }
 
   /** Draw the share of queries answered within a time, and a percentile with its upper bound, if it has one. */

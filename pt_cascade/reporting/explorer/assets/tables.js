@@ -9,7 +9,7 @@ class Tables {
   }
 
   showLosses(now, cutoffs) {
-    const names = [`not retrieved by ${content.stages[0]}`, ...content.stages.map((_, n) => `cut by ${this.ranker(n)}${cutoffs[n] === null ? "" : ` → ${cutoffs[n]}`}`)];
+    const names = [`not retrieved by ${content.stages[0]}`, ...content.stages.map((_, n) => `cut by ${this.ranker(n)}${cutoffs[n] === null ? " (no cut-off)" : ` → ${cutoffs[n]}`}`)];
     const rows = names.map((name, n) => {
       const lost = now.left[n] - now.left[n + 1];
       const width = `${(100 * lost) / Math.max(now.left[0], 1)}%`;
