@@ -89,12 +89,27 @@ def test_a_link_shows_the_same_view(browser: Any, file: Path) -> None:
         page.select_option("#measure", label="R@20")
         page.focus("#slider-k2")
         page.keyboard.press("Home")
+        page.focus("#slider-budget")
+        page.keyboard.press("End")
         page.click("#queries button >> nth=1")
         settle(page)
+        assert "no limit" in page.inner_text("#shown-budget")
         fragment, words, query = page.evaluate("location.hash"), page.inner_text("#now"), page.inner_text("#query")
     with open_page(browser, file, fragment) as page:
         settle(page)
         assert (page.inner_text("#now"), page.inner_text("#query")) == (words, query)
+
+
+@pytest.mark.parametrize(
+    "fragment", ["%%%", "k1=7&k9=2&budget=NaN&measure=<b>&query=%E0%A4%A", "k1=&k2=&budget=-5", "budget=1e999"]
+)
+def test_a_link_of_another_page_shows_the_choice(browser: Any, file: Path, fragment: str) -> None:
+    """What the page does not have in the fragment is as without it."""
+    with open_page(browser, file) as page:
+        words = page.inner_text("#now")
+    with open_page(browser, file, f"#{fragment}") as page:
+        settle(page)
+        assert page.inner_text("#now") == words
 
 
 def test_copies(browser: Any, file: Path) -> None:
@@ -140,6 +155,24 @@ def test_hostile_names_are_text(browser: Any, tmp_path: Path) -> None:
         for part in ("#now", "#losses", "#queries", "#compare", "#recall-legend", "h1", "#sliders"):
             assert "<script>document.title='broken'</script>" in page.inner_text(part), part
         assert docnos[0][:40] in page.inner_text("#fates")
+
+
+def test_long_and_right_to_left_names(browser: Any, tmp_path: Path) -> None:
+    """A query of 10,000 characters is cut off at 200; a docno that reverses what follows, reverses only itself."""
+    frame = pd.DataFrame(
+        {"qid": np.repeat([*"12"], 3), "docno": [f"\u202e\u05d0{n}" for n in range(3)] * 2, "score": [3.0, 2, 1] * 2}
+    )
+    table = ptc.ScoreTable.from_runs({"bm25": frame}, pd.DataFrame({"qid": [*"12"], "query": "long " * 2000}))
+    sweep = ptc.sweep(table, frame[["qid", "docno"]].assign(label=[0, 1, 1] * 2), ["RR"], grid=[(2,), (3,)])
+    ptc.report(sweep, ptc.choose(sweep, "RR", folds=2), tmp_path / "page.html")
+    with open_page(browser, tmp_path / "page.html", "#k1=2&query=1", viewport={"width": 360, "height": 800}) as page:
+        settle(page)
+        assert page.inner_text("#queries tbody td >> nth=1") == "long " * 40 + "…"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.evaluate("[...document.querySelectorAll('#fates bdi')].map((one) => one.textContent)") == [
+            f"\u202e\u05d0{n}" for n in (2, 1, 0, 1, 0)
+        ]
+        assert page.inner_text("#fates tbody td >> nth=3").endswith("(not relevant, 0)")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,14 +9,19 @@ class Explorer {
     this.orders = new Orders(content);
     this.plots = new Plots(content, this.rows);
     this.fronts = content.measures.map((_, n) => this.rows.front(n));
-    this.row = content.chosen;
-    this.measure = 0;
-    this.limit = content.cost.limit ?? Infinity;
     this.axes = content.stages.map((_, n) => n).filter((n) => content.axes[n].values.length > 1).slice(0, 2);
-    this.query = null;
+    this.reset();
     this.tables = new Tables(this);
     this.replayed = new Map();
     this.labels = new Map();  // of buttons
+  }
+
+  /** Show the choice. */
+  reset() {
+    this.row = content.chosen;
+    this.measure = 0;
+    this.limit = content.cost.limit ?? Infinity;
+    this.query = null;
   }
 
   async start() {
@@ -315,7 +320,7 @@ class Explorer {
   write() {
     const state = new URLSearchParams();
     content.axes.forEach((axis, n) => { if (axis.values.length > 1) state.set(axis.name, show(this.rows.value(this.row, n))); });
-    if (Number.isFinite(this.limit)) state.set("budget", String(this.limit));
+    if (this.limit !== (content.cost.limit ?? Infinity)) state.set("budget", Number.isFinite(this.limit) ? String(this.limit) : "none");
     if (this.measure) state.set("measure", content.measures[this.measure].name);
     if (this.query !== null) state.set("query", content.queries.qids[this.query]);
     this.written = `#${state}`;
@@ -323,6 +328,8 @@ class Explorer {
   }
 
   read() {
+    this.reset();
+    element("query").replaceChildren();
     const state = new URLSearchParams(location.hash.slice(1));
     const places = content.axes.map((axis, n) => {
       const at = axis.values.findIndex((value) => show(value) === state.get(axis.name));
@@ -331,7 +338,9 @@ class Explorer {
     this.row = this.rows.find(places);
     const measure = content.measures.findIndex((one) => one.name === state.get("measure"));
     if (measure >= 0) this.measure = measure;
-    if (Number(state.get("budget")) > 0) this.limit = Number(state.get("budget"));
+    const budget = Number(state.get("budget"));
+    if (state.get("budget") === "none") this.limit = Infinity;
+    else if (budget > 0 && Number.isFinite(budget)) this.limit = budget;
     const query = content.queries.qids.indexOf(state.get("query"));
     if (query >= 0) this.query = query;
   }
