@@ -14,6 +14,7 @@ from toys.pages import open_page, settle, start_browser
 from toys.scored import make_scores, make_sweep
 
 import pt_cascade as ptc
+from pt_cascade.analysis.calibration import report_calibration
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries
 BREAKS = "document.title='broken'"
@@ -29,13 +30,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def file(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a small sweep with costs and a budget."""
+    """The page of a small sweep with costs, a budget and a calibration."""
     assert browser.is_connected()
     scores, labels = make_scores(60, 30, 3)
     cost = [ptc.StageCost(fixed_ms=4), ptc.StageCost(per_pair_ms=0.5), ptc.StageCost(per_pair_ms=3)]
     sweep = make_sweep(scores, labels, ("nDCG@10", "R@20"), cost=cost, grid=ptc.grid([5, 10, 20, 30], [2, 5, 10], None))
     path = tmp_path_factory.mktemp("page") / "page.html"
-    ptc.report(sweep, ptc.choose(sweep, "nDCG@10", budget_ms=30), path)
+    calibration = report_calibration(sweep.table, "s3", sweep.replayer.judged.qrels)
+    ptc.report(sweep, ptc.choose(sweep, "nDCG@10", budget_ms=30), path, calibration=calibration)
     return path
 
 
@@ -199,7 +201,7 @@ def test_it_prints_on_two_pages(browser: Any, file: Path) -> None:
         ink = f"new Uint32Array({image}.data.buffer).filter((pixel) => pixel === 0xff2a2016).length"  # the light page's text
         pixels = page.evaluate(f"[...document.querySelectorAll('.printed')].map((one) => {ink})")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 2
-    assert len(pixels) == 4
+    assert len(pixels) == 5
     assert min(pixels) > 50
 
 
