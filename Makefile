@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 # processes that run tests, one a core
 WORKERS ?= 2
 READY  := $(VENV)/.ready
+# TypeScript's compiler, which checks the script of the explorer page
+TSC    := $(VENV)/node_modules/.bin/tsc
 
 .PHONY: quickstart test check bench docs notebooks clean
 
@@ -14,12 +16,12 @@ quickstart: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-check: $(READY)
+check: $(READY) $(TSC)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_import.py
+	$(BIN)/python -m pytest -q -rs tests/test_import.py tests/reporting/explorer/test_types.py
 
 bench: $(READY)
 	$(BIN)/python experiments/benchmarks/all.py
@@ -37,6 +39,9 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev,docs]'
 	touch $(READY)
+
+$(TSC): | $(READY)
+	-command -v npm >/dev/null && npm install --silent --no-save --prefix $(VENV) typescript@5.9.3
 
 # what numba has compiled: after editing a kernel
 clean:

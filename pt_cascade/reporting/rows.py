@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pt_cascade.analysis.cost.cost import Cost, StageCost
+from pt_cascade.analysis.choice.budget import Budget
 from pt_cascade.analysis.grid.cutoffs import as_vectors
 from pt_cascade.errors import SweepError
 
@@ -14,7 +17,10 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.sweep.result import Sweep
-    from pt_cascade.ranking import Floats
+    from pt_cascade.ranking import Floats, Ints
+
+_ALL = 100.0  # per cent
+_SHOWN = 95.0
 
 
 def check_names(sweep: Sweep, choice: Choice | None, measure: object, cost: str = "pairs") -> str:
@@ -51,32 +57,61 @@ def find_row(sweep: Sweep, cutoffs: tuple[int | None, ...], fusion: StageFusion 
 
 
 def find_budget(sweep: Sweep, choice: Choice | None) -> tuple[str, float | None]:
-    """Return the column of costs to show, and its limit: the budget's, else the best known."""
-    limits = {} if choice is None else choice.budget.limits
-    if limits:
-        column = next(iter(limits))
-        return column, float(limits[column]) if np.isfinite(limits[column]) else None
-    known = sweep.frame.columns
-    return next((name for name in ("p95_ms", "ms") if name in known), "pairs"), None
+    """Return the column of costs to show, which ``choose`` compares with a budget, and its limit.
+
+    For a percentile that is its upper bound, as ``p95_bound_ms``; for costs by hand the longest time, ``p100_ms``.
+    """
+    budget = Budget(sweep.cost, None, _SHOWN, None, _count_documents(sweep)) if choice is None else choice.budget
+    if budget.ms is None and budget.usd is not None:
+        return "usd", _find_limit(budget.usd)
+    return _find_time(sweep, budget), None if budget.ms is None else _find_limit(budget.ms)
+
+
+def _find_limit(limit: float) -> float | None:
+    return float(limit) if np.isfinite(limit) else None
+
+
+def _find_time(sweep: Sweep, budget: Budget) -> str:
+    """Return the column of times that a budget is compared with; pairs where no cost is known."""
+    cost, level = sweep.cost, budget.percentile
+    if cost is None:
+        return "pairs"
+    if level is None or (cost.sample is not None and not cost.sample.percentiles):
+        return "ms"
+    if cost.sample is None or level >= _ALL:
+        return "p100_ms"
+    bounded = replace(budget, ms=math.inf).level is not None
+    return f"p{level:g}_bound_ms" if bounded else next(name for name in (f"p{level:g}_ms", "ms") if name in sweep.frame)
+
+
+def _count_documents(sweep: Sweep) -> Ints:
+    """Return how many documents each judged query retrieved."""
+    return sweep.table.retrieved[sweep.replayer.judged.queries]
 
 
 def read_costs(sweep: Sweep, column: str) -> Floats:
     """Return a cost of each row, shape (rows,)."""
     if column in sweep.frame:
         return sweep.frame[column].to_numpy(np.float64)
-    level = [one] if (one := read_level(column)) else []
-    cost = sweep.cost or Cost.of(*(StageCost() for _ in sweep.stages))
-    costs = cost.frame(sweep.grid.vectors, docs=sweep.table.retrieved[sweep.replayer.judged.queries], percentiles=level)
-    return np.repeat(costs[column].to_numpy(np.float64), max(len(sweep.fusions), 1))
+    limit = None if (level := read_level(column)) is None else math.inf
+    budget = Budget(sweep.cost, limit, level, None, _count_documents(sweep))
+    costs = budget.frame(sweep.stages, sweep.grid.vectors)[column.replace("_bound", "")]
+    return np.repeat(costs.to_numpy(np.float64), max(len(sweep.fusions), 1))
 
 
 def read_level(column: str) -> float | None:
     """Return the percentile of a column of costs, None for another one."""
-    return float(column[1:-3]) if column.startswith("p") and column.endswith("_ms") else None
+    found = re.fullmatch(r"p([0-9.]+)(_bound)?_ms", column)
+    return float(found[1]) if found else None
 
 
 def describe_cost(column: str) -> dict[str, str]:
     """Name a cost for a reader, with its unit."""
     named = {"pairs": ("model pairs a query", "pairs"), "usd": ("US dollars a query", "USD"), "ms": ("mean time of a query", "ms")}
-    label, unit = named.get(column, (f"{column.removesuffix('_ms')} of the time of a query", "ms"))
-    return {"label": label, "unit": unit}
+    if column in named:
+        label, unit = named[column]
+        return {"label": label, "unit": unit}
+    level = read_level(column)
+    bound = "upper bound of the " if column.endswith("_bound_ms") else ""
+    label = "longest time of a query" if level == _ALL else f"{bound}p{level:g} of the time of a query"
+    return {"label": label, "unit": "ms"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.markup import Shown, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pt_cascade.analysis.certificates.fixed_sequence import Test
     from pt_cascade.analysis.choice.budget import Budget
@@ -71,6 +71,7 @@ class Choice(Shown):
         fusion: Of the stages' scores, for ``cutoffs``; the argument of ``cascade.fused``; None: the last stage's own ranking.
         reference_fusion: Likewise for ``reference``.
         picked_fusion: Likewise for ``picked``.
+        options: The arguments of ``choose`` that are not its defaults.
     """
 
     cutoffs: tuple[int | None, ...]
@@ -104,6 +105,7 @@ class Choice(Shown):
     fusion: StageFusion | None = None
     reference_fusion: StageFusion | None = None
     picked_fusion: StageFusion | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def explain(self, *, details: bool = False) -> str:
         """Report what to do and how sure that is: the verdict, then at most ten lines of at most 80 columns.

@@ -12,9 +12,11 @@ from pt_cascade.analysis.replay.measures import compute_norms, encode, in_kernel
 from pt_cascade.analysis.replay.replay import read_scores
 from pt_cascade.analysis.table.tie_rules import number_docnos
 from pt_cascade.reporting.explorer.packing import pack, pack_words
+from pt_cascade.reporting.explorer.recipes import write_fusion
 from pt_cascade.reporting.rows import check_choice, describe_cost, find_budget, find_row, read_costs, read_level
 
 if TYPE_CHECKING:
+    from pt_cascade.analysis.calibration.report import CalibrationReport
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.cost.sample import StageTimes
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
     Content = dict[str, Any]
 
 _WIDE = 20  # costs that differ by this factor are on a logarithmic axis
+_ERRORS = ("ECE", "Brier", "log loss")
 _NAMED = 100  # documents of each stage whose docno is in the page, and all judged ones
 
 
-def collect_content(sweep: Sweep, choice: Choice) -> Content:
+def collect_content(sweep: Sweep, choice: Choice, calibration: CalibrationReport | None = None) -> Content:
     """Return all that the page shows, as JSON with packed arrays; see ``explorer.js`` for how it is read."""
     check_choice(sweep, choice)
     column, limit = find_budget(sweep, choice)
@@ -41,19 +44,31 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
             "axes": pack(_index_axes(sweep)),
             "values": pack(sweep.means.T.astype(np.float32)),
             "cost": pack(costs.astype(np.float32)),
+            "allowed": _find_allowed(sweep, choice, column),
         },
         "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **describe_cost(column)},
         "chosen": find_row(sweep, choice.cutoffs, choice.fusion),
         "picked": find_row(sweep, choice.picked, choice.picked_fusion),
         "deepest": sweep.deepest,
         "fusions": [_describe_fusion(sweep, fusion) for fusion in sweep.fusions or (None,)],
+        "fused": {
+            "names": pack_words(["" if fusion is None else str(fusion) for fusion in sweep.fusions or (None,)]),
+            "calls": pack_words(["" if fusion is None else write_fusion(fusion, ".fused") for fusion in sweep.fusions or (None,)]),
+        },
         "byRank": sweep.replayer.by_rank,
         "keep": sweep.replayer.tail == "keep",
         "rel": choice.rel,
-        "plateaus": [plateau.k for plateau in choice.plateaus],
+        "plateaus": [{"k": one.k, "reached": one.k < one.deepest} for one in choice.plateaus],
         "queries": _collect_queries(sweep, choice.rel),
         "latency": _collect_latency(sweep, column),
+        "calibration": None if calibration is None else _collect_calibration(calibration),
     }
+
+
+def _find_allowed(sweep: Sweep, choice: Choice, column: str) -> Content | None:
+    """Tell which rows keep a second limit of the budget, of money, where the page shows the time; None without."""
+    limit = choice.budget.usd
+    return None if limit is None or column == "usd" else pack((read_costs(sweep, "usd") <= limit).astype(np.uint8))
 
 
 def _order_measures(sweep: Sweep, choice: Choice) -> list[Content]:
@@ -150,10 +165,23 @@ def _collect_latency(sweep: Sweep, column: str) -> Content | None:
         each = stage.per_pair_ms + stage.per_token_ms * stage.tokens_per_pair
         told = {"fixed": stage.fixed_ms, "each": each, "pairs": stage.pairs_per_document, "compares": stage.compares}
         stages.append({"stage": stage.stage, **told, **_pack_times(sample.times[n] if sample.times else None)})
-    level = next((one for one in (read_level(column), 95.0) if f"p{one or 0:g}_ms" in sweep.frame), read_level(column))
+    level = read_level(column) or (95.0 if "p95_ms" in sweep.frame else None)
     return {"retrieved": pack(sample.retrieved), "queries": sample.queries, "level": level, "stages": stages}
 
 
 def _pack_times(times: StageTimes | None) -> Content:
     """Pack the measured times of a stage, shape (rows, depths) each; nothing for a cost given by hand."""
     return {} if times is None else {"depths": times.documents.shape[1], "documents": pack(times.documents), "ms": pack(times.ms)}
+
+
+def _collect_calibration(report: CalibrationReport) -> Content:
+    """Give the reliability curve and the measures of each method; the first is before calibration."""
+    methods = []
+    for name, measures in report.frame.groupby("method", sort=False):
+        bins = report.curve[report.curve["method"] == name]
+        curve = dict(
+            zip(("x", "y", "low", "high"), bins[["probability", "relevant", "low", "high"]].to_numpy().T.tolist(), strict=True)
+        )
+        told = measures[measures["measure"].isin(_ERRORS)]
+        methods.append({"name": name, "curve": curve, "measures": told[["measure", "value", "low", "high"]].to_numpy().tolist()})
+    return {"about": report.about, "methods": methods}
