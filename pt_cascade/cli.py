@@ -33,10 +33,11 @@ COMMANDS = {
     "sweep": "evaluate every cut-off vector (a cut-off for each stage) of a table",
     "choose": "choose cut-offs by cross-validation",
     "report": "choose cut-offs, and write an HTML page that shows the sweep",
+    "experiment": "run experiments of YAML files, and verify their numbers",
     "stages": "list the stages",
     "cache": "list or clear what is cached",
 }
-_RESUMED = ("quickstart", "search", "score", "profile")
+_RESUMED = ("quickstart", "search", "score", "profile", "experiment")
 _AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
 _EXAMPLE = """\

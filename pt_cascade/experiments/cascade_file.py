@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 import os
-
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from pt_cascade.errors import CascadeError, did_you_mean
 from pt_cascade.execution.composing import check_line, parse_cascade
-from pt_cascade.experiments.documents import Document, Strict
+from pt_cascade.experiments.documents import Document, Place, Strict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pt_cascade.cascade import Cascade
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from pt_cascade.files import PathLike
 
 
-def _check_stage(text: str) -> str:
-    """Refuse what is not one stage of ``pt-cascade stages`` with literal arguments."""
+def _check_stage(text: str, info: ValidationInfo) -> str:
+    """Refuse what is not one stage of ``pt-cascade stages`` with literal arguments; with runs, any name is one."""
+    if "runs" in (info.context or {}):
+        return text
     try:
         tree = check_line(text)
     except CascadeError as error:
@@ -75,11 +77,9 @@ class CascadeFile(Strict):
     engine: Literal["pisa", "terrier"] | None = None
     options: Options = Options()
 
-    @model_validator(mode="after")
-    def _check_fusion(self) -> CascadeFile:
-        names = [name_stage(one.stage) for one in self.stages]
-        check_weights(self.fusion, names)
-        return self
+    def find_problems(self) -> Iterator[tuple[Place, str]]:
+        """Yield the weights of stages that there are not."""
+        yield from find_weight_problems(self.fusion, [name_stage(one.stage) for one in self.stages])
 
     def line(self) -> str:
         """Return the stages in the notation of ``parse_cascade``, without the fusion."""
@@ -101,11 +101,11 @@ def name_stage(text: str) -> str:
     return text.partition("(")[0].strip()
 
 
-def check_weights(weights: dict[str, float] | None, stages: list[str]) -> None:
-    """Refuse the weight of a stage that there is not, as a ValueError."""
-    unknown = [f"{name!r} is no stage{did_you_mean(name, stages)}" for name in weights or () if name not in stages]
-    if unknown:
-        raise ValueError(f"fusion: {'; '.join(unknown)} (stages are {', '.join(stages)})")
+def find_weight_problems(weights: Mapping[str, float] | None, stages: Sequence[str]) -> Iterator[tuple[Place, str]]:
+    """Yield the weights of stages that there are not."""
+    for name in weights or ():
+        if name not in stages:
+            yield ("fusion", name), f"fusion.{name} is no stage{did_you_mean(name, stages)} (stages are {', '.join(stages)})"
 
 
 def write_line(stages: list[tuple[str, int | None]]) -> str:

@@ -13,6 +13,7 @@ from pt_cascade.errors import ExperimentError, did_you_mean, few
 from pt_cascade.files import read_file, to_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pt_cascade.files import PathLike
@@ -26,7 +27,11 @@ _FALSE = ("assertion_error", "value_error")  # what our own checks raise
 class Strict(BaseModel):
     """A mapping of a YAML file; other keys and types are problems."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def find_problems(self) -> Iterator[tuple[Place, str]]:
+        """Yield what does not fit together, each with its place."""
+        yield from ()
 
 
 Model = TypeVar("Model", bound=Strict)
@@ -75,12 +80,15 @@ class Document:
     def read(self, model: type[Model]) -> Model:
         """Return the values as a model."""
         try:
-            return model.model_validate(self.values)
+            made = model.model_validate(self.values, context=self.values)
         except ValidationError as error:
             found = error.errors()
             inner = {one["loc"][:n] for one in found for n in range(len(one["loc"]))}  # of which a list is called too short
             told = [one for one in found if not (one["type"] == "too_short" and one["loc"] in inner)]
             raise self.refuse([_describe(one["loc"], dict(one), model) for one in told]) from None
+        if problems := [*made.find_problems()]:
+            raise self.refuse(problems)
+        return made
 
 
 def _plain(node: object, depth: int = 0) -> object:
