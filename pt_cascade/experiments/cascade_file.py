@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from pt_cascade.errors import CascadeError, did_you_mean
+from pt_cascade.errors import CascadeError, MissingError, did_you_mean
 from pt_cascade.execution.composing import check_line, parse_cascade
 from pt_cascade.experiments.documents import Document, Place, Strict
 
@@ -134,7 +134,7 @@ def find_path(text: str, file: Path) -> str:
     expanded = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 - beside expandvars
     if expanded.startswith("$"):
         name = expanded[1:].partition("/")[0]
-        raise CascadeError(f"there is no variable {name}, which {text!r} of {file} needs", fix=f"export {name}=FOLDER")
+        raise MissingError(f"there is no variable {name}, which {text!r} of {file} needs", fix=f"export {name}=FOLDER")
     return str(file.absolute().parent / expanded)
 
 

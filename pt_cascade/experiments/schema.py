@@ -108,6 +108,7 @@ class ExperimentFile(Strict):
         missing: See ``ScoreTable.from_runs``.
         queries: How many judged queries, the first ones; None: all.
         stages: The first stage first; lists are axes.
+        prefixes: Whether the first stages of each system are systems too.
         fusion: One or several, each the weight of each stage, or None; systems that lack a stage of it are without it.
         engine: As in a cascade's file.
         options: As in a cascade's file.
@@ -133,6 +134,7 @@ class ExperimentFile(Strict):
     missing: Missing = "refuse"
     queries: Count | None = None
     stages: Annotated[tuple[StageAxis, ...], Some]
+    prefixes: bool = False
     fusion: Annotated[tuple[Weights | None, ...], Axis, Some] = (None,)
     engine: Literal["pisa", "terrier"] | None = None
     options: Options = Options()

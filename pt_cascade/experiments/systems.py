@@ -53,7 +53,7 @@ class System:
 
 def list_systems(file: ExperimentFile) -> list[System]:
     """Return the systems of an experiment, those with fewer stages first."""
-    return sorted(_combine(file), key=lambda one: len(one.stages))
+    return sorted(dict.fromkeys(_combine(file)), key=lambda one: len(one.stages))
 
 
 def longest(systems: list[System]) -> list[System]:
@@ -84,7 +84,9 @@ def name_file(text: str) -> str:
 def _combine(file: ExperimentFile) -> Iterator[System]:
     for combination in product(*(axis.stage for axis in file.stages)):
         kept = [(stage, axis.cutoff) for stage, axis in zip(combination, file.stages, strict=True) if stage is not None]
-        names = {name_stage(stage) for stage, _ in kept}
-        fitting = [one for one in file.fusion if one is None or {*one} <= names]
-        fusions = tuple(None if one is None else StageFusion(one) for one in fitting) or (None,)
-        yield System(tuple(stage for stage, _ in kept), tuple(cutoffs for _, cutoffs in kept), fusions)
+        for n in range(1 if file.prefixes else len(kept), len(kept) + 1):
+            names = {name_stage(stage) for stage, _ in kept[:n]}
+            fitting = [one for one in file.fusion if one is None or {*one} <= names]
+            fusions = tuple(None if one is None else StageFusion(one) for one in fitting) or (None,)
+            stages, axes = zip(*kept[:n], strict=True)
+            yield System(stages, axes, fusions)

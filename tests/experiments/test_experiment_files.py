@@ -27,12 +27,14 @@ options: {tail: keep}
 
 
 def write(folder: Path, text: str) -> Path:
+    """Write a cascade's file."""
     path = folder / "cascade.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def problems(folder: Path, text: str) -> list[str]:
+    """Read a file that is not valid; return its problems."""
     with pytest.raises(ExperimentError) as caught:
         read_cascade(write(folder, text))
     return [*caught.value.problems]
@@ -47,6 +49,7 @@ def test_a_cascade_is_read_by_the_rules_of_yaml_1_2(tmp_path: Path) -> None:
 
 
 def test_a_cascade_is_built_over_its_collection(tmp_path: Path) -> None:
+    """Cut-offs, fusion and options are those of the file."""
     topics, qrels = pd.DataFrame({"qid": ["1"], "query": ["sum"]}), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
     collection = make_collection("toy", topics, qrels, [{"docno": "a", "text": "a sum"}, {"docno": "b", "text": "a mean"}])
     cascade = read_cascade(write(tmp_path, CASCADE)).build(collection)
@@ -55,6 +58,7 @@ def test_a_cascade_is_built_over_its_collection(tmp_path: Path) -> None:
 
 
 def test_all_problems_are_listed_each_with_its_line(tmp_path: Path) -> None:
+    """Unknown keys, wrong values and wrong stages together."""
     text = """\
 collection: pydocs
 stagess: 3
@@ -96,15 +100,18 @@ fusion: {bm25: no}
     ],
 )
 def test_what_is_no_plain_yaml_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """Broken YAML, repeated keys, tags, deep nesting, lists and dates."""
     assert words in "\n".join(problems(tmp_path, text))
 
 
 def test_a_weight_of_no_stage_has_its_line(tmp_path: Path) -> None:
+    """Weights are of stages that there are."""
     (problem,) = problems(tmp_path, CASCADE.replace("bi_encoder: 1e-1", "bi_encodr: 1e-1"))
     assert problem.startswith("cascade.yaml:6: fusion.bi_encodr is no stage; did you mean 'bi_encoder'?")
 
 
 def test_a_folder_is_relative_to_the_file_and_a_name_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables are replaced; one that is not set is an error."""
     monkeypatch.setenv("TOY_DATA", "/data")
     monkeypatch.delenv("NO_DATA", raising=False)
     file = tmp_path / "cascade.yaml"
@@ -129,6 +136,7 @@ def test_a_folder_is_relative_to_the_file_and_a_name_is_not(tmp_path: Path, monk
     ],
 )
 def test_parts_of_an_experiment_fit_together(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+    """What is valid alone, and not beside the rest."""
     assert old in YAML
     with pytest.raises(ExperimentError) as caught:
         Document(write_experiment(tmp_path, YAML.replace(old, new))).read(ExperimentFile)
@@ -136,6 +144,7 @@ def test_parts_of_an_experiment_fit_together(tmp_path: Path, old: str, new: str,
 
 
 def test_a_list_of_stages_and_of_cutoffs_is_an_axis(tmp_path: Path) -> None:
+    """Each combination is a system; ~ leaves a stage out."""
     text = YAML.replace("{stage: [~, second]}", "{stage: [~, second], cutoff: [~, 5]}")
     names = [*ptc.open_experiment(write_experiment(tmp_path, text)).systems()]
     rows = [
@@ -147,3 +156,9 @@ def test_a_list_of_stages_and_of_cutoffs_is_an_axis(tmp_path: Path) -> None:
         "first → 2 · second",
     ]
     assert sorted(names) == sorted(rows)
+
+
+def test_prefixes_are_systems_once(tmp_path: Path) -> None:
+    """The first stage alone comes from both alternatives of the second."""
+    text = YAML.replace("{stage: [~, second]}", "{stage: [~, second]}\nprefixes: true")
+    assert [one.name for one in ptc.open_experiment(write_experiment(tmp_path, text)).combinations] == ["first", "first >> second"]
