@@ -109,7 +109,8 @@ def test_a_baseline_that_is_no_system_is_refused(tmp_path: Path) -> None:
 def test_choices_and_pruning_have_rows(tmp_path: Path) -> None:
     """A list of budgets is an axis; a margin of 0.4 keeps one document of each query."""
     more = YAML.replace(
-        "cost:", "choose: {cheap: {budget_ms: [15, 100], percentile: ~, folds: 2}}\nprune: {margins: {first: [0.4]}, floor: 1}\ncost:"
+        "cost:",
+        "choose: {cheap: {budget_ms: [15, 100], percentile: ~, folds: 2}}\nprune: {margins: {first: [0.4]}, floor: 1}\ncost:",
     )
     opened = ptc.open_experiment(write_experiment(tmp_path, more))
     numbers = opened.run().numbers
