@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.runner import run as run
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
+    from pt_cascade.experiments.experiment import open_experiment as open_experiment
     from pt_cascade.pruning import prune as prune
     from pt_cascade.reporting import plots as plots
     from pt_cascade.reporting.explorer.page import report as report
@@ -74,6 +75,7 @@ _HOME = {
     "fusions": "pt_cascade.analysis.fusion.stage_fusion",
     "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
+    "open_experiment": "pt_cascade.experiments.experiment",
     "profile": "pt_cascade.execution.profiling",
     "prune": "pt_cascade.pruning",
     "report": "pt_cascade.reporting.explorer.page",
