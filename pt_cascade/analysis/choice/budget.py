@@ -128,6 +128,14 @@ class Budget:
         known = self.cost.sample.queries >= queries_to_show(level)
         return self.cost.latency(cutoffs, (level,) if known else (), self.docs)
 
+    def list_times(self, *vectors: tuple[int | None, ...]) -> dict[str, list[float]]:
+        """Give the mean time at each vector, then that of stage 1 at the last one; and the percentile, where it is known."""
+        if self.cost is None:
+            return {}
+        late = [self.time(cutoffs) or self.cost.latency(cutoffs, (), self.docs) for cutoffs in vectors]
+        means = {"mean ms": [*(one.ms for one in late), late[-1].stage_ms[0]]}
+        return means | {f"p{level:g} ms": [*(one.joint_ms[0] for one in late), math.nan] for level in late[0].percentiles}
+
     def unmet_error(self, sweep: Sweep) -> SweepError:
         """Return the error for a budget that no vector meets; it names the vector that exceeds it least."""
         frame = self.frame(sweep.stages, sweep.grid.vectors)[list(self.limits)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -109,6 +110,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         >>> choose(sweep(table, qrels, ["RR"]), "RR", folds=2)
         Choice(cannot tell: bm25 → 2 · t5; RR 1.0000)
     """
+    given = {name: one.item() if isinstance(one, np.generic) else one for name, one in locals().items()}
     if not hasattr(sweep, "replayer"):
         problem = f"it is a {type(sweep).__name__}, expected what sweep returns"
         raise SweepError("this is not a sweep", [problem], fix='choose(sweep(table, qrels, ["nDCG@10"]), "nDCG@10")')
@@ -129,7 +131,9 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     replayer = replace(sweep.replayer, measures=wanted)
     candidates = Candidates(replayer, vectors, affordable, costs, split, -1, method, margin, alpha, test, level, seed, rel)
     candidates = replace(candidates, reference=find_reference(candidates, sweep.stages, reference))
-    return _choose(sweep, candidates, budget)
+    defaults = {one.name: one.default for one in signature(choose).parameters.values() if one.default is not one.empty}
+    changed = {name: given[name] for name, default in defaults.items() if repr(given[name]) != repr(default)}
+    return replace(_choose(sweep, candidates, budget), options=changed)
 
 
 def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
@@ -143,7 +147,6 @@ def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
     use = picked.vector if verdict.decision == "ship" else candidates.reference
     three = (use, candidates.reference, picked.vector)
     used, reference, best = (as_cutoffs(candidates.cutoffs[at].tolist()) for at in three)
-    fusions = map(candidates.fusion, three)
     return Choice(
         cutoffs=used,
         verdict=verdict,
@@ -173,7 +176,9 @@ def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
         level=level,
         rel=candidates.rel,
         test=candidates.test,
-        **dict(zip(("fusion", "reference_fusion", "picked_fusion"), fusions, strict=True)),
+        fusion=candidates.fusion(use),
+        reference_fusion=candidates.fusion(candidates.reference),
+        picked_fusion=candidates.fusion(picked.vector),
     )
 
 
