@@ -16,7 +16,7 @@ from pt_cascade.collections.intake import find_problems
 from pt_cascade.errors import RecordError, clip, few
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
 _LONGEST = 1 << 27  # bytes of a line
@@ -25,11 +25,11 @@ _UNREADABLE = (OSError, EOFError, zlib.error)
 
 @dataclass(frozen=True)
 class FileDocuments:
-    """The ``size`` documents of a file, streamed at each reading; their ids stand under ``key``."""
+    """The documents of a file, streamed at each reading; their ids stand under ``key``."""
 
     path: Path
     key: str
-    size: int
+    docnos: Collection[str]
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         """Yield each document; RecordError if the file has changed since it was checked."""
@@ -42,7 +42,7 @@ class FileDocuments:
 
     def __len__(self) -> int:
         """Return the number of documents when the folder was opened."""
-        return self.size
+        return len(self.docnos)
 
 
 def read_documents(path: Path, key: str) -> FileDocuments:
@@ -63,8 +63,8 @@ def read_queries(path: Path, key: str) -> pd.DataFrame:
     return pd.DataFrame(rows).rename(columns={"docno": "qid", "text": "query"})
 
 
-def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> int:
-    """Parse every line, use each record, and return how many there are; one error names all bad lines."""
+def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> Collection[str]:
+    """Parse every line, use each record, and return their ids; one error names all bad lines."""
     faults: list[str] = []
     above: dict[str, int] = {}
     try:
@@ -85,7 +85,7 @@ def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> int:
         faults.insert(0, f"it cannot be read: {error.strerror or error}")
     if faults or not above:
         raise RecordError(f"cannot read {path}", few(faults) or ["it is empty"])
-    return len(above)
+    return above.keys()
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -66,10 +66,10 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         help="also rank by fused scores of the stages, all weights that are multiples of STEP, as 0.1",
     )
     parser.add_argument(
-        "--k1", metavar="K,K,...", type=_axis, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
+        "--k1", metavar="K,K,...", type=read_cutoffs, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
     )
     for n in range(2, _AXES + 1):
-        parser.add_argument(f"--k{n}", type=_axis, help=argparse.SUPPRESS)
+        parser.add_argument(f"--k{n}", type=read_cutoffs, help=argparse.SUPPRESS)
 
 
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
@@ -86,8 +86,8 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     return sweep(table, qrels, measures, cost, _grid(arguments), **options)
 
 
-def _axis(text: str) -> list[int | None]:
-    """Read the value of ``--k1``."""
+def read_cutoffs(text: str) -> list[int | None]:
+    """Read cut-offs with commas between."""
     if not re.fullmatch("([0-9]+|none)(,([0-9]+|none))*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 10,20,50 or 10,none")
     return [None if word == "none" else int(word) for word in text.split(",")]

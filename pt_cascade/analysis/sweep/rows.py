@@ -34,7 +34,10 @@ def read_fusions(
     if path.live:
         problems.append(f"stage {path.live!r} depends on the whole list, so its scores are not in the table")
     if problems:
-        raise SweepError("the stages cannot be fused", problems, fix="sweep(table, qrels, measures, fusion=ptc.fusions(cascade))")
+        fix = "" if path.live else "sweep(table, qrels, measures)" if len(path.stages) == 1 else 'tail="drop"' * (tail == "keep")
+        raise SweepError(
+            "the stages cannot be fused", problems, fix=fix or "sweep(table, qrels, measures, fusion=ptc.fusions(cascade))"
+        )
     for one in fusions:
         if one is not None:
             one.weigh(path.stages)

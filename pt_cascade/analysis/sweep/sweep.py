@@ -115,6 +115,7 @@ def sweep(  # noqa: PLR0913 - the names are public
             form=grid if isinstance(grid, str) else None if all(map(in_kernel, wanted)) and not fusions else "log",
             axes=grid if isinstance(grid, Mapping) else None,
             alone=len(path.stages) == 1,
+            ends=replayer.ends,
         )
     else:
         vectors = as_grid(grid, path.stages)

@@ -62,7 +62,8 @@ def _is_default(sweep: Sweep) -> bool:
     replayer = sweep.replayer
     form: Form | None = None if all(map(in_kernel, replayer.measures)) and not sweep.fusions else "log"
     last = replayer.path.cutoffs[len(sweep.stages) - 1]
-    usual = default_grid(replayer.reach, last, len(sweep.qids), form=form, alone=len(sweep.stages) == 1)
+    alone = len(sweep.stages) == 1
+    usual = default_grid(replayer.reach, last, len(sweep.qids), form=form, alone=alone, ends=replayer.ends)
     return np.array_equal(usual.vectors, sweep.grid.vectors)
 
 
