@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.cascade import Cascade as Cascade
     from pt_cascade.collections import open_collection as open_collection
     from pt_cascade.errors import CascadeError as CascadeError
+    from pt_cascade.execution.batch.batch_run import run_batch as run_batch
     from pt_cascade.execution.comparison import compare as compare
     from pt_cascade.execution.composing import parse_cascade as parse_cascade
     from pt_cascade.execution.defaults import default_cascade as default_cascade
@@ -76,6 +77,7 @@ _HOME = {
     "prune": "pt_cascade.pruning",
     "report": "pt_cascade.reporting.explorer.page",
     "run": "pt_cascade.execution.runner",
+    "run_batch": "pt_cascade.execution.batch.batch_run",
     "score": "pt_cascade.execution.scoring.score",
     "store_collection": "pt_cascade.execution.defaults",
     "sweep": "pt_cascade.analysis.sweep.sweep",

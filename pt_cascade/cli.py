@@ -33,9 +33,13 @@ COMMANDS = {
     "sweep": "evaluate every cut-off vector (a cut-off for each stage) of a table",
     "choose": "choose cut-offs by cross-validation",
     "report": "choose cut-offs, and write an HTML page that shows the sweep",
+    "run": "run a cascade over many queries into a folder of TREC runs; one that was stopped goes on",
+    "merge": "merge the parts of a run",
+    "status": "show how far a run is",
     "stages": "list the stages",
     "cache": "list or clear what is cached",
 }
+_FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch."}
 _RESUMED = ("quickstart", "search", "score", "profile")
 _AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
@@ -70,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except (OSError, CascadeError) as error:
         _warn([f"pt-cascade {words[0]}: {error}", *getattr(error, "__notes__", [])], options)
-        return 1
+        return getattr(error, "exit_code", 1)
     except KeyboardInterrupt as error:
         resumes = ["the same command goes on after the last block of vectors or scores kept"] * (words[0] in _RESUMED)
         _warn(["; ".join(["interrupted", *(getattr(error, "__notes__", []) or resumes)])], options)
@@ -141,7 +145,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     for name, help_text in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
         if name in argv[:1]:
-            module = import_module(f"pt_cascade.commands.{name}")
+            module = import_module(f"pt_cascade.commands.{_FOLDERS.get(name, '')}{name}")
             module.add_arguments(command)
             command.set_defaults(execute=module.execute, words=argv)
     return parser.parse_args(argv)

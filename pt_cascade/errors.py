@@ -6,6 +6,7 @@ CascadeError
 ├── PipelineError           a pipeline, stage or cut-off that is not valid
 ├── StageError              a stage that failed or returned something invalid
 ├── QueryError              a StageError: a stage that failed on the queries it was given
+├── ShardError              a StageError: shards of a run that failed in each attempt
 ├── CollectionError         a collection that is unknown, incomplete or inconsistent
 ├── TableError              a score table that is damaged or lacks what is needed
 ├── ScoreCacheError         a score cache that is damaged, another stage's, or not writable
@@ -44,6 +45,8 @@ class CascadeError(Exception):
         cannot cut: k is 0, expected 1 or more. Fix: pipeline % 10
     """
 
+    exit_code = 1  # of the command line
+
     def __init__(self, what: str, problems: str | Iterable[str] = (), *, fix: str = "") -> None:
         """Keep the parts."""
         super().__init__(what)
@@ -78,6 +81,12 @@ class StageError(CascadeError):
 
 class QueryError(StageError):
     """A stage that failed on the queries it was given, which ``on_error="keep"`` answers with the order before the stage."""
+
+
+class ShardError(StageError):
+    """Shards of a run that failed in each attempt; all other shards are finished."""
+
+    exit_code = 3
 
 
 class CollectionError(CascadeError):

@@ -96,7 +96,7 @@ def test_the_cure_of_a_line_is_a_line(line: str, capsys: pytest.CaptureFixture[s
 
 
 def test_the_cure_of_a_fusion_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a stage that there is not, of weights that are all 0, of a step that does not divide 1, and of a kept tail."""
+    """Of a stage that there is not, of weights that are all 0, and of a step that does not divide 1."""
     frame = pd.DataFrame({"qid": [*"1122"], "docno": [*"abab"], "score": [2.0, 1.0, 1.0, 2.0]})
     for name in ("bm25", "t5"):
         write_run(frame, tmp_path / f"{name}.res")
@@ -107,8 +107,6 @@ def test_the_cure_of_a_fusion_works(tmp_path: Path, capsys: pytest.CaptureFixtur
     for wrong in (["--fused", "bm25=1", "t6=1"], ["--fused", "bm25=0", "t5=0"], ["--weights", "0.3"]):
         assert main([*words, *wrong]) == 1
         assert main([*words, *shlex.split(capsys.readouterr().err.rpartition("Fix: ")[2])]) == 0
-    assert main([*words, "--weights", "0.5", "--tail", "keep"]) == 1
-    assert main([*words, "--weights", "0.5", *shlex.split(capsys.readouterr().err.rpartition("Fix: ")[2])]) == 0
 
 
 def test_files_that_are_missing_are_made_under_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

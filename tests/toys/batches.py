@@ -1,0 +1,65 @@
+"""A cascade for runs into a folder: its re-ranker notes on disk the queries that it scored, and fails or dies on some."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pt_cascade.execution.batch.batch_run import run_batch
+from toys.rankers import ToyReranker, ToyRetriever, topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    import pyterrier as pt
+
+N, SHARD = 24, 4
+TOPICS = topics(N)
+
+
+@dataclass(frozen=True)
+class Noting(ToyReranker):
+    """Re-ranks, and appends the qids to a file; raises an error or kills its process on some queries."""
+
+    file: str = field(default="", compare=False)
+    fails: frozenset[str] = frozenset()
+    kills: frozenset[str] = frozenset()
+    stage_name = "noting"
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Re-rank."""
+        qids = inp["qid"].unique().tolist()
+        if self.kills.intersection(qids):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fails.intersection(qids):
+            raise ConnectionError("no answer")
+        if self.file and qids:
+            with Path(self.file).open("a", encoding="utf-8") as notes:
+                notes.write("".join(f"{qid}\n" for qid in qids))
+        return super().transform(inp)
+
+
+def pipeline(file: str = "", fails: str = "", kills: str = "", levels: int = 3, cut: int = 10) -> pt.Transformer:
+    """A retriever, and a re-ranker that notes what it scores; ``fails`` and ``kills`` are words."""
+    noting = Noting(file=file, fails=frozenset(fails.split()), kills=frozenset(kills.split()), levels=levels)
+    return ToyRetriever(docs=30, levels=5) % 15 >> noting % cut
+
+
+def maker(**options: object) -> Callable[[], pt.Transformer]:
+    """A function without arguments that another process can call."""
+    return partial(pipeline, **options)
+
+
+def run_into(out: Path, file: str = "", **options: object) -> None:
+    """Run the toy into a folder."""
+    run_batch(maker(file=file), TOPICS, out, shard_queries=SHARD, query_batch_size=2, prefixes="all", **options)
+
+
+def rankings(out: Path) -> dict[str, bytes]:
+    """The bytes of the merged rankings by name."""
+    return {file.name: file.read_bytes() for file in sorted((out / "results").glob("*.gz"))}
