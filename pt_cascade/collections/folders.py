@@ -27,12 +27,11 @@ from pt_cascade.trec import read_qrels, read_topics
 from pt_cascade.trec.qrels import read_beir_qrels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from pathlib import Path
 
     import pandas as pd
 
-    from pt_cascade.collections.records import FileDocuments
 
 _DOCS = ("docs.jsonl.gz", "docs.jsonl", "corpus.jsonl.gz", "corpus.jsonl")
 _LANGUAGE = "language.txt"
@@ -76,14 +75,14 @@ def open_folder(path: Path) -> Collection:
         problems.append(f"{_LANGUAGE} holds {language!r:.60}, expected a language of build_index, e.g. french")
     if problems or documents is None or topics is None or qrels is None:
         raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
-    _warn_unknown(path, topics, qrels, documents)
-    return replace(make_collection(_name(path), topics, qrels, documents), language=language)
+    _warn_unknown(path, topics, qrels, documents[1])
+    return replace(make_collection(_name(path), topics, qrels, documents[0]), language=language)
 
 
-def _warn_unknown(path: Path, topics: pd.DataFrame, qrels: pd.DataFrame, documents: FileDocuments) -> None:
+def _warn_unknown(path: Path, topics: pd.DataFrame, qrels: pd.DataFrame, known: Container[str]) -> None:
     """Count the judgments whose query or document the folder does not have."""
     qids = sorted(set(qrels["qid"]) - set(topics["qid"]))
-    docnos = [docno for docno in qrels["docno"].unique() if docno not in documents.docnos]
+    docnos = [docno for docno in qrels["docno"].unique() if docno not in known]
     found = [
         f"{len(lacking):,} judged {one if len(lacking) == 1 else many} not among its {where}, e.g. {lacking[0]!r}"
         for lacking, one, many, where in (

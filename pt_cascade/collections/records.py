@@ -25,11 +25,11 @@ _UNREADABLE = (OSError, EOFError, zlib.error)
 
 @dataclass(frozen=True)
 class FileDocuments:
-    """The documents of a file, streamed at each reading; their ids stand under ``key``."""
+    """The ``size`` documents of a file, streamed at each reading; their ids stand under ``key``."""
 
     path: Path
     key: str
-    docnos: Collection[str]
+    size: int
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         """Yield each document; RecordError if the file has changed since it was checked."""
@@ -42,12 +42,13 @@ class FileDocuments:
 
     def __len__(self) -> int:
         """Return the number of documents when the folder was opened."""
-        return len(self.docnos)
+        return self.size
 
 
-def read_documents(path: Path, key: str) -> FileDocuments:
-    """Check every line of a file of documents."""
-    return FileDocuments(path, key, _check(path, key, lambda _: None))
+def read_documents(path: Path, key: str) -> tuple[FileDocuments, Collection[str]]:
+    """Check every line of a file of documents; return them and their docnos."""
+    docnos = _check(path, key, lambda _: None)
+    return FileDocuments(path, key, len(docnos)), docnos
 
 
 def read_queries(path: Path, key: str) -> pd.DataFrame:

@@ -9,22 +9,17 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.table.storage import FILES
 from pt_cascade.collections import open_collection
-from pt_cascade.collections.folders import open_folder
-from pt_cascade.collections.records import read_queries
 from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count, find_judged
 from pt_cascade.commands.paths import REPLACE, add_output, check_inputs, find_existing
-from pt_cascade.commands.sources import split_pairs
+from pt_cascade.commands.sources import find_topics, split_pairs
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.defaults import score_collection
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
-from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-
-    import pandas as pd
 
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 
@@ -86,15 +81,8 @@ def _import_runs(arguments: argparse.Namespace) -> ScoreTable:
         fix = f"pt-cascade score --runs {' '.join(_RUNS)} --out {shlex.quote(arguments.out)}"
         raise CascadeError("these runs cannot be read", problems, fix=fix)
     check_inputs(*((f"--runs {name}", path) for name, path in runs.items()), ("--topics", arguments.topics))
-    topics = None if arguments.topics is None else _read_topics(Path(arguments.topics))
+    topics = None if arguments.topics is None else find_topics(Path(arguments.topics))
     return ScoreTable.from_runs(runs, topics, missing=arguments.missing or "refuse")
-
-
-def _read_topics(path: Path) -> pd.DataFrame:
-    """Read topics as qid, tab, query; as BEIR's queries.jsonl; or those of a collection in a folder."""
-    if path.is_dir():
-        return open_folder(path).topics
-    return read_queries(path, key="_id") if path.name.endswith((".jsonl", ".jsonl.gz")) else read_topics(path)
 
 
 def _score(arguments: argparse.Namespace) -> tuple[ScoreTable, StageFusion | None]:

@@ -7,17 +7,18 @@ import signal
 import sys
 from argparse import ArgumentTypeError
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import COLLECTIONS, add_options, count
 from pt_cascade.commands.paths import check_inputs
+from pt_cascade.commands.sources import find_topics
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.batch.batch_run import EXECUTORS, run_batch
 from pt_cascade.execution.batch.merging import show_counts
 from pt_cascade.execution.batch.source import find_source
 from pt_cascade.progress import write_above
-from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--collection", help=f"that of a line, and of the topics: {COLLECTIONS}")
     parser.add_argument("--engine", choices=("pisa", "terrier"), help="the BM25 engine of a line (default: pisa if installed)")
-    parser.add_argument("--topics", metavar="FILE", help="qid, tab, query (default: the topics of the collection)")
+    parser.add_argument("--topics", metavar="FILE", help="also queries.jsonl or a folder (default: those of the collection)")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="the folder of the run; one that was stopped goes on")
     parser.add_argument("--fresh", action="store_true", help="move a run that is there aside, and start anew")
     parser.add_argument("--executor", choices=EXECUTORS, default="serial", help="where shards run (default: serial)")
@@ -74,7 +75,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 def _read_topics(arguments: argparse.Namespace) -> pd.DataFrame:
     check_inputs(("--topics", arguments.topics))
     if arguments.topics is not None:
-        return read_topics(arguments.topics)
+        return find_topics(Path(arguments.topics))
     if arguments.collection is None:
         raise CascadeError("there are no topics", ["neither --topics nor --collection is given"], fix="--collection pydocs")
     return open_collection(arguments.collection).topics
