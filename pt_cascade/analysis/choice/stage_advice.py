@@ -14,6 +14,7 @@ from pt_cascade.analysis.fusion.stage_fusion import rename_stages
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.replay.measures import in_kernel
+from pt_cascade.analysis.replay.required_documents import find_ends
 from pt_cascade.analysis.sweep.rows import list_rows
 from pt_cascade.errors import SweepError, TableError
 
@@ -135,7 +136,9 @@ def _open_shorter(whole: Candidates, stages: tuple[str, ...], budget: Budget) ->
     except SweepError:
         return None
     form: Form | None = None if in_kernel(replayer.measures[0]) and not fusions else "log"
-    grid = default_grid(depths, last, whole.folds.shape[1], form=form, ends=replayer.ends)
+    grid = default_grid(
+        depths, last, whole.folds.shape[1], form=form, ends=find_ends(replayer.table, replayer.path, replayer.reach)
+    )
     affordable, costs = budget.check(stages, grid.vectors, len(fusions))
     shorter = replace(whole, replayer=replayer, vectors=list_rows(grid, replayer.fusions), affordable=affordable, costs=costs)
     return shorter if affordable.any() else None

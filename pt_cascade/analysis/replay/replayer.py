@@ -61,13 +61,6 @@ class Replayer:
         return find_reach(self.table, self.path, self.rankings, self.judged.queries)
 
     @cached_property
-    def ends(self) -> tuple[int, ...]:
-        """The same, but the cut-offs of the path where no query retrieves as many documents."""
-        most, own = int(self.table.retrieved.max(initial=1)), self.path.depths or self.path.cutoffs[:1]
-        limits = [min(self.table.depth or NO_CUT, k if end is None else end) for k, end in zip(self.reach, own, strict=True)]
-        return tuple(max(k, end) if k == most else k for k, end in zip(self.reach, limits, strict=True))
-
-    @cached_property
     def labels(self) -> NDArray[np.int32]:
         """Shape (documents,): the labels in the order of ``rankings``."""
         return self.judged.labels[self.rankings.rows]

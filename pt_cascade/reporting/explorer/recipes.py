@@ -12,6 +12,7 @@ from pt_cascade.analysis.fusion.stage_fusion import fusions
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.grid.grids import default_grid, grid
 from pt_cascade.analysis.replay.measures import in_kernel
+from pt_cascade.analysis.replay.required_documents import find_ends
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
@@ -63,7 +64,9 @@ def _is_default(sweep: Sweep) -> bool:
     form: Form | None = None if all(map(in_kernel, replayer.measures)) and not sweep.fusions else "log"
     last = replayer.path.cutoffs[len(sweep.stages) - 1]
     alone = len(sweep.stages) == 1
-    usual = default_grid(replayer.reach, last, len(sweep.qids), form=form, alone=alone, ends=replayer.ends)
+    usual = default_grid(
+        replayer.reach, last, len(sweep.qids), form=form, alone=alone, ends=find_ends(replayer.table, replayer.path, replayer.reach)
+    )
     return np.array_equal(usual.vectors, sweep.grid.vectors)
 
 
