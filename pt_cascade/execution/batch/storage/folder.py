@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.errors import CascadeError, MissingError, few
-from pt_cascade.execution.batch.attempts import Attempts
-from pt_cascade.execution.batch.locks import is_locked, lock
 from pt_cascade.execution.batch.plan import Plan
+from pt_cascade.execution.batch.storage.attempts import Attempts
+from pt_cascade.execution.batch.storage.locks import is_locked, lock
 from pt_cascade.files import naming_refusals, rm_command, to_path, write_file
 
 if TYPE_CHECKING:

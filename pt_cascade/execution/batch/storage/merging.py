@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pt_cascade.execution.batch.folder import BatchFolder
     from pt_cascade.execution.batch.plan import Plan, Shard
+    from pt_cascade.execution.batch.storage.folder import BatchFolder
 
 
 def merge_shards(folder: BatchFolder, plan: Plan) -> dict[str, object]:
