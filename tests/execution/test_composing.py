@@ -234,7 +234,7 @@ BARE = st.sampled_from(sorted({*CATALOGUE} - {"cached", "passages", *PLAIN}))
 def test_stages_with_cut_offs_are_a_line_without_problems(parts: list[tuple[str, int | None]]) -> None:
     """Any stages with any cut-offs, on one line or on several, read as the same tree."""
     lines = [join.join(name + (f" % {k}" if k else "") for name, k in parts) for join in (" >> ", "\n>> ")]
-    assert len({recipes.ast.dump(recipes._parse(line)) for line in lines}) == 1
+    assert len({recipes.ast.dump(recipes.check_line(line)) for line in lines}) == 1
 
 
 @pytest.mark.parametrize("shape", [None, 5, b"bm25"])
@@ -276,7 +276,7 @@ def test_a_missing_model_is_reported_before_anything_is_built(tmp_path: Path, mo
 def test_any_text_is_a_cascade_or_an_error_of_ours(line: str) -> None:
     """Nothing else comes of it, and nothing is built."""
     with suppress(PipelineError):
-        recipes._parse(line)
+        recipes.check_line(line)
 
 
 # --- the catalogue
@@ -334,7 +334,7 @@ def test_the_command_lists_the_stages(capsys: pytest.CaptureFixture[str]) -> Non
     assert sorted(arguments) == sorted((one.name, "" if one.default is one.empty else str(one.default)) for one in own)
     assert sorted(LINES) == sorted(CATALOGUE)
     for line in LINES.values():
-        recipes._parse(line)
+        recipes.check_line(line)
 
 
 def test_an_unknown_stage_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

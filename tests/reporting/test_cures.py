@@ -92,7 +92,7 @@ def test_the_cure_of_a_line_is_a_line(line: str, capsys: pytest.CaptureFixture[s
     told = capsys.readouterr().err
     option, cure = shlex.split(told.rpartition("Fix: ")[2])
     assert option == "--cascade"
-    composing._parse(cure)
+    composing.check_line(cure)
 
 
 def test_the_cure_of_a_fusion_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
