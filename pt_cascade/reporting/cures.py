@@ -28,6 +28,8 @@ _CALLS = (
     (r'\["nDCG@10", "R@100"\]', "--measures nDCG@10 R@100"),
     (r"the same call of \w+, or the same command, (goes on|continues) from there", "the same command goes on"),
     (r"percentile=None", "--percentile 0"),
+    (r"fresh=True", "--fresh"),
+    (r"prefixes=\['all'\]", "--prefixes all"),
     (r"timings\.save\(path\), or ", ""),
     (r"pass the folder that table\.save wrote to ScoreTable\.load", "pt-cascade score --collection pydocs --out scores"),
 )
