@@ -86,7 +86,7 @@ def find_source(
         return CascadeSource(partial(load_named, cascade), given)
     if collection is None:
         problem = f"{cascade!r:.80} is a line, which needs a collection"
-        raise PipelineError("there is no cascade", [problem], fix="run_batch(line, topics, out, collection='pydocs')")
+        raise PipelineError("there is no cascade", [problem], fix="collection='pydocs'")
     from pt_cascade.execution.composing import parse_cascade  # noqa: PLC0415 - slow to import, and only lines need it
 
     return CascadeSource(partial(parse_cascade, cascade, collection, engine=engine), given)

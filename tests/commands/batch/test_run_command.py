@@ -19,6 +19,7 @@ from pt_cascade.cli import main
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.batch.batch_run import run_batch
 from pt_cascade.execution.batch.storage.folder import BatchFolder
+from pt_cascade.execution.batch.storage.status import read_status
 from pt_cascade.trec import write_topics
 
 NAME = "toys.batches:pipeline"
@@ -149,6 +150,21 @@ def test_a_run_that_is_stopped_counts_no_attempt(given: list[str], tmp_path: Pat
     _, err = process.communicate(timeout=60)
     assert (process.returncode, "the same command goes on" in err) == (code, True), err
     assert len(BatchFolder(tmp_path / "run").attempts(0)) == 0
+
+
+@pytest.mark.usefixtures("given")  # for its topics
+def test_the_slurm_script_runs_a_part(tmp_path: Path) -> None:
+    """With the variables that Slurm sets, and this package's command."""
+    program = tmp_path / "pt-cascade"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pt_cascade.cli "$@"\n')
+    program.chmod(0o755)
+    slurm = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_CPUS_PER_TASK": "1"}
+    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
+    script = Path(__file__).parents[3] / "experiments/clusters/slurm.sh"
+    words = [str(script), NAME, str(tmp_path / "run"), "--topics", str(tmp_path / "topics.tsv"), *SHARDS]
+    done = subprocess.run(words, env={**os.environ, **slurm, **paths}, capture_output=True, text=True, check=True)
+    assert done.stdout.split("; ")[0] == "part 2 of 2 is finished"
+    assert read_status(tmp_path / "run").finished == (1, 3, 5)
 
 
 def test_faults_of_the_words_are_told(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
