@@ -82,7 +82,7 @@ def draw_front(
         add_limit(drawn, limit, costs.max(), told["unit"])
         if 0 < costs.min() * _WIDE < costs.max():
             scale_log(drawn, "x")
-        drawn.set_xlabel(f"{told['label']} ({told['unit']})")
+        drawn.set_xlabel(f"{told['label'].replace(' of the time of ', ' time of ')} ({told['unit']})")  # a column is narrow
         drawn.set_ylabel(name)
         add_legend(drawn)
     return drawn

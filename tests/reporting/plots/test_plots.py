@@ -81,7 +81,7 @@ FIGURES: dict[str, Callable[..., Axes]] = {
     "reliability": lambda _, __, ax: ptc.plots.draw_reliability(REPORT, ax),
 }
 LABELLED = {
-    "front": ("upper bound of the p95 of the time of a query (ms)", "nDCG@10"),
+    "front": ("upper bound of the p95 time of a query (ms)", "nDCG@10"),
     "surface": ("cut-off of s1 (docs)", "cut-off of s2 (docs)"),
     "recall": ("cut-off k of the stage (documents)", "recall@k"),
     "losses": ("loss, mean over queries", ""),
