@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 # TypeScript's compiler, which checks the script of the explorer page
 TSC    := $(VENV)/node_modules/.bin/tsc
 
-.PHONY: quickstart test check bench docs notebooks clean
+.PHONY: quickstart test check bench experiments docs notebooks clean
 
 quickstart: $(READY)
 	$(BIN)/pt-cascade quickstart
@@ -25,6 +25,11 @@ check: $(READY) $(TSC)
 
 bench: $(READY)
 	$(BIN)/python experiments/benchmarks/all.py
+
+# those that take minutes and need no hub; they look for collections in $PT_CASCADE_DATA
+experiments: $(READY)
+	$(BIN)/pt-cascade experiment verify $$(grep -L "^needs:" experiments/*.yaml)
+	$(BIN)/pt-cascade experiment list experiments --out experiments/README.md
 
 # the first page is docs/_build/html/docs/index.html
 docs: $(READY)

@@ -6,10 +6,12 @@ CascadeError
 ├── PipelineError           a pipeline, stage or cut-off that is not valid
 ├── StageError              a stage that failed or returned something invalid
 ├── QueryError              a StageError: a stage that failed on the queries it was given
+├── ShardError              a StageError: shards of a run that failed in each attempt
 ├── CollectionError         a collection that is unknown, incomplete or inconsistent
 ├── TableError              a score table that is damaged or lacks what is needed
 ├── ScoreCacheError         a score cache that is damaged, another stage's, or not writable
 ├── SweepError              cut-offs, measures, costs or options of a choice that are not valid
+├── ExperimentError         a YAML file of a cascade or an experiment that is not valid
 └── MissingError            a package, model or file that is missing
 CascadeWarning              something allowed that may be a mistake
 """
@@ -43,6 +45,8 @@ class CascadeError(Exception):
         >>> print(CascadeError("cannot cut", ["k is 0, expected 1 or more"], fix="pipeline % 10"))
         cannot cut: k is 0, expected 1 or more. Fix: pipeline % 10
     """
+
+    exit_code = 1  # of the command line
 
     def __init__(self, what: str, problems: str | Iterable[str] = (), *, fix: str = "") -> None:
         """Keep the parts."""
@@ -80,6 +84,12 @@ class QueryError(StageError):
     """A stage that failed on the queries it was given, which ``on_error="keep"`` answers with the order before the stage."""
 
 
+class ShardError(StageError):
+    """Shards of a run that failed in each attempt; all other shards are finished."""
+
+    exit_code = 3
+
+
 class CollectionError(CascadeError):
     """A collection that is unknown, incomplete or inconsistent."""
 
@@ -94,6 +104,10 @@ class ScoreCacheError(CascadeError):
 
 class SweepError(CascadeError):
     """Cut-offs, measures, costs or options of a choice that are not valid."""
+
+
+class ExperimentError(CascadeError):
+    """A YAML file of a cascade or an experiment that is not valid."""
 
 
 class MissingError(CascadeError):

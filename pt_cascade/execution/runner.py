@@ -20,7 +20,7 @@ from pt_cascade.numbers import is_whole, is_word
 from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
@@ -89,11 +89,9 @@ def run(
     done: list[Run] = []
     with show_progress("cascade", "query", topics["qid"].nunique(), shown=verbose) as bar:
         for batch in batches:
-            done.append(_run_batch(stages, batch, clock))
-            if len(batches) > 1 and (whole := _find_whole(stages)):
-                problem = f"stage {whole[0]!r}, once loaded, scores by all rows of a frame"
-                fix = "run(cascade, topics, query_batch_size=None)"
-                raise CascadeError("the cascade cannot be run in batches of queries", [problem], fix=fix)
+            done.append(run_together(stages, batch, clock=clock)[0])
+            if len(batches) > 1:
+                refuse_whole(stages)
             bar.update(batch["qid"].nunique())
     frames = [one.results for one in done if len(one.results)] or [done[0].results]
     results = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
@@ -145,8 +143,9 @@ def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = No
     if size is None or not len(topics):
         return [topics]
     query = pd.factorize(topics["qid"])[0]
-    starts = [0, *range(first or size, query.max() + 1, size)]
-    return [topics[(query >= start) & (query < end)] for start, end in zip(starts, [*starts[1:], len(query)], strict=True)]
+    order = np.argsort(query, kind="stable")
+    ends = np.searchsorted(query[order], [*range(first or size, query.max() + 1, size)])
+    return [topics.take(np.sort(rows)) for rows in np.split(order, ends)]
 
 
 def _check_options(tail: Tail | None, query_batch_size: int | None) -> None:
@@ -164,20 +163,42 @@ def _find_whole(cascade: Cascade) -> list[str]:
     return [stage.name for stage in cascade if any(map(reads_whole_frame, stage.transformers))]
 
 
-def _run_batch(cascade: Cascade, topics: pd.DataFrame, clock: Callable[[], float]) -> Run:
+def refuse_whole(cascade: Cascade) -> None:
+    """Refuse a cascade that cannot be run in batches; a stage loaded by ``Lazy`` is known when it has run."""
+    if whole := _find_whole(cascade):
+        problem = f"stage {whole[0]!r}, once loaded, scores by all rows of a frame"
+        fix = "run(cascade, topics)"
+        raise CascadeError("the cascade cannot be run in batches of queries", [problem], fix=fix)
+
+
+def run_together(
+    cascade: Cascade, topics: pd.DataFrame, prefixes: Collection[str] = (), *, clock: Callable[[], float] = time.perf_counter
+) -> tuple[Run, dict[str, pd.DataFrame]]:
+    """Run the queries of one batch; return also what each stage named by ``prefixes`` passes on, with the tail."""
     qids = pd.Index(topics["qid"].unique(), dtype=object)
     traces: list[dict[str, NDArray[np.generic]]] = []
     steps: list[Step] = []
+    found: dict[str, pd.DataFrame] = {}
     for step in walk(cascade, topics, fusion=cascade.fusion, clock=clock):
         traces.append({**step.trace(qids), **read_accounts(step, qids)})
         steps = [*steps, step] if cascade.tail == "keep" else [step]
-    results = append_tail(steps[-1].kept, steps) if cascade.tail == "keep" else steps[-1].kept
+        if step.stage.name in prefixes:
+            found[step.stage.name] = _order(_end(cascade, steps), qids)
     nothing = np.full(len(qids), np.nan)  # for a stage without this column
     names = dict.fromkeys(name for part in traces for name in part if name != "docs_ranked")
     trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
-    results = run_ending(cascade.ending, results)
+    return Run(_order(run_ending(cascade.ending, _end(cascade, steps)), qids), trace), found
+
+
+def _end(cascade: Cascade, steps: list[Step]) -> pd.DataFrame:
+    """Return the ranking after some steps."""
+    return append_tail(steps[-1].kept, steps) if cascade.tail == "keep" else steps[-1].kept
+
+
+def _order(results: pd.DataFrame, qids: pd.Index[str]) -> pd.DataFrame:
+    """Put the queries in topic order."""
     place = qids.get_indexer(pd.Index(results["qid"], dtype=object))
-    return Run(results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")], trace)
+    return results if (np.diff(place) >= 0).all() else results.iloc[np.argsort(place, kind="stable")]
 
 
 def read_accounts(step: Step, qids: pd.Index[str]) -> dict[str, Floats]:

@@ -23,6 +23,25 @@ _ALL = 100.0  # per cent
 _SHOWN = 95.0
 
 
+def check_names(sweep: Sweep, choice: Choice | None, measure: object, cost: str = "pairs") -> str:
+    """Return the name of a measure, that of the choice or the first where it is None; refuse an unknown measure or cost."""
+    name = str((sweep.measures[0] if choice is None else choice.measure) if measure is None else measure)
+    problems = [] if name in sweep.measures else [f"the sweep has no measure {name}; it has {', '.join(sweep.measures)}"]
+    known = [*dict.fromkeys([*(one for one in map(str, sweep.frame) if one.endswith(("ms", "pairs", "usd"))), "pairs"])]
+    if cost not in known and (choice is None or cost not in choice.budget.limits):
+        problems.append(f"the sweep has no cost {cost!r}; it has {', '.join(known)}")
+    if problems:
+        raise SweepError("the figure cannot be drawn", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")
+    return name
+
+
+def check_sweep(sweep: object) -> None:
+    """Refuse what is no sweep."""
+    if not hasattr(sweep, "replayer"):
+        problem = f"it is a {type(sweep).__name__}, expected what sweep returns"
+        raise SweepError("this is not a sweep", [problem], fix="sweep(table, qrels, measures)")
+
+
 def check_choice(sweep: Sweep, choice: Choice) -> None:
     """Refuse a choice of another sweep."""
     known = set(map(tuple, sweep.grid))
@@ -35,12 +54,6 @@ def find_row(sweep: Sweep, cutoffs: tuple[int | None, ...], fusion: StageFusion 
     """Return the row of a vector."""
     vector = int((sweep.grid.vectors == as_vectors([cutoffs])[0]).all(axis=1).argmax())
     return vector * max(len(sweep.fusions), 1) + (sweep.fusions.index(fusion) if fusion in sweep.fusions else 0)
-
-
-def find_deepest(sweep: Sweep) -> int:
-    """Return the row with the largest product of cut-offs; of equal ones the last."""
-    products = np.log(sweep.grid.vectors.astype(np.float64)).sum(axis=1)
-    return (len(products) - 1 - int(products[::-1].argmax())) * max(len(sweep.fusions), 1)
 
 
 def find_budget(sweep: Sweep, choice: Choice | None) -> tuple[str, float | None]:

@@ -38,6 +38,9 @@ def read_text(path: PathLike) -> str:
 
 def write_text(lines: Iterable[str], path: PathLike) -> None:
     """Write lines to a file atomically, as gzip if its name ends in ``.gz``."""
-    data = "".join(lines).encode()
-    data = gzip.compress(data, compresslevel=6, mtime=0) if str(path).endswith(".gz") else data
-    write_file(path, data)
+    write_file(path, pack(lines) if str(path).endswith(".gz") else "".join(lines).encode())
+
+
+def pack(lines: Iterable[str]) -> bytes:
+    """Return lines as gzip, without the time."""
+    return gzip.compress("".join(lines).encode(), compresslevel=6, mtime=0)

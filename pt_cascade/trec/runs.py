@@ -14,6 +14,8 @@ from pt_cascade.trec.files import write_text
 from pt_cascade.trec.lines import ID, NUMBER, WHOLE, Form, read_lines, refuse_unwritable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pt_cascade.files import PathLike
     from pt_cascade.ranking import Floats, Ints
 
@@ -75,6 +77,11 @@ def write_run(results: pd.DataFrame, path: PathLike, tag: str = "pt_cascade") ->
         q Q0 a 1 0.5 pt_cascade
         q Q0 b 2 0.4999999701976776 pt_cascade
     """
+    write_text(format_run(results, path, tag), path)
+
+
+def format_run(results: pd.DataFrame, path: PathLike, tag: str) -> Iterator[str]:
+    """Return the lines of a run, see ``write_run``; the path is for the error."""
     run = canonical_results(results)
     query = pd.factorize(run["qid"])[0]
     order = np.lexsort((run["rank"], query))
@@ -84,7 +91,7 @@ def write_run(results: pd.DataFrame, path: PathLike, tag: str = "pt_cascade") ->
     refuse_unwritable(run, {"qid": ID, "docno": ID}, path, problems)
     columns = (run["qid"], run["docno"], run["rank"] + 1, score)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    write_text((f"{qid} Q0 {docno} {rank} {value!r} {tag}\n" for qid, docno, rank, value in rows), path)
+    return (f"{qid} Q0 {docno} {rank} {value!r} {tag}\n" for qid, docno, rank, value in rows)
 
 
 def _falling(score: Floats, query: Ints, rank: Ints, problems: list[str]) -> Floats:

@@ -24,7 +24,7 @@ from pt_cascade.analysis.choice.curve_shape import trace_curves
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.result import Choice
 from pt_cascade.analysis.choice.selection import find_reference, pick
-from pt_cascade.analysis.choice.stage_advice import advise
+from pt_cascade.analysis.choice.stage_advice import advise, describe_unused
 from pt_cascade.analysis.choice.verdict import judge
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.replay.measures import adds_up, find_rel
@@ -77,10 +77,10 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         folds: The least number of random parts that the queries are split into, 2 or more; more are made where else too few queries
             were left for the margin.
         method: ``certified``: the least cost whose measure is below the reference's by at most the margin, with a chance of error
-            of at most ``alpha``: vectors from the reference down are tested one after the other, K1 · s, K2 · √s, ..., up to the
-            first that fails. ``budget``: the best measure within the budget. ``plateau``: the smallest cut-off of stage 1 whose
-            recall is below the reference's by at most the margin, then that of stage 2 given it, and so on; if that exceeds the
-            budget, the best vector that is no deeper. None: ``budget`` if there is one, else ``plateau``.
+            of at most ``alpha``: vectors within the budget, from the reference down, are tested one after the other, K1 · s, K2 ·
+            √s, ..., up to the first that fails. ``budget``: the best measure within the budget. ``plateau``: the smallest cut-off
+            of stage 1 whose recall is below the reference's by at most the margin, then that of stage 2 given it, and so on; if
+            that exceeds the budget, the best vector that is no deeper. None: ``budget`` if there is one, else ``plateau``.
         seed: Seed of folds and resamples; the same seed gives the same choice.
         reference: Cut-offs to keep where no others are shown to be better or, at less cost, within the margin: those in use, or
             others that no judgment has chosen. None: the deepest of the grid; if they exceed the budget, the first within it on
@@ -176,6 +176,7 @@ def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
         level=level,
         rel=candidates.rel,
         test=candidates.test,
+        unused=describe_unused(candidates, use),
         fusion=candidates.fusion(use),
         reference_fusion=candidates.fusion(candidates.reference),
         picked_fusion=candidates.fusion(picked.vector),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pandas as pd
 
 from pt_cascade.analysis.choice.verdict import round_up
 from pt_cascade.analysis.grid.cutoffs import name_cascade
+from pt_cascade.markup import Shown, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,12 +28,11 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.cost.latency import Latency
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 
-_WIDTH = 80  # columns of a line
 _ROWS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class Choice(Shown):
     """The cut-offs to use, and how sure that is.
 
     Attributes:
@@ -66,6 +67,7 @@ class Choice:
         level: Level of all intervals and one-sided bounds.
         rel: The lowest label that counts as relevant in recall.
         test: Of a certificate.
+        unused: Which last stages of ``cutoffs`` have weight 0 in the fusion, and what the cascade without them has; else empty.
         fusion: Of the stages' scores, for ``cutoffs``; the argument of ``cascade.fused``; None: the last stage's own ranking.
         reference_fusion: Likewise for ``reference``.
         picked_fusion: Likewise for ``picked``.
@@ -100,22 +102,38 @@ class Choice:
     level: float
     rel: int = 1
     test: Test = "dirichlet"
+    unused: str = ""
     fusion: StageFusion | None = None
     reference_fusion: StageFusion | None = None
     picked_fusion: StageFusion | None = None
     options: Mapping[str, object] = field(default_factory=dict)
 
-    def explain(self, *, details: bool = False) -> str:
-        """Report what to do and how sure that is: the verdict, then at most ten lines of at most 80 columns.
+    def explain(self, *, details: bool = False, width: int = 80) -> str:
+        """Report what to do and how sure that is: the verdict, then about ten lines, which continue on indented ones.
 
         Args:
             details: Append the evidence: stage 1 alone, recall, curves, selection noise, and what each fold picked.
+            width: The columns of a line.
 
         Returns:
             Lines of text.
         """
-        lines = [_headline(self), *_lay_out(_report(self))]
+        lines = [_headline(self), *_lay_out(_report(self), width)]
         return "\n".join([*lines, *(_details(self) if details else ())])
+
+    def tabulate(self) -> Table:
+        """Return the pick, held out, and what it is compared with, for a notebook or a paper."""
+        names = [name_cascade(self.stages, self.picked, self.picked_fusion)]
+        names += [name_cascade(self.stages, self.reference, self.reference_fusion), *self.stages[:1]]
+        losses = [-one for one in (self.gain, self.first_stage) if one is not None]
+        means = [self.held_out.mean, self.kept.mean, *(self.held_out.mean + one.mean for one in losses[1:])]
+        less, rows = f"less the pick, {100 * self.level:g} % interval", len(means)
+        times = {name: column[:rows] for name, column in self.budget.list_times(self.picked, self.reference).items()}
+        columns = {"": ["picked", "reference", "stage 1 alone"][:rows], "cascade": names[:rows], self.measure: means}
+        frame = pd.DataFrame({**columns, less: [math.nan, *map(str, losses)], **times})
+        formats = dict.fromkeys(frame.columns[4:], "{:,.1f}".format) | {self.measure: "{:.4f}".format}
+        caption = f"{self.queries:,} queries; the pick is held out; † marks paired differences whose interval excludes 0"
+        return Table(frame, caption, formats, [self.measure], {less: [False, *(not one.low <= 0 <= one.high for one in losses)]})
 
     def __repr__(self) -> str:
         name = name_cascade(self.stages, self.cutoffs, self.fusion)
@@ -136,10 +154,10 @@ def _headline(choice: Choice) -> str:
     return f"{choice.verdict.decision.capitalize()} {name}"
 
 
-def _lay_out(lines: Iterator[tuple[str, str]]) -> Iterator[str]:
+def _lay_out(lines: Iterator[tuple[str, str]], width: int) -> Iterator[str]:
     """Indent labelled lines, and continue those that are too long."""
     for label, text in lines:
-        yield from wrap(f"{label}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        yield from wrap(f"{label}: {text}", width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _report(choice: Choice) -> Iterator[tuple[str, str]]:
@@ -161,6 +179,8 @@ def _report(choice: Choice) -> Iterator[tuple[str, str]]:
     if len(choice.cost):
         yield "Costs", _describe_cost(choice)
     yield "Stages", choice.advice.text
+    if choice.unused:
+        yield "Unused", choice.unused
 
 
 def _details(choice: Choice) -> Iterator[str]:
@@ -192,7 +212,7 @@ def _describe_method(choice: Choice) -> str:
     if choice.method == "budget":
         return f"the best {choice.measure}{within}"
     if choice.method == "certified":
-        return f"the cheapest with {choice.measure} at most {choice.margin:g} below the reference's{within}"
+        return f"the cheapest that loses at most {choice.margin:g} {choice.measure}, tested in a fixed order{within}"
     return f"the smallest cut-offs with recall at most {choice.margin:g} below the reference's{within}"
 
 

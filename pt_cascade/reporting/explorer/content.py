@@ -13,7 +13,7 @@ from pt_cascade.analysis.replay.replay import read_scores
 from pt_cascade.analysis.table.tie_rules import number_docnos
 from pt_cascade.reporting.explorer.packing import pack, pack_words
 from pt_cascade.reporting.explorer.recipes import write_fusion
-from pt_cascade.reporting.rows import check_choice, describe_cost, find_budget, find_deepest, find_row, read_costs, read_level
+from pt_cascade.reporting.rows import check_choice, describe_cost, find_budget, find_row, read_costs, read_level
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.calibration.report import CalibrationReport
@@ -49,7 +49,7 @@ def collect_content(sweep: Sweep, choice: Choice, calibration: CalibrationReport
         "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **describe_cost(column)},
         "chosen": find_row(sweep, choice.cutoffs, choice.fusion),
         "picked": find_row(sweep, choice.picked, choice.picked_fusion),
-        "deepest": find_deepest(sweep),
+        "deepest": sweep.deepest,
         "fusions": [_describe_fusion(sweep, fusion) for fusion in sweep.fusions or (None,)],
         "fused": {
             "names": pack_words(["" if fusion is None else str(fusion) for fusion in sweep.fusions or (None,)]),

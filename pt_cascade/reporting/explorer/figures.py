@@ -9,10 +9,11 @@ from bokeh.models import BasicTickFormatter, ColumnDataSource, FixedTicker, Rang
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
+from pt_cascade.reporting.plots.canvas import COLORS
+
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812 - bokeh's class is named like a function
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito, told apart by the colour-blind
 _DASHES = ("solid", "dashed", "dotdash", "dotted")
 _HEIGHT = 300
 

@@ -1,0 +1,1 @@
+"""Runs over many queries into a folder: split into shards, resumed after a crash, by one process or several."""

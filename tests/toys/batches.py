@@ -1,0 +1,73 @@
+"""A cascade for runs into a folder: its re-ranker notes on disk the queries that it scored, and fails or dies on some."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pt_cascade.execution.batch.batch_run import run_batch
+from toys.rankers import ToyReranker, ToyRetriever, topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    import pyterrier as pt
+
+N, SHARD = 24, 4
+TOPICS = topics(N)
+
+
+@dataclass(frozen=True)
+class Noting(ToyReranker):
+    """Re-ranks and notes the qids; fails on some until a file ends in .mended, dies on some, or tells its process and waits."""
+
+    file: str = field(default="", compare=False)
+    fails: frozenset[str] = frozenset()
+    kills: frozenset[str] = frozenset()
+    tells: str = ""
+    stage_name = "noting"
+
+    def identify(self) -> dict[str, str]:
+        """What its scores depend on."""
+        return {"class": "Noting", "levels": str(self.levels)}
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Re-rank."""
+        qids = inp["qid"].unique().tolist()
+        if self.tells and qids:
+            Path(self.tells).write_text(str(os.getpid()))
+            signal.pause()
+        if self.kills.intersection(qids):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fails.intersection(qids) and not Path(f"{self.file}.mended").exists():
+            raise ConnectionError("no answer")
+        if self.file and qids:
+            with Path(self.file).open("a", encoding="utf-8") as notes:
+                notes.write("".join(f"{qid}\n" for qid in qids))
+        return super().transform(inp)
+
+
+def pipeline(file: str = "", fails: str = "", kills: str = "", tells: str = "", levels: int = 3, cut: int = 10) -> pt.Transformer:
+    """A retriever, and a re-ranker that notes what it scores; ``fails`` and ``kills`` are words."""
+    noting = Noting(file=file, fails=frozenset(fails.split()), kills=frozenset(kills.split()), tells=tells, levels=levels)
+    return ToyRetriever(docs=30, levels=5) % 15 >> noting % cut
+
+
+def maker(**options: object) -> Callable[[], pt.Transformer]:
+    """A function without arguments that another process can call."""
+    return partial(pipeline, **options)
+
+
+def run_into(out: Path, file: str = "", **options: object) -> None:
+    """Run the toy into a folder."""
+    run_batch(maker(file=file), TOPICS, out, shard_queries=SHARD, query_batch_size=2, prefixes=["all"], **options)
+
+
+def rankings(out: Path) -> dict[str, bytes]:
+    """The bytes of the merged rankings by name."""
+    return {file.name: file.read_bytes() for file in sorted((out / "results").glob("*.gz"))}
