@@ -109,7 +109,7 @@ def _show(experiment: Experiment) -> str:
         f"  of {source}; {_count(experiment)}",
         *([f"  {file.note.strip()}"] if file.note else []),
     ]
-    lines += [f"  system {one.line}" + "".join(f", {fused}" for fused in one.fusions if fused) for one in experiment.combinations]
+    lines += [f"  system {one.line()}" + "".join(f", {fused}" for fused in one.fusions if fused) for one in experiment.combinations]
     for part, rows in file.expected.items():
         for row, columns in rows.items():
             lines.append(f"  expected {part}, {row}: " + ", ".join(f"{name} {value}" for name, value in columns.items()))
