@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pt_cascade.experiments.material import Material
 
 Lock: TypeAlias = "dict[str, str | dict[str, str]]"
-_WORDS = {"title", "note", "needs", "slow", "tolerance", "expected"}  # of a file, without effect on its numbers
+_WORDS = {"title", "note", "needs", "slow", "batch", "tolerance", "expected"}  # of a file, without effect on its numbers
 
 
 def make_lock(material: Material) -> Lock:

@@ -45,10 +45,12 @@ class System:
         """The largest cut-off of each stage."""
         return tuple(None if None in axis else max(k for k in axis if k) for axis in self.axes)
 
-    @property
-    def line(self) -> str:
-        """The deepest system in the notation of ``parse_cascade``."""
-        return write_line([*zip(self.stages, self.deepest, strict=True)])
+    def line(self, fusion: StageFusion | None = None) -> str:
+        """Return the deepest system in the notation of ``parse_cascade``."""
+        stages, cutoffs = self.stages, self.deepest
+        if fusion is not None:
+            stages, cutoffs = (*stages, str(fusion)), (*cutoffs[:-1], None, cutoffs[-1])
+        return write_line([*zip(stages, cutoffs, strict=True)])
 
 
 def list_systems(file: ExperimentFile) -> list[System]:

@@ -118,7 +118,7 @@ def test_a_folder_is_relative_to_the_file_and_a_name_is_not(tmp_path: Path, monk
     assert find_collection("./scifact", file) == str(tmp_path / "scifact")
     assert find_collection("$TOY_DATA/scifact", file) == "/data/scifact"
     assert find_collection("irds:vaswani", file) == "irds:vaswani"
-    with pytest.raises(MissingError, match=r"no variable NO_DATA.*export NO_DATA=FOLDER"):
+    with pytest.raises(MissingError, match=r"no variable NO_DATA.*export NO_DATA=/a/folder"):
         find_collection("$NO_DATA/scifact", file)
 
 

@@ -11,9 +11,11 @@ import pyterrier as pt
 import pytest
 from ir_measures import RR
 from toys.experiments import RUNS, YAML, write_experiment
+from toys.folders import write_folder
 
 import pt_cascade as ptc
 from pt_cascade.cli import main
+from pt_cascade.collections.collection import make_collection
 from pt_cascade.errors import ExperimentError
 from pt_cascade.experiments.experiment import Experiment
 from pt_cascade.experiments.matrix import BEGIN, END
@@ -137,3 +139,21 @@ def test_list_writes_markdown_between_markers_and_a_page(tmp_path: Path, capsys:
     assert "| first % 1 >> second | 0.5 | 10 |" in text
     assert "<td class=OK>OK</td>" in page.read_text(encoding="utf-8")
     assert main(["experiment", "list", str(file), "--out", "x.txt"]) == 1
+
+
+def test_batches_have_the_ranking_of_the_replay(tmp_path: Path) -> None:
+    """The run that ``run_batch`` wrote, live, and the one that was replayed from the table, of a small folder with BM25."""
+    texts = {"a": "sum of values", "b": "mean of values", "c": "sum and mean", "d": "a graph"}
+    topics = pd.DataFrame({"qid": ["1", "2"], "query": ["sum values", "mean"]})
+    qrels = pd.DataFrame({"qid": ["1", "2"], "docno": ["a", "b"], "label": [1, 1]})
+    write_folder(
+        make_collection("toy", topics, qrels, [{"docno": key, "text": text} for key, text in texts.items()]), tmp_path / "toy"
+    )
+    text = "title: Toy\ncollection: ./toy\nstages: [{stage: bm25, cutoff: [1, 2]}]\nmeasures: RR\nbatch: {shard_queries: 1}\n"
+    (tmp_path / "live.yaml").write_text(text, encoding="utf-8")
+    opened = ptc.open_experiment(tmp_path / "live.yaml")
+    opened.run()
+    live = ptc.trec.read_run(opened.folder / "batches" / "bm25-2" / "results" / "run.res.gz")
+    replayed = ptc.trec.read_run(opened.folder / "runs" / "bm25-2.res.gz")
+    pd.testing.assert_frame_equal(live, replayed)
+    assert opened.run().changes == ()  # goes on after the last shard
