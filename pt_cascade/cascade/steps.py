@@ -95,15 +95,15 @@ def walk(
     before: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
     for n, stage in enumerate(stages):
         fuse = partial(fuse_last, fusion, stage.name, before) if fusion is not None and n == len(stages) - 1 else None
-        step = _take(stage, given, clock, fuse)
+        step = run_stage(stage, given, clock, fuse)
         yield step if fuse is None else replace(step, fusion=fusion)
         given = step.kept
         if fusion is not None:
             before[stage.name] = given, pd.concat([step.unscored, _list_failed(stage, step.ranked)])
 
 
-def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float], fuse: Fuse | None) -> Step:
-    """Run one stage: its transformers, the checks, the fusion, the cut-off."""
+def run_stage(stage: Stage, given: pd.DataFrame, clock: Callable[[], float] = time.perf_counter, fuse: Fuse | None = None) -> Step:
+    """Run one stage on checked topics or results: its transformers, the checks, the fusion, the cut-off."""
     show_step(stage.name)
     by_query = stage.runs_by_query and "docno" in given and len(given)
     output = (rank_by_query if by_query else rank_together)(stage, given, clock)
