@@ -136,7 +136,7 @@ def test_list_writes_markdown_between_markers_and_a_page(tmp_path: Path, capsys:
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{BEGIN}\n| experiment |")
     assert text.endswith(f"{END}\nafter\n")
-    assert "| first % 1 >> second | 0.5 | 10 |" in text
+    assert "| first % 1 >> second | 0.5000 | 10.0 |" in text
     assert "<td class=OK>OK</td>" in page.read_text(encoding="utf-8")
     assert main(["experiment", "list", str(file), "--out", "x.txt"]) == 1
 
