@@ -116,4 +116,4 @@ class ShardLoop:
             queries = f"{shard.queries} queries from qid {shard.first!r} to {shard.last!r}"
             shown.append(f"shard {n}, {queries}, failed {len(attempts)} times: {attempts.last_error}")
         what = f"{len(shown)} of {len(self.plan.shards)} shard(s) failed; the others are finished in {self.folder.path}"
-        return ShardError(what, few(shown), fix=f"mend the cause, then run(..., max_attempts={2 * self.max_attempts})")
+        return ShardError(what, few(shown), fix=f"mend the cause, and start again with max_attempts={2 * self.max_attempts}")

@@ -83,10 +83,13 @@ def find_source(
             raise PipelineError("this is not a cascade", [problem], fix=_FIX)
         return CascadeSource(cascade, given)
     if _FACTORY.fullmatch(cascade):
+        if engine is not None:
+            problem = f"{cascade} is no line, whose engine could be chosen"
+            raise PipelineError("the engine cannot be chosen", [problem], fix="choose it where the pipeline is made")
         return CascadeSource(partial(load_named, cascade), given)
     if collection is None:
         problem = f"{cascade!r:.80} is a line, which needs a collection"
-        raise PipelineError("there is no cascade", [problem], fix="run_batch(line, topics, out, collection='pydocs')")
+        raise PipelineError("there is no cascade", [problem], fix="collection='pydocs'")
     from pt_cascade.execution.composing import parse_cascade  # noqa: PLC0415 - slow to import, and only lines need it
 
     return CascadeSource(partial(parse_cascade, cascade, collection, engine=engine), given)
