@@ -69,10 +69,8 @@ def _describe(experiment: Experiment) -> Entry:
 
 def format_text(experiments: Sequence[Experiment]) -> str:
     """List experiments for a terminal."""
-    rows = [(one.name, one.title, one.state, one.minutes) for one in list_entries(experiments)]
-    return format_table(
-        pd.DataFrame(rows, columns=["name", "title", "last run", "minutes"]), {}, left=["name", "title", "last run"]
-    )
+    entries = list_entries(experiments)
+    return "\n".join(f"{one.name}: {one.title}\n  {one.state}{f'; {one.minutes} min' * bool(one.minutes)}" for one in entries)
 
 
 def format_numbers(numbers: Numbers) -> str:
