@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.execution.batch.batch_run import run_batch
 from pt_cascade.execution.batch.source import find_source
 from pt_cascade.experiments.cascade_file import find_collection
@@ -82,7 +81,7 @@ def _write_parts(material: Material, outcome: Outcome, folder: Path) -> None:
         write_file(folder / "sweeps" / f"{name_file(name)}.csv", swept.frame.to_csv(index=False).encode())
         for fusion in system.fusions:
             run = table.replay(system.deepest, fusion=fusion)
-            write_run(run, folder / "runs" / f"{name_file(name_cascade(swept.stages, system.deepest, fusion))}.res.gz")
+            write_run(run, folder / "runs" / f"{name_file(system.row(system.deepest, fusion))}.res.gz")
     for name, timings in outcome.timings.items():
         timings.save(folder / "timings" / f"{name_file(name)}.parquet")
     values = pd.concat([frame.assign(system=row) for row, frame in outcome.per_query.items()])
