@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pt_cascade.errors import CascadeError, ShardError, few, warn
+from pt_cascade.errors import CascadeError, ShardError, few, require, warn
 from pt_cascade.execution.batch.executors import Executor, Processes, Serial
 from pt_cascade.execution.batch.folder import BatchFolder, open_folder
 from pt_cascade.execution.batch.merging import merge_shards
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     import pyterrier as pt
 
     from pt_cascade.analysis.grid.cutoffs import Tail
+    from pt_cascade.cascade import Cascade
+    from pt_cascade.execution.batch.cluster.resources import Resources
     from pt_cascade.execution.batch.plan import Plan
 
-EXECUTORS = ("serial", "processes")
+EXECUTORS = ("serial", "processes", "ray")
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     out: str | os.PathLike[str],
     *,
     collection: str | None = None,
-    executor: Literal["serial", "processes"] = "serial",
+    executor: Literal["serial", "processes", "ray"] = "serial",
     workers: int = 1,
+    resources: Resources | None = None,
     threads: int = 1,
     shard_queries: int = 100,
     query_batch_size: int = 100,
@@ -80,8 +83,11 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
         out: The folder; made if it does not exist.
         collection: That of a line, see ``open_collection``.
-        executor: ``serial``: in this process; ``processes``: in ``workers`` processes, which make the cascade for themselves.
-        workers: How many processes, 1 or more.
+        executor: ``serial``: in this process; ``processes``: in ``workers`` processes, which make the cascade for themselves;
+            ``ray``: on the Ray cluster of RAY_ADDRESS or of this machine, else on this machine.
+        workers: How many processes, 1 or more; with ``ray`` so many for each group of consecutive stages with equal resources.
+        resources: With ``ray`` only: what a worker takes for a stage, by stage name, as ``{"mono_t5": {"num_gpus": 1}}``:
+            ``num_cpus`` (default: ``threads``), ``num_gpus``, ``memory`` in bytes, or a resource of your nodes.
         threads: Threads that each worker computes on, 1 or more.
         shard_queries: Queries of a shard, which is what a run that was stopped loses at most; 1 or more.
         query_batch_size: Queries that pass the stages together, 1 or more; bounds the memory between stages.
@@ -113,7 +119,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         >>> done.counts["queries"], done.counts["queries_without_results"]
         (2, 1)
     """
-    _check(executor, workers, max_attempts, shard)
+    _check(executor, workers, max_attempts, shard, resources)
     source = find_source(cascade, collection, {"tail": tail})
     if executor != "serial":
         source.check_portable(executor)
@@ -126,8 +132,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     with folder.lock("" if shard is None else f"{shard[0]}-of-{shard[1]}"):
         folder.resume(plan)
         mine = [n for n in range(len(parts)) if shard is None or n % shard[1] == shard[0] - 1]
-        here = Serial(Worker(source, plan, built)) if executor == "serial" else Processes(source, plan, workers)
-        with here:
+        with _make_executor(executor, source, plan, built, workers, resources) as here:
             _run_shards(folder, plan, here, {n: parts[n] for n in mine}, max_attempts, shown=verbose)
         counts = merge_shards(folder, plan) if shard is None else {}
     return BatchRun(folder.path, counts)
@@ -194,13 +199,28 @@ def _failure(folder: BatchFolder, plan: Plan, isolated: Sequence[int], max_attem
     return ShardError(what, few(shown), fix=f"mend the cause, then run(..., max_attempts={2 * max_attempts})")
 
 
-def _check(executor: str, workers: int, max_attempts: int, shard: tuple[int, int] | None) -> None:
+def _make_executor(
+    executor: str, source: CascadeSource, plan: Plan, built: Cascade, workers: int, resources: Resources | None
+) -> Executor:
+    if executor == "serial":
+        return Serial(Worker(source, plan, built))
+    if executor == "processes":
+        return Processes(source, plan, workers)
+    require("ray", install="'pt_cascade[ray]'", why="executor='ray'")
+    from pt_cascade.execution.batch.cluster.executor import RayCluster  # noqa: PLC0415 - ray is an extra
+
+    return RayCluster(source, plan, workers, resources)
+
+
+def _check(executor: str, workers: int, max_attempts: int, shard: tuple[int, int] | None, resources: Resources | None) -> None:
     """Refuse options that are not valid, all at once."""
     problems = [] if executor in EXECUTORS else [f"executor is {executor!r}, expected one of {', '.join(EXECUTORS)}"]
     counts = {"workers": workers, "max_attempts": max_attempts}
     problems += [f"{name} is {value!r}, expected 1 or more" for name, value in counts.items() if not is_whole(value, least=1)]
     if executor == "serial" and workers != 1:
         problems.append(f"workers is {workers}, but executor='serial' runs in this process")
+    if executor != "ray" and resources is not None:
+        problems.append(f"resources are given, which executor={executor!r} does not know")
     if shard is not None:
         valid = isinstance(shard, tuple) and len(shard) == 2 and all(is_whole(n, least=1) for n in shard) and shard[0] <= shard[1]  # noqa: PLR2004
         problems += [] if valid else [f"shard is {shard!r}, expected (i, n) with i from 1 to n"]
