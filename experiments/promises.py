@@ -133,12 +133,13 @@ def _judge_once(candidates: Candidates, truth: Floats, margin: float) -> tuple[b
     return *decided, said == "ship" and wrong, wrong, bool(gain.low <= true <= gain.high)
 
 
-def count_certifying_folds(pools: dict[str, Pool], samples: int, seed: int) -> Iterator[str]:
+def count_certifying_folds(
+    pools: dict[str, Pool], samples: int, seed: int, sizes: tuple[int, ...] = (160, 186, 240)
+) -> Iterator[str]:
     """Whether folds can certify what all queries can, with as few folds as were asked for and with as many as it takes."""
     yield f"\n### Folds: share of the folds of {samples:,} samples that certify something, where all queries do; margin 0.02\n"
     yield "| pool | n | five folds | as many as it takes | how many |"
     yield "|---|---|---|---|---|"
-    sizes = (160, 186, 240)
     for name, pool in list(pools.items())[:2]:
         for n in sizes:
             many = count_folds(n, FOLDS, "certified", MARGINS[0], 0.05, "dirichlet")

@@ -16,7 +16,7 @@ from pathlib import Path
 from report import LINES, Line
 
 HERE = Path(__file__).parent
-NAMES = ("executor", "bi_encoder", "busy", "latency", "sweep", "fused_sweep", "fusion", "dense", "inference_cpu", "store")
+NAMES = ("executor", "batch", "bi_encoder", "busy", "latency", "sweep", "fused_sweep", "fusion", "dense", "inference_cpu", "store")
 QUICK = ("sweep", "fused_sweep", "fusion", "dense", "inference_cpu", "store")
 
 

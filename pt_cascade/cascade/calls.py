@@ -55,7 +55,9 @@ class Output:
 
 def rank_together(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Output:
     """Run a stage on all queries at once."""
-    return Output(*_run(stage, given, clock))
+    pairs = [given["qid"].iloc[:0]]
+    frame, ms = _run(stage, given, clock, pairs)
+    return Output(frame, pd.concat(pairs), ms)
 
 
 def rank_by_query(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Output:
@@ -68,31 +70,32 @@ def rank_by_query(stage: Stage, given: pd.DataFrame, clock: Callable[[], float])
 
 
 def _rank_query(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Output:
-    start, scorer, ready = clock(), stage.scorer % len(stage.transformers), given
+    start, scorer, ready, pairs = clock(), stage.scorer % len(stage.transformers), given, [given["qid"].iloc[:0]]
     try:
-        ready, _, _ = _run(stage, given, clock, last=scorer)
+        ready, _ = _run(stage, given, clock, pairs, last=scorer)
         if stage.time_limit_ms is not None:
-            return _rank_in_time(stage, ready, clock, start)
-        frame, pairs, _ = _run(stage, ready, clock, first=scorer)
+            return _rank_in_time(stage, ready, clock, pairs, start)
+        frame, _ = _run(stage, ready, clock, pairs, first=scorer)
     except QueryError as error:
         if stage.on_error == "raise":
             raise
-        qid, unscored, ms = given["qid"], given[["qid", "docno"]], 1000 * (clock() - start)
-        return Output(_keep_order(given, ready), qid.iloc[:0], ms, unscored, {qid.iloc[0]: str(error)})
+        unscored, ms = given[["qid", "docno"]], 1000 * (clock() - start)
+        return Output(_keep_order(given, ready), pd.concat(pairs), ms, unscored, {given["qid"].iloc[0]: str(error)})
     ms = 1000 * (clock() - start)
-    return Output(canonical_results(frame, stage.name).assign(score=frame["score"]), pairs, ms)
+    return Output(canonical_results(frame, stage.name).assign(score=frame["score"]), pd.concat(pairs), ms)
 
 
-def _rank_in_time(stage: Stage, ready: pd.DataFrame, clock: Callable[[], float], start: float) -> Output:
+def _rank_in_time(
+    stage: Stage, ready: pd.DataFrame, clock: Callable[[], float], pairs: list[pd.Series[str]], start: float
+) -> Output:
     """Score the rows in batches, the best first, until the time is over; the others follow below in their order."""
     place, scorer = _find_places(ready), stage.scorer % len(stage.transformers)
-    size, frames, pairs, ms, order = getattr(stage.transformers[scorer], "batch_size", None), [], [], 0.0, np.argsort(place)
+    size, frames, ms, order = getattr(stage.transformers[scorer], "batch_size", None), [], 0.0, np.argsort(place)
     size = size if is_whole(size, least=1) else _BATCH
     for first in range(0, len(order), size):
         rows = ready.iloc[order[first : first + size]].reset_index(drop=True)
-        frame, qids, _ = _run(stage, rows, clock, first=scorer)
+        frame, _ = _run(stage, rows, clock, pairs, first=scorer)
         frames.append(frame.drop(columns="rank", errors="ignore"))
-        pairs.append(qids)
         ms = 1000 * (clock() - start)
         if ms >= (stage.time_limit_ms or 0):
             break
@@ -122,28 +125,35 @@ def _find_places(query: pd.DataFrame) -> Ints:
 
 
 def _run(
-    stage: Stage, given: pd.DataFrame, clock: Callable[[], float], *, first: int = 0, last: int | None = None
-) -> tuple[pd.DataFrame, pd.Series[str], float]:
-    """Run some transformers of a stage; return their results, the qids of the scored pairs, and the milliseconds without checks."""
-    frame, ms, scored = given, 0.0, given.iloc[:0]
+    stage: Stage,
+    given: pd.DataFrame,
+    clock: Callable[[], float],
+    pairs: list[pd.Series[str]],
+    *,
+    first: int = 0,
+    last: int | None = None,
+) -> tuple[pd.DataFrame, float]:
+    """Run some transformers of a stage; append the qids of scored pairs; return the results and milliseconds without checks."""
+    frame, ms = given, 0.0
     scorer = stage.scorer % len(stage.transformers)
     for n, part in [*enumerate(stage.transformers)][first:last]:
         if "docno" in frame and frame.empty:  # many transformers fail on an empty frame
             frame = _columns_of(stage, given.iloc[:0])
             break
-        if "docno" in frame and n == scorer:
-            _check_text(part, frame, stage.name)
-            scored = frame
+        asked = frame
+        if "docno" in asked and n == scorer:
+            _check_text(part, asked, stage.name)
         start = clock()
-        frame = call(part, frame, stage.name)
+        frame = call(part, asked, stage.name)
         ms += 1000 * (clock() - start)
         if n == scorer and is_lazy(part) and not {"docno", "score"} <= set(frame):
             problem = f"{part!r} was read as a scorer before it was loaded, but returns {', '.join(frame.columns)}"
             fix = "load it and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
             raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
-    counted = count_rows(stage.transformers[scorer], "count_pairs", scored, stage.name)
-    pairs = scored["qid"] if counted is None else scored["qid"].repeat(counted.astype(np.int64).tolist())
-    return frame, pairs, ms
+        if "docno" in asked and n == scorer:
+            counted = count_rows(part, "count_pairs", asked, stage.name)
+            pairs.append(asked["qid"] if counted is None else asked["qid"].repeat(counted.astype(np.int64).tolist()))
+    return frame, ms
 
 
 def count_rows(part: pt.Transformer, method: str, frame: pd.DataFrame, stage: str) -> Floats | None:

@@ -22,7 +22,7 @@ from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.frames import canonical_results
 from pt_cascade.guards import show_rows
 from pt_cascade.pruning import Prune
-from pt_cascade.ranking import append_below, locate
+from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,40 +55,30 @@ def fuse_last(
         unscored: The second of these of the last stage.
     """
     lacking = {**{name: pairs for name, (_, pairs) in before.items()}, last: unscored}
-    pairs = pd.concat([lacking[name] for name in _weighted(fusion, lacking)]).drop_duplicates()
+    apart = np.zeros(len(ranked), np.bool_)
+    for name in _weighted(fusion, lacking):
+        if len(lacking[name]):
+            apart |= locate(ranked, lacking[name]) >= 0
     found = {}
     for name in _weighted(fusion, before):
         frame, _ = before[name]
         rows = locate(ranked, frame)  # -1 where it has none: the NaN at the end
         found[name] = [np.append(frame[column].to_numpy(np.float64), np.nan)[rows] for column in ("score", "rank")]
-    return _fuse_some(fusion, last, found, ranked, locate(ranked, pairs) >= 0)
+    return _fuse_some(fusion, last, found, ranked, apart)
 
 
 def _fuse_some(
     fusion: StageFusion, last: str, found: Mapping[str, Sequence[Floats]], ranked: pd.DataFrame, apart: NDArray[np.bool_]
 ) -> pd.DataFrame:
     """Fuse documents, but those ``apart``, which follow below; the score and rank at the stages before: shape (documents,) each."""
-    fused = _fuse(fusion, last, {name: [one[~apart] for one in both] for name, both in found.items()}, ranked[~apart])
-    if not apart.any():
-        return fused
-    others, qid = ranked[apart], ranked["qid"]
-    late = others["qid"].isin(fused["qid"])
-    both = pd.concat([append_below(fused, others[late].sort_values("rank", kind="stable")), others[~late]], ignore_index=True)
-    query = pd.Index(qid.unique()).get_indexer(pd.Index(both["qid"]))
-    return both.iloc[np.lexsort((both["rank"], query))].reset_index(drop=True)
-
-
-def _fuse(fusion: StageFusion, last: str, found: Mapping[str, Sequence[Floats]], ranked: pd.DataFrame) -> pd.DataFrame:
-    """Fuse all documents."""
     found = {**found, last: [ranked[column].to_numpy(np.float64) for column in ("score", "rank")]}
-    lacking = {name: ~np.isfinite(score) for name, (score, _) in found.items()}
+    lacking = {name: ~(np.isfinite(score) | apart) for name, (score, _) in found.items()}
     if problems := [f"stage {name!r} gave no score{show_rows(ranked, rows)}" for name, rows in lacking.items() if rows.any()]:
         fix = f"leave such a stage out, e.g. cascade.fused({{{last!r}: 1}}), or do not fuse: cascade.fused(None)"
         raise StageError(_WHAT, problems, fix=fix)
     query = pd.factorize(ranked["qid"])[0].astype(np.int64)
     scores, places = (np.array(values) for values in zip(*found.values(), strict=True))
-    fused = fusion.fuse(list(found), query, scores, places.astype(np.int64))
-    order = np.lexsort((places[-1], -fused, query))
+    order, fused = fusion.rank(list(found), query, scores, places, apart)
     sizes = np.bincount(query)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return ranked.iloc[order].reset_index(drop=True).assign(score=fused[order], rank=rank)

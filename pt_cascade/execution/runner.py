@@ -167,7 +167,7 @@ def refuse_whole(cascade: Cascade) -> None:
     """Refuse a cascade that cannot be run in batches; a stage loaded by ``Lazy`` is known when it has run."""
     if whole := _find_whole(cascade):
         problem = f"stage {whole[0]!r}, once loaded, scores by all rows of a frame"
-        fix = "run(cascade, topics, query_batch_size=None)"
+        fix = "run(cascade, topics)"
         raise CascadeError("the cascade cannot be run in batches of queries", [problem], fix=fix)
 
 

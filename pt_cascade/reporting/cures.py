@@ -22,7 +22,10 @@ _CALLS = (
     (r"grid\(\[10, 100, 1000\], \[10, 100\]\)", "--k1 10,100,1000 --k2 10,100"),
     (r'\["nDCG@10", "R@100"\]', "--measures nDCG@10 R@100"),
     (r"the same call of \w+, or the same command, (goes on|continues) from there", "the same command goes on"),
+    (r'resources=\{"mono_t5": \{"num_gpus": 1\}\}', "--resources mono_t5=num_gpus:1"),
     (r"percentile=None", "--percentile 0"),
+    (r"fresh=True", "--fresh"),
+    (r"prefixes=\['all'\]", "--prefixes all"),
     (r"timings\.save\(path\), or ", ""),
     (r"pass the folder that table\.save wrote to ScoreTable\.load", "pt-cascade score --collection pydocs --out scores"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 import pyterrier as pt
@@ -78,6 +79,28 @@ def test_failures_are_counted_and_warned_of_once_a_stage() -> None:
     assert message == begin + trace.loc["q1", "error"]
     assert "ConnectionError: no answer" in trace.loc["q1", "error"]
     assert done.trace.loc[done.trace["stage"] == "toy", "unscored"].tolist() == [0] * QUERIES
+
+
+@dataclass(frozen=True)
+class Ending(Fragile):
+    """Fails on the document of rank 8."""
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Fail, or re-rank."""
+        if 8 in inp["rank"].tolist():
+            raise self.error
+        return super().transform(inp)
+
+
+@pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
+def test_pairs_that_were_scored_before_a_failure_are_counted() -> None:
+    """Batches of 4: two are scored of 9 documents, then the third fails; none in one call; all of 7."""
+    cascade = Cascade.of(FIRST % 10 >> Ending()).options(on_error="keep")
+    in_time = cascade.options(time_limit_ms={"fragile": 10**6})
+    for one, pairs in ((in_time, 8), (cascade, 0), (in_time.with_cutoffs(toy=7), 7)):
+        trace = run(one, topics(1)).trace.set_index("stage")
+        assert trace.loc["fragile", "pairs"] == pairs
+        assert trace.loc["fragile", "unscored"] == (0 if pairs == 7 else 9)
 
 
 def test_results_without_scores_keep_their_rows_in_order() -> None:

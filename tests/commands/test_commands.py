@@ -144,8 +144,9 @@ def test_what_cannot_be_parsed_is_one_line(argv: list[str], problem: str, capsys
 def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMANDS names the files of pt_cascade.commands, each with add_arguments and execute; --help tells what each does."""
     monkeypatch.setenv("COLUMNS", "80")
-    files = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "cascades", "paths", "sources"}
-    assert set(COMMANDS) == files
+    root = Path(commands.__path__[0])
+    files = {path.stem: path.relative_to(root).with_suffix("") for path in root.rglob("*.py")}
+    assert set(COMMANDS) == set(files) - {"__init__", "cascades", "paths", "sources"}
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     whole = capsys.readouterr().out
@@ -155,7 +156,7 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
     assert [parse_arguments(shlex.split(line)).command for line in examples] == ["quickstart", "score", "profile", "choose"]
     for name, purpose in COMMANDS.items():
         assert purpose in " ".join(whole.split())
-        command = import_module(f"pt_cascade.commands.{name}")
+        command = import_module(".".join(["pt_cascade.commands", *files[name].parts]))
         assert callable(command.add_arguments)
         assert callable(command.execute)
         with pytest.raises(SystemExit) as end:
@@ -167,7 +168,8 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         options = re.findall(r"^  (--\w+|\w+)(?: \S+)?(?: .*\S)?$", told, flags=re.MULTILINE)
         wanted = {"--collection", "--engine", "--reranker"}
         wanted = {"TABLE", "--collection", "--tail", "--grid", "--rel"} if name in ("sweep", "choose", "report") else wanted
-        wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}}.get(name, wanted)
+        own = {"run": {"CASCADE", "--out"}, "merge": {"FOLDER"}, "status": {"FOLDER"}}
+        wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}, **own}.get(name, wanted)
         assert wanted <= set(options)
 
 

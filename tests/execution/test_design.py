@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import pyterrier as pt
 import pytest
@@ -78,8 +80,9 @@ def test_progress_tells_what_is_certain_at_any_time(capsys: pytest.CaptureFixtur
     assert lines[3].startswith("90 queries: Choice(ship")
 
 
-def test_a_budget_is_of_the_timed_queries() -> None:
+def test_a_budget_is_of_the_timed_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A budget of an hour allows everything, and the report says what was timed."""
+    monkeypatch.setattr("pt_cascade.execution.design.profile", partial(ptc.profile, repeats=1, shares=(1.0, 0.5)))
     cascade = retriever(59) % DOCS >> Agreeing() % 3
     made = ptc.design(cascade, topics(59), qrels(59), "RR", margin=0.05, budget_ms=3.6e6)
     assert made.choice.budget.limits == {"p95_ms": 3.6e6}

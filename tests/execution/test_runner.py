@@ -225,8 +225,8 @@ def test_chunks_are_refused_when_what_is_loaded_reads_all_rows() -> None:
         CascadeError, match="the cascade cannot be run in batches of queries: stage 'lazy', once loaded, scores by all rows"
     ) as error:
         run(pipeline, topics(4), query_batch_size=2)
-    assert error.value.fix == "run(cascade, topics, query_batch_size=None)"
+    assert error.value.fix == "run(cascade, topics)"
     live = ranking(pipeline.transform(topics(4)))
-    assert ranking(run(pipeline, topics(4), query_batch_size=None).results) == live
+    assert ranking(run(pipeline, topics(4)).results) == live
     scorer.unload()
     assert ranking(run(pipeline, topics(4)).results) == live

@@ -100,7 +100,7 @@ def test_a_budget_by_order_statistics_is_kept_and_by_the_sample_it_is_not(calibr
 def test_more_folds_certify_what_all_queries_do(calibration: ModuleType) -> None:
     """Of 160 queries five folds leave 128, fewer than the 149 that a margin of .02 takes; 15 folds leave 149."""
     vectors, values = calibration.simulated.mislead(500, 0.001, 0.9, 0)
-    rows = list(calibration.promises.count_certifying_folds({"alike": (vectors, 0.02 * values)}, 8, 0))
+    rows = list(calibration.promises.count_certifying_folds({"alike": (vectors, 0.02 * values)}, 8, 0, (160,)))
     few, many = (float(share) for share in re.findall(r"(\d+)%", next(row for row in rows if row.startswith("| alike | 160"))))
     assert few == 0 < many
 

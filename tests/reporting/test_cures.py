@@ -12,7 +12,20 @@ from pt_cascade.cli import main
 from pt_cascade.reporting.cures import translate
 from pt_cascade.trec import write_run
 
-OPTIONS = ("collection", "cascade", "engine", "missing", "budget_ms", "percentile", "queries", "k1", "k2", "mode")
+OPTIONS = (
+    "collection",
+    "cascade",
+    "engine",
+    "missing",
+    "budget_ms",
+    "percentile",
+    "queries",
+    "k1",
+    "k2",
+    "mode",
+    "out",
+    "shard_queries",
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +34,8 @@ OPTIONS = ("collection", "cascade", "engine", "missing", "budget_ms", "percentil
         ('Fix: missing="leave" leaves these pairs', 'Fix: --missing "leave" leaves these pairs'),
         ("budget_ms is given, but the sweep has no cost", "--budget-ms is given, but the sweep has no cost"),
         ("pass percentile=None", "pass --percentile 0"),
+        ("Fix: fresh=True, or out='a/new/folder'", "Fix: --fresh, or --out 'a/new/folder'"),
+        ("Fix: shard_queries=100, prefixes=['all']", "Fix: --shard-queries 100, --prefixes all"),
         ('Fix: open_collection("pydocs")', 'Fix: --collection "pydocs"'),
         ("Fix: parse_cascade(\"bm25 % 9 >> mono_t5('m') % 2\", 'pydocs')", "Fix: --cascade \"bm25 % 9 >> mono_t5('m') % 2\""),
         (

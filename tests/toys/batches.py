@@ -24,16 +24,24 @@ TOPICS = topics(N)
 
 @dataclass(frozen=True)
 class Noting(ToyReranker):
-    """Re-ranks, and appends the qids to a file; raises an error or kills its process on some queries."""
+    """Re-ranks, and notes the qids in a file; fails or dies on some, or tells its process to a pipe and waits."""
 
     file: str = field(default="", compare=False)
     fails: frozenset[str] = frozenset()
     kills: frozenset[str] = frozenset()
+    tells: str = ""
     stage_name = "noting"
+
+    def identify(self) -> dict[str, str]:
+        """What its scores depend on."""
+        return {"class": "Noting", "levels": str(self.levels)}
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Re-rank."""
         qids = inp["qid"].unique().tolist()
+        if self.tells and qids:
+            Path(self.tells).write_text(str(os.getpid()))
+            signal.pause()
         if self.kills.intersection(qids):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fails.intersection(qids):
@@ -44,9 +52,9 @@ class Noting(ToyReranker):
         return super().transform(inp)
 
 
-def pipeline(file: str = "", fails: str = "", kills: str = "", levels: int = 3, cut: int = 10) -> pt.Transformer:
+def pipeline(file: str = "", fails: str = "", kills: str = "", tells: str = "", levels: int = 3, cut: int = 10) -> pt.Transformer:
     """A retriever, and a re-ranker that notes what it scores; ``fails`` and ``kills`` are words."""
-    noting = Noting(file=file, fails=frozenset(fails.split()), kills=frozenset(kills.split()), levels=levels)
+    noting = Noting(file=file, fails=frozenset(fails.split()), kills=frozenset(kills.split()), tells=tells, levels=levels)
     return ToyRetriever(docs=30, levels=5) % 15 >> noting % cut
 
 
@@ -57,7 +65,7 @@ def maker(**options: object) -> Callable[[], pt.Transformer]:
 
 def run_into(out: Path, file: str = "", **options: object) -> None:
     """Run the toy into a folder."""
-    run_batch(maker(file=file), TOPICS, out, shard_queries=SHARD, query_batch_size=2, prefixes="all", **options)
+    run_batch(maker(file=file), TOPICS, out, shard_queries=SHARD, query_batch_size=2, prefixes=["all"], **options)
 
 
 def rankings(out: Path) -> dict[str, bytes]:

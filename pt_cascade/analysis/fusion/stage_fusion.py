@@ -24,6 +24,7 @@ import numpy as np
 from pt_cascade.analysis.fusion.fuse import Fusion, K, add_terms
 from pt_cascade.errors import CascadeError, did_you_mean
 from pt_cascade.numbers import is_amount
+from pt_cascade.ranking import score_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,7 +103,7 @@ class StageFusion:
         Args:
             stages: The names of the stages.
             query: Shape (documents,). The number of each one's query, any from 0.
-            scores: Shape (stages, documents), finite.
+            scores: Shape (stages, documents), finite where the stage has a weight.
             places: The same shape: the order of the documents of a query in each stage's ranking.
         """
         weights = self.weigh(stages)
@@ -110,10 +111,28 @@ class StageFusion:
         sizes = np.bincount(query, minlength=len(present))
         within = np.arange(len(query)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         terms = np.zeros(scores.shape)
-        for stage, (score, place) in enumerate(zip(scores, places, strict=True)):
-            order = np.lexsort((place, query))
-            terms[stage, order] = self.fusion.normalise_lists(within, score[order], sizes) * weights[stage]
+        for stage in np.flatnonzero(weights):
+            order = np.lexsort((places[stage], query))
+            terms[stage, order] = self.fusion.normalise_lists(within, scores[stage, order], sizes) * weights[stage]
         return add_terms(terms)
+
+    def rank(
+        self, stages: Sequence[str], query: Ints, scores: Floats, places: NDArray[np.integer], apart: NDArray[np.bool_]
+    ) -> tuple[Ints, Floats]:
+        """Return the order of all documents, by query, score and the last stage's place; and the score of each.
+
+        Those ``apart`` (shape (documents,)) follow below the fused ones of their query; see the module.
+        """
+        score = np.full(len(query), np.nan)
+        score[~apart] = self.fuse(stages, query[~apart], scores[:, ~apart], places[:, ~apart])
+        if apart.any():
+            score = np.where(np.isin(query, query[~apart]), score, scores[-1])
+            score = score_below(query, score, places[-1])
+        return np.lexsort((places[-1], -score, query)), score
+
+    def find_unfused(self, stages: Sequence[str], scores: Floats) -> NDArray[np.bool_]:
+        """Mark the documents that a stage with a weight failed on, where its score is -inf: shape (documents,)."""
+        return np.asarray(np.isneginf(scores[self.weigh(stages) > 0]).any(axis=0))
 
     def __repr__(self) -> str:
         parts = [f"{name}={_show(weight)}" for name, weight in dict(self.weights).items()]

@@ -9,6 +9,7 @@ import numpy as np
 
 from pt_cascade.analysis.replay.fused_kernel import list_sets, sum_sets
 from pt_cascade.analysis.replay.kernel import DONE
+from pt_cascade.ranking import score_below
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,8 @@ class FusedGrid:
     weights: Floats  # (weights, stages)
     wanted: NDArray[np.bool_]  # (vectors, weights): what to measure
     rule: Fusion
-    scores: Floats  # (stages, documents): finite where scored
+    scores: Floats  # (stages, documents): finite where scored, -inf where the stage failed
+    apart: NDArray[np.bool_]  # (documents,): what is not fused under any of the weights, as a stage with a weight failed
     names: Ints  # (documents,): the place of each docno among all docnos
     labels: NDArray[np.int32]  # (documents,)
     by_rank: bool
@@ -56,9 +58,11 @@ def sum_fused(queries: Ints, rankings: Rankings, grid: FusedGrid, spec: MeasureS
             stage, document = divmod(missing, int(end - begin))
             return stage * len(rankings.rows) + int(begin) + document
         sizes = np.diff(offsets)
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
-        scores = zip(grid.scores[:, of_query], docs, strict=True)
-        worth = np.stack([grid.rule.normalise_lists(within, score[order], sizes) for score, order in scores])
+        scores, apart, weights = grid.scores[:, of_query], grid.apart[of_query], grid.weights
+        worth = _normalise(grid.rule, scores, docs, sizes, apart)
+        if apart.any():  # a stage of weight 1 before the others that moves what is not fused
+            docs, weights = np.concatenate([docs[-1:], docs]), np.insert(weights, 0, 1.0, axis=1)
+            worth = np.insert(worth, 0, _move_apart(worth, scores[-1], docs[-1], sizes, apart), axis=0)
         own = set_of[head_of]
         members = np.lexsort((last, own))
         starts = np.searchsorted(own[members], np.arange(len(sizes) + 1))
@@ -66,7 +70,7 @@ def sum_fused(queries: Ints, rankings: Rankings, grid: FusedGrid, spec: MeasureS
             docs,
             worth,
             offsets,
-            grid.weights,
+            weights,
             starts,
             members,
             last,
@@ -80,3 +84,27 @@ def sum_fused(queries: Ints, rankings: Rankings, grid: FusedGrid, spec: MeasureS
             sums[groups[query]],
         )
     return DONE
+
+
+def _normalise(rule: Fusion, scores: Floats, docs: NDArray[np.int32], sizes: Ints, apart: NDArray[np.bool_]) -> Floats:
+    """Give what each stage's scores add with weight 1, 0 for what is ``apart``: shape (stages, documents of all sets)."""
+    worth, numbers = np.zeros(docs.shape), np.repeat(np.arange(len(sizes)), sizes)
+    for stage, (score, order) in enumerate(zip(scores, docs, strict=True)):
+        fused = ~apart[order]
+        some = np.bincount(numbers[fused], minlength=len(sizes))
+        some = some[some > 0]
+        within = np.arange(some.sum()) - np.repeat(np.cumsum(some) - some, some)
+        known = np.where(np.isneginf(score), 0.0, score)  # of a stage without a weight
+        worth[stage, fused] = rule.normalise_lists(within, known[order[fused]], some)
+    return worth
+
+
+def _move_apart(worth: Floats, last: Floats, order: NDArray[np.int32], sizes: Ints, apart: NDArray[np.bool_]) -> Floats:
+    """Give what moves documents ``apart`` below the fused ones of their set, shape (documents of all sets,); 0 for the others.
+
+    In a set without fused documents it is the last stage's score.
+    """
+    numbers, aside = np.repeat(np.arange(len(sizes)), sizes), apart[order]
+    lowest = np.where(aside, np.nan, -np.abs(worth).max(initial=0.0) - 1)
+    score = np.where(np.isin(numbers, numbers[~aside]), lowest, last[order])
+    return np.where(aside, score_below(numbers, score, np.arange(len(order))), 0.0)

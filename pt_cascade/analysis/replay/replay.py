@@ -208,8 +208,8 @@ def _fuse(
 ) -> tuple[Ints, Ints, Floats, Ints]:
     """Rank what reaches the last stage by the fused scores and cut it; return as ``walk_table``, with what is cut."""
     query = table.queries[rankings.rows[kept]]
-    score = fusion.fuse(stages, query, read_scores(table, stages)[:, rankings.rows[kept]], rankings.places[:, kept])
-    order = np.lexsort((rankings.places[-1, kept], -score, query))
+    scores = read_scores(table, stages)[:, rankings.rows[kept]]
+    order, score = fusion.rank(stages, query, scores, rankings.places[:, kept], fusion.find_unfused(stages, scores))
     kept, score, query = kept[order], score[order], query[order]
     starts = np.r_[0, np.cumsum(np.bincount(query, minlength=len(table.topics)))]
     rank = np.arange(len(kept)) - starts[query]
@@ -219,14 +219,8 @@ def _fuse(
 
 
 def read_scores(table: Scores, stages: Sequence[str]) -> Floats:
-    """Return the scores of the stages, shape (stages, rows of the table), NaN where not scored; refuse failed pairs."""
-    scores = np.stack([table.frame[name].to_numpy(np.float64) for name in stages])
-    if (failed := np.isneginf(scores)).any():
-        stage, row = (int(one[0]) for one in np.nonzero(failed))
-        pair = ", ".join(f"{name} {table.frame[name].iloc[row]}" for name in ("qid", "docno"))
-        problem = f"{stages[stage]!r} has no score for {int(failed.sum())} pair(s), e.g. {pair}"
-        raise TableError("failed scores cannot be fused", [problem], fix="score(cascade, topics), when the stage answers again")
-    return scores
+    """Return the scores of the stages, shape (stages, rows of the table); NaN: not scored, -inf: failed."""
+    return np.stack([table.frame[name].to_numpy(np.float64) for name in stages])
 
 
 def _frame(table: Scores, at: Ints, rank: Ints, score: Floats, rankings: Rankings) -> pd.DataFrame:

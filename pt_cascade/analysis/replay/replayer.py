@@ -24,12 +24,11 @@ from pt_cascade.analysis.table.tie_rules import number_docnos
 from pt_cascade.errors import SweepError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ir_measures import Measure
     from numpy.typing import NDArray
 
-    from pt_cascade.analysis.fusion.fuse import Fusion
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Tail, Vectors
     from pt_cascade.analysis.table.data import Path, Scores
@@ -81,11 +80,13 @@ class Replayer:
         check_depth(self.table, self.path.stages, as_cutoffs(rows[:, : len(self.path.stages)].max(axis=0)))
         self._check_tail()
         group = np.zeros(len(self.judged.queries), np.int64) if groups is None else np.asarray(groups, np.int64)
-        inside = np.array([in_kernel(measure) for measure in self.measures])
+        fast = self.tail == "drop" or not any(self.fusions)  # the kernel for fusions has no tail
+        inside = np.array([fast and in_kernel(measure) for measure in self.measures])
         sums = np.zeros((int(group.max()) + 1, len(rows), len(self.measures)))
         if inside.any():
             sums[:, :, inside] = self._fast(rows, group)
-        for v, values in enumerate(() if inside.all() else self._evaluate(rows)):
+        others = [self.measures[n] for n in np.flatnonzero(~inside)]
+        for v, values in enumerate(self._evaluate(rows, others) if others else ()):
             for column, at in enumerate(np.flatnonzero(~inside)):
                 np.add.at(sums[:, v, at], group, values[:, column])
         return sums
@@ -112,7 +113,7 @@ class Replayer:
                 index = index_grid(different, keep=self.tail == "keep")
                 done = sum_measures(np.array([query]), self._ranked, index, self._spec, group, sums)
             else:
-                grid = self._fuse(fusion.fusion, [0], different, np.ones((len(different), 1), np.bool_))
+                grid = self._fuse([0], different, np.ones((len(different), 1), np.bool_))
                 done = sum_fused(np.array([query]), self.rankings, grid, self._spec, group, sums)
             if done != DONE:
                 raise self._uncovered(different, done)
@@ -131,11 +132,12 @@ class Replayer:
         return Ranked(self.rankings.offsets, self.rankings.every, self.rankings.agree, self.labels)
 
     def _fast(self, rows: Vectors, group: Ints) -> Floats:
-        """Run the kernels, for the rows of each rule of fusion one."""
+        """Run the kernels, for the rows of each rule of fusion one, and for each set of stages with a weight that failed."""
         if not self.fusions:
             return self._sum(rows, None, group)
         vectors, number = np.ascontiguousarray(rows[:, :-1]), rows[:, -1]
-        rules = [None if one is None else one.fusion for one in self.fusions]
+        stages, failed = self.path.stages, np.isneginf(self._scores).any(axis=1)
+        rules = [None if one is None else (one.fusion, tuple(failed & (one.weigh(stages) > 0))) for one in self.fusions]
         sums = np.zeros((int(group.max()) + 1, len(rows), sum(map(in_kernel, self.measures))))
         for rule in dict.fromkeys(rules):
             under = [n for n, other in enumerate(rules) if other == rule]
@@ -149,17 +151,19 @@ class Replayer:
             one = np.searchsorted(under, number[at])
             wanted = np.zeros((len(different), len(under)), np.bool_)
             wanted[vector, one] = True
-            sums[:, at] = self._sum(different, self._fuse(rule, under, different, wanted), group)[:, vector, one]
+            sums[:, at] = self._sum(different, self._fuse(under, different, wanted), group)[:, vector, one]
         return sums
 
-    def _fuse(self, rule: Fusion, under: list[int], vectors: Vectors, wanted: NDArray[np.bool_]) -> FusedGrid:
+    def _fuse(self, under: list[int], vectors: Vectors, wanted: NDArray[np.bool_]) -> FusedGrid:
         """Open the grid of the fusions under one rule, by their numbers."""
-        weights = np.stack([fusion.weigh(self.path.stages) for n in under if (fusion := self.fusions[n]) is not None])
-        return FusedGrid(vectors, weights, wanted, rule, self._scores, self._names, self.labels, self.by_rank)
+        alike = [fusion for n in under if (fusion := self.fusions[n]) is not None]
+        weights = np.stack([fusion.weigh(self.path.stages) for fusion in alike])
+        apart = alike[0].find_unfused(self.path.stages, self._scores)
+        return FusedGrid(vectors, weights, wanted, alike[0].fusion, self._scores, apart, self._names, self.labels, self.by_rank)
 
     @cached_property
     def _scores(self) -> Floats:
-        """Shape (stages, documents): the scores in the order of ``rankings``."""
+        """Shape (stages, documents): the scores in the order of ``rankings``, -inf where the stage failed."""
         return read_scores(self.table, self.path.stages)[:, self.rankings.rows]
 
     @cached_property
@@ -193,9 +197,8 @@ class Replayer:
                 total[first : first + len(sums)] += sums
         return total
 
-    def _evaluate(self, rows: Vectors) -> Iterator[Floats]:
-        """Yield the values of ir_measures for each row: shape (judged queries, measures not in the kernel)."""
-        measures = [measure for measure in self.measures if not in_kernel(measure)]
+    def _evaluate(self, rows: Vectors, measures: Sequence[Measure]) -> Iterator[Floats]:
+        """Yield the values of ir_measures for each row: shape (judged queries, measures)."""
         of = {measure: n for n, measure in enumerate(measures)}
         qids = self.table.topics["qid"].to_numpy(object)[self.judged.queries]
         numbers = pd.Series(np.arange(len(qids)).astype(str), index=qids)  # gdeval takes only numbers as qids

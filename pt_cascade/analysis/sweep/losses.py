@@ -37,8 +37,9 @@ def cut_by_stage(replayer: Replayer, cutoffs: Sequence[int | None], query: int, 
         ranked = passed[by_rank]
         if fusion is not None and n == len(cutoffs) - 1:
             scores = read_scores(replayer.table, replayer.path.stages)[:, rankings.rows[ranked]]
-            fused = fusion.fuse(replayer.path.stages, np.zeros(len(ranked), np.int64), scores, rankings.places[:, ranked])
-            ranked = ranked[np.argsort(-fused, kind="stable")]
+            apart = fusion.find_unfused(replayer.path.stages, scores)
+            order, _ = fusion.rank(replayer.path.stages, 0 * ranked, scores, rankings.places[:, ranked], apart)
+            ranked = ranked[order]
         lists.append(ranked)
         passed = ranked[:cutoff]
     return [*lists, passed]

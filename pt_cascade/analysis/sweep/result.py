@@ -107,7 +107,7 @@ class Sweep:
             TableError: The table does not cover the vector.
         """
         vector = as_vectors([check_cutoffs(cutoffs, self.stages)])[0]
-        read_fusions(fusion, self.replayer.path, self.replayer.tail)
+        read_fusions(fusion, self.replayer.path)
         values = replace(self.replayer, fusions=(fusion,)).per_query(np.append(vector, np.int32(0)))
         return pd.DataFrame({"qid": self.qids} | dict(zip(self.measures, values.T, strict=True)))
 
@@ -138,7 +138,7 @@ class Sweep:
         """
         rel = find_rel(self.replayer.measures, rel)
         _check_positive(rel=rel, depth=depth)
-        read_fusions(fusion, self.replayer.path, "drop")
+        read_fusions(fusion, self.replayer.path)
         return trace_losses(self.replayer, check_cutoffs(cutoffs, self.stages), rel=rel, depth=depth, fusion=fusion)
 
     def recall(self, stage: int | str = 0, given: Sequence[Cutoff] = (), *, rel: int | None = None) -> pd.DataFrame:

@@ -14,14 +14,12 @@ from pt_cascade.errors import SweepError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pt_cascade.analysis.grid.cutoffs import Tail, Vectors
+    from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.analysis.grid.grids import Grid
     from pt_cascade.analysis.table.data import Path
 
 
-def read_fusions(
-    fusion: StageFusion | Iterable[StageFusion | None] | None, path: Path, tail: Tail
-) -> tuple[StageFusion | None, ...]:
+def read_fusions(fusion: StageFusion | Iterable[StageFusion | None] | None, path: Path) -> tuple[StageFusion | None, ...]:
     """Return the different fusions, none where there is nothing but None; refuse what cannot be fused on this path."""
     fusions: tuple[StageFusion | None, ...] = as_tuple(fusion)  # type: ignore[arg-type] # one is a tuple of it
     if all(one is None for one in fusions):
@@ -29,8 +27,6 @@ def read_fusions(
     problems = [f"{one!r} is no fusion" for one in fusions if not isinstance(one, StageFusion | None)]
     if len(path.stages) == 1:
         problems.append(f"the path has one stage, {path.stages[0]}")
-    if tail == "keep":
-        problems.append("tail is 'keep', expected 'drop'")
     if path.live:
         problems.append(f"stage {path.live!r} depends on the whole list, so its scores are not in the table")
     if problems:

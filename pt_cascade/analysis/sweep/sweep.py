@@ -104,7 +104,7 @@ def sweep(  # noqa: PLR0913 - the names are public
         check_queries(table, canonical_topics(topics))
     table = add_judged_queries(table, known)
     check_labels(known[known["qid"].isin(table.topics["qid"])], wanted, found=table.frame)
-    fusions = read_fusions(fusion, path, tail)
+    fusions = read_fusions(fusion, path)
     replayer = Replayer(table, path, match_labels(table, known), wanted, tail, by_rank, fusions)
     n_queries = len(replayer.judged.queries)
     if grid is None or isinstance(grid, str | Mapping):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pt_cascade.execution.batch.batch_run import merge_folder
-from pt_cascade.execution.batch.merging import show_counts
+from pt_cascade.execution.batch.storage.merging import show_counts
 
 if TYPE_CHECKING:
     import argparse

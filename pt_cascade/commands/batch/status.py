@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import few
-from pt_cascade.execution.batch.merging import show_counts
-from pt_cascade.execution.batch.status import read_status
+from pt_cascade.execution.batch.storage.merging import show_counts
+from pt_cascade.execution.batch.storage.status import read_status
 
 if TYPE_CHECKING:
     import argparse

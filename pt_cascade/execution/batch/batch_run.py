@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from pt_cascade.errors import CascadeError, ShardError, few, require, warn
-from pt_cascade.execution.batch.executors import Executor, Processes, Serial
-from pt_cascade.execution.batch.folder import BatchFolder, open_folder
-from pt_cascade.execution.batch.merging import merge_shards
-from pt_cascade.execution.batch.plan import make_plan, make_settings
-from pt_cascade.execution.batch.shards import Task, Worker, limit_threads
+from pt_cascade.errors import CascadeError, require
+from pt_cascade.execution.batch.executors.local import Executor, Processes, Serial
+from pt_cascade.execution.batch.journal import open_journal
+from pt_cascade.execution.batch.plan import Settings, make_plan
+from pt_cascade.execution.batch.shard_loop import ShardLoop
+from pt_cascade.execution.batch.shards import Worker, limit_threads
 from pt_cascade.execution.batch.source import CascadeSource, find_source
+from pt_cascade.execution.batch.storage.folder import BatchFolder, open_folder
+from pt_cascade.execution.batch.storage.merging import merge_shards
 from pt_cascade.files import to_path
 from pt_cascade.frames import canonical_input
 from pt_cascade.numbers import is_whole
-from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
     import os
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Tail
     from pt_cascade.cascade import Cascade
-    from pt_cascade.execution.batch.cluster.resources import Resources
+    from pt_cascade.execution.batch.executors.resources import Resources
     from pt_cascade.execution.batch.plan import Plan
 
 EXECUTORS = ("serial", "processes", "ray")
@@ -65,12 +65,14 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     threads: int = 1,
     shard_queries: int = 100,
     query_batch_size: int = 100,
-    prefixes: Sequence[str] | Literal["all"] = (),
+    prefixes: Sequence[str] = (),
     tail: Tail | None = None,
     tag: str = "pt_cascade",
+    score_cache: str | os.PathLike[str] | None = None,
     shard: tuple[int, int] | None = None,
     max_attempts: int = 3,
     fresh: bool = False,
+    log: str | os.PathLike[str] | None = None,
     verbose: bool = False,
 ) -> BatchRun:
     """Run a cascade over many queries into a folder of TREC runs, which may be stopped and started again; ``run`` is for a frame.
@@ -86,17 +88,19 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         executor: ``serial``: in this process; ``processes``: in ``workers`` processes, which make the cascade for themselves;
             ``ray``: on the Ray cluster of RAY_ADDRESS or of this machine, else on this machine.
         workers: How many processes, 1 or more; with ``ray`` so many for each group of consecutive stages with equal resources.
-        resources: With ``ray`` only: what a worker takes for a stage, by stage name, as ``{"mono_t5": {"num_gpus": 1}}``:
-            ``num_cpus`` (default: ``threads``), ``num_gpus``, ``memory`` in bytes, or a resource of your nodes.
+        resources: With ``ray``: what a worker takes for a stage, by stage name, as ``{"mono_t5": {"num_gpus": 1}}``:
+            ``num_cpus`` (default: ``threads``), ``num_gpus``, ``memory`` in bytes, or a resource that your nodes declare.
         threads: Threads that each worker computes on, 1 or more.
         shard_queries: Queries of a shard, which is what a run that was stopped loses at most; 1 or more.
         query_batch_size: Queries that pass the stages together, 1 or more; bounds the memory between stages.
-        prefixes: Names of stages before the last whose ranking is written too, or ``all``.
+        prefixes: Names of stages before the last whose ranking is written too; ``["all"]``: of all of them.
         tail: As for ``run``.
         tag: The tag of the TREC run, one word.
+        score_cache: A folder that keeps the scores of re-ranking stages for other runs, as for ``score``.
         shard: ``(i, n)``: only the i-th of n parts of the shards, from 1; merge them with ``pt-cascade merge``.
         max_attempts: How often a shard that fails is tried, over all calls; 1 or more.
         fresh: Move a folder that is there aside, and start anew.
+        log: A file to which a line of JSON is appended for each event.
         verbose: Show progress.
 
     Returns:
@@ -119,23 +123,41 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         >>> done.counts["queries"], done.counts["queries_without_results"]
         (2, 1)
     """
-    _check(executor, workers, max_attempts, shard, resources)
+    _check(executor, workers, resources, max_attempts, shard)
+    settings = Settings(shard_queries, query_batch_size, threads, prefixes, tag)
     source = find_source(cascade, collection, {"tail": tail})
+    planned = plan_batch(replace(source, score_cache=score_cache), topics, settings)
     if executor != "serial":
-        source.check_portable(executor)
-    topics = canonical_input(topics)
-    with limit_threads(threads if is_whole(threads, 1) else 1):
-        built = source.build()
-    settings = make_settings(built, shard_queries, query_batch_size, threads, prefixes, tag)
-    plan, parts = make_plan(built, topics, settings)
-    folder = open_folder(out, fresh=fresh)
+        planned.source.check_portable(executor)
+    journal, folder = open_journal(log), open_folder(out, fresh=fresh)
     with folder.lock("" if shard is None else f"{shard[0]}-of-{shard[1]}"):
-        folder.resume(plan)
-        mine = [n for n in range(len(parts)) if shard is None or n % shard[1] == shard[0] - 1]
-        with _make_executor(executor, source, plan, built, workers, resources) as here:
-            _run_shards(folder, plan, here, {n: parts[n] for n in mine}, max_attempts, shown=verbose)
-        counts = merge_shards(folder, plan) if shard is None else {}
+        folder.resume(planned.plan)
+        parts = {n: part for n, part in enumerate(planned.parts) if shard is None or n % shard[1] == shard[0] - 1}
+        loop = ShardLoop(folder, planned.plan, parts, max_attempts, journal)
+        with _open_executor(executor, planned, min(workers, max(len(loop.waiting), 1)), resources) as opened:
+            loop.run(opened, shown=verbose)
+        counts = merge_shards(folder, planned.plan) if shard is None else {}
+        journal.note("finished", **counts)
     return BatchRun(folder.path, counts)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that has not begun: the cascade and what makes it again, the plan, and the topics of each shard."""
+
+    source: CascadeSource
+    cascade: Cascade
+    plan: Plan
+    parts: Sequence[pd.DataFrame]
+
+
+def plan_batch(source: CascadeSource, topics: pd.DataFrame, settings: Settings) -> PlannedRun:
+    """Make the cascade and the plan of a run."""
+    frame = canonical_input(topics)
+    with limit_threads(settings.threads if is_whole(settings.threads, 1) else 1):
+        built = source.build()
+    plan, parts = make_plan(built, frame, settings)
+    return PlannedRun(source, built, plan, parts)
 
 
 def merge_folder(out: str | os.PathLike[str]) -> BatchRun:
@@ -146,83 +168,29 @@ def merge_folder(out: str | os.PathLike[str]) -> BatchRun:
         return BatchRun(folder.path, merge_shards(folder, plan))
 
 
-def _run_shards(
-    folder: BatchFolder, plan: Plan, executor: Executor, parts: Mapping[int, pd.DataFrame], max_attempts: int, *, shown: bool
-) -> None:
-    """Run all shards that are not finished; raise one error for those that fail in each attempt."""
-    for n in parts:
-        if folder.is_finished(n) and (problem := folder.drop_damaged(n)):
-            warn(f"{problem}; the shard is run again")
-    left = [n for n in parts if not folder.is_finished(n)]
-    waiting = deque(n for n in left if len(folder.attempts(n)) < max_attempts)
-    isolated = [n for n in left if n not in set(waiting)]
-    queries = {n: plan.shards[n].queries for n in parts}
-    total, done = sum(queries.values()), sum(queries[n] for n in parts if folder.is_finished(n))
-    running: set[int] = set()
-    with show_progress("run", "query", total, done=done, shown=shown) as bar:
-        try:
-            while waiting or running:
-                while waiting and len(running) < executor.slots:
-                    n = waiting.popleft()
-                    folder.attempts(n).begin()
-                    running.add(n)
-                    executor.submit(Task(n, parts[n]))
-                outcome = executor.wait()
-                n = outcome.number
-                if outcome.error:
-                    running.discard(n)
-                    folder.attempts(n).fail(outcome.error)
-                    again = len(folder.attempts(n)) < max_attempts
-                    (waiting if again else isolated).append(n)
-                    warn(f"shard {n} failed, {'and is tried again' if again else 'and is not tried again'}: {outcome.error}")
-                else:
-                    folder.write_shard(n, outcome.files)
-                    running.discard(n)
-                    done += queries[n]
-                    bar.update(queries[n])
-        except BaseException as error:  # none of these shards is the cause
-            for n in running:
-                folder.attempts(n).withdraw()
-            error.add_note(f"{done:,} of {total:,} queries are finished and saved: the same command goes on")
-            raise
-    if isolated:
-        raise _failure(folder, plan, sorted(isolated), max_attempts)
+def _open_executor(name: str, planned: PlannedRun, workers: int, resources: Resources | None) -> Executor:
+    """Return what runs the shards."""
+    if name == "serial":
+        return Serial(Worker(planned.source, planned.plan, planned.cascade))
+    if name == "ray":
+        require("ray", install="'pt_cascade[ray]'", why="executor='ray'")
+        from pt_cascade.execution.batch.executors.cluster import RayCluster  # noqa: PLC0415 - ray is an extra
+
+        return RayCluster(planned.source, planned.plan, workers, resources)
+    return Processes(planned.source, planned.plan, workers)
 
 
-def _failure(folder: BatchFolder, plan: Plan, isolated: Sequence[int], max_attempts: int) -> ShardError:
-    shown = [
-        f"shard {n}, {plan.shards[n].queries} queries from qid {plan.shards[n].first!r} to {plan.shards[n].last!r}: "
-        f"{folder.attempts(n).last_error}"
-        for n in isolated
-    ]
-    what = f"{len(isolated)} of {len(plan.shards)} shard(s) failed {max_attempts} times; the others are finished in {folder.path}"
-    return ShardError(what, few(shown), fix=f"mend the cause, then run(..., max_attempts={2 * max_attempts})")
-
-
-def _make_executor(
-    executor: str, source: CascadeSource, plan: Plan, built: Cascade, workers: int, resources: Resources | None
-) -> Executor:
-    if executor == "serial":
-        return Serial(Worker(source, plan, built))
-    if executor == "processes":
-        return Processes(source, plan, workers)
-    require("ray", install="'pt_cascade[ray]'", why="executor='ray'")
-    from pt_cascade.execution.batch.cluster.executor import RayCluster  # noqa: PLC0415 - ray is an extra
-
-    return RayCluster(source, plan, workers, resources)
-
-
-def _check(executor: str, workers: int, max_attempts: int, shard: tuple[int, int] | None, resources: Resources | None) -> None:
+def _check(executor: str, workers: int, resources: Resources | None, max_attempts: int, shard: tuple[int, int] | None) -> None:
     """Refuse options that are not valid, all at once."""
     problems = [] if executor in EXECUTORS else [f"executor is {executor!r}, expected one of {', '.join(EXECUTORS)}"]
     counts = {"workers": workers, "max_attempts": max_attempts}
     problems += [f"{name} is {value!r}, expected 1 or more" for name, value in counts.items() if not is_whole(value, least=1)]
     if executor == "serial" and workers != 1:
         problems.append(f"workers is {workers}, but executor='serial' runs in this process")
-    if executor != "ray" and resources is not None:
-        problems.append(f"resources are given, which executor={executor!r} does not know")
+    if executor != "ray" and resources:
+        problems.append(f"resources are given, but executor={executor!r} has none")
     if shard is not None:
         valid = isinstance(shard, tuple) and len(shard) == 2 and all(is_whole(n, least=1) for n in shard) and shard[0] <= shard[1]  # noqa: PLR2004
         problems += [] if valid else [f"shard is {shard!r}, expected (i, n) with i from 1 to n"]
     if problems:
-        raise CascadeError("the run cannot start", problems, fix="run_batch(cascade, topics, out, executor='processes', workers=4)")
+        raise CascadeError("the run cannot start", problems, fix="executor='processes', workers=4")

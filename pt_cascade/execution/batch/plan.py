@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pt_cascade.cascade import Cascade
 
+ALL = ("all",)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -30,14 +32,14 @@ class Settings:
         shard_queries: Queries of a shard, 1 or more.
         query_batch_size: Queries that pass the stages together, 1 or more.
         threads: Threads of a worker, 1 or more.
-        prefixes: Names of stages whose ranking is written too.
+        prefixes: Names of stages whose ranking is written too; ``("all",)``: of all but the last.
         tag: The tag of the run, one word.
     """
 
     shard_queries: int
     query_batch_size: int
     threads: int
-    prefixes: tuple[str, ...]
+    prefixes: Sequence[str]
     tag: str
 
     def files(self, stages: Sequence[str]) -> dict[str, str]:
@@ -108,28 +110,27 @@ def describe_cascade(cascade: Cascade) -> dict[str, str]:
 def make_plan(cascade: Cascade, topics: pd.DataFrame, settings: Settings) -> tuple[Plan, list[pd.DataFrame]]:
     """Return the plan of a cascade over topics, and the topics of each shard."""
     refuse_whole(cascade)
-    parts = split_queries(topics, settings.shard_queries)
+    checked = check_settings(settings, cascade)
+    parts = split_queries(topics, checked.shard_queries)
     qids = [part["qid"].unique() for part in parts]
     shards = tuple(Shard(str(each[0]), str(each[-1]), len(each)) for each in qids if len(each))
-    return Plan(describe_cascade(cascade), settings, hash_frame(topics), shards), parts[: len(shards)]
+    return Plan(describe_cascade(cascade), checked, hash_frame(topics), shards), parts[: len(shards)]
 
 
-def make_settings(
-    cascade: Cascade, shard_queries: int, query_batch_size: int, threads: int, prefixes: Sequence[str] | Literal["all"], tag: str
-) -> Settings:
-    """Check the settings of a run, all at once; ``all`` prefixes are those of all stages but the last."""
-    counts = {"shard_queries": shard_queries, "query_batch_size": query_batch_size, "threads": threads}
+def check_settings(settings: Settings, cascade: Cascade) -> Settings:
+    """Refuse settings that are not valid, all at once; put the prefixes in order, and stages in place of ``("all",)``."""
+    counts = {name: getattr(settings, name) for name in ("shard_queries", "query_batch_size", "threads")}
     problems = [f"{name} is {value!r}, expected 1 or more" for name, value in counts.items() if not is_whole(value, least=1)]
-    names = [stage.name for stage in cascade]
-    before, prefixes = names[:-1], names[:-1] if isinstance(prefixes, str) and prefixes == "all" else prefixes
+    before, prefixes = [stage.name for stage in cascade][:-1], settings.prefixes
     if isinstance(prefixes, str) or not is_several(prefixes):
-        problems.append(f"prefixes are {prefixes!r}, expected 'all' or a list of stages")
-    else:
+        problems.append(f"prefixes are {prefixes!r}, expected a list of stages")
+    elif tuple(prefixes) != ALL:
         known = f"the stages before the last are {', '.join(before) or 'none'}"
         problems += [f"there is no prefix {one!r}; {known}{did_you_mean(one, before)}" for one in prefixes if one not in before]
-    if not (isinstance(tag, str) and re.fullmatch(ID, tag)):
-        problems.append(f"tag is {tag!r}, expected one word")
+    if not (isinstance(settings.tag, str) and re.fullmatch(ID, settings.tag)):
+        problems.append(f"tag is {settings.tag!r}, expected one word")
     if problems:
-        raise CascadeError("the run cannot be planned", problems, fix="run_batch(cascade, topics, out, prefixes='all', tag='mine')")
-    ordered = tuple(name for name in before if name in prefixes)
-    return Settings(int(shard_queries), int(query_batch_size), int(threads), ordered, tag)
+        raise CascadeError("the run cannot be planned", problems, fix="shard_queries=100, prefixes=['all'], tag='mine'")
+    ordered = tuple(name for name in before if name in prefixes or tuple(prefixes) == ALL)
+    shard_queries, query_batch_size, threads = (int(value) for value in counts.values())
+    return Settings(shard_queries, query_batch_size, threads, ordered, settings.tag)

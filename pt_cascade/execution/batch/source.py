@@ -17,6 +17,7 @@ from pt_cascade.cascade import Cascade
 from pt_cascade.errors import CascadeError, MissingError, PipelineError, did_you_mean, first_line
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
 
     from pt_cascade.stages.indexing.engines import Engine
@@ -32,17 +33,24 @@ class CascadeSource:
     Attributes:
         make: A pipeline, or a function without arguments that makes one.
         options: Those of ``Cascade.options``.
+        score_cache: A folder that keeps scores, as for ``score``; None: they are not kept.
     """
 
     make: pt.Transformer | Callable[[], pt.Transformer]
     options: Mapping[str, object] = field(default_factory=dict)
+    score_cache: str | os.PathLike[str] | None = None
 
     def build(self) -> Cascade:
         """Make the cascade."""
         made = self.make if isinstance(self.make, pt.Transformer) else self.make()
         if not isinstance(made, pt.Transformer):
             raise PipelineError("there is no cascade", [f"{self.make!r} gave {made!r:.80}, expected a pipeline"], fix=_FIX)
-        return Cascade.of(made).options(**self.options)  # type: ignore[arg-type] # checked there
+        cascade = Cascade.of(made).options(**self.options)  # type: ignore[arg-type] # checked there
+        if self.score_cache is None:
+            return cascade
+        from pt_cascade.execution.scoring.caching import add_caches  # noqa: PLC0415 - slow to import
+
+        return add_caches(cascade, self.score_cache)
 
     def check_portable(self, executor: str) -> None:
         """Refuse what a worker in another process could not make again."""
@@ -78,7 +86,7 @@ def find_source(
         return CascadeSource(partial(load_named, cascade), given)
     if collection is None:
         problem = f"{cascade!r:.80} is a line, which needs a collection"
-        raise PipelineError("there is no cascade", [problem], fix="run_batch(line, topics, out, collection='pydocs')")
+        raise PipelineError("there is no cascade", [problem], fix="collection='pydocs'")
     from pt_cascade.execution.composing import parse_cascade  # noqa: PLC0415 - slow to import, and only lines need it
 
     return CascadeSource(partial(parse_cascade, cascade, collection, engine=engine), given)

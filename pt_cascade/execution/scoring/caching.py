@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-from pt_cascade.cascade import Stage
+from pt_cascade.cascade import Cascade, Stage
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError, warn
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from pt_cascade.execution.scoring.plan import Plan
 
+Staged = TypeVar("Staged", "Plan", Cascade)
 
-def add_caches(plan: Plan, folder: str | os.PathLike[str]) -> Plan:
-    """Return a plan whose pointwise re-ranking stages are cached; a file is named after its stage and the hash of its identity.
+
+def add_caches(plan: Staged, folder: str | os.PathLike[str]) -> Staged:
+    """Return a plan, or a cascade, whose pointwise re-ranking stages are cached, each in a file named after it and its identity.
 
     A stage without a method ``identify()`` is not cached, with a CascadeWarning; an unknown dependence is a PipelineError.
 

@@ -39,4 +39,4 @@ def pack_words(words: Sequence[str]) -> Packed:
 
 
 def _encode(data: bytes) -> str:
-    return base64.b64encode(gzip.compress(data, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()

@@ -20,7 +20,7 @@ import pt_cascade as ptc
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion, fusions
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.analysis.table.data import Column, Path
-from pt_cascade.errors import CascadeError, SweepError, TableError
+from pt_cascade.errors import CascadeError, SweepError
 from pt_cascade.execution.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -111,6 +111,26 @@ def test_by_hand() -> None:
     assert kept["cut_by"].tolist() == ["", "t5", "t5", "bm25"]
 
 
+def test_a_failed_document_follows_below_by_hand() -> None:
+    """t5 failed on a: b and c are 1 + 0 and 0 + 1, tied, in t5's order c, b; a follows 1 below the lowest sum, .5.
+
+    Without a weight of t5 nothing failed: bm25 gives 1, .5, 0. Where t5 failed on all, its ranking stays, that of bm25.
+    """
+    both = StageFusion({"bm25": 1, "t5": 1})
+    table = toy(bm25=[10.0, 8.0, 6.0], t5=[-np.inf, 1.0, 2.0])
+    fused = table.replay((3, None), fusion=both)
+    assert list(zip(fused["docno"], fused["score"], strict=True)) == [("c", 0.5), ("b", 0.5), ("a", -0.5)]
+    first = table.replay((3, None), fusion=StageFusion({"bm25": 1}))
+    assert list(zip(first["docno"], first["score"], strict=True)) == [("a", 1.0), ("b", 0.5), ("c", 0.0)]
+    none = toy(bm25=[10.0, 8.0, 6.0], t5=[-np.inf] * 3).replay((3, 2), fusion=both)
+    assert list(zip(none["docno"], none["score"], strict=True)) == [("a", -1.0), ("b", -2.0)]
+    qrels = pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
+    found = sweep(table, qrels, ["RR"], grid=[(3, 2), (3, 3)], fusion=[both, StageFusion({"bm25": 1})])
+    assert found.frame["RR"].tolist() == [0.0, 1.0, 1 / 3, 1.0]
+    kept = sweep(table, qrels, ["RR"], grid=[(2, 1), (3, 2)], fusion=both, tail="keep")
+    assert kept.frame["RR"].tolist() == [1 / 2, 1 / 3]  # b, then a: cut after the fusion; c, b, then a
+
+
 def test_equal_sums_are_in_the_order_of_the_last_stage() -> None:
     """Mirrored scores add up to the same, whatever the order of the weights."""
     table = toy(bm25=[2.0, 1.0], t5=[1.0, 2.0])
@@ -139,7 +159,7 @@ def test_fusions_are_the_whole_simplex(parts: int, stages: int) -> None:
 
 def test_what_is_refused() -> None:
     """Each with its reason."""
-    table, qrels = toy(bm25=[2.0, 1.0], t5=[1.0, -np.inf]), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
+    table, qrels = toy(bm25=[2.0, 1.0], t5=[1.0, 2.0]), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
     for weights in ({}, {"bm25": 0}, {"bm25": -1, "t5": 2}, {"bm25": np.nan}, {"bm25": "1"}, 0.5):
         with pytest.raises(CascadeError, match="weight"):
             StageFusion(weights)
@@ -147,13 +167,8 @@ def test_what_is_refused() -> None:
         StageFusion({"bm25": 1}, normalise="minmax")
     with pytest.raises(CascadeError, match=r"no stage 'bm52'.*bm25"):
         table.replay((2, 2), fusion=StageFusion({"bm52": 1}))
-    with pytest.raises(TableError, match=r"'t5' has no score for 1 pair.*qid 1, docno b"):
-        table.replay((2, 2), fusion=StageFusion({"bm25": 1}))
-    both = StageFusion({"bm25": 1, "t5": 1})
-    with pytest.raises(SweepError, match="tail is 'keep'"):
-        sweep(table, qrels, ["RR"], tail="keep", fusion=both)
     with pytest.raises(SweepError, match="one stage, bm25"):
-        sweep(table, qrels, ["RR"], stages=["bm25"], fusion=both)
+        sweep(table, qrels, ["RR"], stages=["bm25"], fusion=StageFusion({"bm25": 1, "t5": 1}))
     with pytest.raises(CascadeError, match=r"step is 0\.3"):
         fusions(["a", "b"], 0.3)
 
@@ -190,11 +205,8 @@ def test_losses_are_those_of_the_fused_ranking(first: ToyRetriever, judges: list
 
 
 def test_a_fusion_of_one_vector_is_checked_as_that_of_a_sweep() -> None:
-    """A kept tail and what is no fusion are refused, also beside a sweep that has none."""
+    """What is no fusion is refused, also beside a sweep that has none."""
     table, qrels = toy(bm25=[2.0, 1.0], t5=[1.0, 2.0]), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
-    kept = sweep(table, qrels, ["RR"], grid=[(2, 2)], tail="keep")
-    with pytest.raises(SweepError, match="tail is 'keep'"):
-        kept.per_query((2, 2), StageFusion({"bm25": 1}))
     swept = sweep(table, qrels, ["RR"], grid=[(2, 2)])
     for call in (swept.per_query, swept.loss):
         with pytest.raises(SweepError, match="is no fusion"):

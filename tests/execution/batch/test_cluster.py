@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +45,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def run_into(out: Path, harm: str = "", *, executor: str = "ray", **options: object) -> dict[str, bytes]:
     """Run the toy into a folder; return its rankings."""
     cascade = maker(harm=harm, file=f"{out}.harm")
-    run_batch(cascade, TOPICS, out, executor=executor, shard_queries=SHARD, query_batch_size=2, prefixes="all", **options)
+    run_batch(cascade, TOPICS, out, executor=executor, shard_queries=SHARD, query_batch_size=2, prefixes=["all"], **options)
     return rankings(out)
 
 
@@ -81,13 +84,41 @@ def test_what_no_node_has_is_an_error_at_once(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("cluster")
 def test_a_full_cluster_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another job has both disks; when it ends, the same call runs."""
-    monkeypatch.setattr("pt_cascade.execution.batch.cluster.executor._START_SECONDS", 1.0)
+    monkeypatch.setattr("pt_cascade.execution.batch.executors.cluster._START_SECONDS", 1.0)
     holders = [ray.remote(object).options(num_cpus=0, resources={"disk": 1}).remote() for _ in range(2)]
     ray.get([holder.__ray_ready__.remote() for holder in holders])
     with pytest.raises(CascadeError, match=r"(?s)the cluster is full.*no worker got a place in 1 s.*0 disk left"):
         run_into(tmp_path / "run", resources={"dying": {"disk": 1, "num_cpus": 0}})
     for holder in holders:
         ray.kill(holder)
+
+
+@pytest.mark.slow
+def test_the_command_uses_the_cluster_that_is_named(cluster: object, tmp_path: Path, expected: dict[str, bytes]) -> None:
+    """RAY_ADDRESS; the resources as words; the cluster goes on."""
+    TOPICS.to_csv(tmp_path / "topics.tsv", sep="\t", header=False, index=False)
+    command = ["run", "toys.dying:pipeline", "--topics", "topics.tsv", "--out", "run", "--executor", "ray", "--workers", "2"]
+    command += [
+        "--shard-queries",
+        str(SHARD),
+        "--query-batch-size",
+        "2",
+        "--prefixes",
+        "all",
+        "--resources",
+        "dying=disk:1,num_cpus:0",
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_ADDRESS": cluster.address}
+    done = subprocess.run(
+        [sys.executable, "-m", "pt_cascade.cli", *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, rankings(tmp_path / "run")) == (0, expected), done.stderr
+    assert all(node["Alive"] for node in ray.nodes())
 
 
 @pytest.mark.slow

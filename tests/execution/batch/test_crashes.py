@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -19,8 +20,8 @@ from toys.batches import SHARD, TOPICS, maker, rankings, run_into
 
 from pt_cascade.errors import CascadeError, CascadeWarning, ShardError
 from pt_cascade.execution.batch.batch_run import merge_folder, run_batch
-from pt_cascade.execution.batch.folder import BatchFolder
-from pt_cascade.execution.batch.locks import lock
+from pt_cascade.execution.batch.storage.folder import BatchFolder
+from pt_cascade.execution.batch.storage.locks import lock
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["toys.batches"])
@@ -104,13 +105,12 @@ def test_a_damaged_shard_is_run_again(tmp_path: Path) -> None:
     assert rankings(out) == before
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes"])
 @pytest.mark.filterwarnings("ignore:.*shard 1 failed")
-def test_a_shard_that_always_fails_is_named_and_the_others_are_finished(tmp_path: Path, executor: str) -> None:
+def test_a_shard_that_always_fails_is_named_and_the_others_are_finished(tmp_path: Path) -> None:
     """It is tried as often as asked, over all calls, then left alone; when its cause is gone, more attempts finish the run."""
     out = tmp_path / "run"
-    given = {"topics": TOPICS, "out": out, "shard_queries": SHARD, "executor": executor, "max_attempts": 2}
-    told = r"1 of 6 shard\(s\) failed 2 times.*shard 1, 4 queries from qid 'q4' to 'q7': .*no answer"
+    given = {"topics": TOPICS, "out": out, "shard_queries": SHARD, "max_attempts": 2}
+    told = r"1 of 6 shard\(s\) failed; .*shard 1, 4 queries from qid 'q4' to 'q7', failed 2 times: .*no answer"
     for _ in range(2):  # the second call tries nothing
         with pytest.raises(ShardError, match=told) as failed:
             run_batch(maker(fails="q5"), **given)
@@ -127,6 +127,19 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
             maker(kills="q13"), TOPICS, tmp_path / "run", shard_queries=SHARD, executor="processes", workers=2, max_attempts=2
         )
     assert finished(tmp_path / "run") == set(TOPICS["qid"]) - {"q12", "q13", "q14", "q15"}
+
+
+def test_workers_end_with_the_run_that_started_them(tmp_path: Path) -> None:
+    """Kill -9 of the run while its worker is in the middle of a shard."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    given = (maker(tells=str(pipe)), TOPICS, tmp_path / "run")
+    run = SERVER.Process(target=run_batch, args=given, kwargs={"executor": "processes"})
+    run.start()
+    worker = os.pidfd_open(int(pipe.read_text()))
+    run.kill()
+    run.join()
+    assert select.select([worker], [], [], 60)[0], "the worker goes on"
+    os.close(worker)
 
 
 def test_a_shard_that_kills_the_run_is_left_alone_in_the_end(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from toys.rankers import ToyReranker, ToyRetriever
 
 import pt_cascade as ptc
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution.batch.cluster.actors import StageActor
-from pt_cascade.execution.batch.cluster.resources import Group, check_feasible, group_stages
-from pt_cascade.execution.batch.plan import make_plan, make_settings
+from pt_cascade.execution.batch.executors.actors import StageActor
+from pt_cascade.execution.batch.executors.resources import Group, check_feasible, group_stages
+from pt_cascade.execution.batch.plan import Settings, make_plan
 from pt_cascade.execution.batch.shards import Task, run_shard
 from pt_cascade.execution.batch.source import CascadeSource
 
@@ -48,7 +48,7 @@ def fused() -> ptc.Cascade:
 def test_a_shard_that_three_actors_run_is_that_of_one_process(make: object) -> None:
     """Rankings, prefixes and trace, but for the times; the actors have cascades of their own, and pass on frames alone."""
     cascade = make()
-    plan, parts = make_plan(cascade, TOPICS, make_settings(cascade, 24, 5, 1, "all", "run"))
+    plan, parts = make_plan(cascade, TOPICS, Settings(24, 5, 1, ("all",), "run"))
     source = pickle.dumps(CascadeSource(make))
     actors = [StageActor(source, plan, Group(name, {}), str(Path.cwd()), []) for name in plan.stages]
     given = Task(0, parts[0])
@@ -67,7 +67,7 @@ def test_an_error_passes_the_later_actors(tmp_path: Path) -> None:
     """A failure of the first group is the outcome; a folder that a node lacks is an error with a fix."""
     make = maker(fails="q2")
     cascade = ptc.Cascade.of(make())
-    plan, parts = make_plan(cascade, TOPICS, make_settings(cascade, 4, 2, 1, (), "run"))
+    plan, parts = make_plan(cascade, TOPICS, Settings(4, 2, 1, (), "run"))
     first, last = (StageActor(pickle.dumps(CascadeSource(make)), plan, Group("noting", {}), str(Path.cwd()), []) for _ in range(2))
     outcome = last.run(first.run(Task(0, parts[0])))
     assert (outcome.number, outcome.files) == (0, {})

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from toys.judges import Judge, Log
 from toys.llm_servers import Call, Reply, ScriptedServer, chat, failure, scripted
 from toys.rankers import ToyRetriever, topics, toss
 
+import pt_cascade as ptc
 from pt_cascade import Cascade, run
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.errors import CascadeWarning, StageError
@@ -118,6 +119,39 @@ def test_what_failed_is_evaluated_as_it_ranks(judge: Failing, k: int, seed: int)
         measures = [ir_measures.nDCG @ 5, ir_measures.AP, ir_measures.RR @ 10]
         want = ir_measures.calc_aggregate(measures, judged, named)
         assert got.frame.loc[n, ["nDCG@5", "AP", "RR@10"]].tolist() == pytest.approx([want[m] for m in measures], abs=1e-9)
+
+
+WEIGHTS = st.tuples(*[st.sampled_from([0, 1, 3])] * 3).filter(any)
+
+
+@QUIET
+@settings(max_examples=8, deadline=None, phases=[Phase.generate])
+@given(
+    st.lists(FAILING, min_size=2, max_size=2, unique=True),
+    st.lists(WEIGHTS, min_size=2, max_size=2, unique=True),
+    st.sampled_from([{"method": "rrf"}, {"normalise": "z-score"}, {"normalise": "sum"}]),
+    st.sampled_from(["drop", "keep"]),
+)
+def test_a_replayed_fusion_is_the_live_one_where_stages_failed(judges: Any, weights: Any, rule: Any, tail: Any) -> None:
+    """Golden: the live fused cascade; rows, ranks and scores bit by bit, and its measures by ir_measures."""
+    cascade = Cascade.of(FIRST % 8 >> judges[0] % 5 >> judges[1] % 4)
+    table, names = score(cascade, topics(3)), [stage.name for stage in cascade]
+    rows = [(q.qid, f"d{d}", toss(judges[0].seed, q.qid, d, sides=3)) for q in topics(3).itertuples() for d in range(8)]
+    qrels = pd.DataFrame(rows, columns=["qid", "docno", "label"])
+    fusions = [ptc.StageFusion(dict(zip(names, one, strict=True)), **rule) for one in weights]
+    got = sweep(table, qrels, ["nDCG@5", "AP", "RR@10"], grid=[(4, 3, 2), (8, 5, 4)], tail=tail, fusion=fusions)
+    for n, (cutoffs, fusion) in enumerate(product(got.grid, got.fusions)):
+        fused = cascade.with_cutoffs(*cutoffs).fused(fusion).options(tail=tail)
+        live = fused.transform(topics(3)).sort_values(["qid", "rank"])
+        for ours in (table.replay(cutoffs, tail=tail, fusion=fusion), fused.finish(table)):
+            assert ours.sort_values(["qid", "rank"])[COLUMNS].to_numpy().tolist() == live[COLUMNS].to_numpy().tolist()
+        want = pt.Experiment([live], topics(3), qrels, [ir_measures.nDCG @ 5, ir_measures.AP, ir_measures.RR @ 10])
+        want = want.loc[0, list(got.measures)].tolist()
+        assert got.frame.loc[n, list(got.measures)].tolist() == pytest.approx(want, abs=1e-9)
+        per_query = got.per_query(cutoffs, fusion)[list(got.measures)].mean().tolist()
+        assert per_query == pytest.approx(got.frame.iloc[n][list(got.measures)].tolist(), abs=1e-12)
+        if tail == "drop":
+            assert got.loss(cutoffs, fusion=fusion, depth=5)["ndcg"].iloc[-1] == pytest.approx(want[0], abs=1e-9)
 
 
 def test_a_query_that_can_never_be_scored_does_not_bar_the_table(tmp_path: Path) -> None:

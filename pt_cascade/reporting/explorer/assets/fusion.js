@@ -37,11 +37,18 @@ class Fused {
     this.scores = scores;
   }
 
-  /** Rank documents, which are in the order of the last stage; give their scores, too. @param {number[]} docs */
-  rank(q, docs) {
+  /**
+   * Rank documents, which are in the order of the last stage; give their scores, too. Those that a stage with a weight failed on
+   * follow below; where it failed on all, the last stage's ranking stays. @param {number[]} all
+   */
+  rank(q, all) {
     const { orders, fusion } = this;
+    const failed = (i) => fusion.weights.some((weight, stage) => weight && this.scores[stage * orders.total + i] === -Infinity);
+    const [docs, apart] = [all.filter((i) => !failed(i)), all.filter(failed)];
+    if (!docs.length) return { ranked: all };
     const terms = new Map(docs.map((i) => [i, []]));
     for (let stage = 0; stage < orders.stages; stage++) {
+      if (!fusion.weights[stage]) continue;
       const ranked = orders.select(orders.orders[stage], orders.begin[q], orders.begin[q + 1], docs);
       const scores = ranked.map((i) => this.scores[stage * orders.total + i]);
       const worth = fusion.method === "rrf" ? ranked.map((_, rank) => 1 / (fusion.k + 1 + rank)) : NORMALISERS[fusion.normalise](scores);
@@ -49,7 +56,8 @@ class Fused {
     }
     // from the smallest to the largest, so that documents ranked in opposite order tie
     const fused = new Map(docs.map((i) => [i, terms.get(i).sort((a, b) => a - b).reduce((sum, one) => sum + one)]));
-    return { ranked: [...docs].sort((a, b) => fused.get(b) - fused.get(a)), fused };
+    apart.forEach((i, n) => fused.set(i, -1e30 * (n + 1)));
+    return { ranked: [...docs.sort((a, b) => fused.get(b) - fused.get(a)), ...apart], fused };
   }
 }
 

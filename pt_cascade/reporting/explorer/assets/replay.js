@@ -103,8 +103,8 @@ class Orders {
    */
   evaluated(q, lists, cutoffs, kind) {
     const kept = lists[this.stages];
-    if (lists.fused) return this.byRank ? kept : orderEvaluated(kept, lists.fused, this.names, kind);
-    const final = this.select(this.orders[this.stages + kind], this.begin[q], this.begin[q + 1], kept);
+    const final = !lists.fused ? this.select(this.orders[this.stages + kind], this.begin[q], this.begin[q + 1], kept)
+      : this.byRank ? [...kept] : orderEvaluated(kept, lists.fused, this.names, kind);
     if (!this.keep) return final;
     for (let stage = this.stages - 1; stage >= 0; stage--) {
       if (cutoffs[stage] !== null) final.push(...lists[stage].slice(cutoffs[stage]));

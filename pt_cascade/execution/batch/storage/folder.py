@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.errors import CascadeError, MissingError, few
-from pt_cascade.execution.batch.attempts import Attempts
-from pt_cascade.execution.batch.locks import is_locked, lock
 from pt_cascade.execution.batch.plan import Plan
+from pt_cascade.execution.batch.storage.attempts import Attempts
+from pt_cascade.execution.batch.storage.locks import is_locked, lock
 from pt_cascade.files import naming_refusals, rm_command, to_path, write_file
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.files import PathLike
 
+_NEW = "out='a/new/folder'"
 MANIFEST, RESULTS, _SHARDS, _LOCK = "manifest.json", "results", "shards", ".lock"
 
 
@@ -63,7 +64,7 @@ class BatchFolder:
 
     def check_shard(self, number: int) -> None:
         """Refuse a finished shard whose files have changed."""
-        check_sealed(self.shard(number), fix=f"run the same command again, after {rm_command(self.shard(number))}")
+        check_sealed(self.shard(number), fix="start its command again, which runs this shard again")
 
     def write_shard(self, number: int, files: Mapping[str, bytes]) -> None:
         """Write the files of a finished shard, all or none, and forget the attempts at it."""
@@ -103,7 +104,7 @@ class BatchFolder:
                 self._refuse_other_files()
                 self.write_manifest(plan)
             elif differences := plan.differences(self.read_manifest()[0]):
-                fix = f"--fresh, which moves the old folder to {next_old(self.path).name}, or --out of a new path"
+                fix = f"fresh=True, which moves the old folder to {next_old(self.path).name}, or {_NEW}"
                 what = f"the run in {self.path} was started with something else, so it is not resumed"
                 raise CascadeError(what, differences, fix=fix)
 
@@ -120,7 +121,7 @@ class BatchFolder:
     def _refuse_other_files(self) -> None:
         if others := sorted(file.name for file in self.path.iterdir() if not file.name.startswith(".")):
             problem = f"it holds other files: {', '.join(few(others))}"
-            raise CascadeError(f"{self.path} is not the folder of a run", [problem], fix="--out of a new path")
+            raise CascadeError(f"{self.path} is not the folder of a run", [problem], fix=_NEW)
 
 
 def open_folder(out: PathLike, *, fresh: bool = False) -> BatchFolder:
@@ -133,9 +134,7 @@ def open_folder(out: PathLike, *, fresh: bool = False) -> BatchFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-            raise CascadeError(
-                f"cannot run into {path}", [f"it cannot be made: {error.strerror}"], fix="--out of a new path"
-            ) from error
+            raise CascadeError(f"cannot run into {path}", [f"it cannot be made: {error.strerror}"], fix=_NEW) from error
     return BatchFolder(path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pt_cascade.execution.batch.folder import BatchFolder
+from pt_cascade.execution.batch.storage.folder import BatchFolder
 from pt_cascade.files import to_path
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ def lock(file: Path, *, shared: bool = False, wait: bool = False) -> Iterator[No
         if not _take(opened, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait=wait):
             opened.seek(0)
             holder = opened.read().strip() or "another process"
-            raise CascadeError(f"another run uses {file.parent}", [holder], fix="wait until it ends, or --out of a new path")
+            raise CascadeError(f"another run uses {file.parent}", [holder], fix="wait until it ends, or out='a/new/folder'")
         if not (shared or wait):
             opened.truncate(0)
             opened.write(f"{this_process()}, since {now()}\n")

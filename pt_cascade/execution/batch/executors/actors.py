@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.cascade.stage import Stage
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution.batch.locks import this_process
 from pt_cascade.execution.batch.shards import Outcome, Task, Worker, advance, finish_shard, start_shard
+from pt_cascade.execution.batch.storage.locks import this_process
 
 if TYPE_CHECKING:
     from pt_cascade.cascade import Cascade
-    from pt_cascade.execution.batch.cluster.resources import Group
+    from pt_cascade.execution.batch.executors.resources import Group
     from pt_cascade.execution.batch.plan import Plan
     from pt_cascade.execution.batch.source import CascadeSource
     from pt_cascade.execution.runner import Passage

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from threading import Thread
 from typing import TYPE_CHECKING, Protocol
 
 from pt_cascade.errors import CascadeError
@@ -90,6 +93,8 @@ class Processes:
     started: list[_Slot] = field(default_factory=list)
 
     def __enter__(self) -> Self:
+        for _ in range(self.slots):
+            self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,7 +129,7 @@ class Processes:
     def _start(self) -> _Slot:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.source, self.plan), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self.source, self.plan))
         process.start()
         theirs.close()
         self.started.append(_Slot(process, ours))
@@ -134,14 +139,24 @@ class Processes:
 def _serve(pipe: Connection, source: CascadeSource, plan: Plan) -> None:
     """Run tasks until the pipe is closed; a cascade that cannot be built is sent as its error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one stops it
+    Thread(target=_end_with_parent, daemon=True).start()
+    warnings.simplefilter("ignore")  # what is not scored is counted in the trace
     with suppress(EOFError, BrokenPipeError):
         try:
             worker = Worker(source, plan)
-        except CascadeError as error:
-            pipe.send(error)
+        except Exception as error:  # noqa: BLE001 - of any class
+            told = [] if isinstance(error, CascadeError) else [f"{type(error).__name__}: {error}"]
+            pipe.send(CascadeError("a worker cannot make the cascade", told, fix="executor='serial'") if told else error)
             return
         while True:
             pipe.send(worker.run(pipe.recv()))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed, also in the middle of a shard."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _describe_exit(code: int | None) -> str:

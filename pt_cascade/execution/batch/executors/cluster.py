@@ -16,14 +16,14 @@ from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution.batch.cluster.actors import StageActor
-from pt_cascade.execution.batch.cluster.resources import check_feasible, group_stages, show_amounts
+from pt_cascade.execution.batch.executors.actors import StageActor
+from pt_cascade.execution.batch.executors.resources import check_feasible, group_stages, show_amounts
 from pt_cascade.execution.batch.shards import Outcome, Task
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from pt_cascade.execution.batch.cluster.resources import Resources
+    from pt_cascade.execution.batch.executors.resources import Resources
     from pt_cascade.execution.batch.plan import Plan
     from pt_cascade.execution.batch.source import CascadeSource
 
@@ -65,20 +65,7 @@ class RayCluster:
         self.connected = False
 
     def __enter__(self) -> Self:
-        """Connect, and start the actors."""
-        if not ray.is_initialized():
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            ray.init(
-                log_to_driver=False, logging_level="error", include_dashboard=False
-            )  # RAY_ADDRESS, a cluster here, or a new one
-            self.connected = True
-        try:
-            check_feasible(self.groups, self.workers, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-            for _ in range(self.workers):
-                self._start()
-        except BaseException:
-            self.__exit__()
-            raise
+        """Start nothing yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,7 +76,9 @@ class RayCluster:
             ray.shutdown()
 
     def submit(self, task: Task) -> None:
-        """Take a task."""
+        """Take a task; the first one starts the actors."""
+        if not self.chains:
+            self._connect()
         self.queue.append(task)
 
     def wait(self) -> Outcome:
@@ -103,6 +92,16 @@ class RayCluster:
                 raise self._no_place()
             if (outcome := self._take(waited[done[0]])) is not None:
                 return outcome
+
+    def _connect(self) -> None:
+        """Connect to the cluster of this session, of RAY_ADDRESS or of this machine, else start one, and start the actors."""
+        if not ray.is_initialized():
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
+            self.connected = True
+        check_feasible(self.groups, self.workers, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        for _ in range(self.workers):
+            self._start()
 
     def _assign(self) -> None:
         """Give waiting tasks to the chains that have started and have least to do."""

@@ -82,8 +82,7 @@ def check_feasible(groups: Sequence[Group], workers: int, nodes: Sequence[Mappin
         problems += [
             f"{shown.count(kind)} node(s) have {show_amounts(kind)}" for n, kind in enumerate(shown) if kind not in shown[:n]
         ]
-        fix = "run_batch(..., workers=N, resources=...) with what the nodes have, or start more nodes"
-        raise CascadeError("the cluster cannot run this", problems, fix=fix)
+        raise CascadeError("the cluster cannot run this", problems, fix="fewer workers, resources that a node has, or more nodes")
 
 
 def show_amounts(amounts: Mapping[str, float]) -> str:

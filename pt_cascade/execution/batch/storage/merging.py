@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pt_cascade.execution.batch.folder import BatchFolder
     from pt_cascade.execution.batch.plan import Plan, Shard
+    from pt_cascade.execution.batch.storage.folder import BatchFolder
 
 
 def merge_shards(folder: BatchFolder, plan: Plan) -> dict[str, object]:
@@ -78,7 +78,7 @@ def _check_queries(folder: Path, shard: Shard) -> None:
     qids = _read_qids(folder)
     if (found := (qids[0], qids[-1], len(qids))) != (expected := (shard.first, shard.last, shard.queries)):
         problem = f"its first and last qid and their number are {found}, expected {expected}"
-        raise CascadeError(f"{folder} is not a shard of this run", [problem], fix="pt-cascade run with --fresh")
+        raise CascadeError(f"{folder} is not a shard of this run", [problem], fix="fresh=True")
 
 
 def _check_ranking(file: Path, qids: set[str]) -> None:
@@ -90,7 +90,7 @@ def _check_ranking(file: Path, qids: set[str]) -> None:
         if not problem and len(set(listed)) < len(listed):
             problem = f"qid {qid!r} has a document twice"
         if problem:
-            raise CascadeError(f"{file} cannot be merged", [problem], fix="pt-cascade run with --fresh")
+            raise CascadeError(f"{file} cannot be merged", [problem], fix="fresh=True")
         seen.add(qid)
 
 

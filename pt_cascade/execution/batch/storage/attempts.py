@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pt_cascade.execution.batch.locks import now, this_process
+from pt_cascade.execution.batch.storage.locks import now, this_process
 from pt_cascade.files import write_file
 
 if TYPE_CHECKING:

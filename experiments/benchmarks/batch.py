@@ -1,0 +1,131 @@
+"""Runs into a folder: memory at 1, 4 and 16 times as many queries, what shards cost, and what a second process gives.
+
+    python experiments/benchmarks/batch.py [--queries N] [--collection NAME] [--skip-memory] [--rounds N]
+
+The index and vectors are real, the queries are random words of the documents. Memory is the largest resident size of a process of
+its own for each number of queries, and what it was with the first shard. What shards cost is CPU time beside ``run`` on the same
+batches, and beside ``pt.Experiment(save_dir=...)`` on the same pipeline; a second process is measured by the clock, so only a quiet
+machine shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+from ir_measures import nDCG
+from report import Line, tell
+
+import pt_cascade as ptc
+
+LINE = "bm25 % 1000 >> bi_encoder % 100"
+SHARD = 100
+FACTORS = (1, 4, 16)
+DOCS = 2000  # from which words are drawn
+MB = 1024  # kB
+
+
+def make_topics(collection: str, queries: int) -> pd.DataFrame:
+    """Make queries of 3 to 8 random words.
+
+    Args:
+        collection: Whose words they are.
+        queries: How many.
+
+    Returns:
+        Frame[qid, query].
+    """
+    texts = [document["text"] for document in islice(ptc.open_collection(collection).docs(), DOCS)]
+    words = sorted({word for text in texts for word in text.lower().split() if word.isalpha()})
+    rng = np.random.default_rng(0)
+    asked = [" ".join(rng.choice(words, rng.integers(3, 9))) for _ in range(queries)]
+    return pd.DataFrame({"qid": [f"q{n}" for n in range(queries)], "query": asked})
+
+
+def peak() -> float:
+    """Give the largest resident size so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
+
+
+def run_alone(collection: str, queries: int) -> None:
+    """Run so many queries in this process; print its size with index, vectors and model loaded, and its largest size."""
+    topics = make_topics(collection, queries)
+    cascade = ptc.parse_cascade(LINE, collection)
+    ptc.run(cascade, topics.head(SHARD))
+    loaded = peak()
+    with tempfile.TemporaryDirectory() as folder:
+        ptc.run_batch(cascade, topics, Path(folder, "run"), shard_queries=SHARD, prefixes=["all"], verbose=True)
+    print(f"{queries:,} queries: {loaded:,.0f} MB with {SHARD} queries before, {peak():,.0f} MB at most")
+
+
+def measure_shards(collection: str, queries: int, rounds: int) -> None:
+    """Compare the CPU time of run_batch, of run and of pt.Experiment, in turns."""
+    topics = make_topics(collection, queries)
+    cascade = ptc.parse_cascade(LINE, collection)
+    pipeline, qrels = cascade.pipeline(), pd.DataFrame({"qid": topics["qid"], "docno": "none", "label": 1})
+    ptc.run(cascade, topics.head(SHARD))
+    times: dict[str, list[float]] = {"run_batch": [], "run": [], "pt.Experiment": []}
+    for turn in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.process_time()
+            ptc.run_batch(cascade, topics, Path(folder, "run"), shard_queries=SHARD)
+            times["run_batch"].append(time.process_time() - start)
+            start = time.process_time()
+            ptc.trec.write_run(ptc.run(cascade, topics, query_batch_size=SHARD).results, Path(folder, "run.res.gz"))
+            times["run"].append(time.process_time() - start)
+            Path(folder, "saved").mkdir()
+            start = time.process_time()
+            pt.Experiment([pipeline], topics, qrels, [nDCG @ 10], ["it"], batch_size=SHARD, save_dir=str(Path(folder, "saved")))
+            times["pt.Experiment"].append(time.process_time() - start)
+        print(f"round {turn}: " + ", ".join(f"{name} {each[-1]:.1f} s" for name, each in times.items()), flush=True)
+    best = {name: min(each) for name, each in times.items()}
+    for peer in ("run", "pt.Experiment"):
+        tell(Line("batch", f"{queries:,} queries, CPU", peer, best["run_batch"], best[peer], "s"))
+
+
+def measure_processes(collection: str, queries: int) -> None:
+    """Compare one process and two by the clock; models load before the clock starts for neither."""
+    topics, seconds = make_topics(collection, queries), {}
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            ptc.run_batch(
+                LINE, topics, Path(folder, "run"), collection=collection, executor="processes", workers=workers, shard_queries=SHARD
+            )
+            seconds[workers] = time.perf_counter() - start
+    print(f"load {os.getloadavg()[0]:.1f}")
+    tell(Line("batch", f"{queries:,} queries, two processes", "one", seconds[2], seconds[1], "s", aim=1.7))
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--queries", type=int, default=436, help="of the smallest run (default: 436; 16 × 436 = 6,976)")
+    parser.add_argument("--collection", default="pydocs")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--skip-memory", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.alone:
+        run_alone(arguments.collection, arguments.queries)
+        return
+    if not arguments.skip_memory:
+        for factor in FACTORS:
+            words = ["--alone", "--collection", arguments.collection, "--queries", str(factor * arguments.queries)]
+            subprocess.run([sys.executable, __file__, *words], check=True)  # noqa: S603 - this file
+    measure_shards(arguments.collection, arguments.queries, arguments.rounds)
+    measure_processes(arguments.collection, 2 * arguments.queries)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""``pt-cascade run``, ``merge`` and ``status``: a run that is planned, stopped, watched, and ends with a scheduler's code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from toys.batches import SHARD, TOPICS, N, maker, rankings, run_into
+from toys.lines import paragraphs
+
+from pt_cascade.analysis.cost.timings import Timings
+from pt_cascade.cli import main
+from pt_cascade.errors import CascadeError
+from pt_cascade.execution.batch.batch_run import run_batch
+from pt_cascade.execution.batch.storage.folder import BatchFolder
+from pt_cascade.trec import write_topics
+
+NAME = "toys.batches:pipeline"
+SHARDS = ["--shard-queries", str(SHARD), "--query-batch-size", "2"]
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> list[str]:
+    """A cascade, topics and a folder as words of the command line."""
+    write_topics(TOPICS, tmp_path / "topics.tsv")
+    return [NAME, "--topics", str(tmp_path / "topics.tsv"), "--out", str(tmp_path / "run"), *SHARDS]
+
+
+def test_a_run_says_where_its_results_are(given: list[str], tmp_path: Path) -> None:
+    """As by run_batch; a stage that is misspelt as a prefix is refused."""
+    told = "\n".join(paragraphs("run", *given, "--prefixes", "all"))
+    assert told.startswith(
+        f"{N} queries, 0 without results\nin {tmp_path}/run/results: SHA256SUMS, prefix-1-toy.res.gz, run.res.gz, "
+    )
+    run_into(tmp_path / "expected")
+    assert rankings(tmp_path / "run") == rankings(tmp_path / "expected")
+
+
+def test_parts_and_merge(given: list[str], tmp_path: Path) -> None:
+    """Each part says what comes next; merge makes what one run makes."""
+    for part in ("1/2", "2/2"):
+        (told,) = paragraphs("run", *given, "--shard", part)
+        assert told.endswith(f"pt-cascade merge {tmp_path}/run")
+    assert paragraphs("merge", tmp_path / "run")[0] == f"{N} queries, 0 without results"
+    assert list(rankings(tmp_path / "run")) == ["run.res.gz"]
+
+
+def test_a_dry_run_counts_and_writes_nothing(given: list[str], tmp_path: Path) -> None:
+    """By hand: 24 queries with 15 documents each are 360 pairs; at 1 and 3 s a query they take 96 s, two workers 48 s."""
+    times = ((1.0, "toy", 0, 15, 1000), (1.0, "noting", 15, 10, 3000), (0.2, "toy", 0, 3, 1000), (0.2, "noting", 3, 2, 600))
+    rows = [
+        {
+            "stage": stage,
+            "qid": "a",
+            "repeat": 0,
+            "share": share,
+            "docs_in": docs,
+            "docs_ranked": docs or out,
+            "docs_out": out,
+            "ms": ms,
+        }
+        for share, stage, docs, out, ms in times
+    ]
+    frame = pd.DataFrame(rows).assign(tokens=float("nan"), pairs=lambda rows: rows["docs_in"])
+    Timings(frame, "interactive", {}).save(tmp_path / "timings")
+    told = "\n".join(paragraphs("run", *given, "--dry-run", "--workers", 2, "--timings", tmp_path / "timings"))
+    assert "24 queries in 6 shard(s), 2 through the stages together" in told
+    assert [line.split() for line in told.splitlines() if line.startswith("noting ")] == [["noting", "15", "360"]]
+    assert "time: 00:48 by the timings" in told
+    assert told.endswith("nothing was run or written")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_status_of_a_run(given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stopped after one of two parts, under way while a process holds its lock, finished: codes 4, 4 and 0."""
+    out = tmp_path / "run"
+    paragraphs("run", *given, "--shard", "1/2")
+    BatchFolder(out).attempts(3).begin()
+
+    def status() -> tuple[int, str]:
+        try:
+            code = main(["status", str(out)])
+        except SystemExit as end:
+            code = int(str(end.code))
+        return code, " ".join(capsys.readouterr().out.split())
+
+    code, told = status()
+    assert code == 4
+    assert told.startswith(
+        "toy → 15 · noting → 10: stopped 3 of 6 shard(s), 12 of 24 queries finished shard 3, begun 1 time(s): no error"
+    )
+    with BatchFolder(out).lock("2-of-2"):
+        assert status()[1].startswith("toy → 15 · noting → 10: under way")
+    paragraphs("run", *given)
+    assert status() == (
+        0,
+        "toy → 15 · noting → 10: finished 6 of 6 shard(s), 24 of 24 queries finished 24 queries, 0 without results",
+    )
+    assert main(["status", str(tmp_path)]) == 1
+    assert "it has no manifest.json" in capsys.readouterr().err
+
+
+def test_the_log_has_a_line_for_each_event(given: list[str], tmp_path: Path) -> None:
+    """They are JSON; failed shards have their error; the exit code is 3."""
+    log = tmp_path / "log"
+    paragraphs("run", *given, "--log", log)
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["started", *["shard_started", "shard_finished"] * 6, "finished"]
+    assert sum(event.get("queries", 0) for event in events if event["event"] == "shard_finished") == N
+    log.unlink()
+    with pytest.warns(UserWarning, match="shard 1 failed"), pytest.raises(CascadeError):
+        run_batch(maker(fails="q5"), TOPICS, tmp_path / "failing", shard_queries=SHARD, max_attempts=1, log=log)
+    failed = [event for event in map(json.loads, log.read_text().splitlines()) if event["event"] == "shard_failed"]
+    assert [(event["shard"], event["attempt"], event["error"]) for event in failed] == [(1, 1, failed[0]["error"])]
+    assert "no answer" in failed[0]["error"]
+
+
+WAITING = """
+import os, sys, time
+from pathlib import Path
+from toys import batches
+from pt_cascade.cli import main
+class Waiting(batches.Noting):
+    def transform(self, inp):
+        if len(inp):
+            print("scoring", flush=True)
+            time.sleep(60)
+        return inp
+batches.Noting = Waiting
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_run_that_is_stopped_counts_no_attempt(given: list[str], tmp_path: Path, number: int, code: int) -> None:
+    """A real signal to a real process in the middle of a shard: the exit code is the scheduler's, and the run goes on."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", WAITING, "run", *given]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "scoring\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "the same command goes on" in err) == (code, True), err
+    assert len(BatchFolder(tmp_path / "run").attempts(0)) == 0
+
+
+def test_faults_of_the_words_are_told(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A part that is none, resources without amounts or of an executor that has none, and no topics."""
+    with pytest.raises(SystemExit):
+        main(["run", *given, "--shard", "3/2"])
+    assert "'3/2' is not I/N with I from 1 to N" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["run", *given, "--resources", "noting=num_gpus"])
+    assert "'noting=num_gpus' is not STAGE=NAME:N,... such as mono_t5=num_gpus:1,num_cpus:4" in capsys.readouterr().err
+    assert main(["run", *given, "--resources", "noting=num_gpus:1"]) == 1
+    assert "resources are given, but --executor 'serial' has none" in capsys.readouterr().err
+    assert main(["run", NAME, "--out", "run"]) == 1
+    assert "neither --topics nor --collection is given" in capsys.readouterr().err
