@@ -5,8 +5,10 @@ BIN    := $(VENV)/bin
 # processes that run tests, one a core
 WORKERS ?= 2
 READY  := $(VENV)/.ready
+# TypeScript's compiler, which checks the script of the explorer page
+TSC    := $(VENV)/node_modules/.bin/tsc
 
-.PHONY: quickstart test check bench docs notebooks clean
+.PHONY: quickstart test check bench experiments docs notebooks clean
 
 quickstart: $(READY)
 	$(BIN)/pt-cascade quickstart
@@ -14,15 +16,20 @@ quickstart: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-check: $(READY)
+check: $(READY) $(TSC)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_import.py
+	$(BIN)/python -m pytest -q -rs tests/test_import.py tests/reporting/explorer/test_types.py
 
 bench: $(READY)
 	$(BIN)/python experiments/benchmarks/all.py
+
+# those that take minutes and need no hub; they look for collections in $PT_CASCADE_DATA
+experiments: $(READY)
+	$(BIN)/pt-cascade experiment verify $$(grep -L "^needs:" experiments/*.yaml)
+	$(BIN)/pt-cascade experiment list experiments --out experiments/README.md
 
 # the first page is docs/_build/html/docs/index.html
 docs: $(READY)
@@ -37,6 +44,9 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev,docs]'
 	touch $(READY)
+
+$(TSC): | $(READY)
+	-command -v npm >/dev/null && npm install --silent --no-save --prefix $(VENV) typescript@5.9.3
 
 # what numba has compiled: after editing a kernel
 clean:

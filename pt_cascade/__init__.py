@@ -46,7 +46,9 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade.execution.runner import run as run
     from pt_cascade.execution.score_table import ScoreTable as ScoreTable
     from pt_cascade.execution.scoring.score import score as score
+    from pt_cascade.experiments.experiment import open_experiment as open_experiment
     from pt_cascade.pruning import prune as prune
+    from pt_cascade.reporting import plots as plots
     from pt_cascade.reporting.explorer.page import report as report
     from pt_cascade.stages.calibration.calibrated import calibrate as calibrate
 
@@ -73,6 +75,7 @@ _HOME = {
     "fusions": "pt_cascade.analysis.fusion.stage_fusion",
     "grid": "pt_cascade.analysis.grid.grids",
     "open_collection": "pt_cascade.collections",
+    "open_experiment": "pt_cascade.experiments.experiment",
     "profile": "pt_cascade.execution.profiling",
     "prune": "pt_cascade.pruning",
     "report": "pt_cascade.reporting.explorer.page",
@@ -83,7 +86,7 @@ _HOME = {
     "sweep": "pt_cascade.analysis.sweep.sweep",
     "sweep_rules": "pt_cascade.analysis.sweep.pruned",
 }
-_MODULES = ("errors", "frames", "stages", "trec")
+_MODULES = {"plots": "pt_cascade.reporting.plots"} | {name: f"pt_cascade.{name}" for name in ("errors", "frames", "stages", "trec")}
 
 __all__ = sorted([*_HOME, *_MODULES])  # noqa: PLE0605 - names load when first used
 
@@ -93,7 +96,7 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         return version(__name__)
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(_MODULES[name])
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,11 +36,12 @@ COMMANDS = {
     "run": "run a cascade over many queries into a folder of TREC runs; one that was stopped goes on",
     "merge": "merge the parts of a run",
     "status": "show how far a run is",
+    "experiment": "run experiments of YAML files, and verify their numbers",
     "stages": "list the stages",
     "cache": "list or clear what is cached",
 }
-_FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch."}
-_RESUMED = ("quickstart", "search", "score", "profile")
+_FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch.", "experiment": "experiments."}
+_RESUMED = ("quickstart", "search", "score", "profile", "experiment")
 _AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
 _EXAMPLE = """\

@@ -11,6 +11,7 @@ CascadeError
 ├── TableError              a score table that is damaged or lacks what is needed
 ├── ScoreCacheError         a score cache that is damaged, another stage's, or not writable
 ├── SweepError              cut-offs, measures, costs or options of a choice that are not valid
+├── ExperimentError         a YAML file of a cascade or an experiment that is not valid
 └── MissingError            a package, model or file that is missing
 CascadeWarning              something allowed that may be a mistake
 """
@@ -103,6 +104,10 @@ class ScoreCacheError(CascadeError):
 
 class SweepError(CascadeError):
     """Cut-offs, measures, costs or options of a choice that are not valid."""
+
+
+class ExperimentError(CascadeError):
+    """A YAML file of a cascade or an experiment that is not valid."""
 
 
 class MissingError(CascadeError):

@@ -14,6 +14,7 @@ from pt_cascade.cascade.fusing import check_fusion, describe_stages, show_stages
 from pt_cascade.cascade.reading import compose, read, refuse_changes
 from pt_cascade.cascade.stage import Stage, check_stages, declare, find_position, set_cutoffs, set_options, take_first
 from pt_cascade.cascade.steps import run_ending, run_steps
+from pt_cascade.markup import Shown, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Cascade(pt.Transformer):  # type: ignore[misc]
+class Cascade(Shown, pt.Transformer):  # type: ignore[misc]
     """Rankers from cheap to expensive, each of which re-ranks only what the one before it passes on.
 
     It is a PyTerrier transformer: it ranks as the plain pipeline does, and checks the results of each stage.
@@ -239,9 +240,9 @@ class Cascade(pt.Transformer):  # type: ignore[misc]
         """Return Frame[stage, cutoff, depends, documents, transformers], one row a stage, and one for a fusion."""
         return describe_stages(self.stages, self.fusion)
 
-    def _repr_html_(self) -> str:
-        """Show the stages as a table in a notebook; PyTerrier's schematic would need the network."""
-        return str(self.describe().to_html(index=False))
+    def tabulate(self) -> Table:
+        """Return ``describe()`` for a notebook, where PyTerrier's schematic would need the network, or for a paper."""
+        return Table(self.describe(), "The stages")
 
     def __contains__(self, stage: object) -> bool:
         return any(stage is one or (isinstance(stage, Stage | str) and stage in (one, one.name)) for one in self.stages)

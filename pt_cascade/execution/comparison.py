@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
@@ -20,20 +21,23 @@ from pt_cascade.collections.collection import unjudged
 from pt_cascade.errors import CascadeError, FrameError, first_line
 from pt_cascade.execution.runner import run
 from pt_cascade.frames import canonical_qrels, canonical_topics
+from pt_cascade.markup import Shown, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pt_cascade.analysis.cost.timings import Timings
     from pt_cascade.execution.score_table import ScoreTable
+    from pt_cascade.ranking import Floats
 
 
 _WARM_UP = 3  # queries
 _LATE = 95  # the percentile that is shown
+_ALPHA = 0.05  # of the marks of a table
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """The effectiveness and cost of each stage of a cascade.
 
     Attributes:
@@ -47,6 +51,25 @@ class Comparison:
     effectiveness: pd.DataFrame
     cost: pd.DataFrame
     queries: int
+
+    @property
+    def ms(self) -> Floats:
+        """Shape (systems,): the mean milliseconds of each system, which runs the first stages."""
+        ms = self.cost["ms"].to_numpy(np.float64)
+        sums: Floats = np.minimum(np.r_[ms[:-1].cumsum(), ms[-1]][: len(self.effectiveness)], ms[-1])
+        return sums
+
+    def tabulate(self) -> Table:
+        """Return each system's measures and mean time, for a notebook or a paper."""
+        columns = [str(column) for column in self.effectiveness]
+        measures = [column for column in columns if column != "name" and " " not in column]
+        table = self.effectiveness[["name", *measures]].rename(columns={"name": "system"}).assign(**{"mean ms": self.ms})
+        tested = {name: f"{name} p-value corrected" for name in measures}
+        marks = {name: (self.effectiveness[p] < _ALPHA).tolist() for name, p in tested.items() if p in columns}
+        formats = dict.fromkeys(measures, "{:.4f}".format) | {"mean ms": "{:,.1f}".format}
+        caption = f"{self.queries:,} queries"
+        caption += "; † differs from the first stage, p < 0.05, paired t-test with Holm's correction" * bool(marks)
+        return Table(table, caption, formats, measures, marks)
 
 
 def compare(

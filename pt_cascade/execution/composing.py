@@ -69,7 +69,7 @@ def parse_cascade(
           - there is no stage 'lucene'; pt-cascade stages lists them
         Fix: parse_cascade('bm25 % 1000 >> bi_encoder % 100 >> late_interaction % 20', 'pydocs')
     """
-    tree = _parse(line)
+    tree = check_line(line)
     if engine is not None:
         check_engine(engine)
     opened = collection if isinstance(collection, Collection) else open_collection(collection)
@@ -83,8 +83,8 @@ def parse_cascade(
     return cascade if end is None else apply_fusion(cascade, end)
 
 
-def _parse(line: str) -> ast.expr:
-    """Parse a line, or raise one error with all its problems; nothing is built."""
+def check_line(line: str) -> ast.expr:
+    """Parse a line of ``parse_cascade``, or raise one error with all its problems; nothing is built."""
     if not isinstance(line, str):
         raise PipelineError(_WHAT, [f"it is {line!r} ({type(line).__name__}), expected a line of text"], fix=_EXAMPLE)
     line = _SIGNS.sub(lambda found: {"→": "%", "·": ">>"}.get(found[0], found[0]), line)  # as a cascade is shown

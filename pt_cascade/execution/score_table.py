@@ -6,17 +6,18 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.analysis.table.checks import check_scores
 from pt_cascade.analysis.table.data import Scores
 from pt_cascade.frames import canonical_topics
+from pt_cascade.markup import Shown, Table
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
-
-    import pandas as pd
 
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
+class ScoreTable(Shown, Scores, pt.Artifact):  # type: ignore[misc]
     """The score of each (query, document) pair at each stage, from which the ranking at any cut-offs follows.
 
     Attributes:
@@ -107,6 +108,13 @@ class ScoreTable(Scores, pt.Artifact):  # type: ignore[misc]
         from pt_cascade.analysis.replay.replay import covers  # noqa: PLC0415 - numba loads when first needed
 
         return covers(self, cutoffs, stages=stages)
+
+    def tabulate(self) -> Table:
+        """Return how many pairs each stage scored, and could not score, for a notebook or a paper."""
+        scores = self.frame[list(self.stages)]
+        counts = {"pairs scored": np.isfinite(scores).sum(), "failed": np.isneginf(scores).sum()}
+        frame = pd.DataFrame(counts).rename_axis("stage").reset_index()
+        return Table(frame, f"Scores of {len(self.topics):,} queries", dict.fromkeys(counts, "{:,}".format))
 
     def save(self, path: str | os.PathLike[str]) -> ScoreTable:
         """Write the table to a new folder; ``table.save("t").to_hf("me/t")`` publishes it.

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.choice.candidates import best_of
-from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.replay.measures import find_rel
-from pt_cascade.analysis.sweep.rows import list_cutoffs
+from pt_cascade.analysis.sweep.front import thin_front
+from pt_cascade.analysis.sweep.rows import lay_out_rows, name_rows
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     Formats = dict[str, Callable[[float], str]]
 
 _DEPTHS = (5, 10, 20, 50, 100, 200, 500, 1000)
-_ROWS = 12
 
 
 def recall_table(sweep: Sweep, rel: int | None = None) -> str:
@@ -42,18 +42,15 @@ def top_table(sweep: Sweep, measure: str) -> str:
         if sweep.cost is not None
         else sweep.rows[:, : len(sweep.stages)].sum(axis=1, dtype=np.float64)
     )
-    deepest = len(means) - max(len(sweep.fusions), 1)
     best = best_of(means, np.ones(len(means), np.bool_), cost)
-    return _format_vectors(sweep, sweep.frame.iloc[[deepest, best]], ["deepest", f"best {measure}, in-sample"])
+    return _format_vectors(sweep, sweep.frame.iloc[[sweep.deepest, best]], ["deepest", f"best {measure}, in-sample"])
 
 
 def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
     """Format a Pareto front, thinned to about equal steps of the measure."""
-    gains = front[measure].to_numpy(np.float64)
-    wanted = np.linspace(gains[0], gains[-1], _ROWS)
-    rows = np.unique(np.searchsorted(gains, wanted).clip(0, len(gains) - 1))
+    rows = thin_front(front, measure)
     heading = f"Pareto front of {measure} and mean ms, in-sample: {len(rows)} of {len(front)} vectors\n"
-    return heading + _format_vectors(sweep, front.iloc[rows], [])
+    return heading + _format_vectors(sweep, rows, [])
 
 
 def loss_table(sweep: Sweep, rel: int | None = None) -> str:
@@ -74,31 +71,14 @@ def _level(sweep: Sweep, rel: int | None) -> str:
 def runners_up_table(choice: Choice) -> str:
     """Format the runners-up of a choice, with their difference from it."""
     table = choice.runners_up
-    shown = pd.DataFrame({"runner-up (in-sample)": _name_rows(choice.stages, table), choice.measure: table[choice.measure]})
+    shown = pd.DataFrame({"runner-up (in-sample)": name_rows(table, choice.stages), choice.measure: table[choice.measure]})
     names = {"ms": "mean ms", "difference": "difference", "low": "low", "high": "high"}
     shown = shown.assign(**{text: table[name] for name, text in names.items() if name in table})
     formats: Formats = dict.fromkeys(("difference", "low", "high"), "{:+.4f}".format)
     return format_table(shown, formats | {choice.measure: "{:.4f}".format, "mean ms": "{:.1f}".format})
 
 
-def _format_vectors(sweep: Sweep, rows: pd.DataFrame, names: list[str]) -> str:
+def _format_vectors(sweep: Sweep, rows: pd.DataFrame, labels: list[str]) -> str:
     """Format some rows of a sweep's frame."""
-    settings = list_cutoffs(sweep.rows[:1], sweep.stages, sweep.fusions).columns
-    table = rows.drop(columns=settings).reset_index(drop=True)
-    table = table.rename(columns={"ms": "mean ms"} | {f"p{p}_ms": f"p{p} ms" for p in (50, 95, 99)})
-    table.insert(0, "cascade", _name_rows(sweep.stages, rows))
-    if names:
-        table.insert(0, "", names)
-    costs = [column for column in table if str(column).endswith(("ms", "pairs"))]
-    formats: Formats = dict.fromkeys(sweep.measures, "{:.4f}".format)
-    formats |= dict.fromkeys(map(str, costs), "{:,.1f}".format) | {"usd": "{:.5f}".format}
-    return format_table(table, formats, left=list(table.columns[: 1 + bool(names)]))
-
-
-def _name_rows(stages: tuple[str, ...], rows: pd.DataFrame) -> list[str]:
-    """Name the cascade of each row by its cut-offs and weights."""
-    names = range(1, len(stages) + 1)
-    weights = rows.reindex(columns=[f"w{n}" for n in names]).to_numpy(np.float64)
-    fusions = [None if np.isnan(row).any() else f"fused({', '.join(f'{weight:g}' for weight in row)})" for row in weights]
-    cutoffs = [tuple(None if pd.isna(k) else int(k) for k in row) for row in rows[[f"k{n}" for n in names]].to_numpy(object)]
-    return [name_cascade(stages, *both) for both in zip(cutoffs, fusions, strict=True)]
+    table, formats = lay_out_rows(rows, sweep.stages, sweep.measures, labels)
+    return format_table(table, formats, left=list(table.columns[: 1 + bool(labels)]))

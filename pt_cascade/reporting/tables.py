@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pt_cascade.errors import escape
 from pt_cascade.reporting.widths import line_width
 
@@ -32,8 +30,8 @@ def effectiveness_table(effectiveness: pd.DataFrame) -> str:
 
 def summary_table(compared: Comparison, labels: Sequence[str], measures: Sequence[str]) -> str:
     """Lay out some measures, the p-value of the first of them, and the mean time of each system of a comparison."""
-    effectiveness, ms = compared.effectiveness, compared.cost["ms"].to_numpy()
-    table = effectiveness[list(measures)].assign(ms=np.minimum(np.r_[ms[:-1].cumsum(), ms[-1], ms[-1]][: len(labels)], ms[-1]))
+    effectiveness = compared.effectiveness
+    table = effectiveness[list(measures)].assign(ms=compared.ms)
     formats: dict[str, Callable[[float], str]] = {**dict.fromkeys(measures, "{:.3f}".format), "ms": "{:,.1f}".format}
     if (p := measures[0] + _CORRECTED) in effectiveness:
         table.insert(1, "p", [_p_value(value) if value == value else "" for value in effectiveness[p]])  # noqa: PLR0124 - not NaN

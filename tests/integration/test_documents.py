@@ -176,9 +176,10 @@ def test_the_pages_name_every_stage_command_and_error() -> None:
 
 def test_the_api_page_has_every_public_name() -> None:
     """Names of the package, its stages, the TREC files, the frames and the errors: each once; and nothing that is not there."""
-    modules = {name: getattr(pt_cascade, name) for name in ("stages", "trec", "frames", "errors")}
+    modules = {name: getattr(pt_cascade, name) for name in ("stages", "trec", "frames", "errors", "plots")}
     public = {f"pt_cascade.{name}" for name in pt_cascade.__all__ if name not in modules}
     public |= {f"pt_cascade.{folder}.{name}" for folder in ("stages", "trec") for name in modules[folder].__all__}
+    public |= {f"pt_cascade.reporting.plots.{name}" for name in modules["plots"].__all__}
     for folder in ("frames", "errors"):
         own = {name for name, value in vars(modules[folder]).items() if getattr(value, "__module__", "") == f"pt_cascade.{folder}"}
         own -= {name for name in own if folder == "errors" and not isinstance(getattr(modules[folder], name), type)}

@@ -52,7 +52,7 @@ def test_what_is_imported_is_declared() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     extras = config["options.extras_require"]
-    declared = config["options"]["install_requires"] + extras["quickstart"] + extras["llm"] + extras["report"]
+    declared = config["options"]["install_requires"] + extras["quickstart"] + extras["llm"] + extras["plots"] + extras["report"]
     imported = set()
     for file in (ROOT / "pt_cascade").rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))

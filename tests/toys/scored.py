@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pt_cascade.analysis.cost.timing_files import COLUMNS
+from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.analysis.sweep.result import Sweep
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.analysis.table.data import Column, Path
@@ -59,3 +61,20 @@ def make_scores(queries: int, documents: int, stages: int, seed: int = 0) -> tup
     first = np.tile(-np.arange(documents, dtype=float), (queries, 1))
     later = {f"s{n}": labels * n + rng.normal(0, 0.7, labels.shape) for n in range(2, stages + 1)}
     return {"s1": first, **later}, labels
+
+
+def make_timings(stages: tuple[str, ...], queries: int = 120) -> Timings:
+    """Draw the times of some queries at two depths."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for query in range(queries):
+        slow = rng.lognormal(0, 0.5)
+        for share in (1.0, 0.5):
+            given = 0
+            for n, stage in enumerate(stages):
+                ranked = int((40, 20, 10)[n] * share) if n == 0 else given
+                ms = slow * (3 + 0.7 * n * given + rng.random())
+                out = int((40, 20, 10)[n] * share)
+                rows.append((stage, f"t{query}", 0, share, given, ranked, out, given, np.nan, ms))
+                given = out
+    return Timings(pd.DataFrame(rows, columns=list(COLUMNS)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-_ROUND = 9  # 99.9 % of 1000 are 999 of them, whatever floats make of it
+ALL = 100  # per cent
 
 
 def upper_rank(queries: int, percentile: float, level: float = 0.95) -> int | None:
@@ -47,7 +47,7 @@ def queries_to_bound(percentile: float, level: float = 0.95) -> int:
         >>> queries_to_bound(50), queries_to_bound(95), queries_to_bound(99)
         (5, 59, 299)
     """
-    return math.ceil(round(math.log(1 - level) / math.log(percentile / 100), _ROUND))
+    return round_up(math.log(1 - level) / math.log(percentile / ALL))
 
 
 def queries_to_show(percentile: float) -> int:
@@ -57,4 +57,9 @@ def queries_to_show(percentile: float) -> int:
         >>> queries_to_show(50), queries_to_show(95), queries_to_show(99), queries_to_show(100)
         (2, 20, 100, 1)
     """
-    return 1 if percentile >= 100 else math.ceil(round(100 / (100 - percentile), _ROUND))  # noqa: PLR2004 - per cent
+    return 1 if percentile >= ALL else round_up(ALL / (ALL - percentile))
+
+
+def round_up(number: float) -> int:
+    """Return the least whole number that is not below; 99.9 % of 1000 are 999, whatever floats make of it."""
+    return math.ceil(round(number, 9))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.certificates.order_statistics import queries_to_bound, queries_to_show, upper_rank
+from pt_cascade.analysis.certificates.order_statistics import ALL, queries_to_bound, queries_to_show, upper_rank
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.latency import is_percentile, rank_percentile
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats, Ints
 
 
-_ALL = 100.0  # per cent
 _SHOWN = 95.0
 
 
@@ -99,8 +98,8 @@ class Budget:
         """
         if self.percentile is None or self.ms is None or self.cost is None:
             return None
-        if self.percentile >= _ALL or self.cost.sample is None:
-            return _ALL
+        if self.percentile >= ALL or self.cost.sample is None:
+            return float(ALL)
         rank = upper_rank(self.cost.sample.queries, self.percentile)
         return None if rank is None else rank_percentile(rank, self.cost.sample.queries)
 
@@ -128,6 +127,14 @@ class Budget:
         level = _SHOWN if self.percentile is None else self.percentile
         known = self.cost.sample.queries >= queries_to_show(level)
         return self.cost.latency(cutoffs, (level,) if known else (), self.docs)
+
+    def list_times(self, *vectors: tuple[int | None, ...]) -> dict[str, list[float]]:
+        """Give the mean time at each vector, then that of stage 1 at the last one; and the percentile, where it is known."""
+        if self.cost is None:
+            return {}
+        late = [self.time(cutoffs) or self.cost.latency(cutoffs, (), self.docs) for cutoffs in vectors]
+        means = {"mean ms": [*(one.ms for one in late), late[-1].stage_ms[0]]}
+        return means | {f"p{level:g} ms": [*(one.joint_ms[0] for one in late), math.nan] for level in late[0].percentiles}
 
     def unmet_error(self, sweep: Sweep) -> SweepError:
         """Return the error for a budget that no vector meets; it names the vector that exceeds it least."""

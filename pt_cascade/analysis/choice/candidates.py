@@ -106,9 +106,10 @@ class Candidates:
 
     @cached_property
     def sequence(self) -> Ints:
-        """The vectors that are tested one after the other, from the reference down, with its fusion."""
+        """The affordable vectors that are tested one after the other, from the reference down, with its fusion."""
         own = np.flatnonzero(self.fusions == self.fusions[self.reference])
-        return own[descend(self.depths[own], self.depths[self.reference])]
+        way = own[descend(self.depths[own], self.depths[self.reference])]
+        return way[self.affordable[way]]
 
     @cached_property
     def losses(self) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -76,10 +77,10 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         folds: The least number of random parts that the queries are split into, 2 or more; more are made where else too few queries
             were left for the margin.
         method: ``certified``: the least cost whose measure is below the reference's by at most the margin, with a chance of error
-            of at most ``alpha``: vectors from the reference down are tested one after the other, K1 · s, K2 · √s, ..., up to the
-            first that fails. ``budget``: the best measure within the budget. ``plateau``: the smallest cut-off of stage 1 whose
-            recall is below the reference's by at most the margin, then that of stage 2 given it, and so on; if that exceeds the
-            budget, the best vector that is no deeper. None: ``budget`` if there is one, else ``plateau``.
+            of at most ``alpha``: vectors within the budget, from the reference down, are tested one after the other, K1 · s, K2 ·
+            √s, ..., up to the first that fails. ``budget``: the best measure within the budget. ``plateau``: the smallest cut-off
+            of stage 1 whose recall is below the reference's by at most the margin, then that of stage 2 given it, and so on; if
+            that exceeds the budget, the best vector that is no deeper. None: ``budget`` if there is one, else ``plateau``.
         seed: Seed of folds and resamples; the same seed gives the same choice.
         reference: Cut-offs to keep where no others are shown to be better or, at less cost, within the margin: those in use, or
             others that no judgment has chosen. None: the deepest of the grid; if they exceed the budget, the first within it on
@@ -109,6 +110,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         >>> choose(sweep(table, qrels, ["RR"]), "RR", folds=2)
         Choice(cannot tell: bm25 → 2 · t5; RR 1.0000)
     """
+    given = {name: one.item() if isinstance(one, np.generic) else one for name, one in locals().items()}
     if not hasattr(sweep, "replayer"):
         problem = f"it is a {type(sweep).__name__}, expected what sweep returns"
         raise SweepError("this is not a sweep", [problem], fix='choose(sweep(table, qrels, ["nDCG@10"]), "nDCG@10")')
@@ -129,7 +131,9 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     replayer = replace(sweep.replayer, measures=wanted)
     candidates = Candidates(replayer, vectors, affordable, costs, split, -1, method, margin, alpha, test, level, seed, rel)
     candidates = replace(candidates, reference=find_reference(candidates, sweep.stages, reference))
-    return _choose(sweep, candidates, budget)
+    defaults = {one.name: one.default for one in signature(choose).parameters.values() if one.default is not one.empty}
+    changed = {name: given[name] for name, default in defaults.items() if repr(given[name]) != repr(default)}
+    return replace(_choose(sweep, candidates, budget), options=changed)
 
 
 def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
@@ -143,7 +147,6 @@ def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
     use = picked.vector if verdict.decision == "ship" else candidates.reference
     three = (use, candidates.reference, picked.vector)
     used, reference, best = (as_cutoffs(candidates.cutoffs[at].tolist()) for at in three)
-    fusions = map(candidates.fusion, three)
     return Choice(
         cutoffs=used,
         verdict=verdict,
@@ -173,7 +176,9 @@ def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
         level=level,
         rel=candidates.rel,
         test=candidates.test,
-        **dict(zip(("fusion", "reference_fusion", "picked_fusion"), fusions, strict=True)),
+        fusion=candidates.fusion(use),
+        reference_fusion=candidates.fusion(candidates.reference),
+        picked_fusion=candidates.fusion(picked.vector),
     )
 
 

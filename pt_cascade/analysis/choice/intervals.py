@@ -43,8 +43,11 @@ class Estimate:
     high: float
     queries: int
 
+    def __neg__(self) -> Estimate:
+        return Estimate(-self.mean, -self.high, -self.low, self.queries)
+
     def __str__(self) -> str:
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        return f"{self.mean:+z.4f} [{self.low:+z.4f}, {self.high:+z.4f}]"
 
 
 def estimate(values: Floats, *, level: float = 0.95, least: float = -1.0, most: float = 1.0, more: float = 0.0) -> Estimate:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ import pandas as pd
 
 from pt_cascade.analysis.choice.verdict import round_up
 from pt_cascade.analysis.grid.cutoffs import name_cascade
+from pt_cascade.markup import Shown, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pt_cascade.analysis.certificates.fixed_sequence import Test
     from pt_cascade.analysis.choice.budget import Budget
@@ -31,7 +33,7 @@ _ROWS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class Choice(Shown):
     """The cut-offs to use, and how sure that is.
 
     Attributes:
@@ -69,6 +71,7 @@ class Choice:
         fusion: Of the stages' scores, for ``cutoffs``; the argument of ``cascade.fused``; None: the last stage's own ranking.
         reference_fusion: Likewise for ``reference``.
         picked_fusion: Likewise for ``picked``.
+        options: The arguments of ``choose`` that are not its defaults.
     """
 
     cutoffs: tuple[int | None, ...]
@@ -102,6 +105,7 @@ class Choice:
     fusion: StageFusion | None = None
     reference_fusion: StageFusion | None = None
     picked_fusion: StageFusion | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def explain(self, *, details: bool = False) -> str:
         """Report what to do and how sure that is: the verdict, then at most ten lines of at most 80 columns.
@@ -114,6 +118,20 @@ class Choice:
         """
         lines = [_headline(self), *_lay_out(_report(self))]
         return "\n".join([*lines, *(_details(self) if details else ())])
+
+    def tabulate(self) -> Table:
+        """Return the pick, held out, and what it is compared with, for a notebook or a paper."""
+        names = [name_cascade(self.stages, self.picked, self.picked_fusion)]
+        names += [name_cascade(self.stages, self.reference, self.reference_fusion), *self.stages[:1]]
+        losses = [-one for one in (self.gain, self.first_stage) if one is not None]
+        means = [self.held_out.mean, self.kept.mean, *(self.held_out.mean + one.mean for one in losses[1:])]
+        less, rows = f"less the pick, {100 * self.level:g} % interval", len(means)
+        times = {name: column[:rows] for name, column in self.budget.list_times(self.picked, self.reference).items()}
+        columns = {"": ["picked", "reference", "stage 1 alone"][:rows], "cascade": names[:rows], self.measure: means}
+        frame = pd.DataFrame({**columns, less: [math.nan, *map(str, losses)], **times})
+        formats = dict.fromkeys(frame.columns[4:], "{:,.1f}".format) | {self.measure: "{:.4f}".format}
+        caption = f"{self.queries:,} queries; the pick is held out; † marks paired differences whose interval excludes 0"
+        return Table(frame, caption, formats, [self.measure], {less: [False, *(not one.low <= 0 <= one.high for one in losses)]})
 
     def __repr__(self) -> str:
         name = name_cascade(self.stages, self.cutoffs, self.fusion)

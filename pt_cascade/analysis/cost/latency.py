@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.analysis.certificates.order_statistics import lower_rank, queries_to_show, upper_rank
+from pt_cascade.analysis.certificates.order_statistics import ALL, lower_rank, queries_to_show, round_up, upper_rank
 from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.errors import SweepError
 from pt_cascade.numbers import is_number
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Floats
 
 PERCENTILES = (50, 95, 99)
-_ALL = 100  # per cent
 _END = 0.95  # of each end of an interval
-_ROUND = 9  # 99.9 % of 1000 queries are 999 of them, whatever floats make of it
 
 
 @dataclass(frozen=True)
@@ -103,12 +101,12 @@ def rank_percentile(rank: int, queries: int) -> float:
         >>> take_percentiles(np.arange(1.0, 101.0), [rank_percentile(99, 100)]).tolist()
         [99.0]
     """
-    return _ALL * rank / queries
+    return ALL * rank / queries
 
 
 def _bound_percentile(sums: Floats, level: float, queries: int) -> tuple[float, float]:
     """Bound a percentile from both sides, by order statistics."""
-    if level >= _ALL:
+    if level >= ALL:
         return float(sums.max()), math.inf
     ranks = lower_rank(queries, level, _END), upper_rank(queries, level, _END)
     low, high = (None if rank is None else take_percentiles(sums, [rank_percentile(rank, queries)])[0] for rank in ranks)
@@ -125,14 +123,14 @@ def take_percentiles(values: Floats, percentiles: Floats | Sequence[float]) -> F
         [50.0, 95.0, 99.0]
     """
     count = values.shape[-1]
-    places = [max(math.ceil(round(level * count / 100, _ROUND)), 1) - 1 for level in percentiles]
+    places = [max(round_up(level * count / ALL), 1) - 1 for level in percentiles]
     taken: Floats = np.sort(values, axis=-1)[..., places]
     return taken
 
 
 def is_percentile(level: object) -> bool:
     """Tell whether something is a number from 1 to 100; 0.95 would be a slip for 95."""
-    return is_number(level) and 1 <= level <= _ALL
+    return is_number(level) and 1 <= level <= ALL
 
 
 def check_percentiles(percentiles: Sequence[float] | None, queries: int) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from pt_cascade.analysis.cost.fitting import fit_cost
 from pt_cascade.analysis.cost.latency import check_percentiles, take_percentiles
 from pt_cascade.analysis.cost.timing_files import COLUMNS, COUNTS, load_timings, save_timings
 from pt_cascade.errors import TableError
+from pt_cascade.markup import Shown, Table
 from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _KEYS = ["stage", "qid", "repeat", "share"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Timings:
+class Timings(Shown):
     """The time of each stage of a cascade for each query, at the cascade's cut-offs and at shares of them.
 
     Attributes:
@@ -146,19 +147,31 @@ class Timings:
             Frame[stage, docs_in, fixed_ms, per_pair_ms, ms, p50_ms, p95_ms, p99_ms], a row a stage and one, ``cascade``, for the
             sum: documents and milliseconds are means a query; the percentiles of the sum are not the sums of the percentiles.
         """
-        cost = self.cost()
+        cost, table = self.cost(), self._summarise(percentiles)
+        table.insert(2, "fixed_ms", table["stage"].map({one.stage: one.fixed_ms for one in cost.stages}))
+        table.insert(3, "per_pair_ms", table["stage"].map({one.stage: one.per_pair_ms for one in cost.stages[1:]}))
+        return table
+
+    def _summarise(self, percentiles: tuple[float, ...] | None = None) -> pd.DataFrame:
+        """Return the columns of ``summary`` that were measured, not fitted."""
         rows = self.frame[self.frame["share"] == self.shares[0]]
         times = rows.pivot_table(index=["qid", "repeat"], columns="stage", values="ms")[list(self.stages)]
         times = times.assign(cascade=times.sum(axis=1))
         table = pd.DataFrame({"docs_in": rows.groupby("stage")["docs_in"].mean()}, index=pd.Index(times.columns, name="stage"))
-        table["fixed_ms"] = pd.Series({one.stage: one.fixed_ms for one in cost.stages})
-        table["per_pair_ms"] = pd.Series({one.stage: one.per_pair_ms for one in cost.stages[1:]}, dtype=np.float64)
         table = table.assign(ms=times.mean()).reset_index()
         if self.mode == "interactive":
             levels = check_percentiles(percentiles, self.queries)
             for level, column in zip(levels, take_percentiles(times.to_numpy().T, levels).T, strict=True):
                 table[f"p{level:g}_ms"] = column
         return table
+
+    def tabulate(self) -> Table:
+        """Return each stage's measured time at the largest share, for a notebook or a paper."""
+        table = self._summarise()
+        names = {"docs_in": "docs in", "ms": "mean ms"} | {name: f"{name[:-3]} ms" for name in map(str, table) if name[0] == "p"}
+        numbers = dict.fromkeys(names.values(), "{:,.2f}".format) | {"docs in": "{:,.1f}".format}
+        how = "one at a time" if self.mode == "interactive" else "together"
+        return Table(table.rename(columns=names), f"Times of {self.queries:,} queries, {how}", numbers)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the timings to a Parquet file, in one step: on failure an older file stays as it was.

@@ -82,7 +82,12 @@ class Rule(ABC):
 
     def within(self, cutoff: int | None) -> Rule:
         """Return the rule with a ceiling of at most ``cutoff``."""
-        return self if cutoff is None or (self.ceiling or cutoff + 1) <= cutoff else replace(self, ceiling=cutoff)
+        if cutoff is None or (self.ceiling or cutoff + 1) <= cutoff:
+            return self
+        if self.floor > cutoff:
+            problem = f"floor is {self.floor}, expected at most the cut-off, {cutoff}"
+            raise PipelineError(f"this {self.word} rule cannot prune", [problem], fix=repr(replace(self, floor=cutoff)))
+        return replace(self, ceiling=cutoff)
 
     @abstractmethod
     def _pass(self, score: Floats, of: Ints, starts: Ints, heads: Ints) -> Flags:

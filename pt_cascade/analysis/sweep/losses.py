@@ -82,8 +82,9 @@ def recall_curve(replayer: Replayer, stage: int, given: tuple[Cutoff, ...], *, r
     some = handed > 0
     scale = relevant[some] / np.maximum(handed[some], 1)
     relative = (recall[some] * scale[:, None]).mean(axis=0) if some.any() else np.full(recall.shape[1], np.nan)
-    k = np.arange(1, recall.shape[1] + 1)
-    return pd.DataFrame({"k": k, "recall": recall.mean(axis=0), "relative": relative, "queries": int(some.sum())})
+    k, n = np.arange(1, recall.shape[1] + 1), len(recall)
+    error = recall.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    return pd.DataFrame({"k": k, "recall": recall.mean(axis=0), "error": error, "relative": relative, "queries": int(some.sum())})
 
 
 def recall_per_query(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] = (), *, rel: int = 1) -> tuple[Floats, Ints, Ints]:

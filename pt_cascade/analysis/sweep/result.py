@@ -11,9 +11,11 @@ import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import as_tuple, as_vectors, check_cutoffs
 from pt_cascade.analysis.replay.measures import find_rel
+from pt_cascade.analysis.sweep.front import find_front, thin_front
 from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
-from pt_cascade.analysis.sweep.rows import list_cutoffs, list_rows, read_fusions
+from pt_cascade.analysis.sweep.rows import lay_out_rows, list_cutoffs, list_rows, read_fusions
 from pt_cascade.errors import SweepError
+from pt_cascade.markup import Shown, Table
 from pt_cascade.numbers import is_whole, is_word
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Shown):
     """The measures and costs of every cut-off vector of a grid, at every fusion of the stages if there are any.
 
     Attributes:
@@ -150,8 +152,9 @@ class Sweep:
             rel: The lowest label that is relevant; None: that of the measures, see ``rel``.
 
         Returns:
-            Frame[k, recall, relative, queries]: ``recall`` is of all judged relevant documents, mean over all queries with a
-            judgment; ``relative`` is of those that the stage got, mean over the ``queries`` for which it got any (NaN for none).
+            Frame[k, recall, error, relative, queries]: ``recall`` is of all judged relevant documents, mean over all queries with a
+            judgment, ``error`` its standard error (NaN for one query); ``relative`` is of those that the stage got, mean over the
+            ``queries`` for which it got any (NaN for none).
 
         Raises:
             SweepError: There is no such stage, or ``given`` does not fit.
@@ -199,6 +202,33 @@ class Sweep:
             raise SweepError("cannot compute the Pareto front", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")
         return find_front(frame, name, cost)
 
+    def tabulate(self, measure: Measure | str | None = None, cost: str | None = None) -> Table:
+        """Return up to 12 vectors of the Pareto front and the deepest vector, for a notebook or a paper, each on these queries.
+
+        Args:
+            measure: One of the sweep's; None: the first.
+            cost: As for ``pareto_front``; None: ``p95_ms``, else ``ms``. Without costs the best vector stands for the front.
+
+        Raises:
+            SweepError: The sweep has no such measure or cost.
+        """
+        name = self.measures[0] if measure is None else str(measure)
+        if self.cost is None and cost is None and name in self.measures:
+            best, kind = self.frame.nlargest(1, name), f"The best {name}"
+        else:
+            column = cost or ("p95_ms" if "p95_ms" in self.frame else "ms")
+            best, kind = thin_front(self.pareto_front(name, column), name), f"The Pareto front of {name} and {column}"
+        rows = pd.concat([best, self.frame.iloc[[self.deepest]]])
+        frame, formats = lay_out_rows(rows, self.stages, self.measures, [*[""] * len(best), "deepest"])
+        caption = f"{kind}, and the deepest cut-offs; in-sample, {len(self.qids):,} queries"
+        return Table(frame, caption, formats, best=self.measures)
+
+    @property
+    def deepest(self) -> int:
+        """The row with the largest product of cut-offs and the first fusion; of equal ones the last."""
+        products = np.log(self.grid.vectors.astype(np.float64)).sum(axis=1)
+        return (len(products) - 1 - int(products[::-1].argmax())) * max(len(self.fusions), 1)
+
     def position(self, stage: int | str) -> int:
         """Return the position of a stage, from 0.
 
@@ -228,12 +258,3 @@ def _check_positive(**numbers: int) -> None:
     if bad:
         problems = [f"{name} is {value!r}, expected a whole number, 1 or more" for name, value in bad.items()]
         raise SweepError("an argument is out of range", problems)
-
-
-def find_front(frame: pd.DataFrame, measure: str, cost: str) -> pd.DataFrame:
-    """Keep the rows that no other row beats at the same or lower cost, cheapest first; of equal rows the first."""
-    order = np.lexsort((np.arange(len(frame)), -frame[measure].to_numpy(), frame[cost].to_numpy()))
-    gains = frame[measure].to_numpy()[order]
-    best = np.maximum.accumulate(gains)
-    first = np.r_[True, gains[1:] > best[:-1]]
-    return frame.iloc[order[first]].reset_index(drop=True)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion, rename_stages
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple
+from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple, name_cascade
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.analysis.grid.grids import Grid
@@ -54,3 +54,27 @@ def list_rows(grid: Grid, fusions: Sequence[StageFusion | None]) -> Vectors:
         return grid.vectors
     numbers = np.tile(np.arange(len(fusions), dtype=np.int32), len(grid))
     return np.column_stack([np.repeat(grid.vectors, len(fusions), axis=0), numbers])
+
+
+def lay_out_rows(
+    rows: pd.DataFrame, stages: tuple[str, ...], measures: Sequence[str], labels: Sequence[str] = ()
+) -> tuple[pd.DataFrame, dict[str, Callable[[float], str]]]:
+    """Lay out some rows of a sweep's frame for a reader, each after its label if there are any; and how numbers are written."""
+    settings = [name for n in range(1, len(stages) + 1) for name in (f"k{n}", f"w{n}")]
+    table = rows.drop(columns=settings, errors="ignore").reset_index(drop=True)
+    table = table.rename(columns={"ms": "mean ms"} | {f"p{p}_ms": f"p{p} ms" for p in (50, 95, 99)})
+    table.insert(0, "cascade", name_rows(rows, stages))
+    if labels:
+        table.insert(0, "", list(labels))
+    costs = [str(column) for column in table if str(column).endswith(("ms", "pairs"))]
+    formats: dict[str, Callable[[float], str]] = dict.fromkeys(measures, "{:.4f}".format)
+    return table, formats | dict.fromkeys(costs, "{:,.1f}".format) | {"usd": "{:.5f}".format}
+
+
+def name_rows(rows: pd.DataFrame, stages: tuple[str, ...]) -> list[str]:
+    """Name the cascade of each row by its cut-offs and weights."""
+    names = range(1, len(stages) + 1)
+    weights = rows.reindex(columns=[f"w{n}" for n in names]).to_numpy(np.float64)
+    fusions = [None if np.isnan(row).any() else f"fused({', '.join(f'{weight:g}' for weight in row)})" for row in weights]
+    cutoffs = [tuple(None if pd.isna(k) else int(k) for k in row) for row in rows[[f"k{n}" for n in names]].to_numpy(object)]
+    return [name_cascade(stages, *both) for both in zip(cutoffs, fusions, strict=True)]

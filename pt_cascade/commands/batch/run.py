@@ -9,6 +9,8 @@ import signal
 import sys
 from argparse import ArgumentTypeError
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -17,11 +19,11 @@ from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import COLLECTIONS, add_options, count
 from pt_cascade.commands.paths import check_inputs
-from pt_cascade.errors import CascadeError
+from pt_cascade.errors import CascadeError, require
 from pt_cascade.execution.batch.batch_run import EXECUTORS, PlannedRun, plan_batch, run_batch
 from pt_cascade.execution.batch.forecast import Forecast, forecast_run
 from pt_cascade.execution.batch.plan import Settings
-from pt_cascade.execution.batch.source import find_source
+from pt_cascade.execution.batch.source import CascadeSource, find_source
 from pt_cascade.execution.batch.storage.merging import show_counts
 from pt_cascade.progress import write_above
 from pt_cascade.reporting.tables import format_table
@@ -29,9 +31,12 @@ from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
+
+    from pt_cascade.cascade import Cascade
+    from pt_cascade.experiments.cascade_file import CascadeFile
 
 _ROW = 300  # bytes of qid, query, docno, score and rank, with the copies that a stage makes
 _TERMINATED = 128 + signal.SIGTERM
@@ -40,7 +45,7 @@ _TERMINATED = 128 + signal.SIGTERM
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "cascade", metavar="CASCADE", help="a line, see pt-cascade stages; or module:name of a pipeline or function"
+        "cascade", metavar="CASCADE", help="a line, see pt-cascade stages; a .yaml file; or module:name of a pipeline or function"
     )
     parser.add_argument("--collection", help=f"that of a line, and of the topics: {COLLECTIONS}")
     parser.add_argument("--engine", choices=("pisa", "terrier"), help="the BM25 engine of a line (default: pisa if installed)")
@@ -76,8 +81,12 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     options = {"tail": arguments.tail, "on_error": arguments.on_error}
     if arguments.time_limit_ms is not None:
         options["time_limit_ms"] = dict(arguments.time_limit_ms)
-    source = find_source(arguments.cascade, arguments.collection, options, engine=arguments.engine)
-    topics = _read_topics(arguments)
+    if arguments.cascade.endswith((".yaml", ".yml")):
+        source, collection = _read_source(arguments, options)
+    else:
+        source = find_source(arguments.cascade, arguments.collection, options, engine=arguments.engine)
+        collection = arguments.collection
+    topics = _read_topics(arguments, collection)
     if arguments.dry_run:
         settings = Settings(
             *(getattr(arguments, name) for name in ("shard_queries", "query_batch_size", "threads", "prefixes", "tag"))
@@ -132,13 +141,29 @@ def _show_plan(planned: PlannedRun, forecast: Forecast, workers: int) -> Iterato
     yield "nothing was run or written"
 
 
-def _read_topics(arguments: argparse.Namespace) -> pd.DataFrame:
+def _read_source(arguments: argparse.Namespace, options: Mapping[str, object]) -> tuple[CascadeSource, str]:
+    """Return the source of a cascade in a YAML file, and its collection."""
+    if given := [f"--{name} is given, and stands in the file" for name in ("collection", "engine") if getattr(arguments, name)]:
+        raise CascadeError(f"{arguments.cascade} cannot be run so", given, fix=f"change it in {arguments.cascade}")
+    require("pydantic", install="'pt_cascade[experiments]'", why="a cascade in a YAML file")
+    from pt_cascade.experiments.cascade_file import find_collection, read_cascade  # noqa: PLC0415 - of an extra
+
+    file = read_cascade(arguments.cascade)
+    collection = find_collection(file.collection, Path(arguments.cascade))
+    return find_source(partial(_build, file, collection), None, options), collection
+
+
+def _build(file: CascadeFile, collection: str) -> Cascade:
+    return file.build(open_collection(collection))
+
+
+def _read_topics(arguments: argparse.Namespace, collection: str | None) -> pd.DataFrame:
     check_inputs(("--topics", arguments.topics), ("--timings", arguments.timings))
     if arguments.topics is not None:
         return read_topics(arguments.topics)
-    if arguments.collection is None:
+    if collection is None:
         raise CascadeError("there are no topics", ["neither --topics nor --collection is given"], fix="--collection pydocs")
-    return open_collection(arguments.collection).topics
+    return open_collection(collection).topics
 
 
 def _part(text: str) -> tuple[int, int]:

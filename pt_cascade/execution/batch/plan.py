@@ -12,7 +12,7 @@ from pt_cascade.errors import CascadeError, did_you_mean
 from pt_cascade.execution.runner import refuse_whole, split_queries
 from pt_cascade.execution.versions import versions
 from pt_cascade.numbers import is_several, is_whole
-from pt_cascade.trec.lines import ID
+from pt_cascade.trec.lines import ID, refuse_unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,11 +110,12 @@ def describe_cascade(cascade: Cascade) -> dict[str, str]:
 def make_plan(cascade: Cascade, topics: pd.DataFrame, settings: Settings) -> tuple[Plan, list[pd.DataFrame]]:
     """Return the plan of a cascade over topics, and the topics of each shard."""
     refuse_whole(cascade)
+    refuse_unwritable(topics, {"qid": ID}, "run.res.gz", [] if len(topics) else ["there are no topics"])
     checked = check_settings(settings, cascade)
     parts = split_queries(topics, checked.shard_queries)
     qids = [part["qid"].unique() for part in parts]
-    shards = tuple(Shard(str(each[0]), str(each[-1]), len(each)) for each in qids if len(each))
-    return Plan(describe_cascade(cascade), checked, hash_frame(topics), shards), parts[: len(shards)]
+    shards = tuple(Shard(str(each[0]), str(each[-1]), len(each)) for each in qids)
+    return Plan(describe_cascade(cascade), checked, hash_frame(topics), shards), parts
 
 
 def check_settings(settings: Settings, cascade: Cascade) -> Settings:

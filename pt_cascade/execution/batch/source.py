@@ -83,6 +83,9 @@ def find_source(
             raise PipelineError("this is not a cascade", [problem], fix=_FIX)
         return CascadeSource(cascade, given)
     if _FACTORY.fullmatch(cascade):
+        if engine is not None:
+            problem = f"{cascade} is no line, whose engine could be chosen"
+            raise PipelineError("the engine cannot be chosen", [problem], fix="choose it where the pipeline is made")
         return CascadeSource(partial(load_named, cascade), given)
     if collection is None:
         problem = f"{cascade!r:.80} is a line, which needs a collection"

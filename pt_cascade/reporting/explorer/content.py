@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.sample import sample_from_counts
-from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors
+from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.replay.measures import compute_norms, encode, in_kernel
 from pt_cascade.analysis.replay.replay import read_scores
 from pt_cascade.analysis.table.tie_rules import number_docnos
-from pt_cascade.errors import SweepError
 from pt_cascade.reporting.explorer.packing import pack, pack_words
+from pt_cascade.reporting.explorer.recipes import write_fusion
+from pt_cascade.reporting.rows import check_choice, describe_cost, find_budget, find_row, read_costs, read_level
 
 if TYPE_CHECKING:
+    from pt_cascade.analysis.calibration.report import CalibrationReport
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.cost.sample import StageTimes
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     Content = dict[str, Any]
 
 _WIDE = 20  # costs that differ by this factor are on a logarithmic axis
+_ERRORS = ("ECE", "Brier", "log loss")
 _NAMED = 100  # documents of each stage whose docno is in the page, and all judged ones
 
 
-def collect_content(sweep: Sweep, choice: Choice) -> Content:
+def collect_content(sweep: Sweep, choice: Choice, calibration: CalibrationReport | None = None) -> Content:
     """Return all that the page shows, as JSON with packed arrays; see ``explorer.js`` for how it is read."""
-    _check(sweep, choice)
-    column, limit = _find_budget(sweep, choice)
-    costs = _read_costs(sweep, column)
+    check_choice(sweep, choice)
+    column, limit = find_budget(sweep, choice)
+    costs = read_costs(sweep, column)
     low, high = float(costs.min()), float(costs.max())
     return {
         "stages": list(sweep.stages),
@@ -42,19 +44,31 @@ def collect_content(sweep: Sweep, choice: Choice) -> Content:
             "axes": pack(_index_axes(sweep)),
             "values": pack(sweep.means.T.astype(np.float32)),
             "cost": pack(costs.astype(np.float32)),
+            "allowed": _find_allowed(sweep, choice, column),
         },
-        "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **_describe_cost(column)},
-        "chosen": _find_row(sweep, choice.cutoffs, choice.fusion),
-        "picked": _find_row(sweep, choice.picked, choice.picked_fusion),
-        "deepest": _find_deepest(sweep),
+        "cost": {"column": column, "limit": limit, "log": low > 0 and high / low > _WIDE, **describe_cost(column)},
+        "chosen": find_row(sweep, choice.cutoffs, choice.fusion),
+        "picked": find_row(sweep, choice.picked, choice.picked_fusion),
+        "deepest": sweep.deepest,
         "fusions": [_describe_fusion(sweep, fusion) for fusion in sweep.fusions or (None,)],
+        "fused": {
+            "names": pack_words(["" if fusion is None else str(fusion) for fusion in sweep.fusions or (None,)]),
+            "calls": pack_words(["" if fusion is None else write_fusion(fusion, ".fused") for fusion in sweep.fusions or (None,)]),
+        },
         "byRank": sweep.replayer.by_rank,
         "keep": sweep.replayer.tail == "keep",
         "rel": choice.rel,
-        "plateaus": [plateau.k for plateau in choice.plateaus],
+        "plateaus": [{"k": one.k, "reached": one.k < one.deepest} for one in choice.plateaus],
         "queries": _collect_queries(sweep, choice.rel),
         "latency": _collect_latency(sweep, column),
+        "calibration": None if calibration is None else _collect_calibration(calibration),
     }
+
+
+def _find_allowed(sweep: Sweep, choice: Choice, column: str) -> Content | None:
+    """Tell which rows keep a second limit of the budget, of money, where the page shows the time; None without."""
+    limit = choice.budget.usd
+    return None if limit is None or column == "usd" else pack((read_costs(sweep, "usd") <= limit).astype(np.uint8))
 
 
 def _order_measures(sweep: Sweep, choice: Choice) -> list[Content]:
@@ -96,58 +110,6 @@ def _index_axes(sweep: Sweep) -> Ints:
     number = rows[:, -1] if len(weights) else np.zeros(len(rows), np.int64)
     columns = [*rows.T[: len(sweep.stages)], *weights[number].T] if len(weights) else [*rows.T[: len(sweep.stages)]]
     return np.stack([*(np.unique(column, return_inverse=True)[1] for column in columns), number]).astype(np.int64)
-
-
-def _find_budget(sweep: Sweep, choice: Choice) -> tuple[str, float | None]:
-    """Return the column of costs that the page shows, and its limit: the budget's, else the best known."""
-    limits = choice.budget.limits
-    if limits:
-        column = next(iter(limits))
-        return column, float(limits[column]) if np.isfinite(limits[column]) else None
-    known = sweep.frame.columns
-    return next((name for name in ("p95_ms", "ms") if name in known), "pairs"), None
-
-
-def _read_costs(sweep: Sweep, column: str) -> Floats:
-    """Return a cost of each row, shape (rows,)."""
-    if column in sweep.frame:
-        return sweep.frame[column].to_numpy(np.float64)
-    level = [one] if (one := _read_level(column)) else []
-    cost = sweep.cost or Cost.of(*(StageCost() for _ in sweep.stages))
-    costs = cost.frame(sweep.grid.vectors, docs=sweep.table.retrieved[sweep.replayer.judged.queries], percentiles=level)
-    return np.repeat(costs[column].to_numpy(np.float64), max(len(sweep.fusions), 1))
-
-
-def _read_level(column: str) -> float | None:
-    """Return the percentile of a column of costs, None for another one."""
-    return float(column[1:-3]) if column.startswith("p") and column.endswith("_ms") else None
-
-
-def _describe_cost(column: str) -> Content:
-    """Name a cost for a reader, with its unit."""
-    named = {"pairs": ("model pairs a query", "pairs"), "usd": ("US dollars a query", "USD"), "ms": ("mean time of a query", "ms")}
-    label, unit = named.get(column, (f"{column.removesuffix('_ms')} of the time of a query", "ms"))
-    return {"label": label, "unit": unit}
-
-
-def _check(sweep: Sweep, choice: Choice) -> None:
-    """Refuse a choice of another sweep."""
-    known = set(map(tuple, sweep.grid))
-    if choice.stages != sweep.stages or choice.measure not in sweep.measures or not {choice.cutoffs, choice.picked} <= known:
-        found = f"it chose {choice.cutoffs} of {', '.join(choice.stages)} by {choice.measure}, which the sweep lacks"
-        raise SweepError("the choice is of another sweep", [found], fix="report(sweep, choose(sweep, measure), path)")
-
-
-def _find_row(sweep: Sweep, cutoffs: tuple[int | None, ...], fusion: StageFusion | None) -> int:
-    """Return the row of a vector."""
-    vector = int((sweep.grid.vectors == as_vectors([cutoffs])[0]).all(axis=1).argmax())
-    return vector * max(len(sweep.fusions), 1) + (sweep.fusions.index(fusion) if fusion in sweep.fusions else 0)
-
-
-def _find_deepest(sweep: Sweep) -> int:
-    """Return the row with the largest product of cut-offs; of equal ones the last."""
-    products = np.log(sweep.grid.vectors.astype(np.float64)).sum(axis=1)
-    return (len(products) - 1 - int(products[::-1].argmax())) * max(len(sweep.fusions), 1)
 
 
 def _describe_fusion(sweep: Sweep, fusion: StageFusion | None) -> Content | None:
@@ -203,10 +165,23 @@ def _collect_latency(sweep: Sweep, column: str) -> Content | None:
         each = stage.per_pair_ms + stage.per_token_ms * stage.tokens_per_pair
         told = {"fixed": stage.fixed_ms, "each": each, "pairs": stage.pairs_per_document, "compares": stage.compares}
         stages.append({"stage": stage.stage, **told, **_pack_times(sample.times[n] if sample.times else None)})
-    level = next((one for one in (_read_level(column), 95.0) if f"p{one or 0:g}_ms" in sweep.frame), _read_level(column))
+    level = read_level(column) or (95.0 if "p95_ms" in sweep.frame else None)
     return {"retrieved": pack(sample.retrieved), "queries": sample.queries, "level": level, "stages": stages}
 
 
 def _pack_times(times: StageTimes | None) -> Content:
     """Pack the measured times of a stage, shape (rows, depths) each; nothing for a cost given by hand."""
     return {} if times is None else {"depths": times.documents.shape[1], "documents": pack(times.documents), "ms": pack(times.ms)}
+
+
+def _collect_calibration(report: CalibrationReport) -> Content:
+    """Give the reliability curve and the measures of each method; the first is before calibration."""
+    methods = []
+    for name, measures in report.frame.groupby("method", sort=False):
+        bins = report.curve[report.curve["method"] == name]
+        curve = dict(
+            zip(("x", "y", "low", "high"), bins[["probability", "relevant", "low", "high"]].to_numpy().T.tolist(), strict=True)
+        )
+        told = measures[measures["measure"].isin(_ERRORS)]
+        methods.append({"name": name, "curve": curve, "measures": told[["measure", "value", "low", "high"]].to_numpy().tolist()})
+    return {"about": report.about, "methods": methods}

@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, FixedTicker, Range1d, Span
+from bokeh.models import BasicTickFormatter, ColumnDataSource, FixedTicker, Range1d, Span
 from bokeh.plotting import figure
 from bokeh.resources import Resources
+
+from pt_cascade.reporting.plots.canvas import COLORS
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812 - bokeh's class is named like a function
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito, told apart by the colour-blind
 _DASHES = ("solid", "dashed", "dotdash", "dotted")
 _HEIGHT = 300
 
 
-def make_figures(stages: int, *, log_cost: bool) -> dict[str, Any]:
+def make_figures(stages: int, methods: int, *, log_cost: bool) -> dict[str, Any]:
     """Return the figures as JSON for ``Bokeh.embed.embed_item``, by the element that holds each."""
     figures = {"front": _make_front(log=log_cost), "surface": _make_surface()}
-    figures |= {"recall": _make_recall(stages), "latency": _make_latency()}
+    figures |= {"recall": _make_recall(stages), "latency": _make_latency(), "reliability": _make_reliability(methods)}
     return {name: json_item(one, name) for name, one in figures.items()}
 
 
@@ -48,6 +49,8 @@ def _make_plot(name: str, *, log: bool = False) -> Figure:
     )
     plot.grid.grid_line_alpha = 0.4
     plot.min_border_right = 12
+    if log:
+        plot.xaxis.formatter = BasicTickFormatter()
     plot.xaxis.ticker.desired_num_ticks = 4  # labels have room on a telephone
     return plot
 
@@ -95,14 +98,28 @@ def _make_surface() -> Figure:
 def _make_recall(stages: int) -> Figure:
     plot = _make_plot("recall", log=True)
     for n in range(stages):
-        color, dash = COLORS[n % len(COLORS)], _DASHES[n % len(_DASHES)]
-        source = _source(f"recall{n}", "k", "recall", "low", "high")
-        plot.varea("k", "low", "high", source=source, fill_color=color, fill_alpha=0.15)
-        plot.line("k", "recall", source=source, color=color, line_dash=dash, line_width=2.5)
+        color = COLORS[n % len(COLORS)]
+        _add_curve(plot, n, f"recall{n}")
         marks = _source(f"cut{n}", "x", "y")
         plot.scatter("x", "y", source=marks, marker="circle", size=11, fill_color=color, line_color="white", line_width=2)
         reached = _source(f"plateau{n}", "x", "y")
         plot.scatter("x", "y", source=reached, marker="inverted_triangle", size=13, fill_color=None, line_color=color, line_width=2)
+    return plot
+
+
+def _add_curve(plot: Figure, n: int, name: str) -> None:
+    """Add a curve with its band."""
+    color, dash, source = COLORS[n % len(COLORS)], _DASHES[n % len(_DASHES)], _source(name, "x", "y", "low", "high")
+    plot.varea("x", "low", "high", source=source, fill_color=color, fill_alpha=0.15)
+    plot.line("x", "y", source=source, color=color, line_dash=dash, line_width=2.5)
+
+
+def _make_reliability(methods: int) -> Figure:
+    plot = _make_plot("reliability")
+    plot.line([0, 1], [0, 1], color="#808080", line_width=1)
+    for n in range(methods):
+        _add_curve(plot, n, f"method{n}")
+        plot.scatter("x", "y", source=_source(f"bins{n}", "x", "y"), size=7, fill_color=COLORS[n % len(COLORS)], line_color="white")
     return plot
 
 

@@ -15,6 +15,7 @@ from pt_cascade.reporting.explorer.recipes import write_command, write_python
 if TYPE_CHECKING:
     import os
 
+    from pt_cascade.analysis.calibration.report import CalibrationReport
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.sweep.result import Sweep
 
@@ -22,7 +23,7 @@ _MOST_ROWS = 1_000_000  # of which a page has about 20 MB
 _SCRIPTS = ("fusion.js", "replay.js", "rows.js", "elements.js", "plots.js", "tables.js", "explorer.js")
 
 
-def report(sweep: Sweep, choice: Choice, path: str | os.PathLike[str]) -> None:
+def report(sweep: Sweep, choice: Choice, path: str | os.PathLike[str], *, calibration: CalibrationReport | None = None) -> None:
     """Write one HTML page that shows a sweep and a choice, opens from disk and loads nothing else.
 
     It has the verdict in words; the measure against the cost of all vectors with their Pareto front; the measure over two cut-offs;
@@ -33,6 +34,7 @@ def report(sweep: Sweep, choice: Choice, path: str | os.PathLike[str]) -> None:
         sweep: Measures and costs of every vector, at most a million.
         choice: Made from this sweep.
         path: The file, such as ``report.html``; one that exists is replaced.
+        calibration: What ``report_calibration`` measured of a stage: the page shows its reliability curves; None: none.
 
     Raises:
         SweepError: The choice is of another sweep, or the sweep has too many rows.
@@ -51,10 +53,10 @@ def report(sweep: Sweep, choice: Choice, path: str | os.PathLike[str]) -> None:
         '<!doctype html>'
     """
     check_writable(path)
-    write_file(path, build_page(sweep, choice).encode())
+    write_file(path, build_page(sweep, choice, calibration=calibration).encode())
 
 
-def build_page(sweep: Sweep, choice: Choice, command: str = "") -> str:
+def build_page(sweep: Sweep, choice: Choice, command: str = "", *, calibration: CalibrationReport | None = None) -> str:
     """Return the page; ``command`` is the command that makes it."""
     require("bokeh", why="report", install="'pt_cascade[report]'")
     import jinja2  # noqa: PLC0415 - comes with bokeh
@@ -64,8 +66,9 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "") -> str:
     if (rows := len(sweep.means)) > _MOST_ROWS:
         problem = f"the sweep has {rows:,} rows, expected at most {_MOST_ROWS:,}"
         raise SweepError("the page would be too large", [problem], fix='sweep(table, qrels, measures, grid="log")')
-    content = collect_content(sweep, choice)
+    content = collect_content(sweep, choice, calibration)
     content |= {"python": write_python(sweep, choice), "command": command or write_command(sweep, choice)}
+    methods = 0 if calibration is None else len(content["calibration"]["methods"])
     headline, _, evidence = choice.explain().partition("\n")
     assets = files(__package__) / "assets"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -75,7 +78,8 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "") -> str:
         about=_describe(sweep),
         style=(assets / "explorer.css").read_text(encoding="utf-8"),
         content=_as_json(content),
-        figures=_as_json(make_figures(len(sweep.stages), log_cost=content["cost"]["log"])),
+        calibrated="" if calibration is None else calibration.about,
+        figures=_as_json(make_figures(len(sweep.stages), methods, log_cost=content["cost"]["log"])),
         bokeh=load_bokeh(),
         script="\n".join((assets / name).read_text(encoding="utf-8") for name in _SCRIPTS),
     )
@@ -83,7 +87,7 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "") -> str:
 
 def _describe(sweep: Sweep) -> str:
     """Say what was measured."""
-    rows = f"{len(sweep.grid):,} vectors of cut-offs" + (f" × {len(sweep.fusions)} fusions" if sweep.fusions else "")
+    rows = f"{len(sweep.grid):,} vectors of cut-offs" + (f" × {len(sweep.fusions):,} fusions" if len(sweep.fusions) > 1 else "")
     collection = sweep.table.about.get("collection", "")
     return f"{' → '.join(sweep.stages)}: {rows}, {len(sweep.qids):,} queries{f' of {collection}' if collection else ''}"
 

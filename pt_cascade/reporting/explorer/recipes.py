@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.analysis.fusion.stage_fusion import fusions
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.grid.grids import default_grid, grid
@@ -15,55 +18,115 @@ from pt_cascade.analysis.replay.measures import in_kernel
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
+    from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.grids import Form
     from pt_cascade.analysis.sweep.result import Sweep
 
 _FEW = 4
+_MOST = 100  # vectors and fusions that are written out
+_IN_PYTHON_ONLY = ("reference", "level")  # options of choose
 
 
 def write_python(sweep: Sweep, choice: Choice) -> str:
-    """Write the Python that sweeps and chooses; what the page cannot know stands as a name."""
-    cost = ", timings.cost()" if sweep.cost is not None else ""
-    more = _write_grid(sweep) + _write_fusions(sweep)
-    budget = choice.budget
-    limits: dict[str, object] = {"budget_ms": budget.ms, "percentile": budget.percentile} if budget.ms else {}
-    limits |= {"budget_usd": budget.usd} if budget.usd else {}
-    given = {**limits, "method": choice.method, "margin": choice.margin}
-    options = "".join(f", {name}={value!r}" for name, value in given.items())
+    """Write the Python that sweeps and chooses; a file that the page cannot know has a name to replace."""
+    collection = sweep.table.about.get("collection")
+    qrels = 'ptc.trec.read_qrels("qrels.txt")' if collection is None else f"ptc.open_collection({collection!r}).qrels"
+    options = {"fusion": _write_fusions(sweep), "grid": _write_grid(sweep), **_list_options(sweep)}
+    swept = ["table", "qrels", repr(list(sweep.measures)), *["cost"] * (sweep.cost is not None)]
+    swept += [f"{name}={value}" for name, value in options.items() if value]
+    asked = {**choice.options, **({"reference": choice.reference} if "reference" in choice.options else {})}
+    chosen = ["sweep", repr(choice.measure), *(f"{name}={_write_value(value)}" for name, value in asked.items())]
     lines = [
         "import pt_cascade as ptc",
         "",
         f"table = ptc.ScoreTable.load({_find_folder(sweep)!r})",
-        *(['timings = ptc.Timings.load("timings")'] if cost else []),
-        f"sweep = ptc.sweep(table, qrels, {list(sweep.measures)!r}{cost}{more})",
-        f"choice = ptc.choose(sweep, {choice.measure!r}{options})",
+        f"qrels = {qrels}",
+        *_write_cost(sweep),
+        f"sweep = ptc.sweep({', '.join(swept)})",
+        f"choice = ptc.choose({', '.join(chosen)})",
     ]
     return "\n".join(lines)
 
 
+def _write_value(value: object) -> str:
+    return "float('inf')" if value == math.inf else repr(value)
+
+
+def _list_options(sweep: Sweep) -> dict[str, str]:
+    """Write the further arguments of ``sweep``, empty where they are the defaults."""
+    replayer = sweep.replayer
+    stages = "" if sweep.stages == sweep.table.paths[0].stages else repr(list(sweep.stages))
+    return {"tail": repr("keep") * (replayer.tail == "keep"), "stages": stages, "by_rank": "True" * replayer.by_rank}
+
+
+def _write_cost(sweep: Sweep) -> list[str]:
+    """Write the line that makes the cost, from a file of timings or by hand; none without costs."""
+    if sweep.cost is None:
+        return []
+    if sweep.cost.sample is not None:
+        return ['cost = ptc.Timings.load("timings").cost()']
+    return [f"cost = [{', '.join(f'ptc.StageCost({_write_fields(one)})' for one in sweep.cost.stages)}]"]
+
+
+def _write_fields(stage: StageCost) -> str:
+    """Write the values of a stage's cost that are not the defaults."""
+    given = {one.name: getattr(stage, one.name) for one in fields(stage)}
+    return ", ".join(f"{name}={value!r}" for name, value in given.items() if value != getattr(StageCost, name))
+
+
+def _find_step(sweep: Sweep) -> float | None:
+    """Return the step that gives the fusions of the sweep, all with one rule; None: no step does."""
+    found = [one for one in sweep.fusions if one is not None]
+    parts = next((n for n in range(1, len(found)) if math.comb(n + len(sweep.stages) - 1, n) == len(found)), 0)
+    if not parts or None in sweep.fusions[1:]:
+        return None
+    first = found[0]
+    same = tuple(found) == fusions(sweep.stages, 1 / parts, method=first.method, normalise=first.normalise, k=first.k)
+    return 1 / parts if same else None
+
+
 def _write_fusions(sweep: Sweep) -> str:
-    """Write the fusions as an argument, nothing where there are none."""
-    if not sweep.fusions:
+    """Write the fusions as an argument, nothing where there are none; too many stand as a name."""
+    found = [one for one in sweep.fusions if one is not None]
+    if not found:
         return ""
-    return f", fusion={'ptc.fusions(cascade)' if sweep.fusions == fusions(sweep.stages) else 'fusions'}"
+    if (step := _find_step(sweep)) is not None:
+        swept = f"ptc.fusions({list(sweep.stages)!r}, {step!r}{_write_rule(found[0])})"
+        return f"[None, *{swept}]" if None in sweep.fusions else swept
+    written = [str(None) if one is None else write_fusion(one, "ptc.StageFusion") for one in sweep.fusions]
+    return f"[{', '.join(written)}]" if len(written) <= _MOST else "fusions"
+
+
+def write_fusion(fusion: StageFusion, function: str) -> str:
+    """Write the call of a function that makes a fusion."""
+    return f"{function}({dict(fusion.weights)!r}{_write_rule(fusion)})"
+
+
+def _write_rule(fusion: StageFusion) -> str:
+    """Write the options of a fusion that are not the defaults."""
+    return "".join(f", {name}={value!r}" for name, value in fusion.options.items())
 
 
 def _write_grid(sweep: Sweep) -> str:
-    """Write the grid as an argument, nothing where it is the default; a grid that is no product of cut-offs stands as a name."""
-    if _is_default(sweep):
-        return ""
+    """Write the grid as an argument, nothing where it is the default; too many vectors that are no product stand as a name."""
+    if (form := _find_form(sweep)) is not None:
+        return form and repr(form)
     axes = [np.unique(column).tolist() for column in sweep.grid.vectors.T]
-    same = np.array_equal(grid(*axes).vectors, sweep.grid.vectors)
-    return f", grid=ptc.grid({', '.join(map(_write_axis, axes))})" if same else ", grid=vectors"
+    if np.array_equal(grid(*axes).vectors, sweep.grid.vectors):
+        return f"ptc.grid({', '.join(map(_write_axis, axes))})"
+    return repr(list(sweep.grid)) if len(sweep.grid) <= _MOST else "vectors"
 
 
-def _is_default(sweep: Sweep) -> bool:
-    """Tell whether a sweep without a grid would take these vectors."""
+def _find_form(sweep: Sweep) -> str | None:
+    """Return the form of the grid, empty for the default; None: it has none."""
     replayer = sweep.replayer
-    form: Form | None = None if all(map(in_kernel, replayer.measures)) and not sweep.fusions else "log"
     last = replayer.path.cutoffs[len(sweep.stages) - 1]
-    usual = default_grid(replayer.reach, last, len(sweep.qids), form=form, alone=len(sweep.stages) == 1)
-    return np.array_equal(usual.vectors, sweep.grid.vectors)
+    usual: Form | None = None if all(map(in_kernel, replayer.measures)) and not sweep.fusions else "log"
+    for name, form in (("", usual), ("log", "log")):
+        vectors = default_grid(replayer.reach, last, len(sweep.qids), form=form, alone=len(sweep.stages) == 1).vectors
+        if np.array_equal(vectors, sweep.grid.vectors):
+            return name
+    return None
 
 
 def _write_axis(values: list[int]) -> str:
@@ -75,13 +138,60 @@ def _write_axis(values: list[int]) -> str:
 
 
 def write_command(sweep: Sweep, choice: Choice) -> str:
-    """Write the command that makes this page."""
-    words = ["pt-cascade", "report", _find_folder(sweep), "--qrels", "qrels.txt", "--measure", choice.measure]
-    words += ["--timings", "timings"] if sweep.cost is not None else []
-    level = f"{choice.budget.percentile or 0:g}"
-    words += ["--budget-ms", f"{choice.budget.ms:g}", "--percentile", level] if choice.budget.ms else []
-    words += ["--budget-usd", f"{choice.budget.usd:g}"] if choice.budget.usd else []
-    return shlex.join([*words, "--method", choice.method, "--margin", f"{choice.margin:g}", "--out", "report.html"])
+    """Write the command that makes this page, or what of it has no option."""
+    collection = sweep.table.about.get("collection")
+    judged = ["--qrels", "qrels.txt"] if collection is None else ["--collection", str(collection)]
+    others = [name for name in sweep.measures if name != choice.measure]
+    parts = {"cost": _name_costs(sweep), "grid": _name_grid(sweep), "fusion": _name_fusions(sweep)}
+    parts["by_rank"] = None if sweep.replayer.by_rank else []
+    missing = [name for name, words in parts.items() if words is None] + [one for one in _IN_PYTHON_ONLY if one in choice.options]
+    if missing:
+        return f"# without an option at the command line: {', '.join(missing)}"
+    words = ["pt-cascade", "report", _find_folder(sweep), *judged, "--measure", choice.measure]
+    words += ["--measures", *others] if others not in ([], ["R@100"]) else []
+    words += ["--stages", *sweep.stages] if sweep.stages != sweep.table.paths[0].stages else []
+    words += ["--tail", "keep"] if sweep.replayer.tail == "keep" else []
+    words += [word for found in parts.values() for word in found or ()]
+    for name, value in choice.options.items():
+        words += [f"--{name.replace('_', '-')}", "0" if value is None else str(value)]
+    return shlex.join([*words, "--out", "report.html"])
+
+
+def _name_costs(sweep: Sweep) -> list[str] | None:
+    """Return the option of the costs; None: none has them."""
+    if sweep.cost is None:
+        return []
+    if sweep.cost.sample is not None:
+        return ["--timings", "timings"]
+    first, *later = sweep.cost.stages
+    plain = [StageCost(first.stage, fixed_ms=first.fixed_ms), *(StageCost(one.stage, per_pair_ms=one.per_pair_ms) for one in later)]
+    if plain != [first, *later]:
+        return None
+    return ["--costs", f"{first.stage}={first.fixed_ms}", *(f"{one.stage}={one.per_pair_ms}" for one in later)]
+
+
+def _name_grid(sweep: Sweep) -> list[str] | None:
+    """Return the options of the grid; None: none has it."""
+    if (form := _find_form(sweep)) is not None:
+        return ["--grid", form] if form else []
+    axes = [np.unique(column).tolist() for column in sweep.grid.vectors.T]
+    if not np.array_equal(grid(*axes).vectors, sweep.grid.vectors):
+        return None
+    texts = [",".join("none" if k == NO_CUT else str(k) for k in axis) for axis in axes]
+    return [word for n, text in enumerate(texts, 1) for word in (f"--k{n}", text)]
+
+
+def _name_fusions(sweep: Sweep) -> list[str] | None:
+    """Return the option of the fusions; None: none has them."""
+    found = [one for one in sweep.fusions if one is not None]
+    if not found:
+        return []
+    if found[0].options:
+        return None
+    if sweep.fusions[0] is None and (step := _find_step(sweep)) is not None:
+        return ["--weights", str(step)]
+    only = len(sweep.fusions) == 1
+    return ["--fused", *(f"{name}={weight}" for name, weight in dict(found[0].weights).items())] if only else None
 
 
 def _find_folder(sweep: Sweep) -> str:

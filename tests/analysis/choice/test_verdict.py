@@ -69,6 +69,13 @@ def test_cheaper_cutoffs_that_lose_nothing_are_shipped_as_soon_as_the_queries_ar
     assert enough.explain().startswith("Ship s1 → 1 · s2\n")
 
 
+@pytest.mark.parametrize(("budget", "cutoffs", "decision"), [(5, (4, None), "ship"), (3, (8, None), "keep")])
+def test_a_certificate_is_sought_within_the_budget(budget: float, cutoffs: tuple[int, None], decision: str) -> None:
+    """By construction: four documents, of 1 ms each, lose nothing and fewer lose all; those in use are over the budget."""
+    choice = choose(place(200, 3), "RR", method="certified", budget_ms=budget, percentile=None, reference=(8, None))
+    assert (choice.cutoffs, choice.verdict.decision, choice.over_budget) == (cutoffs, decision, decision == "keep")
+
+
 def test_one_vector_is_kept() -> None:
     """There is nothing else."""
     table = make_sweep(

@@ -131,6 +131,14 @@ def test_what_is_out_of_range_is_refused(make: Callable[[], Rule], problems: lis
     assert isinstance(eval(error.value.fix, kinds), Rule)  # noqa: S307 - our own line
 
 
+def test_a_floor_above_a_cut_off_is_blamed_on_the_cut_off() -> None:
+    """The rule itself has no ceiling; the cure is the rule with a floor that fits."""
+    with pytest.raises(PipelineError) as error:
+        Margin(0.2, floor=5).within(3)
+    assert list(error.value.problems) == ["floor is 5, expected at most the cut-off, 3"]
+    assert eval(error.value.fix, {"Margin": Margin}).within(3) == Margin(0.2, floor=3, ceiling=3)  # noqa: S307 - our own line
+
+
 @pytest.mark.parametrize("rule", [Probability(0.5), Mass(0.5)])
 @pytest.mark.parametrize("scores", [[2.0, 0.5], [0.5, -0.1], [0.5, float("nan")]])
 def test_scores_that_are_no_probabilities_are_refused(rule: Rule, scores: list[float]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from toys.scored import make_scores, make_sweep
 
 from pt_cascade.analysis.cost.cost import StageCost
-from pt_cascade.analysis.sweep.result import find_front
+from pt_cascade.analysis.sweep.front import find_front
 from pt_cascade.errors import SweepError
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40)

@@ -12,13 +12,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from toys.batches import SHARD, TOPICS, N, maker, rankings, run_into
+from toys.folders import write_folder
 from toys.lines import paragraphs
 
 from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.cli import main
+from pt_cascade.collections import make_collection
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.batch.batch_run import run_batch
 from pt_cascade.execution.batch.storage.folder import BatchFolder
+from pt_cascade.execution.batch.storage.status import read_status
 from pt_cascade.trec import write_topics
 
 NAME = "toys.batches:pipeline"
@@ -149,6 +152,53 @@ def test_a_run_that_is_stopped_counts_no_attempt(given: list[str], tmp_path: Pat
     _, err = process.communicate(timeout=60)
     assert (process.returncode, "the same command goes on" in err) == (code, True), err
     assert len(BatchFolder(tmp_path / "run").attempts(0)) == 0
+
+
+@pytest.mark.usefixtures("given")
+def test_the_slurm_script_runs_a_part(tmp_path: Path) -> None:
+    """With the variables that Slurm sets, and this package's command."""
+    program = tmp_path / "pt-cascade"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pt_cascade.cli "$@"\n')
+    program.chmod(0o755)
+    slurm = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_CPUS_PER_TASK": "1"}
+    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
+    script = Path(__file__).parents[3] / "experiments/clusters/slurm.sh"
+    words = [str(script), NAME, str(tmp_path / "run"), "--topics", str(tmp_path / "topics.tsv"), *SHARDS]
+    done = subprocess.run(words, env={**os.environ, **slurm, **paths}, capture_output=True, text=True, check=True)
+    assert done.stdout.split("; ")[0] == "part 2 of 2 is finished"
+    assert read_status(tmp_path / "run").finished == (1, 3, 5)
+
+
+YAML = """
+collection: ./c
+stages:
+  - {stage: bm25, cutoff: 5}
+options: {tail: keep}
+"""
+
+
+def test_a_yaml_file_is_run_as_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its collection has the topics and lies beside it; its options hold; faults have their line; it is not mixed with options."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    docs = [{"docno": f"d{n}", "text": f"text {n}"} for n in range(8)]
+    topics = pd.DataFrame({"qid": ["1", "2"], "query": ["text 3", "text 5"]})
+    qrels = pd.DataFrame({"qid": ["1"], "docno": ["d3"], "label": [1]})
+    (tmp_path / "here").mkdir()
+    write_folder(make_collection("toys", topics, qrels, docs), tmp_path / "here/c")
+    file = tmp_path / "here/mine.yaml"
+    file.write_text(YAML)
+    paragraphs("run", file, "--out", tmp_path / "run", "--executor", "processes")
+    run_batch("bm25 % 5", topics, tmp_path / "line", collection=str(tmp_path / "here/c"), tail="keep")
+    assert rankings(tmp_path / "run") == rankings(tmp_path / "line")
+    assert main(["run", str(file), "--out", "run", "--engine", "pisa"]) == 1
+    assert "--engine is given, and stands in the file" in capsys.readouterr().err
+    file.write_text(YAML.replace("cutoff", "cut_off"))
+    assert main(["run", str(file), "--out", "run"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "mine.yaml:4: " in told
+    assert "did you mean 'cutoff'?" in told
 
 
 def test_faults_of_the_words_are_told(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:

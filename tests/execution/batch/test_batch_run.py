@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from toys.batches import SHARD, TOPICS, N, maker, pipeline, rankings, run_into
 from toys.rankers import ToyReranker, ToyRetriever
 
 import pt_cascade as ptc
 from pt_cascade.errors import CascadeError, CascadeWarning
-from pt_cascade.execution.batch.batch_run import merge_folder, run_batch
+from pt_cascade.execution.batch.batch_run import merge_folder, plan_batch, run_batch
+from pt_cascade.execution.batch.plan import Settings
+from pt_cascade.execution.batch.shards import Worker, limit_threads
+from pt_cascade.execution.batch.source import CascadeSource
 
 
 def listed(run: pd.DataFrame) -> list[tuple[str, str]]:
@@ -167,6 +173,48 @@ def test_all_faults_of_the_options_are_told_at_once(tmp_path: Path) -> None:
     assert len(refused.value.problems) == 5
     assert "did you mean 'toy'?" in str(refused.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_topics_that_no_run_could_hold_are_refused(tmp_path: Path) -> None:
+    """None, and a qid of two words: before anything runs."""
+    for topics, told in ((TOPICS.head(0), "there are no topics"), (TOPICS.replace({"qid": {"q3": "q 3"}}), "qid.* not one word")):
+        with pytest.raises(CascadeError, match=told):
+            run_batch(pipeline(), topics, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_with_another_cascade_is_refused() -> None:
+    """Such as one on a machine with another model: the error names what differs."""
+    source, other = CascadeSource(maker()), CascadeSource(maker(levels=4))
+    planned = plan_batch(source, TOPICS, Settings(4, 2, 1, (), "mine"))
+    assert Worker(source, planned.plan).plan == planned.plan
+    with pytest.raises(CascadeError, match=r"a worker has another cascade than the plan: stage noting was \w+, is \w+"):
+        Worker(other, planned.plan)
+
+
+def test_a_worker_computes_on_the_threads_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of torch, and by its variable of libraries that load later; both are as before in the end."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    with limit_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == str(before + 1)
+    assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (before, "7")
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline by its name, and a function; what gives no pipeline is refused."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = f"mine_{tmp_path.name}"
+    Path(f"{name}.py").write_text("from toys.batches import pipeline\nready = pipeline()\nnothing = dict\n")
+    for cascade in ("ready", "pipeline"):
+        run_batch(f"{name}:{cascade}", TOPICS.head(2), tmp_path / cascade)
+    assert rankings(tmp_path / "ready") == rankings(tmp_path / "pipeline")
+    with pytest.raises(CascadeError, match=r"gave \{\}, expected a pipeline"):
+        run_batch(f"{name}:nothing", TOPICS, tmp_path / "run")
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -107,16 +108,21 @@ def test_a_damaged_shard_is_run_again(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*shard 1 failed")
 def test_a_shard_that_always_fails_is_named_and_the_others_are_finished(tmp_path: Path) -> None:
-    """It is tried as often as asked, over all calls, then left alone; when its cause is gone, more attempts finish the run."""
-    out = tmp_path / "run"
-    given = {"topics": TOPICS, "out": out, "shard_queries": SHARD, "max_attempts": 2}
+    """It is tried as often as asked, over all calls, then left alone; when its cause is gone, the printed cure finishes the run."""
+    out, notes = tmp_path / "run", tmp_path / "notes"
+    given = {"cascade": maker(file=str(notes), fails="q5"), "topics": TOPICS, "out": out, "shard_queries": SHARD}
     told = r"1 of 6 shard\(s\) failed; .*shard 1, 4 queries from qid 'q4' to 'q7', failed 2 times: .*no answer"
     for _ in range(2):  # the second call tries nothing
         with pytest.raises(ShardError, match=told) as failed:
-            run_batch(maker(fails="q5"), **given)
+            run_batch(**given, max_attempts=2)
         assert failed.value.exit_code == 3
     assert finished(out) == set(TOPICS["qid"]) - {"q4", "q5", "q6", "q7"}
     assert len(BatchFolder(out).attempts(1)) == 2
+    (tmp_path / "notes.mended").touch()
+    assert failed.value.fix == "mend the cause, and start again with max_attempts=4"
+    assert run_batch(**given, max_attempts=4).counts["queries"] == len(TOPICS)
+    run_batch(maker(), TOPICS, tmp_path / "undisturbed", shard_queries=SHARD)
+    assert rankings(out) == rankings(tmp_path / "undisturbed")
 
 
 @pytest.mark.filterwarnings("ignore:.*shard 3 failed")
@@ -199,6 +205,18 @@ def test_a_full_disk_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
     run_into(out)
     run_into(tmp_path / "undisturbed")
     assert rankings(out) == rankings(tmp_path / "undisturbed")
+
+
+def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
+    """The command in the error ends it."""
+    run_into(tmp_path / "run")
+    manifest = tmp_path / "run/manifest.json"
+    for text in ("{", "[]", '{"plan": 3}', '{"plan": {"cascade": {}, "settings": {}, "topics": "", "shards": []}}'):
+        manifest.write_text(text)
+        with pytest.raises(CascadeError, match=r"manifest\.json is damaged") as refused:
+            run_into(tmp_path / "run")
+    subprocess.run(shlex.split(refused.value.fix.partition(",")[0]), check=True)
+    run_into(tmp_path / "run")
 
 
 def test_a_folder_where_nobody_may_write_is_an_error(tmp_path: Path) -> None:

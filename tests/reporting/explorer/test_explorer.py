@@ -14,6 +14,7 @@ from toys.pages import open_page, settle, start_browser
 from toys.scored import make_scores, make_sweep
 
 import pt_cascade as ptc
+from pt_cascade.analysis.calibration import report_calibration
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries
 BREAKS = "document.title='broken'"
@@ -29,13 +30,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def file(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a small sweep with costs and a budget."""
+    """The page of a small sweep with costs, a budget and a calibration."""
     assert browser.is_connected()
     scores, labels = make_scores(60, 30, 3)
     cost = [ptc.StageCost(fixed_ms=4), ptc.StageCost(per_pair_ms=0.5), ptc.StageCost(per_pair_ms=3)]
     sweep = make_sweep(scores, labels, ("nDCG@10", "R@20"), cost=cost, grid=ptc.grid([5, 10, 20, 30], [2, 5, 10], None))
     path = tmp_path_factory.mktemp("page") / "page.html"
-    ptc.report(sweep, ptc.choose(sweep, "nDCG@10", budget_ms=30), path)
+    calibration = report_calibration(sweep.table, "s3", sweep.replayer.judged.qrels)
+    ptc.report(sweep, ptc.choose(sweep, "nDCG@10", budget_ms=30), path, calibration=calibration)
     return path
 
 
@@ -45,7 +47,7 @@ def test_a_slider_moves_all_figures(browser: Any, file: Path) -> None:
         "front": "explorer.plots.model('front', 'current').data.x[0]",
         "surface": "explorer.plots.model('surface', 'current').data.x[0]",
         "recall": "explorer.plots.model('recall', 'cut0').data.x[0]",
-        "second": "explorer.plots.model('recall', 'recall1').data.k.length",
+        "second": "explorer.plots.model('recall', 'recall1').data.x.length",
         "times": "explorer.plots.model('latency', 'times').data.x[1]",
         "words": "document.getElementById('now').textContent",
         "losses": "document.getElementById('losses').textContent",
@@ -89,12 +91,27 @@ def test_a_link_shows_the_same_view(browser: Any, file: Path) -> None:
         page.select_option("#measure", label="R@20")
         page.focus("#slider-k2")
         page.keyboard.press("Home")
+        page.focus("#slider-budget")
+        page.keyboard.press("End")
         page.click("#queries button >> nth=1")
         settle(page)
+        assert "no limit" in page.inner_text("#shown-budget")
         fragment, words, query = page.evaluate("location.hash"), page.inner_text("#now"), page.inner_text("#query")
     with open_page(browser, file, fragment) as page:
         settle(page)
         assert (page.inner_text("#now"), page.inner_text("#query")) == (words, query)
+
+
+@pytest.mark.parametrize(
+    "fragment", ["%%%", "k1=7&k9=2&budget=NaN&measure=<b>&query=%E0%A4%A", "k1=&k2=&budget=-5", "budget=1e999"]
+)
+def test_a_link_of_another_page_shows_the_choice(browser: Any, file: Path, fragment: str) -> None:
+    """What the page does not have in the fragment is as without it."""
+    with open_page(browser, file) as page:
+        words = page.inner_text("#now")
+    with open_page(browser, file, f"#{fragment}") as page:
+        settle(page)
+        assert page.inner_text("#now") == words
 
 
 def test_copies(browser: Any, file: Path) -> None:
@@ -110,7 +127,7 @@ def test_copies(browser: Any, file: Path) -> None:
         assert copied("#copy-python") == page.inner_text("#python")
         markdown, latex = copied("#copy-markdown"), copied("#copy-latex")
     lines = markdown.splitlines()
-    assert lines[0] == "| What | Cascade | nDCG@10 | R@20 | p95 of the time of a query, ms |"
+    assert lines[0] == "| What | Cascade | nDCG@10 | R@20 | longest time of a query, ms |"
     assert lines[1] == "|---|---|---|---|---|"
     assert latex.count(r" \\") == len(lines) - 1
     assert latex.startswith("\\begin{tabular}{llrrr}\n\\toprule\nWhat & Cascade & nDCG@10")
@@ -142,6 +159,24 @@ def test_hostile_names_are_text(browser: Any, tmp_path: Path) -> None:
         assert docnos[0][:40] in page.inner_text("#fates")
 
 
+def test_long_and_right_to_left_names(browser: Any, tmp_path: Path) -> None:
+    """A query of 10,000 characters is cut off at 200; a docno that reverses what follows, reverses only itself."""
+    frame = pd.DataFrame(
+        {"qid": np.repeat([*"12"], 3), "docno": [f"\u202e\u05d0{n}" for n in range(3)] * 2, "score": [3.0, 2, 1] * 2}
+    )
+    table = ptc.ScoreTable.from_runs({"bm25": frame}, pd.DataFrame({"qid": [*"12"], "query": "long " * 2000}))
+    sweep = ptc.sweep(table, frame[["qid", "docno"]].assign(label=[0, 1, 1] * 2), ["RR"], grid=[(2,), (3,)])
+    ptc.report(sweep, ptc.choose(sweep, "RR", folds=2), tmp_path / "page.html")
+    with open_page(browser, tmp_path / "page.html", "#k1=2&query=1", viewport={"width": 360, "height": 800}) as page:
+        settle(page)
+        assert page.inner_text("#queries tbody td >> nth=1") == "long " * 40 + "…"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.evaluate("[...document.querySelectorAll('#fates bdi')].map((one) => one.textContent)") == [
+            f"\u202e\u05d0{n}" for n in (2, 1, 0, 1, 0)
+        ]
+        assert page.inner_text("#fates tbody td >> nth=3").endswith("(not relevant, 0)")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1600])
 def test_it_fits_and_is_accessible(browser: Any, file: Path, width: int, scheme: str) -> None:
@@ -166,7 +201,7 @@ def test_it_prints_on_two_pages(browser: Any, file: Path) -> None:
         ink = f"new Uint32Array({image}.data.buffer).filter((pixel) => pixel === 0xff2a2016).length"  # the light page's text
         pixels = page.evaluate(f"[...document.querySelectorAll('.printed')].map((one) => {ink})")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 2
-    assert len(pixels) == 4
+    assert len(pixels) == 5
     assert min(pixels) > 50
 
 

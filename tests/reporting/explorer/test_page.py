@@ -6,8 +6,6 @@ import base64
 import gzip
 import re
 import shlex
-import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +21,7 @@ from toys.scored import make_scores, make_sweep
 import pt_cascade as ptc
 from pt_cascade.cli import main
 from pt_cascade.errors import CascadeError, MissingError, SweepError
-from pt_cascade.reporting.explorer import page
 from pt_cascade.reporting.explorer.packing import pack
-from pt_cascade.reporting.explorer.recipes import write_python
 
 pytest.importorskip("bokeh", reason="pip install 'pt_cascade[report]'")
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries
@@ -110,26 +106,15 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert '"name":"AP"' in Path("report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("grid", [None, "log", [(3, None), (7, None), (10, None)], [(3, 2), (10, None)]])
-def test_the_python_of_the_page_chooses_the_same(grid: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its lines run, on the saved table, and give the same cut-offs; a grid that is no product stands as a name."""
+def test_the_command_shows_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stage of the table; another name is an error before the page."""
     monkeypatch.chdir(tmp_path)
-    sweep = make_sweep(*make_scores(30, 10, 2), grid=grid)
-    table = sweep.table.save("scores")
-    sweep = replace(sweep, replayer=replace(sweep.replayer, table=table))
-    choice = ptc.choose(sweep, "nDCG@10")
-    names: dict[str, object] = {"qrels": sweep.replayer.judged.qrels, "vectors": grid}
-    exec(write_python(sweep, choice), names)  # noqa: S102 - our own lines
-    assert (names["choice"].cutoffs, list(names["sweep"].grid)) == (choice.cutoffs, list(sweep.grid))
-    assert ("grid=" in write_python(sweep, choice)) == (grid is not None)
-
-
-def test_the_types_of_the_script(tmp_path: Path) -> None:
-    """TypeScript's compiler, where there is one, finds no fault in the types that the comments give."""
-    if (tsc := shutil.which("tsc")) is None:
-        pytest.skip("there is no tsc: npm install --global typescript")
-    (tmp_path / "bokeh.d.ts").write_text("declare const Bokeh: any;", encoding="utf-8")
-    scripts = map(str, Path(page.__file__).parent.glob("assets/*.js"))
-    options = ["--noEmit", "--allowJs", "--checkJs", "--target", "es2023", "--lib", "es2023,dom,dom.iterable"]
-    done = subprocess.run([tsc, *options, "bokeh.d.ts", *scripts], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("", 0)
+    sweep = make_sweep(*make_scores(30, 10, 2))
+    sweep.table.save("scores")
+    ptc.trec.write_qrels(sweep.replayer.judged.qrels, "qrels.txt")
+    words = ["report", "scores", "--qrels", "qrels.txt", "--calibration"]
+    assert main([*words, "s3"]) == 1
+    assert "'s3' is not one of its stages s1, s2" in capsys.readouterr().err
+    assert not Path("report.html").exists()
+    assert main([*words, "s2"]) == 0
+    assert '"about":"s2: 300 pairs of 30 queries' in Path("report.html").read_text(encoding="utf-8")

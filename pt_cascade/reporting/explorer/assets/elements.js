@@ -22,6 +22,10 @@ function fillTable(id, heads, rows, here = -1) {
   element(id).replaceChildren(head, make("tbody", {}, ...body));
 }
 
+/** A text's beginning, where it is long. @param {string} text */
+const brief = (text) => (text.length > 200 ? `${[...text].slice(0, 200).join("")}…` : text);
+/** A name that a user gave, whose direction of writing stays its own. @param {string} text */
+const isolate = (text) => make("bdi", {}, brief(text));
 const four = (value) => value.toFixed(4).replace(/^-(0\.0+)$/, "$1");
 const signed = (value) => (four(value).startsWith("-") ? four(value).replace("-", "−") : `+${four(value)}`);
 const amount = (value) => (Number.isFinite(value) ? Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 }) : "none");

@@ -8,23 +8,31 @@ class Explorer {
     this.rows = new Rows(content);
     this.orders = new Orders(content);
     this.plots = new Plots(content, this.rows);
-    this.row = content.chosen;
-    this.measure = 0;
-    this.limit = content.cost.limit ?? Infinity;
+    this.fronts = content.measures.map((_, n) => this.rows.front(n));
     this.axes = content.stages.map((_, n) => n).filter((n) => content.axes[n].values.length > 1).slice(0, 2);
-    this.query = null;
+    this.reset();
     this.tables = new Tables(this);
     this.replayed = new Map();
     this.labels = new Map();  // of buttons
+  }
+
+  /** Show the choice. */
+  reset() {
+    this.row = content.chosen;
+    this.measure = 0;
+    this.limit = content.cost.limit ?? Infinity;
+    this.query = null;
   }
 
   async start() {
     element("evidence").open = innerWidth > 700;
     element("surface-figure").hidden = this.axes.length < 2;
     element("latency-figure").hidden = !content.latency;
+    element("reliability").closest("figure").hidden = !content.calibration;
     await this.plots.embed(JSON.parse(element("figures").textContent));
     this.makeControls();
-    this.makeLegend();
+    this.makeLegend("recall-legend", content.stages);
+    if (content.calibration) this.showCalibration(content.calibration);
     this.read();
     this.setTheme(matchMedia("(prefers-color-scheme: dark)").matches);
     this.plots.label("front", `${content.cost.label}, ${content.cost.unit}`, "");
@@ -64,10 +72,11 @@ class Explorer {
     return Number(limit.toPrecision(3));
   }
 
-  makeLegend() {
+  /** Name the curves of a figure, with their lines. @param {string} id @param {string[]} names */
+  makeLegend(id, names) {
     const colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
     const dashes = ["", "8 4", "6 3 2 3", "2 3"];
-    content.stages.forEach((stage, n) => {
+    names.forEach((name, n) => {
       const line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       line.setAttribute("width", "34");
       line.setAttribute("height", "10");
@@ -78,8 +87,22 @@ class Explorer {
       path.setAttribute("stroke-width", "3");
       path.setAttribute("stroke-dasharray", dashes[n % dashes.length]);
       line.append(path);
-      element("recall-legend").append(make("li", {}, line, stage));
+      element(id).append(make("li", {}, line, name));
     });
+  }
+
+  /** Show the reliability curves and the errors of each method. @param {any} calibration */
+  showCalibration({ methods }) {
+    this.makeLegend("reliability-legend", methods.map((method) => method.name));
+    methods.forEach(({ curve }, n) => {
+      this.plots.fill("reliability", `method${n}`, curve);
+      this.plots.fill("reliability", `bins${n}`, { x: curve.x, y: curve.y });
+    });
+    this.plots.range("reliability", [0, 1], [0, 1]);
+    this.plots.label("reliability", "mean probability", "share of relevant documents");
+    const rows = methods.map(({ name, measures }) => [name, ...measures.map(([, value, low, high]) => `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`)]);
+    fillTable("errors", [["Method", false], ...methods[0].measures.map(([name]) => [name, true])], rows);
+    element("reliability").setAttribute("aria-label", `Share of relevant documents by their probability: ${methods.map((one) => `${one.name}, ECE ${four(one.measures[0][1])}`).join("; ")}`);
   }
 
   listen() {
@@ -137,25 +160,28 @@ class Explorer {
     this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.draw(); });
   }
 
-  best() {
-    return bestWithin(this.front, this.rows.cost, this.limit);
+  /** The best row within the budget by a measure, else null. */
+  best(measure = this.measure) {
+    return this.fronts[measure].filter((row) => this.rows.isWithin(row, this.limit)).pop() ?? null;
   }
 
   values(row) {
     return this.rows.all[this.measure][row];
   }
 
+  /** The cascade of a row, as Python prints it: a fusion stands before the last cut-off. */
   name(row) {
-    const cutoffs = this.rows.cutoffs(row).map((k, n) => (k === null ? content.stages[n] : `${content.stages[n]} → ${k}`));
-    const weights = content.axes.map((axis, n) => [axis, this.rows.value(row, n)]).filter(([axis, value]) => axis.name.startsWith("w") && value !== null);
-    return cutoffs.join(" · ") + (weights.length ? `, fused ${weights.map(([axis, value]) => `${axis.stage} ${show(value)}`).join(", ")}` : "");
+    const steps = content.stages.map((stage, n) => [stage, this.rows.cutoffs(row)[n]]);
+    const fused = content.fused.names[this.rows.fusion[row]];
+    if (fused) steps.push([fused, steps[steps.length - 1].splice(1, 1, null)[0]]);
+    return steps.map(([stage, k]) => (k === null ? stage : `${stage} → ${k}`)).join(" · ");
   }
 
   /** Draw what only the measure changes, then the rest. */
   drawMeasure() {
     element("measure").value = String(this.measure);
     this.replayed.clear();
-    this.front = this.rows.front(this.measure);
+    this.front = this.fronts[this.measure];
     this.plots.drawCloud(this.measure, this.front);
     const name = content.measures[this.measure].name;
     this.plots.label("front", `${content.cost.label}, ${content.cost.unit}`, name);
@@ -218,26 +244,37 @@ class Explorer {
     element("scale").after(make("div", { className: "scale-ends" }, make("span", {}, `${four(low)} and less`), make("span", {}, four(high))));
   }
 
+  /** The percentile of the time at a row where its cost is the percentile's upper bound, else null. @param {number} row */
+  percentile(row) {
+    if (!content.cost.column.endsWith("_bound_ms")) return null;
+    return takePercentile(sumTimes(content.latency, this.rows.cutoffs(row)), content.latency.level);
+  }
+
   drawTimes(cutoffs) {
     if (!content.latency) return;
     const times = sumTimes(content.latency, cutoffs);
-    const timed = content.cost.unit === "ms";
-    const limit = timed ? this.limit : Infinity;
-    const { level } = content.latency;
-    this.plots.drawTimes(times, limit, level);
+    const limit = content.cost.unit === "ms" ? this.limit : Infinity;
+    const { level, queries } = content.latency;
+    const bound = this.percentile(this.row) === null ? null : this.rows.cost[this.row];
+    this.plots.drawTimes(times, limit, level, bound);
     const inside = times.filter((ms) => ms <= limit).length;
     const share = Number.isFinite(limit) ? ` ${inside} of ${times.length} times are within the budget.` : "";
-    const at = level ? `p${show(level)} is ${amount(takePercentile(times, level))} ms, of ${content.latency.queries} queries.` : `${content.latency.queries} queries were timed.`;
-    element("latency-words").textContent = `${at}${share}`;
-    element("latency").setAttribute("aria-label", `Share of queries answered within a time. ${at}${share}`);
+    const words = [`${queries} queries were timed.`];
+    if (level) words.unshift(`Circle${bound === null ? "" : "s"}: ${level === 100 ? "the longest time" : `p${show(level)}`}, ${amount(takePercentile(times, level))} ms`
+      + (bound === null ? "." : `, and its upper bound with 95 % certainty, ${amount(bound)} ms, which a budget is compared with.`));
+    if (content.cost.column === `p${level}_ms` && level < 100) words.push("They are too few for an upper bound.");
+    element("latency-words").textContent = `${words.join(" ")}${share}`;
+    element("latency").setAttribute("aria-label", `Share of queries answered within a time. ${words.join(" ")}${share}`);
   }
 
   /** Say where the sliders stand, against the budget and the best within it. */
   showNow(now) {
     const measure = content.measures[this.measure].name;
     const [cost, best] = [this.rows.cost[this.row], this.best()];
-    const over = cost > this.limit;
+    const over = !this.rows.isWithin(this.row, this.limit);
     const parts = [make("b", {}, this.name(this.row)), `: ${measure} ${four(this.values(this.row))}, ${content.cost.label} ${amount(cost)} ${content.cost.unit}`];
+    const percentile = this.percentile(this.row);
+    if (percentile !== null) parts.push(` (p${show(content.latency.level)} itself: ${amount(percentile)} ms)`);
     if (Number.isFinite(this.limit)) parts.push(", ", make("span", { className: over ? "over" : "" }, over ? "above the budget" : "within the budget"));
     parts.push(". ");
     if (best === null) parts.push("No vector is within the budget. ");
@@ -246,19 +283,36 @@ class Explorer {
     const cut = now.left[1] - now.left[now.left.length - 1];
     parts.push(`Its cut-offs remove ${cut.toLocaleString("en")} of the ${now.left[1].toLocaleString("en")} relevant documents that ${content.stages[0]} found.`);
     element("now").replaceChildren(...parts);
+    this.showChanges(best);
     element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? " Dashed: budget." : ""}`;
     element("front").setAttribute("aria-label", `${measure} against ${content.cost.label} of all vectors. Here ${four(this.values(this.row))} at ${amount(cost)} ${content.cost.unit}`);
     element("recall-words").textContent = "Of what the stage before passes on. Circle: cut-off. Band: 1.96 standard errors."
-      + (content.plateaus.length ? " Triangle: where recall stops rising." : "");
+      + (content.stages.some((_, n) => this.plots.isReached(n, now.curves, this.rows.cutoffs(this.row))) ? " Triangle: where recall stops rising, given the stages before." : "");
     const told = content.stages.map((stage, n) => `${stage} ${four(now.recall[Math.min(n + 2, now.recall.length - 1)])}`);
     element("recall").setAttribute("aria-label", `Recall of each stage by its cut-off; after it: ${told.join(", ")}`);
   }
 
+  /** Say which other budget or measure has another best vector. @param {number|null} best within the budget */
+  showChanges(best) {
+    const at = best === null ? -1 : this.front.indexOf(best);
+    const [less, more] = [this.front[at - 1], this.front[at + 1]];
+    const tell = (row) => `${this.name(row)}, ${content.measures[this.measure].name} ${four(this.values(row))}`;
+    const price = (row) => `${amount(this.rows.cost[row])} ${content.cost.unit}`;
+    const found = [];
+    if (less !== undefined) found.push(`with a budget below ${price(best)}: ${tell(less)}`);
+    if (more !== undefined) found.push(`with a budget of ${price(more)}: ${tell(more)}`);
+    content.measures.forEach((measure, n) => {
+      const other = n === this.measure ? null : this.best(n);
+      if (other !== null && this.rows.all[n][other] > this.rows.all[n][best]) found.push(`by ${measure.name}: ${this.name(other)}, ${four(this.rows.all[n][other])} instead of ${four(this.rows.all[n][best])}`);
+    });
+    element("changes-lead").hidden = !found.length;
+    element("changes").replaceChildren(...found.map((text) => make("li", {}, text)));
+  }
+
   showCode() {
     const cutoffs = this.rows.cutoffs(this.row).map((k) => (k === null ? "None" : String(k)));
-    const weights = content.axes.map((axis, n) => [axis, this.rows.value(this.row, n)]).filter(([axis, value]) => axis.name.startsWith("w") && value);
-    const fused = weights.length ? `\ncascade = cascade.fused({${weights.map(([axis, value]) => `${JSON.stringify(axis.stage)}: ${show(value)}`).join(", ")}})` : "";
-    element("python").textContent = `${content.python}${fused}\ncascade = cascade.with_cutoffs(${cutoffs.join(", ")})`;
+    const call = `cascade${content.fused.calls[this.rows.fusion[this.row]]}.with_cutoffs(${cutoffs.join(", ")})`;
+    element("python").textContent = `${content.python}\n# as the sliders stand: ${call}`;
     element("command").textContent = content.command;
   }
 
@@ -266,7 +320,7 @@ class Explorer {
   write() {
     const state = new URLSearchParams();
     content.axes.forEach((axis, n) => { if (axis.values.length > 1) state.set(axis.name, show(this.rows.value(this.row, n))); });
-    if (Number.isFinite(this.limit)) state.set("budget", String(this.limit));
+    if (this.limit !== (content.cost.limit ?? Infinity)) state.set("budget", Number.isFinite(this.limit) ? String(this.limit) : "none");
     if (this.measure) state.set("measure", content.measures[this.measure].name);
     if (this.query !== null) state.set("query", content.queries.qids[this.query]);
     this.written = `#${state}`;
@@ -274,6 +328,8 @@ class Explorer {
   }
 
   read() {
+    this.reset();
+    element("query").replaceChildren();
     const state = new URLSearchParams(location.hash.slice(1));
     const places = content.axes.map((axis, n) => {
       const at = axis.values.findIndex((value) => show(value) === state.get(axis.name));
@@ -282,7 +338,9 @@ class Explorer {
     this.row = this.rows.find(places);
     const measure = content.measures.findIndex((one) => one.name === state.get("measure"));
     if (measure >= 0) this.measure = measure;
-    if (Number(state.get("budget")) > 0) this.limit = Number(state.get("budget"));
+    const budget = Number(state.get("budget"));
+    if (state.get("budget") === "none") this.limit = Infinity;
+    else if (budget > 0 && Number.isFinite(budget)) this.limit = budget;
     const query = content.queries.qids.indexOf(state.get("query"));
     if (query >= 0) this.query = query;
   }

@@ -146,7 +146,7 @@ class Plots {
     const colors = new Uint32Array(CELLS * CELLS);
     for (let pixel = 0; pixel < colors.length; pixel++) {
       const cell = cells[up.nearest[Math.floor(pixel / CELLS)] * across.at.length + across.nearest[pixel % CELLS]];
-      if (cell >= 0) colors[pixel] = shade(shareOf(values[cell], low, high, false), this.rows.cost[cell] <= limit ? 255 : 70);
+      if (cell >= 0) colors[pixel] = shade(shareOf(values[cell], low, high, false), this.rows.isWithin(cell, limit) ? 255 : 70);
     }
     const box = { x: [across.start], y: [up.start], dw: [across.end - across.start], dh: [up.end - up.start] };
     this.fill("surface", "cells", { image: [asImage(colors, CELLS, CELLS)], ...box });
@@ -183,22 +183,29 @@ class Plots {
     curves.forEach((curve, n) => {
       const k = curve.recall.map((_, at) => at + 1);
       const band = (sign) => curve.recall.map((mean, at) => Math.min(Math.max(mean + sign * curve.error[at], 0), 1));
-      this.fill("recall", `recall${n}`, { k, recall: curve.recall, low: band(-1), high: band(1) });
+      this.fill("recall", `recall${n}`, { x: k, y: curve.recall, low: band(-1), high: band(1) });
       const at = (cutoff) => Math.min(cutoff ?? Infinity, k.length);
       this.fill("recall", `cut${n}`, k.length ? { x: [at(cutoffs[n])], y: [curve.recall[at(cutoffs[n]) - 1]] } : { x: [], y: [] });
-      const plateau = this.content.plateaus[n];
-      const known = plateau && k.length >= plateau;
-      this.fill("recall", `plateau${n}`, known ? { x: [plateau], y: [curve.recall[plateau - 1]] } : { x: [], y: [] });
+      const plateau = this.isReached(n, curves, cutoffs) ? this.content.plateaus[n].k : null;
+      this.fill("recall", `plateau${n}`, plateau ? { x: [plateau], y: [curve.recall[plateau - 1]] } : { x: [], y: [] });
     });
   }
 
-  /** Draw the share of queries answered within a time. */
-  drawTimes(times, limit, level) {
+  /** Whether a stage has a plateau, and the stages before it are cut as where it was found. */
+  isReached(stage, curves, cutoffs) {
+    const { plateaus } = this.content;
+    const as = (n) => Math.min(cutoffs[n] ?? Infinity, curves[n].recall.length) === plateaus[n].k;
+    return Boolean(plateaus[stage]?.reached) && curves.slice(0, stage).every((_, n) => as(n));
+  }
+
+  /** Draw the share of queries answered within a time, and a percentile with its upper bound, if it has one. */
+  drawTimes(times, limit, level, bound) {
     const share = Array.from(times, (_, n) => (n + 1) / times.length);
-    const end = Math.max(times[times.length - 1], Number.isFinite(limit) && limit < 4 * times[times.length - 1] ? limit : 0, 1e-3) * 1.06;
+    const end = Math.max(times[times.length - 1], bound ?? 0, Number.isFinite(limit) && limit < 4 * times[times.length - 1] ? limit : 0, 1e-3) * 1.06;
     this.range("latency", [0, end], [0, 1.04]);
     this.fill("latency", "times", { x: [times[0], ...times, end], y: [0, ...share, 1] });
-    this.fill("latency", "percentile", level ? { x: [takePercentile(times, level)], y: [level / 100] } : { x: [], y: [] });
+    const marks = level ? [takePercentile(times, level), ...(bound === null ? [] : [bound])] : [];
+    this.fill("latency", "percentile", { x: marks, y: marks.map(() => level / 100) });
     this.setLimit("latency", limit);
   }
 

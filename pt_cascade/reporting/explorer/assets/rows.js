@@ -8,6 +8,7 @@ class Rows {
     this.stages = content.stages.length;
     this.count = content.rows.cost.length;
     this.cost = content.rows.cost;
+    this.allowed = content.rows.allowed;  // by another limit of the budget; null: all
     this.places = this.axes.map((_, n) => content.rows.axes.subarray(n * this.count, (n + 1) * this.count));
     this.fusion = content.rows.axes.subarray(this.axes.length * this.count);
     this.fusions = content.fusions;
@@ -26,6 +27,11 @@ class Rows {
 
   isFused(row) {
     return Boolean(this.fusions[this.fusion[row]]);
+  }
+
+  /** Whether a row is within a limit, as stored: costs are float32. @param {number} row @param {number} limit */
+  isWithin(row, limit) {
+    return this.cost[row] <= Math.fround(limit) && (!this.allowed || this.allowed[row] === 1);
   }
 
   /** The row with one axis at a place and the others closest to those of a row. */
@@ -52,27 +58,20 @@ class Rows {
     return best;
   }
 
-  /** The rows that no other beats at the same or lower cost, cheapest first; of equal ones the first. */
+  /** The allowed rows that no other beats at the same or lower cost, cheapest first; of equal ones the first. @param {number} measure */
   front(measure) {
     const values = this.all[measure];
     const order = Uint32Array.from(this.cost.keys()).sort((a, b) => this.cost[a] - this.cost[b] || values[b] - values[a] || a - b);
     const found = [];
     let best = -Infinity;
     for (const row of order) {
-      if (values[row] > best) {
+      if (values[row] > best && this.isWithin(row, Infinity)) {
         found.push(row);
         best = values[row];
       }
     }
     return found;
   }
-}
-
-/** The last row of a front within a budget, or null. @param {number[]} front */
-function bestWithin(front, cost, limit) {
-  let best = null;
-  for (const row of front) if (cost[row] <= limit) best = row;
-  return best;
 }
 
 const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];

@@ -9,7 +9,7 @@ class Tables {
   }
 
   showLosses(now, cutoffs) {
-    const names = [`not retrieved by ${content.stages[0]}`, ...content.stages.map((_, n) => `cut by ${this.ranker(n)}${cutoffs[n] === null ? "" : ` → ${cutoffs[n]}`}`)];
+    const names = [`not retrieved by ${content.stages[0]}`, ...content.stages.map((_, n) => `cut by ${this.ranker(n)}${cutoffs[n] === null ? " (no cut-off)" : ` → ${cutoffs[n]}`}`)];
     const rows = names.map((name, n) => {
       const lost = now.left[n] - now.left[n + 1];
       const width = `${(100 * lost) / Math.max(now.left[0], 1)}%`;
@@ -38,10 +38,10 @@ class Tables {
       ? `${shown.length} of ${found.length} queries, those first that lose the most against the deepest vector, ${this.page.name(content.deepest)}.`
       : `${shown.length} of ${found.length} queries. ${measure.name} is not computed in this page; sweep.per_query gives each query's ${measure.name}.`;
     const rows = shown.map((q) => {
-      const button = make("button", { type: "button" }, qids[q]);
+      const button = make("button", { type: "button" }, isolate(qids[q]));
       button.addEventListener("click", () => { this.page.query = q; this.explain(); this.page.write(); element("query").scrollIntoView({ block: "nearest" }); });
       const numbers = known ? [four(now[q]), four(deepest[q]), signed(now[q] - deepest[q])] : ["–", "–", "–"];
-      return worded ? [button, texts[q], ...numbers] : [button, ...numbers];
+      return worded ? [button, isolate(texts[q]), ...numbers] : [button, ...numbers];
     });
     fillTable("queries", [["Query", false], ...(worded ? [["Text", false]] : []), [measure.name, true], ["Deepest", true], ["Difference", true]], rows);
     this.explain();
@@ -67,13 +67,13 @@ class Tables {
       const rank = lists[last].indexOf(i);
       const above = lists[last].slice(Math.max(0, rank - 3), rank).reverse();
       const fate = kept ? `kept, at rank ${rank + 1} of ${this.ranker(last)}` : `cut by ${this.ranker(stage)} → ${cutoffs[stage]}, at rank ${rank + 1}`;
-      const told = above.map((one) => `${this.docno(one)} (${this.describe(one)})`).join("; ");
-      rows.push([kept ? 1 : 0, -this.page.orders.labels[i], rank, [this.docno(i), String(this.page.orders.labels[i]), fate, told || "nothing"]]);
+      const told = above.flatMap((one, n) => [n ? "; " : "", isolate(this.docno(one)), ` (${this.describe(one)})`]);
+      rows.push([kept ? 1 : 0, -this.page.orders.labels[i], rank, [isolate(this.docno(i)), String(this.page.orders.labels[i]), fate, told.length ? make("span", {}, ...told) : "nothing"]]);
     }
     rows.sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]);
     const shown = rows.slice(0, 15);
     const missing = this.page.orders.relevant[q] - rows.length;
-    const title = make("h3", {}, [`Query ${content.queries.qids[q]}`, content.queries.texts[q]].filter((text) => text.trim()).join(": "));
+    const title = make("h3", {}, "Query ", isolate(content.queries.qids[q]), ...(content.queries.texts[q].trim() ? [": ", isolate(content.queries.texts[q])] : []));
     const words = make("p", {}, `${rows.filter((row) => !row[0]).length} of ${this.page.orders.relevant[q]} relevant documents are cut, ${missing} were not retrieved by ${content.stages[0]}.${shown.length < rows.length ? ` The first ${shown.length}, those with the highest label first:` : ""}`);
     const scroll = make("div", { className: "scroll", tabIndex: 0 }, make("table", { id: "fates" }));
     scroll.setAttribute("role", "region");
@@ -94,8 +94,10 @@ class Tables {
     const named = [["sliders", this.page.row], ["choice", content.chosen], ["method's pick", content.picked === content.chosen ? null : content.picked], ["deepest", content.deepest], ["best within the budget", this.page.best()], ...front.map((row) => ["front", row])];
     const rows = named.filter(([, row]) => row !== null).map(([what, row]) => [
       what, this.page.name(row), ...content.measures.map((_, n) => four(this.page.rows.all[n][row])), amount(this.page.rows.cost[row]),
+      ...(this.page.percentile(row) === null ? [] : [amount(this.page.percentile(row))]),
     ]);
     const heads = [["What", false], ["Cascade", false], ...content.measures.map((measure) => [measure.name, true]), [`${content.cost.label}, ${content.cost.unit}`, true]];
+    if (this.page.percentile(this.page.row) !== null) heads.push([`p${show(content.latency.level)}, ms`, true]);
     fillTable("compare", heads, rows, 0);
   }
 }

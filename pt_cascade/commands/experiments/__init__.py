@@ -1,0 +1,1 @@
+"""The command on YAML files of experiments, and no other."""

@@ -1,0 +1,98 @@
+"""What an experiment's numbers depend on: its file, versions, commit, hardware, and the contents of all that it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
+from pt_cascade.execution.versions import versions
+from pt_cascade.experiments.cascade_file import find_path
+from pt_cascade.experiments.systems import list_systems
+from pt_cascade.files import read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pt_cascade.experiments.material import Material
+
+Lock: TypeAlias = "dict[str, str | dict[str, str]]"
+_WORDS = {"title", "note", "needs", "slow", "tolerance", "expected"}  # of a file, without effect on its numbers
+
+
+def make_lock(material: Material) -> Lock:
+    """Describe an experiment and its inputs; the stages' indexes and vectors are built where they are new."""
+    settings = material.file.model_dump_json(exclude=_WORDS)
+    lock: Lock = {
+        "experiment": _digest(settings.encode()),
+        "commit": _read_commit(material.path.absolute().parent),
+        "versions": versions(),
+        "hardware": read_hardware(),
+        "qrels": hash_frame(material.qrels),
+    }
+    if material.collection is None or material.topics is None:
+        files = {name: find_path(path, material.path) for name, path in (material.file.runs or {}).items()}
+        return lock | {"runs": {name: _digest(read_file(path)) for name, path in files.items()}}
+    lock |= {"collection": material.collection.fingerprint, "topics": hash_frame(material.topics)}
+    stages = [stage for system in list_systems(material.file) for stage in material.cascade(system) or ()]
+    return lock | {"stages": {repr(stage): fingerprint(stage) for stage in stages}}
+
+
+def list_changes(old: Lock, new: Lock) -> Iterator[str]:
+    """Yield what differs, as ``versions.torch: 2.14 → 2.15``."""
+    before, after = _flatten(old), _flatten(new)
+    for key in sorted({*before, *after}):
+        if before.get(key) != after.get(key):
+            yield f"{key}: {before.get(key, 'none')} → {after.get(key, 'none')}"
+
+
+@cache
+def read_hardware() -> dict[str, str]:
+    """Return processor, cores, memory and GPUs, without the machine's name."""
+    named = [line.partition(":")[2].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    torch = sys.modules.get("torch")
+    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch is not None else []
+    return {
+        "processor": (named or [platform.machine()])[0],
+        "cores": str(os.cpu_count()),
+        "memory": f"{memory:.0f} GB",
+        "gpu": ", ".join(gpus) or "none",
+    }
+
+
+def _flatten(lock: Lock) -> dict[str, str]:
+    parts = {key: value if isinstance(value, dict) else {"": value} for key, value in lock.items()}
+    return {f"{key}.{name}".rstrip("."): value for key, inner in parts.items() for name, value in inner.items()}
+
+
+def _read_commit(folder: Path) -> str:
+    """Return the commit that a folder is at, with a + where files differ from it; empty outside a git repository."""
+    git = ["git", "-C", str(folder)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, check=True).stdout  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + "+" * bool(changed)
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).exists() else ""
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def read_lock(path: Path) -> Lock:
+    """Return the lock of an earlier run; empty without one."""
+    lock: Lock = json.loads(path.read_bytes()) if path.exists() else {}
+    return lock

@@ -1,0 +1,92 @@
+"""The systems of an experiment: each combination of its stages, with its cut-offs and fusions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+from pt_cascade.experiments.cascade_file import name_stage, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pt_cascade.experiments.schema import ExperimentFile
+
+
+@dataclass(frozen=True)
+class System:
+    """One combination of stages.
+
+    Attributes:
+        stages: The texts of the stages.
+        axes: The cut-offs of each stage.
+        fusions: What is tried at each vector of cut-offs; None: the last stage's own ranking.
+    """
+
+    stages: tuple[str, ...]
+    axes: tuple[tuple[int | None, ...], ...]
+    fusions: tuple[StageFusion | None, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of the stages."""
+        return " >> ".join(map(name_stage, self.stages))
+
+    @property
+    def vectors(self) -> list[tuple[int | None, ...]]:
+        """Every combination of the cut-offs."""
+        return [*product(*self.axes)]
+
+    @property
+    def deepest(self) -> tuple[int | None, ...]:
+        """The largest cut-off of each stage."""
+        return tuple(None if None in axis else max(k for k in axis if k) for axis in self.axes)
+
+    @property
+    def line(self) -> str:
+        """The deepest system in the notation of ``parse_cascade``."""
+        return write_line([*zip(self.stages, self.deepest, strict=True)])
+
+
+def list_systems(file: ExperimentFile) -> list[System]:
+    """Return the systems of an experiment, those with fewer stages first."""
+    return sorted(dict.fromkeys(_combine(file)), key=lambda one: len(one.stages))
+
+
+def longest(systems: list[System]) -> list[System]:
+    """Return the systems with the most stages."""
+    return [one for one in systems if len(one.stages) == len(systems[-1].stages)]
+
+
+def normalise_row(text: str) -> str:
+    """Return a row in the form in which results have it.
+
+    Example:
+        >>> normalise_row("bm25 % 1000 >> bi_encoder % 100")
+        'bm25 → 1000 · bi_encoder → 100'
+    """
+    return text.replace(" % ", " → ").replace(" >> ", " · ")
+
+
+def name_file(text: str) -> str:
+    """Name a file after a row.
+
+    Example:
+        >>> name_file("bm25 → 1000 · bi_encoder → 100")
+        'bm25-1000-bi_encoder-100'
+    """
+    return re.sub(r"[^\w.=@]+", "-", text).strip("-")
+
+
+def _combine(file: ExperimentFile) -> Iterator[System]:
+    for combination in product(*(axis.stage for axis in file.stages)):
+        kept = [(stage, axis.cutoff) for stage, axis in zip(combination, file.stages, strict=True) if stage is not None]
+        for n in range(1 if file.prefixes else len(kept), len(kept) + 1):
+            names = {name_stage(stage) for stage, _ in kept[:n]}
+            fitting = [one for one in file.fusion if one is None or {*one} <= names]
+            fusions = tuple(None if one is None else StageFusion(one) for one in fitting) or (None,)
+            stages, axes = zip(*kept[:n], strict=True)
+            yield System(stages, axes, fusions)
