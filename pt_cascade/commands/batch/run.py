@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-attempts", type=count, default=3, help="how often a shard that fails is tried (default: 3)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what it will take; run and write nothing")
     parser.add_argument("--timings", metavar="FILE", help="for --dry-run: the times of the stages, of pt-cascade profile")
+    parser.add_argument("--energy", action="store_true", help="measure the energy of this machine, for run.ir_metadata")
     parser.add_argument("--log", metavar="FILE", help="append a line of JSON for each event")
     add_options(parser)
 
@@ -109,6 +110,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         "score_cache",
         "max_attempts",
         "fresh",
+        "energy",
         "log",
     )
     with _ending_on_sigterm():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,8 @@ from pt_cascade.errors import CascadeError, require
 from pt_cascade.execution.batch.executors.local import Executor, Processes, Serial
 from pt_cascade.execution.batch.journal import open_journal
 from pt_cascade.execution.batch.plan import Settings, make_plan
+from pt_cascade.execution.batch.provenance.calls import note_call
+from pt_cascade.execution.batch.provenance.metadata import describe_stages, write_metadata
 from pt_cascade.execution.batch.shard_loop import ShardLoop
 from pt_cascade.execution.batch.shards import Worker, limit_threads
 from pt_cascade.execution.batch.source import CascadeSource, find_source
@@ -72,6 +75,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     shard: tuple[int, int] | None = None,
     max_attempts: int = 3,
     fresh: bool = False,
+    energy: bool = False,
     log: str | os.PathLike[str] | None = None,
     verbose: bool = False,
 ) -> BatchRun:
@@ -100,6 +104,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         shard: ``(i, n)``: only the i-th of n parts of the shards, from 1; merge them with ``pt-cascade merge``.
         max_attempts: How often a shard that fails is tried, over all calls; 1 or more.
         fresh: Move a folder that is there aside, and start anew.
+        energy: Measure the energy of this machine by tirex-tracker, for ``run.ir_metadata``.
         log: A file to which a line of JSON is appended for each event.
         verbose: Show progress.
 
@@ -124,6 +129,8 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         (2, 1)
     """
     _check(executor, workers, resources, max_attempts, shard)
+    if energy:
+        require("tirex_tracker", install="'pt_cascade[tracking]'", why="energy=True")
     settings = Settings(shard_queries, query_batch_size, threads, prefixes, tag)
     source = find_source(cascade, collection, {"tail": tail})
     planned = plan_batch(replace(source, score_cache=score_cache), topics, settings)
@@ -134,9 +141,12 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         folder.resume(planned.plan)
         parts = {n: part for n, part in enumerate(planned.parts) if shard is None or n % shard[1] == shard[0] - 1}
         loop = ShardLoop(folder, planned.plan, parts, max_attempts, journal)
-        with _open_executor(executor, planned, min(workers, max(len(loop.waiting), 1)), resources) as opened:
+        about = {"executor": executor, "workers": workers, "threads": threads, "resources": resources, "shard": shard}
+        stages = describe_stages(planned.cascade)
+        noted = note_call(folder.path, about, stages, energy=energy) if loop.waiting else nullcontext()
+        with noted, _open_executor(executor, planned, min(workers, max(len(loop.waiting), 1)), resources) as opened:
             loop.run(opened, shown=verbose)
-        counts = merge_shards(folder, planned.plan) if shard is None else {}
+        counts = _merge(folder, planned.plan) if shard is None else {}
         journal.note("finished", **counts)
     return BatchRun(folder.path, counts)
 
@@ -165,7 +175,14 @@ def merge_folder(out: str | os.PathLike[str]) -> BatchRun:
     folder = BatchFolder(to_path(out))
     plan, _ = folder.read_manifest()
     with folder.lock():
-        return BatchRun(folder.path, merge_shards(folder, plan))
+        return BatchRun(folder.path, _merge(folder, plan))
+
+
+def _merge(folder: BatchFolder, plan: Plan) -> dict[str, object]:
+    """Make the results and the side file; return the counts."""
+    counts = merge_shards(folder, plan)
+    write_metadata(folder.path, plan, counts)
+    return counts
 
 
 def _open_executor(name: str, planned: PlannedRun, workers: int, resources: Resources | None) -> Executor:
