@@ -22,7 +22,7 @@ from pt_cascade.reporting.cures import translate
 from pt_cascade.reporting.widths import wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
 COMMANDS = {
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pt-cascade``."""
     words = sys.argv[1:] if argv is None else argv
     options: dict[str, object] = {}
-    warn = cache(lambda message: _warn(f"pt-cascade: {message}", options))  # each message once
+    warn = cache(lambda message: _warn([f"pt-cascade: {message}"], options))  # each message once
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without arrows shows a question mark
@@ -74,11 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
     except (OSError, CascadeError) as error:
-        _warn("\n".join([f"pt-cascade {words[0]}: {error}", *getattr(error, "__notes__", [])]), options)
+        _warn([f"pt-cascade {words[0]}: {error}", *getattr(error, "__notes__", [])], options)
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt as error:
         resumes = ["the same command goes on after the last block of vectors or scores kept"] * (words[0] in _RESUMED)
-        _warn("; ".join(["interrupted", *(getattr(error, "__notes__", []) or resumes)]), options)
+        _warn(["; ".join(["interrupted", *(getattr(error, "__notes__", []) or resumes)])], options)
         return 130
     return 0
 
@@ -111,9 +111,9 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _warn(message: str, options: Collection[str]) -> None:
-    """Print a message without its line of code."""
-    print(wrap(escape(translate(message, options))), file=sys.stderr)
+def _warn(messages: Sequence[str], options: Mapping[str, object]) -> None:
+    """Print messages without their line of code."""
+    print("\n".join(wrap(escape(translate(message, options))) for message in messages), file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):

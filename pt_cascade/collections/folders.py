@@ -22,13 +22,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pt_cascade.collections.collection import Collection, make_collection, unjudged
 from pt_cascade.collections.records import read_documents, read_queries
-from pt_cascade.errors import CascadeError, CollectionError, MissingError, did_you_mean
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, did_you_mean, warn
 from pt_cascade.trec import read_qrels, read_topics
 from pt_cascade.trec.qrels import read_beir_qrels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from pathlib import Path
+
+    import pandas as pd
+
 
 _DOCS = ("docs.jsonl.gz", "docs.jsonl", "corpus.jsonl.gz", "corpus.jsonl")
 _LANGUAGE = "language.txt"
@@ -72,7 +75,24 @@ def open_folder(path: Path) -> Collection:
         problems.append(f"{_LANGUAGE} holds {language!r:.60}, expected a language of build_index, e.g. french")
     if problems or documents is None or topics is None or qrels is None:
         raise CollectionError(f"cannot open the collection {path}", problems, fix=fix)
-    return replace(make_collection(_name(path), topics, qrels, documents), language=language)
+    _warn_unknown(path, topics, qrels, documents[1])
+    return replace(make_collection(_name(path), topics, qrels, documents[0]), language=language)
+
+
+def _warn_unknown(path: Path, topics: pd.DataFrame, qrels: pd.DataFrame, known: Container[str]) -> None:
+    """Count the judgments whose query or document the folder does not have."""
+    qids = sorted(set(qrels["qid"]) - set(topics["qid"]))
+    docnos = [docno for docno in qrels["docno"].unique() if docno not in known]
+    found = [
+        f"{len(lacking):,} judged {one if len(lacking) == 1 else many} not among its {where}, e.g. {lacking[0]!r}"
+        for lacking, one, many, where in (
+            (qids, "query is", "queries are", "topics"),
+            (docnos, "document is", "documents are", "documents"),
+        )
+        if lacking
+    ]
+    if found:
+        warn(f"{path}: {'; '.join(found)}{': a relevant document that is missing counts as not found' * bool(docnos)}")
 
 
 def _name(path: Path) -> str:

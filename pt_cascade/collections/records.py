@@ -16,7 +16,7 @@ from pt_cascade.collections.intake import find_problems
 from pt_cascade.errors import RecordError, clip, few
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
 _LONGEST = 1 << 27  # bytes of a line
@@ -45,9 +45,10 @@ class FileDocuments:
         return self.size
 
 
-def read_documents(path: Path, key: str) -> FileDocuments:
-    """Check every line of a file of documents."""
-    return FileDocuments(path, key, _check(path, key, lambda _: None))
+def read_documents(path: Path, key: str) -> tuple[FileDocuments, Collection[str]]:
+    """Check every line of a file of documents; return them and their docnos."""
+    docnos = _check(path, key, lambda _: None)
+    return FileDocuments(path, key, len(docnos)), docnos
 
 
 def read_queries(path: Path, key: str) -> pd.DataFrame:
@@ -63,8 +64,8 @@ def read_queries(path: Path, key: str) -> pd.DataFrame:
     return pd.DataFrame(rows).rename(columns={"docno": "qid", "text": "query"})
 
 
-def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> int:
-    """Parse every line, use each record, and return how many there are; one error names all bad lines."""
+def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> Collection[str]:
+    """Parse every line, use each record, and return their ids; one error names all bad lines."""
     faults: list[str] = []
     above: dict[str, int] = {}
     try:
@@ -85,7 +86,7 @@ def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> int:
         faults.insert(0, f"it cannot be read: {error.strerror or error}")
     if faults or not above:
         raise RecordError(f"cannot read {path}", few(faults) or ["it is empty"])
-    return len(above)
+    return above.keys()
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
+from pt_cascade.errors import warn
 from pt_cascade.execution import composing, defaults
 
 if TYPE_CHECKING:
     import argparse
+
+    import pandas as pd
 
     from pt_cascade.cascade import Cascade
     from pt_cascade.collections import Collection
@@ -56,6 +59,14 @@ def build_cascade(collection: Collection, arguments: argparse.Namespace) -> Casc
         cascade = defaults.default_cascade(collection, engine=arguments.engine, reranker=arguments.reranker, verbose=True)
     limits = getattr(arguments, "time_limit_ms", None)
     return cascade.options(on_error=getattr(arguments, "on_error", None), time_limit_ms=None if limits is None else dict(limits))
+
+
+def find_judged(collection: Collection, count: int | None) -> pd.DataFrame:
+    """Return the first judged topics of a collection; warn where there are fewer than were asked for."""
+    topics = collection.judged(count)
+    if count is not None and len(topics) < count:
+        warn(f"--queries {count}: {collection.name} has {len(topics):,} judged queries, and all are taken")
+    return topics
 
 
 def _limit(text: str) -> tuple[str, float]:

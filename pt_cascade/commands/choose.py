@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.certificates.fixed_sequence import TESTS
 from pt_cascade.analysis.choice.choose import choose
-from pt_cascade.commands.sources import add_sources, describe, sweep_sources
+from pt_cascade.commands.sources import add_sources, describe, read_cutoffs, sweep_sources
 from pt_cascade.reporting.sweeps import runners_up_table
+from pt_cascade.reporting.widths import line_width
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    add_choice(parser)
+    parser.add_argument("--details", action="store_true", help="show the evidence: curves, selection noise, what each fold picked")
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a choice."""
     add_sources(parser)
     parser.add_argument("--measure", default="nDCG@10", help="the measure to choose by (default: nDCG@10)")
     parser.add_argument("--budget-ms", type=float, help="the largest time a query, see --percentile")
@@ -27,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget-usd", type=float, help="the largest mean cost a query")
     parser.add_argument("--margin", type=float, default=0.02, help="the loss that plateau and certified accept (default: 0.02)")
+    parser.add_argument(
+        "--reference", metavar="K,K,...", type=read_cutoffs, help="cut-offs in use, kept unless others hold (default: the deepest)"
+    )
     parser.add_argument("--folds", type=int, default=5, help="for cross-validation (default: 5)")
     parser.add_argument("--alpha", type=float, default=0.05, help="the chance that a certificate is wrong (default: 0.05)")
     parser.add_argument(
@@ -42,7 +52,9 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Sweep and choose; yield the paragraphs of the output."""
     swept, choice = choose_from_sources(arguments, [arguments.measure])
     yield f"{describe(swept.table)}\n{swept!r}\n"
-    yield f"{choice.explain()}\n"
+    yield f"{choice.explain(details=arguments.details, width=line_width())}\n"
+    if arguments.method is None and choice.method == "plateau":
+        yield f"Recall is kept; --method certified, as in quickstart, bounds the loss of {choice.measure}.\n"
     if len(choice.runners_up):
         yield runners_up_table(choice)
 
@@ -50,6 +62,6 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
 def choose_from_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> tuple[Sweep, Choice]:
     """Sweep the sources by some measures, and choose by the options."""
     swept = sweep_sources(arguments, measures)
-    options = ("budget_ms", "budget_usd", "margin", "folds", "method", "seed", "alpha", "test", "rel")
+    options = ("budget_ms", "budget_usd", "margin", "folds", "method", "seed", "alpha", "test", "rel", "reference")
     named = {name: getattr(arguments, name) for name in options}
     return swept, choose(swept, arguments.measure, percentile=arguments.percentile or None, **named)

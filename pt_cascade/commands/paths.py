@@ -11,6 +11,7 @@ from pt_cascade.files import check_writable, to_path
 if TYPE_CHECKING:
     import argparse
 
+_FOLDERS = ("TABLE", "--topics")
 REPLACE = "--overwrite, or --out of a new path"
 _MAKES = {  # the argument, and what makes its file or does without
     "TABLE": "pt-cascade score --collection pydocs --out scores",
@@ -41,11 +42,16 @@ def check_output(arguments: argparse.Namespace) -> None:
 
 
 def check_inputs(*inputs: tuple[str, str | None]) -> None:
-    """Refuse paths, each after its argument, at which there is nothing; name the closest file beside each."""
-    missing = [(name, path) for name, path in inputs if path is not None and not to_path(path, "read").exists()]
-    if missing:
-        problems = [f"{name} {path} does not exist{_suggest(path)}" for name, path in missing]
-        raise MissingError("a file is missing", problems, fix=_MAKES[missing[0][0].split()[0]])
+    """Refuse paths, each after its argument, at which there is nothing, with the closest file beside it, or a folder for a file."""
+    problems: dict[str, str] = {}
+    for name, path in ((name, path) for name, path in inputs if path is not None):
+        if not to_path(path, "read").exists():
+            problems[name] = f"{name} {path} does not exist{_suggest(path)}"
+        elif Path(path).is_dir() and name not in _FOLDERS:
+            problems[name] = f"{name} {path} is a folder, expected a file"
+    if problems:
+        fix = "; ".join(dict.fromkeys(_MAKES[name.split()[0]] for name in problems))
+        raise MissingError("a file is missing", problems.values(), fix=fix)
 
 
 def _suggest(path: str) -> str:

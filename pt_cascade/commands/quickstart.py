@@ -13,7 +13,7 @@ from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import add_cascade, build_cascade, count
+from pt_cascade.commands.cascades import add_cascade, build_cascade, count, find_judged
 from pt_cascade.execution.comparison import compare
 from pt_cascade.execution.defaults import WEIGHTS, score_collection
 from pt_cascade.execution.profiling import profile
@@ -21,6 +21,7 @@ from pt_cascade.files import cache_folder
 from pt_cascade.reporting.explorer.page import report
 from pt_cascade.reporting.sweeps import recall_table, top_table
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, summary_table
+from pt_cascade.reporting.widths import line_width
 
 if TYPE_CHECKING:
     import argparse
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Run the quickstart; yield the paragraphs of its output."""
     collection = open_collection(arguments.collection)
-    topics = collection.judged(arguments.queries)
+    topics = find_judged(collection, arguments.queries)
     qrels = collection.qrels[collection.qrels["qid"].isin(topics["qid"])]
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} judged queries\n"
     cascade = build_cascade(collection, arguments)
@@ -92,8 +93,9 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         yield links
         yield from _details(arguments, compared, swept, choice)
     else:
-        yield f"{choice.explain()}\n" if choice else ""
+        yield f"{choice.explain(width=line_width())}\n" if choice else ""
         yield links
+        yield "These cut-offs are chosen with --method certified; the default of pt-cascade choose keeps recall instead.\n"
         yield shlex.join(["pt-cascade", "search", "your query", *_options(arguments)])
         yield shlex.join(["pt-cascade", "quickstart", *_options(arguments), "--details"])
 
@@ -133,7 +135,7 @@ def _details(arguments: argparse.Namespace, compared: Comparison, swept: Sweep |
         yield f"{swept!r}\nEach pair was scored once; every cut-off vector (a cut-off for each stage) is evaluated.\n"
         yield f"{recall_table(swept)}\n\n{top_table(swept, 'nDCG@10')}\n"
         yield f"The cheapest cut-offs that lose at most {choice.margin:g} {choice.measure} against the deepest:\n"
-        yield f"{choice.explain(details=True)}\n"
+        yield f"{choice.explain(details=True, width=line_width())}\n"
         words = ["pt-cascade", "search", "your query", "--collection", arguments.collection]
         line = name_cascade(choice.stages, choice.cutoffs, choice.fusion)
         if arguments.cascade is None and arguments.reranker is None:

@@ -6,8 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.calibration.report import report_calibration
-from pt_cascade.commands.choose import add_arguments as add_choice
-from pt_cascade.commands.choose import choose_from_sources
+from pt_cascade.commands.choose import add_choice, choose_from_sources
 from pt_cascade.commands.paths import add_output, check_output
 from pt_cascade.files import write_file
 from pt_cascade.reporting.explorer.page import build_page

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.table.storage import FILES
 from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count
+from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count, find_judged
 from pt_cascade.commands.paths import REPLACE, add_output, check_inputs, find_existing
-from pt_cascade.commands.sources import split_pairs
+from pt_cascade.commands.sources import find_topics, split_pairs
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.defaults import score_collection
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
-from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 
-_FIX = "pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
+_RUNS = ("bm25=bm25.res", "t5=t5.res")
 _OF_COLLECTION = ("collection", "cascade", "engine", "queries", "reranker", "score_cache", "on_error", "time_limit_ms")
 
 
@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(collection=None)  # so that --collection beside --runs is refused
     parser.add_argument("--queries", type=count, help="how many judged queries (default: all)")
     parser.add_argument("--runs", nargs="+", metavar="STAGE=FILE", help="import TREC runs instead, the first stage's first")
-    parser.add_argument("--topics", metavar="FILE", help="the topics of the runs (default: those of the first run)")
+    parser.add_argument(
+        "--topics",
+        metavar="FILE",
+        help="the topics of the runs, also queries.jsonl or a folder (default: those of the first run)",
+    )
     parser.add_argument(
         "--missing",
         choices=("refuse", "leave", "last"),
@@ -74,15 +78,16 @@ def _save(table: ScoreTable, out: Path) -> None:
 def _import_runs(arguments: argparse.Namespace) -> ScoreTable:
     runs, problems = split_pairs(arguments.runs, "STAGE=FILE")
     if problems:
-        raise CascadeError("these runs cannot be read", problems, fix=_FIX)
+        fix = f"pt-cascade score --runs {' '.join(_RUNS)} --out {shlex.quote(arguments.out)}"
+        raise CascadeError("these runs cannot be read", problems, fix=fix)
     check_inputs(*((f"--runs {name}", path) for name, path in runs.items()), ("--topics", arguments.topics))
-    topics = None if arguments.topics is None else read_topics(arguments.topics)
+    topics = None if arguments.topics is None else find_topics(Path(arguments.topics))
     return ScoreTable.from_runs(runs, topics, missing=arguments.missing or "refuse")
 
 
 def _score(arguments: argparse.Namespace) -> tuple[ScoreTable, StageFusion | None]:
     collection = open_collection(arguments.collection or "pydocs")
-    topics = collection.judged(arguments.queries)
+    topics = find_judged(collection, arguments.queries)
     cascade = build_cascade(collection, arguments)
     if arguments.score_cache is None:
         return score_collection(collection, cascade, topics, verbose=True), cascade.fusion
@@ -101,5 +106,16 @@ def _check(arguments: argparse.Namespace) -> None:
         problems.append(f"--runs cannot be combined with --{', --'.join(of_collection).replace('_', '-')}")
     problems += [f"--{name} needs --runs" for name in ("missing", "topics") if getattr(arguments, name) and not arguments.runs]
     if problems:
-        fix = REPLACE if problems == exists else _FIX
+        fix = REPLACE if len(problems) == len(exists) else _list_commands(arguments, of_collection)
         raise CascadeError("scoring cannot start", problems, fix=fix)
+
+
+def _list_commands(arguments: argparse.Namespace, of_collection: list[str]) -> str:
+    """Return the command that scores the collection, and the one that imports the runs, with what was typed; --out is new."""
+    out = ["--out", f"{arguments.out}-new" if Path(arguments.out).exists() else arguments.out]
+    typed = [str(word) for name in of_collection for word in (f"--{name.replace('_', '-')}", getattr(arguments, name))]
+    if not (arguments.runs or arguments.missing or arguments.topics):
+        return shlex.join(["pt-cascade", "score", *typed, *out])
+    typed = typed if "collection" in of_collection else ["--collection", "pydocs"]
+    runs = ["--runs", *(arguments.runs or _RUNS)]
+    return ", or ".join(shlex.join(["pt-cascade", "score", *words, *out]) for words in (typed, runs))

@@ -12,14 +12,19 @@ from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion, fusions
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
+from pt_cascade.collections.folders import open_folder
+from pt_cascade.collections.records import read_queries
 from pt_cascade.commands.cascades import count
 from pt_cascade.commands.paths import check_inputs
 from pt_cascade.errors import SweepError, did_you_mean
 from pt_cascade.execution.score_table import ScoreTable
-from pt_cascade.trec import read_qrels
+from pt_cascade.trec import read_qrels, read_topics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
 
     from pt_cascade.analysis.grid.grids import Form
     from pt_cascade.analysis.sweep.result import Sweep
@@ -66,10 +71,10 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         help="also rank by fused scores of the stages, all weights that are multiples of STEP, as 0.1",
     )
     parser.add_argument(
-        "--k1", metavar="K,K,...", type=_axis, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
+        "--k1", metavar="K,K,...", type=read_cutoffs, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
     )
     for n in range(2, _AXES + 1):
-        parser.add_argument(f"--k{n}", type=_axis, help=argparse.SUPPRESS)
+        parser.add_argument(f"--k{n}", type=read_cutoffs, help=argparse.SUPPRESS)
 
 
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
@@ -86,8 +91,8 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     return sweep(table, qrels, measures, cost, _grid(arguments), **options)
 
 
-def _axis(text: str) -> list[int | None]:
-    """Read the value of ``--k1``."""
+def read_cutoffs(text: str) -> list[int | None]:
+    """Read cut-offs with commas between."""
     if not re.fullmatch("([0-9]+|none)(,([0-9]+|none))*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 10,20,50 or 10,none")
     return [None if word == "none" else int(word) for word in text.split(",")]
@@ -135,6 +140,13 @@ def _read_costs(words: Sequence[str] | None, stages: Sequence[str]) -> Cost | No
     first, *later = stages
     retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
     return Cost.of(retrieval, *(StageCost(name, per_pair_ms=float(given[name])) for name in later))
+
+
+def find_topics(path: Path) -> pd.DataFrame:
+    """Read topics as qid, tab, query; as BEIR's queries.jsonl; or those of a collection in a folder."""
+    if path.is_dir():
+        return open_folder(path).topics
+    return read_queries(path, key="_id") if path.name.endswith((".jsonl", ".jsonl.gz")) else read_topics(path)
 
 
 def describe(table: Scores) -> str:

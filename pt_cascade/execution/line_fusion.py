@@ -37,7 +37,9 @@ def find_fusion_problems(tree: ast.expr) -> list[str]:
         return problems
     last = stages.right if isinstance(stages, ast.BinOp) and isinstance(stages.op, ast.RShift) else stages
     stage, cutoffs = _split_cutoffs(last)
-    if cutoffs:
+    if last is stages:
+        problems.append(f"{ast.unparse(stages)!r} is one stage, and a fusion is of two or more: leave {ast.unparse(fused)} out")
+    elif cutoffs:
         found, k = ast.unparse(last), ast.unparse(cutoffs[0])
         problems.append(f"{found!r} is cut before it is fused; the cut-off comes last: {ast.unparse(stage)} >> fused(...) % {k}")
     try:

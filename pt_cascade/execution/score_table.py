@@ -88,7 +88,8 @@ class ScoreTable(Shown, Scores, pt.Artifact):  # type: ignore[misc]
             prune: By stage, the rule that chooses each query's cut-off, at most that of ``cutoffs``; as ``ptc.prune``.
 
         Returns:
-            Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``), in the order of the live cascade.
+            Frame[qid, query, docno, score, rank] (and ``cut_by`` for ``tail="keep"``). The rows stand as the live cascade returns
+            them, which may be in the order of its first stage; ``.sort_values(["qid", "rank"])`` lists each query from rank 0.
 
         Raises:
             TableError: The table does not cover these cut-offs.

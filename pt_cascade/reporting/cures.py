@@ -1,25 +1,30 @@
-"""Messages for a person at a command line, with options in place of Python."""
+"""Messages for a person at a command line: options in place of Python, and their own names in each cure."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
 _VALUE = r"""("[^"]*"|'[^']*'|[\w.]+)"""
 # what a message advises in Python, and the options that do the same
 _CALLS = (
     (rf"open_collection\({_VALUE}\)( again)?", r"--collection \1"),
-    (r"parse_cascade\((\".*\"), '.*'\)", r"--cascade \1"),
+    (r"parse_cascade\((\".*\"|'.*'), '.*'\)", r"--cascade \1"),
+    (r"e\.g\. bm25\(index\) % 100 >> stage", "e.g. --cascade 'bm25 % 100 >> late_interaction % 10'"),
     (r"ScoreTable\.from_runs\(\{.*\}.*\)", "--runs bm25=bm25.res.gz t5=t5.res.gz"),
     (r"or ScoreTable\.from_runs\(runs, topics\), ", ""),
     (r"build_index\(docs, path, (.*?)\); for a folder:", r"for a collection in a folder:"),
+    (r", and (score|build_vectors|build_index) again", ", and the same command again"),
     (rf"StageCost\({_VALUE}, per_pair_ms=\.\.\.\)", r"--costs \1=MS for each stage but the first"),
     (r"sweep\(table, qrels, .*?, cost=timings\.cost\(\)\)", "--timings FILE or --costs STAGE=MS"),
     (r"grid\(\[10, 100, 1000\], \[10, 100\]\)", "--k1 10,100,1000 --k2 10,100"),
+    (r"fusions\(\[.*\], 0\.1\)", "--weights 0.1"),
     (r'\["nDCG@10", "R@100"\]', "--measures nDCG@10 R@100"),
     (r"the same call of \w+, or the same command, (goes on|continues) from there", "the same command goes on"),
     (r'resources=\{"mono_t5": \{"num_gpus": 1\}\}', "--resources mono_t5=num_gpus:1"),
@@ -29,27 +34,70 @@ _CALLS = (
     (r"timings\.save\(path\), or ", ""),
     (r"pass the folder that table\.save wrote to ScoreTable\.load", "pt-cascade score --collection pydocs --out scores"),
 )
+_PYTHON = re.compile(r"[\w\]]\(|\w\[|\w = |\bbuild_")  # a call, an index, an assignment, a function
+_FUSED = re.compile(r"(?:cascade|Cascade\.of\(.*?\))\.fused\((\{.*?\})\)")
+_OPTION = re.compile(r"(\w+)\((?:model|vectors|stage|\.\.\.), (\w+)=([^()]+)\)")
 
 
-def translate(message: str, options: Collection[str]) -> str:
-    """Return a message with the keyword arguments that are options of the command as options; other Python is named so."""
+def translate(message: str, options: Mapping[str, object]) -> str:
+    """Return a message with options of the command in place of Python; a cure that is Python alone is left out."""
     for python, option in _CALLS:
         message = re.sub(python, option, message)
     if "measure" in options:
         message = message.replace("--measures nDCG@10 R@100", "--measure nDCG@10")
-    message = re.sub(rf"(?<![\w./'\"-])(\w+)={_VALUE}", lambda found: _option(found, options), message)
-    message = re.sub(r"(?<![\w./'\"=-])[a-z]+(_[a-z]+)+\b", lambda found: _option(found, options), message)
     said, mark, fix = message.rpartition("Fix: ")
-    return f"{said}Fix, in Python: {fix}" if mark and _is_python(fix) else message
+    cure = _translate_fix(fix, options) if mark else fix
+    message = f"{said}{mark}{cure}" if cure else said.rstrip().removesuffix(".")
+    message = re.sub(rf"(?<![\w./'\"-])(\w+)={_VALUE}", lambda found: _option(found, options), message)
+    return re.sub(r"(?<![\w./'\"=-])[a-z]+(_[a-z]+)+\b", lambda found: _option(found, options), message)
 
 
-def _option(found: re.Match[str], options: Collection[str]) -> str:
+def _option(found: re.Match[str], options: Mapping[str, object]) -> str:
     name, *value = found[0].split("=", 1)
     return " ".join([f"--{name.replace('_', '-')}", *value]) if name in options and len(name) > len("k1") else found[0]
 
 
-def _is_python(fix: str) -> bool:
-    try:
-        return any(isinstance(node, ast.Call | ast.Assign) for node in ast.walk(ast.parse(fix)))
-    except SyntaxError:
-        return False
+def _translate_fix(fix: str, options: Mapping[str, object]) -> str:
+    """Keep those of several cures that are no Python."""
+    line = str(options.get("cascade") or "")
+    fix = _FUSED.sub(lambda found: _fuse(ast.literal_eval(found[1]), line, options), fix)
+    fix = re.sub(r"reference=\(([\w, ]+?),?\)", lambda found: f"--reference {found[1].replace(' ', '').lower()}", fix)
+    fix = _OPTION.sub(lambda found: _set_option(found, line), fix)
+    cures = re.split(r"[,;] or |; ", fix) if _PYTHON.search(fix) else [fix]
+    kept = [cure for cure in cures if cure.startswith(("--", "pt-cascade")) or not _PYTHON.search(cure)]
+    return _name_own(", or ".join(kept), options)
+
+
+def _fuse(weights: dict[str, float], line: str, options: Mapping[str, object]) -> str:
+    """Give the option that fuses by some weights, in the line that was typed, if it was."""
+    if "fused" in options:
+        return " ".join(["--fused", *(f"{name}={weight:g}" for name, weight in weights.items())])
+    fused = f"fused({', '.join(f'{name}={weight:g}' for name, weight in weights.items())})"
+    return f"--cascade {_quote(re.sub(r'fused[(][^()]*[)]', fused, line))}" if "fused(" in line else ""
+
+
+def _set_option(found: re.Match[str], line: str) -> str:
+    """Give the line that was typed with an option of one of its stages."""
+    stage, name, value = found.groups()
+    call = re.search(rf"\b{stage}\(([^()]*)\)", line)
+    if call is None or "..." in value:
+        return found[0]
+    others = re.sub(rf",\s*{name}=[^,()]*", "", call[1])
+    return f"--cascade {_quote(line.replace(call[0], f'{stage}({others}, {name}={value})'))}"
+
+
+def _quote(line: str) -> str:
+    """Quote a cascade, whose texts are in single quotes, for a shell."""
+    return f'"{line}"' if "'" in line and not re.search(r'["$`\\!]', line) else shlex.quote(line)
+
+
+def _name_own(fix: str, options: Mapping[str, object]) -> str:
+    """Put the collection and paths that were typed in the place of the examples; an output has a new path."""
+    if not fix.startswith("pt-cascade"):
+        return fix
+    own = {"--collection pydocs": ("--collection", options.get("collection"))}
+    own |= {f"--out {name}": ("--out", options.get(option)) for name, option in (("scores", "table"), ("timings", "timings"))}
+    for example, (option, value) in own.items():
+        if value and (option == "--collection" or not Path(str(value)).exists()):
+            fix = fix.replace(example, f"{option} {shlex.quote(str(value))}")
+    return fix

@@ -50,13 +50,19 @@ def cost_table(cost: pd.DataFrame) -> str:
 def format_table(table: pd.DataFrame, formats: Mapping[str, Callable[[float], str]], left: Sequence[str] = ()) -> str:
     """Write a frame with some columns, by default the first, to the left, and numbers to the right.
 
-    Where the terminal is too narrow, columns that do not fit stand below the others, each time after the first column.
+    Where the terminal is too narrow, columns that do not fit stand below the others, each time after the first column; one that
+    leaves no room is listed first, with numbers.
     """
     for column in left or table.columns[:1]:
         name, *cells = [escape(str(value)) for value in (column, *table[column])]
         width = max(map(len, [name, *cells]))
         table = table.assign(**{column: [cell.ljust(width) for cell in cells]}).rename(columns={column: name.ljust(width)})
     first, *others = table.columns
+    if others and max(map(len, [str(first), *table[first]])) + max(map(len, map(str, others))) >= line_width() and len(table):
+        numbers = [str(n) for n in range(1, len(table) + 1)]
+        keys = [f"{n}: {cell.rstrip()}" for n, cell in zip(numbers, table[first], strict=True)]
+        numbered = table.assign(**{first: numbers}).rename(columns={first: "row"})
+        return "\n".join([f"{first.rstrip()}:", *keys, "", format_table(numbered, formats)])
     blocks: list[list[str]] = [[first]]
     for column in others:
         if len(blocks[-1]) > 1 and _width(_format(table[[*blocks[-1], column]], formats)) > line_width():

@@ -6,7 +6,7 @@ import re
 import textwrap
 from shutil import get_terminal_size
 
-_CURE = re.compile(r"(?:^|\s)(?=Fix(?:, in Python)?: )")
+_CURE = re.compile(r"(?:^|\s)(?=Fix: )")
 
 
 def line_width() -> int:

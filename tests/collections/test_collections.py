@@ -30,7 +30,7 @@ from pt_cascade.collections import Collection, make_collection, open_collection
 from pt_cascade.collections.collection import join_title, unjudged
 from pt_cascade.collections.folders import open_folder
 from pt_cascade.collections.irds import is_dataset, open_dataset
-from pt_cascade.errors import CascadeError, CollectionError, FrameError, MissingError, RecordError
+from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, RecordError
 from pt_cascade.files import beside, cache_folder
 
 if TYPE_CHECKING:
@@ -610,6 +610,19 @@ def test_a_beir_folder_is_a_collection(tmp_path: Path) -> None:
     train = open_collection(f"{folder}:train")
     assert train.qrels.to_numpy().tolist() == [["2", "d1", 1]]
     assert open_collection(train.name).fingerprint == train.fingerprint
+
+
+def test_judgments_of_what_a_folder_lacks_are_counted(tmp_path: Path) -> None:
+    """Once, queries and documents, each with an example; the judgments stay."""
+    folder = write_beir(tmp_path / "wings", judgments="1\td1\t2\n7\td1\t1\n8\td1\t1\n2\td9\t1\n1\td9\t0\n")
+    found = (
+        "2 judged queries are not among its topics, e.g. '7'; 1 judged document is not among its documents, e.g. 'd9': "
+        "a relevant document that is missing counts as not found"
+    )
+    with pytest.warns(CascadeWarning) as told:
+        collection = open_collection(folder)
+    assert [str(one.message) for one in told] == [f"{folder}: {found}"]
+    assert len(collection.qrels) == 5
 
 
 def test_cranfield_in_beirs_form_is_the_same_collection(cranfield_folder: Path, tmp_path: Path) -> None:

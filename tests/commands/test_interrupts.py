@@ -75,3 +75,16 @@ def test_ctrl_c_among_the_imports_ends_the_program(folder: Path) -> None:
     assert process.returncode == 130
     assert told[-1] == f"interrupted; {KEPT}"
     assert "Traceback (most recent call last):" not in told
+
+
+@pytest.mark.java
+def test_ctrl_c_is_not_taken_by_java(folder: Path) -> None:
+    """A signal after Terrier's Java has started: status 130 and the same line."""
+    words = ["search", "text", "--collection", "./c", "--engine", "terrier", "--cascade", "bm25 % 5"]
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stderr=subprocess.PIPE, text=True, cwd=folder) as process:
+        assert process.stderr is not None
+        assert any("Java started" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=300)[1].split()
+    assert process.returncode == 130
+    assert " ".join(told).endswith(f"interrupted; {KEPT}")

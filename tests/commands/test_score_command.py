@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import ir_measures
@@ -21,7 +22,8 @@ from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.trec import write_run
 
-FIX = "Fix: pt-cascade score --collection pydocs --out scores, or pt-cascade score --runs bm25=bm25.res t5=t5.res --out scores"
+RUNS = "pt-cascade score --runs bm25=bm25.res t5=t5.res --out new"
+DOCS = [{"docno": "d1", "text": "a red car"}, {"docno": "d3", "text": "a blue car"}]
 BM25 = pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["a", "b", "a"], "score": [2.0, 1.0, 3.0]})
 
 
@@ -75,7 +77,7 @@ def test_what_is_scored_once_is_found_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     topics = pd.DataFrame({"qid": ["1", "2"], "query": ["red car", "blue car"]})
     judged = pd.DataFrame({"qid": ["1", "2"], "docno": ["d1", "d3"], "label": 1})
-    write_folder(make_collection("small", topics, judged, [{"docno": "d1", "text": "a red car"}]), tmp_path / "small")
+    write_folder(make_collection("small", topics, judged, DOCS), tmp_path / "small")
     told("--collection", tmp_path / "small", "--out", tmp_path / "one")
     told("--collection", tmp_path / "small", "--out", tmp_path / "two")
     paragraphs("quickstart", "--collection", tmp_path / "small")
@@ -131,17 +133,19 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
     [
         (
             ["--collection", "pydocs", "--engine", "pisa", "--runs", "a=b", "--out", "."],
-            "scoring cannot start:\n  - --out . exists\n  - --runs cannot be combined with --collection, --engine\n" + FIX,
+            "scoring cannot start:\n  - --out . exists\n  - --runs cannot be combined with --collection, --engine\n"
+            "Fix: pt-cascade score --collection pydocs --engine pisa --out .-new, or pt-cascade score --runs a=b --out .-new",
         ),
         (["--out", "."], "scoring cannot start: --out . exists. Fix: --overwrite, or --out of a new path"),
         (
             ["--missing", "last", "--topics", "t.tsv", "--out", "new"],
-            "scoring cannot start:\n  - --missing needs --runs\n  - --topics needs --runs\n" + FIX,
+            "scoring cannot start:\n  - --missing needs --runs\n  - --topics needs --runs\n"
+            f"Fix: pt-cascade score --collection pydocs --out new, or {RUNS}",
         ),
         (
             ["--runs", "bm25.res", "t5=a", "t5=b", "=c", "--out", "new"],
             "these runs cannot be read:\n  - 'bm25.res' is not STAGE=FILE\n  - '=c' is not STAGE=FILE\n"
-            "  - stage 't5' is repeated\n" + FIX,
+            f"  - stage 't5' is repeated\nFix: {RUNS}",
         ),
     ],
 )
@@ -163,9 +167,40 @@ def test_the_fusion_that_score_names_is_taken_by_sweep(tmp_path: Path, monkeypat
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
     topics = pd.DataFrame({"qid": ["1", "2"], "query": ["red car", "blue car"]})
     judged = pd.DataFrame({"qid": ["1", "2"], "docno": ["d1", "d3"], "label": 1})
-    write_folder(make_collection("small", topics, judged, [{"docno": "d1", "text": "a red car"}]), tmp_path / "small")
+    write_folder(make_collection("small", topics, judged, DOCS), tmp_path / "small")
     *_, hint = told("--collection", tmp_path / "small", "--out", tmp_path / "table")
     options = hint.partition("as --fused ")[2].split()
     assert options == ["toy=0.25", "toy_reranker=0.75"]
     swept = paragraphs("sweep", tmp_path / "table", "--collection", tmp_path / "small", "--fused", *options)
     assert "1 fusion of toy → toy_reranker" in "\n".join(swept)
+
+
+@pytest.mark.parametrize("given", ["queries.jsonl", "."])
+def test_runs_have_the_topics_of_beir(given: str, tmp_path: Path) -> None:
+    """In the file, or in the folder of the collection."""
+    write_run(BM25, tmp_path / "bm25.res")
+    queries = {qid: f"query {qid}" for qid in (*BM25["qid"].unique(), "more")}
+    lines = {
+        "queries.jsonl": [{"_id": qid, "text": text} for qid, text in queries.items()],
+        "corpus.jsonl": [{"_id": docno, "text": "text"} for docno in BM25["docno"].unique()],
+    }
+    for name, records in lines.items():
+        (tmp_path / name).write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    (tmp_path / "qrels").mkdir()
+    pair = BM25.iloc[0]
+    (tmp_path / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{pair['qid']}\t{pair['docno']}\t1\n")
+    told("--runs", f"bm25={tmp_path / 'bm25.res'}", "--topics", tmp_path / given, "--out", tmp_path / "table")
+    assert dict(ScoreTable.load(tmp_path / "table").topics.to_numpy()) == queries
+
+
+def test_more_queries_than_there_are_are_said_to_be_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, with both numbers; none where there are as many."""
+    monkeypatch.setattr(defaults, "default_cascade", lambda *_, **__: Cascade.of(ToyRetriever(docs=8) % 5 >> ToyReranker() % 3))
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    topics = pd.DataFrame({"qid": ["1", "2"], "query": ["red car", "blue car"]})
+    judged = pd.DataFrame({"qid": ["1", "2"], "docno": "d1", "label": 1})
+    write_folder(make_collection("small", topics, judged, [{"docno": "d1", "text": "a red car"}]), tmp_path / "small")
+    of = ["--collection", tmp_path / "small"]
+    with pytest.warns(CascadeWarning, match="--queries 1000: .*small has 2 judged queries, and all are taken"):
+        told(*of, "--queries", 1000, "--out", tmp_path / "one")
+    told(*of, "--queries", 2, "--out", tmp_path / "two")

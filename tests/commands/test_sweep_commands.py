@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path as File
 
+import ir_measures
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,8 @@ from pt_cascade.collections.collection import make_collection
 from pt_cascade.commands.sources import describe
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, runners_up_table, top_table
+from pt_cascade.reporting.tables import format_table
+from pt_cascade.reporting.widths import line_width, wrap
 
 STAGES = ("bm25", "bi", "t5")
 
@@ -104,7 +108,7 @@ def test_choose_explains_the_same_choice_as_python(
     assert main(["choose", str(table), "--qrels", str(qrels), *COSTS, "--budget-ms", "60", "--folds", "3", "--seed", "4"]) == 0
     told = capsys.readouterr().out
     choice = ptc.choose(sweep, "nDCG@10", budget_ms=60, folds=3, seed=4)
-    assert choice.explain() in told
+    assert choice.explain(width=line_width()) in told
     assert runners_up_table(choice) in told
     assert choice.explain().splitlines()[0].split(" ")[0] in {"Ship", "Keep", "Cannot"}
 
@@ -304,3 +308,65 @@ def test_a_certified_vector_shows_its_own_figure() -> None:
     own = swept.per_query(choice.cutoffs)["nDCG@10"].mean()
     assert choice.used.mean == pytest.approx(own)
     assert f"nDCG@10: {own:.4f} [" in choice.explain()
+
+
+def test_last_stages_without_weight_can_go() -> None:
+    """Named with the cascade without them and its measure: golden, ir_measures on the first ten documents of stage 1."""
+    table, qrels = make_table()
+    swept = ptc.sweep(table, qrels, ["nDCG@10"], fusion=ptc.StageFusion({"bm25": 1}))
+    choice = ptc.choose(swept, "nDCG@10", folds=2)
+    run = table.frame[table.frame["rank"] < 10].rename(columns={"qid": "query_id", "docno": "doc_id", "bm25": "score"})
+    judged = qrels.rename(columns={"qid": "query_id", "docno": "doc_id", "label": "relevance"})
+    mean = ir_measures.calc_aggregate([ir_measures.nDCG @ 10], judged, run[["query_id", "doc_id", "score"]])[ir_measures.nDCG @ 10]
+    assert choice.unused == f"bi and t5 have weight 0 and can go: bm25 → 10 has nDCG@10 {mean:.4f}"
+    assert choice.unused in " ".join(choice.explain().split())
+    swept = ptc.sweep(table, qrels, ["nDCG@10"], fusion=ptc.StageFusion({"bm25": 1, "bi": 1}))
+    unused = ptc.choose(swept, "nDCG@10", folds=2).unused
+    assert re.fullmatch(
+        r"t5 has weight 0 and can go: bm25 → 30 · bi · fused\(bm25=0.5, bi=0.5\) → 10 has nDCG@10 0\.[0-9]{4}", unused
+    )
+    swept = ptc.sweep(table, qrels, ["nDCG@10"], fusion=ptc.StageFusion({"bm25": 1, "t5": 1}))
+    assert not ptc.choose(swept, "nDCG@10", folds=2).unused
+
+
+def test_a_reference_and_details_are_options(saved: tuple[File, File], capsys: pytest.CaptureFixture[str]) -> None:
+    """The reference is kept where nothing cheaper is shown; one outside the grid is refused with the nearest, which works."""
+    words = ["choose", str(saved[0]), "--qrels", str(saved[1]), "--folds", "2"]
+    assert main([*words, "--reference", "9,8,8", "--details"]) == 0
+    told = capsys.readouterr().out
+    assert "Keep bm25 → 9 · bi → 8 · t5 → 8" in told
+    assert "\nDetails\n" in told
+    assert "--method certified, as in quickstart, bounds the loss of nDCG@10" in told
+    assert main([*words, "--grid", "log", "--reference", "29,20,10"]) == 1
+    fix = capsys.readouterr().err.rpartition("Fix: ")[2]
+    assert fix == "--reference 30,20,10, the nearest that is\n"
+    assert main([*words, "--grid", "log", *fix.partition(", the")[0].split()]) == 0
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_a_verdict_is_laid_out_once(columns: int, monkeypatch: pytest.MonkeyPatch, sweep: ptc.Sweep) -> None:
+    """As wide as the terminal: the terminal's own wrapping finds nothing to break below the headline."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, *lines = ptc.choose(sweep, "nDCG@10", folds=2).explain(width=columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert max(map(len, lines)) > columns - 12
+    assert wrap("\n".join(lines)).splitlines() == lines
+
+
+def test_the_deepest_cutoffs_are_those_of_the_cascade() -> None:
+    """Where no query retrieves as many documents: the measures, and the number of vectors, are the same."""
+    table, qrels = make_table()
+    deep = replace(table, paths=(Path(STAGES, (1000, 100, 10), (1000, 100)),))
+    one, other = (
+        ptc.sweep(made, qrels, ["nDCG@10"]) for made in (replace(table, paths=(Path(STAGES, (30, 30, 10), (30, 30)),)), deep)
+    )
+    assert ptc.choose(other, "nDCG@10", folds=2).reference == (1000, 100, 10)
+    assert one.frame["nDCG@10"].tolist() == other.frame["nDCG@10"].tolist()
+    assert "1..1000 × k2 1..100" in repr(other)
+
+
+def test_names_that_leave_no_room_stand_above_their_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Golden: by hand."""
+    monkeypatch.setenv("COLUMNS", "12")
+    frame = pd.DataFrame({"cascade": ["bm25 → 5 · t5", "t5"], "RR": [0.5, 1.0]})
+    assert format_table(frame, {}) == "cascade:\n1: bm25 → 5 · t5\n2: t5\n\nrow  RR\n1   0.5\n2   1.0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +20,7 @@ from pt_cascade import stages
 from pt_cascade.cli import main
 from pt_cascade.collections import Collection, make_collection
 from pt_cascade.collections.texts import TextLoader
+from pt_cascade.commands.stages import LINES
 from pt_cascade.errors import CascadeError, MissingError, PipelineError
 from pt_cascade.execution import composing as recipes
 from pt_cascade.execution.composing import parse_cascade
@@ -85,7 +87,7 @@ def test_a_line_that_ends_in_a_fusion_fuses_its_stages() -> None:
     assert parse_cascade("bm25 % 5 >> bi_encoder >> fused(bm25=1) % 3 % 2", collection).cutoffs == (5, 2)
     with pytest.raises(CascadeError, match=r"no stage 'bm52': the stages are bm25, bi_encoder; did you mean 'bm25'\?"):
         parse_cascade("bm25 % 5 >> bi_encoder >> fused(bm52=1)", collection)
-    with pytest.raises(PipelineError, match="there is one, 'hybrid', expected two or more"):
+    with pytest.raises(PipelineError, match="'hybrid' is one stage, and a fusion is of two or more: leave fused\\(hybrid=1\\) out"):
         parse_cascade("hybrid >> fused(hybrid=1)", collection)
 
 
@@ -232,7 +234,7 @@ BARE = st.sampled_from(sorted({*CATALOGUE} - {"cached", "passages", *PLAIN}))
 def test_stages_with_cut_offs_are_a_line_without_problems(parts: list[tuple[str, int | None]]) -> None:
     """Any stages with any cut-offs, on one line or on several, read as the same tree."""
     lines = [join.join(name + (f" % {k}" if k else "") for name, k in parts) for join in (" >> ", "\n>> ")]
-    assert len({recipes.ast.dump(recipes._parse(line)) for line in lines}) == 1
+    assert len({recipes.ast.dump(recipes.check_line(line)) for line in lines}) == 1
 
 
 @pytest.mark.parametrize("shape", [None, 5, b"bm25"])
@@ -274,7 +276,7 @@ def test_a_missing_model_is_reported_before_anything_is_built(tmp_path: Path, mo
 def test_any_text_is_a_cascade_or_an_error_of_ours(line: str) -> None:
     """Nothing else comes of it, and nothing is built."""
     with suppress(PipelineError):
-        recipes._parse(line)
+        recipes.check_line(line)
 
 
 # --- the catalogue
@@ -326,8 +328,13 @@ def test_the_command_lists_the_stages(capsys: pytest.CaptureFixture[str]) -> Non
     assert max(map(len, said.splitlines())) <= 110
     assert main(["stages", "duo_t5"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("duo_t5(model, *, ")
-    assert "Args:" in said
+    assert not re.search(r"``|>>>|\bArgs:", said)
+    arguments = re.findall(r"^  (\w+)(?: \(default: (.*)\))?$", said.partition("Arguments:")[2], re.MULTILINE)
+    own = inspect.signature(CATALOGUE["duo_t5"].make).parameters.values()
+    assert sorted(arguments) == sorted((one.name, "" if one.default is one.empty else str(one.default)) for one in own)
+    assert sorted(LINES) == sorted(CATALOGUE)
+    for line in LINES.values():
+        recipes.check_line(line)
 
 
 def test_an_unknown_stage_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import pt_cascade
 from pt_cascade import cli, errors, frames, stages, trec
 
 FOLDER = Path(pt_cascade.__path__[0])
-PROGRAMS = ("pip", "mkdir", "rm", "chmod", "export", "gunzip", "python", "echo")
+PROGRAMS = ("hf", "pip", "mkdir", "rm", "chmod", "export", "gunzip", "python", "echo")
 WORD = "x"  # stands for what a message fills in
 
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pt_cascade.cli import main
+from pt_cascade.execution import composing
 from pt_cascade.reporting.cures import translate
 from pt_cascade.trec import write_run
 
-OPTIONS = (
-    "collection",
-    "cascade",
-    "engine",
-    "missing",
-    "budget_ms",
-    "percentile",
-    "queries",
-    "k1",
-    "k2",
-    "mode",
-    "out",
-    "shard_queries",
+OPTIONS = dict.fromkeys(
+    ("collection", "cascade", "engine", "missing", "budget_ms", "percentile", "queries", "k1", "k2", "mode", "out", "shard_queries")
 )
 
 
@@ -42,8 +33,13 @@ OPTIONS = (
             'Fix: build_index(docs, path, engine="terrier", language="any"); for a folder: echo any > language.txt there',
             "Fix: for a collection in a folder: echo any > language.txt there",
         ),
-        # of other Python it is said that it is Python
-        ("no. Fix: run(cascade, topics)", "no. Fix, in Python: run(cascade, topics)"),
+        ("Fix: parse_cascade('bm25 % 9 >> bi_encoder % 2', 'pydocs')", "Fix: --cascade 'bm25 % 9 >> bi_encoder % 2'"),
+        ('Fix: fusions(["bm25", "t5"], 0.1)', "Fix: --weights 0.1"),
+        # of several cures those that are no Python stay
+        ("no. Fix: run(cascade, topics)", "no"),
+        ("no:\n  - one\n  - two\nFix: run(cascade, topics)", "no:\n  - one\n  - two"),
+        ("no. Fix: export KEY=..., or llm_judge(..., base_url=...) for another server", "no. Fix: export KEY=..."),
+        ("Fix: rm -r /a, and build_vectors again", "Fix: rm -r /a, and the same command again"),
         # what is no Python, a file name, and an argument of a stage stay
         ("no. Fix: rm -r '/a b'", "no. Fix: rm -r '/a b'"),
         ("cannot read /tmp/mode=3/queries=5.txt", "cannot read /tmp/mode=3/queries=5.txt"),
@@ -54,6 +50,87 @@ OPTIONS = (
 def test_python_becomes_options(message: str, expected: str) -> None:
     """Golden: by hand."""
     assert translate(message, OPTIONS) == expected
+
+
+LINE = "bm25 % 9 >> cross_encoder('m', max_length=9) >> fused(bm25=1, x=2) % 5"
+
+
+@pytest.mark.parametrize(
+    ("fix", "options", "expected"),
+    [
+        ("cascade.fused({'bm25': 1, 't5': 0.5})", {"fused": ["x=1"]}, "--fused bm25=1 t5=0.5"),
+        (
+            "cascade.fused({'bm25': 1, 'cross_encoder': 1})",
+            {"cascade": LINE},
+            f'--cascade "{LINE.replace("x=2", "cross_encoder=1")}"',
+        ),
+        ("cross_encoder(model, max_length=512)", {"cascade": LINE}, f'--cascade "{LINE.replace("length=9", "length=512")}"'),
+        ("reference=(100, None, 20), the nearest that is", {"reference": (9,)}, "--reference 100,none,20, the nearest that is"),
+        (
+            "pt-cascade score --collection pydocs --out scores",
+            {"collection": "./my docs", "table": "no such"},
+            "pt-cascade score --collection './my docs' --out 'no such'",
+        ),
+        ("pt-cascade score --collection pydocs --out scores", {"table": "."}, "pt-cascade score --collection pydocs --out scores"),
+        ('open_collection("pydocs")', {"collection": "misspelt"}, '--collection "pydocs"'),
+    ],
+)
+def test_a_cure_has_the_words_that_were_typed(fix: str, options: dict[str, object], expected: str) -> None:
+    """Golden: by hand."""
+    assert translate(f"no. Fix: {fix}", options) == f"no. Fix: {expected}"
+
+
+WRONG = (
+    "bm25 >> fused(bm25=1) % 5",
+    "bm25 % 10 >> fused(bm25=1)",
+    "bm25 % 10 >> cross_encoder % 3",
+    "bm25 % 0",
+    "bm25 % 10 >> bm25 >> fused(bm25=0, b=1) % 5 % x",
+)
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_the_cure_of_a_line_is_a_line(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed after --cascade parses as a cascade; nothing is said in Python."""
+    assert main(["search", "foo", "--cascade", line]) == 1
+    told = capsys.readouterr().err
+    option, cure = shlex.split(told.rpartition("Fix: ")[2])
+    assert option == "--cascade"
+    composing.check_line(cure)
+
+
+def test_the_cure_of_a_fusion_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a stage that there is not, of weights that are all 0, and of a step that does not divide 1."""
+    frame = pd.DataFrame({"qid": [*"1122"], "docno": [*"abab"], "score": [2.0, 1.0, 1.0, 2.0]})
+    for name in ("bm25", "t5"):
+        write_run(frame, tmp_path / f"{name}.res")
+    (tmp_path / "qrels.txt").write_text("1 0 a 1\n2 0 a 1\n")
+    words = [f"{name}={tmp_path / name}.res" for name in ("bm25", "t5")]
+    assert main(["score", "--runs", *words, "--out", str(tmp_path / "table")]) == 0
+    words = ["sweep", str(tmp_path / "table"), "--qrels", str(tmp_path / "qrels.txt"), "--measures", "RR"]
+    for wrong in (["--fused", "bm25=1", "t6=1"], ["--fused", "bm25=0", "t5=0"], ["--weights", "0.3"]):
+        assert main([*words, *wrong]) == 1
+        assert main([*words, *shlex.split(capsys.readouterr().err.rpartition("Fix: ")[2])]) == 0
+
+
+def test_files_that_are_missing_are_made_under_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them at once; a folder is no file of timings."""
+    table, timings = tmp_path / "my table", tmp_path / "my timings"
+    assert main(["choose", str(table), "--collection", "./docs", "--timings", str(timings)]) == 1
+    made = [f"pt-cascade {name} --collection ./docs --out '{path}'" for name, path in (("score", table), ("profile", timings))]
+    assert capsys.readouterr().err.endswith(f"Fix: {'; '.join(made)}\n")
+    assert main(["choose", str(table), "--collection", "./docs", "--timings", str(tmp_path)]) == 1
+    assert f"--timings {tmp_path} is a folder, expected a file" in capsys.readouterr().err
+
+
+def test_a_collection_and_runs_are_scored_apart_as_they_were_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two commands; where --out is a folder of other files, one with a new path."""
+    assert main(["score", "--collection", "./docs", "--runs", "a=a.res", "--out", "x y"]) == 1
+    cures = ["pt-cascade score --collection ./docs --out 'x y'", "pt-cascade score --runs a=a.res --out 'x y'"]
+    assert capsys.readouterr().err.endswith(f"Fix: {', or '.join(cures)}\n")
+    (tmp_path / "mine").touch()
+    assert main(["score", "--collection", "./docs", "--overwrite", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.endswith(f"Fix: pt-cascade score --collection ./docs --out {tmp_path}-new\n")
 
 
 @pytest.fixture

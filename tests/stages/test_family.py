@@ -258,7 +258,7 @@ def test_a_hub_that_cannot_be_reached_is_reported_at_once(member: Member, result
         member.make(ABSENT).transform(results)
     assert error.value.what == f"{member.stage.stage_name}: cannot load 'owner/absent'"
     assert "it is not a folder, not in the local hub cache, and the model hub cannot be reached: " in error.value.problems[0]
-    fix = "huggingface_hub.snapshot_download('owner/absent') on a machine with a network, or pass a model's folder"
+    fix = "hf download owner/absent, on a machine with a network, or pass the folder of a model"
     assert error.value.fix == fix
 
 

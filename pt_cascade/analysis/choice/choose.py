@@ -24,7 +24,7 @@ from pt_cascade.analysis.choice.curve_shape import trace_curves
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.result import Choice
 from pt_cascade.analysis.choice.selection import find_reference, pick
-from pt_cascade.analysis.choice.stage_advice import advise
+from pt_cascade.analysis.choice.stage_advice import advise, describe_unused
 from pt_cascade.analysis.choice.verdict import judge
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.replay.measures import adds_up, find_rel
@@ -176,6 +176,7 @@ def _choose(sweep: Sweep, candidates: Candidates, budget: Budget) -> Choice:
         level=level,
         rel=candidates.rel,
         test=candidates.test,
+        unused=describe_unused(candidates, use),
         fusion=candidates.fusion(use),
         reference_fusion=candidates.fusion(candidates.reference),
         picked_fusion=candidates.fusion(picked.vector),

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.cost.latency import Latency
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 
-_WIDTH = 80  # columns of a line
 _ROWS = 8
 
 
@@ -68,6 +67,7 @@ class Choice(Shown):
         level: Level of all intervals and one-sided bounds.
         rel: The lowest label that counts as relevant in recall.
         test: Of a certificate.
+        unused: Which last stages of ``cutoffs`` have weight 0 in the fusion, and what the cascade without them has; else empty.
         fusion: Of the stages' scores, for ``cutoffs``; the argument of ``cascade.fused``; None: the last stage's own ranking.
         reference_fusion: Likewise for ``reference``.
         picked_fusion: Likewise for ``picked``.
@@ -102,21 +102,23 @@ class Choice(Shown):
     level: float
     rel: int = 1
     test: Test = "dirichlet"
+    unused: str = ""
     fusion: StageFusion | None = None
     reference_fusion: StageFusion | None = None
     picked_fusion: StageFusion | None = None
     options: Mapping[str, object] = field(default_factory=dict)
 
-    def explain(self, *, details: bool = False) -> str:
-        """Report what to do and how sure that is: the verdict, then at most ten lines of at most 80 columns.
+    def explain(self, *, details: bool = False, width: int = 80) -> str:
+        """Report what to do and how sure that is: the verdict, then about ten lines, which continue on indented ones.
 
         Args:
             details: Append the evidence: stage 1 alone, recall, curves, selection noise, and what each fold picked.
+            width: The columns of a line.
 
         Returns:
             Lines of text.
         """
-        lines = [_headline(self), *_lay_out(_report(self))]
+        lines = [_headline(self), *_lay_out(_report(self), width)]
         return "\n".join([*lines, *(_details(self) if details else ())])
 
     def tabulate(self) -> Table:
@@ -152,10 +154,10 @@ def _headline(choice: Choice) -> str:
     return f"{choice.verdict.decision.capitalize()} {name}"
 
 
-def _lay_out(lines: Iterator[tuple[str, str]]) -> Iterator[str]:
+def _lay_out(lines: Iterator[tuple[str, str]], width: int) -> Iterator[str]:
     """Indent labelled lines, and continue those that are too long."""
     for label, text in lines:
-        yield from wrap(f"{label}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        yield from wrap(f"{label}: {text}", width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _report(choice: Choice) -> Iterator[tuple[str, str]]:
@@ -177,6 +179,8 @@ def _report(choice: Choice) -> Iterator[tuple[str, str]]:
     if len(choice.cost):
         yield "Costs", _describe_cost(choice)
     yield "Stages", choice.advice.text
+    if choice.unused:
+        yield "Unused", choice.unused
 
 
 def _details(choice: Choice) -> Iterator[str]:
@@ -208,7 +212,7 @@ def _describe_method(choice: Choice) -> str:
     if choice.method == "budget":
         return f"the best {choice.measure}{within}"
     if choice.method == "certified":
-        return f"the cheapest with {choice.measure} at most {choice.margin:g} below the reference's{within}"
+        return f"the cheapest that loses at most {choice.margin:g} {choice.measure}, tested in a fixed order{within}"
     return f"the smallest cut-offs with recall at most {choice.margin:g} below the reference's{within}"
 
 

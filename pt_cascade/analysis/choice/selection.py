@@ -10,7 +10,7 @@ import numpy as np
 from pt_cascade.analysis.certificates.fixed_sequence import certify
 from pt_cascade.analysis.choice.candidates import best_of
 from pt_cascade.analysis.choice.plateaus import Plateau, find_plateaus
-from pt_cascade.analysis.grid.cutoffs import as_vectors, check_cutoffs, name_cascade
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs, as_vectors, check_cutoffs, name_cascade
 from pt_cascade.errors import SweepError
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ def find_reference(candidates: Candidates, stages: tuple[str, ...], given: Seque
         cutoffs = check_cutoffs(given, stages)
         at = np.flatnonzero((candidates.cutoffs == as_vectors([cutoffs])).all(axis=1))
         if not len(at):
+            steps = np.abs(np.log(candidates.cutoffs) - np.log(as_vectors([cutoffs]))).sum(axis=1)
+            nearest = as_cutoffs(candidates.cutoffs[steps.argmin()].tolist())
             problem = f"the reference {name_cascade(stages, cutoffs)} is not in the grid of the sweep"
-            raise SweepError("cannot choose cut-offs", [problem], fix=f"sweep(table, qrels, measures, grid=[{cutoffs}, ...])")
+            raise SweepError("cannot choose cut-offs", [problem], fix=f"reference={nearest}, the nearest that is")
         return int(at[0])
     deepest = replace(candidates, reference=candidates.deepest)
     way = np.r_[deepest.reference, deepest.sequence]

@@ -11,11 +11,12 @@ from pt_cascade.analysis.choice.intervals import Estimate, estimate, settle
 from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.verdict import round_up
 from pt_cascade.analysis.fusion.stage_fusion import rename_stages
-from pt_cascade.analysis.grid.cutoffs import as_cutoffs
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.replay.measures import in_kernel
+from pt_cascade.analysis.replay.required_documents import find_ends
 from pt_cascade.analysis.sweep.rows import list_rows
-from pt_cascade.errors import SweepError
+from pt_cascade.errors import SweepError, TableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,26 @@ def advise(whole: Candidates, budget: Budget) -> Advice:
     return Advice(f"{text[verdict]}.", verdict, gain, longer, best, needed)
 
 
+def describe_unused(whole: Candidates, vector: int) -> str:
+    """Name the last stages without weight in the fusion of a vector, and what the cascade without them has; else nothing."""
+    fusion, stages, cutoffs = whole.fusion(vector), whole.replayer.path.stages, whole.cutoffs[vector]
+    weights = () if fusion is None else [name for name in stages if name in dict(fusion.weights)]
+    if not weights or weights[-1] == stages[-1]:
+        return ""
+    count = stages.index(weights[-1]) + 1
+    kept, unused = stages[:count], stages[count:]
+    shorter = rename_stages(fusion, {name: name for name in kept})
+    row = np.array([*cutoffs[: count - 1], cutoffs[count - 1 :].min(), *([] if shorter is None else [0])], np.int32)
+    said = f"{' and '.join(unused)} {'have' if len(unused) > 1 else 'has'} weight 0 and can go"
+    try:
+        path = whole.replayer.table.find_path(kept)
+        mean = replace(whole.replayer, path=path, fusions=() if shorter is None else (shorter,)).per_query(row).mean()
+    except (SweepError, TableError):
+        return said
+    name = name_cascade(kept, as_cutoffs(row[:count].tolist()), shorter)
+    return f"{said}: {name} has {whole.replayer.measures[0]} {mean:.4f}"
+
+
 def compare(long: Sequence[Candidates], short: Sequence[Candidates]) -> Estimate:
     """Estimate how much better the best of some cascades is than the best of others, each chosen on the other folds."""
     difference = measure_held_out(long) - measure_held_out(short)
@@ -115,7 +136,9 @@ def _open_shorter(whole: Candidates, stages: tuple[str, ...], budget: Budget) ->
     except SweepError:
         return None
     form: Form | None = None if in_kernel(replayer.measures[0]) and not fusions else "log"
-    grid = default_grid(depths, last, whole.folds.shape[1], form=form)
+    grid = default_grid(
+        depths, last, whole.folds.shape[1], form=form, ends=find_ends(replayer.table, replayer.path, replayer.reach)
+    )
     affordable, costs = budget.check(stages, grid.vectors, len(fusions))
     shorter = replace(whole, replayer=replayer, vectors=list_rows(grid, replayer.fusions), affordable=affordable, costs=costs)
     return shorter if affordable.any() else None

@@ -77,7 +77,7 @@ class StageFusion:
         if not problems and not any(given.values()):
             problems.append("no weight is above 0")
         if problems := [*problems, *Fusion(self.method, None, self.k, self.normalise).find_problems(max(len(given), 1))]:
-            raise CascadeError(_WHAT, problems, fix=_FIX)
+            raise CascadeError(_WHAT, problems, fix=f"cascade.fused({dict.fromkeys(given, 1)})" if given else _FIX)
         weighty = {name: float(one) for name, one in given.items() if one}
         shares = _divide_by_sum(list(weighty.values()))
         object.__setattr__(self, "weights", tuple(zip(weighty, shares, strict=True)))
@@ -214,11 +214,12 @@ def fusions(
     """
     names = [] if isinstance(stages, str) else [str(getattr(stage, "name", stage)) for stage in stages]
     parts = round(1 / step) if is_amount(step) and _LEAST <= step <= 1 else 0
-    problems = [] if len(set(names)) == len(names) > 1 else [f"the stages are {stages!r}, expected two or more, each once"]
+    several = len(set(names)) == len(names) > 1
+    problems = [] if several else [f"the stages are {stages!r}, expected two or more, each once"]
     if not parts or abs(parts * step - 1) > _ROUNDING:
         problems.append(f"step is {step!r}, expected 1 divided by a whole number up to 1,000")
     if problems:
-        raise CascadeError(_WHAT, problems, fix='fusions(["bm25", "t5"], 0.1)')
+        raise CascadeError(_WHAT, problems, fix=f"fusions({names if several else ['bm25', 't5']}, 0.1)")
     marks = combinations(range(parts + len(names) - 1), len(names) - 1)  # stars and bars
     shares = [np.diff([-1, *bars, parts + len(names) - 1]) - 1 for bars in marks]
     return tuple(StageFusion(dict(zip(names, share.tolist(), strict=True)), method, normalise, k) for share in shares)

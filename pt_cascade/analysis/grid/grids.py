@@ -90,6 +90,7 @@ def default_grid(
     form: Form | None = None,
     axes: Mapping[str, Axis] | None = None,
     alone: bool = False,
+    ends: Sequence[int] = (),
 ) -> Grid:
     """Return every vector up to the depths if that is feasible, else a logarithmic grid; the last stage keeps its own cut-off.
 
@@ -100,6 +101,7 @@ def default_grid(
         form: ``full``: every vector; ``log``: the logarithmic grid; None: the first that is feasible.
         axes: The cut-offs of some stages instead, by ``k1``, ``k2``, ...
         alone: There is one stage only, and ``depths`` is its own.
+        ends: What stands for each of the depths as the deepest cut-off, no less than it; empty: the depth itself.
     """
     names = [f"k{n}" for n in range(1, len(depths) + 2 - alone)]
     if form is not None and not is_word(form, get_args(Form)):
@@ -115,6 +117,9 @@ def default_grid(
         raise SweepError("the grid is too large", [problem], fix='grid="log"')
     dense = form == "full" or (not form and size <= MOST_VECTORS and size * n_queries <= MOST_RANKINGS)
     every = given | {name: np.arange(1, depth + 1, dtype=np.int32) if dense else _log_axis(depth) for name, depth in own.items()}
+    for name, deepest in zip(names, ends, strict=False):
+        if name in own:
+            own[name], every[name][-1] = deepest, deepest
     used = [name for name in names if name in every]
     vectors = _cross([every[name] for name in used])
     text = " × ".join(f"{name} {f'1..{own[name]}' if name in own else _format_axis(given[name])}" for name in used)

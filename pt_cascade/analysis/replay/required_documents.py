@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.replay.compiling import compiled
 from pt_cascade.analysis.replay.rankings import NOT_SCORED
 from pt_cascade.errors import SweepError
@@ -77,6 +78,13 @@ def find_reach(table: Scores, path: Path, rankings: Rankings, queries: Ints) -> 
         problem = "a stage did not score the first document of some query's list"
         raise SweepError(f"the table covers no cut-offs of {' → '.join(path.stages)}", [problem])
     return (first, *(min(first, depth) for depth in own[1:]))
+
+
+def find_ends(table: Scores, path: Path, reach: Sequence[int]) -> tuple[int, ...]:
+    """Return the same depths, but the cut-offs of the path where no query retrieves as many documents."""
+    most, limit = int(table.retrieved.max(initial=1)), table.depth or NO_CUT
+    own = path.depths or path.cutoffs[:1]
+    return tuple(max(k, min(end, limit)) if k == most and end is not None else k for k, end in zip(reach, own, strict=True))
 
 
 @compiled

@@ -30,7 +30,9 @@ def read_fusions(fusion: StageFusion | Iterable[StageFusion | None] | None, path
     if path.live:
         problems.append(f"stage {path.live!r} depends on the whole list, so its scores are not in the table")
     if problems:
-        raise SweepError("the stages cannot be fused", problems, fix="sweep(table, qrels, measures, fusion=ptc.fusions(cascade))")
+        plain = bool(path.live) or len(path.stages) == 1
+        fix = f"sweep(table, qrels, measures{', fusion=ptc.fusions(cascade)' * (not plain)})"
+        raise SweepError("the stages cannot be fused", problems, fix=fix)
     for one in fusions:
         if one is not None:
             one.weigh(path.stages)

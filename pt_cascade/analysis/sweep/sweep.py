@@ -11,6 +11,7 @@ from pt_cascade.analysis.grid.grids import Grid, as_grid, default_grid
 from pt_cascade.analysis.replay.measures import adds_up, check_labels, in_kernel, match_labels, parse_measures
 from pt_cascade.analysis.replay.replay import check_tail
 from pt_cascade.analysis.replay.replayer import Replayer
+from pt_cascade.analysis.replay.required_documents import find_ends
 from pt_cascade.analysis.sweep.result import Sweep
 from pt_cascade.analysis.sweep.rows import list_rows, read_fusions
 from pt_cascade.analysis.table.checks import check_queries
@@ -115,6 +116,7 @@ def sweep(  # noqa: PLR0913 - the names are public
             form=grid if isinstance(grid, str) else None if all(map(in_kernel, wanted)) and not fusions else "log",
             axes=grid if isinstance(grid, Mapping) else None,
             alone=len(path.stages) == 1,
+            ends=find_ends(replayer.table, replayer.path, replayer.reach),
         )
     else:
         vectors = as_grid(grid, path.stages)

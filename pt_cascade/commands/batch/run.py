@@ -19,6 +19,7 @@ from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import COLLECTIONS, add_options, count
 from pt_cascade.commands.paths import check_inputs
+from pt_cascade.commands.sources import find_topics
 from pt_cascade.errors import CascadeError, require
 from pt_cascade.execution.batch.batch_run import EXECUTORS, PlannedRun, plan_batch, run_batch
 from pt_cascade.execution.batch.forecast import Forecast, forecast_run
@@ -27,7 +28,6 @@ from pt_cascade.execution.batch.source import CascadeSource, find_source
 from pt_cascade.execution.batch.storage.merging import show_counts
 from pt_cascade.progress import write_above
 from pt_cascade.reporting.tables import format_table
-from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--collection", help=f"that of a line, and of the topics: {COLLECTIONS}")
     parser.add_argument("--engine", choices=("pisa", "terrier"), help="the BM25 engine of a line (default: pisa if installed)")
-    parser.add_argument("--topics", metavar="FILE", help="qid, tab, query (default: the topics of the collection)")
+    parser.add_argument("--topics", metavar="FILE", help="also queries.jsonl or a folder (default: those of the collection)")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="the folder of the run; one that was stopped goes on")
     parser.add_argument("--fresh", action="store_true", help="move a run that is there aside, and start anew")
     parser.add_argument("--executor", choices=EXECUTORS, default="serial", help="where shards run (default: serial)")
@@ -162,7 +162,7 @@ def _build(file: CascadeFile, collection: str) -> Cascade:
 def _read_topics(arguments: argparse.Namespace, collection: str | None) -> pd.DataFrame:
     check_inputs(("--topics", arguments.topics), ("--timings", arguments.timings))
     if arguments.topics is not None:
-        return read_topics(arguments.topics)
+        return find_topics(Path(arguments.topics))
     if collection is None:
         raise CascadeError("there are no topics", ["neither --topics nor --collection is given"], fix="--collection pydocs")
     return open_collection(collection).topics

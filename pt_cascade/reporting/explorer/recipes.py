@@ -15,6 +15,7 @@ from pt_cascade.analysis.fusion.stage_fusion import fusions
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.analysis.grid.grids import default_grid, grid
 from pt_cascade.analysis.replay.measures import in_kernel
+from pt_cascade.analysis.replay.required_documents import find_ends
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
@@ -121,10 +122,11 @@ def _find_form(sweep: Sweep) -> str | None:
     """Return the form of the grid, empty for the default; None: it has none."""
     replayer = sweep.replayer
     last = replayer.path.cutoffs[len(sweep.stages) - 1]
+    ends = find_ends(replayer.table, replayer.path, replayer.reach)
     usual: Form | None = None if all(map(in_kernel, replayer.measures)) and not sweep.fusions else "log"
     for name, form in (("", usual), ("log", "log")):
-        vectors = default_grid(replayer.reach, last, len(sweep.qids), form=form, alone=len(sweep.stages) == 1).vectors
-        if np.array_equal(vectors, sweep.grid.vectors):
+        grid_of_form = default_grid(replayer.reach, last, len(sweep.qids), form=form, alone=len(sweep.stages) == 1, ends=ends)
+        if np.array_equal(grid_of_form.vectors, sweep.grid.vectors):
             return name
     return None
 

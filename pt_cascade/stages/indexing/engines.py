@@ -158,6 +158,7 @@ def terrier_index(path: str | os.PathLike[str]) -> pt.Artifact:
     """Return Terrier's index at a folder, made or yet to be made; start Java, which downloads Terrier once."""
     if not pt.java.started():
         try:
+            pt.java.add_option("-Xrs")  # Ctrl-C stays Python's
             pt.java.init()
         except Exception as error:
             fix = "install a JDK, 11 or later, and set JAVA_HOME; or, on Linux without Java: pip install pyterrier-pisa"

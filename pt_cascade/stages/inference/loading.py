@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,7 +89,7 @@ def check_reachable(name: str, fix: str = "") -> bool:
         pass
     except Exception as error:
         problem = f"it is not a folder, not in the local hub cache, and the model hub cannot be reached: {first_line(error)}"
-        fix = f"huggingface_hub.snapshot_download({name!r}) on a machine with a network, or pass a model's folder"
+        fix = f"hf download {shlex.quote(name)}, on a machine with a network, or pass the folder of a model"
         raise MissingError(f"cannot load {name!r}", [problem], fix=fix) from error
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -74,7 +75,7 @@ def tell_weights(name: str) -> str:
         load_config(name)  # the hub puts it into the cache
         config = find_cached(name)
     if not config:
-        fix = f"huggingface_hub.snapshot_download({name!r})"
+        fix = f"hf download {shlex.quote(name)}"
         raise MissingError(f"cannot find the revision of {name!r}", ["the local hub cache does not hold it"], fix=fix)
     return f"{name} at {Path(config).parent.name}"
 

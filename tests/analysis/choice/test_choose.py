@@ -208,7 +208,7 @@ def test_a_reference_is_what_is_kept_and_compared_with() -> None:
         choose(swept(4, grid=[(2, 2, None)]), "nDCG@10", folds=2, reference=(8, 2, None))
     assert str(caught.value) == (
         f"{HEAD}the reference s1 → 8 · s2 → 2 · s3 is not in the grid of the sweep. "
-        "Fix: sweep(table, qrels, measures, grid=[(8, 2, None), ...])"
+        "Fix: reference=(2, 2, None), the nearest that is"
     )
 
 

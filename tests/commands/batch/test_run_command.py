@@ -154,7 +154,7 @@ def test_a_run_that_is_stopped_counts_no_attempt(given: list[str], tmp_path: Pat
     assert len(BatchFolder(tmp_path / "run").attempts(0)) == 0
 
 
-@pytest.mark.usefixtures("given")
+@pytest.mark.usefixtures("given")  # for its topics
 def test_the_slurm_script_runs_a_part(tmp_path: Path) -> None:
     """With the variables that Slurm sets, and this package's command."""
     program = tmp_path / "pt-cascade"

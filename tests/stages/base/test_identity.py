@@ -185,7 +185,7 @@ def test_an_unknown_revision_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(weights, "load_config", lambda *_: None)  # the hub gives it, and the cache does not keep it
     with pytest.raises(MissingError, match="cross_encoder: cannot find the revision of 'owner/absent'") as refused:
         cross_encoder("owner/absent").identify()
-    assert refused.value.fix == "huggingface_hub.snapshot_download('owner/absent')"
+    assert refused.value.fix == "hf download owner/absent"
 
 
 def test_stored_vectors_are_identified_by_their_content(model: Path, tmp_path: Path) -> None:
