@@ -38,9 +38,10 @@ COMMANDS = {
     "status": "show how far a run is",
     "experiment": "run experiments of YAML files, and verify their numbers",
     "stages": "list the stages",
+    "doctor": "show what is installed here, and what the stages lack",
     "cache": "list or clear what is cached",
 }
-_FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch.", "experiment": "experiments."}
+_FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch.", "experiment": "experiments.", "doctor": "machine."}
 _RESUMED = ("quickstart", "search", "score", "profile", "experiment")
 _AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
