@@ -134,7 +134,7 @@ def find_path(text: str, file: Path) -> str:
     expanded = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 - beside expandvars
     if expanded.startswith("$"):
         name = expanded[1:].partition("/")[0]
-        raise MissingError(f"there is no variable {name}, which {text!r} of {file} needs", fix=f"export {name}=FOLDER")
+        raise MissingError(f"there is no variable {name}, which {text!r} of {file} needs", fix=f"export {name}=/a/folder")
     return str(file.absolute().parent / expanded)
 
 

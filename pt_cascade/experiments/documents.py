@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Place = tuple[str | int, ...]  # keys and positions from the top of a file
 _MOST, _DEEPEST = 20, 20
-_FIX = "pt-cascade experiment validate FILE, after a correction"
 _FALSE = ("assertion_error", "value_error")  # what our own checks raise
 
 
@@ -43,7 +42,7 @@ class Document:
     def __init__(self, path: PathLike) -> None:
         """Parse a file."""
         self.path: Path = to_path(path, "read")
-        text = read_file(path, fix="pt-cascade experiment list FOLDER")
+        text = read_file(path)
         try:
             self.tree = YAML(typ="rt", pure=True).load(text.decode())
             self.values = _plain(self.tree)
@@ -51,8 +50,8 @@ class Document:
             raise self.refuse([((), "it is not UTF-8")]) from None
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ExperimentError(self._what, [f"{self.path.name}:{line}: {error.problem}"], fix=_FIX) from None
-        except (YAMLError, ValueError) as error:
+            raise ExperimentError(self._what, [f"{self.path.name}:{line}: {error.problem}"]) from None
+        except (YAMLError, ValueError, RecursionError) as error:
             raise self.refuse([((), str(error).partition("\n")[0])]) from None
         if not isinstance(self.values, dict):
             raise self.refuse([((), f"it holds {type(self.values).__name__}, expected keys with values")])
@@ -72,10 +71,21 @@ class Document:
                 break
         return line
 
+    def _trim(self, place: Place) -> Place:
+        """Leave out positions in lists that stand for one value."""
+        node: object = self.values
+        kept: list[str | int] = []
+        for part in place:
+            if isinstance(node, dict):
+                kept, node = ([*kept, part], node.get(part)) if isinstance(part, str) else (kept, node)
+            elif isinstance(node, list) and isinstance(part, int):
+                kept, node = [*kept, part], node[part]
+        return tuple(kept)
+
     def refuse(self, problems: Sequence[tuple[Place, str]]) -> ExperimentError:
         """Return the error of all problems, in the order of the file."""
         lines = sorted((self.line(place), text) for place, text in problems)
-        return ExperimentError(self._what, few([f"{self.path.name}:{line}: {text}" for line, text in lines], _MOST), fix=_FIX)
+        return ExperimentError(self._what, few([f"{self.path.name}:{line}: {text}" for line, text in lines], _MOST))
 
     def read(self, model: type[Model]) -> Model:
         """Return the values as a model."""
@@ -85,7 +95,7 @@ class Document:
             found = error.errors()
             inner = {one["loc"][:n] for one in found for n in range(len(one["loc"]))}  # of which a list is called too short
             told = [one for one in found if not (one["type"] == "too_short" and one["loc"] in inner)]
-            raise self.refuse([_describe(one["loc"], dict(one), model) for one in told]) from None
+            raise self.refuse([_describe(self._trim(one["loc"]), dict(one), model) for one in told]) from None
         if problems := [*made.find_problems()]:
             raise self.refuse(problems)
         return made

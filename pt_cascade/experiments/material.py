@@ -58,7 +58,7 @@ class Material:
         """Build a system's cascade at its deepest cut-offs; None with runs."""
         if self.collection is None:
             return None
-        cascade = parse_cascade(system.line, self.collection, engine=self.file.engine, verbose=self.verbose)
+        cascade = parse_cascade(system.line(), self.collection, engine=self.file.engine, verbose=self.verbose)
         return set_options(cascade, self.file.options)
 
     @cache  # noqa: B019 - lives as long as the experiment runs

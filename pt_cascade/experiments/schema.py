@@ -94,6 +94,15 @@ class Pruning(Strict):
     delta: Share | None = 0.1
 
 
+class Batch(Strict):
+    """Live runs of the deepest systems over all queries, into folders that may be resumed; see ``run_batch``."""
+
+    executor: Literal["serial", "processes"] = "serial"
+    workers: Count = 1
+    threads: Count = 1
+    shard_queries: Count = 100
+
+
 class ExperimentFile(Strict):
     """An experiment.
 
@@ -119,6 +128,7 @@ class ExperimentFile(Strict):
         profile: Time the stages.
         choose: By a name, how to choose; of the systems with the most stages, as is pruning.
         prune: Rules.
+        batch: Run the systems with the most stages live, too; see ``run_batch``.
         seed: Of ``choose``.
         tolerance: By column, how far a number may be from the expected one.
         expected: By part, row and column; see ``PARTS``.
@@ -145,6 +155,7 @@ class ExperimentFile(Strict):
     profile: Profile | None = None
     choose: dict[str, Choice] = Field(default_factory=dict)
     prune: Pruning | None = None
+    batch: Batch | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     tolerance: dict[str, Amount] = Field(default_factory=dict)
     expected: dict[str, dict[str, dict[str, float | str]]] = Field(default_factory=dict)
@@ -167,6 +178,8 @@ class ExperimentFile(Strict):
             yield ("qrels",), "expected qrels with runs, and only with them"
         if self.runs is not None and self.profile is not None:
             yield ("profile",), "runs cannot be timed; give a cost by hand in place of profile"
+        if self.runs is not None and self.batch is not None:
+            yield ("batch",), "published runs are not run again; leave batch out"
         if self.cost is not None and self.profile is not None:
             yield ("profile",), "expected either a cost by hand or profile"
 

@@ -23,12 +23,12 @@ _ALL = 100.0  # per cent
 _SHOWN = 95.0
 
 
-def check_names(sweep: Sweep, choice: Choice | None, measure: object, cost: str = "pairs") -> str:
+def check_names(sweep: Sweep, choice: Choice | None, measure: object, cost: str = "pairs", shown: str = "pairs") -> str:
     """Return the name of a measure, that of the choice or the first where it is None; refuse an unknown measure or cost."""
     name = str((sweep.measures[0] if choice is None else choice.measure) if measure is None else measure)
     problems = [] if name in sweep.measures else [f"the sweep has no measure {name}; it has {', '.join(sweep.measures)}"]
     known = [*dict.fromkeys([*(one for one in map(str, sweep.frame) if one.endswith(("ms", "pairs", "usd"))), "pairs"])]
-    if cost not in known and (choice is None or cost not in choice.budget.limits):
+    if cost not in (*known, shown):
         problems.append(f"the sweep has no cost {cost!r}; it has {', '.join(known)}")
     if problems:
         raise SweepError("the figure cannot be drawn", problems, fix="sweep(table, qrels, [measure], cost=timings.cost())")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import ir_measures
@@ -11,9 +13,11 @@ import pyterrier as pt
 import pytest
 from ir_measures import RR
 from toys.experiments import RUNS, YAML, write_experiment
+from toys.folders import write_folder
 
 import pt_cascade as ptc
 from pt_cascade.cli import main
+from pt_cascade.collections.collection import make_collection
 from pt_cascade.errors import ExperimentError
 from pt_cascade.experiments.experiment import Experiment
 from pt_cascade.experiments.matrix import BEGIN, END
@@ -95,8 +99,12 @@ def test_verify_fails_with_the_line_of_each_number(tmp_path: Path, capsys: pytes
     said = " ".join(told.err.split())
     assert "two-queries.yaml:14: FAIL systems, first % 1 >> second, RR: 0.5, expected 0.6 ± 0.001" in said
     assert "two-queries.yaml:17: FAIL ceilings, frst % 1, recall: nothing, expected 0.5 ± 0; did you mean 'first → 1'?" in said
-    assert main(["experiment", "verify", str(write_experiment(tmp_path)), "--details"]) == 0
-    assert "9 OK, 0 OKish, 0 FAIL" in capsys.readouterr().out
+    cure = re.findall(r"Fix: pt-cascade (.*)", told.err)[-1]
+    write_experiment(tmp_path)
+    assert main(shlex.split(cure)) == 0
+    shown = capsys.readouterr().out
+    assert "9 OK, 0 OKish, 0 FAIL" in shown
+    assert len(re.findall(r"^  OK ", shown, flags=re.MULTILINE)) == 9
 
 
 def test_a_baseline_that_is_no_system_is_refused(tmp_path: Path) -> None:
@@ -104,6 +112,18 @@ def test_a_baseline_that_is_no_system_is_refused(tmp_path: Path) -> None:
     opened = ptc.open_experiment(write_experiment(tmp_path, YAML.replace("baseline: first % 2", "baseline: frst % 2")))
     with pytest.raises(ExperimentError, match="no system 'frst → 2' to compare with; did you mean 'first → 2'"):
         opened.run()
+
+
+@pytest.mark.parametrize("name", ["results.json", "lock.json"])
+def test_a_damaged_file_of_results_is_named_with_its_cure(opened: Experiment, name: str) -> None:
+    """The cure removes it, and the experiment runs again."""
+    opened.run()
+    (opened.folder / name).write_text("{", encoding="utf-8")
+    with pytest.raises(ExperimentError, match="it is not JSON") as caught:
+        opened.last_results() if name == "results.json" else opened.run()
+    assert caught.value.fix == f"rm -r {opened.folder / name}"
+    (opened.folder / name).unlink()
+    assert opened.run().numbers["systems"]["first → 2"]["RR"] == 0.75
 
 
 def test_choices_and_pruning_have_rows(tmp_path: Path) -> None:
@@ -134,6 +154,24 @@ def test_list_writes_markdown_between_markers_and_a_page(tmp_path: Path, capsys:
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{BEGIN}\n| experiment |")
     assert text.endswith(f"{END}\nafter\n")
-    assert "| first % 1 >> second | 0.5 | 10 |" in text
+    assert "| first % 1 >> second | 0.5000 | 10.0 |" in text
     assert "<td class=OK>OK</td>" in page.read_text(encoding="utf-8")
     assert main(["experiment", "list", str(file), "--out", "x.txt"]) == 1
+
+
+def test_batches_have_the_ranking_of_the_replay(tmp_path: Path) -> None:
+    """The run that ``run_batch`` wrote, live, and the one that was replayed from the table, of a small folder with BM25."""
+    texts = {"a": "sum of values", "b": "mean of values", "c": "sum and mean", "d": "a graph"}
+    topics = pd.DataFrame({"qid": ["1", "2"], "query": ["sum values", "mean"]})
+    qrels = pd.DataFrame({"qid": ["1", "2"], "docno": ["a", "b"], "label": [1, 1]})
+    write_folder(
+        make_collection("toy", topics, qrels, [{"docno": key, "text": text} for key, text in texts.items()]), tmp_path / "toy"
+    )
+    text = "title: Toy\ncollection: ./toy\nstages: [{stage: bm25, cutoff: [1, 2]}]\nmeasures: RR\nbatch: {shard_queries: 1}\n"
+    (tmp_path / "live.yaml").write_text(text, encoding="utf-8")
+    opened = ptc.open_experiment(tmp_path / "live.yaml")
+    opened.run()
+    live = ptc.trec.read_run(opened.folder / "batches" / "bm25-2" / "results" / "run.res.gz")
+    replayed = ptc.trec.read_run(opened.folder / "runs" / "bm25-2.res.gz")
+    pd.testing.assert_frame_equal(live, replayed)
+    assert opened.run().changes == ()  # goes on after the last shard

@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 _ROW = 300  # bytes of qid, query, docno, score and rank, with the copies that a stage makes
 _TERMINATED = 128 + signal.SIGTERM
 
+EXAMPLES = """\
+pt-cascade run "bm25 % 100 >> bi_encoder % 10" --collection pydocs --out run
+pt-cascade run module:pipeline --topics topics.tsv --out run --workers 2
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ _ACTIONS = {
     "verify": "run experiments, and compare their numbers with the expected ones",
 }
 _RUN = ("run", "verify")
+
+EXAMPLES = """\
+pt-cascade experiment validate experiments
+pt-cascade experiment verify experiments/fusion.yaml
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +90,7 @@ def _count(experiment: Experiment) -> str:
     file = experiment.file
     rows = sum(len(one.vectors) * len(one.fusions) for one in experiment.combinations)
     numbers = sum(len(columns) for part in file.expected.values() for columns in part.values())
-    return f"{len(experiment.combinations)} systems, {rows} rows with cut-offs and fusions, {numbers} expected numbers"
+    return f"systems: {len(experiment.combinations)}, with cut-offs and fusions: {rows}, expected numbers: {numbers}"
 
 
 def _list(experiments: list[Experiment], out: str | None) -> Iterator[str]:
@@ -109,7 +115,7 @@ def _show(experiment: Experiment) -> str:
         f"  of {source}; {_count(experiment)}",
         *([f"  {file.note.strip()}"] if file.note else []),
     ]
-    lines += [f"  system {one.line}" + "".join(f", {fused}" for fused in one.fusions if fused) for one in experiment.combinations]
+    lines += [f"  system {one.line()}" + "".join(f", {fused}" for fused in one.fusions if fused) for one in experiment.combinations]
     for part, rows in file.expected.items():
         for row, columns in rows.items():
             lines.append(f"  expected {part}, {row}: " + ", ".join(f"{name} {value}" for name, value in columns.items()))
@@ -141,4 +147,8 @@ def _verify(experiments: list[Experiment], arguments: argparse.Namespace) -> Ite
         yield "\n".join([f"{experiment.name}: {counted}; {done.seconds:.0f} s", *(f"  {one}" for one in shown)])
         failed += [f"{experiment.path.name}:{experiment.line(one)}: {one}" for one in checks if one.state == "FAIL"]
     if failed:
-        raise CascadeError("numbers differ from the expected ones", failed, fix="pt-cascade experiment run FILE shows all numbers")
+        raise CascadeError(
+            "numbers differ from the expected ones",
+            failed,
+            fix=shlex.join(["pt-cascade", "experiment", "verify", *arguments.files, "--details"]),
+        )

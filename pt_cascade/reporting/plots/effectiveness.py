@@ -52,7 +52,7 @@ def draw_front(
         ax: Where to draw; None: a new figure, 3.3 inches wide.
         choice: Made from this sweep; its cut-offs and its budget are marked.
         measure: One of the sweep's; None: that of the choice, else the first.
-        cost: A column of costs, as ``p95_ms``, ``ms``, ``usd`` or ``pairs``; None: the budget's, else the first known.
+        cost: A column of costs, as ``p95_ms``, ``ms``, ``usd`` or ``pairs``; None: the one that ``choose`` compares with a budget.
 
     Raises:
         SweepError: The sweep has no such measure or cost, or the choice is of another sweep.
@@ -68,8 +68,8 @@ def draw_front(
     """
     rows = find_marks(sweep, choice)
     column, limit = find_budget(sweep, choice)
+    name = check_names(sweep, choice, measure, column if cost is None else cost, column)
     column, limit = (column, limit) if cost in (None, column) else (str(cost), None)
-    name = check_names(sweep, choice, measure, column)
     costs, values = read_costs(sweep, column), sweep.frame[name].to_numpy(np.float64)
     front = find_front(pd.DataFrame({"cost": costs, "measure": values}), "measure", "cost")
     with open_axes(ax) as drawn:
@@ -82,7 +82,7 @@ def draw_front(
         add_limit(drawn, limit, costs.max(), told["unit"])
         if 0 < costs.min() * _WIDE < costs.max():
             scale_log(drawn, "x")
-        drawn.set_xlabel(f"{told['label']} ({told['unit']})")
+        drawn.set_xlabel(f"{told['label'].replace(' of the time of ', ' time of ')} ({told['unit']})")  # a column is narrow
         drawn.set_ylabel(name)
         add_legend(drawn)
     return drawn
