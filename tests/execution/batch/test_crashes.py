@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from toys.batches import SHARD, TOPICS, maker, rankings, run_into
+from toys.lines import paragraphs
 
 from pt_cascade.errors import CascadeError, CascadeWarning, ShardError
 from pt_cascade.execution.batch.batch_run import merge_folder, run_batch
@@ -205,6 +206,20 @@ def test_a_full_disk_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
     run_into(out)
     run_into(tmp_path / "undisturbed")
     assert rankings(out) == rankings(tmp_path / "undisturbed")
+
+
+def test_damaged_results_are_refused(tmp_path: Path) -> None:
+    """The commands in the error make them again from the shards."""
+    out = tmp_path / "run"
+    run_into(out)
+    before = rankings(out)
+    (out / "results/run.res.gz").write_bytes(b"")
+    with pytest.raises(CascadeError, match=r"results is damaged.*run\.res\.gz") as refused:
+        run_into(out)
+    remove, _, merge = refused.value.fix.partition(", then ")
+    subprocess.run(shlex.split(remove), check=True)
+    paragraphs(*shlex.split(merge)[1:])
+    assert rankings(out) == before
 
 
 def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
