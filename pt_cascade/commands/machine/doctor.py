@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _INDENT = 11
+EXAMPLES = """\
+pt-cascade doctor
+"""
 
 
 def add_arguments(_: argparse.ArgumentParser) -> None:
