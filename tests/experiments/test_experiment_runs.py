@@ -107,6 +107,18 @@ def test_verify_fails_with_the_line_of_each_number(tmp_path: Path, capsys: pytes
     assert len(re.findall(r"^  OK ", shown, flags=re.MULTILINE)) == 9
 
 
+def test_an_experiment_that_cannot_run_does_not_keep_others_from_being_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first lacks a run; the second is verified, and the end names the first."""
+    write_experiment(tmp_path)
+    (tmp_path / "a.yaml").write_text(YAML.replace("first.res", "none.res"), encoding="utf-8")
+    assert main(["experiment", "verify", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert "two-queries: 9 OK" in told.out
+    assert "a.yaml: there is no file" in told.err
+
+
 def test_a_baseline_that_is_no_system_is_refused(tmp_path: Path) -> None:
     """The closest system is named."""
     opened = ptc.open_experiment(write_experiment(tmp_path, YAML.replace("baseline: first % 2", "baseline: frst % 2")))
