@@ -6,8 +6,10 @@ import argparse
 import io
 import os
 import re
+import shlex
 import signal
 import sys
+import textwrap
 import threading
 import warnings
 from contextlib import contextmanager
@@ -25,37 +27,53 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
-COMMANDS = {
-    "quickstart": "compare a three-stage cascade with its first stage",
-    "search": "show the ranking of each stage for one query",
-    "score": "score each pair of a cascade once, or import TREC runs, into a table",
-    "profile": "time each stage of a cascade, to predict costs",
-    "sweep": "evaluate every cut-off vector (a cut-off for each stage) of a table",
-    "choose": "choose cut-offs by cross-validation",
-    "report": "choose cut-offs, and write an HTML page that shows the sweep",
-    "run": "run a cascade over many queries into a folder of TREC runs; one that was stopped goes on",
-    "merge": "merge the parts of a run",
-    "status": "show how far a run is",
-    "experiment": "run experiments of YAML files, and verify their numbers",
-    "stages": "list the stages",
-    "cache": "list or clear what is cached",
+GROUPS = {
+    "first steps": {
+        "quickstart": "compare a three-stage cascade with its first stage",
+        "search": "show the ranking of each stage for one query",
+        "stages": "list the stages",
+    },
+    "design": {
+        "score": "score each pair once, or import TREC runs, into a table",
+        "profile": "time each stage of a cascade, to predict costs",
+        "sweep": "measure every cut-off vector (a cut-off for each stage)",
+        "choose": "choose cut-offs by cross-validation",
+    },
+    "run": {
+        "run": "run a cascade over many queries into TREC runs; resumes if stopped",
+        "status": "show how far a run is",
+        "merge": "merge the parts of a run",
+    },
+    "publish": {
+        "report": "choose cut-offs, and write an HTML page that shows the sweep",
+        "experiment": "run experiments of YAML files, and verify their numbers",
+    },
+    "disk space": {
+        "cache": "list or clear what is cached",
+    },
 }
+COMMANDS = {name: purpose for group in GROUPS.values() for name, purpose in group.items()}
+DEBUG = "--debug"
 _FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch.", "experiment": "experiments."}
 _RESUMED = ("quickstart", "search", "score", "profile", "experiment")
 _AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
-_EXAMPLE = """\
-from a folder of your own to cut-offs:
+_EXAMPLES = """\
+from a folder of your own to cut-offs, a page and a run:
   pt-cascade quickstart --collection ./folder
   pt-cascade score --collection ./folder --out scores
   pt-cascade profile --collection ./folder --out timings
   pt-cascade choose scores --collection ./folder --timings timings
+  pt-cascade report scores --collection ./folder --timings timings
+  pt-cascade run "bm25 % 76 >> bi_encoder % 13" --collection ./folder --out run
 """
+_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pt-cascade``."""
     words = sys.argv[1:] if argv is None else argv
+    command = next((word for word in words if word != DEBUG), "")
     options: dict[str, object] = {}
     warn = cache(lambda message: _warn([f"pt-cascade: {message}"], options))  # each message once
     for stream in (sys.stdout, sys.stderr):
@@ -73,14 +91,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: no message at exit either
         return 141
-    except (OSError, CascadeError) as error:
-        _warn([f"pt-cascade {words[0]}: {error}", *getattr(error, "__notes__", [])], options)
-        return getattr(error, "exit_code", 1)
+    except Exception as error:
+        if DEBUG in words:
+            raise
+        _warn([f"pt-cascade {command}: {_explain(error, words)}", *getattr(error, "__notes__", [])], options)
+        return getattr(error, "exit_code", 1 if isinstance(error, OSError) else _UNEXPECTED)
     except KeyboardInterrupt as error:
-        resumes = ["the same command goes on after the last block of vectors or scores kept"] * (words[0] in _RESUMED)
+        resumes = ["the same command goes on after the last block of vectors or scores kept"] * (command in _RESUMED)
         _warn(["; ".join(["interrupted", *(getattr(error, "__notes__", []) or resumes)])], options)
         return 130
     return 0
+
+
+def _explain(error: Exception, words: Sequence[str]) -> Exception:
+    """Return an error with a message for users: of one that nobody foresaw, how to see where it was raised."""
+    if isinstance(error, (OSError, CascadeError)):
+        return error
+    problem = f"{type(error).__name__}: {error}"
+    return CascadeError("an unexpected error", [problem], fix=f"report what {shlex.join(['pt-cascade', *words, DEBUG])} prints")
 
 
 @contextmanager
@@ -137,19 +165,42 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, wrap(f"{self.prog}: {told}") + "\n")
 
 
+class _GroupedParser(_Parser):
+    """A parser whose help lists the commands by purpose, which argparse cannot."""
+
+    def format_help(self) -> str:
+        """Put the groups in the place of the one list of argparse."""
+        groups = (
+            "\n".join([f"{title}:", *(f"  {name:<11} {purpose}" for name, purpose in group.items())])
+            for title, group in GROUPS.items()
+        )
+        return re.sub(r"positional arguments:\n.*?(?=\n\noptions:)", "\n\n".join(groups), super().format_help(), flags=re.DOTALL)
+
+
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse a command line; of the commands only the given one is imported."""
+    words = [word for word in argv if word != DEBUG]
+    parser = build_parser(words[:1])
+    parser.set_defaults(words=words)
+    return parser.parse_args(words)
+
+
+def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """Build the parser with the options of some commands, or of all, as a generator of shell completions needs it."""
     whole = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(prog="pt-cascade", description="Ranking cascades on PyTerrier.", epilog=_EXAMPLE, formatter_class=whole)
+    about = "Ranking cascades on PyTerrier. pt-cascade COMMAND --help shows its options."
+    parser = _GroupedParser(prog="pt-cascade", description=about, epilog=_EXAMPLES, formatter_class=whole)
     parser.add_argument("--version", action="version", version=f"pt_cascade {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name, help_text in COMMANDS.items():
-        command = commands.add_parser(name, help=help_text, description=help_text)
-        if name in argv[:1]:
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback of an error; also after a command")
+    added = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=_Parser)
+    for name, purpose in COMMANDS.items():
+        command = added.add_parser(name, help=purpose, description=purpose, formatter_class=whole)
+        if name in commands:
             module = import_module(f"pt_cascade.commands.{_FOLDERS.get(name, '')}{name}")
             module.add_arguments(command)
-            command.set_defaults(execute=module.execute, words=argv)
-    return parser.parse_args(argv)
+            command.epilog = f"examples:\n{textwrap.indent(module.EXAMPLES, '  ')}"
+            command.set_defaults(execute=module.execute)
+    return parser
 
 
 if __name__ == "__main__":

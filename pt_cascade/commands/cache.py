@@ -49,6 +49,12 @@ class Entry:
     written: float
 
 
+EXAMPLES = """\
+pt-cascade cache list
+pt-cascade cache clear --kind scores checkpoint
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("action", choices=("list", "clear"), help="show what the cache holds, or delete it")

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.sweep.result import Sweep
 
+EXAMPLES = """\
+pt-cascade choose scores --collection pydocs --timings timings --budget-ms 50
+pt-cascade choose scores --qrels qrels.txt --costs t5=5 --method certified
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _QUERIES = 59  # the fewest for a budget at p95
 
+EXAMPLES = """\
+pt-cascade profile --collection pydocs --out timings
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

@@ -57,6 +57,11 @@ choice     = ptc.choose(sweep, nDCG@10, method="certified", folds={folds})
 print(choice.explain())
 cascade    = cascade.with_cutoffs(*choice.cutoffs)"""
 
+EXAMPLES = """\
+pt-cascade quickstart
+pt-cascade quickstart --collection ./folder --details
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

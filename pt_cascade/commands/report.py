@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+EXAMPLES = """\
+pt-cascade report scores --collection pydocs --timings timings --out page.html
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

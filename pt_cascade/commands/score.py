@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 _RUNS = ("bm25=bm25.res", "t5=t5.res")
 _OF_COLLECTION = ("collection", "cascade", "engine", "queries", "reranker", "score_cache", "on_error", "time_limit_ms")
 
+EXAMPLES = """\
+pt-cascade score --collection pydocs --out scores
+pt-cascade score --runs bm25=bm25.res.gz t5=t5.res.gz --out scores
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+EXAMPLES = """\
+pt-cascade search "cumulative sum that ignores nan" --top 5
+pt-cascade search "cumulative sum" --cascade "hybrid % 50 >> bi_encoder % 5"
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

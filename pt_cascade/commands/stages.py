@@ -26,6 +26,11 @@ LINES |= {name: f"bm25 % 100 >> {name}('{model}') % 10" for name, model in _MODE
 LINES |= {"cross_encoder": f"bm25 % 100 >> {_CROSS} % 10", "passages": f"bm25 % 100 >> passages({_CROSS}) % 10"}
 LINES |= {"cached": f"bm25 % 100 >> cached({_CROSS}, './scores') % 10"}
 
+EXAMPLES = """\
+pt-cascade stages
+pt-cascade stages mono_t5
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+EXAMPLES = """\
+pt-cascade sweep scores --collection pydocs --timings timings
+pt-cascade sweep scores --qrels qrels.txt --costs t5=5 --out sweep.csv
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

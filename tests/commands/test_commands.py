@@ -28,7 +28,7 @@ from toys.lines import paragraphs
 
 import pt_cascade
 from pt_cascade import commands
-from pt_cascade.cli import COMMANDS, main, parse_arguments
+from pt_cascade.cli import COMMANDS, build_parser, main, parse_arguments
 from pt_cascade.collections import make_collection
 from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
@@ -153,9 +153,10 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
     assert end.value.code == 0
     assert max(map(len, whole.splitlines())) <= 80
     examples = re.findall(r"^  pt-cascade (.*)$", whole, flags=re.MULTILINE)
-    assert [parse_arguments(shlex.split(line)).command for line in examples] == ["quickstart", "score", "profile", "choose"]
+    walk = ["quickstart", "score", "profile", "choose", "report", "run"]
+    assert [parse_arguments(shlex.split(line)).command for line in examples] == walk
     for name, purpose in COMMANDS.items():
-        assert purpose in " ".join(whole.split())
+        assert f"\n  {name:<11} {purpose}\n" in whole
         command = import_module(".".join(["pt_cascade.commands", *files[name].parts]))
         assert callable(command.add_arguments)
         assert callable(command.execute)
@@ -171,6 +172,29 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         own = {"run": {"CASCADE", "--out"}, "merge": {"FOLDER"}, "status": {"FOLDER"}, "experiment": {"action"}}
         wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}, **own}.get(name, wanted)
         assert wanted <= set(options)
+        examples = told.partition("\nexamples:\n")[2].splitlines()
+        assert examples
+        assert max(map(len, examples)) <= 80
+        assert {parse_arguments(shlex.split(line)[1:]).command for line in examples} == {name}
+
+
+@pytest.mark.parametrize("name", ["stages", "cache list", "experiment validate"])
+def test_examples_that_need_nothing_run(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example of the help that needs neither a collection nor files of an earlier command ends with 0, from a clone."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(SystemExit):
+        main([name.split(maxsplit=1)[0], "--help"])
+    examples = re.findall(rf"^  pt-cascade ({name}.*)$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert examples
+    assert [main(shlex.split(line)) for line in examples] == [0] * len(examples)
+
+
+def test_shell_completion_knows_every_command_and_option() -> None:
+    """Shtab makes a script of the parser; its words are those that the parser takes."""
+    shtab = pytest.importorskip("shtab")
+    script = shtab.complete(build_parser(), "bash")
+    assert f"_shtab_pt_cascade_subparsers=({' '.join(COMMANDS)})" in script
+    assert re.search(r"_shtab_pt_cascade_cache_option_strings=\(-h --help --kind --yes\)", script)
 
 
 INTERRUPTED = "interrupted; the same command goes on after the last block of vectors or scores kept"
@@ -227,11 +251,29 @@ def test_data_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str], mo
     assert err == "pt-cascade: stage \\x1b[2J\npt-cascade search: docno \\x1b[2J\n"
 
 
-def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug of ours is not dressed up as a message."""
-    monkeypatch.setattr(search, "execute", ending(ZeroDivisionError()))
+def test_an_unexpected_error_is_one_paragraph_with_status_70(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug is named, and the printed command shows where it is; 70 is EX_SOFTWARE of sysexits.h."""
+    monkeypatch.setattr(search, "execute", ending(ZeroDivisionError("division by zero")))
+    assert main(["search", "my query"]) == 70
+    out, err = capsys.readouterr()
+    assert out == "first\n"
+    assert " ".join(err.split()) == (
+        "pt-cascade search: an unexpected error: ZeroDivisionError: division by zero."
+        " Fix: report what pt-cascade search 'my query' --debug prints"
+    )
+    printed = re.search("pt-cascade (search .*) prints", err)
+    assert printed
     with pytest.raises(ZeroDivisionError):
-        main(["search", "sum"])
+        main(shlex.split(printed[1]))
+
+
+@pytest.mark.parametrize("words", [["--debug", "search", " "], ["search", "--debug", " "], ["search", " ", "--debug"]])
+def test_debug_shows_the_traceback_of_any_error(words: list[str]) -> None:
+    """Wherever --debug stands, also one of our errors is raised."""
+    with pytest.raises(CascadeError, match="the query is empty"):
+        main(words)
 
 
 def test_the_program_ends_with_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

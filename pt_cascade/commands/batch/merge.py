@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+EXAMPLES = """\
+pt-cascade merge run
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _UNFINISHED = 4
 
+EXAMPLES = """\
+pt-cascade status run
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

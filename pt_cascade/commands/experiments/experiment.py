@@ -26,6 +26,11 @@ _ACTIONS = {
 }
 _RUN = ("run", "verify")
 
+EXAMPLES = """\
+pt-cascade experiment validate experiments
+pt-cascade experiment verify experiments/fusion.yaml
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
