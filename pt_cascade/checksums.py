@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from pt_cascade.errors import MissingError, StageError
 from pt_cascade.files import cache_folder, naming_refusals, new_folder, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
 Stamp: TypeAlias = "tuple[str, int, int, int, int]"
 
@@ -86,24 +86,6 @@ def stamp(file: Path) -> Stamp:
     return (str(file), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
 
 
-@dataclass(frozen=True)
-class OpenFolder:
-    """A folder whose files a stage has loaded, such as an index: the stage is refused if they change; new files do not count."""
-
-    path: str
-    _files: tuple[Stamp, ...] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Note the state of the files."""
-        files = (file for file in sorted(Path(self.path).glob("[!.]*")) if file.is_file() and file.name != SUMS)
-        object.__setattr__(self, "_files", tuple(stamp(file) for file in files))
-
-    def check(self, stage: str) -> None:
-        """Refuse the stage if a file has changed or is missing."""
-        if any(not Path(state[0]).exists() or stamp(Path(state[0])) != state for state in self._files):
-            refuse_changed(stage)
-
-
 def refuse_changed(stage: str) -> NoReturn:
     """Raise the error for a stage whose files have changed since it loaded them."""
     problem = "its files have changed since it loaded them"
@@ -118,6 +100,11 @@ def hash_text(text: str) -> str:
         (16, False)
     """
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+
+
+def hash_json(meta: Mapping[str, object]) -> str:
+    """Return the SHA-256 of JSON with sorted keys, without blanks, in ASCII."""
+    return hashlib.sha256(json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def hash_file(file: Path) -> str:

@@ -12,7 +12,6 @@ import os
 import secrets
 import shlex
 import shutil
-import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
@@ -23,7 +22,7 @@ from urllib.parse import quote
 from pt_cascade.errors import CascadeError, CollectionError, MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
@@ -47,18 +46,15 @@ def cache_root() -> Path:
 
 def cache_folder(*parts: str) -> Path:
     """Return the cache folder for something, e.g. ``"bm25", fingerprint``, without making it."""
-    if not all(parts):
-        raise CollectionError("this is not a cache folder", [f"a part is empty: {parts}"], fix='cache_folder("bm25", key)')
     names = (quote(part, safe=_PLAIN) for part in parts)
     return cache_root().joinpath(*(name.replace(".", "%2E") if set(name) == {"."} else name for name in names))
 
 
 def is_built(path: Path) -> bool:
     """Whether a folder exists and is not empty; if it does not exist, its parent is made."""
-    if path.is_symlink() and not path.exists():
-        raise CollectionError(f"cannot build {path}", ["it is a broken link"], fix=rm_command(path))
-    if path.exists() and not path.is_dir():
-        raise CollectionError(f"cannot build {path}", ["it is a file, expected a folder"], fix=rm_command(path))
+    if os.path.lexists(path) and not path.is_dir():
+        found = "a file, expected a folder" if path.exists() else "a broken link"
+        raise CollectionError(f"cannot build {path}", [f"it is {found}"], fix=rm_command(path))
     if path.is_dir():
         return any(path.iterdir())
     _make_folder(path.parent, path)
@@ -100,6 +96,23 @@ def new_folder(path: Path, suffix: str = "building") -> Iterator[Path | None]:
             shutil.rmtree(hidden if moved or not any(hidden.glob(CHUNKS)) else whole, ignore_errors=not moved)
 
 
+def save_folder(path: PathLike, files: Mapping[str, bytes], what: str, refuse: type[CascadeError]) -> Path:
+    """Write files to a new folder, whole or not at all, and return its path; ``what`` cannot be saved where something is."""
+    target, cannot = to_path(path, "write"), f"cannot save {what} to {path}"
+    if os.path.lexists(target):
+        raise refuse(cannot, ["it exists already"], fix=f"another path, or {rm_command(path)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with new_folder(target) as whole:
+            if whole is None:
+                raise refuse(cannot, ["another process has just made it"], fix="another path")
+            for name, data in files.items():
+                (whole / name).write_bytes(data)
+    except OSError as error:
+        raise refuse(cannot, [f"{type(error).__name__}: {error.strerror}"], fix="another path") from error
+    return target
+
+
 @contextmanager
 def _claim(path: Path, suffix: str) -> Iterator[Path | None]:
     """Hold the hidden folder in which a folder is built; wait while another thread or process holds it. None if it is built."""
@@ -123,12 +136,7 @@ def _claim(path: Path, suffix: str) -> Iterator[Path | None]:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """Name the hidden folder in which a folder is built.
-
-    Example:
-        >>> beside(Path("run/vectors"), "partial").name
-        '.vectors.partial'
-    """
+    """Name the hidden folder in which a folder is built, e.g. ``.vectors.partial``."""
     name = (whole := path.absolute()).name
     if len(encoded := os.fsencode(name)) > _LONGEST:
         name = f"{name[:40]}-{hashlib.sha256(encoded).hexdigest()[:16]}"
@@ -171,30 +179,22 @@ def to_path(path: PathLike, verb: str = "use") -> Path:
 
 
 def read_file(path: PathLike, fix: str = "") -> bytes:
-    """Return the bytes of a file, or of a pipe that a process writes to; ``fix`` says how to make a missing file."""
-    file, data = to_path(path, "read"), b""
+    """Return the bytes of a file, or of a pipe; ``fix`` says how to make a missing file."""
+    file = to_path(path, "read")
+    if not file.exists():
+        raise MissingError(f"there is no file {path}", fix=fix or "give the path of an existing file")
+    if not (file.is_file() or file.is_fifo()):
+        _refuse("read", path, OSError(f"it is a {'folder' if file.is_dir() else 'device'}, expected a file"))
     try:
-        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:  # noqa: PTH123 - pathlib's would wait
-            os.set_blocking(opened.fileno(), True)
-            mode = os.fstat(opened.fileno()).st_mode
-            if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
-                data = opened.read()
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingError(f"there is no file {path}", fix=fix or "give the path of an existing file") from None
+        return file.read_bytes()
     except (OSError, MemoryError) as error:
         _refuse("read", path, error)
-    if not data and not stat.S_ISREG(mode):
-        kind = "pipe that no process writes to" if stat.S_ISFIFO(mode) else "device"
-        _refuse("read", path, OSError(f"it is a {kind}, expected a file"))
-    return data
 
 
 def _refuse(verb: str, path: object, error: Exception) -> NoReturn:
     problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    problem = "it is a folder, expected a file" if isinstance(error, IsADirectoryError) else problem
-    fix = f"give a path that you can {verb}"
     shown = str(path) if isinstance(path, Path) else path
-    raise MissingError(f"cannot {verb} {shown!r:.200}", [problem], fix=fix) from error
+    raise MissingError(f"cannot {verb} {shown!r:.200}", [problem], fix=f"give a path that you can {verb}") from error
 
 
 def check_writable(path: PathLike) -> Path:
@@ -232,9 +232,7 @@ def write_file(path: PathLike, data: bytes) -> None:
 
 def _write_file(target: Path, data: bytes) -> None:
     if target.exists() and not target.is_file():
-        with open(os.open(target, os.O_WRONLY | os.O_NONBLOCK), "wb") as device:  # noqa: PTH123 - pathlib's would wait
-            os.set_blocking(device.fileno(), True)
-            device.write(data)
+        target.write_bytes(data)
         return
     name = target.name[:40]  # with its ending, at most 255 bytes
     for left in target.parent.glob(f".{escape(name)}.*.tmp"):  # by a process that was killed

@@ -55,6 +55,16 @@ def is_word(value: object, words: Collection[str]) -> bool:
     return isinstance(value, str) and value in words
 
 
+def check_word(name: str, value: object, words: Collection[str]) -> list[str]:
+    """List the problem of an argument that is not one of some words.
+
+    Example:
+        >>> check_word("tail", "drop", ("drop", "keep")), check_word("tail", None, ("drop", "keep"))
+        ([], ['tail is None, expected one of drop, keep'])
+    """
+    return [] if is_word(value, words) else [f"{name} is {value!r}, expected one of {', '.join(words)}"]
+
+
 def is_several(value: object) -> bool:
     """Tell whether something holds values that can be listed, and is no text.
 

@@ -70,12 +70,12 @@ def rank_by_query(stage: Stage, given: pd.DataFrame, clock: Callable[[], float])
 
 
 def _rank_query(stage: Stage, given: pd.DataFrame, clock: Callable[[], float]) -> Output:
-    start, scorer, ready, pairs = clock(), stage.scorer % len(stage.transformers), given, [given["qid"].iloc[:0]]
+    start, ready, pairs = clock(), given, [given["qid"].iloc[:0]]
     try:
-        ready, _ = _run(stage, given, clock, pairs, last=scorer)
+        ready, _ = _run(stage, given, clock, pairs, last=stage.scorer)
         if stage.time_limit_ms is not None:
             return _rank_in_time(stage, ready, clock, pairs, start)
-        frame, _ = _run(stage, ready, clock, pairs, first=scorer)
+        frame, _ = _run(stage, ready, clock, pairs, first=stage.scorer)
     except QueryError as error:
         if stage.on_error == "raise":
             raise
@@ -89,12 +89,12 @@ def _rank_in_time(
     stage: Stage, ready: pd.DataFrame, clock: Callable[[], float], pairs: list[pd.Series[str]], start: float
 ) -> Output:
     """Score the rows in batches, the best first, until the time is over; the others follow below in their order."""
-    place, scorer = _find_places(ready), stage.scorer % len(stage.transformers)
-    size, frames, ms, order = getattr(stage.transformers[scorer], "batch_size", None), [], 0.0, np.argsort(place)
+    place = _find_places(ready)
+    size, frames, ms, order = getattr(stage.transformers[stage.scorer], "batch_size", None), [], 0.0, np.argsort(place)
     size = size if is_whole(size, least=1) else _BATCH
     for first in range(0, len(order), size):
         rows = ready.iloc[order[first : first + size]].reset_index(drop=True)
-        frame, _ = _run(stage, rows, clock, pairs, first=scorer)
+        frame, _ = _run(stage, rows, clock, pairs, first=stage.scorer)
         frames.append(frame.drop(columns="rank", errors="ignore"))
         ms = 1000 * (clock() - start)
         if ms >= (stage.time_limit_ms or 0):
@@ -135,22 +135,21 @@ def _run(
 ) -> tuple[pd.DataFrame, float]:
     """Run some transformers of a stage; append the qids of scored pairs; return the results and milliseconds without checks."""
     frame, ms = given, 0.0
-    scorer = stage.scorer % len(stage.transformers)
     for n, part in [*enumerate(stage.transformers)][first:last]:
         if "docno" in frame and frame.empty:  # many transformers fail on an empty frame
             frame = _columns_of(stage, given.iloc[:0])
             break
         asked = frame
-        if "docno" in asked and n == scorer:
+        if "docno" in asked and n == stage.scorer:
             _check_text(part, asked, stage.name)
         start = clock()
         frame = call(part, asked, stage.name)
         ms += 1000 * (clock() - start)
-        if n == scorer and is_lazy(part) and not {"docno", "score"} <= set(frame):
+        if n == stage.scorer and is_lazy(part) and not {"docno", "score"} <= set(frame):
             problem = f"{part!r} was read as a scorer before it was loaded, but returns {', '.join(frame.columns)}"
             fix = "load it and read the pipeline again: lazy.load(); Cascade.of(pipeline)"
             raise StageError(f"stage {stage.name!r} does not rank", [problem], fix=fix)
-        if "docno" in asked and n == scorer:
+        if "docno" in asked and n == stage.scorer:
             counted = count_rows(part, "count_pairs", asked, stage.name)
             pairs.append(asked["qid"] if counted is None else asked["qid"].repeat(counted.astype(np.int64).tolist()))
     return frame, ms

@@ -87,16 +87,14 @@ def _add_columns(replayed: pd.DataFrame, stages: Sequence[Stage], topics: pd.Dat
     """Add the columns of the topics, and those of everything in the stages that loads."""
     given = canonical_input(topics)
     first, *others = stages
-    for part in first.transformers[: first.scorer % len(first.transformers)]:
+    for part in first.transformers[: first.scorer]:
         given = call(part, given, first.name)
     keys = ["qid", "docno"] if "docno" in given else ["qid"]
     brought = given.drop(columns=["score", "rank"], errors="ignore")
     bare = replayed.drop(columns=[name for name in replayed if name in brought and name not in keys])
     frame = bare.merge(brought, on=keys, how="left", validate="many_to_one")
-    loaders = [(first, part) for part in first.transformers[first.scorer % len(first.transformers) + 1 :]]
-    for stage in others:
-        scorer = stage.scorer % len(stage.transformers)
-        loaders += [(stage, part) for n, part in enumerate(stage.transformers) if n != scorer]
+    loaders = [(first, part) for part in first.transformers[first.scorer + 1 :]]
+    loaders += [(stage, part) for stage in others for n, part in enumerate(stage.transformers) if n != stage.scorer]
     loaders = [(stage, part) for stage, part in loaders if not isinstance(part, pt.RankCutoff | Prune)]
     loaded = _load(loaders, frame)
     known = [look_up(part) for _, part in loaders]

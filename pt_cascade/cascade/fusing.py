@@ -180,15 +180,12 @@ def read_fusion(
         found = f"it is followed by {', '.join(after)}" if after else f"the stages are {', '.join(stage.name for stage in stages)}"
         problem = f"{fuse!r} is not after the last stage of its cascade, as Cascade.pipeline() puts it: {found}"
         raise PipelineError(what, [problem], fix=f"leave the fusion out, and fuse all stages: {_FIX}")
-    scorer = stages[-1].transformers[stages[-1].scorer]
-    for item in reversed(pipeline[:at]):
-        cut = item.cut if isinstance(item, Stage) else item if isinstance(item, pt.RankCutoff | Prune) else None
-        if cut is not None:
-            shown, step = (repr(cut), f">> {cut!r}") if isinstance(cut, Prune) else (cut.k, f"% {cut.k}")
-            problem = f"the cut-off {shown} of stage {stages[-1].name!r} is before the fusion; it comes after the fusion"
-            raise PipelineError(what, [problem], fix=f"stage >> FuseStages(...) {step}, or {_FIX}")
-        if item is scorer or isinstance(item, Stage):
-            break
+    before = pipeline[at - 1]
+    cut = before.cut if isinstance(before, Stage) else before
+    if isinstance(cut, pt.RankCutoff | Prune):
+        step = f">> {cut!r}" if isinstance(cut, Prune) else f"% {cut.k}"
+        problem = f"the cut-off {step} of stage {stages[-1].name!r} is before the fusion; it comes after the fusion"
+        raise PipelineError(what, [problem], fix=f"stage >> FuseStages(...) {step}, or {_FIX}")
     return stages, fuse.fusion
 
 

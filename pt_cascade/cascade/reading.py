@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import chain, takewhile
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import pyterrier as pt
@@ -13,7 +13,6 @@ from pt_cascade.cascade.fusing import FuseStages, KeepScores, add_fusion, read_f
 from pt_cascade.cascade.known import RESET, look_up
 from pt_cascade.cascade.roles import RESULTS, TOPICS, read_role
 from pt_cascade.cascade.stage import Stage, unique_names
-from pt_cascade.cascade.wrappers import held
 from pt_cascade.errors import PipelineError
 from pt_cascade.pruning import Prune
 
@@ -45,10 +44,10 @@ class _Draft:
         stage, known = self.stage, [look_up(part) for part in parts]
         name = "_".join([stage.name, *(one.name for one in known if one.role == "loader" and one.documents == "any")])
         parts = [*([] if stage.cut is None else [stage.cut]), *parts]
-        transformers, scorer = [*stage.transformers, *parts], stage.scorer % len(stage.transformers)
+        transformers = [*stage.transformers, *parts]
         depends, documents = _declare(stage.depends, stage.documents, parts)
-        made = replace(stage, transformers=tuple(transformers), cutoff=None, depends=depends, documents=documents, scorer=scorer)
-        made = made if self.given else _make_draft(transformers, scorer, retrieves=self.retrieves).stage
+        made = replace(stage, transformers=tuple(transformers), cutoff=None, depends=depends, documents=documents)
+        made = made if self.given else _make_draft(transformers, stage.scorer, retrieves=self.retrieves).stage
         self.stage = replace(made, name=name)
 
 
@@ -134,10 +133,6 @@ def read(
 
 def _read_stages(pipeline: Sequence[pt.Transformer | Stage]) -> tuple[tuple[Stage, ...], tuple[pt.Transformer, ...]]:
     """Read a flat pipeline without a fusion into stages and the transformers after the last cut-off."""
-    for part in chain.from_iterable(held(item) for item in pipeline if isinstance(item, pt.Transformer)):
-        if type(part).__name__ == "UniformTransformer":
-            problem = f"{part!r} returns the same rows for all queries"
-            raise PipelineError(_WHAT, [problem], fix="pt.Transformer.from_df(run)")
     attempts: list[list[str]] = []
     for start in _starts(pipeline):
         problems: list[str] = []
@@ -200,7 +195,7 @@ def _read_from(
         given = given if waiting else columns
         if isinstance(item, Stage):
             depends, documents = _declare(item.depends, item.documents, waiting)
-            transformers, scorer = (*waiting, *item.transformers), item.scorer % len(item.transformers) + len(waiting)
+            transformers, scorer = (*waiting, *item.transformers), item.scorer + len(waiting)
             stage = replace(item, transformers=transformers, depends=depends, documents=documents, scorer=scorer)
             done.append(_Draft(stage, given=True))
             waiting, columns = [], sorted({*columns, *RESULTS})

@@ -11,7 +11,7 @@ import pyterrier as pt
 
 from pt_cascade.analysis.grid.cutoffs import Tail, check_cutoff
 from pt_cascade.errors import PipelineError, did_you_mean, naming, warn
-from pt_cascade.numbers import is_amount, is_whole, is_word
+from pt_cascade.numbers import check_word, is_amount, is_whole, is_word
 from pt_cascade.pruning import Prune
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Stage:
             whole list), or ``unknown``, which is never treated as ``pointwise``.
         documents: ``retrieves``: it finds documents; ``reranks``: it returns exactly the documents it is given; ``any``: it may
             add or remove some.
-        scorer: Position in ``transformers`` of the one that creates the score.
+        scorer: Position in ``transformers`` of the one that creates the score; one from the end, as -1, becomes one from 0.
         on_error: What follows where it fails on a query, see ``Cascade.options``.
         time_limit_ms: How long it may score a query, see ``Cascade.options``.
         rule: Chooses the cut-off of each query, see ``prune``; its ceiling is ``cutoff``. None: the same for all.
@@ -72,15 +72,21 @@ class Stage:
         problems += [] if self.name.isprintable() else ["its name holds a character that is not printed"]
         if not self.transformers:
             problems.append("it has no transformer")
-        if not is_word(self.depends, get_args(Depends)):
-            problems.append(f"depends is {self.depends!r}, expected one of {', '.join(get_args(Depends))}")
-        if not is_word(self.documents, get_args(Documents)):
-            problems.append(f"documents is {self.documents!r}, expected one of {', '.join(get_args(Documents))}")
+        problems += check_word("depends", self.depends, get_args(Depends))
+        problems += check_word("documents", self.documents, get_args(Documents))
         if not -len(self.transformers) <= self.scorer < max(len(self.transformers), 1):
             problems.append(f"scorer is {self.scorer}, but it has {len(self.transformers)} transformer(s)")
-        problems += self._find_faults()
+        problems += check_word("on_error", self.on_error, get_args(OnError))
+        if is_word(self.on_error, ("keep",)) and self.documents == "retrieves":
+            problems.append("on_error='keep' needs an order to keep, but it retrieves")
+        if (limit := self.time_limit_ms) is not None and not (is_amount(limit) and limit):
+            problems.append(f"time_limit_ms is {limit!r}, expected milliseconds above 0, or None")
+        elif limit is not None and (self.depends, self.documents) != ("pointwise", "reranks"):
+            needed = "needs a stage that is pointwise and reranks, as it scores some documents without others"
+            problems.append(f"time_limit_ms {needed}; it is {self.depends} and {self.documents}")
         if problems:
             raise PipelineError(f"stage {self.name!r} cannot be made", problems)
+        object.__setattr__(self, "scorer", self.scorer % len(self.transformers))
         object.__setattr__(self, "cutoff", check_cutoff(self.cutoff, self.name))
         if self.rule is not None:
             with naming(self.name):
@@ -102,26 +108,6 @@ class Stage:
     def runs_by_query(self) -> bool:
         """Whether it is called for each query by itself."""
         return self.on_error == "keep" or self.time_limit_ms is not None
-
-    def without_options(self) -> Stage:
-        """Return a stage that fails where its transformers do, and scores everything."""
-        return replace(self, on_error="raise", time_limit_ms=None) if self.runs_by_query else self
-
-    def _find_faults(self) -> list[str]:
-        """Name the options that it cannot have."""
-        faults, limit = [], self.time_limit_ms
-        if not is_word(self.on_error, get_args(OnError)):
-            faults.append(f"on_error is {self.on_error!r}, expected one of {', '.join(get_args(OnError))}")
-        elif self.on_error == "keep" and self.documents == "retrieves":
-            faults.append("on_error='keep' needs an order to keep, but it retrieves")
-        if limit is not None and not (is_amount(limit) and limit):
-            faults.append(f"time_limit_ms is {limit!r}, expected milliseconds above 0, or None")
-        elif limit is not None and (self.depends, self.documents) != ("pointwise", "reranks"):
-            found = f"it is {self.depends} and {self.documents}"
-            faults.append(
-                f"time_limit_ms needs a stage that is pointwise and reranks, as it scores some documents without others; {found}"
-            )
-        return faults
 
     def __repr__(self) -> str:
         return f"{self.name} → {self.shown_cut}" if self.shown_cut else self.name
@@ -149,8 +135,8 @@ def check_stages(stages: Sequence[Stage], tail: Tail) -> None:
         raise PipelineError("a cascade needs at least one stage", fix="Cascade.of(retriever % 1000 >> reranker % 20)")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PipelineError("stages have the same name", [", ".join(twice)], fix="give each Stage its own name")
-    if not is_word(tail, get_args(Tail)):
-        raise PipelineError(f"tail is {tail!r}", [f"expected one of {', '.join(get_args(Tail))}"])
+    if problems := check_word("tail", tail, get_args(Tail)):
+        raise PipelineError("this is not a cascade", problems)
     for before, after in pairwise(stages):
         if after.documents == "reranks" and before.cutoff and after.cutoff and after.cutoff > before.cutoff:
             warn(f"the cut-off of {after!r} has no effect: {before!r} passes on at most {before.cutoff} documents")

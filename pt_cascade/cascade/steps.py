@@ -89,21 +89,31 @@ def walk(
     *,
     fusion: StageFusion | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    done: Sequence[Step] = (),
 ) -> Iterator[Step]:
-    """Yield one Step for each stage, the last one with the fusion; a transformer is not called for an empty frame."""
-    stages, given = tuple(stages), canonical_input(frame)
-    before: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
-    for n, stage in enumerate(stages):
-        fuse = partial(fuse_last, fusion, stage.name, before) if fusion is not None and n == len(stages) - 1 else None
-        step = _take(stage, given, clock, fuse)
+    """Yield one Step for each stage, the last one with the fusion; a transformer is not called for an empty frame.
+
+    After steps that are ``done`` go on with the next stage; a fusion needs those of all stages, else the last one is enough.
+    """
+    stages, given = tuple(stages), done[-1].kept if done else canonical_input(frame)
+    start = [stage.name for stage in stages].index(done[-1].stage.name) + 1 if done else 0
+    before = {step.stage.name: _for_fusion(step) for step in done if fusion is not None}
+    for n, stage in enumerate(stages[start:], start + 1):
+        fuse = partial(fuse_last, fusion, stage.name, before) if fusion is not None and n == len(stages) else None
+        step = run_stage(stage, given, clock, fuse)
         yield step if fuse is None else replace(step, fusion=fusion)
         given = step.kept
         if fusion is not None:
-            before[stage.name] = given, pd.concat([step.unscored, _list_failed(stage, step.ranked)])
+            before[stage.name] = _for_fusion(step)
 
 
-def _take(stage: Stage, given: pd.DataFrame, clock: Callable[[], float], fuse: Fuse | None) -> Step:
-    """Run one stage: its transformers, the checks, the fusion, the cut-off."""
+def _for_fusion(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what a step passes on, and what it did not score."""
+    return step.kept, pd.concat([step.unscored, _list_failed(step.stage, step.ranked)])
+
+
+def run_stage(stage: Stage, given: pd.DataFrame, clock: Callable[[], float] = time.perf_counter, fuse: Fuse | None = None) -> Step:
+    """Run one stage on checked topics or results: its transformers, the checks, the fusion, the cut-off."""
     show_step(stage.name)
     by_query = stage.runs_by_query and "docno" in given and len(given)
     output = (rank_by_query if by_query else rank_together)(stage, given, clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-import warnings
+from copy import copy
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from itertools import chain
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pyterrier as pt
 
 from pt_cascade.cascade.stage import Stage
-from pt_cascade.errors import CascadeWarning, PipelineError, first_line
+from pt_cascade.errors import PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 _T = TypeVar("_T")
 _LAZY = "pyterrier_caching.util.Lazy"
@@ -31,9 +31,9 @@ _CACHES = {  # class: the attribute with the stage that it caches
 def remove_caches(stage: Stage, *, load: bool = False) -> Stage:
     """Return a stage with each cache replaced by the stage that it caches, also inside ``hybrid`` or ``2 * cached(...)``.
 
-    A transformer is a cache if it has an attribute ``stands_for``, or is one of pyterrier_caching. What holds a cache is made anew
-    around the stage itself; a PipelineError says where that is impossible. Without a cache the same stage is returned. ``load``:
-    what is behind ``Lazy`` is loaded, as running the stage would, and searched too. It has none of the options of a cascade.
+    A transformer is a cache if it has an attribute ``stands_for``, or is one of pyterrier_caching. What holds a cache is copied,
+    with the stage itself in its place. Without a cache the same stage is returned. ``load``: what is behind ``Lazy`` is loaded, as
+    running the stage would, and searched too. It has none of the options of a cascade.
 
     Example:
         >>> import pyterrier as pt
@@ -46,7 +46,7 @@ def remove_caches(stage: Stage, *, load: bool = False) -> Stage:
         ((RankCutoff(3) >> ScalarProduct(2)),)
     """
     parts = tuple(_unwrap(part, (), load=load) for part in stage.transformers)
-    stage = stage.without_options()
+    stage = replace(stage, on_error="raise", time_limit_ms=None) if stage.runs_by_query else stage
     return stage if all(map(operator.is_, parts, stage.transformers)) else replace(stage, transformers=parts)
 
 
@@ -114,29 +114,12 @@ def _unwrap(value: _T, above: tuple[int, ...], *, load: bool) -> _T:
     if is_lazy(value):
         loaded = cast("Any", value).load() if load else None
         return value if (bare := unwrap(loaded)) is loaded else cast("_T", bare)
-    if (other := wrapped(value)) is not None:
-        return cast("_T", unwrap(other))
+    if (cached := wrapped(value)) is not None:
+        return cast("_T", unwrap(cached))
     names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else list(vars(value))
     parts_by_name = {name: (part, unwrap(part)) for name in names if (part := getattr(value, name, None)) is not None}
     changed = {name: new for name, (part, new) in parts_by_name.items() if new is not part}
-    return _rebuild(value, changed, load=load) if changed else value
-
-
-def _rebuild(value: _T, changed: Mapping[str, object], *, load: bool) -> _T:
-    """Make something anew with other parts, and check that they are in it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CascadeWarning)  # its first construction has warned
-            if is_dataclass(value):
-                made: _T = replace(value, **changed)  # type: ignore[type-var] # an instance
-            else:
-                arguments = {name.removeprefix("_"): part for name, part in changed.items()}
-                made = pt.inspect.transformer_apply_attributes(value, **arguments)
-        if _unwrap(made, (), load=load) is made:
-            return made
-        why = "its constructor does not take the stage"
-    except Exception as error:  # noqa: BLE001 - whatever its constructor does
-        why = f"{type(error).__name__}: {first_line(error)}"
-    problem = f"{value!r:.80} holds a cached stage, and cannot be rebuilt around the stage itself: {why}"
-    fix = "use the stage itself instead of cached(stage, ...)"
-    raise PipelineError("a cached stage cannot be replaced by the stage itself", [problem], fix=fix)
+    other = copy(value) if changed else value
+    for name, new in changed.items():
+        object.__setattr__(other, name, new)  # also of a frozen dataclass
+    return other

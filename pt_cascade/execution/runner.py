@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -175,19 +175,53 @@ def run_together(
     cascade: Cascade, topics: pd.DataFrame, prefixes: Collection[str] = (), *, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[Run, dict[str, pd.DataFrame]]:
     """Run the queries of one batch; return also what each stage named by ``prefixes`` passes on, with the tail."""
-    qids = pd.Index(topics["qid"].unique(), dtype=object)
-    traces: list[dict[str, NDArray[np.generic]]] = []
-    steps: list[Step] = []
-    found: dict[str, pd.DataFrame] = {}
-    for step in walk(cascade, topics, fusion=cascade.fusion, clock=clock):
-        traces.append({**step.trace(qids), **read_accounts(step, qids)})
-        steps = [*steps, step] if cascade.tail == "keep" else [step]
-        if step.stage.name in prefixes:
-            found[step.stage.name] = _order(_end(cascade, steps), qids)
-    nothing = np.full(len(qids), np.nan)  # for a stage without this column
-    names = dict.fromkeys(name for part in traces for name in part if name != "docs_ranked")
-    trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
-    return Run(_order(run_ending(cascade.ending, _end(cascade, steps)), qids), trace), found
+    passage = Passage(topics, prefixes)
+    passage.advance(cascade, cascade[-1].name, clock=clock)
+    return passage.finish(cascade)
+
+
+@dataclass
+class Passage:
+    """The way of a batch of queries through the stages of a cascade, which may go on in another process.
+
+    Attributes:
+        topics: What the first stage is given.
+        prefixes: Names of stages whose ranking is kept in ``found``.
+        steps: Those that what follows needs: of all stages with a fusion or a kept tail, else of the last one.
+        traces: The columns of the trace, for each stage.
+        found: By stage name: what it passes on.
+    """
+
+    topics: pd.DataFrame
+    prefixes: Collection[str] = ()
+    steps: list[Step] = field(default_factory=list)
+    traces: list[dict[str, NDArray[np.generic]]] = field(default_factory=list)
+    found: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def qids(self) -> pd.Index[str]:
+        """The qids in topic order."""
+        qids: pd.Index[str] = pd.Index(self.topics["qid"].unique(), dtype=object)
+        return qids
+
+    def advance(self, cascade: Cascade, last: str, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Run the stages that follow, up to the one named ``last``."""
+        qids, needed = self.qids, cascade.tail == "keep" or cascade.fusion is not None
+        for step in walk(cascade, self.topics, fusion=cascade.fusion, clock=clock, done=tuple(self.steps)):
+            self.traces.append({**step.trace(qids), **read_accounts(step, qids)})
+            self.steps = [*self.steps, step] if needed else [step]
+            if step.stage.name in self.prefixes:
+                self.found[step.stage.name] = _order(_end(cascade, self.steps), qids)
+            if step.stage.name == last:
+                return
+
+    def finish(self, cascade: Cascade) -> tuple[Run, dict[str, pd.DataFrame]]:
+        """Return the results after the last stage with the whole trace, and what each stage of ``prefixes`` passes on."""
+        qids, traces = self.qids, self.traces
+        nothing = np.full(len(qids), np.nan)  # for a stage without this column
+        names = dict.fromkeys(name for part in traces for name in part if name != "docs_ranked")
+        trace = pd.DataFrame({name: np.concatenate([part.get(name, nothing) for part in traces]) for name in names})
+        return Run(_order(run_ending(cascade.ending, _end(cascade, self.steps)), qids), trace), self.found
 
 
 def _end(cascade: Cascade, steps: list[Step]) -> pd.DataFrame:

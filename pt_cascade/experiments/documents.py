@@ -51,7 +51,7 @@ class Document:
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ExperimentError(self._what, [f"{self.path.name}:{line}: {error.problem}"]) from None
-        except (YAMLError, ValueError) as error:
+        except (YAMLError, ValueError, RecursionError) as error:
             raise self.refuse([((), str(error).partition("\n")[0])]) from None
         if not isinstance(self.values, dict):
             raise self.refuse([((), f"it holds {type(self.values).__name__}, expected keys with values")])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pyterrier as pt
 
-from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.experiments.documents import Document
 from pt_cascade.experiments.folder import Results, read_results, write_results
 from pt_cascade.experiments.material import Material
@@ -86,10 +85,9 @@ class Experiment:
         made: dict[str, pt.Transformer] = {}
         for system in self.combinations:
             cascade = self.material.cascade(system)
-            stages = self.material.table(system).paths[0].stages if cascade is None else tuple(one.name for one in cascade)
             for vector in system.vectors:
                 for fusion in system.fusions:
-                    name = name_cascade(stages, vector, fusion)
+                    name = system.row(vector, fusion)
                     if cascade is None:
                         replayed = self.material.table(system).replay(vector, fusion=fusion)
                         made[name] = pt.Transformer.from_df(replayed)

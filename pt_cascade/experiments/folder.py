@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.execution.batch.batch_run import run_batch
 from pt_cascade.execution.batch.source import find_source
 from pt_cascade.experiments.cascade_file import find_collection
-from pt_cascade.experiments.lock import list_changes, make_lock, read_lock
+from pt_cascade.experiments.lock import list_changes, make_lock, read_json
 from pt_cascade.experiments.outcome import measure
 from pt_cascade.experiments.systems import list_systems, longest, name_file
-from pt_cascade.files import write_file
+from pt_cascade.files import naming_refusals, write_file
 from pt_cascade.reporting.explorer.page import report
 from pt_cascade.trec import write_run
 
@@ -53,9 +52,10 @@ class Results:
 def write_results(material: Material, folder: Path) -> Results:
     """Run an experiment and write its folder."""
     start = time.perf_counter()
-    for part in ("tables", "sweeps", "timings", "runs", "choices", "pages"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    before, lock = read_lock(folder / LOCK), make_lock(material)
+    with naming_refusals(folder):
+        for part in ("tables", "sweeps", "timings", "runs", "choices", "pages"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+    before, lock = read_json(folder / LOCK), make_lock(material)
     changes = tuple(list_changes(before, lock)) if before else ()
     _write_json(folder / LOCK, lock)
     outcome = measure(material, None if changes or not before else folder / "timings")
@@ -68,8 +68,8 @@ def write_results(material: Material, folder: Path) -> Results:
 
 def read_results(folder: Path) -> Results | None:
     """Return the results in a folder; None without any."""
-    file = folder / RESULTS
-    return Results(**json.loads(file.read_bytes())) if file.exists() else None
+    found = read_json(folder / RESULTS)
+    return Results(**found) if found else None
 
 
 def _write_parts(material: Material, outcome: Outcome, folder: Path) -> None:
@@ -81,7 +81,7 @@ def _write_parts(material: Material, outcome: Outcome, folder: Path) -> None:
         write_file(folder / "sweeps" / f"{name_file(name)}.csv", swept.frame.to_csv(index=False).encode())
         for fusion in system.fusions:
             run = table.replay(system.deepest, fusion=fusion)
-            write_run(run, folder / "runs" / f"{name_file(name_cascade(swept.stages, system.deepest, fusion))}.res.gz")
+            write_run(run, folder / "runs" / f"{name_file(system.row(system.deepest, fusion))}.res.gz")
     for name, timings in outcome.timings.items():
         timings.save(folder / "timings" / f"{name_file(name)}.parquet")
     values = pd.concat([frame.assign(system=row) for row, frame in outcome.per_query.items()])

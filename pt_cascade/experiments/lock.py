@@ -10,13 +10,14 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
+from pt_cascade.errors import ExperimentError, first_line
 from pt_cascade.execution.versions import versions
 from pt_cascade.experiments.cascade_file import find_path
 from pt_cascade.experiments.systems import list_systems
-from pt_cascade.files import read_file
+from pt_cascade.files import read_file, rm_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,13 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def read_lock(path: Path) -> Lock:
-    """Return the lock of an earlier run; empty without one."""
-    lock: Lock = json.loads(path.read_bytes()) if path.exists() else {}
-    return lock
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what an earlier run wrote; empty without one."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        problem = f"it is not JSON: {first_line(error)}"
+        raise ExperimentError(f"cannot read {path}", [problem], fix=rm_command(path)) from None
+    return dict(found)

@@ -25,6 +25,8 @@ BEGIN, END = (
     "<!-- experiments: pt-cascade experiment list experiments --out experiments/README.md -->",
     "<!-- end of experiments -->",
 )
+_LARGE = 10  # numbers have one decimal place from here on
+_NEEDED = {"hub": "a model hub", "gpu": "a GPU"}
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Experiments</title><style>
 body {font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em}
@@ -54,7 +56,7 @@ def list_entries(experiments: Sequence[Experiment]) -> list[Entry]:
 def _describe(experiment: Experiment) -> Entry:
     file, done = experiment.file, experiment.last_results()
     if done is None:
-        needs = f" (needs {' and '.join(f'a {one}' for one in file.needs)})" if file.needs else ""
+        needs = f" (needs {' and '.join(_NEEDED[one] for one in file.needs)})" if file.needs else ""
         return Entry(experiment.name, file.title, f"not yet run here{needs}", "", [], "")
     checks = [*verify_numbers(file, done.numbers)]
     counts = Counter(one.state for one in checks)
@@ -67,10 +69,8 @@ def _describe(experiment: Experiment) -> Entry:
 
 def format_text(experiments: Sequence[Experiment]) -> str:
     """List experiments for a terminal."""
-    rows = [(one.name, one.title, one.state, one.minutes) for one in list_entries(experiments)]
-    return format_table(
-        pd.DataFrame(rows, columns=["name", "title", "last run", "minutes"]), {}, left=["name", "title", "last run"]
-    )
+    entries = list_entries(experiments)
+    return "\n".join(f"{one.name}: {one.title}\n  {one.state}{f'; {one.minutes} min' * bool(one.minutes)}" for one in entries)
 
 
 def format_numbers(numbers: Numbers) -> str:
@@ -79,7 +79,7 @@ def format_numbers(numbers: Numbers) -> str:
     for part, rows in numbers.items():
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(part).reset_index()
         texts = [str(column) for column in frame if not pd.api.types.is_numeric_dtype(frame[column])]
-        formats = {str(column): "{:.4g}".format for column in frame if column not in texts}
+        formats = {str(column): _show for column in frame if column not in texts}
         tables.append(format_table(frame, formats, left=texts))
     return "\n\n".join(tables) + "\n"
 
@@ -135,7 +135,7 @@ def format_html(experiments: Sequence[Experiment]) -> str:
         parts.append(f"<table><tr>{head}</tr>" if one.checks else "")
         for check in one.checks:
             cells = "".join(f"<td>{escape(text)}</td>" for text in (check.part, check.row, check.column))
-            numbers = (_show(check.found), _show(check.expected), _show(check.tolerance))
+            numbers = (_show(check.found), _show(check.expected), f"{check.tolerance:g}")
             cells += "".join(f"<td class=number>{escape(text)}</td>" for text in numbers)
             parts.append(f"<tr>{cells}<td class={check.state}>{check.state}</td></tr>")
         parts.append("</table>" if one.checks else "")
@@ -143,4 +143,6 @@ def format_html(experiments: Sequence[Experiment]) -> str:
 
 
 def _show(value: float | str | None) -> str:
-    return "" if value is None or value != value else value if isinstance(value, str) else f"{value:.4g}"  # noqa: PLR0124 - NaN
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:.4f}" if abs(value) < _LARGE else f"{value:,.1f}"

@@ -109,14 +109,14 @@ def _measure_system(material: Material, system: System, cost: Cost | None, outco
     columns = [*swept.measures, *(name for name in _TIMES if name in swept.frame)]
     rows = ((as_cutoffs(vector), fused) for vector in swept.grid.vectors.tolist() for fused in system.fusions)
     for (cutoffs, fused), values in zip(rows, swept.frame[columns].to_dict("records"), strict=True):
-        row = name_cascade(swept.stages, cutoffs, fused)
+        row = system.row(cutoffs, fused)
         known = {str(name): float(value) for name, value in values.items() if not np.isnan(value)}
         outcome.add("systems", row, known)
         outcome.per_query[row] = swept.per_query(cutoffs, fused)
     for k in system.axes[0] if len(swept.stages) > 1 else ():
         left = swept.loss((k, *system.deepest[1:])).iloc[_CUT]
         ceiling = {"recall": float(left["recall"]), "nDCG@10": float(left["ndcg"])}
-        outcome.add("ceilings", name_cascade(swept.stages[:1], (k,)), ceiling)
+        outcome.add("ceilings", name_cascade(system.labels[:1], (k,)), ceiling)
 
 
 def _compare(baseline: str, measure: str, outcome: Outcome) -> None:
@@ -147,8 +147,8 @@ def _choose(material: Material, system: System, name: str, settings: schema.Choi
         outcome.choices[row] = (swept, choice)
         gain = {"gain": choice.gain.mean, "low": choice.gain.low, "high": choice.gain.high}
         means = {"used": choice.used.mean, "reference": choice.kept.mean, "in-sample": choice.in_sample}
-        cutoffs = name_cascade(choice.stages, choice.cutoffs, choice.fusion)
-        picked = name_cascade(choice.stages, choice.picked, choice.picked_fusion)
+        cutoffs = system.row(choice.cutoffs, choice.fusion)
+        picked = system.row(choice.picked, choice.picked_fusion)
         texts = {"verdict": choice.verdict.decision, "cutoffs": cutoffs, "picked": picked}
         costs = {key: float(choice.cost[key]) for key in _TIMES if key in choice.cost and not np.isnan(choice.cost[key])}
         outcome.add("choices", row, {**texts, **means, **gain, **costs})

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion
+from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.experiments.cascade_file import name_stage, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pt_cascade.experiments.schema import ExperimentFile
+
+_LONGEST = 120  # characters of a file's name
 
 
 @dataclass(frozen=True)
@@ -22,18 +27,24 @@ class System:
 
     Attributes:
         stages: The texts of the stages.
+        labels: What rows call them: their names, or their texts where another stage of the experiment has that name, too.
         axes: The cut-offs of each stage.
         fusions: What is tried at each vector of cut-offs; None: the last stage's own ranking.
     """
 
     stages: tuple[str, ...]
+    labels: tuple[str, ...]
     axes: tuple[tuple[int | None, ...], ...]
     fusions: tuple[StageFusion | None, ...]
 
     @property
     def name(self) -> str:
-        """The names of the stages."""
-        return " >> ".join(map(name_stage, self.stages))
+        """The labels of the stages."""
+        return " >> ".join(self.labels)
+
+    def row(self, cutoffs: tuple[int | None, ...], fusion: StageFusion | None = None) -> str:
+        """Name the system at some cut-offs, e.g. ``bm25 → 100 · mono_t5``."""
+        return name_cascade(self.labels, cutoffs, fusion)
 
     @property
     def vectors(self) -> list[tuple[int | None, ...]]:
@@ -80,10 +91,14 @@ def name_file(text: str) -> str:
         >>> name_file("bm25 → 1000 · bi_encoder → 100")
         'bm25-1000-bi_encoder-100'
     """
-    return re.sub(r"[^\w.=@]+", "-", text).strip("-")
+    name = re.sub(r"[^\w.=@]+", "-", text).strip("-")
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _combine(file: ExperimentFile) -> Iterator[System]:
+    texts = {one for axis in file.stages for one in axis.stage if one is not None}
+    counts = Counter(map(name_stage, texts))
+    labels = {one: one if counts[name_stage(one)] > 1 else name_stage(one) for one in texts}
     for combination in product(*(axis.stage for axis in file.stages)):
         kept = [(stage, axis.cutoff) for stage, axis in zip(combination, file.stages, strict=True) if stage is not None]
         for n in range(1 if file.prefixes else len(kept), len(kept) + 1):
@@ -91,4 +106,4 @@ def _combine(file: ExperimentFile) -> Iterator[System]:
             fitting = [one for one in file.fusion if one is None or {*one} <= names]
             fusions = tuple(None if one is None else StageFusion(one) for one in fitting) or (None,)
             stages, axes = zip(*kept[:n], strict=True)
-            yield System(stages, axes, fusions)
+            yield System(stages, tuple(labels[one] for one in stages), axes, fusions)

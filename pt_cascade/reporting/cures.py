@@ -27,6 +27,7 @@ _CALLS = (
     (r"fusions\(\[.*\], 0\.1\)", "--weights 0.1"),
     (r'\["nDCG@10", "R@100"\]', "--measures nDCG@10 R@100"),
     (r"the same call of \w+, or the same command, (goes on|continues) from there", "the same command goes on"),
+    (r'resources=\{"mono_t5": \{"num_gpus": 1\}\}', "--resources mono_t5=num_gpus:1"),
     (r"percentile=None", "--percentile 0"),
     (r"fresh=True", "--fresh"),
     (r"prefixes=\['all'\]", "--prefixes all"),

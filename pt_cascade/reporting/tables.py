@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pt_cascade.execution.comparison import Comparison
 
 _SMALLEST_P = 0.001
+_ROW = "row"
 _CORRECTED = " p-value corrected"
 
 
@@ -58,10 +59,11 @@ def format_table(table: pd.DataFrame, formats: Mapping[str, Callable[[float], st
         width = max(map(len, [name, *cells]))
         table = table.assign(**{column: [cell.ljust(width) for cell in cells]}).rename(columns={column: name.ljust(width)})
     first, *others = table.columns
-    if others and max(map(len, [str(first), *table[first]])) + max(map(len, map(str, others))) >= line_width() and len(table):
+    least = max(map(len, [str(first), *table[first]])) + max((len(str(name).rstrip()) for name in others), default=0)
+    if others and least >= line_width() and len(table) and str(first) != _ROW:
         numbers = [str(n) for n in range(1, len(table) + 1)]
         keys = [f"{n}: {cell.rstrip()}" for n, cell in zip(numbers, table[first], strict=True)]
-        numbered = table.assign(**{first: numbers}).rename(columns={first: "row"})
+        numbered = table.assign(**{first: numbers}).rename(columns={first: _ROW})
         return "\n".join([f"{first.rstrip()}:", *keys, "", format_table(numbered, formats)])
     blocks: list[list[str]] = [[first]]
     for column in others:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pyterrier as pt
 
-from pt_cascade.checksums import OpenFolder, check_sealed
+from pt_cascade.checksums import check_sealed
 from pt_cascade.errors import PipelineError
 from pt_cascade.files import rm_command, to_path
+from pt_cascade.stages.base.identity import check_files
 from pt_cascade.stages.indexing.engines import MOST_THREADS, open_index, write_scores
-from pt_cascade.stages.indexing.words import ENGLISH, BagOfWords, read_language
+from pt_cascade.stages.indexing.words import ENGLISH, BagOfWords, IndexFiles, read_language
 
 
 def bm25(
@@ -82,9 +83,11 @@ def bm25(
     pisa = type(opened).__name__ == "PisaIndex"
     counted = {"query_weighted": True} if pisa else {}
     write_scores(opened, k1, b)
-    noted = OpenFolder(str(folder))
     retriever = opened.bm25(num_results=num_results, threads=threads, **parameters, **counted)
-    return BagOfWords(retriever, read_language(folder) or (ENGLISH if pisa else None), noted, not pisa, verbose)
+    language = read_language(folder) or (ENGLISH if pisa else None)
+    made = BagOfWords(retriever, language, IndexFiles(str(folder)), not pisa, verbose)
+    check_files(made)  # notes the state of the files that are open now
+    return made
 
 
 def _find_folder(index: object) -> str | os.PathLike[str]:

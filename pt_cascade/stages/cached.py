@@ -40,8 +40,8 @@ _DEPENDS = ("pointwise", "pairwise", "listwise")
 class Cached(Wrapper):
     """Cache the scores of a re-ranker in an SQLite file: known scores are read, the others are computed in batches and written.
 
-    Cached scores are returned bit for bit, in the stage's number type, with its order of a query's rows and its tie rule (both are
-    found out from its answers). New scores are computed in batches, so they are as near to the stage's scores of the whole frame
+    Cached scores are returned bit for bit, as float64, with the stage's order of a query's rows and its tie rule (both are found
+    out from its answers). New scores are computed in batches, so they are as near to the stage's scores of the whole frame
     as the stage is batch-invariant: within 1e-5 in fp32, the same bits where a score does not depend on its batch.
     ``Cascade.of`` reads a cached stage as the stage itself, and ``profile`` times the stage itself.
 

@@ -53,7 +53,7 @@ class CrossEncoder(TransformerReranker):
     Raises:
         MissingError: The folder is not there or holds no model. When first used: the model cannot be loaded.
         PipelineError: An option is out of range. When first used: the model does not say which label means relevant, has fewer
-            positions, an activation that loses the order of its outputs, or scores that change with padding.
+            positions, or scores that change with padding.
         StageError: When used: the model fails on some pairs, e.g. as it knows no padding.
 
     References:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pt_cascade.errors import PipelineError
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import check_word
 from pt_cascade.stages.llm.connection import OPENAI_URL
 from pt_cascade.stages.llm.prompts import load_prompt
 from pt_cascade.stages.llm.stage import LlmJudge
@@ -119,8 +119,8 @@ def llm_judge(  # noqa: PLR0913 - options, each with a default
         LlmJudge(how='listwise', model='qwen3-8b', prompt=listwise@..., base_url='http://localhost:8000/v1', ...)
     """
     options = dict(locals())
-    if not is_word(how, MODES):
-        raise PipelineError("llm_judge cannot be made", [f"how is {how!r}, expected one of {', '.join(MODES)}"])
+    if problems := check_word("how", how, MODES):
+        raise PipelineError("llm_judge cannot be made", problems)
     url = (os.environ.get("OPENAI_BASE_URL") or OPENAI_URL) if base_url is None else base_url
     most = _TOKENS_A_NUMBER * window if how == "listwise" and type(window) is int else _TOKENS
     options |= {

@@ -220,7 +220,7 @@ REFUSED = {
         "stage 'lists': time_limit_ms needs a stage that is pointwise and reranks, as it scores some documents without others; "
         "it is listwise and reranks",
     ),
-    "a tail": ({"tail": "append"}, "tail is 'append': expected one of drop, keep"),
+    "a tail": ({"tail": "append"}, "this is not a cascade: tail is 'append', expected one of drop, keep"),
 }
 
 

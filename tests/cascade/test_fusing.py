@@ -358,7 +358,7 @@ MISPLACED = {
     "a cascade at the end": (ToyReranker(seed=7) % 5 >> FUSED, "the stages are"),
     "the cut-off before it": (
         pt.Compose(*(part for part in FUSED.pipeline() if part != FUSED.pipeline()[-2]), FUSED.pipeline()[-2]),
-        "the cut-off 4 of stage 'toy_reranker_2' is before the fusion",
+        "the cut-off % 4 of stage 'toy_reranker_2' is before the fusion",
     ),
     "kept scores alone": (pt.Compose(*FUSED.pipeline()[:-2]), r"KeepScores\(stage='toy_reranker'\) keeps scores for a fusion"),
     "kept scores in another place": (

@@ -139,19 +139,6 @@ def test_a_model_behind_lazy_is_not_loaded_by_reading(tmp_path: Path) -> None:
     assert Cascade.of(bare).transform(ASKED)["docno"].tolist() == bare.transform(ASKED)["docno"].tolist()
 
 
-def test_a_run_that_ignores_the_queries_is_refused() -> None:
-    """uniform=True returns the same rows whatever is asked; without it each query gets its own."""
-    with pytest.raises(PipelineError) as error:
-        Cascade.of(pt.Transformer.from_df(FOUND, uniform=True) % 2)
-    assert str(error.value) == (
-        "this pipeline cannot be read as a cascade: UniformTransformer() returns the same rows for all queries. "
-        "Fix: pt.Transformer.from_df(run)"
-    )
-    for nested in (SOURCE + pt.Transformer.from_df(FOUND, uniform=True), Closed(2 * pt.Transformer.from_df(FOUND, uniform=True))):
-        with pytest.raises(PipelineError, match=r"UniformTransformer\(\) returns the same rows"):
-            Cascade.of(nested % 2)
-
-
 def test_a_query_rewriter_behind_lazy_is_refused_until_it_is_loaded() -> None:
     """Before, it is taken for a scorer. Golden for the cure: the plain pipeline."""
     lazy = Lazy(lambda: pt.apply.query(lambda row: row["query"] + " more"))

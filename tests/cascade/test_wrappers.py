@@ -1,4 +1,4 @@
-"""A cache is replaced by the stage itself, wherever it is in a pipeline, or refused."""
+"""A cache is replaced by the stage itself, wherever it is in a pipeline."""
 
 from __future__ import annotations
 
@@ -23,33 +23,6 @@ from pt_cascade.stages.cached import cached
 from pt_cascade.stages.hybrid import hybrid
 
 FIRST = ToyRetriever(docs=8)
-HOLDERS: dict[str, Callable[[pt.Transformer], pt.Transformer]] = {
-    "itself": lambda stage: stage,
-    "a factor": lambda stage: 2 * stage,
-    "features": lambda stage: stage**stage,
-    "a sum": lambda stage: (FIRST % 6 >> stage) + FIRST % 6,
-    "a hybrid": lambda stage: hybrid(FIRST, FIRST % 6 >> stage),
-    "a cascade in a hybrid": lambda stage: hybrid(FIRST, Cascade.of(FIRST % 6 >> stage % 3)),
-    "a hybrid in a hybrid": lambda stage: hybrid(FIRST, hybrid(FIRST >> 2 * stage)),
-    "rank fusion of a plugin": lambda stage: RRFusion(FIRST, FIRST >> stage),
-}
-
-
-@pytest.mark.parametrize("holder", HOLDERS)
-def test_a_cache_is_replaced_by_its_stage_wherever_it_is(tmp_path: Path, holder: str) -> None:
-    """Oracle: the bare stage in the same place: the same words and fingerprint, and it is asked although all is cached."""
-    judge, make = Judge(log=Log()), HOLDERS[holder]
-    kept, bare = (Stage("s", (make(stage),)) for stage in (cached(judge, tmp_path / "s", identity="judge"), judge))
-    assert (fingerprint(kept), describe(kept)) == (fingerprint(bare), describe(bare))
-    assert remove_caches(bare) is bare
-    asked = FIRST.transform(topics(2)) if holder in ("itself", "a factor", "features") else topics(2)
-    expected = kept.transformers[0].transform(asked)
-    calls = len(judge.log.calls)
-    kept.transformers[0].transform(asked)
-    assert len(judge.log.calls) == calls
-    columns = ["qid", "docno", "score"] if "score" in expected else ["qid", "docno"]
-    pd.testing.assert_frame_equal(remove_caches(kept).transformers[0].transform(asked)[columns], expected[columns])
-    assert len(judge.log.calls) > calls
 
 
 class Closed(pt.Transformer):
@@ -66,18 +39,34 @@ class Closed(pt.Transformer):
         return self.mine.transform(inp)
 
 
-def test_a_cache_that_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
-    """A class that cannot be rebuilt around the bare stage: an error with the line to write, also when a cascade is timed."""
-    kept = cached(Judge(), tmp_path / "s", identity="judge")
-    with pytest.raises(
-        PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Closed.* holds a cached stage"
-    ) as no:
-        remove_caches(Stage("s", (Closed(kept),)))
-    assert no.value.fix == "use the stage itself instead of cached(stage, ...)"
-    with pytest.raises(PipelineError, match="a cached stage cannot be replaced"):
-        profile(FIRST % 6 >> hybrid(Closed(kept)) % 3, topics(2))
-    bare = Stage("s", (Closed(Judge()),))
+HOLDERS: dict[str, Callable[[pt.Transformer], pt.Transformer]] = {
+    "itself": lambda stage: stage,
+    "a factor": lambda stage: 2 * stage,
+    "features": lambda stage: stage**stage,
+    "another name": Closed,
+    "a sum": lambda stage: (FIRST % 6 >> stage) + FIRST % 6,
+    "a hybrid": lambda stage: hybrid(FIRST, FIRST % 6 >> stage),
+    "a cascade in a hybrid": lambda stage: hybrid(FIRST, Cascade.of(FIRST % 6 >> stage % 3)),
+    "a hybrid in a hybrid": lambda stage: hybrid(FIRST, hybrid(FIRST >> 2 * stage)),
+    "rank fusion of a plugin": lambda stage: RRFusion(FIRST, FIRST >> stage),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_cache_is_replaced_by_its_stage_wherever_it_is(tmp_path: Path, holder: str) -> None:
+    """Oracle: the bare stage in the same place: the same words and fingerprint, and it is asked although all is cached."""
+    judge, make = Judge(log=Log()), HOLDERS[holder]
+    kept, bare = (Stage("s", (make(stage),)) for stage in (cached(judge, tmp_path / "s", identity="judge"), judge))
+    assert (fingerprint(kept), describe(kept)) == (fingerprint(bare), describe(bare))
     assert remove_caches(bare) is bare
+    asked = FIRST.transform(topics(2)) if holder in ("itself", "a factor", "features", "another name") else topics(2)
+    expected = kept.transformers[0].transform(asked)
+    calls = len(judge.log.calls)
+    kept.transformers[0].transform(asked)
+    assert len(judge.log.calls) == calls
+    columns = ["qid", "docno", "score"] if "score" in expected else ["qid", "docno"]
+    pd.testing.assert_frame_equal(remove_caches(kept).transformers[0].transform(asked)[columns], expected[columns])
+    assert len(judge.log.calls) > calls
 
 
 def test_a_profile_times_what_a_hybrid_holds(tmp_path: Path) -> None:
@@ -150,9 +139,13 @@ class Hidden(pt.Transformer):
 
 
 def test_caches_that_do_not_hold_their_stage_are_not_timed(tmp_path: Path) -> None:
-    """One in a dict, and one without a model within another transformer; the same without a cache is timed."""
-    with pytest.raises(PipelineError, match=r"a cached stage cannot be replaced by the stage itself: .*Hidden"):
-        profile(FIRST % 6 >> Hidden(ScorerCache(str(tmp_path / "s"), Counting())) % 3, topics(2))
+    """A cache without a model within another transformer; the stage of a cache in a dict is called although all is cached."""
+    scores = Counting()
+    hidden = FIRST % 6 >> Hidden(ScorerCache(str(tmp_path / "s"), scores)) % 3
+    hidden.transform(topics(2))
+    scores.asked.clear()
+    profile(hidden, topics(2), repeats=1, warmup=0, shares=(1.0,))
+    assert len(scores.asked) == 12
     with pytest.raises(PipelineError, match="has no scorer, so a profile would time its look-ups"):
         profile(FIRST % 6 >> 2 * ScorerCache(str(tmp_path / "t")) % 3, topics(2))
     assert profile(FIRST % 6 >> Hidden(Counting()) % 3, topics(2), repeats=1, warmup=0).queries == 2

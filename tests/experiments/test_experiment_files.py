@@ -162,3 +162,10 @@ def test_prefixes_are_systems_once(tmp_path: Path) -> None:
     """The first stage alone comes from both alternatives of the second."""
     text = YAML.replace("{stage: [~, second]}", "{stage: [~, second]}\nprefixes: true")
     assert [one.name for one in ptc.open_experiment(write_experiment(tmp_path, text)).combinations] == ["first", "first >> second"]
+
+
+def test_stages_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """By what each is made with, as two models of one kind of stage."""
+    text = "title: k1\ncollection: pydocs\nstages: [{stage: [bm25, 'bm25(k1=2.0)', dense], cutoff: 10}]\nmeasures: RR\n"
+    systems = ptc.open_experiment(write(tmp_path, text)).combinations
+    assert [one.row(one.deepest) for one in systems] == ["bm25 → 10", "bm25(k1=2.0) → 10", "dense → 10"]

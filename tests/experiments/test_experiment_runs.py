@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import ir_measures
@@ -97,8 +99,12 @@ def test_verify_fails_with_the_line_of_each_number(tmp_path: Path, capsys: pytes
     said = " ".join(told.err.split())
     assert "two-queries.yaml:14: FAIL systems, first % 1 >> second, RR: 0.5, expected 0.6 ± 0.001" in said
     assert "two-queries.yaml:17: FAIL ceilings, frst % 1, recall: nothing, expected 0.5 ± 0; did you mean 'first → 1'?" in said
-    assert main(["experiment", "verify", str(write_experiment(tmp_path)), "--details"]) == 0
-    assert "9 OK, 0 OKish, 0 FAIL" in capsys.readouterr().out
+    cure = re.findall(r"Fix: pt-cascade (.*)", told.err)[-1]
+    write_experiment(tmp_path)
+    assert main(shlex.split(cure)) == 0
+    shown = capsys.readouterr().out
+    assert "9 OK, 0 OKish, 0 FAIL" in shown
+    assert len(re.findall(r"^  OK ", shown, flags=re.MULTILINE)) == 9
 
 
 def test_a_baseline_that_is_no_system_is_refused(tmp_path: Path) -> None:
@@ -106,6 +112,18 @@ def test_a_baseline_that_is_no_system_is_refused(tmp_path: Path) -> None:
     opened = ptc.open_experiment(write_experiment(tmp_path, YAML.replace("baseline: first % 2", "baseline: frst % 2")))
     with pytest.raises(ExperimentError, match="no system 'frst → 2' to compare with; did you mean 'first → 2'"):
         opened.run()
+
+
+@pytest.mark.parametrize("name", ["results.json", "lock.json"])
+def test_a_damaged_file_of_results_is_named_with_its_cure(opened: Experiment, name: str) -> None:
+    """The cure removes it, and the experiment runs again."""
+    opened.run()
+    (opened.folder / name).write_text("{", encoding="utf-8")
+    with pytest.raises(ExperimentError, match="it is not JSON") as caught:
+        opened.last_results() if name == "results.json" else opened.run()
+    assert caught.value.fix == f"rm -r {opened.folder / name}"
+    (opened.folder / name).unlink()
+    assert opened.run().numbers["systems"]["first → 2"]["RR"] == 0.75
 
 
 def test_choices_and_pruning_have_rows(tmp_path: Path) -> None:
@@ -136,7 +154,7 @@ def test_list_writes_markdown_between_markers_and_a_page(tmp_path: Path, capsys:
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{BEGIN}\n| experiment |")
     assert text.endswith(f"{END}\nafter\n")
-    assert "| first % 1 >> second | 0.5 | 10 |" in text
+    assert "| first % 1 >> second | 0.5000 | 10.0 |" in text
     assert "<td class=OK>OK</td>" in page.read_text(encoding="utf-8")
     assert main(["experiment", "list", str(file), "--out", "x.txt"]) == 1
 

@@ -110,12 +110,6 @@ def test_the_printed_cutoff_is_one() -> None:
     assert Cascade.of(FIRST % 500 >> eval(fix, NAMES)).cutoffs == (500, 100)  # noqa: S307
 
 
-def test_the_printed_run_is_read() -> None:
-    """Each query gets its own rows."""
-    fix = provoke(lambda: Cascade.of(pt.Transformer.from_df(RESULTS, uniform=True) % 2))
-    assert len(Cascade.of(eval(fix, {"pt": pt, "run": RESULTS}) % 2).transform(topics(2)))  # noqa: S307
-
-
 def test_stages_get_the_names_that_are_asked_for() -> None:
     """Each its own."""
     stages = (Stage("s", (FIRST,)), Stage("s", (SECOND,)))

@@ -220,6 +220,15 @@ def test_a_text_is_cut_to_one_line(text: str) -> None:
 # --- widths
 
 
+def test_two_columns_of_words_that_are_both_too_wide_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is listed with numbers; the second, padded to its width, stands after them."""
+    monkeypatch.setenv("COLUMNS", "40")
+    words = pd.DataFrame({"row": ["x" * 50, "y"], "told": ["z" * 60, "w"], "n": [1, 2]})
+    lines = format_table(words, {}, left=["row", "told"]).splitlines()
+    assert lines[:3] == ["row:", "1: " + "x" * 50, "2: y"]
+    assert [line.split() for line in lines[4:7]] == [["row", "told"], ["1", "z" * 60], ["2", "w"]]
+
+
 def test_a_wide_table_stands_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Golden: by hand; each block has the first column, and the blocks together are the whole table."""
     monkeypatch.setenv("COLUMNS", "40")

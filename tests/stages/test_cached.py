@@ -104,7 +104,8 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
 
 
 def same(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
-    """Compare the rows of each query in their order; the order of columns, of queries, and the index, may differ."""
+    """Compare the rows of each query in their order, scores as float64; columns and queries in any order."""
+    theirs = theirs.astype({"score": np.float64})
     one, other = (results.sort_values("qid", kind="stable").reset_index(drop=True) for results in (ours, theirs))
     assert_frame_equal(one, other[list(ours.columns)], check_exact=True)
     assert set(ours.columns) == set(theirs.columns)
@@ -680,7 +681,7 @@ def test_an_answer_needs_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("dtype", ["Float64", "float16", "Int64", "bool", "object"])
 def test_scores_of_any_type_are_repeated(tmp_path: Path, dtype: str) -> None:
-    """The type is that of the stage, cold and warm, also where NumPy has no such type."""
+    """As float64, cold and warm, also where NumPy has no such type."""
     inner = pt.apply.generic(lambda df: pt.model.add_ranks(df.assign(score=df["text"].str.len() - 1.0)).astype({"score": dtype}))
     kept = cached(inner, tmp_path / "s", identity="length", depends="pointwise")
     results = frame(("1", "q", "a", "x"), ("1", "q", "b", "yy"))

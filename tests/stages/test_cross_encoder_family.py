@@ -356,39 +356,6 @@ def test_labels_that_do_not_exclude_each_other_are_read_each_by_itself(
     assert expit(cross_encoder(folder).transform(pairs)["score"].to_numpy()) == pytest.approx(own, **CLOSE)
 
 
-@pytest.mark.parametrize("labels", [1, 2])
-def test_an_activation_that_loses_the_order_is_refused(
-    labels: int, saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
-) -> None:
-    """ReLU makes all negative logits equal; saved as the fix says, the model is read."""
-    folder, mended = tmp_path / "model", tmp_path / "mended"
-    CrossEncoder(str(saved("bert", labels)), device="cpu", activation_fn=torch.nn.ReLU()).save_pretrained(str(folder))
-    with pytest.raises(PipelineError) as error:
-        cross_encoder(folder).transform(pairs)
-    assert str(error.value) == (
-        f"cross_encoder: cannot rank by {str(folder)!r}: it was saved with the activation ReLU, which does not keep the order of"
-        " its outputs. Fix: CrossEncoder(model, activation_fn=torch.nn.Identity()).save_pretrained(folder), of"
-        " sentence-transformers"
-    )
-    CrossEncoder(str(folder), activation_fn=torch.nn.Identity(), device="cpu").save_pretrained(str(mended))
-    golden = cross_encoder(saved("bert", labels)).transform(pairs)["score"].to_numpy()
-    assert cross_encoder(mended).transform(pairs)["score"].to_numpy() == pytest.approx(golden, **CLOSE)
-
-
-@pytest.mark.parametrize(
-    "section",
-    [{"sentence_transformers": {"activation_fn": "torch.nn.ReLU"}}, {"sbert_ce_default_activation_function": "torch.nn.ReLU"}],
-)
-def test_an_activation_in_the_configuration_is_read(
-    section: dict[str, Any], saved: Callable[..., Path], pairs: pd.DataFrame, tmp_path: Path
-) -> None:
-    """Where older versions of sentence-transformers wrote it."""
-    folder = shutil.copytree(saved("bert"), tmp_path / "model")
-    _write(folder / "config.json", **section)
-    with pytest.raises(PipelineError, match="it was saved with the activation ReLU"):
-        cross_encoder(folder).transform(pairs)
-
-
 CHAT = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ m['content'] }} {% elif m['role'] == 'query' %}heat {{ m['content'] }}"
     " {% elif m['role'] == 'document' %}flow {{ m['content'] }}{% endif %}{% endfor %} body 42"

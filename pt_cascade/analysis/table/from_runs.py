@@ -25,7 +25,7 @@ from pt_cascade.analysis.table.missing_pairs import (
 )
 from pt_cascade.errors import TableError, warn
 from pt_cascade.frames import canonical_results, canonical_topics
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import check_word
 from pt_cascade.ranking import ranks
 from pt_cascade.trec import read_run
 
@@ -101,9 +101,7 @@ def add_judged_queries(table: Scores, qrels: pd.DataFrame) -> Scores:
 
 def _check(runs: Runs, missing: Missing) -> None:
     """Check the arguments before any file is read."""
-    problems = (
-        [] if is_word(missing, get_args(Missing)) else [f"missing is {missing!r}, expected one of {', '.join(get_args(Missing))}"]
-    )
+    problems = check_word("missing", missing, get_args(Missing))
     given = cast("Mapping[object, object]", runs)  # types are hints
     if not hasattr(given, "items") or not given:
         found = "no runs" if hasattr(given, "items") else f"a {type(given).__name__}"

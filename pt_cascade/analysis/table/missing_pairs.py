@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.errors import TableError
 from pt_cascade.ranking import locate, score_below
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 PAIR = ["qid", "docno"]
 _OWN = 3  # qid, docno and rank stand before the stages
 _MANY = 10  # so many documents with permuted scores are no chance
-_LARGEST = float(np.finfo(np.float32).max) / 2  # beyond it float32, and so trec_eval, reads infinity
 
 # In all functions, frame is Frame[qid, docno, rank, <stage>...]: the documents of the first run, and their scores, NaN for none;
 # runs are Frame[qid, docno, score, ...] by stage, of the topics only; missing is what count_missing returns.
@@ -98,15 +96,9 @@ def fill_missing(frame: pd.DataFrame) -> pd.DataFrame:
         >>> fill_missing(frame)["t5"].tolist()
         [-0.5, 0.5]
     """
-    filled, problems, query = {}, [], pd.factorize(frame["qid"])[0].astype(np.int64)
-    for name in list(frame.columns)[_OWN + 1 :]:
-        lowest = frame[name].groupby(query).transform("min")[frame[name].isna()]
-        if (lowest.abs() > _LARGEST).any():
-            problems.append(f"run {name!r} has the score {lowest[lowest.abs() > _LARGEST].tolist()[0]!r}, beyond float32")
-        filled[name] = score_below(query, frame[name].to_numpy(np.float64), frame["rank"].to_numpy())
-    if problems:
-        raise TableError("no scores below these can be given to missing pairs", problems, fix="scale the scores of the run")
-    return frame.assign(**filled)
+    query, place = pd.factorize(frame["qid"])[0].astype(np.int64), frame["rank"].to_numpy()
+    later = list(frame.columns)[_OWN + 1 :]
+    return frame.assign(**{name: score_below(query, frame[name].to_numpy(np.float64), place) for name in later})
 
 
 def _are_permuted(frame: pd.DataFrame, before: str, after: str) -> bool:

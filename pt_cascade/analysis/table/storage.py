@@ -4,7 +4,7 @@
   the pair was not scored
 - ``topics.parquet``: qid, query: string
 - ``pt_meta.json``: type, format, package_hint (of PyTerrier); columns, paths, depth, about, missing (of the table); files: the
-  sha256 of each Parquet file; sha256: of all the rest of this file, see ``_digest``
+  sha256 of each Parquet file; sha256: of all the rest of this file, see ``hash_json``
 
 What is read back equals what was written, scores bit by bit; otherwise a TableError names the file and what is wrong with it.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,9 @@ from pt_cascade.analysis.table import data as layout
 from pt_cascade.analysis.table.checks import check_scores
 from pt_cascade.analysis.table.data import Column, Scores
 from pt_cascade.analysis.table.tie_rules import TieRule
+from pt_cascade.checksums import hash_json
 from pt_cascade.errors import CascadeError, TableError
-from pt_cascade.files import PathLike, new_folder, rm_command, to_path
+from pt_cascade.files import PathLike, save_folder, to_path
 from pt_cascade.frames import canonical_topics
 
 if TYPE_CHECKING:
@@ -49,9 +49,6 @@ def save_table(table: Scores, path: PathLike) -> None:
 
     Raises a TableError if the path exists or cannot be written to, or if a docno or query is not UTF-8 text.
     """
-    target = to_path(path, "write")
-    if os.path.lexists(target):
-        raise TableError(f"cannot save the table to {path}", ["it exists already"], fix=f"another path, or {rm_command(path)}")
     frames = {_SCORES: table.frame[[*table.own_columns, *table.stages]], _TOPICS: table.topics[["qid", "query"]]}
     files = {}
     for name, frame in frames.items():
@@ -62,16 +59,7 @@ def save_table(table: Scores, path: PathLike) -> None:
             fix = "make every docno and query UTF-8 text"
             raise TableError(f"cannot save the table to {path}", [f"{name}: {found}"], fix=fix) from error
     files[_META] = _describe(table, files)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with new_folder(target) as whole:
-            if whole is None:
-                raise TableError(f"cannot save the table to {path}", ["another process has just made it"], fix="another path")
-            for name, data in files.items():
-                (whole / name).write_bytes(data)
-    except OSError as error:
-        found = f"{type(error).__name__}: {error.strerror}"
-        raise TableError(f"cannot save the table to {target}", [found], fix="another path") from error
+    save_folder(path, files, "the table", TableError)
 
 
 def load_table(path: PathLike) -> Scores:
@@ -116,7 +104,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     kind = (given.get("type"), given.get("format")) if isinstance(given, dict) else "no JSON object"
     if kind != (expected := (_KIND["type"], _KIND["format"])):
         raise _refusal(folder, [f"it is not a score table: {_META} holds {kind}, expected {expected}"], fix=_OURS)
-    if given.pop("sha256", None) != _digest(given):
+    if given.pop("sha256", None) != hash_json(given):
         raise _refusal(folder, [f"{_META} is damaged: its content does not match its sha256"])
     return dict(given)
 
@@ -133,12 +121,7 @@ def _describe(table: Scores, files: Mapping[str, bytes]) -> bytes:
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     plain = json.loads(json.dumps(meta, default=operator.index))  # NumPy's integers become Python's
-    return json.dumps({**plain, "sha256": _digest(plain)}, indent=1).encode()
-
-
-def _digest(meta: Mapping[str, object]) -> str:
-    """Hash metadata as JSON with sorted keys, without blanks, in ASCII."""
-    return hashlib.sha256(json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return json.dumps({**plain, "sha256": hash_json(plain)}, indent=1).encode()
 
 
 def _encode(frame: pd.DataFrame) -> bytes:

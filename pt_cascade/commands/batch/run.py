@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="move a run that is there aside, and start anew")
     parser.add_argument("--executor", choices=EXECUTORS, default="serial", help="where shards run (default: serial)")
     parser.add_argument("--workers", type=count, default=1, help="how many processes (default: 1)")
+    parser.add_argument(
+        "--resources",
+        nargs="+",
+        type=_resource,
+        metavar="STAGE=NAME:N,...",
+        help="with ray, what a worker takes for a stage, as mono_t5=num_gpus:1",
+    )
     parser.add_argument("--threads", type=count, default=1, help="threads of a worker (default: 1)")
     parser.add_argument("--shard", type=_part, metavar="I/N", help="only the I-th of N parts, see pt-cascade merge")
     parser.add_argument("--shard-queries", type=count, default=100, help="queries of a shard (default: 100)")
@@ -70,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-attempts", type=count, default=3, help="how often a shard that fails is tried (default: 3)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what it will take; run and write nothing")
     parser.add_argument("--timings", metavar="FILE", help="for --dry-run: the times of the stages, of pt-cascade profile")
+    parser.add_argument("--energy", action="store_true", help="measure the energy of this machine, for run.ir_metadata")
     parser.add_argument("--log", metavar="FILE", help="append a line of JSON for each event")
     add_options(parser)
 
@@ -93,9 +101,11 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         cost = None if arguments.timings is None else Timings.load(arguments.timings).cost()
         yield from _show_plan(planned, forecast_run(planned.cascade, planned.plan, cost), arguments.workers)
         return
+    arguments.resources = dict(arguments.resources or ()) or None
     names = (
         "executor",
         "workers",
+        "resources",
         "threads",
         "shard",
         "shard_queries",
@@ -105,6 +115,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         "score_cache",
         "max_attempts",
         "fresh",
+        "energy",
         "log",
     )
     with _ending_on_sigterm():
@@ -168,6 +179,14 @@ def _part(text: str) -> tuple[int, int]:
     if found is None or int(found[1]) > int(found[2]):
         raise ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, such as 2/10")
     return int(found[1]), int(found[2])
+
+
+def _resource(text: str) -> tuple[str, dict[str, float]]:
+    """Read a value of ``--resources``."""
+    stage, _, needs = text.partition("=")
+    if not re.fullmatch(r"[^=:,]+=([^=:,]+:[0-9]{1,15}(\.[0-9]{1,9})?)(,[^=:,]+:[0-9]{1,15}(\.[0-9]{1,9})?)*", text):
+        raise ArgumentTypeError(f"{text!r} is not STAGE=NAME:N,... such as mono_t5=num_gpus:1,num_cpus:4")
+    return stage, {name: float(amount) for name, _, amount in (need.partition(":") for need in needs.split(","))}
 
 
 @contextmanager

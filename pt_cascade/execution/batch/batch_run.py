@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from pt_cascade.errors import CascadeError
+from pt_cascade.errors import CascadeError, require
 from pt_cascade.execution.batch.executors.local import Executor, Processes, Serial
 from pt_cascade.execution.batch.journal import open_journal
 from pt_cascade.execution.batch.plan import Settings, make_plan
+from pt_cascade.execution.batch.provenance.calls import note_call
+from pt_cascade.execution.batch.provenance.metadata import describe_stages, write_metadata
 from pt_cascade.execution.batch.shard_loop import ShardLoop
 from pt_cascade.execution.batch.shards import Worker, limit_threads
 from pt_cascade.execution.batch.source import CascadeSource, find_source
@@ -28,9 +31,10 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.grid.cutoffs import Tail
     from pt_cascade.cascade import Cascade
+    from pt_cascade.execution.batch.executors.resources import Resources
     from pt_cascade.execution.batch.plan import Plan
 
-EXECUTORS = ("serial", "processes")
+EXECUTORS = ("serial", "processes", "ray")
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,9 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     out: str | os.PathLike[str],
     *,
     collection: str | None = None,
-    executor: Literal["serial", "processes"] = "serial",
+    executor: Literal["serial", "processes", "ray"] = "serial",
     workers: int = 1,
+    resources: Resources | None = None,
     threads: int = 1,
     shard_queries: int = 100,
     query_batch_size: int = 100,
@@ -70,6 +75,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     shard: tuple[int, int] | None = None,
     max_attempts: int = 3,
     fresh: bool = False,
+    energy: bool = False,
     log: str | os.PathLike[str] | None = None,
     verbose: bool = False,
 ) -> BatchRun:
@@ -83,8 +89,11 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
         out: The folder; made if it does not exist.
         collection: That of a line, see ``open_collection``.
-        executor: ``serial``: in this process; ``processes``: in ``workers`` processes, which make the cascade for themselves.
-        workers: How many processes, 1 or more.
+        executor: ``serial``: in this process; ``processes``: in ``workers`` processes, which make the cascade for themselves;
+            ``ray``: on the Ray cluster of RAY_ADDRESS or of this machine, else on this machine.
+        workers: How many processes, 1 or more; with ``ray`` so many for each group of consecutive stages with equal resources.
+        resources: With ``ray``: what a worker takes for a stage, by stage name, as ``{"mono_t5": {"num_gpus": 1}}``:
+            ``num_cpus`` (default: ``threads``), ``num_gpus``, ``memory`` in bytes, or a resource that your nodes declare.
         threads: Threads that each worker computes on, 1 or more.
         shard_queries: Queries of a shard, which is what a run that was stopped loses at most; 1 or more.
         query_batch_size: Queries that pass the stages together, 1 or more; bounds the memory between stages.
@@ -95,6 +104,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         shard: ``(i, n)``: only the i-th of n parts of the shards, from 1; merge them with ``pt-cascade merge``.
         max_attempts: How often a shard that fails is tried, over all calls; 1 or more.
         fresh: Move a folder that is there aside, and start anew.
+        energy: Measure the energy of this machine by tirex-tracker, for ``run.ir_metadata``.
         log: A file to which a line of JSON is appended for each event.
         verbose: Show progress.
 
@@ -118,7 +128,9 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         >>> done.counts["queries"], done.counts["queries_without_results"]
         (2, 1)
     """
-    _check(executor, workers, max_attempts, shard)
+    _check(executor, workers, resources, max_attempts, shard)
+    if energy:
+        require("tirex_tracker", install="'pt_cascade[tracking]'", why="energy=True")
     settings = Settings(shard_queries, query_batch_size, threads, prefixes, tag)
     source = find_source(cascade, collection, {"tail": tail})
     planned = plan_batch(replace(source, score_cache=score_cache), topics, settings)
@@ -129,9 +141,12 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         folder.resume(planned.plan)
         parts = {n: part for n, part in enumerate(planned.parts) if shard is None or n % shard[1] == shard[0] - 1}
         loop = ShardLoop(folder, planned.plan, parts, max_attempts, journal)
-        with _open_executor(executor, planned, min(workers, max(len(loop.waiting), 1))) as opened:
+        about = {"executor": executor, "workers": workers, "threads": threads, "resources": resources, "shard": shard}
+        stages = describe_stages(planned.cascade)
+        noted = note_call(folder.path, about, stages, energy=energy) if loop.waiting else nullcontext()
+        with noted, _open_executor(executor, planned, min(workers, max(len(loop.waiting), 1)), resources) as opened:
             loop.run(opened, shown=verbose)
-        counts = merge_shards(folder, planned.plan) if shard is None else {}
+        counts = _merge(folder, planned.plan) if shard is None else {}
         journal.note("finished", **counts)
     return BatchRun(folder.path, counts)
 
@@ -160,23 +175,37 @@ def merge_folder(out: str | os.PathLike[str]) -> BatchRun:
     folder = BatchFolder(to_path(out))
     plan, _ = folder.read_manifest()
     with folder.lock():
-        return BatchRun(folder.path, merge_shards(folder, plan))
+        return BatchRun(folder.path, _merge(folder, plan))
 
 
-def _open_executor(name: str, planned: PlannedRun, workers: int) -> Executor:
+def _merge(folder: BatchFolder, plan: Plan) -> dict[str, object]:
+    """Make the results and the side file; return the counts."""
+    counts = merge_shards(folder, plan)
+    write_metadata(folder.path, plan, counts)
+    return counts
+
+
+def _open_executor(name: str, planned: PlannedRun, workers: int, resources: Resources | None) -> Executor:
     """Return what runs the shards."""
     if name == "serial":
         return Serial(Worker(planned.source, planned.plan, planned.cascade))
+    if name == "ray":
+        require("ray", install="'pt_cascade[ray]'", why="executor='ray'")
+        from pt_cascade.execution.batch.executors.cluster import RayCluster  # noqa: PLC0415 - ray is an extra
+
+        return RayCluster(planned.source, planned.plan, workers, resources)
     return Processes(planned.source, planned.plan, workers)
 
 
-def _check(executor: str, workers: int, max_attempts: int, shard: tuple[int, int] | None) -> None:
+def _check(executor: str, workers: int, resources: Resources | None, max_attempts: int, shard: tuple[int, int] | None) -> None:
     """Refuse options that are not valid, all at once."""
     problems = [] if executor in EXECUTORS else [f"executor is {executor!r}, expected one of {', '.join(EXECUTORS)}"]
     counts = {"workers": workers, "max_attempts": max_attempts}
     problems += [f"{name} is {value!r}, expected 1 or more" for name, value in counts.items() if not is_whole(value, least=1)]
     if executor == "serial" and workers != 1:
         problems.append(f"workers is {workers}, but executor='serial' runs in this process")
+    if executor != "ray" and resources:
+        problems.append(f"resources are given, but executor={executor!r} has none")
     if shard is not None:
         valid = isinstance(shard, tuple) and len(shard) == 2 and all(is_whole(n, least=1) for n in shard) and shard[0] <= shard[1]  # noqa: PLR2004
         problems += [] if valid else [f"shard is {shard!r}, expected (i, n) with i from 1 to n"]

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -14,16 +14,17 @@ from threadpoolctl import threadpool_limits
 from pt_cascade.cascade.steps import warn_unscored
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.batch.plan import Plan, describe_cascade
-from pt_cascade.execution.runner import refuse_whole, run_together, split_queries
+from pt_cascade.execution.runner import Passage, refuse_whole, split_queries
 from pt_cascade.trec.files import pack
 from pt_cascade.trec.runs import format_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pt_cascade.cascade import Cascade
     from pt_cascade.execution.batch.source import CascadeSource
 
+T = TypeVar("T")
 TRACE = "trace.parquet"
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -63,22 +64,43 @@ class Worker:
 
     def run(self, task: Task) -> Outcome:
         """Run a shard; an error of a stage is part of the outcome."""
+        return self.attempt(task.number, lambda: Outcome(task.number, run_shard(self.cascade, task.topics, self.plan)))
+
+    def attempt(self, number: int, work: Callable[[], T]) -> T | Outcome:
+        """Do a part of a shard's work on the threads of the plan; an error of a stage becomes an outcome."""
         try:
             with limit_threads(self.plan.settings.threads):
-                return Outcome(task.number, run_shard(self.cascade, task.topics, self.plan))
+                return work()
         except Exception as error:  # noqa: BLE001 - of any class, as it comes from a stage
             text = str(error) if isinstance(error, CascadeError) else f"{type(error).__name__}: {error}"
-            return Outcome(task.number, {}, text)
+            return Outcome(number, {}, text)
 
 
 def run_shard(cascade: Cascade, topics: pd.DataFrame, plan: Plan) -> dict[str, bytes]:
-    """Run the queries of a shard in the batches of the plan; return its files by name."""
+    """Run the queries of a shard, one batch of the plan after the other; return its files by name."""
+    passages = start_shard(topics, plan)
+    return finish_shard(cascade, (advance(cascade, passage, plan.stages[-1]) for passage in passages), plan)
+
+
+def start_shard(topics: pd.DataFrame, plan: Plan) -> list[Passage]:
+    """Return the batches of a shard, before the first stage."""
+    return [Passage(batch, plan.settings.prefixes) for batch in split_queries(topics, plan.settings.query_batch_size)]
+
+
+def advance(cascade: Cascade, passage: Passage, last: str) -> Passage:
+    """Run the stages of a batch up to the one named ``last``."""
+    passage.advance(cascade, last)
+    refuse_whole(cascade)
+    return passage
+
+
+def finish_shard(cascade: Cascade, passages: Iterable[Passage], plan: Plan) -> dict[str, bytes]:
+    """Return the files of a shard by name, from its batches after the last stage."""
     files, settings = plan.settings.files(plan.stages), plan.settings
     packed = dict.fromkeys(files.values(), b"")
     traces = []
-    for batch in split_queries(topics, settings.query_batch_size):
-        done, found = run_together(cascade, batch, settings.prefixes)
-        refuse_whole(cascade)
+    for passage in passages:
+        done, found = passage.finish(cascade)
         for stage, results in [*found.items(), ("", done.results)]:
             tag = f"{settings.tag}-{'_'.join(stage.split())}" if stage else settings.tag
             packed[files[stage]] += pack(format_run(results, files[stage], tag))

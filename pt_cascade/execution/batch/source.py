@@ -50,7 +50,7 @@ class CascadeSource:
             return cascade
         from pt_cascade.execution.scoring.caching import add_caches  # noqa: PLC0415 - slow to import
 
-        return add_caches(cascade, self.score_cache)
+        return replace(cascade, stages=add_caches(cascade, self.score_cache))
 
     def check_portable(self, executor: str) -> None:
         """Refuse what a worker in another process could not make again."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from pt_cascade.cascade import walk
-from pt_cascade.cascade.steps import find_failed
+from pt_cascade.cascade.steps import find_failed, run_stage
 from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError, QueryError, StageError, TableError
 from pt_cascade.execution.scoring.chunk import rerank
@@ -49,7 +48,7 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
     stage, tested = replace(remove_caches(step.stage, load=True), cutoff=None), False
     for frame in _whole_queries(step.given) if whole else _mixed_pairs(step.given):
         try:
-            again = next(walk((stage,), frame))
+            again = run_stage(stage, frame)
         except QueryError:
             if step.stage.on_error == "raise":
                 raise
@@ -88,7 +87,7 @@ def check_paths(
         try:
             name, drift = _rescore(plan, path, *found, tolerance)
         except QueryError:
-            if all(plan.stage(name).on_error == "raise" for name in path.stages):
+            if all(plan.stages[name].on_error == "raise" for name in path.stages):
                 raise
             untested.append(path)
             continue
@@ -113,7 +112,7 @@ def _rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame,
     """Score a sample again along a path; return the first stage whose scores changed, and how."""
     given = topics[topics["qid"].isin(sample["qid"])]
     for name in path.stages:
-        step = next(walk((replace(remove_caches(plan.stage(name), load=True), cutoff=None),), given))
+        step = run_stage(remove_caches(plan.stages[name], load=True), given)
         kept = sample[locate(sample, step.ranked[find_failed(step.stage, step.ranked)]) < 0]
         before = kept.drop(columns="rank").rename(columns={name: "score"})
         if drift := _find_drift(before, step.ranked, tolerance, how="left"):

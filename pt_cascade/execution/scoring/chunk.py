@@ -13,13 +13,12 @@ import pandas as pd
 from pt_cascade.analysis.replay.rankings import place_all
 from pt_cascade.analysis.replay.required_documents import required_documents
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
-from pt_cascade.cascade import walk
 from pt_cascade.cascade.calls import list_changes
-from pt_cascade.cascade.steps import find_failed
+from pt_cascade.cascade.steps import find_failed, run_stage
 from pt_cascade.errors import PipelineError, StageError
-from pt_cascade.execution.scoring.tie_rules import observe, probe_copies, settle
+from pt_cascade.execution.scoring.tie_rules import observe, settle
 from pt_cascade.guards import show_rows
-from pt_cascade.ranking import locate, score_below
+from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -93,17 +92,15 @@ class _Chunk:
                 for output in tuple(self.outputs.get(before[-1], ())):
                     mark = todo[output.position]
                     if mark.any():
-                        self.score(plan.stage(name), output, mark, path)
+                        self.score(plan.stages[name], output, mark, path)
 
     def score(self, stage: Stage, output: _Output, mark: NDArray[np.bool_], path: Path) -> None:
         """Score the marked rows of the previous stage's output."""
         given = rerank(output.frame[mark])
-        if stage.name not in self.rules:
-            self.rules[stage.name] = probe_copies(stage, given, EVERY_RULE)
-        step = _leave_out(next(walk((stage,), given)), self.left_out)
+        step = _leave_out(run_stage(stage, given), self.left_out)
         _refuse_changes(step, path)
         _refuse_failed(step, failed := find_failed(step.stage, step.ranked), keep=True)
-        self.rules[stage.name] = observe(step, self.rules[stage.name])
+        self.rules[stage.name] = observe(step, self.rules.get(stage.name, EVERY_RULE))
         self.steps.append(step)
         position = output.position[mark][locate(step.ranked, given)]
         self.keep_docids(position, step.ranked)
@@ -148,10 +145,10 @@ class _Chunk:
 
 def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules]) -> tuple[ChunkScores, list[Step]]:
     """Score one batch of queries; return the scores and every run of a stage."""
-    left_out: dict[str, str] = {}
-    step = _leave_out(next(walk((replace(plan.stages[0], cutoff=plan.depth),), topics)), left_out)
+    names, left_out = [*plan.stages], dict[str, str]()
+    step = _leave_out(run_stage(replace(plan.stages[names[0]], cutoff=plan.depth), topics), left_out)
     _refuse_failed(step, find_failed(step.stage, step.ranked), keep=False)
-    chunk, names = _begin(plan, topics, step, rules), [stage.name for stage in plan.stages]
+    chunk = _begin(names, topics, step, rules)
     chunk.left_out.update(left_out)
     chosen: list[TieRule] = []
     while chunk.chosen_rules(names) != chosen:  # another tie rule may require other documents
@@ -160,7 +157,7 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
         for name in (name for name in names if name in chunk.rules):
             before = {path.stages[path.stages.index(name) - 1] for path in plan.paths if name in path.stages[1:]}
             outputs = [output for one in sorted(before) for output in chunk.outputs.get(one, ())]
-            chunk.rules[name] = settle(plan.stage(name), chunk.rules[name], partial(chunk.find_pair, chunk.scores[name], outputs))
+            chunk.rules[name] = settle(plan.stages[name], chunk.rules[name], partial(chunk.find_pair, chunk.scores[name], outputs))
     full = plan.depth is not None and bool((step.kept["qid"].value_counts() >= plan.depth).any())
     columns = {"docid": chunk.docids, **{name: chunk.scores[name] for name in names}}
     columns = {name: values[chunk.rows.argsort()] for name, values in columns.items()}  # in the row order of the first stage
@@ -168,7 +165,7 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
     return ChunkScores(frame[~frame["qid"].isin(chunk.left_out)], chunk.rules, full, chunk.left_out), chunk.steps
 
 
-def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, TieRules]) -> _Chunk:
+def _begin(names: Sequence[str], topics: pd.DataFrame, step: Step, rules: Mapping[str, TieRules]) -> _Chunk:
     """Start from the first stage's results, queries in topic order."""
     query = pd.Index(topics["qid"].unique()).get_indexer(pd.Index(step.kept["qid"]))
     order = np.argsort(query, kind="stable")
@@ -177,10 +174,9 @@ def _begin(plan: Plan, topics: pd.DataFrame, step: Step, rules: Mapping[str, Tie
     position = offsets[query[order]] + first["rank"].to_numpy(np.int64)
     rows = np.empty(len(first), np.int64)
     rows[position] = np.arange(len(first))
-    scores = {stage.name: np.full(len(first), np.nan) for stage in plan.stages}
-    name = plan.stages[0].name
-    scores[name][position] = first["score"].to_numpy(np.float64)
-    outputs = {name: [_Output(position, first)] if len(first) else []}
+    scores = {name: np.full(len(first), np.nan) for name in names}
+    scores[names[0]][position] = first["score"].to_numpy(np.float64)
+    outputs = {names[0]: [_Output(position, first)] if len(first) else []}
     return _Chunk(first, offsets, rows, dict(rules), np.full(len(first), np.nan), scores, outputs, [step])
 
 
@@ -227,8 +223,3 @@ def _refuse_failed(step: Step, failed: NDArray[np.bool_], *, keep: bool) -> None
         fix = "call score again when the stage works (finished batches are reused)"
         fix += ", or make it with on_error='keep'" if keep else ""
         raise StageError(f"stage {step.stage.name!r} could not score every document", [problem], fix=fix)
-    place = step.given["rank"].to_numpy()[locate(step.ranked, step.given)]
-    query, score = pd.factorize(step.ranked["qid"])[0].astype(np.int64), step.ranked["score"].to_numpy(np.float64)
-    if not np.array_equal(score, score_below(query, np.where(failed, -np.inf, score), place)):
-        what = f"stage {step.stage.name!r} does not rank failed documents below the others"
-        raise StageError(what, [problem], fix="give them the scores of pt_cascade.ranking.score_below")

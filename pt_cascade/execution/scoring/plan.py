@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from math import inf
 from typing import TypeAlias
 
 import pyterrier as pt
@@ -18,7 +20,6 @@ from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError
 from pt_cascade.numbers import is_several
 
-Depths: TypeAlias = "Sequence[Cutoff] | Sequence[Sequence[Cutoff]]"
 Checked: TypeAlias = "tuple[int | None, ...]"
 
 _WHAT = "these cascades cannot be scored"
@@ -30,21 +31,17 @@ class Plan:
     """Which stages to run, and how deep.
 
     Attributes:
-        stages: One a column of the table, the first stage first; with unique names, without cut-offs.
+        stages: One a column of the table by its name, the first stage first, without cut-offs.
         paths: The sequences of stages to score; cascades that differ only in cut-offs share one.
         depth: How many documents of a query the first stage passes on; None: all.
     """
 
-    stages: tuple[Stage, ...]
+    stages: Mapping[str, Stage]
     paths: tuple[Path, ...]
     depth: int | None
 
-    def stage(self, name: str) -> Stage:
-        """Return a stage by the name of its column."""
-        return next(stage for stage in self.stages if stage.name == name)
 
-
-def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depths | None = None) -> Plan:
+def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Sequence[Cutoff] | None = None) -> Plan:
     """Collect the stages of the cascades, and refuse what cannot be replayed."""
     listed = [cascades] if isinstance(cascades, pt.Transformer) else cascades
     if not isinstance(listed, Iterable) or isinstance(listed, str) or not (listed := list(listed)):
@@ -55,31 +52,28 @@ def make_plan(cascades: pt.Transformer | Sequence[pt.Transformer], depths: Depth
     if others := [repr(one) for one in read if not same(one.stages[0], first)]:
         problem = f"their first stages differ: {read[0]!r}; {'; '.join(others)}"
         raise PipelineError(_WHAT, [problem], fix="make one table for each: [score(cascade, topics) for cascade in cascades]")
-    if misfits := [misfit for one in read for misfit in _misfits(one)]:
+    scored = [_list_scored(one) for one in read]
+    if misfits := [misfit for one, mine in zip(read, scored, strict=True) for misfit in _misfits(one, mine)]:
         fix = f"score the stages before it, e.g. score(cascade.prefix({misfits[0][0]}), topics)"
         raise PipelineError(_WHAT, dict.fromkeys(problem for _, problem in misfits), fix=fix)
     checked = _check_depths(read, depths)
     columns: list[Stage] = []
-    positions: list[list[int]] = []
-    for one in read:
-        scored = _scored(one)
-        columns += [stage for stage in scored if not any(same(stage, column) for column in columns)]
-        positions.append([next(n for n, column in enumerate(columns) if same(stage, column)) for stage in scored])
-    pairs = [
-        (stage, columns[n]) for one, at in zip(read, positions, strict=True) for stage, n in zip(_scored(one), at, strict=True)
-    ]
-    if mixed := [one for one, twin in pairs if (one.on_error, one.time_limit_ms) != (twin.on_error, twin.time_limit_ms)]:
-        problem = f"stage {mixed[0].name!r} has other options in another cascade"
-        raise PipelineError(_WHAT, [problem], fix="give all cascades the same: cascade.options(on_error='raise')")
+    for stage in chain.from_iterable(scored):
+        twin = next((column for column in columns if same(stage, column)), None)
+        if twin is None:
+            columns.append(stage)
+        elif (stage.on_error, stage.time_limit_ms) != (twin.on_error, twin.time_limit_ms):
+            problem = f"stage {stage.name!r} has other options in another cascade"
+            raise PipelineError(_WHAT, [problem], fix="give all cascades the same: cascade.options(on_error='raise')")
     names = unique_names([*OWN_COLUMNS, "query", *(stage.name for stage in columns)])[len(OWN_COLUMNS) + 1 :]
-    stages = tuple(replace(stage, name=name, cutoff=None, rule=None) for stage, name in zip(columns, names, strict=True))
+    stages = {name: replace(stage, name=name, cutoff=None, rule=None) for stage, name in zip(columns, names, strict=True)}
     paths: dict[tuple[tuple[str, ...], str], Path] = {}  # cascades that differ only in cut-offs share one
     deep: dict[tuple[str, ...], list[Checked]] = {}  # paths with the same stages get the largest depths
-    for one, position, depth in zip(read, positions, checked, strict=True):
-        path = Path(tuple(names[n] for n in position), one.cutoffs[: len(position)])
-        live = one[-1].name if len(position) < len(one) else ""
-        paths.setdefault((path.stages, live), replace(path, live=live))
-        deep.setdefault(path.stages, []).append(depth[: len(position) - 1])
+    for one, mine, depth in zip(read, scored, checked, strict=True):
+        own = tuple(names[next(n for n, column in enumerate(columns) if same(stage, column))] for stage in mine)
+        live = one[-1].name if len(own) < len(one) else ""
+        paths.setdefault((own, live), Path(own, one.cutoffs[: len(own)], live=live))
+        deep.setdefault(own, []).append(depth[: len(own) - 1])
     merged = (replace(path, depths=tuple(map(_deepest, zip(*deep[path.stages], strict=True)))) for path in paths.values())
     passed = [depth[0] if depth else one.cutoffs[0] for one, depth in zip(read, checked, strict=True)]
     return Plan(stages, tuple(merged), _deepest(passed))
@@ -99,15 +93,15 @@ def same(one: Stage, other: Stage) -> bool:
     return equal and fingerprint(one) == fingerprint(other)  # pyterrier_dr's retrievers with different masks compare equal
 
 
-def _scored(cascade: Cascade) -> tuple[Stage, ...]:
+def _list_scored(cascade: Cascade) -> tuple[Stage, ...]:
     """Return the stages that are scored: all but a pairwise or listwise last one."""
     *before, last = cascade.stages
     return tuple(before) if before and find_dependence(last) in _NOT_POINTWISE else cascade.stages
 
 
-def _misfits(cascade: Cascade) -> list[tuple[int, str]]:
+def _misfits(cascade: Cascade, scored: Sequence[Stage]) -> list[tuple[int, str]]:
     """List what cannot be replayed after the first stage, each with the number of stages before it."""
-    scored, problems = _scored(cascade), []
+    problems = []
     for n, stage in enumerate(scored[1:], start=1):
         if (depends := find_dependence(stage)) in _NOT_POINTWISE:
             problem = f"the scores of stage {stage.name!r} depend on other documents ({depends}), so it can only be the last stage"
@@ -123,26 +117,18 @@ def _misfits(cascade: Cascade) -> list[tuple[int, str]]:
     return [(n, f"{problem}, in {cascade!r}") for n, problem in problems]
 
 
-def _check_depths(cascades: Sequence[Cascade], depths: Depths | None) -> list[Checked]:
+def _check_depths(cascades: Sequence[Cascade], depths: Sequence[Cutoff] | None) -> list[Checked]:
     """Return the depth of each stage but the last, for each cascade."""
     if depths is None:
         return [one.cutoffs[:-1] for one in cascades]
     longest = max(map(len, cascades)) - 1
     fix = f"depths={tuple([1000, 100, 20, *[20] * longest][:longest])}"
-    lengths = [len(one) - 1 for one in cascades]
-    given: Sequence[Sequence[Cutoff]] = []
-    if is_several(depths):
-        nested = [depth for depth in depths if isinstance(depth, Sequence)]
-        flat = [depth for depth in depths if not isinstance(depth, Sequence)]
-        each = [flat[:length] if len(flat) == longest else flat for length in lengths]
-        given = each if not nested else nested if not flat else []
-    if [len(depth) for depth in given] != lengths:
-        wanted = f"expected one for each stage but the last, {longest}, or {len(cascades)} such tuple(s)"
-        raise PipelineError(_WHAT, [f"depths are {depths!r}, {wanted}"], fix=fix)
+    given = [*depths] if is_several(depths) else None
+    if given is None or len(given) != longest:
+        problem = f"depths are {depths!r}, expected one for each stage but the last, {longest}"
+        raise PipelineError(_WHAT, [problem], fix=fix)
     problems: list[str] = []
-    checked = [
-        tuple(_fit(one, n, depth, problems) for n, depth in enumerate(each)) for one, each in zip(cascades, given, strict=True)
-    ]
+    checked = [tuple(_fit(one, n, depth, problems) for n, depth in enumerate(given[: len(one) - 1])) for one in cascades]
     if problems:
         raise PipelineError(_WHAT, dict.fromkeys(problems), fix=fix)
     return checked
@@ -161,6 +147,5 @@ def _fit(cascade: Cascade, n: int, depth: Cutoff, problems: list[str]) -> int | 
     return checked
 
 
-def _deepest(depths: Sequence[int | None]) -> int | None:
-    known = [depth for depth in depths if depth is not None]
-    return max(known) if len(known) == len(depths) else None
+def _deepest(depths: Iterable[int | None]) -> int | None:
+    return max(depths, key=lambda depth: inf if depth is None else depth)

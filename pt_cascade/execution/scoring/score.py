@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,15 +36,16 @@ if TYPE_CHECKING:
 
     import pyterrier as pt
 
+    from pt_cascade.analysis.grid.cutoffs import Cutoff
     from pt_cascade.execution.scoring.checkpoint import Checkpoint
     from pt_cascade.execution.scoring.chunk import ChunkScores
-    from pt_cascade.execution.scoring.plan import Depths, Plan
+    from pt_cascade.execution.scoring.plan import Plan
 
 
 def score(  # noqa: PLR0913 - options, each with a default
     cascades: pt.Transformer | Sequence[pt.Transformer],
     topics: pd.DataFrame,
-    depths: Depths | None = None,
+    depths: Sequence[Cutoff] | None = None,
     *,
     query_batch_size: int = 100,
     verbose: bool = False,
@@ -56,7 +58,7 @@ def score(  # noqa: PLR0913 - options, each with a default
     """Score each (query, document) pair once, so that the ranking at any cut-offs follows without running a model.
 
     Only the pairs that some cut-offs need are scored: with K_1 = 1000 and K_2 = 100, about 330 documents a query reach the third
-    stage. A few more calls check each stage: at most 96 pairs for batch invariance, about 18 for its tie rule, and 8 of each
+    stage. A few more calls check each stage: at most 96 pairs for batch invariance, 16 for its tie rule, and 8 of each
     cascade after a crash or where cascades share stages. The first 3 queries are scored and checked first.
 
     A query that a stage with ``on_error="keep"`` fails on, or has no time for, is left out of the table, see ``Cascade.options``.
@@ -65,8 +67,8 @@ def score(  # noqa: PLR0913 - options, each with a default
         cascades: One pipeline or Cascade, or several with an equal first stage. Equal stages share a column of scores. A pairwise
             or listwise last stage is not scored: see ``Cascade.finish``.
         topics: Frame[qid, query], or Frame[qid, query, docno, ...] of results to re-rank.
-        depths: The largest cut-offs to cover: K_1, K_2, ... for each stage but the last of the longest cascade, or such a tuple
-            for each cascade; at least the cascade's own, None for no limit. Default: the cascades' own cut-offs.
+        depths: The largest cut-offs to cover: K_1, K_2, ... for each stage but the last of the longest cascade; at least the
+            cascades' own, None for no limit. Default: the cascades' own cut-offs.
         query_batch_size: Queries that pass the stages together, 1 or more. Each finished batch is saved.
         verbose: Show a progress bar.
         tolerance: How far a score a may differ among other rows: tolerance * max(1, abs(a)).
@@ -84,7 +86,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         PipelineError: The cascades cannot be replayed: a pairwise or listwise stage is not last, a stage changes the documents or
             orders equal scores by no known rule, or the depths are below the cut-offs.
         StageError: A stage failed, or its scores depend on the other rows of the frame.
-        TableError: The checkpoint is of another table, or damaged.
+        TableError: The checkpoint is of another table, damaged, or used by another call.
         FrameError: The topics, or the results of a stage, are not usable.
 
     Warns:
@@ -102,16 +104,17 @@ def score(  # noqa: PLR0913 - options, each with a default
     topics = canonical_input(topics)
     asked = _list_queries(topics)
     plan = make_plan(cascades, depths)
-    cached_plan = plan if score_cache is None else add_caches(plan, score_cache)
-    prints = [fingerprint(stage) for stage in plan.stages]
+    stages = plan.stages.values() if score_cache is None else add_caches(plan.stages.values(), score_cache)
+    cached_plan = replace(plan, stages={stage.name: stage for stage in stages})
+    prints = {name: fingerprint(stage) for name, stage in plan.stages.items()}
     parts = {
-        "stages": json.dumps(dict(zip((stage.name for stage in plan.stages), prints, strict=True))),
+        "stages": json.dumps(prints),
         "depths": json.dumps([plan.depth, *([path.stages, path.depths] for path in plan.paths)]),
         "topics": hash_frame(topics),
         "query_batch_size": str(query_batch_size),
         "versions": json.dumps(versions()),
     }
-    if options := [(stage.name, stage.on_error, stage.time_limit_ms) for stage in plan.stages if stage.runs_by_query]:
+    if options := [(one.name, one.on_error, one.time_limit_ms) for one in plan.stages.values() if one.runs_by_query]:
         parts["options"] = json.dumps(options)
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     batches = split_queries(topics, query_batch_size, first=min(QUERIES, query_batch_size))
@@ -143,8 +146,8 @@ def _score_batches(
     *,
     verbose: bool,
 ) -> list[ChunkScores]:
-    """Score and save the batches that the checkpoint lacks; the second of two calls begins with the last batch."""
-    sizes, order = [batch["qid"].nunique() for batch in batches], range(len(batches))
+    """Score and save the batches that the checkpoint lacks."""
+    sizes = [batch["qid"].nunique() for batch in batches]
     finished = kept.read()
     resumed = [(batches[number], scores) for number, scores in finished.items()]
     untested = check_paths(plan, plan.paths, resumed, tolerance, checkpoint=kept.folder)
@@ -152,27 +155,25 @@ def _score_batches(
     done = sum(sizes[number] for number in finished)
     try:
         with show_progress("score", "query", sum(sizes), shown=verbose, done=done) as bar:
-            for number in reversed(order) if kept.shared else order:
-                new = kept.read(finished)  # of another call
-                if number not in finished | new:
-                    new[number], steps = score_chunk(cached_plan, batches[number], rules)
-                    for step in steps:
-                        name = step.stage.name
-                        if name not in invariant and len(step.ranked) and check_batch_invariance(step, tolerance):
-                            invariant.add(name)
-                    scored = [(batches[number], new[number])]
-                    untested = check_paths(plan, untested, scored, tolerance) if len(plan.paths) > 1 else []
-                    kept.write(number, new[number])
-                finished |= new
-                rules = join_rules([rules, *(scores.rules for scores in new.values())])
-                bar.update(sum(sizes[one] for one in new))
+            for number in (number for number in range(len(batches)) if number not in finished):
+                scores, steps = score_chunk(cached_plan, batches[number], rules)
+                for step in steps:
+                    name = step.stage.name
+                    if name not in invariant and len(step.ranked) and check_batch_invariance(step, tolerance):
+                        invariant.add(name)
+                scored = [(batches[number], scores)]
+                untested = check_paths(plan, untested, scored, tolerance) if len(plan.paths) > 1 else []
+                kept.write(number, scores)
+                finished[number] = scores
+                rules = join_rules([rules, scores.rules])
+                bar.update(sizes[number])
                 look(finished)
     except BaseException as error:
         if finished:
             saved = f"{sum(sizes[number] for number in finished)} of {sum(sizes)} queries are scored and saved"
             error.add_note(f"{saved}: the same call of score, or the same command, goes on from there")
         raise
-    return [finished[number] for number in order]
+    return [finished[number] for number in range(len(batches))]
 
 
 def _check_options(query_batch_size: int, tolerance: float, about: object, watch: object) -> None:
@@ -207,15 +208,15 @@ def _list_queries(topics: pd.DataFrame) -> pd.DataFrame:
 
 def _make_table(
     plan: Plan,
-    prints: Sequence[str],
+    prints: Mapping[str, str],
     asked: pd.DataFrame,
     batches: Sequence[ChunkScores],
     about: Mapping[str, str] | None,
 ) -> ScoreTable:
     rules = join_rules(scores.rules for scores in batches)
     columns = tuple(
-        Column(stage.name, choose_rule(rules.get(stage.name, frozenset({PLAIN}))), known, describe(stage))
-        for stage, known in zip(plan.stages, prints, strict=True)
+        Column(name, choose_rule(rules.get(name, frozenset({PLAIN}))), prints[name], describe(stage))
+        for name, stage in plan.stages.items()
     )
     unused = [] if any("docid" in column.rule for column in columns) else ["docid"]
     frames = [scores.frame for scores in batches if len(scores.frame)] or [batches[0].frame]

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
-import pandas as pd
 
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, narrow_rules
-from pt_cascade.cascade import walk
+from pt_cascade.cascade.steps import run_stage
 from pt_cascade.cascade.wrappers import remove_caches
-from pt_cascade.errors import CascadeWarning, FrameError, PipelineError, QueryError, StageError
+from pt_cascade.errors import CascadeWarning, PipelineError, QueryError
 from pt_cascade.ranking import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
+
+    import pandas as pd
 
     from pt_cascade.analysis.table.tie_rules import Order, TieRules
     from pt_cascade.cascade import Stage, Step
 
 Dimension: TypeAlias = Literal["ties", "rows"]
 
-_COPIES = 5
 _SHOWN = 6
 _FIX = 'sort its results: stage >> pt.apply.generic(lambda results: pt.model.add_ranks(results.sort_values(["qid", "docno"])))'
 
@@ -34,22 +33,6 @@ def observe(step: Step, possible: TieRules) -> TieRules:
     if not left:
         raise _refusal(step)
     return left
-
-
-def probe_copies(stage: Stage, given: pd.DataFrame, possible: TieRules) -> TieRules:
-    """Narrow the tie rules by scoring copies of one document, whose scores are equal.
-
-    They get another query of the same words, so that no cache stores their scores for real pairs. A stage that fails on them shows
-    its rule later.
-    """
-    few = given[given["qid"] == given["qid"].iloc[0]].head(_COPIES)
-    copies = pd.concat([few.head(1)] * len(few)).set_axis(few.index)
-    copies = copies.assign(**{name: few[name] for name in ("docno", "docid") if name in few})
-    if "query" in copies:
-        copies["query"] = copies["query"] + " "
-    with suppress(StageError, FrameError):
-        possible = _probe(stage, copies, possible)
-    return possible
 
 
 def settle(stage: Stage, possible: TieRules, find: Callable[[Dimension, Collection[Order]], pd.DataFrame | None]) -> TieRules:
@@ -84,7 +67,7 @@ def _probe(stage: Stage, few: pd.DataFrame, possible: TieRules) -> TieRules:
             given = turn.assign(rank=np.arange(len(turn))[::-1]).reset_index(drop=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CascadeWarning)  # given when the stage runs
-                step = next(walk((remove_caches(stage, load=True),), given))
+                step = run_stage(remove_caches(stage, load=True), given)
             possible = observe(step, possible)
     return possible
 

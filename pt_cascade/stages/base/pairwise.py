@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.fusion.pair_aggregation import aggregate
-from pt_cascade.errors import FrameError
 from pt_cascade.stages.base.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -48,10 +47,6 @@ class PairReranker(Reranker):
 
     def score_by(self, compare: Callable[[pd.DataFrame, Ints, Ints], Floats], results: pd.DataFrame) -> Floats:
         """Score as ``score`` does, with another ``compare``, e.g. that of a cache."""
-        if (lost := results["qid"].isna().to_numpy(bool)).any():
-            first_docno = results["docno"].iloc[lost.argmax()]
-            problem = f"qid is missing in {int(lost.sum())} of {len(lost)} row(s), first docno {first_docno!r}"
-            raise FrameError("cannot tell which documents to compare", [problem], fix='results.dropna(subset=["qid"])')
         first, second = list_pairs(results["qid"])
         answers = compare(results, first, second) if len(first) else np.zeros(0)
         scores, start = np.zeros(len(results)), 0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import pyterrier as pt
 
 from pt_cascade.analysis.calibration.calibrators import CALIBRATORS, Calibrator
+from pt_cascade.checksums import hash_json
 from pt_cascade.errors import MissingError, PipelineError
-from pt_cascade.files import PathLike, new_folder, read_file, rm_command, to_path
+from pt_cascade.files import PathLike, read_file, save_folder, to_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 _META = "pt_meta.json"
@@ -58,18 +56,9 @@ class Calibration(pt.Artifact):  # type: ignore[misc]
         Raises:
             PipelineError: The path exists.
         """
-        target = to_path(path, "write")
-        if os.path.lexists(target):
-            raise PipelineError(
-                f"cannot save the calibration to {path}", ["it exists already"], fix=f"another path, or {rm_command(path)}"
-            )
         meta = {**_KIND, "stage": self.stage, "method": self.calibrator.method, "parameters": asdict(self.calibrator)}
-        with new_folder(target) as whole:
-            if whole is None:
-                raise PipelineError(
-                    f"cannot save the calibration to {path}", ["another process has just made it"], fix="another path"
-                )
-            (whole / _META).write_text(json.dumps({**meta, "sha256": _digest(meta)}, indent=1), encoding="utf-8")
+        content = json.dumps({**meta, "sha256": hash_json(meta)}, indent=1).encode()
+        target = save_folder(path, {_META: content}, "the calibration", PipelineError)
         return Calibration(self.calibrator, self.stage, target)
 
     @classmethod
@@ -90,7 +79,7 @@ class Calibration(pt.Artifact):  # type: ignore[misc]
             )
         try:
             meta = json.loads(read_file(folder / _META))
-            whole = meta.pop("sha256") == _digest(meta) and {name: meta[name] for name in _KIND} == _KIND
+            whole = meta.pop("sha256") == hash_json(meta) and {name: meta[name] for name in _KIND} == _KIND
             made = cls(CALIBRATORS[meta["method"]](**meta["parameters"]), meta["stage"], folder)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError, MissingError) as error:
             whole, problem = False, f"{_META} does not describe a calibration ({type(error).__name__}: {error})"
@@ -99,8 +88,3 @@ class Calibration(pt.Artifact):  # type: ignore[misc]
         if not whole:
             raise PipelineError(f"cannot load the calibration {path}", [problem], fix="fit it again, and save it")
         return made
-
-
-def _digest(meta: Mapping[str, object]) -> str:
-    """Hash metadata as JSON with sorted keys, without blanks."""
-    return hashlib.sha256(json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -13,9 +13,9 @@ from pt_cascade.analysis.calibration.fitting import check_method, fit_pairs
 from pt_cascade.analysis.calibration.pairs import check_rule, judged_pairs
 from pt_cascade.cascade import Stage
 from pt_cascade.cascade.fingerprints import fingerprint
-from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError, naming
 from pt_cascade.frames import canonical_results
+from pt_cascade.stages.base.wrapper import Wrapper
 from pt_cascade.stages.calibration.artifact import Calibration
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def calibrate(
 
 
 @dataclass(frozen=True)
-class Calibrated(pt.Estimator):  # type: ignore[misc]
+class Calibrated(Wrapper, pt.Estimator):  # type: ignore[misc]
     """The stage that ``calibrate`` makes; ``calibrator`` is None until it is fitted."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Calibrated", "help_url": None}
@@ -102,30 +102,10 @@ class Calibrated(pt.Estimator):  # type: ignore[misc]
         return self.stage
 
     @property
-    def stage_name(self) -> str:
-        """The name of the stage in a cascade."""
-        return look_up(self.stage).name
-
-    @property
     def identify(self) -> Callable[[], dict[str, str]]:
         """That of the stage; an AttributeError if it has none."""
         own: Callable[[], dict[str, str]] = self.stage.identify
         return own
-
-    @property
-    def failed_column(self) -> str:
-        """The column in which the stage marks failed rows; empty: none."""
-        return str(getattr(self.stage, "failed_column", ""))
-
-    @property
-    def on_error(self) -> str:
-        """What the stage does with a row that it cannot score."""
-        return str(getattr(self.stage, "on_error", "raise"))
-
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The columns in which the stage counts what each query used."""
-        return tuple(getattr(self.stage, "accounts", ()))
 
     def fit(
         self,

@@ -20,13 +20,13 @@ import pyterrier as pt
 from pt_cascade.checksums import SUMS, seal, unsealed_files
 from pt_cascade.errors import CascadeError, MissingError, PipelineError, first_line, require
 from pt_cascade.numbers import is_word
+from pt_cascade.stages.indexing.words import SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Engine: TypeAlias = Literal["pisa", "terrier"]
 
-_SCORES = "bm25.*"  # what PISA writes for new parameters
 MOST_THREADS = 1024
 _ENCODING, _K1, _B = "block_simdbp", 0.9, 0.4  # PISA's defaults
 _LINE_END = re.compile(r"[\r\n]")
@@ -99,13 +99,13 @@ def write_scores(index: pt.Artifact, k1: float | None, b: float | None) -> None:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if sealed := (folder / SUMS).exists():
-            for file in unsealed_files(folder, _SCORES):  # half written by a process that was killed
+            for file in unsealed_files(folder, SCORES):  # half written by a process that was killed
                 file.unlink()
         if not scores.exists():
             run_pisa(folder, (), encoding=encoding, k1=k1, b=b)
             _check_sizes(folder, stem)
         if sealed:
-            seal(folder, _SCORES)
+            seal(folder, SCORES)
 
 
 def _check_sizes(folder: Path, stem: str) -> None:

@@ -16,25 +16,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 from unicodedata import category, name, normalize
 
 import pandas as pd
 import pyterrier as pt
 
 from pt_cascade.cascade.columns import explain_columns
+from pt_cascade.checksums import SUMS
 from pt_cascade.errors import warn
 from pt_cascade.frames import check_text
 from pt_cascade.progress import show_progress
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pt_cascade.checksums import OpenFolder
+from pt_cascade.stages.base.identity import check_files
 
 ENGLISH, ANY = "english", "any"
 SNOWBALL = "danish dutch finnish french german hungarian italian norwegian portuguese romanian russian spanish swedish turkish"
 FILE = "language.txt"
+SCORES = "bm25.*"  # what PISA writes for new parameters
 _SHOWN = 20  # queries between two steps of a progress bar
 _LONGEST = 60  # bytes of a word that Terrier's lexicon holds
 _NOT_ENGLISH = re.compile("[^A-Za-z0-9]+")
@@ -84,6 +83,18 @@ def read_language(index: Path) -> str | None:
 
 
 @dataclass(frozen=True)
+class IndexFiles:
+    """The files of an index, without the scores that PISA adds for other parameters."""
+
+    path: str
+
+    def files(self) -> list[Path]:
+        """List them."""
+        found = (file for file in sorted(Path(self.path).glob("[!.]*")) if file.is_file())
+        return [file for file in found if file.name != SUMS and not file.match(SCORES)]
+
+
+@dataclass(frozen=True)
 class BagOfWords(pt.Transformer):  # type: ignore[misc]
     """The retriever of an engine on the words of each query: punctuation separates words, as in documents.
 
@@ -92,14 +103,14 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
     Attributes:
         retriever: PyTerrier's.
         language: The language of the index; None: unknown.
-        index: The folder that the retriever has opened.
+        index: The files that the retriever has opened.
         rewrites: Whether it gets the words instead of the query.
         verbose: Whether it shows progress.
     """
 
     retriever: pt.Transformer = field(hash=False)  # equal ones of PyTerrier have different hashes
     language: str | None
-    index: OpenFolder
+    index: IndexFiles
     rewrites: bool = True
     verbose: bool = False
 
@@ -109,7 +120,7 @@ class BagOfWords(pt.Transformer):  # type: ignore[misc]
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Retrieve for Frame[qid, query, ...], or score Frame[qid, query, docno, ...]; columns of the input stay."""
-        self.index.check(self.stage_name)
+        check_files(self)
         if "query" not in inp or "query_toks" in inp:
             with explain_columns(self.stage_name, inp):
                 return self.retriever.transform(inp)  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ import numpy as np
 from pt_cascade.errors import PipelineError, StageError, first_line
 from pt_cascade.stages.inference.batching import pad
 from pt_cascade.stages.inference.causal_lm import keep_answers
-from pt_cascade.stages.inference.labels import check_activation, find_label, to_log_odds
+from pt_cascade.stages.inference.labels import find_label, to_log_odds
 from pt_cascade.stages.inference.loading import load_reader
 
 if TYPE_CHECKING:
@@ -100,7 +100,6 @@ def load_classifier(spec: ModelSpec, label: int | str | None, max_length: int | 
 
     answers = reader[0].transformer_task in ("text-generation", "any-to-any")
     found = keep_answers(reader, spec.name, label) if answers else find_label(reader, label)
-    check_activation(reader, spec.name)
     model = Classifier(reader, found, find_limit(reader, max_length), answers)
     replace_layers(reader, {layer for layer in reader.modules() if getattr(layer, "out_features", 0) == reader.num_labels})
     if padded:

@@ -37,22 +37,6 @@ def find_label(reader: CrossEncoder, label: int | str | None) -> int:
     raise PipelineError("cannot choose a label", [f"the model has {have}; {found}"], fix=fix)
 
 
-def check_activation(reader: CrossEncoder, name: str) -> None:
-    """Refuse a model that was saved with an activation that changes the order of its outputs."""
-    import torch  # noqa: PLC0415 - heavy
-
-    activation = type(reader.activation_fn).__name__
-    if reader.num_labels > 1:
-        kept = activation in (*_SOFTMAX, "Sigmoid")
-    else:
-        rising = reader.activation_fn(torch.linspace(-9, 9, 181, dtype=torch.float64)[:, None])
-        kept = bool((rising.diff(dim=0) > 0).all())
-    if not kept:
-        problem = f"it was saved with the activation {activation}, which does not keep the order of its outputs"
-        fix = "CrossEncoder(model, activation_fn=torch.nn.Identity()).save_pretrained(folder), of sentence-transformers"
-        raise PipelineError(f"cannot rank by {name!r}", [problem], fix=fix)
-
-
 def to_log_odds(logits: Floats, label: int, reader: CrossEncoder) -> Floats:
     """Give log p/(1-p) of a label, shape (b,), from logits, shape (b, labels).
 

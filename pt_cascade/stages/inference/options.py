@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-from pt_cascade.numbers import is_whole, is_word
+from pt_cascade.numbers import check_word, is_whole
 
 Dtype: TypeAlias = Literal["fp32", "bf16"]
 
@@ -31,10 +31,7 @@ def check_dtype(dtype: str, device: str | None) -> list[str]:
         >>> check_dtype("fp16", "cuda"), check_dtype("bf16", "cuda:1")
         (["dtype is 'fp16', expected one of fp32, bf16"], [])
     """
-    known = get_args(Dtype)
-    if not is_word(dtype, known):
-        return [f"dtype is {dtype!r}, expected one of {', '.join(known)}"]
-    return [_SLOW] if dtype == "bf16" and _is_slow(device) else []
+    return check_word("dtype", dtype, get_args(Dtype)) or ([_SLOW] if dtype == "bf16" and _is_slow(device) else [])
 
 
 def find_budget(batch_tokens: int | None, device: str) -> int:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from pt_cascade.checksums import hash_file
 from pt_cascade.errors import MissingError
 from pt_cascade.files import to_path
 from pt_cascade.stages.inference.loading import find_cached, load_config
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SPARE = ("checkpoint-*", "*.md", "*.csv", ".*")
 
@@ -43,7 +41,8 @@ class Weights:
     def files(self) -> list[Path]:
         """List the files of a folder, sorted; links are followed, and hidden files, Markdown, CSV and checkpoints left out."""
         folder = to_path(self.path)
-        names = ((file, file.relative_to(folder).parts) for file in _walk(folder)) if folder.is_dir() else ()
+        found = (Path(here, name) for here, _, names in os.walk(folder, followlinks=True) for name in names)
+        names = ((file, file.relative_to(folder).parts) for file in found if file.is_file())
         return sorted(file for file, parts in names if not any(fnmatchcase(part, glob) for part in parts for glob in _SPARE))
 
 
@@ -78,18 +77,3 @@ def tell_weights(name: str) -> str:
         fix = f"hf download {shlex.quote(name)}"
         raise MissingError(f"cannot find the revision of {name!r}", ["the local hub cache does not hold it"], fix=fix)
     return f"{name} at {Path(config).parent.name}"
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Go through all files, also of linked folders; a link to a folder above is not followed."""
-    pending = [(folder, frozenset[tuple[int, int]]())]
-    while pending:
-        here, above = pending.pop()
-        state = here.stat()
-        if (place := (state.st_dev, state.st_ino)) in above:
-            continue
-        for file in here.iterdir():
-            if file.is_dir():
-                pending.append((file, above | {place}))
-            elif file.is_file():
-                yield file

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import re
 from typing import TYPE_CHECKING
 
 from pt_cascade.errors import MissingError, StageError
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import check_word, is_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,14 +92,13 @@ def find_option_faults(options: Mapping[str, object]) -> Iterator[str]:
     for name, lowest in {"max_words": 1, "max_tokens": 1, "concurrency": 1, "retries": 0}.items():
         if type(value := options[name]) is not int or value < lowest:
             yield f"{name} is {value!r}, expected a whole number, {lowest} or more"
-    if not _is_number(timeout := options["timeout"]) or timeout == 0:
+    if not is_amount(timeout := options["timeout"]) or timeout == 0:
         yield f"timeout is {timeout!r}, expected seconds, more than 0"
     if (seed := options["seed"]) is not None and type(seed) is not int:
         yield f"seed is {seed!r}, expected a whole number, or None"
-    if not is_word(options["on_error"], ON_ERROR):
-        yield f"on_error is {options['on_error']!r}, expected one of {', '.join(ON_ERROR)}"
+    yield from check_word("on_error", options["on_error"], ON_ERROR)
     prices = options["prices"]
-    if prices is not None and not (isinstance(prices, tuple) and [_is_number(price) for price in prices] == [True, True]):
+    if prices is not None and not (isinstance(prices, tuple) and [*map(is_amount, prices)] == [True, True]):
         yield f"prices is {prices!r}, expected US dollars a million tokens of prompts and of answers, e.g. (0.15, 0.6)"
     for name, form in (("model", "its name on the server"), ("instruction", "a text"), ("text_field", "a column's name")):
         if not isinstance(value := options[name], str) or not (value or name == "instruction"):
@@ -121,8 +119,3 @@ def _find_server_faults(url: object, variable: object, request: object) -> Itera
         yield f"request has {', '.join(set_here)}, which llm_judge sets itself"
     if isinstance(request, str) and (secret := sorted(set(_SECRET.findall(request)))):
         yield f"request has a secret by the name of {', '.join(secret)}, expected the key in a variable that api_key_env names"
-
-
-def _is_number(value: object) -> bool:
-    """Tell whether a value is a finite number, 0 or more."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf

@@ -17,7 +17,6 @@ from pt_cascade.stages.base.identity import can_identify, check_files, hash_iden
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.scorecache.keys import comparison_keys
 from pt_cascade.stages.scorecache.output_order import ADD_RANKS, OutputOrder, read_scores
-from pt_cascade.stages.scorecache.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -192,3 +191,36 @@ def _locate_answer(name: str, given: pd.DataFrame, answer: pd.DataFrame) -> Ints
         if len(rows)
     ]
     raise StageError(what, problems)
+
+
+class Usage:
+    """Sums of the columns in ``stage.accounts``, which repeat on each row what its query used; 0 for what was read."""
+
+    def __init__(self, stage: pt.Transformer, given: pd.DataFrame) -> None:
+        """Start at 0, with the types that the stage gives for no rows."""
+        names = getattr(stage, "accounts", ())
+        self.qids = pd.Index(given["qid"].unique())
+        nothing = stage.transform(given.iloc[:0]) if names else given.iloc[:0]
+        self.sums = {name: np.zeros(len(self.qids), nothing[name].to_numpy().dtype) for name in names if name in nothing}
+
+    def add(self, answer: pd.DataFrame) -> None:
+        """Add what an answer used."""
+        once = answer.drop_duplicates("qid") if self.sums else answer.iloc[:0]
+        query = self.qids.get_indexer(pd.Index(once["qid"]))
+        for name, total in self.sums.items():
+            total[query] += once[name].to_numpy(total.dtype)
+
+    def columns(self, given: pd.DataFrame) -> dict[str, NDArray[np.generic]]:
+        """Give each row its query's sums; truth values say whether any was true.
+
+        Example:
+            >>> import pyterrier as pt
+            >>> frame = pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["a", "b", "a"]})
+            >>> stage = pt.apply.generic(lambda df: df.assign(calls=1))
+            >>> stage.accounts = ("calls",)
+            >>> usage = Usage(stage, frame)
+            >>> usage.add(frame.head(1).assign(calls=3)), usage.columns(frame)["calls"].tolist()
+            (None, [3, 3, 0])
+        """
+        query = self.qids.get_indexer(pd.Index(given["qid"]))
+        return {name: total[query] for name, total in self.sums.items()}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
 import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from pt_cascade.ranking import Ints
 
     Hashes = NDArray[np.uint8]  # shape (m, 16)
-
-_BY_REPR = (bytes, np.generic, dt.date, dt.timedelta, decimal.Decimal)
-_NO_NUMBERS = (np.datetime64, np.timedelta64, np.longdouble)  # ``item`` loses their type or their precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,31 +117,26 @@ def _number_cells(column: pd.Series) -> tuple[Ints, Hashes]:
 
 
 def _write(cell: object, column: str) -> str | bytes:
-    return str(cell) if isinstance(cell, str) else b"j" + json.dumps(_to_json(cell, column)).encode()
+    if isinstance(cell, str):
+        return str(cell)
+    value = None if pd.api.types.is_scalar(cell) and pd.isna(cast("float", cell)) else cell
+    try:
+        return b"j" + json.dumps(value, sort_keys=True, default=_to_json).encode()
+    except (TypeError, ValueError) as error:
+        what = "a score cannot be cached, because its input has no value that can be hashed"
+        found = f"column {column} holds {cell!r:.80} ({type(cell).__name__})"
+        problem = f"{found}, expected text, numbers, arrays, lists or dictionaries by text"
+        raise FrameError(what, [problem], fix="cached(stage, path, reads=['the columns that the stage reads'])") from error
 
 
-def _to_json(value: object, column: str) -> object:  # noqa: PLR0911 - a kind of value each
-    """Give a value a form that JSON can write, different for different values: 1 is not 1.0, a list is not an array."""
-    if isinstance(value, np.generic) and not isinstance(value, _NO_NUMBERS):
-        value = value.item()
-    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, (float, np.floating)) and np.isnan(value)):
-        return None
-    if isinstance(value, (str, int, float)):
-        return value
+def _to_json(value: object) -> object:
+    """Give a number of NumPy, or an array, which is not a list, a form that JSON can write."""
+    if isinstance(value, np.generic) and isinstance(item := value.item(), int | float):
+        return item
     if isinstance(value, np.ndarray):
-        whole = _to_json(value.ravel().tolist(), column) if value.dtype.hasobject else _hash_all([value.tobytes()]).tobytes().hex()
+        whole = value.ravel().tolist() if value.dtype.hasobject else _hash_all([value.tobytes()]).tobytes().hex()
         return {"array": [str(value.dtype), value.shape, whole]}
-    if isinstance(value, (list, tuple)):
-        return [_to_json(one, column) for one in value]
-    if isinstance(value, (set, frozenset)):
-        return {"set": sorted(json.dumps(_to_json(one, column)) for one in value)}
-    if isinstance(value, dict):
-        return {"dict": sorted(json.dumps(_to_json(pair, column)) for pair in value.items())}
-    if isinstance(value, _BY_REPR):
-        return {type(value).__name__: repr(value)}
-    problem = f"column {column} holds {value!r:.80} ({type(value).__name__}), expected text, numbers, arrays, lists or dictionaries"
-    fix = "cached(stage, path, reads=['the columns that the stage reads'])"
-    raise FrameError("a score cannot be cached, because its input has no value that can be hashed", [problem], fix=fix)
+    raise TypeError
 
 
 def _hash_group(prefix: list[str], content: bytes) -> bytes:

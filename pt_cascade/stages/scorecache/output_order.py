@@ -1,4 +1,4 @@
-"""What a stage makes of its scores: their number type, the order of its rows, and its tie rule; narrowed from its answers."""
+"""What a stage makes of its scores: the order of its rows, and its tie rule; narrowed from its answers."""
 
 from __future__ import annotations
 
@@ -20,24 +20,18 @@ _WHOLE = 2**53
 
 
 class OutputOrder(NamedTuple):
-    """What is known of how a stage returns its scores.
-
-    Attributes:
-        rules: The tie rules that agree with all its answers.
-        dtype: The number type of its scores; empty before its first answer.
-    """
+    """What is known of the order in which a stage returns its scores: the tie rules that agree with all its answers."""
 
     rules: TieRules = EVERY_RULE
-    dtype: str = ""
 
     def observe(self, given: pd.DataFrame, answer: pd.DataFrame, place: Ints, name: str) -> OutputOrder:
         """Narrow the rules by one more answer, Frame[qid, docno, score, rank], whose rows are at ``place`` in ``given``."""
-        score, dtype, rules = read_scores(answer, name), str(answer["score"].dtype), self.rules
+        score, rules = read_scores(answer, name), self.rules
         tells = np.full(len(answer), len({rule.rows for rule in rules}) > 1) | answer.duplicated(["qid", "score"], keep=False)
         if len(rules) > 1 and tells.any():
             rules = narrow_rules(rules, _add_rank(given).iloc[np.sort(place[tells])], answer[tells])
         if rules and is_ranking(answer["qid"], score, answer["rank"].to_numpy(np.float64)):
-            return OutputOrder(rules, _join(self.dtype or dtype, dtype))
+            return OutputOrder(rules)
         problem = "it orders its rows or equal scores by no known rule (as given, by rank, docno or docid, with ranks from 0)"
         order = "found.sort_values(['qid', 'score'], ascending=[True, False])"
         stage = f"stage >> pt.apply.generic(lambda found: pt.model.add_ranks({order}))"
@@ -48,8 +42,7 @@ class OutputOrder(NamedTuple):
         """Return the rows of ``given`` with score and rank, as the stage would; queries that are sorted stand by qid."""
         rule = choose_rule(self.rules)
         rank = _rank(rule.ties, given, score)
-        dtype = pd.api.types.pandas_dtype(self.dtype or "float64")
-        out = given.assign(score=pd.Series(score, given.index).astype(dtype), rank=rank)
+        out = given.assign(score=score, rank=rank)
         if rule.rows == "given":
             return out
         order = np.lexsort((_key(rule.rows, given, rank), pd.factorize(given["qid"], sort=True)[0]))
@@ -72,16 +65,15 @@ class OutputOrder(NamedTuple):
 
     def write(self) -> str:
         """Return what is known as JSON."""
-        return json.dumps({"rules": sorted(self.rules), "dtype": self.dtype})
+        return json.dumps(sorted(self.rules))
 
     @classmethod
     def read(cls, words: str) -> OutputOrder:
         """Read the JSON of ``write``."""
-        found = json.loads(words)
-        return cls(frozenset(TieRule(*rule) for rule in found["rules"]), found["dtype"])
+        return cls(frozenset(TieRule(*rule) for rule in json.loads(words)))
 
 
-ADD_RANKS = OutputOrder(frozenset({PLAIN}), "float64")
+ADD_RANKS = OutputOrder(frozenset({PLAIN}))
 
 
 def read_scores(answer: pd.DataFrame, name: str) -> Floats:
@@ -120,11 +112,3 @@ def _key(order: Order, given: pd.DataFrame, rank: Ints) -> Ints:
     """Give each row its place in an order, where ``rank`` is the one that counts."""
     place = np.arange(len(given))
     return rank if order == "rank" else place if order == "given" else static_keys(given, [order]).get(order, place)
-
-
-def _join(one: str, other: str) -> str:
-    """Find the number type that holds scores of two types."""
-    try:
-        return one if one == other else str(np.result_type(one, other))
-    except TypeError:  # one that NumPy does not have
-        return "float64"

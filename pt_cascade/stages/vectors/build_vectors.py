@@ -17,10 +17,10 @@ from pt_cascade.files import naming_refusals, new_folder, rm_command, to_path, w
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.vectors.chunks import Chunk, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
-from pt_cascade.stages.vectors.finished import check_finished
-from pt_cascade.stages.vectors.provenance import differences, name_model
+from pt_cascade.stages.vectors.provenance import differences, name_model, shortest
 from pt_cascade.stages.vectors.query_encoder import DualEncoder, UpstreamEncoder, check_model, own_encoder
 from pt_cascade.stages.vectors.similarity import find_unusable, lengths
+from pt_cascade.stages.vectors.store import open_vectors
 
 if TYPE_CHECKING:
     import os
@@ -101,7 +101,7 @@ def build_vectors(
         if place is not None:
             _build(intake, encoder, place, tokens=tokens, verbose=verbose)
             return whole
-    check_finished(whole, intake, encoder, tokens=tokens)
+    _compare(whole, intake, encoder, tokens=tokens)
     return whole
 
 
@@ -201,3 +201,24 @@ def _encode_batch(texts: list[str], encoder: AnyEncoder, *, tokens: bool) -> tup
         return np.empty((len(texts), 0), np.float32), encoder.document_tokens(texts)
     vectors, late = zip(*encoder.documents_and_tokens(texts), strict=True)
     return np.stack(vectors), list(late)
+
+
+def _compare(path: Path, intake: Intake, encoder: AnyEncoder, *, tokens: bool) -> None:
+    """Refuse a folder that was made by another model or, once all documents are read, from other documents."""
+    store = open_vectors(path)
+    if not store.ours:
+        found = ", ".join(sorted(file.name for file in path.iterdir())[:3])
+        problem = f"{path} holds {found}, ..., expected encoder.json and vecs.f4, or nothing"
+        raise CascadeError("this folder is not made by build_vectors", [problem], fix="choose another path")
+    problems = differences(store.encoder, _provenance(store.encoder, encoder))
+    if tokens and not (path / "tokens.npy").exists():
+        problems.append(f"{path} has no token vectors")
+    if problems := problems or intake.find_changes(store.encoder.get("content"), lambda: store.docnos):
+        raise CascadeError("the folder holds other vectors", problems, fix=rm_command(path))
+
+
+def _provenance(found: Provenance, encoder: AnyEncoder) -> Provenance:
+    """Return an encoder's provenance; its model is loaded only if its files are not those that are recorded."""
+    if isinstance(encoder, Encoder) and found.get("files") and found["files"] == encoder.model_files:
+        return {**found, "max_length": shortest(encoder.max_length, found.get("limit"))}
+    return encoder.made_by

@@ -173,17 +173,6 @@ def test_a_gap_may_be_ranked_last() -> None:
     assert table.paths[0].depths == (None,)
 
 
-def test_nothing_can_rank_below_what_float32_does_not_hold() -> None:
-    """Where evaluation would see infinity, ranking last is refused; leaving is not."""
-    huge = run_of({("1", "b"): -1e300, ("1", "a"): 2.0, ("2", "x"): 1.0})
-    with pytest.raises(TableError) as caught:
-        ScoreTable.from_runs({"bm25": BM25, "t5": huge}, missing="last")
-    told = "no scores below these can be given to missing pairs: run 't5' has the score -1e+300, beyond float32. "
-    told += "Fix: scale the scores of the run"
-    assert str(caught.value) == told
-    assert scores_of(ScoreTable.from_runs({"bm25": BM25, "t5": huge}, missing="leave"), "t5") == [1.0, -1e300, None, 2.0]
-
-
 def test_the_top_of_a_run_covers_its_depth() -> None:
     """Re-ranking the top 2 of three, then the best of these, gives depths 2 and 1."""
     bm25 = run_of({(qid, docno): score for qid in "12" for docno, score in (("a", 3.0), ("b", 2.0), ("c", 1.0))})

@@ -193,7 +193,7 @@ def test_a_table_is_there_whole_or_not_at_all(
         raise failure
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pt_cascade.analysis.table.storage.os.fsync", stop)
+    monkeypatch.setattr("pt_cascade.files.os.fsync", stop)
     with pytest.raises(told[0]) as caught:
         small().save("t")
     assert str(caught.value) == told[1]

@@ -202,9 +202,14 @@ def test_a_yaml_file_is_run_as_its_line(
 
 
 def test_faults_of_the_words_are_told(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """A part that is none, and no topics."""
+    """A part that is none, resources without amounts or of an executor that has none, and no topics."""
     with pytest.raises(SystemExit):
         main(["run", *given, "--shard", "3/2"])
     assert "'3/2' is not I/N with I from 1 to N" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["run", *given, "--resources", "noting=num_gpus"])
+    assert "'noting=num_gpus' is not STAGE=NAME:N,... such as mono_t5=num_gpus:1,num_cpus:4" in capsys.readouterr().err
+    assert main(["run", *given, "--resources", "noting=num_gpus:1"]) == 1
+    assert "resources are given, but --executor 'serial' has none" in capsys.readouterr().err
     assert main(["run", NAME, "--out", "run"]) == 1
     assert "neither --topics nor --collection is given" in capsys.readouterr().err

@@ -22,4 +22,3 @@ def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "check_batch_invariance", lambda *_: True)
     monkeypatch.setattr(scoring, "check_paths", lambda *_, **__: [])
     monkeypatch.setattr(chunk, "settle", lambda _, possible, __: possible)
-    monkeypatch.setattr(chunk, "probe_copies", lambda _, __, possible: possible)

@@ -139,7 +139,7 @@ def test_a_stage_is_tested_as_soon_as_a_batch_has_other_rows() -> None:
     log = Log()
     score(FIRST % 6 >> Judge(log=log), asked, query_batch_size=1)
     assert [{qid for qid, _ in call} for call in log.calls] == [*[{"b"}] * 5, {"c"}, {"d"}, {"e"}, {"f"}]
-    assert [len(call) for call in log.calls[:5]] == [5, 5, 6, 3, 3]
+    assert [len(call) for call in log.calls[:5]] == [6, 2, 2, 3, 3]
 
 
 @pytest.fixture(scope="module")

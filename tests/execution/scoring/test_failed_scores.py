@@ -54,7 +54,6 @@ class Failing(Judge):
     odds: int = 3
     query: str = ""
     on_error: str = "keep"
-    rightly: bool = True
     log: Log = field(default_factory=Log, compare=False)
     failed_column = "gave_up"
 
@@ -67,7 +66,7 @@ class Failing(Judge):
         inp = inp.reset_index(drop=True)
         judged = Judge(self.seed, self.levels, "given", self.ties).transform(inp)
         failed = np.array([self.fails(row.query, row.docno) for row in inp.itertuples()], bool)
-        if self.rightly and len(inp):
+        if len(inp):
             query = pd.factorize(inp["qid"])[0]
             score = score_below(query, np.where(failed, np.nan, judged["score"]), inp["rank"].to_numpy())
             judged = judged.assign(score=score)
@@ -178,7 +177,7 @@ def test_a_query_that_can_never_be_scored_does_not_bar_the_table(tmp_path: Path)
 def test_a_table_goes_on_after_a_crash_where_documents_failed(tmp_path: Path) -> None:
     """Failed pairs are not in the sample that is scored again; the table is that of a run without a crash."""
     judge, folder = Failing(odds=2, log=Log()), tmp_path / "chunks"
-    cascade = FIRST % 6 >> judge % 3 >> Judge(9, log=(crash := Log(fail_at=6))) % 2
+    cascade = FIRST % 6 >> judge % 3 >> Judge(9, log=(crash := Log(fail_at=9))) % 2
     with pytest.raises(StageError, match="out of memory"):
         score(cascade, topics(6), query_batch_size=1, checkpoint=folder)
     assert [*folder.glob("[0-9]*.parquet")]
@@ -187,18 +186,10 @@ def test_a_table_goes_on_after_a_crash_where_documents_failed(tmp_path: Path) ->
     pd.testing.assert_frame_equal(table.frame, score(cascade, topics(6), checkpoint=tmp_path / "other").frame)
 
 
-REFUSED = {
-    "a stage that says nothing of it": (FIRST % 4 >> Failing(on_error="raise") % 2, "could not score every document"),
-    "scores that are none": (FIRST % 4 >> Failing(rightly=False) % 2, "does not rank failed documents below the others"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_could_pass_for_scores_is_refused(case: str) -> None:
-    """Whether the stage may not go on, or marks scores that would rank elsewhere in a replay."""
-    cascade, words = REFUSED[case]
-    with pytest.raises(StageError, match=words):
-        score(cascade, topics(3))
+def test_failures_of_a_stage_that_does_not_keep_them_are_refused() -> None:
+    """Without ``on_error="keep"`` it may not go on."""
+    with pytest.raises(StageError, match="could not score every document"):
+        score(FIRST % 4 >> Failing(on_error="raise") % 2, topics(3))
 
 
 def test_a_first_stage_may_not_fail() -> None:

@@ -17,7 +17,7 @@ from toys.rankers import toss
 
 from pt_cascade import Cascade
 from pt_cascade.analysis.fusion.pair_aggregation import FIXED, Aggregation, aggregate
-from pt_cascade.errors import FrameError, StageError
+from pt_cascade.errors import StageError
 from pt_cascade.stages.base.pairwise import PairReranker, list_pairs
 
 RESULTS = st.lists(st.tuples(st.sampled_from("pqr"), st.integers(0, 30)), unique=True, max_size=14).map(
@@ -94,18 +94,6 @@ def test_stored_comparisons_give_any_subset(results: pd.DataFrame, data: st.Data
             docs = of_query(part, qid)
             kept = np.array([[np.nan if one == two else beats(qid, one, two) for two in docs] for one in docs])
             assert out.loc[out["qid"] == qid, "score"].tolist() == aggregate(kept, how).tolist()
-
-
-def test_a_row_without_a_query_is_refused() -> None:
-    """It is of no query, so it cannot be compared with anything: it is counted and named."""
-    rows = frame(("q", "a"), ("q", "b"), ("q", "c")).assign(qid=["q", None, "q"])
-    with pytest.raises(FrameError) as caught:
-        ToyDuo().transform(rows)
-    assert str(caught.value) == (
-        "toy_duo: cannot tell which documents to compare: qid is missing in 1 of 3 row(s), first docno 'b'. "
-        'Fix: results.dropna(subset=["qid"])'
-    )
-    assert ToyDuo().transform(eval(caught.value.fix, {"results": rows}))["docno"].tolist() == ["a", "c"]  # noqa: S307 - our line
 
 
 @given(st.lists(st.sampled_from(["1", "2", "3"]), max_size=12))

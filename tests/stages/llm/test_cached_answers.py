@@ -18,7 +18,7 @@ from pt_cascade.stages.cached import cached
 from pt_cascade.stages.llm.stage import LlmJudge
 from pt_cascade.stages.llm.usage import ACCOUNTS
 from pt_cascade.stages.llm_judge import llm_judge
-from pt_cascade.stages.scorecache.usage import Usage
+from pt_cascade.stages.scorecache.fill import Usage
 
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")
 

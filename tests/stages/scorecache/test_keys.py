@@ -94,28 +94,8 @@ def test_keys_are_hashes_of_what_is_read() -> None:
 
 
 CELLS = [
-    *("", "a", "nan", "None", "\ud800", "a\0b", "a\0c", "1", b"1", 1, 1.0, True, -0.0, 0.0, np.nan, 2**70, np.longdouble("0.1")),
-    *(
-        [],
-        ["a", "b"],
-        ["ab"],
-        [["a"], "b"],
-        {},
-        {"a": 1},
-        {"a": 2},
-        {1},
-        date(2020, 1, 1),
-        pd.Timestamp(2020, 1, 1),
-        Decimal("1.0"),
-    ),
-    *(
-        np.datetime64("2020-01-01"),
-        np.timedelta64(1, "s"),
-        pd.Timedelta(1, "s"),
-        np.arange(3),
-        np.arange(3.0),
-        np.arange(3, dtype="f4"),
-    ),
+    *("", "a", "nan", "None", "\ud800", "a\0b", "a\0c", "1", 1, 1.0, True, -0.0, 0.0, np.nan, 2**70),
+    *([], ["a", "b"], ["ab"], [["a"], "b"], {}, {"a": 1}, {"a": 2}, np.arange(3), np.arange(3.0), np.arange(3, dtype="f4")),
     *(np.arange(4), np.arange(4).reshape(2, 2), np.array(["a", None], object), np.array(["a", "b"], object), np.array(["a", "b"])),
 ]
 
@@ -148,10 +128,14 @@ def test_the_type_of_a_column_does_not_count(one: pd.Series, other: pd.Series) -
     assert keys.key.tolist() == [0, 1]
 
 
-def test_what_has_no_value_is_refused() -> None:
-    """An object without a value is an error that names the column, and the cure gives a key."""
-    results = frame([(1, "lion", "u")]).assign(cell=pd.Series([object()], dtype=object))
-    with pytest.raises(FrameError, match=r"column cell holds <object object at .*> \(object\), expected text") as refused:
+@pytest.mark.parametrize(
+    "cell",
+    [object(), b"1", {1}, date(2020, 1, 1), pd.Timestamp(2020, 1, 1), Decimal("1.0"), np.timedelta64(1, "s"), np.longdouble("0.1")],
+)
+def test_what_json_cannot_write_is_refused(cell: object) -> None:
+    """An error that names the column, and the cure gives a key."""
+    results = frame([(1, "lion", "u")]).assign(cell=pd.Series([cell], dtype=object))
+    with pytest.raises(FrameError, match=rf"column cell holds .* \({type(cell).__name__}\), expected text") as refused:
         point_keys(results, ["cell"], "")
     assert refused.value.fix == "cached(stage, path, reads=['the columns that the stage reads'])"
 

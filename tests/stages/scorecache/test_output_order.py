@@ -50,7 +50,7 @@ def by_hand(rule: TieRule, frame: pd.DataFrame, score: np.ndarray) -> pd.DataFra
 def test_scores_are_put_by_each_rule(rule: TieRule, frame: tuple[pd.DataFrame, np.ndarray]) -> None:
     """Oracle: Python's own sort; the frame given is unchanged."""
     before = frame[0].copy()
-    out = OutputOrder(frozenset({rule}), "float64").put(*frame)
+    out = OutputOrder(frozenset({rule})).put(*frame)
     pd.testing.assert_frame_equal(out.reset_index(drop=True), by_hand(rule, *frame))
     pd.testing.assert_frame_equal(frame[0], before)
 
@@ -58,7 +58,7 @@ def test_scores_are_put_by_each_rule(rule: TieRule, frame: tuple[pd.DataFrame, n
 @given(scored())
 def test_the_plain_rule_is_rescore(frame: tuple[pd.DataFrame, np.ndarray]) -> None:
     """Golden: what our own stages do, which is PyTerrier's add_ranks."""
-    pd.testing.assert_frame_equal(OutputOrder(frozenset({PLAIN}), "float64").put(*frame), rescore(*frame))
+    pd.testing.assert_frame_equal(OutputOrder(frozenset({PLAIN})).put(*frame), rescore(*frame))
 
 
 @given(RULES, st.lists(scored(), min_size=1, max_size=3))
@@ -79,37 +79,16 @@ def test_the_rule_is_found_as_far_as_it_matters(rule: TieRule, frames: list[tupl
         assert rule in order.rules
         wanted = by_hand(rule, frame, score).sort_values("qid", kind="stable").reset_index(drop=True)
         for left in order.rules:
-            out = OutputOrder(frozenset({left}), "float64").put(frame, score)
+            out = OutputOrder(frozenset({left})).put(frame, score)
             pd.testing.assert_frame_equal(out.sort_values("qid", kind="stable").reset_index(drop=True), wanted)
     assert asked <= 2 * 4
 
 
-@given(st.sets(RULES, min_size=1), st.sampled_from(["", "float32", "int64"]))
-def test_what_was_found_is_written_and_read(rules: set[TieRule], dtype: str) -> None:
+@given(st.sets(RULES, min_size=1))
+def test_what_was_found_is_written_and_read(rules: set[TieRule]) -> None:
     """JSON gives it back as it was."""
-    order = OutputOrder(frozenset(rules), dtype)
+    order = OutputOrder(frozenset(rules))
     assert OutputOrder.read(order.write()) == order
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "both"),
-    [
-        ("Float64", "Float64", "Float64"),
-        ("Float64", "float32", "float64"),
-        ("float32", "float64", "float64"),
-        ("float32", "float32", "float32"),
-        ("Int64", "Int64", "Int64"),
-    ],
-)
-def test_the_number_type_of_scores_does_not_change(one: str, other: str, both: str) -> None:
-    """Also one that NumPy does not have; of two types the one that holds both."""
-    frame, order = pd.DataFrame({"qid": "1", "docno": ["a", "b"]}, index=[7, 7]), OutputOrder()
-    for dtype in (one, other):
-        answer = frame.assign(score=pd.array([2, 1], dtype=dtype), rank=[0, 1])
-        order = order.observe(frame, answer, np.arange(2), "toy")
-    assert order.dtype == both
-    out = OutputOrder.read(order.write()).put(frame, np.array([2.0, 1.0]))
-    assert (str(out["score"].dtype), out.index.tolist()) == (both, [7, 7])
 
 
 def test_scores_that_float64_does_not_hold_are_refused() -> None:

@@ -1,1 +1,1 @@
-"""Where shards run: in this process, in others, on other machines. What a shard is, and its files, are not known here."""
+"""Where the shards of a run are run: in this process, in other processes, or by actors on a Ray cluster."""
