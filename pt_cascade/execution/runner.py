@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -187,7 +187,7 @@ class Passage:
     Attributes:
         topics: What the first stage is given.
         prefixes: Names of stages whose ranking is kept in ``found``.
-        steps: Those that what follows needs: of all stages with a fusion or a kept tail, else of the last one.
+        steps: Those that what follows needs: of all stages with a fusion or a kept tail, else of the last one what it passes on.
         traces: The columns of the trace, for each stage.
         found: By stage name: what it passes on.
     """
@@ -209,7 +209,7 @@ class Passage:
         qids, needed = self.qids, cascade.tail == "keep" or cascade.fusion is not None
         for step in walk(cascade, self.topics, fusion=cascade.fusion, clock=clock, done=tuple(self.steps)):
             self.traces.append({**step.trace(qids), **read_accounts(step, qids)})
-            self.steps = [*self.steps, step] if needed else [step]
+            self.steps = [*self.steps, step] if needed else [replace(step, given=step.kept, ranked=step.kept)]
             if step.stage.name in self.prefixes:
                 self.found[step.stage.name] = _order(_end(cascade, self.steps), qids)
             if step.stage.name == last:
