@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.errors import ShardError, few, warn
 from pt_cascade.execution.batch.shards import Task
+from pt_cascade.execution.batch.storage.attempts import DIED
 from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
@@ -124,6 +125,6 @@ class ShardLoop:
         for n in sorted(self.isolated):
             shard, attempts = self.plan.shards[n], self.folder.attempts(n)
             queries = f"{shard.queries} queries from qid {shard.first!r} to {shard.last!r}"
-            shown.append(f"shard {n}, {queries}, failed {len(attempts)} times: {attempts.last_error}")
+            shown.append(f"shard {n}, {queries}, failed {len(attempts)} times: {attempts.last_error or DIED}")
         what = f"{len(shown)} of {len(self.plan.shards)} shard(s) failed; the others are finished in {self.folder.path}"
         return ShardError(what, few(shown), fix=f"mend the cause, and start again with max_attempts={2 * self.max_attempts}")
