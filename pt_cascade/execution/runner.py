@@ -58,7 +58,7 @@ def run(
     """Run a cascade stage by stage over the topics, and trace each stage; its ``options`` hold.
 
     With ``tail="drop"`` the ranking is the plain pipeline's, unless a stage in batches reads rows of other queries. Batches bound
-    the memory between stages.
+    the memory between stages. For many queries, into files, see ``run_batch``.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads.
