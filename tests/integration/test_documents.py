@@ -11,6 +11,7 @@ import operator
 import pydoc
 import re
 import shlex
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # what a notebook is to have shown, beside running
 SHOWN = {"01_first_cascade": "bm25 → 1000 · bi_encoder → 100 · late_interaction → 20", "02_score_once": "held out over 20 splits"}
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", *DOCS]
+PAGES = [ROOT / "README.md", *DOCS, ROOT / "pt_cascade" / "pt_docs" / "index.rst"]
 MARKDOWN = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "experiments" / "README.md"]
 # a block that starts so is compiled and its names are checked, but it does not run
 TABLES = ("README.md", "docs/stages.md", "docs/command-line.md", "docs/errors.md")
@@ -42,6 +43,9 @@ def read(page: Path) -> str:
 
 def blocks(page: Path, language: str = "python") -> list[str]:
     """The code blocks of a page in one language."""
+    if page.suffix == ".rst":
+        found = re.findall(rf"^\.\. code-block:: {language}\n(?:   :.*\n)*\n((?:   .*\n|\n)+)", read(page), flags=re.MULTILINE)
+        return [textwrap.dedent(block) for block in found]
     return re.findall(rf"^```{language}\n(.*?)^```$", read(page), flags=re.DOTALL | re.MULTILINE)
 
 
