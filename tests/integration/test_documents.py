@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ SHOWN = {
     "05_reproduce_a_table": "expected 0.4044 ± 5e-05",
 }
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", *DOCS]
+PAGES = [ROOT / "README.md", *DOCS, ROOT / "pt_cascade" / "pt_docs" / "index.rst"]
 MARKDOWN = [*sorted(ROOT.glob("*.md")), *DOCS, *(ROOT / folder / "README.md" for folder in ("experiments", "notebooks"))]
 # a block that starts so is compiled and its names are checked, but it does not run
 TABLES = ("README.md", "docs/stages.md", "docs/command-line.md", "docs/errors.md")
@@ -50,6 +51,9 @@ def read(page: Path) -> str:
 
 def blocks(page: Path, language: str = "python") -> list[str]:
     """The code blocks of a page in one language."""
+    if page.suffix == ".rst":
+        found = re.findall(rf"^\.\. code-block:: {language}\n(?:   :.*\n)*\n((?:   .*\n|\n)+)", read(page), flags=re.MULTILINE)
+        return [textwrap.dedent(block) for block in found]
     return re.findall(rf"^```{language}\n(.*?)^```$", read(page), flags=re.DOTALL | re.MULTILINE)
 
 
