@@ -8,6 +8,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -76,3 +78,21 @@ def test_its_links_lead_somewhere(notebook: nbformat.NotebookNode) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", prose(notebook))
     assert links
     assert [link for link in links if not (ROOT / "notebooks" / link).exists()] == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::RuntimeWarning")
+def test_each_cell_shows_its_figure() -> None:
+    """The second one, too: the first loads the backend of notebooks, which makes matplotlib interactive."""
+    pytest.importorskip("matplotlib", reason="pip install 'pt_cascade[plots]'")
+    first = """\
+import pandas as pd
+import pt_cascade as ptc
+
+run = pd.DataFrame({"qid": [*"1122"], "docno": [*"abab"], "score": [2.0, 1.0] * 2})
+topics = pd.DataFrame({"qid": ["1", "2"], "query": ["x", "y"]})
+table = ptc.ScoreTable.from_runs({"bm25": run, "t5": run.assign(score=[1.0, 2.0] * 2)}, topics)
+sweep = ptc.sweep(table, pd.DataFrame({"qid": ["1", "2"], "docno": ["b", "b"], "label": [1, 1]}), ["RR"])
+ptc.plots.draw_front(sweep);"""
+    cells = [new_code_cell(first), new_code_cell("ptc.plots.draw_recall(sweep);")]
+    notebook = NotebookClient(new_notebook(cells=cells), timeout=300, kernel_name="python3").execute()
+    assert [["image/png" in output.get("data", {}) for output in cell.outputs] for cell in notebook.cells] == [[True], [True]]
