@@ -2,7 +2,8 @@
 
     PyTerrier pipeline ─Cascade.of─▶ Cascade ─score───▶ ScoreTable ─┐
     bm25 % 1000 >> bi % 100 >> t5 % 20  │ └────profile─▶ Timings ───┴─sweep─▶ Sweep ─choose─▶ Choice ─with_cutoffs─▶ Cascade
-                                        └──run──▶ Run (results and trace); itself a PyTerrier transformer, for pt.Experiment
+                                        ├──run──▶ Run (results and trace); itself a PyTerrier transformer, for pt.Experiment
+                                        └──run_batch──▶ a folder of TREC runs, resumed after a crash
 
 No function changes its arguments. Public names load when first used.
 """

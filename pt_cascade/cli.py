@@ -48,13 +48,14 @@ GROUPS = {
         "report": "choose cut-offs, and write an HTML page that shows the sweep",
         "experiment": "run experiments of YAML files, and verify their numbers",
     },
-    "disk space": {
+    "this machine": {
+        "doctor": "show what is installed here, and what the stages lack",
         "cache": "list or clear what is cached",
     },
 }
 COMMANDS = {name: purpose for group in GROUPS.values() for name, purpose in group.items()}
 DEBUG = "--debug"
-_FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch.", "experiment": "experiments."}
+_FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch.", "experiment": "experiments.", "doctor": "machine."}
 _RESUMED = ("quickstart", "search", "score", "profile", "experiment")
 _AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole

@@ -12,6 +12,7 @@ import os
 import secrets
 import shlex
 import shutil
+import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
@@ -179,20 +180,27 @@ def to_path(path: PathLike, verb: str = "use") -> Path:
 
 
 def read_file(path: PathLike, fix: str = "") -> bytes:
-    """Return the bytes of a file, or of a pipe; ``fix`` says how to make a missing file."""
-    file = to_path(path, "read")
-    if not file.exists():
-        raise MissingError(f"there is no file {path}", fix=fix or "give the path of an existing file")
-    if not (file.is_file() or file.is_fifo()):
-        _refuse("read", path, OSError(f"it is a {'folder' if file.is_dir() else 'device'}, expected a file"))
+    """Return the bytes of a file, or of a pipe that a process writes to; ``fix`` says how to make a missing file."""
+    file, data = to_path(path, "read"), b""
     try:
-        return file.read_bytes()
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:  # noqa: PTH123 - pathlib's would wait
+            os.set_blocking(opened.fileno(), True)
+            mode = os.fstat(opened.fileno()).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
+                data = opened.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingError(f"there is no file {path}", fix=fix or "give the path of an existing file") from None
     except (OSError, MemoryError) as error:
         _refuse("read", path, error)
+    if not data and not stat.S_ISREG(mode):
+        kind = "pipe that no process writes to" if stat.S_ISFIFO(mode) else "device"
+        _refuse("read", path, OSError(f"it is a {kind}, expected a file"))
+    return data
 
 
 def _refuse(verb: str, path: object, error: Exception) -> NoReturn:
     problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    problem = "it is a folder, expected a file" if isinstance(error, IsADirectoryError) else problem
     shown = str(path) if isinstance(path, Path) else path
     raise MissingError(f"cannot {verb} {shown!r:.200}", [problem], fix=f"give a path that you can {verb}") from error
 
@@ -232,7 +240,9 @@ def write_file(path: PathLike, data: bytes) -> None:
 
 def _write_file(target: Path, data: bytes) -> None:
     if target.exists() and not target.is_file():
-        target.write_bytes(data)
+        with open(os.open(target, os.O_WRONLY | os.O_NONBLOCK), "wb") as device:  # noqa: PTH123 - pathlib's would wait
+            os.set_blocking(device.fileno(), True)
+            device.write(data)
         return
     name = target.name[:40]  # with its ending, at most 255 bytes
     for left in target.parent.glob(f".{escape(name)}.*.tmp"):  # by a process that was killed

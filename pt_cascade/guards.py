@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +81,7 @@ class Guard:
             number = column.to_numpy(np.float64, na_value=np.nan)
         else:
             real = are_of(column, Real)
-            number = np.array([float(value) if ok else np.nan for value, ok in zip(column, real, strict=True)], np.float64)
+            number = np.array([_to_float(value) if ok else np.nan for value, ok in zip(column, real, strict=True)], np.float64)
             fix = fix if real.any() else self.cast(name, float)
         good = np.isfinite(number) & is_good(number)
         self.find(name, f"is not {wanted}", ~good, fix)
@@ -125,6 +127,15 @@ class Guard:
 def are_of(column: pd.Series[Any], kind: type) -> NDArray[np.bool_]:
     """Mark the values of a type; a boolean is not a number."""
     return np.array([isinstance(value, kind) and not isinstance(value, bool) for value in column], bool)
+
+
+def _to_float(value: Real) -> float:
+    """Convert a number; a whole number beyond float64 becomes the largest float64."""
+    try:
+        return float(value)
+    except OverflowError:
+        largest = sys.float_info.max if isinstance(value, Integral) else math.inf
+        return -largest if value < 0 else largest
 
 
 def hold_nul(column: pd.Series[Any]) -> NDArray[np.bool_]:

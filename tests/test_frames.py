@@ -251,6 +251,13 @@ BAD_RESULTS = [
         id="docnos that float64 may have rounded",
     ),
     pytest.param(
+        three(score=objects(10**400, -(10**400), 1)),
+        "score is a whole number that float64 would round in 2 of 3 row(s) "
+        f"(qid '1', docno 'a', score {repr(10**400)[:60]}; qid '1', docno 'b', score {repr(-(10**400))[:60]})."
+        ' Fix: results["score"] = results.groupby("qid")["score"].rank()',
+        id="beyond float64",
+    ),
+    pytest.param(
         three(qid=[1, None, 2]),
         "qid is missing in 1 of 3 row(s) (qid nan, docno 'b'). Fix: find where it went missing, e.g. in a merge",
         id="a missing qid among numbers",
@@ -485,9 +492,18 @@ def test_the_cure_for_qids_that_were_read_as_float_keeps_every_topic(tmp_path: P
     assert canonical_topics(names["topics"])["qid"].tolist() == ["101.1", "101.2", "101.10"]
 
 
-def test_the_cure_for_scores_that_float64_would_round_keeps_their_order() -> None:
-    """By hand: of 2**60 + 1, -2**60 - 1 and 1 the ranks, ascending, are 3, 1 and 2."""
-    results = pd.DataFrame({"qid": "1", "docno": list("abc"), "score": objects(2**60 + 1, -(2**60) - 1, 1)})
+def test_a_label_beyond_float64_is_refused() -> None:
+    """It is no label, and no raw OverflowError."""
+    qrels = pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": objects(10**400)})
+    with pytest.raises(
+        FrameError, match=r"label is not a whole number in 1 of 1 row\(s\) .* Fix: grade with whole numbers, and drop"
+    ):
+        canonical_qrels(qrels)
+
+
+def test_the_cure_for_scores_beyond_float64_keeps_their_order() -> None:
+    """By hand: of 10**400, -10**400 and 1 the ranks, ascending, are 3, 1 and 2."""
+    results = pd.DataFrame({"qid": "1", "docno": list("abc"), "score": objects(10**400, -(10**400), 1)})
     with pytest.raises(FrameError) as error:
         canonical_results(results)
     exec(error.value.fix, {"results": results})  # noqa: S102 - the cure that the message gives

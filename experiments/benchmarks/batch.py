@@ -1,11 +1,11 @@
-"""Runs into a folder: memory at 1, 4 and 16 times as many queries, what shards cost, and what a second process gives.
+"""Runs into a folder: memory at 1, 4 and 16 times as many queries, what shards cost, and executors beside each other.
 
     python experiments/benchmarks/batch.py [--queries N] [--collection NAME] [--skip-memory] [--rounds N]
 
 The index and vectors are real, the queries are random words of the documents. Memory is the largest resident size of a process of
 its own for each number of queries, and what it was with the first shard. What shards cost is CPU time beside ``run`` on the same
-batches, and beside ``pt.Experiment(save_dir=...)`` on the same pipeline; a second process is measured by the clock, so only a quiet
-machine shows it.
+batches, and beside ``pt.Experiment(save_dir=...)`` on the same pipeline. Executors, of which Ray starts a cluster of its own, are
+measured by the clock, so only a quiet machine shows what a second worker gives.
 """
 
 from __future__ import annotations
@@ -93,18 +93,28 @@ def measure_shards(collection: str, queries: int, rounds: int) -> None:
         tell(Line("batch", f"{queries:,} queries, CPU", peer, best["run_batch"], best[peer], "s"))
 
 
-def measure_processes(collection: str, queries: int) -> None:
-    """Compare one process and two by the clock; models load before the clock starts for neither."""
+def measure_executors(collection: str, queries: int) -> None:
+    """Compare executors by the clock, from the call to the merged results, and ``pt.Experiment(save_dir=...)``."""
     topics, seconds = make_topics(collection, queries), {}
-    for workers in (1, 2):
+    qrels = pd.DataFrame({"qid": topics["qid"], "docno": "none", "label": 1})
+    print(f"load {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        pipeline = ptc.parse_cascade(LINE, collection).pipeline()
+        pt.Experiment([pipeline], topics, qrels, [nDCG @ 10], ["it"], batch_size=SHARD, save_dir=folder)
+        seconds["pt.Experiment"] = time.perf_counter() - start
+    for executor, workers in (("serial", 1), ("processes", 1), ("processes", 2), ("ray", 1), ("ray", 2)):
+        given = {"collection": collection, "executor": executor, "workers": workers, "shard_queries": SHARD}
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            ptc.run_batch(
-                LINE, topics, Path(folder, "run"), collection=collection, executor="processes", workers=workers, shard_queries=SHARD
-            )
-            seconds[workers] = time.perf_counter() - start
+            ptc.run_batch(LINE, topics, Path(folder, "run"), **given)
+            seconds[f"{executor}, {workers}"] = time.perf_counter() - start
+        print(f"{executor}, {workers}: {seconds[f'{executor}, {workers}']:.1f} s", flush=True)
+    for name in [name for name in seconds if name != "serial, 1"]:
+        tell(Line("batch", f"{queries:,} queries, {name}", "serial", seconds[name], seconds["serial, 1"], "s"))
+    aim = Line("batch", f"{queries:,} queries, processes, 2", "1", seconds["processes, 2"], seconds["processes, 1"], "s", aim=1.7)
+    tell(aim)
     print(f"load {os.getloadavg()[0]:.1f}")
-    tell(Line("batch", f"{queries:,} queries, two processes", "one", seconds[2], seconds[1], "s", aim=1.7))
 
 
 def main() -> None:
@@ -124,7 +134,7 @@ def main() -> None:
             words = ["--alone", "--collection", arguments.collection, "--queries", str(factor * arguments.queries)]
             subprocess.run([sys.executable, __file__, *words], check=True)  # noqa: S603 - this file
     measure_shards(arguments.collection, arguments.queries, arguments.rounds)
-    measure_processes(arguments.collection, 2 * arguments.queries)
+    measure_executors(arguments.collection, 2 * arguments.queries)
 
 
 if __name__ == "__main__":

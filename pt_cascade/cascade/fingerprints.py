@@ -1,8 +1,8 @@
 """A hash of what a stage runs, the same in every process.
 
 It covers classes, settings, the code of functions, the content of arrays and frames, a model's name and weights, the result of a
-method ``identify()``, and the checksums of a sealed index. It reads no other files, so callers that rely on it score a sample of
-pairs again.
+method ``identify()``, and the checksums of a sealed index or store of vectors, wherever it is. It reads no other files, so callers
+that rely on it score a sample of pairs again.
 """
 
 from __future__ import annotations
@@ -101,11 +101,19 @@ def _hash_value(value: object, depth: int, above: tuple[int, ...]) -> str:
         return _hash_value(part, depth + 1, (*above, id(value)))
 
     if isinstance(value, _PLAIN):
-        return _digest(name, repr(value))
+        return _digest(name, _read_checksums(value) or repr(value))
     for kinds, parts_of in _HASHERS:
         if isinstance(value, kinds):
             return _digest(name, *parts_of(value, inner))
     return _digest(name, *_of_object(value, inner))
+
+
+def _read_checksums(value: object) -> str:
+    """Return the checksums of a sealed folder, such as an index, that is given by its path: it may be moved. Else nothing."""
+    if isinstance(value, str | PurePath) and Path(value).is_absolute():
+        with suppress(OSError, ValueError):
+            return (Path(value) / SUMS).read_text(encoding="utf-8")
+    return ""
 
 
 def _of_array(value: np.ndarray, _: Callable[[object], str]) -> Iterator[str]:
@@ -152,8 +160,8 @@ def _of_object(value: object, inner: Callable[[object], str]) -> Iterator[str]:
         with suppress(MissingError, PipelineError):  # without a model file or identity, the attributes count
             yield repr(sorted(identify().items()))
     if isinstance(value, pt.Artifact) or hasattr(value, "indexref"):  # indexref: Terrier's retriever
-        folder = Path(str(value.path if isinstance(value, pt.Artifact) else Path(value.indexref.toString()).parent))
-        yield f"{folder} {(folder / SUMS).read_text() if (folder / SUMS).exists() else ''}"
+        folder = Path(str(value.path if isinstance(value, pt.Artifact) else Path(value.indexref.toString()).parent)).absolute()
+        yield _read_checksums(folder) or str(folder)
     model = getattr(value, "name_or_path", None)
     if isinstance(model, str):
         yield model

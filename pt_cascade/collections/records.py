@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
+_LONGEST = 1 << 27  # bytes of a line
 _UNREADABLE = (OSError, EOFError, zlib.error)
 
 
@@ -90,7 +92,9 @@ def _check(path: Path, key: str, use: Callable[[dict[str, str]], None]) -> Colle
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that are not blank with their numbers from 1."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST), b""), 1):
+            if len(line) == _LONGEST:
+                raise OSError(f"line {number} has {_LONGEST:,} bytes or more, expected one record")
             if line.strip():
                 yield number, line
 

@@ -68,9 +68,8 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """List the cache, and delete what is listed after a question; yield the paragraphs of the output."""
     root = cache_root()
     entries = [entry for entry in find_entries(root) if arguments.kind is None or entry.kind in arguments.kind]
-    total = (
-        f"{len(entries):,} {'entry' if len(entries) == 1 else 'entries'}, {_size(sum(entry.size for entry in entries))}, in {root}"
-    )
+    size = show_size(sum(entry.size for entry in entries))
+    total = f"{len(entries):,} {'entry' if len(entries) == 1 else 'entries'}, {size}, in {root}"
     if entries:
         yield f"{_table(entries)}\n"
     yield total
@@ -118,11 +117,12 @@ def _origin(kind: str, path: Path) -> str:
 
 def _table(entries: list[Entry]) -> str:
     now = time.time()
-    rows = [(entry.kind, entry.of, _size(entry.size), _age(now - entry.written)) for entry in entries]
+    rows = [(entry.kind, entry.of, show_size(entry.size), _age(now - entry.written)) for entry in entries]
     return format_table(pd.DataFrame(rows, columns=["kind", "of", "size", "age"]), {}, left=("kind", "of"))
 
 
-def _size(size: float) -> str:
+def show_size(size: float) -> str:
+    """Show a number of bytes."""
     for unit in ("B", "kB", "MB"):
         if size < 1000:  # noqa: PLR2004 - a kilo
             return f"{size:.0f} {unit}"

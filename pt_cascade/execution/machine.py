@@ -16,16 +16,28 @@ _GB = 1e9
 def describe_machine() -> dict[str, object]:
     """Describe the hardware and the system as ``platform`` of ir_metadata; graphics cards if torch is loaded."""
     processor = {
-        "model": _find_processor(),
+        "model": find_processor(),
         "architecture": platform.machine(),
         "operation mode": platform.architecture()[0].replace("bit", "-bit"),
         "number of cores": os.cpu_count(),
     }
     cards = [{"model": name, "memory": f"{memory / _GB:.0f} GB"} for name, memory in find_cards()]
-    hardware = {"cpu": processor, **({"gpu": cards[0] | {"number": len(cards)}} if cards else {})}
-    hardware["ram"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / _GB:.0f} GB"
-    system = {"kernel": f"{platform.system()} {platform.release()}", "distribution": _find_distribution()}
-    return {"hardware": hardware, "operating system": system}
+    hardware = {"cpu": processor, **({"gpu": cards[0] | {"number": len(cards)}} if cards else {}), "ram": find_memory()}
+    kernel, distribution = find_system()
+    return {"hardware": hardware, "operating system": {"kernel": kernel, "distribution": distribution}}
+
+
+def find_memory() -> str:
+    """Return the size of the memory."""
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / _GB:.0f} GB"
+
+
+def find_system() -> tuple[str, str]:
+    """Return the kernel, and the distribution."""
+    distribution = platform.platform()
+    with suppress(OSError, KeyError):
+        distribution = platform.freedesktop_os_release()["PRETTY_NAME"]
+    return f"{platform.system()} {platform.release()}", distribution
 
 
 def find_cards() -> list[tuple[str, int]]:
@@ -56,14 +68,9 @@ def _git(folder: Path, *words: str) -> str:
     return ""
 
 
-def _find_processor() -> str:
+def find_processor() -> str:
+    """Return the model of the processor."""
     with suppress(OSError):
         if found := re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE):
             return found[1]
     return platform.processor()
-
-
-def _find_distribution() -> str:
-    with suppress(OSError):
-        return platform.freedesktop_os_release()["PRETTY_NAME"]
-    return platform.platform()

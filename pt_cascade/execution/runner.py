@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -58,7 +58,7 @@ def run(
     """Run a cascade stage by stage over the topics, and trace each stage; its ``options`` hold.
 
     With ``tail="drop"`` the ranking is the plain pipeline's, unless a stage in batches reads rows of other queries. Batches bound
-    the memory between stages.
+    the memory between stages. For many queries, into files, see ``run_batch``.
 
     Args:
         cascade: A Cascade, or any pipeline that ``Cascade.of`` reads.
@@ -187,7 +187,7 @@ class Passage:
     Attributes:
         topics: What the first stage is given.
         prefixes: Names of stages whose ranking is kept in ``found``.
-        steps: Those that what follows needs: of all stages with a fusion or a kept tail, else of the last one.
+        steps: Those that what follows needs: of all stages with a fusion or a kept tail, else of the last one what it passes on.
         traces: The columns of the trace, for each stage.
         found: By stage name: what it passes on.
     """
@@ -209,7 +209,7 @@ class Passage:
         qids, needed = self.qids, cascade.tail == "keep" or cascade.fusion is not None
         for step in walk(cascade, self.topics, fusion=cascade.fusion, clock=clock, done=tuple(self.steps)):
             self.traces.append({**step.trace(qids), **read_accounts(step, qids)})
-            self.steps = [*self.steps, step] if needed else [step]
+            self.steps = [*self.steps, step] if needed else [replace(step, given=step.kept, ranked=step.kept)]
             if step.stage.name in self.prefixes:
                 self.found[step.stage.name] = _order(_end(cascade, self.steps), qids)
             if step.stage.name == last:

@@ -18,6 +18,7 @@ from toys.rankers import Counting, ToyReranker, ToyRetriever
 
 from pt_cascade.cascade import Stage
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
+from pt_cascade.checksums import seal
 
 WEIGHT = 0.5
 
@@ -129,6 +130,19 @@ def test_what_holds_itself_ends() -> None:
     for _ in range(100):
         deep = (deep,)
     assert len({of(Setting(loop)), of(Setting(deep)), of(Setting({}))}) == 3
+
+
+def test_a_sealed_folder_may_be_moved(tmp_path: Path) -> None:
+    """Its checksums count, not its path; another content counts, and so does the path of a folder without checksums."""
+    for name, text in (("here", "1"), ("there", "1"), ("other", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vectors").write_text(text)
+    assert of(Setting(tmp_path / "here")) != of(Setting(tmp_path / "there"))
+    for name in ("here", "there", "other"):
+        seal(tmp_path / name)
+    for kind in (Path, str):
+        here, there, other = (of(Setting(kind(tmp_path / name))) for name in ("here", "there", "other"))
+        assert here == there != other
 
 
 def test_another_process_gives_the_same() -> None:

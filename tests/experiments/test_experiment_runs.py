@@ -107,6 +107,18 @@ def test_verify_fails_with_the_line_of_each_number(tmp_path: Path, capsys: pytes
     assert len(re.findall(r"^  OK ", shown, flags=re.MULTILINE)) == 9
 
 
+def test_an_experiment_that_cannot_run_does_not_keep_others_from_being_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first lacks a run; the second is verified, and the end names the first."""
+    write_experiment(tmp_path)
+    (tmp_path / "a.yaml").write_text(YAML.replace("first.res", "none.res"), encoding="utf-8")
+    assert main(["experiment", "verify", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert "two-queries: 9 OK" in told.out
+    assert "a.yaml: there is no file" in told.err
+
+
 def test_a_baseline_that_is_no_system_is_refused(tmp_path: Path) -> None:
     """The closest system is named."""
     opened = ptc.open_experiment(write_experiment(tmp_path, YAML.replace("baseline: first % 2", "baseline: frst % 2")))
@@ -159,19 +171,35 @@ def test_list_writes_markdown_between_markers_and_a_page(tmp_path: Path, capsys:
     assert main(["experiment", "list", str(file), "--out", "x.txt"]) == 1
 
 
-def test_batches_have_the_ranking_of_the_replay(tmp_path: Path) -> None:
-    """The run that ``run_batch`` wrote, live, and the one that was replayed from the table, of a small folder with BM25."""
+@pytest.fixture
+def live(tmp_path: Path) -> Experiment:
+    """BM25 on a small folder, run in batches and timed."""
     texts = {"a": "sum of values", "b": "mean of values", "c": "sum and mean", "d": "a graph"}
     topics = pd.DataFrame({"qid": ["1", "2"], "query": ["sum values", "mean"]})
     qrels = pd.DataFrame({"qid": ["1", "2"], "docno": ["a", "b"], "label": [1, 1]})
     write_folder(
         make_collection("toy", topics, qrels, [{"docno": key, "text": text} for key, text in texts.items()]), tmp_path / "toy"
     )
-    text = "title: Toy\ncollection: ./toy\nstages: [{stage: bm25, cutoff: [1, 2]}]\nmeasures: RR\nbatch: {shard_queries: 1}\n"
-    (tmp_path / "live.yaml").write_text(text, encoding="utf-8")
-    opened = ptc.open_experiment(tmp_path / "live.yaml")
-    opened.run()
-    live = ptc.trec.read_run(opened.folder / "batches" / "bm25-2" / "results" / "run.res.gz")
-    replayed = ptc.trec.read_run(opened.folder / "runs" / "bm25-2.res.gz")
-    pd.testing.assert_frame_equal(live, replayed)
-    assert opened.run().changes == ()  # goes on after the last shard
+    text = "title: Toy\ncollection: ./toy\nstages: [{stage: bm25, cutoff: [1, 2]}]\nmeasures: RR\n"
+    (tmp_path / "live.yaml").write_text(f"{text}batch: {{shard_queries: 1}}\nprofile: {{queries: 2}}\n", encoding="utf-8")
+    return ptc.open_experiment(tmp_path / "live.yaml")
+
+
+def test_batches_have_the_ranking_of_the_replay(live: Experiment) -> None:
+    """The run that ``run_batch`` wrote, live, and the one that was replayed from the table."""
+    live.run()
+    written = ptc.trec.read_run(live.folder / "batches" / "bm25-2" / "results" / "run.res.gz")
+    pd.testing.assert_frame_equal(written, ptc.trec.read_run(live.folder / "runs" / "bm25-2.res.gz"))
+
+
+def test_times_are_kept_while_nothing_they_depend_on_changes(live: Experiment) -> None:
+    """A second run has the same milliseconds, to the last digit; a changed lock measures them again."""
+    first, second = live.run(), live.run()
+    assert second.changes == ()
+    assert first.numbers["systems"] == second.numbers["systems"]
+    assert first.numbers["systems"]["bm25 → 2"]["ms"] > 0
+    lock = live.folder / "lock.json"
+    lock.write_text(lock.read_text(encoding="utf-8").replace(first.lock["qrels"], "other"), encoding="utf-8")
+    third = live.run()
+    assert [change.partition(":")[0] for change in third.changes] == ["qrels"]
+    assert third.numbers["systems"] != first.numbers["systems"]

@@ -32,6 +32,7 @@ pytestmark = [
 SECONDS = 10
 RUN = b"q0 Q0 d0 1 2.5 t\nq0 Q0 d1 2 1.5 t\n"
 DEEP = b"[" * 100_000
+BOMB = b"\0" * (1 << 24)
 
 
 def _write(name: str, data: bytes) -> Callable[[Path], Path]:
@@ -48,6 +49,11 @@ def _link(target: str) -> Callable[[Path], Path]:
         return folder / "link"
 
     return make
+
+
+def _fifo(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
 
 
 def _socket(folder: Path) -> Path:
@@ -108,6 +114,7 @@ PATHS: dict[str, Callable[[Path], object]] = {
     "a link to nothing": _link("none"),
     "a link to itself": _link("link"),
     "a link to a folder": _link("."),
+    "a pipe without a writer": _fifo,
     "a socket": _socket,
     "/dev/null": lambda _: "/dev/null",
     # "/dev/zero": lambda _: "/dev/zero",
@@ -127,6 +134,7 @@ PATHS: dict[str, Callable[[Path], object]] = {
     "a gzip cut off": _write("cut.gz", gzip.compress(RUN * 99)[:-9]),
     "a gzip with junk": _write("junk.gz", gzip.compress(RUN) + b"junk"),
     "a gzip header alone": _write("header.gz", b"\x1f\x8b"),
+    # "a gzip bomb": _write("bomb.gz", gzip.compress(BOMB, 9) * 9),
     "another database": _sqlite,
     "an Artifact of another kind": _folder(pt_meta__json=b'{"type": "x", "format": "y"}'),
     "an Artifact with deep JSON": _folder(pt_meta__json=DEEP),
@@ -146,6 +154,9 @@ PATHS: dict[str, Callable[[Path], object]] = {
     "a collection of deep JSON": _folder(docs__jsonl=DEEP, topics__tsv=b"q0\ta\n", qrels__txt=b"q0 0 d0 1\n"),
     "a collection of a long docno": _folder(
         docs__jsonl=b'{"docno": "' + b"1" * 1_000_000 + b' ", "text": "a"}', topics__tsv=b"q0\ta\n", qrels__txt=b"q0 0 d0 1\n"
+    ),
+    "a collection of a gzip bomb": _folder(
+        docs__jsonl__gz=gzip.compress(BOMB, 9) * 9, topics__tsv=b"q0\ta\n", qrels__txt=b"q0 0 d0 1\n"
     ),
     "a collection in UTF-16": _folder(docs__jsonl="{}".encode("utf-16"), topics__tsv=b"\xff\xfe", qrels__txt=b"\xff\xfe"),
     "a language that is not text": _folder(

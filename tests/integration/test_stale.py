@@ -281,7 +281,7 @@ def make_terrier(docs: list[dict[str, str]], path: Path) -> pt.Transformer:
 
 @pytest.mark.parametrize("make", [make_vectors, make_pisa, pytest.param(make_terrier, marks=pytest.mark.java)])
 def test_an_index_that_was_made_again_is_another_stage(make: Callable[..., pt.Transformer], tmp_path: Path) -> None:
-    """At the same path, of other documents; so is one elsewhere, and one that is opened again is the same."""
+    """At the same path, of other documents; one that is opened again is the same, and so is one elsewhere with the same files."""
     tiny_model(tmp_path)
     path, other = tmp_path / "index", [*DOCS[:3], {"docno": "d", "text": "sleep in water"}]
     before, again = (fingerprint(Stage("s", (make(DOCS, path),))) for _ in range(2))
@@ -289,7 +289,8 @@ def test_an_index_that_was_made_again_is_another_stage(make: Callable[..., pt.Tr
     shutil.rmtree(path)
     after = fingerprint(Stage("s", (make(other, path),)))
     assert before == again
-    assert len({before, after, elsewhere}) == 3
+    assert before != after
+    assert make is make_terrier or elsewhere == after  # Terrier's files hold the time
 
 
 @pytest.mark.parametrize("make", [make_vectors, make_pisa, pytest.param(make_terrier, marks=pytest.mark.java)])

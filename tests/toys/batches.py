@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pt_cascade.cli import main
 from pt_cascade.execution.batch.batch_run import run_batch
 from toys.rankers import ToyReranker, ToyRetriever, topics
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     import pyterrier as pt
 
 N, SHARD = 24, 4
+SERVER = multiprocessing.get_context("forkserver")  # its processes have imported this module
+SERVER.set_forkserver_preload(["toys.batches"])
 TOPICS = topics(N)
 
 
@@ -56,6 +61,18 @@ def pipeline(file: str = "", fails: str = "", kills: str = "", tells: str = "", 
     """A retriever, and a re-ranker that notes what it scores; ``fails`` and ``kills`` are words."""
     noting = Noting(file=file, fails=frozenset(fails.split()), kills=frozenset(kills.split()), tells=tells, levels=levels)
     return ToyRetriever(docs=30, levels=5) % 15 >> noting % cut
+
+
+def waiting() -> pt.Transformer:
+    """A pipeline that tells its process to ``pipe`` in the current folder, and waits."""
+    return pipeline(tells="pipe")
+
+
+def run_command(folder: Path, words: list[str]) -> None:
+    """Run ``pt-cascade`` in a folder, with its messages in a file there; end with its code."""
+    os.chdir(folder)
+    os.dup2(os.open("messages", os.O_CREAT | os.O_WRONLY), 2)
+    sys.exit(main(words))
 
 
 def maker(**options: object) -> Callable[[], pt.Transformer]:

@@ -360,12 +360,25 @@ def test_a_pipe_is_read(dl19_folder: Path) -> None:
     writer.join()
 
 
+ODD = {"a pipe that no process writes to": os.mkfifo, "a device": lambda name: Path(name).symlink_to("/dev/zero")}
+
+
+@pytest.mark.parametrize("problem", ODD)
 @pytest.mark.parametrize("read", [read_run, read_qrels, read_topics])
-def test_a_device_is_refused_at_once(read: Callable[[str], pd.DataFrame]) -> None:
-    """One that never ends."""
-    Path("odd").symlink_to("/dev/zero")
-    with pytest.raises(MissingError, match=r"^cannot read 'odd': it is a device, expected a file. Fix: give a path"):
+def test_what_has_no_end_is_refused_at_once(read: Callable[[str], pd.DataFrame], problem: str) -> None:
+    """A named pipe without a writer, which would wait for ever, and a device that never ends."""
+    ODD[problem]("odd")
+    with pytest.raises(MissingError, match=rf"^cannot read 'odd': it is {problem}, expected a file. Fix: give a path"):
         read("odd")
+
+
+def test_a_gzip_that_unpacks_to_a_multiple_is_refused() -> None:
+    """By hand: 65 MiB of one byte from 64 KiB are refused; 60 MiB of blank lines after a run are read."""
+    Path("bomb.gz").write_bytes(gzip.compress(b"x" * (65 << 20)))
+    with pytest.raises(RecordError, match=r"its gzip holds more than 67,108,864 bytes, 100 times its size, .* Fix: gunzip bomb.gz"):
+        read_run("bomb.gz")
+    Path("blank.gz").write_bytes(gzip.compress(b"q Q0 d 1 0.5 t\n" + b"\n" * (60 << 20)))
+    assert len(read_run("blank.gz")) == 1
 
 
 LONG = {

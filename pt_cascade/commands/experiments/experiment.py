@@ -134,12 +134,16 @@ def _run(experiment: Experiment, out: str | None) -> tuple[Results, list[str]]:
 
 
 def _verify(experiments: list[Experiment], arguments: argparse.Namespace) -> Iterator[str]:
-    """Run, compare, and raise an error with every number that failed."""
+    """Run, compare, and raise an error with every number and experiment that failed."""
     from pt_cascade.experiments.verification import verify_numbers  # noqa: PLC0415 - an extra, checked before
 
     failed = []
     for experiment in experiments:
-        done, _ = _run(experiment, arguments.out)
+        try:
+            done, _ = _run(experiment, arguments.out)
+        except CascadeError as error:
+            failed.append(f"{experiment.path.name}: {error}")
+            continue
         checks = [*verify_numbers(experiment.file, done.numbers)]
         shown = [one for one in checks if arguments.details or one.state == "OKish"]
         counts = Counter(one.state for one in checks)
@@ -148,7 +152,7 @@ def _verify(experiments: list[Experiment], arguments: argparse.Namespace) -> Ite
         failed += [f"{experiment.path.name}:{experiment.line(one)}: {one}" for one in checks if one.state == "FAIL"]
     if failed:
         raise CascadeError(
-            "numbers differ from the expected ones",
+            "not all numbers are as expected",
             failed,
             fix=shlex.join(["pt-cascade", "experiment", "verify", *arguments.files, "--details"]),
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from toys.batches import SHARD, TOPICS, N, maker, rankings, run_into
+from toys.batches import SERVER, SHARD, TOPICS, N, maker, rankings, run_command, run_into
 from toys.folders import write_folder
 from toys.lines import paragraphs
 
@@ -124,33 +124,16 @@ def test_the_log_has_a_line_for_each_event(given: list[str], tmp_path: Path) -> 
     assert "no answer" in failed[0]["error"]
 
 
-WAITING = """
-import os, sys, time
-from pathlib import Path
-from toys import batches
-from pt_cascade.cli import main
-class Waiting(batches.Noting):
-    def transform(self, inp):
-        if len(inp):
-            print("scoring", flush=True)
-            time.sleep(60)
-        return inp
-batches.Noting = Waiting
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 def test_a_run_that_is_stopped_counts_no_attempt(given: list[str], tmp_path: Path, number: int, code: int) -> None:
     """A real signal to a real process in the middle of a shard: the exit code is the scheduler's, and the run goes on."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", WAITING, "run", *given]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "scoring\n"
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, "the same command goes on" in err) == (code, True), err
+    os.mkfifo(tmp_path / "pipe")
+    process = SERVER.Process(target=run_command, args=(tmp_path, ["run", "toys.batches:waiting", *given[1:]]))
+    process.start()
+    os.kill(int((tmp_path / "pipe").read_text()), number)
+    process.join()
+    told = " ".join((tmp_path / "messages").read_text().split())
+    assert (process.exitcode, "the same command goes on" in told) == (code, True), told
     assert len(BatchFolder(tmp_path / "run").attempts(0)) == 0
 
 

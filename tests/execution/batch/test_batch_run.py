@@ -120,14 +120,23 @@ CHANGED = {
 }
 
 
+GIVEN = {"cascade": maker(), "topics": TOPICS, "shard_queries": 4}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that others try to resume."""
+    out = tmp_path_factory.mktemp("begun") / "run"
+    run_batch(**GIVEN, out=out)
+    return out
+
+
 @pytest.mark.parametrize(("changes", "told"), CHANGED.values(), ids=list(CHANGED))
-def test_a_run_of_something_else_is_not_resumed(tmp_path: Path, changes: dict[str, object], told: str) -> None:
+def test_a_run_of_something_else_is_not_resumed(begun: Path, changes: dict[str, object], told: str) -> None:
     """The error names what differs, with both values; the old folder is as it was."""
-    given = {"cascade": maker(), "topics": TOPICS, "out": tmp_path / "run", "shard_queries": 4}
-    run_batch(**given)
-    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("[!.]*") if file.is_file()}
+    before = {file: file.read_bytes() for file in begun.rglob("[!.]*") if file.is_file()}
     with pytest.raises(CascadeError, match=told):
-        run_batch(**{**given, **changes})
+        run_batch(**{**GIVEN, **changes}, out=begun)
     assert {file: file.read_bytes() for file in before} == before
 
 

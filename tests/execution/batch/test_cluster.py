@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from toys.batches import SHARD, TOPICS, rankings
 from toys.dying import maker
 
@@ -47,6 +48,14 @@ def run_into(out: Path, harm: str = "", *, executor: str = "ray", **options: obj
     cascade = maker(harm=harm, file=f"{out}.harm")
     run_batch(cascade, TOPICS, out, executor=executor, shard_queries=SHARD, query_batch_size=2, prefixes=["all"], **options)
     return rankings(out)
+
+
+def test_the_example_of_a_cluster_is_what_ray_accepts() -> None:
+    """By Ray's own check of such files."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    example = Path(__file__).parents[3] / "experiments/clusters/ray.yaml"
+    validate_config(prepare_config(yaml.safe_load(example.read_text(encoding="utf-8"))))
 
 
 @pytest.mark.usefixtures("cluster")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
+import re
+import resource
 import select
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from toys.batches import SHARD, TOPICS, maker, rankings, run_into
+from toys.batches import SERVER, SHARD, TOPICS, maker, rankings, run_into
+from toys.lines import paragraphs
 
 from pt_cascade.errors import CascadeError, CascadeWarning, ShardError
 from pt_cascade.execution.batch.batch_run import merge_folder, run_batch
 from pt_cascade.execution.batch.storage.folder import BatchFolder
 from pt_cascade.execution.batch.storage.locks import lock
-
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["toys.batches"])
 
 
 @contextmanager
@@ -190,21 +188,41 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path: Path) -> None:
     assert not BatchFolder(tmp_path / "run").is_used()
 
 
+def run_on_full_disk(out: Path, told: Path) -> None:
+    """Run where no file can be larger than some bytes, and write the error down."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
+    try:
+        run_into(out)
+    except CascadeError as error:
+        told.write_text(str(error))
+
+
 def test_a_full_disk_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
-    """Files can be no larger than some bytes in a process of its own; without the limit the run is resumed."""
-    out, code = tmp_path / "run", "import sys; from pathlib import Path; from toys.batches import run_into\n"
-    code += "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500)); run_into(Path(sys.argv[1]))"
-    path = os.pathsep.join(sys.path)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(out)], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
-    assert "cannot write" in done.stderr
-    assert "free some space on the disk" in done.stderr
+    """Also no attempt is counted; when there is room again, the run is resumed."""
+    out, told = tmp_path / "run", tmp_path / "told"
+    process = SERVER.Process(target=run_on_full_disk, args=(out, told))
+    process.start()
+    process.join()
+    assert re.search(r"cannot write .*free some space on the disk", told.read_text())
     assert len(BatchFolder(out).attempts(0)) == 0
     run_into(out)
     run_into(tmp_path / "undisturbed")
     assert rankings(out) == rankings(tmp_path / "undisturbed")
+
+
+def test_damaged_results_are_refused(tmp_path: Path) -> None:
+    """The commands in the error make them again from the shards."""
+    out = tmp_path / "run"
+    run_into(out)
+    before = rankings(out)
+    (out / "results/run.res.gz").write_bytes(b"")
+    with pytest.raises(CascadeError, match=r"results is damaged.*run\.res\.gz") as refused:
+        run_into(out)
+    remove, _, merge = refused.value.fix.partition(", then ")
+    subprocess.run(shlex.split(remove), check=True)
+    paragraphs(*shlex.split(merge)[1:])
+    assert rankings(out) == before
 
 
 def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,21 @@ def test_a_slider_moves_all_figures(browser: Any, file: Path) -> None:
         assert after["recall"] == 10
         assert "cascade.with_cutoffs(10, 5, None)" in after["python"]
         assert page.get_attribute("#slider-k1", "aria-valuetext") == "10"
+
+
+def test_the_page_works_in_a_frame_of_a_notebook(browser: Any, file: Path, tmp_path: Path) -> None:
+    """There it has no address of its own: sliders move all the same, and no link is offered."""
+    notebook = tmp_path / "notebook.html"
+    page_text = escape(file.read_text(encoding="utf-8"))
+    notebook.write_text(f'<!doctype html><html data-ready><iframe srcdoc="{page_text}"></iframe>', encoding="utf-8")
+    with open_page(browser, notebook) as page:
+        page.frame_locator("iframe").locator("html[data-ready]").wait_for(state="attached")
+        frame = page.frames[1]
+        before = frame.locator("#now").text_content()
+        frame.locator("#slider-k1").press("ArrowLeft")
+        settle(frame)
+        assert frame.locator("#now").text_content() != before
+        assert frame.locator("#link").is_hidden()
 
 
 def test_the_budget_moves_all_figures(browser: Any, file: Path) -> None:

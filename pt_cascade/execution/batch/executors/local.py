@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pt_cascade.execution.batch.source import CascadeSource
 
 
+_LAST_SECONDS = 10
+
+
 class Executor(Protocol):
     """Runs tasks, several at a time.
 
@@ -97,11 +100,13 @@ class Processes:
             self._start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for slot in self.started:
+            slot.pipe.close()  # a process without a task ends then by itself
+        for slot in self.started:
+            slot.process.join(0 if kind else _LAST_SECONDS)
             slot.process.kill()
             slot.process.join()
-            slot.pipe.close()
 
     def submit(self, task: Task) -> None:
         """Give a task to a process that has none."""

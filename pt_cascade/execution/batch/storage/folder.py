@@ -83,7 +83,7 @@ class BatchFolder:
     def read_manifest(self) -> tuple[Plan, dict[str, object]]:
         """Read the plan, and the counts of a finished run."""
         if not self.manifest.is_file():
-            problem = f"it has no {MANIFEST}"
+            problem = f"it has no {MANIFEST}" if self.path.is_dir() else "it does not exist"
             raise MissingError(f"{self.path} is not the folder of a run", [problem], fix="give the folder of pt-cascade run --out")
         try:
             manifest = json.loads(self.manifest.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shlex
 import shutil
 from collections import Counter
 from itertools import groupby
@@ -12,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pt_cascade.checksums import build_once
+from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.errors import CascadeError, few
 from pt_cascade.execution.batch.shards import TRACE
+from pt_cascade.files import rm_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,6 +48,7 @@ def merge_shards(folder: BatchFolder, plan: Plan) -> dict[str, object]:
         _merge_traces([folder.shard(number) / TRACE for number in numbers], new / TRACE)
 
     build_once(folder.results, fill)
+    check_sealed(folder.results, fix=f"{rm_command(folder.results)}, then pt-cascade merge {shlex.quote(str(folder.path))}")
     counts = count_trace(folder.results / TRACE, plan)
     folder.write_manifest(plan, counts)
     return counts

@@ -114,6 +114,7 @@ class Explorer {
     element("go-best").addEventListener("click", () => this.move(this.best() ?? this.row));
     element("theme").addEventListener("click", () => this.setTheme(document.documentElement.dataset.theme !== "dark"));
     element("find").addEventListener("input", () => this.tables.listQueries());
+    element("link").hidden = location.protocol === "about:";
     this.copies("link", () => location.href);
     this.copies("copy-python", () => element("python").textContent);
     this.copies("copy-command", () => element("command").textContent);
@@ -324,7 +325,7 @@ class Explorer {
     if (this.measure) state.set("measure", content.measures[this.measure].name);
     if (this.query !== null) state.set("query", content.queries.qids[this.query]);
     this.written = `#${state}`;
-    history.replaceState(null, "", this.written);
+    if (location.protocol !== "about:") history.replaceState(null, "", this.written);  // a frame of a notebook has no address
   }
 
   read() {

@@ -1,0 +1,1 @@
+"""The command that looks at this machine and what is installed."""
