@@ -36,7 +36,7 @@ docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs -b html . docs/_build/html
 
 notebooks: $(READY)
-	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+	$(BIN)/python notebooks/execute.py notebooks/*.ipynb
 
 # One environment for all targets; updated when one of these files changes.
 $(READY): setup.cfg pyproject.toml constraints.txt

@@ -62,11 +62,13 @@ def open_axes(ax: Axes | None) -> Iterator[Axes]:
 
     with mpl.rc_context(_STYLE):
         ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+        interactive = mpl.is_interactive()  # as the first figure of a notebook sets it, which loads the backend
         ax.tick_params(labelsize=_SMALL, which="both")
         ax.grid(alpha=0.3, linewidth=0.5)
         ax.set_axisbelow(True)
         ax.spines[["top", "right"]].set_visible(False)
         yield ax
+    mpl.interactive(interactive)
 
 
 def save_figure(ax: Axes, path: str | os.PathLike[str], *, dpi: int = 300) -> None:
