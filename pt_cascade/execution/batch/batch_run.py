@@ -143,8 +143,9 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
         loop = ShardLoop(folder, planned.plan, parts, max_attempts, journal)
         about = {"executor": executor, "workers": workers, "threads": threads, "resources": resources, "shard": shard}
         stages = describe_stages(planned.cascade)
-        noted = note_call(folder.path, about, stages, energy=energy) if loop.waiting else nullcontext()
-        with noted, _open_executor(executor, planned, min(workers, max(len(loop.waiting), 1)), resources) as opened:
+        noted = note_call(folder.path, about, stages, collection, energy=energy) if loop.waiting else nullcontext()
+        where = executor if loop.waiting else "serial"  # no workers for nothing
+        with noted, _open_executor(where, planned, min(workers, len(loop.waiting)), resources) as opened:
             loop.run(opened, shown=verbose)
         counts = _merge(folder, planned.plan) if shard is None else {}
         journal.note("finished", **counts)

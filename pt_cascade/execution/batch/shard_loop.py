@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.errors import ShardError, few, warn
 from pt_cascade.execution.batch.shards import Task
+from pt_cascade.execution.batch.storage.attempts import DIED
 from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pt_cascade.execution.batch.journal import Journal
     from pt_cascade.execution.batch.plan import Plan
     from pt_cascade.execution.batch.storage.folder import BatchFolder
+
+MOST_FAILED = 10  # attempts in a row
 
 
 @dataclass
@@ -36,6 +39,7 @@ class ShardLoop:
         waiting: The numbers of the shards to run.
         running: When each shard began that runs now.
         isolated: The numbers of the shards that are not tried again.
+        failed_in_a_row: How many attempts have failed since one succeeded.
     """
 
     folder: BatchFolder
@@ -46,6 +50,7 @@ class ShardLoop:
     waiting: deque[int] = field(default_factory=deque)
     running: dict[int, float] = field(default_factory=dict)
     isolated: list[int] = field(default_factory=list)
+    failed_in_a_row: int = 0
 
     def __post_init__(self) -> None:
         """Find the shards that are not finished; those that are damaged are removed."""
@@ -85,6 +90,7 @@ class ShardLoop:
         if not outcome.error:
             self.folder.write_shard(n, outcome.files)
             del self.running[n]
+            self.failed_in_a_row = 0
             self.journal.note("shard_finished", shard=n, queries=self.plan.shards[n].queries, seconds=seconds)
             return self.plan.shards[n].queries
         del self.running[n]
@@ -94,6 +100,11 @@ class ShardLoop:
         (self.waiting if again else self.isolated).append(n)
         self.journal.note("shard_failed", shard=n, attempt=len(attempts), seconds=seconds, error=outcome.error)
         warn(f"shard {n} failed, and is {'' if again else 'not '}tried again: {outcome.error}")
+        self.failed_in_a_row += 1
+        if self.failed_in_a_row >= MOST_FAILED:
+            problem = f"the last attempt, at shard {n}: {outcome.error}"
+            what = f"{MOST_FAILED} attempts failed one after the other, so the run is stopped"
+            raise ShardError(what, [problem], fix="mend the cause, and start the command again")
         return 0
 
     @contextmanager
@@ -114,6 +125,6 @@ class ShardLoop:
         for n in sorted(self.isolated):
             shard, attempts = self.plan.shards[n], self.folder.attempts(n)
             queries = f"{shard.queries} queries from qid {shard.first!r} to {shard.last!r}"
-            shown.append(f"shard {n}, {queries}, failed {len(attempts)} times: {attempts.last_error}")
+            shown.append(f"shard {n}, {queries}, failed {len(attempts)} times: {attempts.last_error or DIED}")
         what = f"{len(shown)} of {len(self.plan.shards)} shard(s) failed; the others are finished in {self.folder.path}"
         return ShardError(what, few(shown), fix=f"mend the cause, and start again with max_attempts={2 * self.max_attempts}")

@@ -125,5 +125,6 @@ def limit_threads(threads: int) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-        if torch:
-            torch.set_num_threads(own)
+        if torch := sys.modules.get("torch"):  # if it loaded meanwhile, it has only the threads of the plan
+            usual = os.environ.get("OMP_NUM_THREADS", "")
+            torch.set_num_threads(own or (int(usual) if usual.isdecimal() else len(os.sched_getaffinity(0))))

@@ -96,10 +96,12 @@ def test_the_status_of_a_run(given: list[str], tmp_path: Path, capsys: pytest.Ca
     code, told = status()
     assert code == 4
     assert told.startswith(
-        "toy → 15 · noting → 10: stopped 3 of 6 shard(s), 12 of 24 queries finished shard 3, begun 1 time(s): no error"
+        "toy → 15 · noting → 10: stopped 3 of 6 shard(s), 12 of 24 queries finished shard 3, begun 1 time(s): its process died"
     )
     with BatchFolder(out).lock("2-of-2"):
-        assert status()[1].startswith("toy → 15 · noting → 10: under way")
+        told = status()[1]
+        assert told.startswith("toy → 15 · noting → 10: under way")
+        assert told.endswith("shard 3, begun 1 time(s): it runs now")
     paragraphs("run", *given)
     assert status() == (
         0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -211,6 +212,18 @@ def test_a_worker_computes_on_the_threads_of_the_plan(monkeypatch: pytest.Monkey
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == str(before + 1)
     assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (before, "7")
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_library_that_loads_in_a_run_is_not_slowed_afterwards() -> None:
+    """In a process of its own, without a variable: torch has the plan's threads in the run, and then all that there are."""
+    code = (
+        "from pt_cascade.execution.batch.shards import limit_threads\n"
+        "with limit_threads(1):\n    import torch\n    print(torch.get_num_threads())\nprint(torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", str(len(os.sched_getaffinity(0)))]
 
 
 def test_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

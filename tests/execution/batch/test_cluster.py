@@ -17,6 +17,7 @@ from toys.dying import maker
 
 from pt_cascade.errors import CascadeError, CascadeWarning
 from pt_cascade.execution.batch.batch_run import run_batch
+from pt_cascade.execution.batch.storage.folder import BatchFolder
 
 ray = pytest.importorskip("ray", reason="pip install 'pt_cascade[ray]'")
 STORE = 80 << 20  # bytes of a node's object store, about the least that Ray allows
@@ -104,10 +105,11 @@ def test_a_full_cluster_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 def test_the_command_uses_the_cluster_that_is_named(cluster: object, tmp_path: Path, expected: dict[str, bytes]) -> None:
-    """RAY_ADDRESS; the resources as words; the cluster goes on."""
+    """RAY_ADDRESS; SIGTERM in a shard ends it as a scheduler expects, and no attempt is counted; the same command goes on."""
     TOPICS.to_csv(tmp_path / "topics.tsv", sep="\t", header=False, index=False)
-    command = ["run", "toys.dying:pipeline", "--topics", "topics.tsv", "--out", "run", "--executor", "ray", "--workers", "2"]
-    command += [
+    os.mkfifo(tmp_path / "waits")
+    words = ["run", "toys.dying:waiting", "--topics", "topics.tsv", "--out", "run", "--executor", "ray", "--workers", "2"]
+    words += [
         "--shard-queries",
         str(SHARD),
         "--query-batch-size",
@@ -118,14 +120,14 @@ def test_the_command_uses_the_cluster_that_is_named(cluster: object, tmp_path: P
         "dying=disk:1,num_cpus:0",
     ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_ADDRESS": cluster.address}
-    done = subprocess.run(
-        [sys.executable, "-m", "pt_cascade.cli", *command],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command, given = [sys.executable, "-m", "pt_cascade.cli", *words], {"cwd": tmp_path, "env": environment, "text": True}
+    process = subprocess.Popen(command, **given, stderr=subprocess.PIPE)
+    assert (tmp_path / "waits").read_text() == "here"
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "the same command goes on" in err) == (143, True), err
+    assert len(BatchFolder(tmp_path / "run").attempts(3)) == 0
+    done = subprocess.run(command, **given, capture_output=True, check=False)
     assert (done.returncode, rankings(tmp_path / "run")) == (0, expected), done.stderr
     assert all(node["Alive"] for node in ray.nodes())
 

@@ -123,6 +123,17 @@ def test_a_shard_that_always_fails_is_named_and_the_others_are_finished(tmp_path
     assert rankings(out) == rankings(tmp_path / "undisturbed")
 
 
+@pytest.mark.filterwarnings("ignore:.*shard [0-9]+ failed")
+def test_a_run_in_which_everything_fails_is_stopped(tmp_path: Path) -> None:
+    """After ten attempts, at ten shards; when the cause is gone, the same call finishes."""
+    given = {"cascade": maker(file=str(tmp_path / "notes"), fails=" ".join(TOPICS["qid"])), "topics": TOPICS, "shard_queries": 1}
+    with pytest.raises(ShardError, match=r"10 attempts failed one after the other, .* the last attempt, at shard 9: .*no answer"):
+        run_batch(**given, out=tmp_path / "run")
+    assert [len(BatchFolder(tmp_path / "run").attempts(n)) for n in range(12)] == [1] * 10 + [0, 0]
+    (tmp_path / "notes.mended").touch()
+    assert run_batch(**given, out=tmp_path / "run").counts["queries"] == len(TOPICS)
+
+
 @pytest.mark.filterwarnings("ignore:.*shard 3 failed")
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     """A shard that kills its process counts as failed by that signal; the others are finished by new processes."""
@@ -154,7 +165,7 @@ def test_a_shard_that_kills_the_run_is_left_alone_in_the_end(tmp_path: Path) -> 
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    with pytest.raises(ShardError, match=r"shard 0, .*no error was noted: the process died in it"):
+    with pytest.raises(ShardError, match=r"shard 0, .*its process died"):
         run_batch(maker(kills="q1"), TOPICS, out, **options)
     assert finished(out) == set(TOPICS["qid"][SHARD:])
 

@@ -39,7 +39,7 @@ def git(folder: Path, *words: str) -> str:
 
 def test_the_side_file_has_the_parts_of_ir_metadata(tmp_path: Path) -> None:
     """Those of https://www.ir-metadata.org, schema 0.1; the stages with cut-offs, each after the one before it."""
-    run_into(tmp_path / "run", tag="mine")
+    run_into(tmp_path / "run", tag="mine", collection="vaswani")
     found = read(tmp_path / "run")
     parts = ["schema-version", "run-version", "tag", "platform", "research goal", "implementation", "method", "actor", "data"]
     assert [*found][: len(parts)] == parts
@@ -51,7 +51,8 @@ def test_the_side_file_has_the_parts_of_ir_metadata(tmp_path: Path) -> None:
     assert found["method"]["automatic"] is True
     stages = [(stage["name"], stage["cutoff"], stage.get("reranks")) for stage in found["method"]["retrieval"]]
     assert stages == [("toy", 15, None), ("noting", 10, "toy")]
-    assert found["data"]["test collection"]["queries"] == len(TOPICS)
+    data = found["data"]["test collection"]
+    assert (data["name"], data["queries"]) == ("vaswani", len(TOPICS))
     assert found["implementation"]["source"]["lang"] == ["python"]
 
 

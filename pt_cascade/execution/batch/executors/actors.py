@@ -38,7 +38,7 @@ class StageActor:
         self.source, self.plan, self.group, self.folder, self.path = source, plan, group, folder, path
         self.worker: Worker | None = None
 
-    def start(self, before: str = "") -> str:
+    def start(self, before: str) -> str:
         """Name its process, after those of the actors before it: it has a place."""
         return f"{before} {this_process()}".strip()
 

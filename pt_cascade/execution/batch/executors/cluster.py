@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections import deque
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +23,14 @@ from pt_cascade.execution.batch.executors.resources import check_feasible, group
 from pt_cascade.execution.batch.shards import Outcome, Task
 
 if TYPE_CHECKING:
-    from typing import Self
+    from concurrent.futures import Future
+    from typing import Self, TypeAlias
 
     from pt_cascade.execution.batch.executors.resources import Resources
     from pt_cascade.execution.batch.plan import Plan
     from pt_cascade.execution.batch.source import CascadeSource
+
+    Result: TypeAlias = str | Outcome | CascadeError
 
 _START_SECONDS = 60.0  # until an actor has a place on a node
 _START_FAILURES = 3
@@ -37,12 +42,12 @@ class _Chain:
     """An actor for each group of stages, and the shards on their way through them, the oldest first, each with its result."""
 
     actors: list[ray.actor.ActorHandle]
-    started: ray.ObjectRef
+    started: Future[Result]
     ready: bool = False
-    running: deque[tuple[Task, ray.ObjectRef]] = field(default_factory=deque)
+    running: deque[tuple[Task, Future[Result]]] = field(default_factory=deque)
 
     @property
-    def next(self) -> ray.ObjectRef:
+    def next(self) -> Future[Result]:
         """What it will give next: the result of its oldest shard, or that it has started."""
         return self.running[0][1] if self.running else self.started
 
@@ -87,18 +92,21 @@ class RayCluster:
             self._assign()
             limit = None if any(chain.ready for chain in self.chains) else _START_SECONDS
             waited = {chain.next: chain for chain in self.chains if chain.running or not chain.ready}
-            done, _ = ray.wait([*waited], num_returns=1, timeout=limit)
+            done, _ = wait(waited, limit, FIRST_COMPLETED)  # ray.wait would change the exit code of a signal's handler
             if not done:
                 raise self._no_place()
-            if (outcome := self._take(waited[done[0]])) is not None:
+            if (outcome := self._take(waited[done.pop()])) is not None:
                 return outcome
 
     def _connect(self) -> None:
         """Connect to the cluster of this session, of RAY_ADDRESS or of this machine, else start one, and start the actors."""
         if not ray.is_initialized():
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            before = signal.getsignal(signal.SIGTERM)
             ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
             self.connected = True
+            if callable(before) and signal.getsignal(signal.SIGTERM) is not before:
+                signal.signal(signal.SIGTERM, before)  # Ray puts its own in place of the command's
         check_feasible(self.groups, self.workers, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         for _ in range(self.workers):
             self._start()
@@ -113,12 +121,12 @@ class RayCluster:
             result = ray.put(task)
             for actor in chain.actors:
                 result = actor.run.remote(result)
-            chain.running.append((task, result))
+            chain.running.append((task, result.future()))
 
     def _take(self, chain: _Chain) -> Outcome | None:
         """Take what a chain has ready; None if that is no outcome."""
         try:
-            result = ray.get(chain.next)
+            result = chain.next.result()
         except RayError as error:
             return self._replace(chain, _describe(error))
         if isinstance(result, CascadeError):
@@ -143,13 +151,13 @@ class RayCluster:
         return Outcome(tasks[0].number, {}, problem) if tasks else None
 
     def _start(self) -> None:
-        actors, started = [], None
-        source = cloudpickle.dumps(self.source)
+        source, folder = cloudpickle.dumps(self.source), str(Path.cwd())
+        actors, started = [], ray.put("")
         for group in self.groups:
             remote = ray.remote(StageActor).options(max_restarts=0, **group.options)
-            actors.append(remote.remote(source, self.plan, group, str(Path.cwd()), sys.path))
-            started = actors[-1].start.remote(*([] if started is None else [started]))
-        self.chains.append(_Chain(actors, started))
+            actors.append(remote.remote(source, self.plan, group, folder, sys.path))
+            started = actors[-1].start.remote(started)
+        self.chains.append(_Chain(actors, started.future()))
 
     def _stop(self, chain: _Chain) -> None:
         self.chains.remove(chain)

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,9 @@ _FOLDER = "calls"
 
 
 @contextmanager
-def note_call(run: Path, options: Mapping[str, object], stages: list[dict[str, object]], *, energy: bool) -> Iterator[None]:
+def note_call(
+    run: Path, options: Mapping[str, object], stages: list[dict[str, object]], collection: str | None, *, energy: bool
+) -> Iterator[None]:
     """Note what runs while the block runs: once as it begins, and again with its times when it ends, also by an error."""
     folder = run / _FOLDER
     folder.mkdir(exist_ok=True)
@@ -33,13 +35,14 @@ def note_call(run: Path, options: Mapping[str, object], stages: list[dict[str, o
     record: dict[str, dict[str, object]] = {
         "implementation": {"executable": {"cmd": command, "folder": str(Path.cwd())}, "source": describe_source(Path.cwd())},
         "method": {"retrieval": stages},
+        "data": {"name": collection},
         "resources": {"cmd": command, **options, "runtime": {"start time": now(), "stop time": None, "wallclock": None}},
     }
     _write(file, record)
     start, begun = time.perf_counter(), now()
-    measured: AbstractContextManager[dict[str, float | None]] = measure_energy() if energy else nullcontext({})
+    joules: dict[str, float | None] = {}
     try:
-        with measured as joules:
+        with measure_energy(joules) if energy else nullcontext():
             yield
     finally:
         times = {"start time": begun, "stop time": now(), "wallclock": f"{1000 * (time.perf_counter() - start):.0f} ms"}

@@ -19,9 +19,8 @@ _SECONDS = 10.0
 
 
 @contextmanager
-def measure_energy() -> Iterator[dict[str, float | None]]:
+def measure_energy(joules: dict[str, float | None]) -> Iterator[None]:
     """Fill a dict with joules of ``cpu``, ``ram`` and ``gpu`` when the block ends, None where the machine does not tell."""
-    found: dict[str, float | None] = {}
     tracker = subprocess.Popen(  # noqa: S603 - this module
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
@@ -31,11 +30,11 @@ def measure_energy() -> Iterator[dict[str, float | None]]:
     )
     with tracker:
         try:
-            yield found
+            yield
         finally:
             try:
                 said, _ = tracker.communicate(timeout=_SECONDS)  # it ends when its input does
-                found |= json.loads(said)
+                joules |= json.loads(said)
             except (subprocess.TimeoutExpired, ValueError):
                 tracker.kill()
 

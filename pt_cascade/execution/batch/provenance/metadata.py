@@ -49,7 +49,7 @@ def write_metadata(run: Path, plan: Plan, counts: Mapping[str, object]) -> None:
     if (run / NAME).exists():
         return
     calls = read_calls(run)
-    last: dict[str, dict[str, object]] = {"method": {}, "implementation": {}, **(calls[-1] if calls else {})}
+    last: dict[str, dict[str, object]] = {"method": {}, "implementation": {}, "data": {}, **(calls[-1] if calls else {})}
     python = sorted({f"{found.name}=={found.version}" for found in distributions()}, key=str.lower)
     software = {"libraries": {"python": python}, "retrieval toolkit": [one for one in python if one.startswith(_TOOLKITS)]}
     content = {
@@ -61,7 +61,7 @@ def write_metadata(run: Path, plan: Plan, counts: Mapping[str, object]) -> None:
         "implementation": last["implementation"],
         "method": {"automatic": True, "score ties": "reverse alphabetical order", **last["method"], "plan": dict(plan.cascade)},
         "actor": None,
-        "data": {"test collection": {"topics": f"hash {plan.topics}", "queries": counts["queries"]}},
+        "data": {"test collection": {**last["data"], "topics": f"hash {plan.topics}", "queries": counts["queries"]}},
         "resources": [call["resources"] for call in calls],
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)

@@ -13,7 +13,7 @@ from pt_cascade.files import write_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-_DIED = "no error was noted: the process died in it, or runs it now"
+DIED = "its process died"
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Attempts:
 
     @property
     def last_error(self) -> str:
-        """The error of the last attempt."""
+        """The error of the last attempt; empty while it runs, and where its process died."""
         begun = self._read()
-        return (begun[-1]["error"] if begun else "") or _DIED
+        return begun[-1]["error"] if begun else ""
 
     def begin(self) -> None:
         """Count an attempt."""

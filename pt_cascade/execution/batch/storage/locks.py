@@ -39,7 +39,7 @@ def is_locked(file: Path) -> bool:
     """Whether a process holds a lock."""
     if not file.exists():
         return False
-    with file.open(encoding="utf-8") as opened:
+    with file.open("r+" if os.access(file, os.W_OK) else "r", encoding="utf-8") as opened:  # NFS locks what may be written
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pt_cascade.execution.batch.storage.attempts import DIED
 from pt_cascade.execution.batch.storage.folder import BatchFolder
 from pt_cascade.files import to_path
 
@@ -25,14 +26,14 @@ class Status:
         plan: Its plan.
         state: ``finished``: there are results; ``under way``: a process runs shards; ``stopped``: none does.
         finished: The numbers of the finished shards.
-        failed: The number of attempts and the last error of each shard that was begun and is not finished, by its number.
+        begun: The number of attempts and the last error of each shard that was begun and is not finished, by its number.
         counts: Those of the manifest; empty unless it is finished.
     """
 
     plan: Plan
     state: State
     finished: tuple[int, ...]
-    failed: Mapping[int, tuple[int, str]]
+    begun: Mapping[int, tuple[int, str]]
     counts: Mapping[str, object]
 
     @property
@@ -48,6 +49,7 @@ def read_status(out: str | os.PathLike[str]) -> Status:
     plan, counts = folder.read_manifest()
     state: State = "finished" if counts else "under way" if folder.is_used() else "stopped"
     finished = tuple(n for n in range(len(plan.shards)) if folder.is_finished(n))
-    begun = {n: folder.attempts(n) for n in range(len(plan.shards)) if n not in finished}
-    failed = {n: (len(attempts), attempts.last_error) for n, attempts in begun.items() if len(attempts)}
-    return Status(plan, state, finished, failed, counts)
+    attempted = {n: folder.attempts(n) for n in range(len(plan.shards)) if n not in finished}
+    silent = "it runs now" if state == "under way" else DIED
+    begun = {n: (len(attempts), attempts.last_error or silent) for n, attempts in attempted.items() if len(attempts)}
+    return Status(plan, state, finished, begun, counts)
