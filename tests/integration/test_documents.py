@@ -32,13 +32,13 @@ from pt_cascade import cli
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# what a notebook is to have shown, beside running: as by hand, or in the paper
+# what a notebook is to have shown, beside running
 SHOWN = {
     "01_design_a_cascade": "bm25 → 1000 · bi_encoder → 100 · late_interaction → 20",
     "02_explore_every_cutoff": "95,050 vectors",  # 1 + 2 + ... + 100, and 900 × 100
     "03_an_honest_choice": "149.0",  # 0.98 ** 149 < 0.05 < 0.98 ** 148
     "04_calibrate_fuse_prune": "except in 10 % of samples of 200 queries",
-    "05_reproduce_a_table": "expected 0.4044 ± 5e-05",
+    "05_reproduce_a_table": "AP(rel=2): 0.404429, expected 0.4044 ± 5e-05",  # 0.4044 by trec_eval
 }
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS, ROOT / "pt_cascade" / "pt_docs" / "index.rst"]
