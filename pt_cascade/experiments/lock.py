@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pt_cascade.experiments.material import Material
+    from pt_cascade.experiments.schema import ExperimentFile
 
 Lock: TypeAlias = "dict[str, str | dict[str, str]]"
 _WORDS = {"title", "note", "needs", "slow", "batch", "tolerance", "expected"}  # of a file, without effect on its numbers
@@ -28,9 +29,8 @@ _WORDS = {"title", "note", "needs", "slow", "batch", "tolerance", "expected"}  #
 
 def make_lock(material: Material) -> Lock:
     """Describe an experiment and its inputs; the stages' indexes and vectors are built where they are new."""
-    settings = material.file.model_dump_json(exclude=_WORDS)
     lock: Lock = {
-        "experiment": _digest(settings.encode()),
+        "experiment": hash_settings(material.file),
         "commit": _read_commit(material.path.absolute().parent),
         "versions": versions(),
         "hardware": read_hardware(),
@@ -42,6 +42,11 @@ def make_lock(material: Material) -> Lock:
     lock |= {"collection": material.collection.fingerprint, "topics": hash_frame(material.topics)}
     stages = [stage for system in list_systems(material.file) for stage in material.cascade(system) or ()]
     return lock | {"stages": {repr(stage): fingerprint(stage) for stage in stages}}
+
+
+def hash_settings(file: ExperimentFile) -> str:
+    """Hash all of a file that has an effect on numbers."""
+    return _digest(file.model_dump_json(exclude=_WORDS, exclude_defaults=True).encode())
 
 
 def list_changes(old: Lock, new: Lock) -> Iterator[str]:
