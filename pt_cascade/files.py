@@ -106,7 +106,7 @@ def _claim(path: Path, suffix: str) -> Iterator[Path | None]:
         with ExitStack() as stack:
             try:
                 lock = stack.enter_context((folder / "lock").open("a"))
-                taken = _take(lock, folder / "lock", path)
+                taken = take_lock(lock, folder / "lock", f"building {path}")
             except FileNotFoundError:  # another process has just deleted the folder
                 continue
             except OSError as error:
@@ -127,16 +127,22 @@ def beside(path: Path, suffix: str) -> Path:
     return whole.with_name(f".{name}.{suffix}")
 
 
-def _take(lock: IO[str], file: Path, path: Path) -> bool:
-    """Take the lock, which the system takes back when a process ends; False where its file was deleted meanwhile."""
+def take_lock(lock: IO[str], file: Path, held: str) -> bool:
+    """Take the lock, which the system takes back when a process ends; False where its file was deleted meanwhile.
+
+    ``held`` says what the thread or process does for which this one waits.
+    """
     import fcntl  # noqa: PLC0415 - POSIX only
 
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _LOG.warning("another thread or process is building %s; waiting for it", path)
+        _LOG.warning("another thread or process is %s; waiting for it", held)
         fcntl.flock(lock, fcntl.LOCK_EX)
-    return os.path.samestat(os.fstat(lock.fileno()), file.stat())
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _publish(whole: Path, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,7 +15,7 @@ from pt_cascade.analysis.table.tie_rules import TieRule
 from pt_cascade.checksums import read_hashed, write_hashed
 from pt_cascade.errors import TableError, first_line
 from pt_cascade.execution.scoring.chunk import ChunkScores
-from pt_cascade.files import rm_command, to_path, write_file
+from pt_cascade.files import rm_command, take_lock, to_path, write_file
 
 if TYPE_CHECKING:
     import os
@@ -69,22 +68,17 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Iterator[Checkpoint]:
-    """Open or make the checkpoint folder of a table, which is made of ``parts``, for one call at a time."""
+    """Open or make the checkpoint folder of a table, which is made of ``parts``, for one call at a time: others wait."""
     path = to_path(folder)
     what, fix = f"{path} cannot be used as a checkpoint", "score(..., checkpoint='a/new/folder')"
     with ExitStack() as opened:
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = opened.enter_context((path / _LOCK).open("a+"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system unlocks it when a process ends
+            _lock(path, opened)
             manifest = path / MANIFEST
             found = sorted(file.name for file in path.iterdir() if file.name not in (MANIFEST, _LOCK) and file.suffix != ".tmp")
             if not manifest.exists() and not found:
                 write_file(manifest, json.dumps(dict(parts), indent=1).encode())
             found_parts = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
-        except BlockingIOError as error:
-            problem = "another call scores this table now"
-            raise TableError(what, [problem], fix=f"the same call when that is done, or {fix}") from error
         except OSError as error:
             raise TableError(what, [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
         except (ValueError, RecursionError) as error:
@@ -96,3 +90,12 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
             problem = f"it holds batches of another table, with other {', '.join(others)}"
             raise TableError(what, [problem], fix=f"{fix}, or {rm_command(path)} if they are not needed")
         yield Checkpoint(path)
+
+
+def _lock(folder: Path, opened: ExitStack) -> None:
+    """Make and lock a folder; where another call removed it at its end, make it again."""
+    taken = False
+    while not taken:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # removed just now
+            taken = take_lock(opened.enter_context((folder / _LOCK).open("a+")), folder / _LOCK, f"scoring the table in {folder}")

@@ -73,7 +73,8 @@ def score(  # noqa: PLR0913 - options, each with a default
         verbose: Show a progress bar.
         tolerance: How far a score a may differ among other rows: tolerance * max(1, abs(a)).
         checkpoint: A folder for finished batches, from which a call resumes after a crash; default: in the cache, by stages,
-            topics, depths, batch size and versions. It is removed when the table is complete.
+            topics, depths, batch size and versions. It is removed when the table is complete; a second call for the
+            same table waits until the first ends.
         score_cache: A folder that keeps the scores of each re-ranking stage for other tables, see ``stages.cached``; a stage
             without a method ``identify()`` is not cached.
         about: The table's origin, e.g. ``{"collection": "scifact"}``.
@@ -86,7 +87,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         PipelineError: The cascades cannot be replayed: a pairwise or listwise stage is not last, a stage changes the documents or
             orders equal scores by no known rule, or the depths are below the cut-offs.
         StageError: A stage failed, or its scores depend on the other rows of the frame.
-        TableError: The checkpoint is of another table, damaged, or used by another call.
+        TableError: The checkpoint is of another table, or damaged.
         FrameError: The topics, or the results of a stage, are not usable.
 
     Warns:

@@ -6,7 +6,9 @@ import hashlib
 import json
 import shlex
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pandas as pd
 import pytest
@@ -43,19 +45,23 @@ def test_a_chunk_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_used_by_one_call_at_a_time(tmp_path: Path) -> None:
-    """A second one is refused; the first one removes the folder, and a later one makes it again."""
-    with open_checkpoint(tmp_path / "c", PARTS) as one:
-        one.write(0, SCORES)
-        with (
-            pytest.raises(TableError, match="cannot be used as a checkpoint: another call scores this table now"),
-            open_checkpoint(tmp_path / "c", PARTS),
-        ):
-            pass
-        one.write(1, SCORES)
-        assert list(one.read()) == [0, 1]
-        one.remove()
-    assert not (tmp_path / "c").exists()
-    assert read(tmp_path / "c") == {}
+    """A second one waits until the first has removed the folder, and makes it again."""
+    opened = Event()
+
+    def wait() -> dict[int, ChunkScores]:
+        with open_checkpoint(tmp_path / "c", PARTS) as two:
+            opened.set()
+            return two.read()
+
+    with ThreadPoolExecutor(1) as pool:
+        with open_checkpoint(tmp_path / "c", PARTS) as one:
+            one.write(0, SCORES)
+            later = pool.submit(wait)
+            assert not opened.wait(0.2)
+            assert list(one.read()) == [0]
+            one.remove()
+            assert not (tmp_path / "c").exists()
+        assert later.result() == {}
 
 
 def test_the_rest_of_a_killed_write_is_not_a_chunk(tmp_path: Path) -> None:

@@ -113,17 +113,27 @@ def golden() -> pd.DataFrame:
     return score(ToyRetriever(docs=8, levels=3) % 6 >> Judge(), topics(12)).frame
 
 
-def test_a_second_call_at_once_is_refused(waiting: subprocess.Popen[str], tmp_path: Path) -> None:
-    """The error says why; the first call finishes; after it the same call is made."""
-    second = start("second", tmp_path)
-    _, shown = second.communicate()
-    assert second.returncode == 1
-    assert "another call scores this table now. Fix: the same call when that is done, or score(" in shown
-    assert waiting.communicate("go on\n")[0] == "done\n"
-    assert start("second", tmp_path).communicate()[0] == "done\n"
+def test_a_second_call_at_once_waits(waiting: subprocess.Popen[str], tmp_path: Path) -> None:
+    """It says so; both finish, with the same table, and leave nothing else."""
+    with start("second", tmp_path) as second:
+        assert second.stderr is not None
+        assert "another thread or process is scoring the table in " in second.stderr.readline()
+        assert waiting.communicate("go on\n")[0] == "done\n"
+        assert second.communicate()[0] == "done\n"
     for name in ("first", "second"):
         pd.testing.assert_frame_equal(ScoreTable.load(tmp_path / f"{name}.table").frame, golden())
     assert not list((tmp_path / "cache" / "scores").iterdir())
+
+
+def test_a_second_call_goes_on_where_the_first_was_killed(waiting: subprocess.Popen[str], tmp_path: Path) -> None:
+    """It waits, and scores what the first one did not finish, and a few pairs again to compare."""
+    with start("second", tmp_path) as second:
+        assert second.stderr is not None
+        assert "waiting for it" in second.stderr.readline()
+        waiting.kill()
+        assert second.communicate()[0] == "done\n"
+    assert asked(tmp_path, "second") == [0, *range(4, 12)]
+    pd.testing.assert_frame_equal(ScoreTable.load(tmp_path / "second.table").frame, golden())
 
 
 def test_an_interrupted_call_says_how_to_go_on_and_goes_on(waiting: subprocess.Popen[str], tmp_path: Path) -> None:
