@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from pt_cascade.errors import MissingError, StageError
-from pt_cascade.files import cache_folder, naming_refusals, new_folder, write_file
+from pt_cascade.errors import CascadeError, MissingError, StageError
+from pt_cascade.files import PathLike, cache_folder, naming_refusals, new_folder, rm_command, to_path, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,23 @@ def build_once(path: Path, build: Callable[[Path], object]) -> Path:
             build(folder)
             seal(folder)
     return path
+
+
+def save_folder(path: PathLike, files: Mapping[str, bytes], what: str, refuse: type[CascadeError]) -> Path:
+    """Write files to a new folder, whole or not at all, and return its path; ``what`` cannot be saved where something is."""
+    target, cannot = to_path(path, "write"), f"cannot save {what} to {path}"
+    if os.path.lexists(target):
+        raise refuse(cannot, ["it exists already"], fix=f"another path, or {rm_command(path)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with new_folder(target) as whole:
+            if whole is None:
+                raise refuse(cannot, ["another process has just made it"], fix="another path")
+            for name, data in files.items():
+                (whole / name).write_bytes(data)
+    except OSError as error:
+        raise refuse(cannot, [f"{type(error).__name__}: {error.strerror}"], fix="another path") from error
+    return target
 
 
 def write_hashed(folder: Path, stem: str, suffix: str, data: bytes) -> str:

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from pt_cascade.errors import CascadeError, CollectionError, MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
@@ -95,23 +95,6 @@ def new_folder(path: Path, suffix: str = "building") -> Iterator[Path | None]:
             moved = True
         finally:
             shutil.rmtree(hidden if moved or not any(hidden.glob(CHUNKS)) else whole, ignore_errors=not moved)
-
-
-def save_folder(path: PathLike, files: Mapping[str, bytes], what: str, refuse: type[CascadeError]) -> Path:
-    """Write files to a new folder, whole or not at all, and return its path; ``what`` cannot be saved where something is."""
-    target, cannot = to_path(path, "write"), f"cannot save {what} to {path}"
-    if os.path.lexists(target):
-        raise refuse(cannot, ["it exists already"], fix=f"another path, or {rm_command(path)}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with new_folder(target) as whole:
-            if whole is None:
-                raise refuse(cannot, ["another process has just made it"], fix="another path")
-            for name, data in files.items():
-                (whole / name).write_bytes(data)
-    except OSError as error:
-        raise refuse(cannot, [f"{type(error).__name__}: {error.strerror}"], fix="another path") from error
-    return target
 
 
 @contextmanager

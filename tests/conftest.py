@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 LONGEST = (
     "integration/test_documents",
     "commands/test_commands",
+    "execution/batch/test_cluster",
     "stages/llm/test_real_server",
     "stages/llm/test_faults",
     "stages/test_cross_encoder_family",

@@ -50,12 +50,12 @@ def find_cards() -> list[tuple[str, int]]:
 
 
 def describe_source(folder: Path) -> dict[str, object]:
-    """Describe the git repository of a folder as ``source`` of ir_metadata, with ``dirty`` where files differ from the commit."""
+    """Describe the git repository of a folder as ``source`` of ir_metadata; ``dirty``: its files differ from the commit."""
     source: dict[str, object] = {"lang": ["python"]}
     if commit := _git(folder, "rev-parse", "HEAD"):
         source["repository"] = _git(folder, "config", "--get", "remote.origin.url") or None
         source["commit"] = commit
-        source["dirty"] = bool(_git(folder, "status", "--porcelain"))
+        source["dirty"] = bool(_git(folder, "status", "--porcelain", "-uno"))
     return source
 
 
@@ -73,4 +73,4 @@ def find_processor() -> str:
     with suppress(OSError):
         if found := re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE):
             return found[1]
-    return platform.processor()
+    return platform.processor() or platform.machine()

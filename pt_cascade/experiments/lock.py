@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.errors import ExperimentError, first_line
+from pt_cascade.execution.machine import describe_source, find_cards, find_memory, find_processor
 from pt_cascade.execution.versions import versions
 from pt_cascade.experiments.cascade_file import find_path
 from pt_cascade.experiments.systems import list_systems
@@ -21,8 +18,10 @@ from pt_cascade.files import read_file, rm_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pt_cascade.experiments.material import Material
+    from pt_cascade.experiments.schema import ExperimentFile
 
 Lock: TypeAlias = "dict[str, str | dict[str, str]]"
 _WORDS = {"title", "note", "needs", "slow", "batch", "tolerance", "expected"}  # of a file, without effect on its numbers
@@ -30,9 +29,8 @@ _WORDS = {"title", "note", "needs", "slow", "batch", "tolerance", "expected"}  #
 
 def make_lock(material: Material) -> Lock:
     """Describe an experiment and its inputs; the stages' indexes and vectors are built where they are new."""
-    settings = material.file.model_dump_json(exclude=_WORDS)
     lock: Lock = {
-        "experiment": _digest(settings.encode()),
+        "experiment": hash_settings(material.file),
         "commit": _read_commit(material.path.absolute().parent),
         "versions": versions(),
         "hardware": read_hardware(),
@@ -46,6 +44,11 @@ def make_lock(material: Material) -> Lock:
     return lock | {"stages": {repr(stage): fingerprint(stage) for stage in stages}}
 
 
+def hash_settings(file: ExperimentFile) -> str:
+    """Hash all of a file that has an effect on numbers."""
+    return _digest(file.model_dump_json(exclude=_WORDS, exclude_defaults=True).encode())
+
+
 def list_changes(old: Lock, new: Lock) -> Iterator[str]:
     """Yield what differs, as ``versions.torch: 2.14 → 2.15``."""
     before, after = _flatten(old), _flatten(new)
@@ -57,16 +60,8 @@ def list_changes(old: Lock, new: Lock) -> Iterator[str]:
 @cache
 def read_hardware() -> dict[str, str]:
     """Return processor, cores, memory and GPUs, without the machine's name."""
-    named = [line.partition(":")[2].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    torch = sys.modules.get("torch")
-    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch is not None else []
-    return {
-        "processor": (named or [platform.machine()])[0],
-        "cores": str(os.cpu_count()),
-        "memory": f"{memory:.0f} GB",
-        "gpu": ", ".join(gpus) or "none",
-    }
+    cards = ", ".join(name for name, _ in find_cards())
+    return {"processor": find_processor(), "cores": str(os.cpu_count()), "memory": find_memory(), "gpu": cards or "none"}
 
 
 def _flatten(lock: Lock) -> dict[str, str]:
@@ -76,17 +71,8 @@ def _flatten(lock: Lock) -> dict[str, str]:
 
 def _read_commit(folder: Path) -> str:
     """Return the commit that a folder is at, with a + where files differ from it; empty outside a git repository."""
-    git = ["git", "-C", str(folder)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, check=True).stdout  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit + "+" * bool(changed)
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).exists() else ""
+    source = describe_source(folder)
+    return f"{source.get('commit', '')}{'+' * bool(source.get('dirty'))}"
 
 
 def _digest(data: bytes) -> str:

@@ -102,7 +102,7 @@ def _write_markdown(experiments: Sequence[Experiment]) -> Iterator[str]:
         yield f"| [{one.name}]({one.name}.yaml) | {one.title} | {command} | {one.minutes} | {one.state} |"
     for experiment, one in zip(experiments, entries, strict=True):
         if one.checks:
-            yield f"\n### {one.title}\n\n{experiment.file.note.strip()}\n{one.where}.\n"
+            yield f"\n## {one.title}\n\n{experiment.file.note.strip()}\n{one.where}.\n"
             yield from _write_checks(one.checks)
 
 

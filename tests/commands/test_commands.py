@@ -169,7 +169,7 @@ def test_every_command_is_listed_and_has_help(capsys: pytest.CaptureFixture[str]
         options = re.findall(r"^  (--\w+|\w+)(?: \S+)?(?: .*\S)?$", told, flags=re.MULTILINE)
         wanted = {"--collection", "--engine", "--reranker"}
         wanted = {"TABLE", "--collection", "--tail", "--grid", "--rel"} if name in ("sweep", "choose", "report") else wanted
-        own = {"run": {"CASCADE", "--out"}, "merge": {"FOLDER"}, "status": {"FOLDER"}, "experiment": {"action"}}
+        own = {"run": {"CASCADE", "--out"}, "merge": {"FOLDER"}, "status": {"FOLDER"}, "experiment": {"action"}, "doctor": set()}
         wanted = {"stages": {"stage"}, "cache": {"--kind", "--yes"}, **own}.get(name, wanted)
         assert wanted <= set(options)
         examples = told.partition("\nexamples:\n")[2].splitlines()

@@ -11,6 +11,7 @@ from conftest import shared
 import pt_cascade as ptc
 from pt_cascade.cli import main
 from pt_cascade.experiments.documents import Document
+from pt_cascade.experiments.lock import hash_settings
 from pt_cascade.experiments.matrix import format_html, insert_markdown
 from pt_cascade.experiments.schema import ExperimentFile
 from pt_cascade.experiments.verification import verify_numbers
@@ -38,6 +39,7 @@ def test_the_committed_results_are_those_that_are_expected(name: str) -> None:
     """Every experiment that needs no hub has numbers, and all of them were within their tolerance."""
     done = ptc.open_experiment(FOLDER / f"{name}.yaml").last_results()
     assert done is not None
+    assert done.lock["experiment"] == hash_settings(FILES[name])  # not of an earlier state of the file
     states = [one.state for one in verify_numbers(FILES[name], done.numbers)]
     assert states
     assert set(states) == {"OK"}

@@ -48,7 +48,7 @@ def test_the_sdist_builds_a_whole_wheel(tmp_path: Path) -> None:
     install = [*pip, "--python", python, "install", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
     script = "import pt_cascade; print(pt_cascade.__file__)"
-    where = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path).stdout.strip()
+    where = subprocess.run([python, "-I", "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path).stdout.strip()
     installed = Path(where).parent
     assert tmp_path in installed.parents
     assert all((installed.parent / name).is_file() for name in files)

@@ -160,7 +160,7 @@ class Cost:
             percentiles: As for ``latency``.
 
         Returns:
-            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, usd], one row a vector: mean milliseconds; percentiles, where single queries'
+            Frame[ms, p50_ms, p95_ms, p99_ms, pairs, usd], one row a vector. Mean milliseconds; percentiles, where single queries'
             times are known; mean pairs that the stages after the first score; mean US dollars, where a stage has a price.
 
         Raises:

@@ -25,9 +25,9 @@ from pt_cascade.analysis.table import data as layout
 from pt_cascade.analysis.table.checks import check_scores
 from pt_cascade.analysis.table.data import Column, Scores
 from pt_cascade.analysis.table.tie_rules import TieRule
-from pt_cascade.checksums import hash_json
+from pt_cascade.checksums import hash_json, save_folder
 from pt_cascade.errors import CascadeError, TableError
-from pt_cascade.files import PathLike, save_folder, to_path
+from pt_cascade.files import PathLike, to_path
 from pt_cascade.frames import canonical_topics
 
 if TYPE_CHECKING:

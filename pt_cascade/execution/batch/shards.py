@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from pt_cascade.cascade.steps import warn_unscored
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.batch.plan import Plan, describe_cascade
+from pt_cascade.execution.batch.secrets import hide_values
 from pt_cascade.execution.runner import Passage, refuse_whole, split_queries
 from pt_cascade.trec.files import pack
 from pt_cascade.trec.runs import format_run
@@ -73,7 +74,7 @@ class Worker:
                 return work()
         except Exception as error:  # noqa: BLE001 - of any class, as it comes from a stage
             text = str(error) if isinstance(error, CascadeError) else f"{type(error).__name__}: {error}"
-            return Outcome(number, {}, text)
+            return Outcome(number, {}, hide_values(text))
 
 
 def run_shard(cascade: Cascade, topics: pd.DataFrame, plan: Plan) -> dict[str, bytes]:

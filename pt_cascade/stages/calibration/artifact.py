@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import pyterrier as pt
 
 from pt_cascade.analysis.calibration.calibrators import CALIBRATORS, Calibrator
-from pt_cascade.checksums import hash_json
+from pt_cascade.checksums import hash_json, save_folder
 from pt_cascade.errors import MissingError, PipelineError
-from pt_cascade.files import PathLike, read_file, save_folder, to_path
+from pt_cascade.files import PathLike, read_file, to_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -76,6 +77,16 @@ def test_an_error_passes_the_later_actors(tmp_path: Path) -> None:
     error = last.run(lost.run(Task(0, parts[0])))
     with pytest.raises(CascadeError, match=r"cannot enter .*none: No such file"):
         raise error
+
+
+@pytest.mark.parametrize(("needs", "seen"), [({"CPU": 1}, ""), ({"CPU": 1, "GPU": 1}, "0,1")])
+def test_a_group_that_asks_for_no_gpu_sees_none(monkeypatch: pytest.MonkeyPatch, needs: dict[str, float], seen: str) -> None:
+    """Else its models would load on a card that Ray has given to another."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    cascade = plain()
+    plan, _ = make_plan(cascade, TOPICS, Settings(24, 5, 1, (), "run"))
+    StageActor(b"", plan, Group("unpicklable", needs), str(Path.cwd()), []).start("")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
 STAGES = ("bm25", "bi_encoder", "mono_t5", "duo_t5")

@@ -9,14 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyterrier as pt
 import pytest
 import yaml
 from toys.batches import TOPICS, maker, run_into
 
 import pt_cascade as ptc
+from pt_cascade.errors import CascadeError
 from pt_cascade.execution.batch.batch_run import run_batch
 from pt_cascade.execution.batch.provenance.metadata import describe_stages
-from pt_cascade.execution.batch.provenance.secrets import hide_secrets
+from pt_cascade.execution.batch.secrets import hide_secrets
 
 KEY = "s3cr3t'Key/+=0123"
 
@@ -122,6 +124,20 @@ def test_no_key_is_in_any_file_of_a_run(tmp_path: Path) -> None:
         assert [file for file in files if secret.encode() in file.read_bytes()] == []
     command = shlex.split(read(tmp_path / "run")["implementation"]["executable"]["cmd"])
     assert command[4:] == ["$MY_API_KEY", "--token", "[hidden]", "--url=https://example.org/", "[hidden]"]
+
+
+@pytest.mark.filterwarnings("ignore:.*shard 0 failed")
+def test_no_key_is_in_the_error_of_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage whose error shows the key: neither the error of the run nor a file of it does."""
+    monkeypatch.setenv("MY_API_KEY", KEY)
+
+    def refuse(_: object) -> float:
+        raise ValueError(f"401 for {KEY}, no key: text")
+
+    with pytest.raises(CascadeError, match=r"401 for \$MY_API_KEY, no key: text") as failed:
+        run_batch(maker()()[0] >> pt.apply.doc_score(refuse), TOPICS, tmp_path / "run", max_attempts=1, log=tmp_path / "log")
+    assert KEY not in str(failed.value)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
 
 
 @pytest.mark.parametrize(

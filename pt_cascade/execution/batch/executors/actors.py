@@ -39,7 +39,9 @@ class StageActor:
         self.worker: Worker | None = None
 
     def start(self, before: str) -> str:
-        """Name its process, after those of the actors before it: it has a place."""
+        """Name its process, after those of the actors before it: it has a place. A group that asks for no GPU sees none."""
+        if not self.group.needs.get("GPU"):
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray would let it see all
         return f"{before} {this_process()}".strip()
 
     def run(self, given: Task | Half | Outcome | CascadeError) -> Half | Outcome | CascadeError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pt_cascade.execution.batch.provenance.energy import measure_energy
-from pt_cascade.execution.batch.provenance.secrets import hide_secrets, hide_words
+from pt_cascade.execution.batch.secrets import hide_secrets, hide_words
 from pt_cascade.execution.batch.storage.locks import now
 from pt_cascade.execution.machine import describe_machine, describe_source
 from pt_cascade.files import write_file

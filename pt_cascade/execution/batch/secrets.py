@@ -43,9 +43,20 @@ def hide_words(words: Sequence[str], environment: Mapping[str, str] = os.environ
     return ["[hidden]" if hidden else _hide(word, environment) for word, hidden in zip(words, named, strict=False)]
 
 
-def _hide(text: str, environment: Mapping[str, str]) -> str:
+def hide_values(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return a text without the values of variables such as OPENAI_API_KEY, passwords in addresses, and what looks like a key.
+
+    Example:
+        >>> hide_values("401 for s3cr3t, no key: text", {"MY_KEY": "s3cr3t"})
+        '401 for $MY_KEY, no key: text'
+    """
     for name, secret in environment.items():
         if _VARIABLE.search(name) and len(secret) >= _SHORT:
             text = text.replace(secret, f"${name}")
-    text = _OPTION.sub(lambda found: found[0] if found[2].startswith("$") else f"{found[1]}[hidden]", text)
     return _FORM.sub("[hidden]", _USER.sub("", text))
+
+
+def _hide(text: str, environment: Mapping[str, str]) -> str:
+    """Hide also what a name of a key stands before."""
+    text = hide_values(text, environment)
+    return _OPTION.sub(lambda found: found[0] if found[2].startswith("$") else f"{found[1]}[hidden]", text)
