@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # what a notebook is to have shown, beside running
 SHOWN = {
-    "01_design_a_cascade": "bm25 → 1000 · bi_encoder → 100 · late_interaction → 20",
+    "01_design_a_cascade": "bm25 → 500 · bi_encoder → 50 · late_interaction → 10",
     "02_explore_every_cutoff": "95,050 vectors",  # 1 + 2 + ... + 100, and 900 × 100
     "03_an_honest_choice": "149.0",  # 0.98 ** 149 < 0.05 < 0.98 ** 148
     "04_calibrate_fuse_prune": "except in 10 % of samples of 200 queries",
