@@ -14,6 +14,7 @@ from pt_cascade.analysis.choice.budget import is_limit
 from pt_cascade.analysis.choice.choose import choose, list_number_problems
 from pt_cascade.analysis.replay.measures import adds_up, parse_measures
 from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.cascade import Cascade
 from pt_cascade.errors import SweepError
 from pt_cascade.execution.profiling import profile
 from pt_cascade.execution.scoring.score import score
@@ -68,7 +69,7 @@ def design(  # noqa: PLR0913 - options, each with a default
     checks its arguments before it scores anything. After a crash, the same call goes on, as that of ``score``.
 
     Args:
-        cascade: A pipeline or Cascade; its own cut-offs are the reference.
+        cascade: A pipeline or Cascade; its own cut-offs are the reference, its fusion and its tail stay as they are.
         topics: Frame[qid, query]; those without a judgment are not scored.
         qrels: Frame[qid, docno, label].
         measure: The measure to choose by.
@@ -95,7 +96,7 @@ def design(  # noqa: PLR0913 - options, each with a default
         >>> design(cascade, topics, pd.DataFrame({"qid": [*"12"], "docno": "b", "label": 1}), "RR").choice
         Choice(cannot tell: run → 2 · doc_score; RR 1.0000)
     """
-    asked, known = canonical_input(topics), canonical_qrels(qrels)
+    read, asked, known = Cascade.of(cascade), canonical_input(topics), canonical_qrels(qrels)
     asked = asked[asked["qid"].isin(known["qid"])]
     judged = asked["qid"].nunique()
     folds = max(min(_FOLDS, judged), 2)
@@ -106,7 +107,8 @@ def design(  # noqa: PLR0913 - options, each with a default
     cost = None if budget_ms is None else profile(cascade, asked.head(_TIMED), verbose=verbose).cost()
 
     def decide(table: Scores, test: Test) -> Choice:
-        swept = sweep(table, known[known["qid"].isin(table.topics["qid"])], [measure], cost)
+        judgments = known[known["qid"].isin(table.topics["qid"])]
+        swept = sweep(table, judgments, [measure], cost, tail=read.tail, fusion=read.fusion)
         return choose(swept, measure, budget_ms, _PERCENTILE, None, margin, folds, "certified", seed, alpha=alpha, test=test)
 
     def tell(table: Scores) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyterrier as pt
 import pytest
+from ir_measures import RR
 from pandas.testing import assert_frame_equal
 from toys.judges import Judge, Log
 from toys.rankers import topics
 
 import pt_cascade as ptc
 from pt_cascade.errors import SweepError
+
+if TYPE_CHECKING:
+    from pt_cascade.analysis.grid.cutoffs import Tail
 
 DOCS = 6
 
@@ -49,6 +54,17 @@ def test_a_design_is_score_sweep_and_choose_on_its_queries() -> None:
     choice = ptc.choose(ptc.sweep(table, qrels(70), ["RR"]), "RR", margin=0.05, method="certified", seed=3)
     assert_frame_equal(made.table.frame, table.frame)
     assert made.choice.explain(details=True) == choice.explain(details=True)
+
+
+@pytest.mark.parametrize("tail", ["drop", "keep"])
+def test_the_fusion_and_the_tail_of_a_cascade_stay(tail: Tail) -> None:
+    """Where few queries certify nothing, the choice is the cascade itself, as ``pt.Experiment`` measures it live."""
+    cascade = ptc.Cascade.of(retriever(12) % DOCS >> Judge(levels=3) % 3)
+    cascade = cascade.fused({stage.name: 1 for stage in cascade}).options(tail=tail)
+    made = ptc.design(cascade, topics(12), qrels(12), "RR@3")
+    live = pt.Experiment([cascade], topics(12), qrels(12), [RR @ 3])
+    assert made.choice.fusion == cascade.fusion
+    assert made.choice.in_sample == pytest.approx(live["RR@3"].item())
 
 
 @pytest.mark.parametrize(("queries", "decision", "cutoffs"), [(59, "ship", (1, 1)), (58, "cannot tell", (DOCS, 3))])
