@@ -24,6 +24,9 @@ for threshold in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The tests of Ray and of Terrier may share a process: Ray's handler of signals would take Java's from it.
+os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
+
 settings.register_profile("pt_cascade", deadline=None, max_examples=25)
 settings.load_profile("pt_cascade")
 

@@ -56,7 +56,15 @@ def _wait() -> None:
     signal.pause()
 
 
+def _ask_for_signals() -> None:
+    from ray._private.ray_constants import RAY_DISABLE_FAILURE_SIGNAL_HANDLER as LEFT
+
+    if not LEFT:
+        raise RuntimeError("Ray handles the signals that Java needs")
+
+
 _HARMS = {
+    "signals": _ask_for_signals,
     "worker": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "node": _kill_node,
     "memory": _fill_memory,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pt_cascade.errors import CascadeError, require
 from pt_cascade.execution.batch.executors.local import Executor, Processes, Serial
+from pt_cascade.execution.batch.executors.resources import LEAVES_JAVA_ITS_SIGNALS
 from pt_cascade.execution.batch.journal import open_journal
 from pt_cascade.execution.batch.plan import Settings, make_plan
 from pt_cascade.execution.batch.provenance.calls import note_call
@@ -22,7 +24,6 @@ from pt_cascade.frames import canonical_input
 from pt_cascade.numbers import is_whole
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -192,6 +193,7 @@ def _open_executor(name: str, planned: PlannedRun, workers: int, resources: Reso
         return Serial(Worker(planned.source, planned.plan, planned.cascade))
     if name == "ray":
         require("ray", install="'pt_cascade[ray]'", why="executor='ray'")
+        os.environ.setdefault(*LEAVES_JAVA_ITS_SIGNALS)  # before ray is imported
         from pt_cascade.execution.batch.executors.cluster import RayCluster  # noqa: PLC0415 - ray is an extra
 
         return RayCluster(planned.source, planned.plan, workers, resources)

@@ -25,13 +25,15 @@ STORE = 80 << 20  # bytes of a node's object store, about the least that Ray all
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[object]:
-    """Three nodes of one processor each; two of them have a disk, which the re-ranker asks for."""
+    """Three nodes of one processor each, which know nothing of Java; two have a disk, which the re-ranker asks for."""
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
-    started = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        started.add_node(num_cpus=1, object_store_memory=STORE, resources={"disk": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_DISABLE_FAILURE_SIGNAL_HANDLER")
+        head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+        started = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(2):
+            started.add_node(num_cpus=1, object_store_memory=STORE, resources={"disk": 1})
     ray.init(address=started.address, log_to_driver=False, logging_level="error")
     yield started
     ray.shutdown()
@@ -75,6 +77,13 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path, expected: dict[str, byte
     with pytest.warns(CascadeWarning, match="shard 3 failed, and is tried again: the worker on the cluster failed") as warned:
         assert run_into(tmp_path / "run", "worker", workers=2, max_attempts=2) == expected
     assert sum("failed" in str(one.message) for one in warned) == 1
+    assert (tmp_path / "run.harm").exists()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_java_keeps_its_signals(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    """Ray's own handler would end a process in which Terrier runs, at Java's next null pointer; workers start without it."""
+    assert run_into(tmp_path / "run", "signals") == expected
     assert (tmp_path / "run.harm").exists()
 
 

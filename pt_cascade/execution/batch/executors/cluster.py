@@ -19,7 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.batch.executors.actors import StageActor
-from pt_cascade.execution.batch.executors.resources import check_feasible, group_stages, show_amounts
+from pt_cascade.execution.batch.executors.resources import LEAVES_JAVA_ITS_SIGNALS, check_feasible, group_stages, show_amounts
 from pt_cascade.execution.batch.shards import Outcome, Task
 
 if TYPE_CHECKING:
@@ -152,9 +152,10 @@ class RayCluster:
 
     def _start(self) -> None:
         source, folder = cloudpickle.dumps(self.source), str(Path.cwd())
+        environment = {"env_vars": dict([LEAVES_JAVA_ITS_SIGNALS])}
         actors, started = [], ray.put("")
         for group in self.groups:
-            remote = ray.remote(StageActor).options(max_restarts=0, **group.options)
+            remote = ray.remote(StageActor).options(max_restarts=0, runtime_env=environment, **group.options)
             actors.append(remote.remote(source, self.plan, group, folder, sys.path))
             started = actors[-1].start.remote(started)
         self.chains.append(_Chain(actors, started.future()))

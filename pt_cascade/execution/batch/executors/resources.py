@@ -10,6 +10,7 @@ from pt_cascade.errors import CascadeError, did_you_mean
 from pt_cascade.numbers import is_amount
 
 Resources: TypeAlias = Mapping[str, Mapping[str, float]]
+LEAVES_JAVA_ITS_SIGNALS = ("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # else it ends a process at Java's next null pointer
 _NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}  # of a request, and what a node calls them
 
 
