@@ -11,6 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
@@ -18,8 +19,9 @@ NOT_OF_USERS = ("dev", "docs")
 _WHEEL = 3_000_000  # bytes
 
 
-def test_the_sdist_builds_a_whole_wheel(tmp_path: Path) -> None:
+def test_the_sdist_builds_a_whole_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wheel built from the sdist and installed into a fresh environment has every file, imports, and starts its command."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", build], check=True, capture_output=True, cwd=_copy(tmp_path / "source"))

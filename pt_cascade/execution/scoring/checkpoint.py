@@ -6,6 +6,7 @@ import io
 import json
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from errno import ENOENT
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST, _LOCK = "chunks.json", ".lock"
+_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
 
 def _lock(folder: Path, opened: ExitStack) -> None:
     """Make and lock a folder; where another call removed it at its end, make it again."""
-    taken = False
-    while not taken:
+    for _ in range(_TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # removed just now
-            taken = take_lock(opened.enter_context((folder / _LOCK).open("a+")), folder / _LOCK, f"scoring the table in {folder}")
+            if take_lock(opened.enter_context((folder / _LOCK).open("a+")), folder / _LOCK, f"scoring the table in {folder}"):
+                return
+    raise FileNotFoundError(ENOENT, "no file can be made in it")
