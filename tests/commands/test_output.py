@@ -58,7 +58,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_no_line_is_wider_than_80_columns(
     command: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for words that have no space, as the names of stages may be, and what is copied."""
+    """But for words that have no space, as the names of stages and folders may be, and what is copied."""
     assert here.is_dir()
     capsys.readouterr()
     monkeypatch.delenv("COLUMNS")
@@ -68,7 +68,7 @@ def test_no_line_is_wider_than_80_columns(
     prose = re.split("In Python:|At the command line:|Open in a browser:", out)[0].splitlines() + [
         line for line in err.splitlines() if not line.startswith("Fix: ")
     ]
-    assert [line for line in prose if len(line) > 80] == []
+    assert [line for line in prose if len(line) > 80 and max(map(len, line.split())) < 60] == []
     assert prose
 
 

@@ -70,6 +70,7 @@ def waiting() -> pt.Transformer:
 
 def run_command(folder: Path, words: list[str]) -> None:
     """Run ``pt-cascade`` in a folder, with its messages in a file there; end with its code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background would ignore it
     os.chdir(folder)
     os.dup2(os.open("messages", os.O_CREAT | os.O_WRONLY), 2)
     sys.exit(main(words))
