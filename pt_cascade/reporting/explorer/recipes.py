@@ -18,6 +18,8 @@ from pt_cascade.analysis.replay.measures import in_kernel
 from pt_cascade.analysis.replay.required_documents import find_ends
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pt_cascade.analysis.choice.result import Choice
     from pt_cascade.analysis.fusion.stage_fusion import StageFusion
     from pt_cascade.analysis.grid.grids import Form
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 _FEW = 4
 _MOST = 100  # vectors and fusions that are written out
-_IN_PYTHON_ONLY = ("reference", "level")  # options of choose
+_IN_PYTHON_ONLY = ("level",)  # options of choose
 
 
 def write_python(sweep: Sweep, choice: Choice) -> str:
@@ -155,7 +157,8 @@ def write_command(sweep: Sweep, choice: Choice) -> str:
     words += ["--tail", "keep"] if sweep.replayer.tail == "keep" else []
     words += [word for found in parts.values() for word in found or ()]
     for name, value in choice.options.items():
-        words += [f"--{name.replace('_', '-')}", "0" if value is None else str(value)]
+        shown = _join(choice.reference) if name == "reference" else "0" if value is None else str(value)
+        words += [f"--{name.replace('_', '-')}", shown]
     return shlex.join([*words, "--out", "report.html"])
 
 
@@ -179,8 +182,12 @@ def _name_grid(sweep: Sweep) -> list[str] | None:
     axes = [np.unique(column).tolist() for column in sweep.grid.vectors.T]
     if not np.array_equal(grid(*axes).vectors, sweep.grid.vectors):
         return None
-    texts = [",".join("none" if k == NO_CUT else str(k) for k in axis) for axis in axes]
-    return [word for n, text in enumerate(texts, 1) for word in (f"--k{n}", text)]
+    return [word for n, axis in enumerate(axes, 1) for word in (f"--k{n}", _join(axis))]
+
+
+def _join(cutoffs: Iterable[int | None]) -> str:
+    """Write cut-offs as an option takes them."""
+    return ",".join("none" if k in (None, NO_CUT) else str(k) for k in cutoffs)
 
 
 def _name_fusions(sweep: Sweep) -> list[str] | None:

@@ -23,7 +23,9 @@ ODD = [None, ptc.StageFusion({"s1": 1, "s2": 2}, "rrf", k=10), ptc.StageFusion({
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "defaults": ({}, {}, ""),
     "certified": ({}, {"method": "certified", "alpha": 0.2, "test": "betting", "margin": 0.1, "folds": 3, "seed": 7}, ""),
-    "reference": ({"grid": ptc.grid([2, 8, 10], [2, 4])}, {"reference": np.array([8, 4]), "level": 0.8}, "reference, level"),
+    "reference": ({"grid": ptc.grid([2, 8, 10], [2, 4])}, {"reference": np.array([8, 4])}, ""),
+    "a reference without a cut": ({"grid": [(3, None), (7, None)]}, {"reference": (7, None)}, ""),
+    "level": ({}, {"level": 0.8}, "level"),
     "log": ({"grid": "log"}, {"margin": np.float64(0.05)}, ""),
     "product": ({"grid": [(3, None), (7, None), (10, None)]}, {}, ""),
     "vectors": ({"grid": [(3, 2), (10, None)]}, {}, "grid"),
