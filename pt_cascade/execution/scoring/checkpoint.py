@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-MANIFEST, _LOCK = "chunks.json", ".lock"
+MANIFEST, _LOCK, _NEXT = "chunks.json", ".lock", ".next"  # the last one: another call waits
 _TRIES = 10
 
 
@@ -50,7 +50,9 @@ class Checkpoint:
         write_hashed(self.folder, f"{number:06d}", ".parquet", buffer.getvalue())
 
     def remove(self) -> None:
-        """Delete the batches, and the folder if it is then empty."""
+        """Delete the batches, and the folder if it is then empty; leave them to another call that waits."""
+        if (self.folder / _NEXT).exists():
+            return
         for pattern in ("[0-9]*.parquet", ".*.tmp", MANIFEST, _LOCK):
             for file in self.folder.glob(pattern):
                 file.unlink()
@@ -77,7 +79,9 @@ def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) ->
         try:
             _lock(path, opened)
             manifest = path / MANIFEST
-            found = sorted(file.name for file in path.iterdir() if file.name not in (MANIFEST, _LOCK) and file.suffix != ".tmp")
+            found = sorted(
+                file.name for file in path.iterdir() if file.name not in (MANIFEST, _LOCK, _NEXT) and file.suffix != ".tmp"
+            )
             if not manifest.exists() and not found:
                 write_file(manifest, json.dumps(dict(parts), indent=1).encode())
             found_parts = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
@@ -99,6 +103,10 @@ def _lock(folder: Path, opened: ExitStack) -> None:
     for _ in range(_TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # removed just now
-            if take_lock(opened.enter_context((folder / _LOCK).open("a+")), folder / _LOCK, f"scoring the table in {folder}"):
+            lock = opened.enter_context((folder / _LOCK).open("a+"))
+            (folder / _NEXT).touch()
+            taken = take_lock(lock, folder / _LOCK, f"scoring the table in {folder}")
+            (folder / _NEXT).unlink(missing_ok=True)
+            if taken:
                 return
     raise FileNotFoundError(ENOENT, "no file can be made in it")

@@ -74,7 +74,7 @@ def score(  # noqa: PLR0913 - options, each with a default
         tolerance: How far a score a may differ among other rows: tolerance * max(1, abs(a)).
         checkpoint: A folder for finished batches, from which a call resumes after a crash; default: in the cache, by stages,
             topics, depths, batch size and versions. It is removed when the table is complete; a second call for the
-            same table waits until the first ends.
+            same table waits until the first ends, and takes its scores.
         score_cache: A folder that keeps the scores of each re-ranking stage for other tables, see ``stages.cached``; a stage
             without a method ``identify()`` is not cached.
         about: The table's origin, e.g. ``{"collection": "scifact"}``.
