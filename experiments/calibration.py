@@ -50,7 +50,7 @@ class Effort(NamedTuple):
     choices: int
     certificates: int
     sizes: tuple[int, ...] = (50, 100, 200, 500)
-    certified: tuple[int, ...] = (50, 100, 200, 300, 500, 1000, 2000)
+    certified: tuple[int, ...] = (50, 100, 200, 300, 500, 1000)
 
 
 FULL = Effort(10_000, 4000, 10_000, 600, 200, 200)
@@ -81,7 +81,7 @@ def tabulate(effort: Effort, seed: int, data: Path | None = None) -> Iterator[st
     yield from choose_and_hold_out(populations, effort, seed)
     yield from promises.hold_out_plateaus(populations, effort.choices, effort.sizes[1:], seed)
     pools = open_pools(populations, seed, data)
-    yield from promises.certify_cheaper(pools, 2 * effort.certificates, effort.certified, seed)
+    yield from promises.certify_cheaper(pools, effort.certificates, effort.certified, seed)
     yield from promises.tabulate(pools, effort.certificates, effort.sizes, seed)
     twins = {name: simulated.cascade(effort.population, name, seed, twin=1) for name in populations}
     yield from advise_and_name(populations, twins, effort, seed)
@@ -90,7 +90,7 @@ def tabulate(effort: Effort, seed: int, data: Path | None = None) -> Iterator[st
 def certify(effort: Effort, seed: int, data: Path | None = None) -> Iterator[str]:
     """Yield the lines of the table of certificates."""
     pools = open_pools(simulate(effort, seed), seed, data)
-    yield from promises.certify_cheaper(pools, 2 * effort.certificates, effort.certified, seed)
+    yield from promises.certify_cheaper(pools, effort.certificates, effort.certified, seed)
 
 
 def simulate(effort: Effort, seed: int) -> dict[str, simulated.Population]:

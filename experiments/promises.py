@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MARGINS = (0.02, 0.05)
 FOLDS, SPLITS, SEEDS = 5, 20, 12
 BUDGET = 250.0  # documents, those of the second stage count 20
-LARGE = 500  # queries; of more, a quarter of the samples is drawn
+LARGE = 500  # queries; of more, half as many samples are drawn
 RUNS = {"bm25": "", "colbert": ".colbert", "vbert": ".vbert"}
 
 
@@ -91,14 +91,14 @@ def certify_cheaper(pools: dict[str, Pool], samples: int, sizes: tuple[int, ...]
     yield f"\n### Certificates: share of {samples:,} samples in which the choice truly loses more than the margin (5 % allowed)\n"
     yield "The reference is the deepest vector. Cost: mean, relative to the reference's; in brackets the share of samples that"
     yield "certify something. Uncertified: the cheapest vector whose mean is within the margin of the best of the sample, as tables"
-    yield f"in-sample suggest it; its loss is against the best of the pool. Above {LARGE:,} queries, a quarter of the samples.\n"
+    yield f"in-sample suggest it; its loss is against the best of the pool. Above {LARGE:,} queries, half as many samples.\n"
     yield "| pool | margin | n | dirichlet wrong | cost | betting wrong | cost | uncertified wrong |"
     yield "|---" * 8 + "|"
     for name, pool in pools.items():
         truth = pool.values.mean(axis=0)
         for margin in pool.margins:
             for n in sizes:
-                rng, times = np.random.default_rng(seed), samples if n <= LARGE else max(samples // 4, 1)
+                rng, times = np.random.default_rng(seed), samples if n <= LARGE else samples // 2
                 rows = [_certify_once(draw(pool, n, rng), truth, margin) for _ in range(times)]
                 wrong, cost, changed, other_wrong, other_cost, other_changed, naive = np.mean(rows, axis=0)
                 yield (
