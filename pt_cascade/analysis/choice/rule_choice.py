@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ir_measures import Measure
-    from numpy.typing import NDArray
 
     from pt_cascade.analysis.certificates.fixed_sequence import Test
     from pt_cascade.analysis.choice.verdict import Verdict
@@ -131,9 +130,11 @@ def choose_rules(  # noqa: PLR0913 - the names are public
     budget = Budget(sweep.cost, budget_ms, percentile, None, sweep.replayer.table.retrieved[sweep.replayer.judged.queries])
     numbers = {"margin": margin, "folds": folds, "level": level, "alpha": alpha, "seed": seed, "rel": 1}
     check_arguments(sweep, name, budget, {"method": (how, ("certified", "budget")), "test": (test, TESTS)}, numbers)
-    affordable, costs = _price(sweep, budget)
+    costs, limited = _price(sweep, budget)
+    affordable = limited <= (np.inf if budget.ms is None else budget.ms)
     if not affordable.any():
-        problem = f"the limit is {budget}; the row that takes least takes more"
+        nearest = sweep.frame["rules"][int(limited.argmin())] or "the plain cut-offs"
+        problem = f"the limit is {budget}; the nearest, {nearest}, takes {limited.min():.4g} ms"
         raise SweepError("no rules are within the budget", [problem], fix="raise it, or sweep tighter rules or smaller cut-offs")
     split = draw_folds(queries, count_folds(queries, folds, how, margin, alpha, test), seed)
     wanted, first = sweep.measures.index(name), int(affordable.argmax())
@@ -166,12 +167,13 @@ class _Rows(Candidates):
         return np.flatnonzero(self.affordable[self.reference + 1 :]) + self.reference + 1
 
 
-def _price(sweep: PrunedSweep, budget: Budget) -> tuple[NDArray[np.bool_], Floats]:
-    """Return, for each row, whether it is within the budget, and its mean cost: milliseconds, or documents that stages score."""
+def _price(sweep: PrunedSweep, budget: Budget) -> tuple[Floats, Floats]:
+    """Return each row's mean cost, in milliseconds or documents that stages score, and what the budget limits."""
     if sweep.cost is None:
-        return np.ones(len(sweep.rules), np.bool_), sweep.kept[:, :, :-1].sum(axis=2).mean(axis=1)
-    costs, limit = sweep.ms.mean(axis=1), np.inf if budget.ms is None else budget.ms
+        documents = sweep.kept[:, :, :-1].sum(axis=2).mean(axis=1)
+        return documents, documents
+    costs = sweep.ms.mean(axis=1)
     if budget.level is None:
-        return costs <= limit, costs
+        return costs, costs
     times = [take_percentiles(sweep.cost.times_at(documents).ravel(), [budget.level])[0] for documents in sweep.kept]
-    return np.array(times) <= limit, costs
+    return costs, np.array(times)
