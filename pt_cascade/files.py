@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn, TypeAlias
 from urllib.parse import quote
 
-from pt_cascade.errors import CascadeError, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, suggest_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,7 +178,7 @@ def read_file(path: PathLike, fix: str = "") -> bytes:
             if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
                 data = opened.read()
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingError(f"there is no file {path}", fix=fix or "give the path of an existing file") from None
+        raise MissingError(f"there is no file {path}{suggest_path(file)}", fix=fix or "give the path of an existing file") from None
     except (OSError, MemoryError) as error:
         _refuse("read", path, error)
     if not data and not stat.S_ISREG(mode):

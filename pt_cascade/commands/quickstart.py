@@ -142,7 +142,7 @@ def _details(arguments: argparse.Namespace, compared: Comparison, swept: Sweep |
         yield f"The cheapest cut-offs that lose at most {choice.margin:g} {choice.measure} against the deepest:\n"
         yield f"{choice.explain(details=True, width=line_width())}\n"
         words = ["pt-cascade", "search", "your query", "--collection", arguments.collection]
-        line = name_cascade(choice.stages, choice.cutoffs, choice.fusion)
+        line = name_cascade(choice.stages, choice.cutoffs, choice.fusion and repr(choice.fusion))
         if arguments.cascade is None and arguments.reranker is None:
             yield f"At the command line:\n\n{shlex.join(words)} \\\n  --cascade {shlex.quote(line)}\n"
     yield f"In Python:\n\n{_lines(arguments, compared.queries)}"

@@ -87,6 +87,8 @@ def check_line(line: str) -> ast.expr:
     """Parse a line of ``parse_cascade``, or raise one error with all its problems; nothing is built."""
     if not isinstance(line, str):
         raise PipelineError(_WHAT, [f"it is {line!r} ({type(line).__name__}), expected a line of text"], fix=_EXAMPLE)
+    if not line.strip():
+        raise PipelineError(_WHAT, ["it is empty"], fix=_EXAMPLE)
     line = _SIGNS.sub(lambda found: {"→": "%", "·": ">>"}.get(found[0], found[0]), line)  # as a cascade is shown
     try:
         tree = ast.parse(f"(\n{line}\n)", mode="eval").body

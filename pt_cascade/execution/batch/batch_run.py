@@ -213,4 +213,4 @@ def _check(executor: str, workers: int, resources: Resources | None, max_attempt
         valid = isinstance(shard, tuple) and len(shard) == 2 and all(is_whole(n, least=1) for n in shard) and shard[0] <= shard[1]  # noqa: PLR2004
         problems += [] if valid else [f"shard is {shard!r}, expected (i, n) with i from 1 to n"]
     if problems:
-        raise CascadeError("the run cannot start", problems, fix="executor='processes', workers=4")
+        raise CascadeError("the run cannot start", problems, fix=f"executor={'ray' if resources else 'processes'!r}, workers=4")

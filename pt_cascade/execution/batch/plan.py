@@ -104,7 +104,14 @@ def describe_cascade(cascade: Cascade) -> dict[str, str]:
     stages = {f"stage {stage.name}": fingerprint(stage) for stage in cascade}
     options = [(stage.name, stage.on_error, stage.time_limit_ms) for stage in cascade if stage.runs_by_query]
     packages = {f"version of {name}": version for name, version in versions().items()}
-    return {"cascade": repr(cascade), **stages, "tail": cascade.tail, "options": str(options), **packages}
+    return {
+        "cascade": repr(cascade),
+        "fusion": repr(cascade.fusion),
+        **stages,
+        "tail": cascade.tail,
+        "options": str(options),
+        **packages,
+    }
 
 
 def make_plan(cascade: Cascade, topics: pd.DataFrame, settings: Settings) -> tuple[Plan, list[pd.DataFrame]]:
