@@ -12,12 +12,12 @@ from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.caches import cache_folder
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import add_cascade, build_cascade, count, find_judged
 from pt_cascade.execution.comparison import compare
 from pt_cascade.execution.defaults import WEIGHTS, score_collection
 from pt_cascade.execution.profiling import profile
-from pt_cascade.files import cache_folder
 from pt_cascade.reporting.explorer.page import report
 from pt_cascade.reporting.sweeps import recall_table, top_table
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, summary_table

@@ -14,7 +14,7 @@ from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections import Collection, open_collection
 from pt_cascade.errors import CascadeError, PipelineError, did_you_mean, naming
-from pt_cascade.execution.defaults import store_index, store_vectors
+from pt_cascade.execution.defaults import load_texts, store_index, store_vectors
 from pt_cascade.execution.line_fusion import apply_fusion, find_fusion_problems, split_fusion
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.catalogue import CATALOGUE
@@ -198,7 +198,8 @@ class _Builder:
                 return self.make(left, k) % k
         stage = self.stage(node, deep)
         reader = getattr(stage, "stands_for", stage)
-        return self.collection.text_loader() >> stage if isinstance(reader, Reranker) and "text" in reader.needs() else stage
+        reads_text = isinstance(reader, Reranker) and "text" in reader.needs()
+        return load_texts(self.collection, verbose=self.verbose) >> stage if reads_text else stage
 
     def stage(self, node: ast.expr, deep: int) -> pt.Transformer:
         """Make one stage without its text loader."""
