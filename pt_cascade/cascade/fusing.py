@@ -240,7 +240,7 @@ def check_fusion(fusion: StageFusion | None, stages: Sequence[Stage]) -> StageFu
 def show_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> str:
     """Return a cascade as one line, e.g. bm25 → 1000 · t5 → 20; a fusion is before the last cut-off."""
     *before, last = stages
-    return " · ".join(map(repr, [*before, last if fusion is None else replace(last, name=f"{last.name} · {fusion!r}")]))
+    return " · ".join(map(repr, [*before, last if fusion is None else replace(last, name=f"{last.name} · {fusion}")]))
 
 
 def describe_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.DataFrame:

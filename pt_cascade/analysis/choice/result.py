@@ -187,7 +187,7 @@ def _details(choice: Choice) -> Iterator[str]:
     yield "Details"
     picked = name_cascade(choice.stages, choice.picked, choice.picked_fusion)
     yield f"  Picked on all queries: {picked}, in-sample {choice.in_sample:.4f}"
-    yield f"  Picking so, held out: {choice.held_out}; less the reference: {choice.gain}"
+    yield f"  Picking so, held out: {str(choice.held_out).replace('+', '')}; less the reference: {choice.gain}"
     if choice.method == "certified":
         proven = {"dirichlet": "proven for losses of 0 and 1, conjectured for others", "betting": "proven for any losses"}
         proven["anytime"] = "proven for any losses, after any number of queries"
@@ -202,7 +202,7 @@ def _details(choice: Choice) -> Iterator[str]:
     yield "  Picked without each fold, most often:"
     counts = choice.folds.groupby([name for name in map(str, choice.folds) if name[0] in "kw"], dropna=False).size()
     table = counts.sort_values(ascending=False).reset_index(name="times").head(_ROWS)
-    yield from (f"    {line}" for line in table.to_string(index=False).splitlines())
+    yield from (f"    {line}" for line in table.to_string(index=False, na_rep="-").splitlines())
 
 
 def _describe_method(choice: Choice) -> str:
