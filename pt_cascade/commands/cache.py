@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pt_cascade.caches import COLLECTION_NAME, cache_root
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.scoring.checkpoint import MANIFEST
-from pt_cascade.files import COLLECTION_NAME, cache_root
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 KINDS = {
     "index": "stored/*/index-*",
     "vectors": "stored/*/vectors-*",
+    "texts": "stored/*/texts",
     "scores": "stored/*/scores-*",
     "checkpoint": "scores/*",
     "pydocs": "pydocs/*/*",

@@ -54,7 +54,7 @@ class Document:
         except (YAMLError, ValueError, RecursionError) as error:
             raise self.refuse([((), str(error).partition("\n")[0])]) from None
         if not isinstance(self.values, dict):
-            raise self.refuse([((), f"it holds {type(self.values).__name__}, expected keys with values")])
+            raise self.refuse([((), "it holds no keys with values")])
 
     @property
     def _what(self) -> str:

@@ -60,7 +60,7 @@ class System:
         """Return the deepest system in the notation of ``parse_cascade``."""
         stages, cutoffs = self.stages, self.deepest
         if fusion is not None:
-            stages, cutoffs = (*stages, str(fusion)), (*cutoffs[:-1], None, cutoffs[-1])
+            stages, cutoffs = (*stages, repr(fusion)), (*cutoffs[:-1], None, cutoffs[-1])
         return write_line([*zip(stages, cutoffs, strict=True)])
 
 

@@ -14,11 +14,11 @@ import pytest
 from toys.folders import write_folder
 from toys.lines import paragraphs
 
+from pt_cascade.caches import cache_folder
 from pt_cascade.cli import main
 from pt_cascade.collections import make_collection, open_collection
 from pt_cascade.execution.defaults import store_index
 from pt_cascade.execution.scoring.checkpoint import open_checkpoint
-from pt_cascade.files import cache_folder
 
 KEY, LONG = "0123456789abcdef", "0123456789abcdef" * 4
 OURS = {
