@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BAR_SECONDS = 1.0
 _LINE_SECONDS = 10.0
 _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-_PART = "{desc} batch {n_fmt}/{total_fmt}"  # not all that the outer bar counts
+_PART = "{desc} {percentage:.0f}%"  # of what the step does, not all that the outer bar counts
 
 
 @dataclass(eq=False)
