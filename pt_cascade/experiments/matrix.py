@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pt_cascade.experiments.experiment import Experiment
-    from pt_cascade.experiments.outcome import Numbers
+    from pt_cascade.experiments.schema import Numbers
     from pt_cascade.experiments.verification import Check
 
 BEGIN, END = (

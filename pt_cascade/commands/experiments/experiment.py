@@ -108,11 +108,14 @@ def _list(experiments: list[Experiment], out: str | None) -> Iterator[str]:
 
 
 def _show(experiment: Experiment) -> str:
+    from pt_cascade.experiments.matrix import list_entries  # noqa: PLC0415 - an extra, checked before
+
     file = experiment.file
-    source = file.collection or ", ".join((file.runs or {}).values())
+    source = file.collection or ", ".join((file.runs or {}).values()) or shlex.join(file.script)
     lines = [
         f"{experiment.path}: {file.title}",
         f"  of {source}; {_count(experiment)}",
+        f"  last run: {list_entries([experiment])[0].state}",
         *([f"  {file.note.strip()}"] if file.note else []),
     ]
     lines += [f"  system {one.line()}" + "".join(f", {fused}" for fused in one.fusions if fused) for one in experiment.combinations]

@@ -65,11 +65,15 @@ def _mark(plot: Figure) -> None:
         plot.scatter(
             "x", "y", source=_source(name, "x", "y"), marker=shape, size=14, fill_color=color, line_color="white", line_width=1.5
         )
-    plot.scatter("x", "y", source=_source("current", "x", "y"), size=20, fill_color=None, line_color=COLORS[3], line_width=4)
+    current = _source("current", "x", "y")
+    for color, width in (("white", 8), (COLORS[3], 4)):  # a light edge, on any background
+        plot.scatter("x", "y", source=current, size=20, fill_color=None, line_color=color, line_width=width)
 
 
 def _make_front(*, log: bool) -> Figure:
     plot = _make_plot("front", log=log)
+    if log:
+        plot.xaxis.ticker = FixedTicker(ticks=[])  # by the script: Bokeh's own are few and all at one end
     empty = _source("cloud_image", "image", "x", "y", "dw", "dh")
     plot.image_rgba("image", "x", "y", "dw", "dh", source=empty)
     plot.scatter("x", "y", source=_source("cloud", "x", "y"), size=4, color="#808080", alpha=0.5, line_color=None)
