@@ -109,7 +109,7 @@ class Budget:
         frame = self.frame(stages, vectors)
         inside = np.ones(len(vectors), np.bool_)
         for column, limit in self.limits.items():
-            inside &= frame[column].to_numpy() <= limit
+            inside &= np.asarray(frame.get(column, 0.0)) <= limit  # a shorter path may have no price
         costs, times = frame[self.unit].to_numpy(np.float64), max(fusions, 1)
         return np.repeat(inside, times), np.repeat(costs, times)
 
