@@ -256,6 +256,5 @@ def list_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.DataF
     """Return a row for each stage and for the fusion: the cut-off, and options that are set; no path of an index or a model."""
     frame = describe_stages(stages, fusion).drop(columns="transformers").rename(columns={"cutoff": "cut-off"})
     frame.loc[len(stages) :, "stage"] = repr(fusion)
-    told = [(one.on_error.replace("raise", ""), "" if one.time_limit_ms is None else f"{one.time_limit_ms:g} ms") for one in stages]
-    options = pd.DataFrame(told, columns=["on error", "time limit"]).reindex(frame.index, fill_value="")
-    return frame.join(options.loc[:, (options != "").any()])
+    told = [(None if one.on_error == "raise" else one.on_error, one.time_limit_ms) for one in stages]
+    return frame.join(pd.DataFrame(told, columns=["on error", "time limit ms"]).dropna(axis=1, how="all"))
