@@ -40,6 +40,7 @@ class Plots {
     const plot = this.plots[figure];
     [plot.x_range.start, plot.x_range.end] = x;
     [plot.y_range.start, plot.y_range.end] = y;
+    if (figure === "recall" || (figure === "front" && this.log)) plot.below[0].ticker.ticks = roundTicks(x[0], x[1]);
   }
 
   mark(figure, name, x, y) {
@@ -86,7 +87,6 @@ class Plots {
     const room = this.log ? (right / left) ** 0.08 : (right - left || 1) * 0.08;
     const edge = this.log ? [left / room, right * room] : [left - room, right + room];
     this.range("front", edge, [low - pad, high + pad]);
-    if (this.log) this.plots.front.below[0].ticker.ticks = roundTicks(...edge);
     if (cost.length <= FEW) this.fill("front", "cloud", { x: Array.from(cost), y: Array.from(values) });
     else {
       const counts = new Uint32Array(WIDE * HIGH);
