@@ -245,7 +245,7 @@ def test_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     name = f"mine_{tmp_path.name}"
-    Path(f"{name}.py").write_text("from toys.batches import pipeline\nready = pipeline()\nnothing = dict\n")
+    Path(f"{name}.py").write_text("from toys.batches import pipeline\nready = pipeline()\nnothing = lambda: {}\n")
     for cascade in ("ready", "pipeline"):
         run_batch(f"{name}:{cascade}", TOPICS.head(2), tmp_path / cascade)
     assert rankings(tmp_path / "ready") == rankings(tmp_path / "pipeline")
