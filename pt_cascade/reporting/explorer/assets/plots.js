@@ -25,6 +25,7 @@ class Plots {
       const views = await Bokeh.embed.embed_item(item, name);
       [this.views[name]] = views.roots;
       this.plots[name] = this.views[name].model;
+      this.views[name].canvas_view.events_el.removeAttribute("tabindex");  // no key does anything there
     }
   }
 
