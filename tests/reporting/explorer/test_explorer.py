@@ -66,6 +66,7 @@ def test_a_slider_moves_all_figures(browser: Any, file: Path) -> None:
         after = {name: page.evaluate(script) for name, script in parts.items()}
         assert [name for name in parts if before[name] == after[name]] == []
         assert after["recall"] == 10
+        assert page.evaluate("explorer.plots.model('recall', 'chosen0').data.x[0] === explorer.rows.cutoffs(content.chosen)[0]")
         assert "cascade.with_cutoffs(10, 5, None)" in after["python"]
         assert page.get_attribute("#slider-k1", "aria-valuetext") == "10"
 
