@@ -30,6 +30,7 @@ bench: $(READY)
 experiments: $(READY)
 	$(BIN)/pt-cascade experiment verify $$(grep -L "^needs:" experiments/*.yaml)
 	$(BIN)/pt-cascade experiment list experiments --out experiments/README.md
+	$(BIN)/pt-cascade experiment list experiments --out experiments/matrix.html
 
 # the first page is docs/_build/html/docs/index.html
 docs: $(READY)

@@ -1,9 +1,9 @@
 """How many top-10 lists move with the size of a batch: stock scorers, and those of pt_cascade.
 
 Run: python experiments/batches.py [--data FOLDER] [--models FOLDER] [--queries N]. Passages of dl19, 40 a query, in batches of
-1, 16 and 64 pairs (pt_cascade: of about as many tokens). A list moves if its first 10 documents or their order differ from those of
-the smallest batch. The cross-encoder and MonoT5 have RANDOM weights of MiniLM-L6's and t5-small's shape: their scores are closer to
-each other than those of trained models, so more lists move.
+1, 16 and 64 pairs (pt_cascade: of about as many tokens): of all 43 queries for real weights, of N for random ones. A list moves if
+its first 10 documents or their order differ from those of the smallest batch. The cross-encoder and MonoT5 have RANDOM weights of
+MiniLM-L6's and t5-small's shape: their scores are closer to each other than those of trained models, so more lists move.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHARED = Path(__file__).parents[2] / "shared"
-DEPTH, TOP, BATCHES, TOKENS = 40, 10, (1, 16, 64), (64, 2048, 8192)
+QUERIES, DEPTH, TOP, BATCHES, TOKENS = 43, 40, 10, (1, 16, 64), (64, 2048, 8192)
 
 
 def find_top(pairs: pd.DataFrame, scores: np.ndarray) -> list[tuple[str, ...]]:
@@ -79,14 +79,14 @@ def scorers(folder: Path, tokenizer: Path) -> dict[str, tuple[tuple[int, ...], C
     return {
         "sentence-transformers all-MiniLM-L6-v2, real weights, fp32": (BATCHES, encode(torch.float32)),
         "sentence-transformers all-MiniLM-L6-v2, real weights, bf16": (BATCHES, encode(torch.bfloat16)),
-        "sentence-transformers CrossEncoder, fp32": (BATCHES, predict(cross, torch.float32)),
-        "sentence-transformers CrossEncoder, bf16": (BATCHES, predict(cross, torch.bfloat16)),
-        "`cross_encoder`, fp32": (TOKENS, run(lambda tokens: ptc.stages.cross_encoder(cross, batch_tokens=tokens))),
-        "pyterrier_t5 MonoT5ReRanker, fp32": (
+        "sentence-transformers CrossEncoder, random weights, fp32": (BATCHES, predict(cross, torch.float32)),
+        "sentence-transformers CrossEncoder, random weights, bf16": (BATCHES, predict(cross, torch.bfloat16)),
+        "`cross_encoder`, random weights, fp32": (TOKENS, run(lambda tokens: ptc.stages.cross_encoder(cross, batch_tokens=tokens))),
+        "pyterrier_t5 MonoT5ReRanker, random weights, fp32": (
             BATCHES,
             run(lambda batch: stock_t5(str(mono), str(mono), batch_size=batch, verbose=False)),
         ),
-        "`mono_t5`, fp32": (TOKENS, run(lambda tokens: ptc.stages.mono_t5(mono, batch_tokens=tokens))),
+        "`mono_t5`, random weights, fp32": (TOKENS, run(lambda tokens: ptc.stages.mono_t5(mono, batch_tokens=tokens))),
     }
 
 
@@ -95,23 +95,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("PT_CASCADE_DATA", SHARED / "data")) / "dl19")
     parser.add_argument("--models", type=Path, default=Path(os.environ.get("PT_CASCADE_MODELS", SHARED / "models")))
-    parser.add_argument("--queries", type=int, default=10)
+    parser.add_argument("--queries", type=int, default=5, help="of the random weights")
     parser.add_argument("--only", default="", help="a part of the names of scorers")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     transformers.utils.logging.disable_progress_bar()
-    pairs = read_pairs(arguments.data, DEPTH * arguments.queries).assign(score=0.0, rank=0)
-    print(f"| scorer | lists | moved, batches of {BATCHES[1]} | of {BATCHES[2]} | largest difference of a score |")
-    print("|---|---|---|---|---|")
+    every = read_pairs(arguments.data, DEPTH * QUERIES).assign(score=0.0, rank=0)
     with tempfile.TemporaryDirectory() as folder:
         for name, (sizes, score) in scorers(Path(folder), arguments.models / "t5-tokenizer").items():
             if arguments.only not in name:
                 continue
+            pairs = every if "real weights" in name else every.head(DEPTH * arguments.queries)
             found = [score(pairs, size) for size in sizes]
             tops = [find_top(pairs, one) for one in found]
             moved = [sum(one != other for one, other in zip(tops[0], top, strict=True)) for top in tops[1:]]
             apart = max(np.abs(one - found[0]).max() for one in found[1:])
-            print(f"| {name} | {len(tops[0])} | {moved[0]} | {moved[1]} | {apart:.1e} |", flush=True)
+            shown = " | ".join(f"{one} of {len(tops[0])}" for one in moved)
+            print(
+                f"\n| {name.rpartition(', ')[2]} | moved, batches of {BATCHES[1]} | moved, of {BATCHES[2]} | largest difference |"
+            )
+            print(f"|---|---|---|---|\n| {name.rpartition(', ')[0]} | {shown} | {apart:.1e} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Whether the statistics of choosing keep what they promise: simulated data with known truth, printed as Markdown tables.
 
-Run: python experiments/calibration.py [--quick] [--seed N]. About ten minutes on one core; --quick, for the tests, tells little.
+Run: python experiments/calibration.py [--quick] [--seed N] [--only certificates [--samples N] [--sizes N ...]]. --quick, for the
+tests, tells little.
 """
 
 from __future__ import annotations
@@ -21,11 +22,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import promises
 import simulated
 
-from pt_cascade.analysis.choice.cross_validation import cross_validate
+from pt_cascade.analysis.choice.cross_validation import cross_validate, excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.curve_shape import classify_curve
 from pt_cascade.analysis.choice.intervals import Estimate, bounds_above, estimate
 from pt_cascade.analysis.choice.plateaus import find_plateaus
-from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.stage_advice import compare, decide
 from pt_cascade.analysis.grid.grids import grid
 
@@ -51,10 +51,11 @@ class Effort(NamedTuple):
     choices: int
     certificates: int
     sizes: tuple[int, ...] = (50, 100, 200, 500)
+    certified: tuple[int, ...] = (50, 100, 200, 300, 500, 1000)
 
 
 FULL = Effort(10_000, 4000, 10_000, 600, 200, 200)
-QUICK = Effort(500, 20, 100, 3, 2, 2, (30, 60))
+QUICK = Effort(500, 20, 100, 3, 2, 2, (30, 60), (30, 60))
 
 
 def main() -> None:
@@ -63,9 +64,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="the folder that holds dl19 and scifact; without it no real tables")
+    parser.add_argument("--only", choices=["certificates"], help="that table alone")
+    parser.add_argument("--samples", type=int, help="of each certificate")
+    parser.add_argument("--sizes", type=int, nargs="+", help="queries of a sample that is certified")
     arguments = parser.parse_args()
     effort, start = QUICK if arguments.quick else FULL, time.perf_counter()
-    for line in tabulate(effort, arguments.seed, arguments.data):
+    asked = {"certificates": arguments.samples, "certified": arguments.sizes}
+    effort = effort._replace(**{name: value for name, value in asked.items() if value is not None})
+    for line in (tabulate if arguments.only is None else certify)(effort, arguments.seed, arguments.data):
         print(line, flush=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "pandas", "numba", "ir-measures"))
     print(f"\nseed {arguments.seed}; Python {platform.python_version()}, {packages}; {time.perf_counter() - start:.0f} s")
@@ -75,15 +81,33 @@ def tabulate(effort: Effort, seed: int, data: Path | None = None) -> Iterator[st
     """Yield the lines of all tables; ``data`` holds the real ones."""
     yield from cover_means(effort, seed)
     yield from bound_losses(effort, seed)
-    populations = {name: simulated.cascade(effort.population, name, seed) for name in ("one relevant", "1 to 12 relevant")}
+    populations = simulate(effort, seed)
     yield from find_false_plateaus(populations, effort, seed)
     yield from choose_and_hold_out(populations, effort, seed)
-    pools = {name: (one.vectors, one.values) for name, one in populations.items()}
-    for name, equal in (("alike", 0.9), ("unlike", 0.0)):
-        pools[f"misleading, {name}"] = simulated.mislead(effort.population, MARGINS[0], equal, seed)
-    yield from promises.tabulate({**pools, **promises.open_real(data)}, effort.certificates, effort.sizes, seed)
+    yield from promises.hold_out_plateaus(populations, effort.choices, effort.sizes[1:], seed)
+    pools = open_pools(populations, seed, data)
+    yield from promises.certify_cheaper(pools, effort.certificates, effort.certified, seed)
+    yield from promises.tabulate(pools, effort.certificates, effort.sizes, seed)
     twins = {name: simulated.cascade(effort.population, name, seed, twin=1) for name in populations}
     yield from advise_and_name(populations, twins, effort, seed)
+
+
+def certify(effort: Effort, seed: int, data: Path | None = None) -> Iterator[str]:
+    """Yield the lines of the table of certificates."""
+    pools = open_pools(simulate(effort, seed), seed, data)
+    yield from promises.certify_cheaper(pools, effort.certificates, effort.certified, seed)
+
+
+def simulate(effort: Effort, seed: int) -> dict[str, simulated.Population]:
+    """Simulate the populations."""
+    return {name: simulated.cascade(effort.population, name, seed) for name in ("one relevant", "1 to 12 relevant")}
+
+
+def open_pools(populations: dict[str, simulated.Population], seed: int, data: Path | None) -> dict[str, promises.Pool]:
+    """Return the populations, those that mislead, and the real ones, as pools."""
+    pools = {name: promises.Pool(one.vectors, one.values) for name, one in populations.items()}
+    size = max(len(one.values) for one in populations.values())
+    return {**pools, **promises.make_misleading(size, seed), **promises.open_real(data)}
 
 
 def draw(rng: np.random.Generator, population: int, queries: int) -> Ints:

@@ -71,8 +71,8 @@ def main() -> None:
 def simulate(size: int, seed: int) -> dict[str, promises.Pool]:
     """Simulate pools of queries."""
     drawn = {name: simulated.cascade(size, name, seed) for name in ("one relevant", "1 to 12 relevant")}
-    pools = {name: (one.vectors, one.values) for name, one in drawn.items()}
-    return pools | {"misleading": simulated.mislead(size, MARGINS[0], 0.9, seed)}
+    pools = {name: promises.Pool(one.vectors, one.values) for name, one in drawn.items()}
+    return pools | {"misleading": promises.Pool(*simulated.mislead(size, MARGINS[0], 0.9, seed))}
 
 
 def open_pydocs() -> promises.Pool:
@@ -80,15 +80,15 @@ def open_pydocs() -> promises.Pool:
     collection = ptc.open_collection("pydocs")
     table = score_collection(collection, ptc.default_cascade(collection), collection.judged(None))
     swept = ptc.sweep(table, collection.qrels, ["nDCG@10"], grid="log")
-    return swept.grid.vectors, swept.replayer.sums(swept.grid.vectors, np.arange(len(swept.qids)))[:, :, 0]
+    values = swept.replayer.sums(swept.grid.vectors, np.arange(len(swept.qids)))[:, :, 0]
+    return promises.Pool(swept.grid.vectors, values)
 
 
 def follow(pool: promises.Pool) -> Sequence:
     """Order the vectors of a pool as ``choose(method="certified")`` does, from the deepest down."""
-    vectors, values = pool
-    made = simulated.as_candidates(vectors, values, np.zeros((1, len(values)), np.int64))
+    made = simulated.as_candidates(pool.vectors, pool.values, np.zeros((1, len(pool.values)), np.int64))
     costs = made.costs[np.r_[made.reference, made.sequence]]
-    return Sequence(np.vstack([np.zeros(len(values)), made.losses]), costs / costs[0])
+    return Sequence(np.vstack([np.zeros(len(pool.values)), made.losses]), costs / costs[0])
 
 
 def tabulate(pools: dict[str, Sequence], samples: int, sizes: tuple[int, ...], seed: int) -> Iterator[str]:

@@ -1,13 +1,12 @@
 """What ``choose`` promises, each beside what it replaced: tables of calibration.py, on simulated and real pools with known truth.
 
-A pool is a finite set of queries with the measure of each at every vector; samples are drawn from it with replacement, so that its
-own means are the truth, exactly.
+A pool is a finite set of queries, drawn from with replacement, so that its own means are the truth, exactly.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import simulated
@@ -27,10 +26,31 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.ranking import Floats, Ints
 
-Pool: TypeAlias = "tuple[Vectors, Floats]"
+    Populations = dict[str, simulated.Population]
+
 MARGINS = (0.02, 0.05)
 FOLDS, SPLITS, SEEDS = 5, 20, 12
+BUDGET = 250.0  # documents, those of the second stage count 20
+LARGE = 500  # queries; of more, half as many samples are drawn
 RUNS = {"bm25": "", "colbert": ".colbert", "vbert": ".vbert"}
+
+
+class Pool(NamedTuple):
+    """Each query's measure at each vector of a grid, shape (queries, vectors); and the margins that it is tried with."""
+
+    vectors: Vectors
+    values: Floats
+    margins: tuple[float, ...] = MARGINS
+
+
+def make_misleading(queries: int, seed: int) -> dict[str, Pool]:
+    """Simulate pools that mislead a choice within each margin."""
+    kinds = {"alike": 0.9, "unlike": 0.0}
+    return {
+        f"misleading by {margin:g}, {kind}": Pool(*simulated.mislead(queries, margin, alike, seed), (margin,))
+        for margin in MARGINS
+        for kind, alike in kinds.items()
+    }
 
 
 def open_real(data: Path | None) -> dict[str, Pool]:
@@ -45,13 +65,14 @@ def open_real(data: Path | None) -> dict[str, Pool]:
     pools = {}
     for name, (table, qrels) in tables.items():
         swept = ptc.sweep(table, qrels, ["nDCG@10"], grid="log")
-        pools[name] = swept.grid.vectors, swept.replayer.sums(swept.grid.vectors, np.arange(len(swept.qids)))[:, :, 0]
+        values = swept.replayer.sums(swept.grid.vectors, np.arange(len(swept.qids)))[:, :, 0]
+        pools[name] = Pool(swept.grid.vectors, values)
     return pools
 
 
 def tabulate(pools: dict[str, Pool], samples: int, sizes: tuple[int, ...], seed: int) -> Iterator[str]:
-    """Yield the lines of all tables."""
-    yield from certify_cheaper(pools, samples, sizes, seed)
+    """Yield the lines of all tables but that of the certificates."""
+    pools = {name: pool for name, pool in pools.items() if MARGINS[0] in pool.margins}
     yield from judge_best(pools, samples, sizes, seed)
     yield from count_certifying_folds(pools, samples, seed)
     yield from keep_budgets(samples, seed)
@@ -60,10 +81,9 @@ def tabulate(pools: dict[str, Pool], samples: int, sizes: tuple[int, ...], seed:
 
 def draw(pool: Pool, queries: int, rng: np.random.Generator, splits: int = 1, folds: int = FOLDS) -> Candidates:
     """Draw a sample of a pool, split into folds."""
-    vectors, values = pool
-    sample = values[rng.integers(0, len(values), queries)]
+    sample = pool.values[rng.integers(0, len(pool.values), queries)]
     split = np.stack([rng.permutation(queries) % folds for _ in range(splits)])
-    return simulated.as_candidates(vectors, sample, split)
+    return simulated.as_candidates(pool.vectors, sample, split)
 
 
 def certify_cheaper(pools: dict[str, Pool], samples: int, sizes: tuple[int, ...], seed: int) -> Iterator[str]:
@@ -71,15 +91,15 @@ def certify_cheaper(pools: dict[str, Pool], samples: int, sizes: tuple[int, ...]
     yield f"\n### Certificates: share of {samples:,} samples in which the choice truly loses more than the margin (5 % allowed)\n"
     yield "The reference is the deepest vector. Cost: mean, relative to the reference's; in brackets the share of samples that"
     yield "certify something. Uncertified: the cheapest vector whose mean is within the margin of the best of the sample, as tables"
-    yield "in-sample suggest it; its loss is against the best of the pool.\n"
-    yield "| pool | margin | n | dirichlet wrong | cost | betting wrong | cost | uncertified wrong |"
+    yield f"in-sample suggest it; its loss is against the best of the pool. Above {LARGE:,} queries, half as many samples.\n"
+    yield "| pool | margin | n | dirichlet wrong | dirichlet cost | betting wrong | betting cost | uncertified wrong |"
     yield "|---" * 8 + "|"
     for name, pool in pools.items():
-        truth = pool[1].mean(axis=0)
-        for margin in MARGINS:
+        truth = pool.values.mean(axis=0)
+        for margin in pool.margins:
             for n in sizes:
-                rng = np.random.default_rng(seed)
-                rows = [_certify_once(draw(pool, n, rng), truth, margin) for _ in range(samples)]
+                rng, times = np.random.default_rng(seed), samples if n <= LARGE else samples // 2
+                rows = [_certify_once(draw(pool, n, rng), truth, margin) for _ in range(times)]
                 wrong, cost, changed, other_wrong, other_cost, other_changed, naive = np.mean(rows, axis=0)
                 yield (
                     f"| {name} | {margin:g} | {n} | {wrong:.1%} | {cost:.2f} ({changed:.0%}) "
@@ -113,7 +133,7 @@ def judge_best(pools: dict[str, Pool], samples: int, sizes: tuple[int, ...], see
     yield "| pool | n | ship | keep | cannot tell | shipped, wrong | without a verdict, wrong | covered |"
     yield "|---" * 8 + "|"
     for name, pool in pools.items():
-        truth = pool[1].mean(axis=0)
+        truth = pool.values.mean(axis=0)
         for n in sizes:
             rng = np.random.default_rng(seed)
             rows = [_judge_once(draw(pool, n, rng), truth, MARGINS[0]) for _ in range(samples)]
@@ -133,6 +153,30 @@ def _judge_once(candidates: Candidates, truth: Floats, margin: float) -> tuple[b
     return *decided, said == "ship" and wrong, wrong, bool(gain.low <= true <= gain.high)
 
 
+def hold_out_plateaus(populations: Populations, samples: int, sizes: tuple[int, ...], seed: int) -> Iterator[str]:
+    """How often the interval of a plateau beyond the budget, where the best vector within it is sought, holds the true gain."""
+    yield f"\n### Plateaus beyond the budget: share of {samples:,} samples whose held-out interval covers the true gain\n"
+    yield f"Margin {MARGINS[1]:g}, budget {BUDGET:g}: the best vector within it is taken, no deeper than the plateau.\n"
+    yield "| relevant documents | n | as choose() gives it | as if independent |\n|---|---|---|---|"
+    for name, population in populations.items():
+        for n in sizes:
+            rng = np.random.default_rng(seed)
+            rows = [_hold_out_plateau(population, rng.integers(0, len(population.values), n), rng) for _ in range(samples)]
+            yield f"| {name} | {n} | {' | '.join(f'{share:.1%}' for share in np.mean(rows, axis=0))} |"
+
+
+def _hold_out_plateau(population: simulated.Population, sample: Ints, rng: np.random.Generator) -> list[bool]:
+    """Cross-validate one sample; tell whether the interval, with and without what choosing adds, holds the truth."""
+    split = np.stack([rng.permutation(len(sample)) % FOLDS for _ in range(4)])
+    values, curves = population.values[sample], lambda *asked: population.recall(*asked)[sample]
+    made = simulated.as_candidates(population.vectors, values, split, curves)
+    asked = replace(made, method="plateau", margin=MARGINS[1], affordable=made.costs <= BUDGET)
+    tried, truth = cross_validate(asked), population.values.mean(axis=0)
+    true = np.mean([truth[one.vector] for picks in tried.picks for one in picks]) - truth[asked.reference]
+    gains = [estimate_gain(asked, tried, more) for more in (measure_noise(asked, tried)[1], 0.0)]
+    return [bool(gain.low <= true <= gain.high) for gain in gains]
+
+
 def count_certifying_folds(
     pools: dict[str, Pool], samples: int, seed: int, sizes: tuple[int, ...] = (160, 186, 240)
 ) -> Iterator[str]:
@@ -148,7 +192,7 @@ def count_certifying_folds(
                 rng, found = np.random.default_rng(seed), []
                 for _ in range(max(samples // 4, 1)):
                     asked = replace(draw(pool, n, rng, folds=folds), method="certified", margin=MARGINS[0])
-                    if pick(asked, np.zeros(len(pool[0])), np.ones(n, np.bool_)).vector != asked.reference:
+                    if pick(asked, np.zeros(len(pool.vectors)), np.ones(n, np.bool_)).vector != asked.reference:
                         found.append(np.mean([one.vector != asked.reference for one in cross_validate(asked).picks[0]]))
                 shares.append(found)
             told = " | ".join(f"{np.mean(found):.0%}" if found else "-" for found in shares)
@@ -191,11 +235,11 @@ def vary_seeds(pools: dict[str, Pool], samples: int, sizes: tuple[int, ...], see
     yield "| pool | n | range, one split | same | range, twenty splits | same |"
     yield "|---|---|---|---|---|---|"
     for name, pool in pools.items():
-        n, rng = min(sizes[1], len(pool[1])), np.random.default_rng(seed)
+        n, rng = min(sizes[1], len(pool.values)), np.random.default_rng(seed)
         rows = []
         for _ in range(count):
-            sample = rng.integers(0, len(pool[1]), n)
-            rows.append([value for splits in (1, SPLITS) for value in _vary_once(pool[0], pool[1][sample], splits)])
+            sample = rng.integers(0, len(pool.values), n)
+            rows.append([value for splits in (1, SPLITS) for value in _vary_once(pool.vectors, pool.values[sample], splits)])
         one, same, twenty, all_same = np.mean(rows, axis=0)
         yield f"| {name} | {n} | {one:.4f} | {same:.0%} | {twenty:.4f} | {all_same:.0%} |"
 

@@ -21,11 +21,16 @@ from pt_cascade.analysis.table.data import Column, Path
 from pt_cascade.execution.score_table import ScoreTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from numpy.typing import NDArray
 
     from pt_cascade.analysis.grid.cutoffs import Vectors
     from pt_cascade.analysis.replay.replayer import Replayer
     from pt_cascade.ranking import Floats, Ints
+
+    Curves: TypeAlias = Callable[[int, tuple[int, ...]], Floats]
 
 STAGES = ("bm25", "bi", "ce")
 DEPTH = 100
@@ -163,17 +168,30 @@ def _some(rng: np.random.Generator, size: int | tuple[int, int], share: float) -
     return rng.random(size) < share
 
 
-def as_candidates(vectors: Vectors, values: Floats, folds: Ints) -> Candidates:
+def as_candidates(vectors: Vectors, values: Floats, folds: Ints, curves: Curves | None = None) -> Candidates:
     """Make the candidates of a sample; a vector costs its documents, those of the second stage twenty times as much.
 
     Args:
         vectors: Shape (vectors, stages).
         values: Shape (queries, vectors).
         folds: Shape (repeats, queries).
+        curves: Gives each query's recall, as ``Population.recall``; None: no method asks for it.
     """
     costs = np.minimum(vectors, LONGEST)[:, :2] @ np.array([1.0, 20.0])
-    made = Candidates(Sampled(vectors, values), vectors, np.ones(len(vectors), np.bool_), costs, folds)  # type: ignore[arg-type]
+    inside = np.ones(len(vectors), np.bool_)
+    made = _Recalling(Sampled(vectors, values), vectors, inside, costs, folds, curves=curves)  # type: ignore[arg-type]
     return replace(made, reference=made.deepest)
+
+
+@dataclass(frozen=True, eq=False)
+class _Recalling(Candidates):
+    """Candidates whose recall is known."""
+
+    curves: Curves | None = field(kw_only=True)
+
+    def recall(self, stage: int, given: tuple[int, ...]) -> Floats:
+        """Give each query's recall@1, recall@2, ... of one stage."""
+        return super().recall(stage, given) if self.curves is None else self.curves(stage, given)
 
 
 class Sampled:

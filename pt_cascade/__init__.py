@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # "as" marks a public name for type checkers
     from pt_cascade import trec as trec
     from pt_cascade.analysis.choice.choose import choose as choose
     from pt_cascade.analysis.choice.result import Choice as Choice
+    from pt_cascade.analysis.choice.rule_choice import choose_rules as choose_rules
     from pt_cascade.analysis.cost.cost import Cost as Cost
     from pt_cascade.analysis.cost.stage_cost import StageCost as StageCost
     from pt_cascade.analysis.cost.timings import Timings as Timings
@@ -67,6 +68,7 @@ _HOME = {
     "Timings": "pt_cascade.analysis.cost.timings",
     "calibrate": "pt_cascade.stages.calibration.calibrated",
     "choose": "pt_cascade.analysis.choice.choose",
+    "choose_rules": "pt_cascade.analysis.choice.rule_choice",
     "compare": "pt_cascade.execution.comparison",
     "parse_cascade": "pt_cascade.execution.composing",
     "default_cascade": "pt_cascade.execution.defaults",

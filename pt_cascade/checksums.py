@@ -10,8 +10,9 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
+from pt_cascade.caches import cache_folder
 from pt_cascade.errors import CascadeError, MissingError, StageError
-from pt_cascade.files import PathLike, cache_folder, naming_refusals, new_folder, rm_command, to_path, write_file
+from pt_cascade.files import PathLike, naming_refusals, new_folder, rm_command, to_path, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

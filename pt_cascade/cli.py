@@ -56,7 +56,10 @@ GROUPS = {
 COMMANDS = {name: purpose for group in GROUPS.values() for name, purpose in group.items()}
 DEBUG = "--debug"
 _FOLDERS = {"run": "batch.", "merge": "batch.", "status": "batch.", "experiment": "experiments.", "doctor": "machine."}
-_RESUMED = ("quickstart", "search", "score", "profile", "experiment")
+_KEPT = dict.fromkeys(
+    ("quickstart", "search", "score", "profile", "run", "experiment"),
+    "the same command goes on after the last block of vectors or scores kept",
+) | dict.fromkeys(("sweep", "choose", "report"), "nothing is kept: the same command begins again")
 _AGAIN = 0.1  # seconds
 _CODE = re.compile(r"\s*(In Python|At the command line):\n")  # what follows is copied, so its lines stay whole
 _EXAMPLES = """\
@@ -98,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _warn([f"pt-cascade {command}: {_explain(error, words)}", *getattr(error, "__notes__", [])], options)
         return getattr(error, "exit_code", 1 if isinstance(error, OSError) else _UNEXPECTED)
     except KeyboardInterrupt as error:
-        resumes = ["the same command goes on after the last block of vectors or scores kept"] * (command in _RESUMED)
-        _warn(["; ".join(["interrupted", *(getattr(error, "__notes__", []) or resumes)])], options)
+        kept = getattr(error, "__notes__", []) or [_KEPT[command]] * (command in _KEPT)
+        _warn(["; ".join(["interrupted", *kept])], options)
         return 130
     return 0
 
@@ -159,6 +162,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message in place of the usage, with the cure or the closest choice."""
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        message = re.sub("invalid float value: (.*)", r"\1 is not a number", message)
         cure = "; give one of them" * ("not allowed with" in message)
         cure += did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
         told = escape(message) + cure

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # control characters, and those that turn lines
 _PASSED = {"pt_cascade", "pyterrier", "functools", "contextlib"}  # what a warning is not about
@@ -153,6 +154,13 @@ def closest(name: object, known: Iterable[str]) -> str:
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``; did you mean 'bm25'?`` for the closest known name, else nothing."""
     return f"; did you mean {found!r}?" if (found := closest(name, known)) else ""
+
+
+def suggest_path(path: Path) -> str:
+    """Return ``; did you mean './folder'?`` for the closest name beside a path at which there is nothing, else nothing."""
+    folder = path.expanduser().parent
+    near = closest(path.name, [file.name for file in folder.iterdir()]) if folder.is_dir() else ""
+    return f"; did you mean {str(path.with_name(near))!r}?" if near else ""
 
 
 def clip(text: str, most: int = 80) -> str:

@@ -1,7 +1,4 @@
-"""Atomic writing of files and folders, and the cache folder.
-
-Folders in the cache are named by the fingerprints of their contents, so the cache may be deleted at any time.
-"""
+"""Atomic writing of files and folders."""
 
 from __future__ import annotations
 
@@ -18,9 +15,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn, TypeAlias
-from urllib.parse import quote
 
-from pt_cascade.errors import CascadeError, CollectionError, MissingError
+from pt_cascade.errors import CascadeError, CollectionError, MissingError, suggest_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,27 +24,11 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 _LOG = logging.getLogger("pt_cascade")
-_PLAIN = " =+,@~"
 _LONGEST = 240  # bytes of a name that has room for a suffix
 _ABANDONED = 600  # seconds since the last byte of a file that is being written
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 CHUNKS = "chunk-*"  # files of a build that can be resumed
-COLLECTION_NAME = "collection.txt"  # beside what is cached for a collection
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
-
-
-def cache_root() -> Path:
-    """Return the folder of all that is cached: ``$PT_CASCADE_CACHE``, or ``pt_cascade`` in the user's cache folder."""
-    if own := os.environ.get("PT_CASCADE_CACHE"):
-        return Path(own).expanduser()
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
-    return (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
-
-
-def cache_folder(*parts: str) -> Path:
-    """Return the cache folder for something, e.g. ``"bm25", fingerprint``, without making it."""
-    names = (quote(part, safe=_PLAIN) for part in parts)
-    return cache_root().joinpath(*(name.replace(".", "%2E") if set(name) == {"."} else name for name in names))
 
 
 def is_built(path: Path) -> bool:
@@ -178,7 +158,7 @@ def read_file(path: PathLike, fix: str = "") -> bytes:
             if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
                 data = opened.read()
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingError(f"there is no file {path}", fix=fix or "give the path of an existing file") from None
+        raise MissingError(f"there is no file {path}{suggest_path(file)}", fix=fix or "give the path of an existing file") from None
     except (OSError, MemoryError) as error:
         _refuse("read", path, error)
     if not data and not stat.S_ISREG(mode):

@@ -20,7 +20,8 @@ _LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
 }
-_LATEX |= {sign: f"${sign}$" for sign in "<>|-"} | {"→": "$\\rightarrow$", "·": "$\\cdot$", "†": "$\\dagger$"}
+_LATEX |= {sign: f"${sign}$" for sign in "<>|"} | {"-": "$-$", "\u2212": "$-$", "≤": "$\\leq$", "≥": "$\\geq$"}
+_LATEX |= {"→": "$\\rightarrow$", "·": "$\\cdot$", "†": "$\\dagger$"}
 
 
 class _Style(NamedTuple):
@@ -32,8 +33,9 @@ class _Style(NamedTuple):
 
 
 def _clean_latex(text: str) -> str:
-    """Escape the signs of LaTeX, and write a minus as one."""
-    return re.sub(r"[\\~^→·†&%$#_{}<>|]|(?<![\w-])-(?=\d)", lambda sign: _LATEX[sign[0]], text)
+    """Escape the signs of LaTeX, and write a minus as one; two hyphens are no dash."""
+    text = re.sub(r"[\\~^→·†≤≥\u2212&%$#_{}<>|]|(?<![\w-])-(?=\d)", lambda sign: _LATEX[sign[0]], text)
+    return text.replace("--", "-{}-").replace("--", "-{}-")
 
 
 def _clean_markdown(text: str) -> str:
@@ -87,7 +89,8 @@ class Table:
 
     def to_latex(self) -> str:
         r"""Return a ``tabular`` with the rules of the LaTeX package booktabs, after the caption as a comment."""
-        head, *body = [" & ".join(row) + " \\\\" for row in self._write(_TEX)]
+        lines = [" & ".join(row) + " \\\\" for row in self._write(_TEX)]
+        head, *body = ["{}" * line.lstrip().startswith(("[", "*")) + line for line in lines]  # no option of the line before
         columns = "".join("r" if right else "l" for right in self._right)
         lines = [f"% {_clean_latex(_flatten(self.caption))}", f"\\begin{{tabular}}{{{columns}}}", "\\toprule", head, "\\midrule"]
         return "\n".join([*lines, *body, "\\bottomrule", "\\end{tabular}", ""])

@@ -20,15 +20,20 @@ if TYPE_CHECKING:
 _BAR_SECONDS = 1.0
 _LINE_SECONDS = 10.0
 _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-_PART = "{desc} batch {n_fmt}/{total_fmt}"  # not all that the outer bar counts
+_PART = "{desc} {percentage:.0f}%"  # of what the step does, not all that the outer bar counts
 
 
 @dataclass(eq=False)
 class _Shown:
-    """A bar that is shown, and the step that it waits for."""
+    """A bar that is shown, the step that it waits for, and a note."""
 
     bar: tqdm[Never]
     step: str = ""
+    note: str = ""
+
+    def show(self, step: str) -> None:
+        """Show a step and the note after the count, when the bar is drawn again."""
+        self.bar.set_postfix_str(", ".join(filter(None, [step, self.note])), refresh=False)
 
 
 _innermost: ContextVar[_Shown | None] = ContextVar("innermost", default=None)  # of a thread, and of the tasks that it starts
@@ -102,7 +107,14 @@ def show_step(name: str) -> None:
     """Name what the innermost bar that this thread shows waits for."""
     if shown := _innermost.get():
         shown.step = name
-        shown.bar.set_postfix_str(name, refresh=False)
+        shown.show(name)
+
+
+def show_note(note: str) -> None:
+    """Show a note after the step of the innermost bar that this thread shows."""
+    if shown := _innermost.get():
+        shown.note = note
+        shown.show(shown.step)
 
 
 def write_above(line: str) -> None:
@@ -127,7 +139,7 @@ class _Note:
         """Take what the inner bar draws."""
         if line := text.replace("\x1b[A", "").strip():
             step = self.shown.step
-            self.shown.bar.set_postfix_str(line if line.startswith(step) else f"{step} {line}", refresh=False)
+            self.shown.show(line if line.startswith(step) else f"{step} {line}")
 
     def flush(self) -> None:
         """Nothing is written."""

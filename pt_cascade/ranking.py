@@ -51,10 +51,10 @@ def is_alike(frame: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 def locate(frame: pd.DataFrame, among: pd.DataFrame) -> Ints:
     """Return the row of each (qid, docno) in another frame, -1 where it has none."""
-    if is_alike(frame, among):
+    columns = [[one[name].to_numpy(object) for one in (among, frame)] for name in ("qid", "docno")]
+    if all(np.array_equal(theirs, mine) for theirs, mine in columns):
         return np.arange(len(frame))
-    qid, docno = (np.concatenate([one[name].to_numpy(object) for one in (among, frame)]) for name in ("qid", "docno"))
-    codes = pair_codes(qid, docno)
+    codes = pair_codes(*map(np.concatenate, columns))
     found: Ints = pd.Index(codes[: len(among)]).get_indexer(pd.Index(codes[len(among) :])).astype(np.int64)
     return found
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -112,8 +115,32 @@ def test_no_sign_of_latex_is_left_alone(text: str) -> None:
     """Golden: once the known escapes are taken away, no sign that LaTeX acts on is there, and a row is one line."""
     row = Table(pd.DataFrame({"x": [text]}), "-").to_latex().splitlines()[5]
     assert row.endswith(" \\\\")
-    rest = re.sub(r"\\text(backslash|asciitilde|asciicircum)\{\}|\$[<>|-]\$|\\[&%$#_{}]", "", row.removesuffix(" \\\\"))
+    rest = re.sub(r"\\text(backslash|asciitilde|asciicircum)\{\}|\$[<>|-]\$|\\[&%$#_{}]|-\{\}|^\{\}", "", row.removesuffix(" \\\\"))
     assert not set(rest) & set("\\~^&%$#_{}<>|")
+    assert "--" not in row
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("[2pt] ≤ 5", "{}[2pt] $\\leq$ 5"), (" *", "{} *"), ("a---b \u22121", "a-{}-{}-b $-$1")]
+)
+def test_a_row_is_no_option_of_the_line_before(text: str, wanted: str) -> None:
+    """By hand: LaTeX reads what follows a line's end and is in brackets as a length, a star as an option; two hyphens as a dash."""
+    lines = Table(pd.DataFrame({text: [text]}), "-").to_latex().splitlines()
+    assert lines[3] == lines[5] == f"{wanted} \\\\"
+
+
+def test_a_paper_compiles(tmp_path: Path) -> None:
+    """Golden: pdfLaTeX finds no error, and in any name."""
+    program = shutil.which("pdflatex")
+    if program is None:
+        pytest.skip("there is no pdflatex: apt-get install texlive-latex-base texlive-latex-recommended")
+    names = [*HOSTILE, "[2pt] ≤ é", "*x", "a--b · → †"]
+    hostile = Table(pd.DataFrame({"[1]": names, "*": [None, *names[1:]]}), "Names").to_latex()
+    start = "\\documentclass[twocolumn]{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}"
+    (tmp_path / "paper.tex").write_text(f"{start}\n{TABLE.to_latex()}\n{hostile}\n\\end{{document}}\n", encoding="utf-8")
+    words = [program, "-interaction=batchmode", "-halt-on-error", "paper.tex"]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, check=False)
+    assert ran.returncode == 0, (tmp_path / "paper.log").read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
 def test_a_notebook_shows_fifteen_rows() -> None:

@@ -3,9 +3,9 @@
     python experiments/benchmarks/batch.py [--queries N] [--collection NAME] [--skip-memory] [--rounds N]
 
 The index and vectors are real, the queries are random words of the documents. Memory is the largest resident size of a process of
-its own for each number of queries, and what it was with the first shard. What shards cost is CPU time beside ``run`` on the same
-batches, and beside ``pt.Experiment(save_dir=...)`` on the same pipeline. Executors, of which Ray starts a cluster of its own, are
-measured by the clock, so only a quiet machine shows what a second worker gives.
+its own for each number of queries, what it was with the first shard, and how much of it is index and vectors. What shards cost is
+CPU time beside ``run`` on the same batches, and beside ``pt.Experiment(save_dir=...)`` on the same pipeline. Executors are measured
+by the clock, so only a quiet machine shows what a second worker gives; Ray starts a cluster of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ir_measures import nDCG
 from report import Line, tell
 
 import pt_cascade as ptc
+from pt_cascade.caches import cache_root
 
 LINE = "bm25 % 1000 >> bi_encoder % 100"
 SHARD = 100
@@ -57,15 +58,29 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
 
 
+def mapped() -> float:
+    """Give how much of the files in the cache, index and vectors, is in memory now, in MB."""
+    size, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        name, _, rest = line.partition(" ")
+        if name[-1] != ":":
+            ours = str(cache_root()) in rest
+        elif name == "Rss:" and ours:
+            size += int(rest.split()[0])
+    return size / MB
+
+
 def run_alone(collection: str, queries: int) -> None:
     """Run so many queries in this process; print its size with index, vectors and model loaded, and its largest size."""
     topics = make_topics(collection, queries)
+    imported = peak()
     cascade = ptc.parse_cascade(LINE, collection)
     ptc.run(cascade, topics.head(SHARD))
     loaded = peak()
     with tempfile.TemporaryDirectory() as folder:
         ptc.run_batch(cascade, topics, Path(folder, "run"), shard_queries=SHARD, prefixes=["all"], verbose=True)
-    print(f"{queries:,} queries: {loaded:,.0f} MB with {SHARD} queries before, {peak():,.0f} MB at most")
+    print(f"{queries:,} queries: {loaded:,.0f} MB with {SHARD} queries before, {peak():,.0f} MB at most, of which")
+    print(f"  index and vectors {mapped():,.0f} MB, packages and topics before the cascade was made {imported:,.0f} MB", flush=True)
 
 
 def measure_shards(collection: str, queries: int, rounds: int) -> None:

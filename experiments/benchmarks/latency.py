@@ -63,25 +63,24 @@ def figures(ms: pd.Series[float]) -> np.ndarray:
 
 
 def show(cost: Cost, real: pd.DataFrame) -> None:
-    """Print predicted, measured and error for each vector, and what the real runs disagree by.
+    """Print predicted over measured for each vector, and the mean of the first half of the real runs over that of the second.
 
     Args:
         cost: Of the profile.
         real: Frame[vector, round, qid, ms].
     """
-    print(f"{'cut-offs':16} {'':5} {'predicted':>10} {'measured':>10} {'error':>8}   real runs, first half to second")
+    print("\n| latency | predicted ms | measured ms | mean | p50 | p95 | real runs |\n|---|---|---|---|---|---|---|")
     worst = np.zeros(3)
     for vector in VECTORS:
         mine = real[real["vector"] == vector]
         late = cost.latency(vector, (50, 95))
         predicted, measured = np.array([late.ms, *late.joint_ms]), figures(mine["ms"])
         late_half = mine["round"] > real["round"].max() / 2
-        before, after = figures(mine.loc[~late_half, "ms"]), figures(mine.loc[late_half, "ms"])
-        error, noise = 100 * (predicted / measured - 1), 100 * (before / after - 1)
-        worst = np.maximum(worst, np.abs(error))
-        for n, name in enumerate(("mean", "p50", "p95")):
-            title = " · ".join(map(str, vector)) if n == 0 else ""
-            print(f"{title:16} {name:5} {predicted[n]:7.2f} ms {measured[n]:7.2f} ms {error[n]:+6.1f} %   {noise[n]:+6.1f} %")
+        again = mine.loc[~late_half, "ms"].mean() / mine.loc[late_half, "ms"].mean()
+        worst = np.maximum(worst, 100 * np.abs(predicted / measured - 1))
+        ratios = " | ".join(f"{one:.3f}" for one in (*(predicted / measured), again))
+        print(f"| {' → '.join(map(str, vector))} | {predicted[0]:.2f} | {measured[0]:.2f} | {ratios} |")
+    print()
     print(f"largest error: mean {worst[0]:.1f} %, p50 {worst[1]:.1f} %, p95 {worst[2]:.1f} %")
 
 

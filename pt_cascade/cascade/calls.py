@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 _TEXT = "text"
 _BATCH = 16  # rows, for a scorer without a batch size
+_NO_PAIRS = pd.DataFrame(columns=["qid", "docno"], dtype=str)
 
 
 def no_pairs() -> pd.DataFrame:
     """Return an empty Frame[qid, docno]."""
-    return pd.DataFrame(columns=["qid", "docno"], dtype=str)
+    return _NO_PAIRS.copy()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyterrier as pt
 from pt_cascade.analysis.fusion.fuse import K, Method
 from pt_cascade.analysis.fusion.stage_fusion import make_fusion, rename_stages
 from pt_cascade.analysis.grid.cutoffs import Cutoff, Tail, as_tuple, check_cutoffs
-from pt_cascade.cascade.fusing import check_fusion, describe_stages, show_stages
+from pt_cascade.cascade.fusing import check_fusion, describe_stages, list_stages, show_stages
 from pt_cascade.cascade.reading import compose, read, refuse_changes
 from pt_cascade.cascade.stage import Stage, check_stages, declare, find_position, set_cutoffs, set_options, take_first
 from pt_cascade.cascade.steps import run_ending, run_steps
@@ -241,8 +241,8 @@ class Cascade(Shown, pt.Transformer):  # type: ignore[misc]
         return describe_stages(self.stages, self.fusion)
 
     def tabulate(self) -> Table:
-        """Return ``describe()`` for a notebook, where PyTerrier's schematic would need the network, or for a paper."""
-        return Table(self.describe(), "The stages")
+        """Return stages, cut-offs and options, for a notebook, where PyTerrier's schematic would need the network, or a paper."""
+        return Table(list_stages(self.stages, self.fusion), f"The stages; tail: {self.tail}")
 
     def __contains__(self, stage: object) -> bool:
         return any(stage is one or (isinstance(stage, Stage | str) and stage in (one, one.name)) for one in self.stages)

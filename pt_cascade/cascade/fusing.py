@@ -6,7 +6,7 @@ The rules of the fusion are in ``pt_cascade.analysis.fusion.stage_fusion``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -90,36 +90,49 @@ def _weighted(fusion: StageFusion, stages: Iterable[str]) -> list[str]:
     return [name for name in stages if name in weights]
 
 
+class _Part(pt.Transformer):  # type: ignore[misc]
+    """A transformer that holds none; PyTerrier's inspection takes an empty tuple for transformers."""
+
+    def subtransformers(self) -> dict[str, pt.Transformer]:
+        """Return none."""
+        return {}
+
+
 @dataclass(frozen=True)
-class KeepScores(pt.Transformer):  # type: ignore[misc]
-    """Writes the score and rank of a stage in the columns ``score_of_<stage>`` and ``rank_of_<stage>``."""
+class KeepScores(_Part):
+    """Writes the score and rank of a stage in the columns ``score_of_<stage>`` and ``rank_of_<stage>``.
+
+    Attributes:
+        stage: The name of the stage.
+        failed: The columns in which it marks documents that it could not score; these get -inf, as a later stage may mark its own
+            there.
+    """
 
     stage: str
+    failed: tuple[str, ...] = field(default=(), repr=False)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Add the two columns to Frame[qid, docno, score, ...]."""
         pt.validate.result_frame(inp, extra_columns=["score"], context=self)
         ranked = canonical_results(inp, self.stage)
-        return inp.assign(**dict(zip(_columns(self.stage), (ranked["score"], ranked["rank"]), strict=True)))
+        score = ranked["score"].mask(find_marked(inp, self.failed), -np.inf)
+        return inp.assign(**dict(zip(_columns(self.stage), (score, ranked["rank"]), strict=True)))
 
 
 @dataclass(frozen=True)
-class FuseStages(pt.Transformer):  # type: ignore[misc]
+class FuseStages(_Part):
     """Ranks by the scores of several stages: of the last one, and of those before it, which ``KeepScores`` kept.
 
     Attributes:
         fusion: The weights and options.
         stages: The names of all stages of the cascade.
-        failed: The columns in which stages with a weight mark documents that they could not score; these follow below.
+        failed: The columns in which the last stage, if it has a weight, marks documents that it could not score; these follow
+            below, as do those that ``KeepScores`` gave -inf.
     """
 
     fusion: StageFusion
     stages: tuple[str, ...]
     failed: tuple[str, ...] = ()
-
-    def subtransformers(self) -> dict[str, pt.Transformer]:
-        """Return none, for PyTerrier's inspection, which takes an empty tuple for transformers."""
-        return {}
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Rank Frame[qid, docno, score, ...] with the columns of ``KeepScores``, which are removed."""
@@ -135,8 +148,14 @@ class FuseStages(pt.Transformer):  # type: ignore[misc]
             raise ColumnsError(_WHAT, problems, fix=fix, modes=error.modes) from error
         ranked = canonical_results(inp, last).drop(columns=columns)
         found = {name: [inp[one].to_numpy(np.float64) for one in pair] for name, pair in kept.items()}
-        marks = [inp[name].to_numpy(np.bool_) for name in self.failed if name in inp]
-        return _fuse_some(self.fusion, last, found, ranked, np.any([np.zeros(len(inp), np.bool_), *marks], axis=0))
+        apart = np.isneginf([score for score, _ in found.values()]).any(axis=0) | find_marked(inp, self.failed)
+        return _fuse_some(self.fusion, last, found, ranked, apart)
+
+
+def find_marked(results: pd.DataFrame, columns: Iterable[str]) -> NDArray[np.bool_]:
+    """Mark the rows that any of some columns marks, as far as there are such columns."""
+    marks = [results[name].to_numpy(np.bool_) for name in columns if name in results]
+    return np.asarray(np.any([np.zeros(len(results), np.bool_), *marks], axis=0))
 
 
 def _columns(stage: str) -> tuple[str, str]:
@@ -153,13 +172,16 @@ def add_fusion(stages: Sequence[Stage], fusion: StageFusion | None) -> Iterator[
     for stage in before:
         yield stage
         if stage.name in kept:
-            yield KeepScores(stage.name)
+            yield KeepScores(stage.name, list_marks(stage))
     yield replace(last, cutoff=None, rule=None)
-    parts = chain.from_iterable(stage.transformers for stage in stages if stage.name in dict(fusion.weights))
-    failed = dict.fromkeys(name for part in parts if (name := getattr(part, "failed_column", "")))
-    yield FuseStages(fusion, tuple(stage.name for stage in stages), tuple(failed))
+    yield FuseStages(fusion, tuple(stage.name for stage in stages), list_marks(last) if _weighted(fusion, [last.name]) else ())
     if last.cut is not None:
         yield last.cut
+
+
+def list_marks(stage: Stage) -> tuple[str, ...]:
+    """List the columns in which a stage marks documents that it could not score."""
+    return tuple(dict.fromkeys(name for part in stage.transformers if (name := getattr(part, "failed_column", ""))))
 
 
 def read_fusion(
@@ -218,7 +240,7 @@ def check_fusion(fusion: StageFusion | None, stages: Sequence[Stage]) -> StageFu
 def show_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> str:
     """Return a cascade as one line, e.g. bm25 → 1000 · t5 → 20; a fusion is before the last cut-off."""
     *before, last = stages
-    return " · ".join(map(repr, [*before, last if fusion is None else replace(last, name=f"{last.name} · {fusion!r}")]))
+    return " · ".join(map(repr, [*before, last if fusion is None else replace(last, name=f"{last.name} · {fusion}")]))
 
 
 def describe_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.DataFrame:
@@ -228,3 +250,11 @@ def describe_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.D
     rows = [(one.name, one.shown_cut, one.depends, one.documents, " >> ".join(map(show, one.transformers))) for one in shown]
     rows += [] if fusion is None else [("fused", last.shown_cut, "listwise", "reranks", repr(fusion))]
     return pd.DataFrame(rows, columns=["stage", "cutoff", "depends", "documents", "transformers"])
+
+
+def list_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.DataFrame:
+    """Return a row for each stage and for the fusion: the cut-off, and options that are set; no path of an index or a model."""
+    frame = describe_stages(stages, fusion).drop(columns="transformers").rename(columns={"cutoff": "cut-off"})
+    frame.loc[len(stages) :, "stage"] = repr(fusion)
+    told = [(None if one.on_error == "raise" else one.on_error, one.time_limit_ms) for one in stages]
+    return frame.join(pd.DataFrame(told, columns=["on error", "time limit ms"]).dropna(axis=1, how="all"))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.cascade.calls import call, check_documents, no_pairs, rank_by_query, rank_together
-from pt_cascade.cascade.fusing import fuse_last
+from pt_cascade.cascade.fusing import find_marked, fuse_last, list_marks
 from pt_cascade.errors import warn
 from pt_cascade.frames import canonical_input, canonical_results
 from pt_cascade.progress import show_step
@@ -109,7 +109,7 @@ def walk(
 
 def _for_fusion(step: Step) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what a step passes on, and what it did not score."""
-    return step.kept, pd.concat([step.unscored, _list_failed(step.stage, step.ranked)])
+    return step.kept, _add_failed(step.unscored, step.stage, step.ranked)
 
 
 def run_stage(stage: Stage, given: pd.DataFrame, clock: Callable[[], float] = time.perf_counter, fuse: Fuse | None = None) -> Step:
@@ -123,7 +123,7 @@ def run_stage(stage: Stage, given: pd.DataFrame, clock: Callable[[], float] = ti
     if len(ranked):
         ranked = ranked.assign(score=output.frame["score"])  # with its dtype, as in the plain pipeline
         start = clock()
-        ranked = ranked if fuse is None else fuse(ranked, pd.concat([output.unscored, _list_failed(stage, ranked)]))
+        ranked = ranked if fuse is None else fuse(ranked, _add_failed(output.unscored, stage, ranked))
         kept = ranked if stage.cut is None else stage.cut.transform(ranked)
         ms += 1000 * (clock() - start)
     return Step(stage, given, ranked, kept, output.pairs, ms, output.unscored, output.errors)
@@ -131,15 +131,13 @@ def run_stage(stage: Stage, given: pd.DataFrame, clock: Callable[[], float] = ti
 
 def find_failed(stage: Stage, ranked: pd.DataFrame) -> NDArray[np.bool_]:
     """Mark the rows that the column named by a transformer's ``failed_column`` marks as failed."""
-    failed = np.zeros(len(ranked), np.bool_)
-    for part in stage.transformers:
-        if (name := getattr(part, "failed_column", "")) in ranked:
-            failed |= ranked[name].to_numpy(np.bool_)
-    return failed
+    return find_marked(ranked, list_marks(stage))
 
 
-def _list_failed(stage: Stage, ranked: pd.DataFrame) -> pd.DataFrame:
-    return ranked.loc[find_failed(stage, ranked), ["qid", "docno"]]
+def _add_failed(unscored: pd.DataFrame, stage: Stage, ranked: pd.DataFrame) -> pd.DataFrame:
+    """Add the documents that a stage marks as failed to Frame[qid, docno] of those that it was not asked for."""
+    failed = find_failed(stage, ranked)
+    return pd.concat([unscored, ranked.loc[failed, ["qid", "docno"]]]) if failed.any() else unscored
 
 
 def run_ending(ending: Iterable[pt.Transformer], results: pd.DataFrame) -> pd.DataFrame:

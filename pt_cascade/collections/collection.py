@@ -39,7 +39,7 @@ class _Reading:
 
     def __next__(self) -> dict[str, str]:
         if (document := next(self.documents, None)) is not None:
-            self.digest.update(_line(document["docno"], document["text"]))
+            self.digest.update(to_line(document["docno"], document["text"]))
             return {"docno": document["docno"], "text": document["text"]}
         found, name = self.digest.hexdigest(), self.collection.name
         if (first := self.collection.read_before.setdefault("documents", found)) != found:
@@ -131,6 +131,18 @@ class Collection:
 
         return TextLoader(self)
 
+    def find_texts(self, docnos: Iterable[str]) -> dict[str, str]:
+        """Look up the texts of some documents, those that are there; all texts stay in memory then."""
+        return {docno: self._texts[docno] for docno in docnos if docno in self._texts}
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {document["docno"]: document["text"] for document in self.docs()}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle no texts that were read."""
+        return {name: value for name, value in vars(self).items() if name != "_texts"}
+
     @cached_property
     def fingerprint(self) -> str:
         """The SHA-256 of docnos and texts in their order; the first call reads every document."""
@@ -179,5 +191,6 @@ def _example(frame: pd.DataFrame) -> str:
     return f" such as {frame['qid'].iloc[0]!r}" if len(frame) else ""
 
 
-def _line(*cells: str | int) -> bytes:
+def to_line(*cells: str | int) -> bytes:
+    """Write what is hashed as a line."""
     return json.dumps(cells).encode() + b"\n"

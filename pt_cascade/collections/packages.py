@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pt_cascade.caches import cache_folder
 from pt_cascade.checksums import build_once, check_sealed, stamp
 from pt_cascade.collections import members
 from pt_cascade.collections.members import Member
 from pt_cascade.errors import MissingError, did_you_mean
-from pt_cascade.files import cache_folder, rm_command
+from pt_cascade.files import rm_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import pyterrier as pt
@@ -12,24 +11,32 @@ from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     import pandas as pd
 
 
 class Texts(Protocol):
-    """What a text loader reads: a ``Collection``."""
+    """What a text loader reads: a ``Collection``, or texts on disk."""
 
-    name: str
-    fingerprint: str
+    @property
+    def name(self) -> str:
+        """What they are texts of."""
+        ...
 
-    def docs(self) -> Iterator[dict[str, str]]:
-        """Yield each document."""
+    @property
+    def fingerprint(self) -> str:
+        """The hash of docnos and texts."""
+        ...
+
+    def find_texts(self, docnos: Iterable[str]) -> dict[str, str]:
+        """Look up the texts of some documents, those that are there."""
+        ...
 
 
 @dataclass(frozen=True)
 class TextLoader(pt.Transformer):  # type: ignore[misc]
-    """Adds the text of each document to Frame[docno, ...]; the collection's texts stay in memory."""
+    """Adds the text of each document to Frame[docno, ...]."""
 
     schematic: ClassVar[dict[str, str | None]] = {"label": "Text loader", "help_url": None}
     depends: ClassVar[str] = "pointwise"
@@ -41,7 +48,7 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
         """Add the column text to Frame[docno, ...]."""
         with explain_columns("text_loader", inp):
             pt.validate.columns(inp, includes=["docno"], context=self)
-        text = inp["docno"].map(self._texts) if len(inp) else inp["docno"]
+        text = inp["docno"].map(self.collection.find_texts(inp["docno"])) if len(inp) else inp["docno"]
         if (unknown := text.isna()).any():
             first = inp.loc[unknown.to_numpy(), "docno"].iloc[0]
             problem = f"{int(unknown.sum())} of {len(inp)} row(s), first docno {first!r}"
@@ -49,13 +56,6 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
             raise StageError(f"collection {self.collection.name!r} has no text of a document", [problem], fix=fix)
         return inp.assign(text=text)
 
-    @cached_property
-    def _texts(self) -> dict[str, str]:
-        return {doc["docno"]: doc["text"] for doc in self.collection.docs()}
-
     def identify(self) -> dict[str, str]:
         """Identify the texts that it adds by the content of their collection, which it reads."""
         return {"class": type(self).__name__, "collection": self.collection.fingerprint}
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"collection": self.collection}

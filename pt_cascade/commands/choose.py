@@ -69,4 +69,4 @@ def choose_from_sources(arguments: argparse.Namespace, measures: Sequence[str]) 
     swept = sweep_sources(arguments, measures)
     options = ("budget_ms", "budget_usd", "margin", "folds", "method", "seed", "alpha", "test", "rel", "reference")
     named = {name: getattr(arguments, name) for name in options}
-    return swept, choose(swept, arguments.measure, percentile=arguments.percentile or None, **named)
+    return swept, choose(swept, swept.measures[0], percentile=arguments.percentile or None, **named)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pt_cascade.errors import CascadeError, MissingError, closest
+from pt_cascade.errors import CascadeError, MissingError, suggest_path
 from pt_cascade.files import check_writable, to_path
 
 if TYPE_CHECKING:
@@ -46,15 +46,9 @@ def check_inputs(*inputs: tuple[str, str | None]) -> None:
     problems: dict[str, str] = {}
     for name, path in ((name, path) for name, path in inputs if path is not None):
         if not to_path(path, "read").exists():
-            problems[name] = f"{name} {path} does not exist{_suggest(path)}"
+            problems[name] = f"{name} {path} does not exist{suggest_path(Path(path))}"
         elif Path(path).is_dir() and name not in _FOLDERS:
             problems[name] = f"{name} {path} is a folder, expected a file"
     if problems:
         fix = "; ".join(dict.fromkeys(_MAKES[name.split()[0]] for name in problems))
         raise MissingError("a file is missing", problems.values(), fix=fix)
-
-
-def _suggest(path: str) -> str:
-    file = Path(path)
-    beside = [other.name for other in file.expanduser().parent.iterdir()] if file.expanduser().parent.is_dir() else []
-    return f"; did you mean {str(file.with_name(near))!r}?" if (near := closest(file.name, beside)) else ""

@@ -70,8 +70,8 @@ def _explain(timings: Timings, repeats: int) -> str:
     lines = [
         f"{timings.queries} queries, {repeats} time{'s' * (repeats > 1)} at each of {len(timings.shares)} depths, {kind}.",
         "Milliseconds a query: base ms for any number of documents, ms a doc for each document (duo_t5: each comparison).",
-        "A percentile of the sum is not the sum of percentiles; to show p95 takes 20 queries, p99 100;",
-        "to keep to a budget at p95 takes 59, at p99 299.",
+        "A percentile of the sum is not the sum of percentiles.",
+        "To show p95 takes 20 queries, p99 100; to keep to a budget at p95 takes 59, at p99 299.",
         "On " + ", ".join(f"{name} {value}" for name, value in timings.machine.items()) + ".",
     ]
     return "\n".join(lines)

@@ -12,12 +12,12 @@ from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion
 from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.analysis.sweep.sweep import sweep
+from pt_cascade.caches import cache_folder
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import add_cascade, build_cascade, count, find_judged
 from pt_cascade.execution.comparison import compare
 from pt_cascade.execution.defaults import WEIGHTS, score_collection
 from pt_cascade.execution.profiling import profile
-from pt_cascade.files import cache_folder
 from pt_cascade.reporting.explorer.page import report
 from pt_cascade.reporting.sweeps import recall_table, top_table
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, summary_table
@@ -142,7 +142,7 @@ def _details(arguments: argparse.Namespace, compared: Comparison, swept: Sweep |
         yield f"The cheapest cut-offs that lose at most {choice.margin:g} {choice.measure} against the deepest:\n"
         yield f"{choice.explain(details=True, width=line_width())}\n"
         words = ["pt-cascade", "search", "your query", "--collection", arguments.collection]
-        line = name_cascade(choice.stages, choice.cutoffs, choice.fusion)
+        line = name_cascade(choice.stages, choice.cutoffs, choice.fusion and repr(choice.fusion))
         if arguments.cascade is None and arguments.reranker is None:
             yield f"At the command line:\n\n{shlex.join(words)} \\\n  --cascade {shlex.quote(line)}\n"
     yield f"In Python:\n\n{_lines(arguments, compared.queries)}"

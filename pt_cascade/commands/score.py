@@ -104,7 +104,9 @@ def _check(arguments: argparse.Namespace) -> None:
     """Check the options before anything runs."""
     exists = find_existing(arguments)
     problems = [*exists]
-    if (out := Path(arguments.out)).is_dir() and arguments.overwrite and not {file.name for file in out.iterdir()} <= {*FILES}:
+    if (out := Path(arguments.out)).is_file():
+        exists, problems = [], [f"--out {out} is a file, expected a folder"]
+    elif out.is_dir() and arguments.overwrite and not {file.name for file in out.iterdir()} <= {*FILES}:
         problems.append(f"--out {out} holds other files than those of a score table, so it is not replaced")
     of_collection = [name for name in _OF_COLLECTION if getattr(arguments, name) is not None]
     if arguments.runs and of_collection:

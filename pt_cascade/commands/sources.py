@@ -81,6 +81,7 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     """Read the table, qrels and costs, and sweep the grid of ``--k1``, ``--k2``, ..., or the default grid."""
     check_inputs(("TABLE", arguments.table), ("--timings", arguments.timings), ("--qrels", arguments.qrels))
     table = ScoreTable.load(arguments.table)
+    arguments.scored = table.about.get("collection")  # for cures
     stages = table.find_path(arguments.stages).stages
     cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
     collection = open_collection(arguments.collection) if arguments.collection else None
@@ -93,7 +94,7 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
 
 def read_cutoffs(text: str) -> list[int | None]:
     """Read cut-offs with commas between."""
-    if not re.fullmatch("([0-9]+|none)(,([0-9]+|none))*", text):
+    if not re.fullmatch("([1-9][0-9]*|none)(,([1-9][0-9]*|none))*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 10,20,50 or 10,none")
     return [None if word == "none" else int(word) for word in text.split(",")]
 

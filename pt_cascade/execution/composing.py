@@ -14,7 +14,7 @@ from pt_cascade.analysis.grid.cutoffs import NO_CUT
 from pt_cascade.cascade import Cascade
 from pt_cascade.collections import Collection, open_collection
 from pt_cascade.errors import CascadeError, PipelineError, did_you_mean, naming
-from pt_cascade.execution.defaults import store_index, store_vectors
+from pt_cascade.execution.defaults import load_texts, store_index, store_vectors
 from pt_cascade.execution.line_fusion import apply_fusion, find_fusion_problems, split_fusion
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.catalogue import CATALOGUE
@@ -87,6 +87,8 @@ def check_line(line: str) -> ast.expr:
     """Parse a line of ``parse_cascade``, or raise one error with all its problems; nothing is built."""
     if not isinstance(line, str):
         raise PipelineError(_WHAT, [f"it is {line!r} ({type(line).__name__}), expected a line of text"], fix=_EXAMPLE)
+    if not line.strip():
+        raise PipelineError(_WHAT, ["it is empty"], fix=_EXAMPLE)
     line = _SIGNS.sub(lambda found: {"→": "%", "·": ">>"}.get(found[0], found[0]), line)  # as a cascade is shown
     try:
         tree = ast.parse(f"(\n{line}\n)", mode="eval").body
@@ -196,7 +198,8 @@ class _Builder:
                 return self.make(left, k) % k
         stage = self.stage(node, deep)
         reader = getattr(stage, "stands_for", stage)
-        return self.collection.text_loader() >> stage if isinstance(reader, Reranker) and "text" in reader.needs() else stage
+        reads_text = isinstance(reader, Reranker) and "text" in reader.needs()
+        return load_texts(self.collection, verbose=self.verbose) >> stage if reads_text else stage
 
     def stage(self, node: ast.expr, deep: int) -> pt.Transformer:
         """Make one stage without its text loader."""

@@ -9,17 +9,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pt_cascade.caches import COLLECTION_NAME, cache_folder
 from pt_cascade.cascade import Cascade
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections import Collection, open_collection
+from pt_cascade.collections.texts import TextLoader
 from pt_cascade.errors import MissingError, naming
 from pt_cascade.execution.score_table import ScoreTable
 from pt_cascade.execution.scoring.score import score
 from pt_cascade.execution.versions import versions
-from pt_cascade.files import COLLECTION_NAME, cache_folder, is_built, rm_command, write_file
-from pt_cascade.stages import bi_encoder, bm25, build_index, build_vectors, cross_encoder, late_interaction, mono_t5
+from pt_cascade.files import is_built, rm_command, write_file
+from pt_cascade.stages import bi_encoder, bm25, build_index, build_texts, build_vectors, cross_encoder, late_interaction, mono_t5
 from pt_cascade.stages.indexing.engines import Engine, check_engine, default_engine
+from pt_cascade.stages.indexing.text_store import TextStore
 from pt_cascade.stages.indexing.words import ENGLISH
 from pt_cascade.stages.inference.loading import load_config
 from pt_cascade.stages.inference.weights import tell_weights
@@ -115,6 +118,17 @@ def store_vectors(collection: Collection, *, verbose: bool = False) -> Path:
     return _store(collection, f"vectors-{of_model}", lambda folder: build(collection.docs(), model, folder))
 
 
+def store_texts(collection: Collection, *, verbose: bool = False) -> Path:
+    """Write the texts of a collection to disk, once for its fingerprint; return the folder."""
+    return _store(collection, "texts", lambda folder: build_texts(collection.docs(), folder, verbose=verbose))
+
+
+def load_texts(collection: Collection, *, verbose: bool = False) -> TextLoader:
+    """Return the text loader of a collection; texts that are not in memory are looked up on disk."""
+    in_memory = isinstance(collection.documents, list)
+    return TextLoader(collection if in_memory else TextStore(str(store_texts(collection, verbose=verbose)), collection.name))
+
+
 def _store(collection: Collection, name: str, build: Callable[[Path], object]) -> Path:
     """Build a folder in the cache under a collection's fingerprint, unless it is there; write the collection's name beside it."""
     folder = cache_folder("stored", collection.fingerprint[:16], name)
@@ -146,4 +160,4 @@ def load_reranker(collection: Collection, model: str | os.PathLike[str]) -> pt.T
     """Return a text loader and the stage of a model: MonoT5 for a T5 or mT5, else a cross-encoder."""
     with naming("reranker"):
         kind = load_config(str(model)).model_type
-    return collection.text_loader() >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))
+    return load_texts(collection) >> (mono_t5(model) if kind in ("t5", "mt5") else cross_encoder(model))

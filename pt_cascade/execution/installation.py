@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
+from pt_cascade.caches import cache_root, export_command, find_danger
 from pt_cascade.execution.machine import find_cards, find_memory, find_processor, find_system
 from pt_cascade.execution.versions import versions
-from pt_cascade.files import cache_root
 from pt_cascade.stages.catalogue import CATALOGUE
 from pt_cascade.stages.llm.connection import OPENAI_KEY
 
@@ -72,11 +72,10 @@ def _check_engines() -> Iterator[Finding]:
 def check_cache(root: Path) -> Finding:
     """Look whether the cache folder, or the first folder above it that exists, can be written, by this user only."""
     there = next(folder for folder in (root, *root.parents) if folder.exists())
-    fix = "export PT_CASCADE_CACHE=/a/folder/of/yours"
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        return Finding("cache", str(root), f"{there} cannot be written: {fix}")
-    if there == root and root.stat().st_mode & 0o002:
-        return Finding("cache", str(root), f"{root} can be written by all users: chmod o-w {root}")
+        return Finding("cache", str(root), f"{there} cannot be written: {export_command('/a/folder/of/yours')}")
+    if danger := find_danger(root, export_command):
+        return Finding("cache", str(root), f"{root} {danger[0]}: {danger[1]}")
     return Finding("cache", f"{root}, which can be written")
 
 

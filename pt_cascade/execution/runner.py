@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pt_cascade.ranking import Floats
+    from pt_cascade.ranking import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,15 @@ def split_queries(topics: pd.DataFrame, size: int | None, first: int | None = No
     """Split a frame into batches of ``size`` queries (the first of ``first``), in order of first appearance; at least one."""
     if size is None or not len(topics):
         return [topics]
+    return [topics.take(rows) for rows in split_rows(topics, size, first)]
+
+
+def split_rows(topics: pd.DataFrame, size: int, first: int | None = None) -> list[Ints]:
+    """Return the rows of each batch of ``split_queries``; one row or more is given."""
     query = pd.factorize(topics["qid"])[0]
     order = np.argsort(query, kind="stable")
     ends = np.searchsorted(query[order], [*range(first or size, query.max() + 1, size)])
-    return [topics.take(np.sort(rows)) for rows in np.split(order, ends)]
+    return [np.sort(rows) for rows in np.split(order, ends)]
 
 
 def _check_options(tail: Tail | None, query_batch_size: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Place = tuple[str | int, ...]  # keys and positions from the top of a file
 _MOST, _DEEPEST = 20, 20
 _FALSE = ("assertion_error", "value_error")  # what our own checks raise
+_WANTED = {"too_short": "one or more", "dict_type": "keys with values", "string_type": "text", "bool_type": "true or false"}
 
 
 class Strict(BaseModel):
@@ -54,7 +56,7 @@ class Document:
         except (YAMLError, ValueError, RecursionError) as error:
             raise self.refuse([((), str(error).partition("\n")[0])]) from None
         if not isinstance(self.values, dict):
-            raise self.refuse([((), f"it holds {type(self.values).__name__}, expected keys with values")])
+            raise self.refuse([((), "it holds no keys with values")])
 
     @property
     def _what(self) -> str:
@@ -130,7 +132,9 @@ def _describe(place: Place, error: Mapping[str, object], model: type[Strict]) ->
     said = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] in _FALSE:
         return place, f"{where}: {said}" if where else said
-    return place, f"{where} is {error['input']!r:.60}: {said[0].lower()}{said[1:]}"
+    wanted = _WANTED.get(str(error["type"]), said.removeprefix("Input should be "))
+    near = did_you_mean(error["input"], re.findall("'(.*?)'", wanted)) if error["type"] == "literal_error" else ""
+    return place, f"{where} is {error['input']!r:.60}, expected {wanted}{near}"
 
 
 def _find_keys(model: type[Strict], place: Place) -> list[str]:

@@ -89,7 +89,7 @@ class Experiment:
                 for fusion in system.fusions:
                     name = system.row(vector, fusion)
                     if cascade is None:
-                        replayed = self.material.table(system).replay(vector, fusion=fusion)
+                        replayed = self.material.table(system).replay(vector, fusion=fusion, stages=self.material.stages(system))
                         made[name] = pt.Transformer.from_df(replayed)
                     else:
                         made[name] = cascade.with_cutoffs(*vector).fused(fusion).pipeline()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from pt_cascade.experiments.lock import Lock
     from pt_cascade.experiments.material import Material
-    from pt_cascade.experiments.outcome import Numbers, Outcome
+    from pt_cascade.experiments.outcome import Outcome
+    from pt_cascade.experiments.schema import Numbers
 
 RESULTS, LOCK = "results.json", "lock.json"
 
@@ -75,17 +76,20 @@ def read_results(folder: Path) -> Results | None:
 def _write_parts(material: Material, outcome: Outcome, folder: Path) -> None:
     """Write tables, sweeps, times, runs, values of queries, choices and pages."""
     for system in list_systems(material.file):
-        name, table, swept = system.name, material.table(system), outcome.sweeps[system.name]
-        if not (folder / "tables" / name_file(name)).exists():
-            table.save(folder / "tables" / name_file(name))
-        write_file(folder / "sweeps" / f"{name_file(name)}.csv", swept.frame.to_csv(index=False).encode())
+        table, stages = material.table(system), material.stages(system)
+        saved = folder / "tables" / name_file(material.chain(system).name)
+        if not saved.exists():
+            table.save(saved)
+        measured = outcome.sweeps[system.name].frame
+        write_file(folder / "sweeps" / f"{name_file(system.name)}.csv", measured.to_csv(index=False).encode())
         for fusion in system.fusions:
-            run = table.replay(system.deepest, fusion=fusion)
+            run = table.replay(system.deepest, fusion=fusion, stages=stages)
             write_run(run, folder / "runs" / f"{name_file(system.row(system.deepest, fusion))}.res.gz")
     for name, timings in outcome.timings.items():
         timings.save(folder / "timings" / f"{name_file(name)}.parquet")
-    values = pd.concat([frame.assign(system=row) for row, frame in outcome.per_query.items()])
-    write_file(folder / "per_query.csv", values.to_csv(index=False).encode())
+    if outcome.per_query:
+        values = pd.concat([frame.assign(system=row) for row, frame in outcome.per_query.items()])
+        write_file(folder / "per_query.csv", values.to_csv(index=False).encode())
     for row, (swept, choice) in outcome.choices.items():
         write_file(folder / "choices" / f"{name_file(row)}.txt", choice.explain(details=True).encode())
         if find_spec("bokeh"):

@@ -34,8 +34,10 @@ def make_lock(material: Material) -> Lock:
         "commit": _read_commit(material.path.absolute().parent),
         "versions": versions(),
         "hardware": read_hardware(),
-        "qrels": hash_frame(material.qrels),
     }
+    if material.file.script:
+        return lock | {"script": _digest(read_file(find_path(material.file.script[0], material.path)))}
+    lock["qrels"] = hash_frame(material.qrels)
     if material.collection is None or material.topics is None:
         files = {name: find_path(path, material.path) for name, path in (material.file.runs or {}).items()}
         return lock | {"runs": {name: _digest(read_file(path)) for name, path in files.items()}}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pt_cascade.experiments.experiment import Experiment
-    from pt_cascade.experiments.outcome import Numbers
+    from pt_cascade.experiments.schema import Numbers
     from pt_cascade.experiments.verification import Check
 
 BEGIN, END = (
@@ -86,7 +86,7 @@ def format_numbers(numbers: Numbers) -> str:
 
 def insert_markdown(path: Path, experiments: Sequence[Experiment]) -> str:
     """Return a file's text with the list of experiments between its two markers."""
-    text = read_file(path, fix="--out of a file that has the markers").decode()
+    text = read_file(path, fix=f"make it with the lines {BEGIN} and {END}, or --out experiments.html").decode()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

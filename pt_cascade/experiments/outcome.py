@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +11,14 @@ from pt_cascade.analysis.choice.choose import choose
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.timings import Timings
-from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade
+from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.grid.grids import default_grid
 from pt_cascade.analysis.pruning import Margin
 from pt_cascade.analysis.sweep.pruned import sweep_rules
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.errors import ExperimentError, did_you_mean, naming
 from pt_cascade.execution.profiling import profile
+from pt_cascade.experiments.scripts import run_script
 from pt_cascade.experiments.systems import list_systems, longest, name_file, normalise_row
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.experiments import schema
     from pt_cascade.experiments.material import Material
+    from pt_cascade.experiments.schema import Numbers
     from pt_cascade.experiments.systems import System
 
-Numbers: TypeAlias = dict[str, dict[str, dict[str, float | str]]]  # by part, row and column
 _TIMES = ("ms", "p95_ms", "usd")
 _CUT = 2  # the row of ``Sweep.loss`` after the first stage's cut-off
 
@@ -64,6 +65,8 @@ class Outcome:
 def measure(material: Material, timed: Path | None = None) -> Outcome:
     """Score and measure all systems of an experiment; times that ``timed``, a folder, holds are not measured again."""
     file, outcome = material.file, Outcome()
+    if file.script:
+        return Outcome(run_script(file.script, material.path))
     systems = list_systems(file)
     for system in systems:
         with naming(system.name):
@@ -83,7 +86,7 @@ def measure(material: Material, timed: Path | None = None) -> Outcome:
 
 def _find_cost(material: Material, system: System, outcome: Outcome, timed: Path | None) -> Cost | None:
     """Return the cost of a system, by hand or timed; None: unknown."""
-    file, stages = material.file, material.table(system).paths[0].stages
+    file, stages = material.file, material.stages(system)
     if file.cost is not None:
         entries = {name: file.cost[name].model_dump() if name in file.cost else {} for name in stages}
         return Cost.of(*(StageCost(name, **entry) for name, entry in entries.items()))
@@ -100,23 +103,22 @@ def _find_cost(material: Material, system: System, outcome: Outcome, timed: Path
 
 
 def _measure_system(material: Material, system: System, cost: Cost | None, outcome: Outcome) -> None:
-    """Measure the listed cut-offs and fusions of a system, and what its first stage passes on at most."""
+    """Measure the listed cut-offs and fusions of a system, and what its first stage passes on."""
     table, file = material.table(system), material.file
     fusion = None if system.fusions == (None,) else system.fusions
     tail = file.options.tail or "drop"
-    swept = sweep(table, material.qrels, file.measures, cost, system.vectors, tail, fusion=fusion)
+    stages = material.stages(system)
+    swept = sweep(table, material.qrels, file.measures, cost, system.vectors, tail, fusion=fusion, stages=stages)
+    passed = {k: swept.loss((k, *system.deepest[1:])).iloc[_CUT] for k in system.axes[0]}
     outcome.sweeps[system.name] = swept
     columns = [*swept.measures, *(name for name in _TIMES if name in swept.frame)]
     rows = ((as_cutoffs(vector), fused) for vector in swept.grid.vectors.tolist() for fused in system.fusions)
     for (cutoffs, fused), values in zip(rows, swept.frame[columns].to_dict("records"), strict=True):
         row = system.row(cutoffs, fused)
         known = {str(name): float(value) for name, value in values.items() if not np.isnan(value)}
-        outcome.add("systems", row, known)
+        left = passed[cutoffs[0]]
+        outcome.add("systems", row, known | {"recall": left["recall"], "ceiling": left["ndcg"]})
         outcome.per_query[row] = swept.per_query(cutoffs, fused)
-    for k in system.axes[0] if len(swept.stages) > 1 else ():
-        left = swept.loss((k, *system.deepest[1:])).iloc[_CUT]
-        ceiling = {"recall": float(left["recall"]), "nDCG@10": float(left["ndcg"])}
-        outcome.add("ceilings", name_cascade(system.labels[:1], (k,)), ceiling)
 
 
 def _compare(baseline: str, measure: str, outcome: Outcome) -> None:

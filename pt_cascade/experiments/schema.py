@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import ir_measures
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -17,13 +17,14 @@ from pt_cascade.experiments.documents import Place, Strict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+Numbers: TypeAlias = dict[str, dict[str, dict[str, float | str]]]  # by part, row and column
 PARTS = {
-    "systems": "the measures of each system at each of its cut-offs",
+    "systems": "the measures of each system at each of its cut-offs, with the recall of the first stage and its ceiling",
     "differences": "the first measure less that of the baseline, with a 95 % interval over queries",
-    "ceilings": "the recall of the first stage's documents, and the nDCG@10 of their best order",
     "choices": "what is chosen, and its gain over the deepest cut-offs, held out",
     "pruning": "documents, measures and losses of each row of margins, and of the certified row",
 }
+_OF_SCRIPTS = {"title", "note", "needs", "slow", "script", "tolerance", "expected"}
 
 
 def _list(value: object) -> object:
@@ -111,6 +112,7 @@ class ExperimentFile(Strict):
         note: What is real, and what is random or made up.
         needs: What not every machine has: a model hub, a GPU.
         slow: Whether it takes more than seconds.
+        script: A Python file that prints the numbers as Markdown tables, and its arguments; only with what describes and verifies.
         collection: As in a cascade's file; None with ``runs``.
         runs: Files of published runs in place of rankers, by stage, the first stage's first.
         qrels: The judgments of the runs.
@@ -131,24 +133,25 @@ class ExperimentFile(Strict):
         batch: Run the systems with the most stages live, too; see ``run_batch``.
         seed: Of ``choose``.
         tolerance: By column, how far a number may be from the expected one.
-        expected: By part, row and column; see ``PARTS``.
+        expected: By part, row and column; see ``PARTS``, of a script ``read_tables``.
     """
 
     title: str
     note: str = ""
     needs: Annotated[tuple[Literal["hub", "gpu"], ...], Axis, Field(strict=False)] = ()
     slow: bool = False
+    script: Annotated[tuple[str, ...], Axis, Field(strict=False)] = ()
     collection: str | None = None
     runs: dict[str, str] | None = None
     qrels: str | None = None
     missing: Missing = "refuse"
     queries: Count | None = None
-    stages: Annotated[tuple[StageAxis, ...], Some]
+    stages: Annotated[tuple[StageAxis, ...], Field(strict=False)] = ()
     prefixes: bool = False
     fusion: Annotated[tuple[Weights | None, ...], Axis, Some] = (None,)
     engine: Literal["pisa", "terrier"] | None = None
     options: Options = Options()
-    measures: Annotated[tuple[MeasureName, ...], Axis, Some]
+    measures: Annotated[tuple[MeasureName, ...], Axis, Field(strict=False)] = ()
     baseline: str | None = None
     grid: Literal["listed", "log", "full"] = "listed"
     cost: dict[str, CostEntry] | None = None
@@ -158,7 +161,7 @@ class ExperimentFile(Strict):
     batch: Batch | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     tolerance: dict[str, Amount] = Field(default_factory=dict)
-    expected: dict[str, dict[str, dict[str, float | str]]] = Field(default_factory=dict)
+    expected: Numbers = Field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -167,8 +170,13 @@ class ExperimentFile(Strict):
 
     def find_problems(self) -> Iterator[tuple[Place, str]]:
         """Yield what does not fit together."""
-        yield from self._find_source_problems()
-        yield from self._find_stage_problems()
+        if self.script:
+            for name in sorted(self.model_fields_set - _OF_SCRIPTS):
+                yield (name,), f"{name} has no effect on a script; give it as an argument: script: [FILE, ARGUMENT]"
+        else:
+            yield from (((name,), f"{name} is missing") for name in ("stages", "measures") if not getattr(self, name))
+            yield from self._find_source_problems()
+            yield from self._find_stage_problems()
         yield from self._find_expected_problems()
 
     def _find_source_problems(self) -> Iterator[tuple[Place, str]]:
@@ -184,7 +192,7 @@ class ExperimentFile(Strict):
             yield ("profile",), "expected either a cost by hand or profile"
 
     def _find_stage_problems(self) -> Iterator[tuple[Place, str]]:
-        if None in self.stages[0].stage:
+        if self.stages and None in self.stages[0].stage:
             yield ("stages", 0), "the first stage cannot be left out"
         given: list[tuple[Place, Iterable[str]]] = [(("cost",), self.cost or ()), (("runs",), self.runs or ())]
         given.append((("prune", "margins"), self.prune.margins if self.prune else ()))
@@ -201,7 +209,7 @@ class ExperimentFile(Strict):
 
     def _find_expected_problems(self) -> Iterator[tuple[Place, str]]:
         for part, rows in self.expected.items():
-            if part not in PARTS:
+            if part not in PARTS and not self.script:
                 yield ("expected", part), f"expected.{part} is no part{did_you_mean(part, PARTS)} (parts are {', '.join(PARTS)})"
             for row, columns in rows.items():
                 for name in [name for name, value in columns.items() if not isinstance(value, str) and name not in self.tolerance]:

@@ -46,6 +46,11 @@ class System:
         """Name the system at some cut-offs, e.g. ``bm25 → 100 · mono_t5``."""
         return name_cascade(self.labels, cutoffs, fusion)
 
+    def begins(self, other: System) -> bool:
+        """Whether another system has these stages first, at the same cut-offs."""
+        n = len(self.stages)
+        return (other.stages[:n], other.axes[:n]) == (self.stages, self.axes)
+
     @property
     def vectors(self) -> list[tuple[int | None, ...]]:
         """Every combination of the cut-offs."""
@@ -60,12 +65,12 @@ class System:
         """Return the deepest system in the notation of ``parse_cascade``."""
         stages, cutoffs = self.stages, self.deepest
         if fusion is not None:
-            stages, cutoffs = (*stages, str(fusion)), (*cutoffs[:-1], None, cutoffs[-1])
+            stages, cutoffs = (*stages, repr(fusion)), (*cutoffs[:-1], None, cutoffs[-1])
         return write_line([*zip(stages, cutoffs, strict=True)])
 
 
 def list_systems(file: ExperimentFile) -> list[System]:
-    """Return the systems of an experiment, those with fewer stages first."""
+    """Return the systems of an experiment, those with fewer stages first; a script has none."""
     return sorted(dict.fromkeys(_combine(file)), key=lambda one: len(one.stages))
 
 
@@ -96,6 +101,8 @@ def name_file(text: str) -> str:
 
 
 def _combine(file: ExperimentFile) -> Iterator[System]:
+    if not file.stages:
+        return
     texts = {one for axis in file.stages for one in axis.stage if one is not None}
     counts = Counter(map(name_stage, texts))
     labels = {one: one if counts[name_stage(one)] > 1 else name_stage(one) for one in texts}

@@ -11,8 +11,7 @@ from pt_cascade.experiments.systems import normalise_row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pt_cascade.experiments.outcome import Numbers
-    from pt_cascade.experiments.schema import ExperimentFile
+    from pt_cascade.experiments.schema import ExperimentFile, Numbers
 
 State: TypeAlias = Literal["OK", "OKish", "FAIL"]
 _NEAR = 1.5

@@ -6,7 +6,7 @@ import ast
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,36 +25,63 @@ _CALLS = (
     (r"sweep\(table, qrels, .*?, cost=timings\.cost\(\)\)", "--timings FILE or --costs STAGE=MS"),
     (r"grid\(\[10, 100, 1000\], \[10, 100\]\)", "--k1 10,100,1000 --k2 10,100"),
     (r"fusions\(\[.*\], 0\.1\)", "--weights 0.1"),
+    (r"\bstep is ", "--weights is "),
+    (r"there is no axis (k\d)\b", r"there is no option --\1"),
+    (r'ScoreTable\.from_runs\(\.\.\., missing="last"\), which', "pt-cascade score with --missing last, which"),
     (r'\["nDCG@10", "R@100"\]', "--measures nDCG@10 R@100"),
     (r"the same call of \w+, or the same command, (goes on|continues) from there", "the same command goes on"),
-    (r'resources=\{"mono_t5": \{"num_gpus": 1\}\}', "--resources mono_t5=num_gpus:1"),
+    (r'resources=\{"(\w+)": \{"num_gpus": 1\}\}', r"--resources \1=num_gpus:1"),
+    (r", such as StageCost\(usd_per_pair=\.\.\.\)", ""),
+    (r"\bNone for (the mean|no cut)", lambda found: f"{'0' if found[1] == 'the mean' else 'none'} for {found[1]}"),
     (r"percentile=None", "--percentile 0"),
     (r"fresh=True", "--fresh"),
     (r"prefixes=\['all'\]", "--prefixes all"),
     (r"timings\.save\(path\), or ", ""),
     (r"pass the folder that table\.save wrote to ScoreTable\.load", "pt-cascade score --collection pydocs --out scores"),
 )
+_ARGUMENTS = dict.fromkeys(("bm25", "dense", "hybrid", "bi_encoder", "late_interaction"), "")  # of stages in a line
+_ARGUMENTS |= dict.fromkeys(("cross_encoder", "mono_t5", "duo_t5", "llm_judge"), "('MODEL')")
 _PYTHON = re.compile(r"[\w\]]\(|\w\[|\w = |\bbuild_")  # a call, an index, an assignment, a function
+_TYPED = re.compile(r"(?:^|(?<=: )|(?<=  - ))([a-z]+)(?= is [^\n]*, (?:expected|but) )", re.MULTILINE)
+_UNCOVERED = re.compile(
+    r"(\w+(?: → \w+)*)( at \((?:.*, )?(\w+),?\) needs .*)score\(cascade, topics(?:, depths=\(([^()]*)\)\)|\), with .*)", re.DOTALL
+)
+_COLLECTION = re.compile(r"--collection ('[^']*'|\S+)")
 _FUSED = re.compile(r"(?:cascade|Cascade\.of\(.*?\))\.fused\((\{.*?\})\)")
 _OPTION = re.compile(r"(\w+)\((?:model|vectors|stage|\.\.\.), (\w+)=([^()]+)\)")
 
 
 def translate(message: str, options: Mapping[str, object]) -> str:
     """Return a message with options of the command in place of Python; a cure that is Python alone is left out."""
+    message = _UNCOVERED.sub(_deepen, message)
     for python, option in _CALLS:
         message = re.sub(python, option, message)
-    if "measure" in options:
+    if "measure" in options and ("measures" not in options or repr(options["measure"]) in message):
         message = message.replace("--measures nDCG@10 R@100", "--measure nDCG@10")
     said, mark, fix = message.rpartition("Fix: ")
     cure = _translate_fix(fix, options) if mark else fix
     message = f"{said}{mark}{cure}" if cure else said.rstrip().removesuffix(".")
+    message = _TYPED.sub(lambda found: _option(found, options), message)
     message = re.sub(rf"(?<![\w./'\"-])(\w+)={_VALUE}", lambda found: _option(found, options), message)
-    return re.sub(r"(?<![\w./'\"=-])[a-z]+(_[a-z]+)+\b", lambda found: _option(found, options), message)
+    message = re.sub(r"(?<![\w./'\"=-])[a-z]+(_[a-z]+)+\b", lambda found: _option(found, options), message)
+    message = re.sub(r"(--[a-z-]+ is .*), or None\b", r"\1", message)
+    message = re.sub(r"(--[a-z-]+ \S+), (?=--)", r"\1 ", message)
+    return _retype(message, options) if options.get("command") == "run" else message
 
 
 def _option(found: re.Match[str], options: Mapping[str, object]) -> str:
     name, *value = found[0].split("=", 1)
     return " ".join([f"--{name.replace('_', '-')}", *value]) if name in options and len(name) > len("k1") else found[0]
+
+
+def _deepen(found: re.Match[str]) -> str:
+    """Give the command that scores what some cut-offs need; a stage of another cascade than of a line has no command."""
+    stages, said, last, depths = found[1].split(" → "), found[2], found[3], re.findall(r"\w+", found[4] or "")
+    if not {*stages} <= {*_ARGUMENTS}:
+        return found[0]
+    cuts = ["" if k == "None" else f" → {k}" for k in (*depths, last)]
+    line = " · ".join(f"{name}{_ARGUMENTS[name]}{cut}" for name, cut in zip(stages, cuts, strict=True))
+    return f"{found[1]}{said}pt-cascade score --collection pydocs --cascade {_quote(line)} --out scores"
 
 
 def _translate_fix(fix: str, options: Mapping[str, object]) -> str:
@@ -91,13 +118,21 @@ def _quote(line: str) -> str:
     return f'"{line}"' if "'" in line and not re.search(r'["$`\\!]', line) else shlex.quote(line)
 
 
+def _retype(message: str, options: Mapping[str, object]) -> str:
+    """Give the command that was typed, whose cascade is no option, with another cascade."""
+    typed = shlex.join(["pt-cascade", *cast("list[str]", options["words"])])
+    own = shlex.quote(str(options["cascade"]))
+    return re.sub(r"--cascade ('[^']*'|\"[^\"]*\")", lambda found: typed.replace(own, found[1], 1), message)
+
+
 def _name_own(fix: str, options: Mapping[str, object]) -> str:
     """Put the collection and paths that were typed in the place of the examples; an output has a new path."""
     if not fix.startswith("pt-cascade"):
         return fix
-    own = {"--collection pydocs": ("--collection", options.get("collection"))}
-    own |= {f"--out {name}": ("--out", options.get(option)) for name, option in (("scores", "table"), ("timings", "timings"))}
-    for example, (option, value) in own.items():
-        if value and (option == "--collection" or not Path(str(value)).exists()):
-            fix = fix.replace(example, f"{option} {shlex.quote(str(value))}")
+    if typed := options.get("collection") or options.get("scored"):
+        fix = _COLLECTION.sub(lambda _: f"--collection {shlex.quote(str(typed))}", fix)
+    for name, option in (("scores", "table"), ("timings", "timings")):
+        path = str(options.get(option) or "").rstrip("/")
+        if Path(path).name:
+            fix = fix.replace(f"--out {name}", f"--out {shlex.quote(path + '-new' * Path(path).exists())}")
     return fix

@@ -9,6 +9,7 @@ from pt_cascade.stages.dense import dense
 from pt_cascade.stages.duo_t5 import duo_t5
 from pt_cascade.stages.hybrid import hybrid
 from pt_cascade.stages.indexing.build_index import build_index
+from pt_cascade.stages.indexing.text_store import build_texts, text_loader
 from pt_cascade.stages.late_interaction import late_interaction
 from pt_cascade.stages.llm_judge import llm_judge
 from pt_cascade.stages.mono_t5 import mono_t5
@@ -19,6 +20,7 @@ __all__ = [
     "bi_encoder",
     "bm25",
     "build_index",
+    "build_texts",
     "build_vectors",
     "cached",
     "cross_encoder",
@@ -30,4 +32,5 @@ __all__ = [
     "llm_judge",
     "mono_t5",
     "passages",
+    "text_loader",
 ]

@@ -219,28 +219,38 @@ class Unsure(ToyReranker):
     failed_column = "unsure"
     on_error = "keep"
     stage_name = "unsure"
+    marked = frozenset({"d0", "d3"})
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Mark d0 and d3."""
+        """Mark some documents."""
         out = super().transform(inp)
-        failed = out["docno"].isin(["d0", "d3"])
+        failed = out["docno"].isin(self.marked)
         below = out["score"].where(~failed, -1000.0 - out["docno"].str[1:].astype(int))
         return pt.model.add_ranks(out.assign(unsure=failed, score=below))
 
 
-@settings(max_examples=10)
-@given(st.integers(2, 12), st.booleans())
+class Doubtful(Unsure):
+    """Another one that marks others, in the same column."""
+
+    marked = frozenset({"d1", "d4"})
+
+
+@pytest.mark.parametrize("first", [3, 8, 12])
+@pytest.mark.parametrize("kinds", [(Unsure, ToyReranker), (ToyReranker, Unsure), (Unsure, Doubtful)])
 @quiet
-def test_documents_that_a_stage_marks_as_failed_are_not_fused(first: int, last: bool) -> None:  # noqa: FBT001 - drawn
-    """Golden: ptc.fuse of the runs without these documents; they follow below, live and in the plain pipeline."""
-    stages = (Unsure(seed=3), LAST) if not last else (LAST, Unsure(seed=3))
-    cascade = Cascade.of(FIRST % first >> stages[0] >> stages[1])
+def test_documents_that_a_stage_marks_as_failed_are_not_fused(first: int, kinds: tuple[type[ToyReranker], ...]) -> None:
+    """Golden: ptc.fuse of the runs without these documents; they follow below, live and in the plain pipeline.
+
+    A mark of one stage counts though another stage writes its own in the same column.
+    """
+    cascade = Cascade.of(FIRST % first >> kinds[0](seed=3, levels=4) >> kinds[1](seed=5, levels=4))
     names = [stage.name for stage in cascade]
     runs = [step.ranked for step in walk(cascade, topics(QUERIES))]
     cascade = cascade.fused(dict.fromkeys(names, 1))
+    marked = frozenset[str]().union(*(kind.marked for kind in kinds if issubclass(kind, Unsure)))
     reach = runs[-1][["qid", "docno"]]
     sure = [run.merge(reach, on=["qid", "docno"]).sort_values(["qid", "rank"]) for run in runs[::-1]]
-    sure = [run[~run["docno"].isin(["d0", "d3"])] for run in sure]
+    sure = [run[~run["docno"].isin(marked)] for run in sure]
     wanted = ptc.fuse(sure, "weighted", weights=[1 / 3] * 3)
     for found in (cascade.transform(topics(QUERIES)), cascade.pipeline().transform(topics(QUERIES))):
         for qid, rows in found.sort_values("rank").groupby("qid"):
@@ -248,4 +258,4 @@ def test_documents_that_a_stage_marks_as_failed_are_not_fused(first: int, last: 
             if len(fused):
                 assert rows["docno"].tolist()[: len(fused)] == fused["docno"].tolist()
                 assert rows["score"].tolist()[: len(fused)] == pytest.approx(fused["score"].tolist(), abs=1e-12)
-            assert set(rows["docno"].tolist()[len(fused) :]) <= {"d0", "d3"}
+            assert set(rows["docno"].tolist()[len(fused) :]) <= marked

@@ -288,7 +288,7 @@ def test_it_is_shown_before_the_last_cut_off() -> None:
     assert table["stage"].tolist() == [*NAMES, "fused"]
     assert table["cutoff"].tolist() == ["9", "6", "", "4"]
     assert table["transformers"].iloc[-1] == shown
-    assert "toy_reranker_2=0.5" in cascade._repr_html_()
+    assert cascade.tabulate().frame["stage"].iloc[-1] == shown
 
 
 # --- what is refused

@@ -25,13 +25,14 @@ from ir_datasets.util import LocalDownload
 from ir_measures import R, calc_aggregate, nDCG
 from toys.folders import write_folder
 
+from pt_cascade.caches import cache_folder
 from pt_cascade.checksums import build_once
 from pt_cascade.collections import Collection, make_collection, open_collection
 from pt_cascade.collections.collection import join_title, unjudged
 from pt_cascade.collections.folders import open_folder
 from pt_cascade.collections.irds import is_dataset, open_dataset
 from pt_cascade.errors import CascadeError, CascadeWarning, CollectionError, FrameError, MissingError, RecordError
-from pt_cascade.files import beside, cache_folder
+from pt_cascade.files import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

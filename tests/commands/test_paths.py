@@ -91,6 +91,11 @@ def test_only_a_table_is_replaced_by_a_table(here: Path, capsys: pytest.CaptureF
             ["score", "--runs", "a=bm25.res", "--topics", "t.tsv", "--out", "x"],
             "--topics t.tsv does not exist. Fix: give the path",
         ),
+        (["status", "my.score"], "it does not exist; did you mean 'my.scores'? Fix: give the folder"),
+        (["merge", "qrels.txt"], "qrels.txt is not the folder of a run: it is a file. Fix: give the folder"),
+        (["experiment", "show", "qrel.txt"], "there is no file qrel.txt; did you mean 'qrels.txt'? Fix: give the path"),
+        ([*SWEEP, "--stages", "bm52", "t5"], "its stages are bm25, t5; every cascade begins with 'bm25'; did you mean 'bm25'?"),
+        (["score", "--runs", "a=bm25.res", "--out", "bm25.res", "--overwrite"], "--out bm25.res is a file, expected a folder. Fix"),
         (["sweep", "qrels.txt", *SWEEP[2:]], "it is a file, expected a folder. Fix: pt-cascade score --collection pydocs --out"),
     ],
 )

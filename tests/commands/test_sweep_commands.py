@@ -244,7 +244,7 @@ def test_what_contradicts_itself_is_refused(
     assert problem in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", ["", "10,", "a", "10 20", "-1", "1.5"])
+@pytest.mark.parametrize("value", ["", "10,", "a", "10 20", "-1", "1.5", "0"])
 def test_a_list_of_cut_offs_is_checked(value: str, saved: tuple[File, File], capsys: pytest.CaptureFixture[str]) -> None:
     """Status 2, with an example that works (``test_a_grid_is_that_of_python``)."""
     with pytest.raises(SystemExit):

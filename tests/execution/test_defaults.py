@@ -16,10 +16,9 @@ from toys.counted import TOPICS, collection
 from toys.folders import write_folder
 
 from pt_cascade import Cascade
-from pt_cascade.collections.texts import TextLoader
 from pt_cascade.errors import MissingError, PipelineError
 from pt_cascade.execution import defaults
-from pt_cascade.execution.defaults import default_cascade, default_model, load_reranker, store_collection
+from pt_cascade.execution.defaults import default_cascade, default_model, load_reranker, load_texts, store_collection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -171,8 +170,7 @@ def test_the_load_reranker_is_the_models(kind: type[transformers.PretrainedConfi
     toy = collection()
     cascade = Cascade.of(load_reranker(toy, tmp_path) % 20)
     assert (len(cascade), cascade[0].name, cascade[0].depends, cascade[0].documents) == (1, stage, "pointwise", "reranks")
-    assert cascade[0].transformers[0] == TextLoader(toy)
-    assert toy.documents.reads == 0
+    assert cascade[0].transformers[0] == load_texts(toy)
 
 
 def test_a_missing_precise_model_is_reported_before_anything_is_built(cache: Path) -> None:

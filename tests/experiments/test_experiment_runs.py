@@ -34,7 +34,7 @@ def test_numbers_are_those_computed_by_hand(opened: Experiment) -> None:
     """Reciprocal ranks, times, recall and a difference."""
     done = opened.run()
     assert [one.state for one in verify_numbers(opened.file, done.numbers)] == ["OK"] * 9
-    assert done.numbers["systems"]["first → 1 · second"] == {"RR": 0.5, "ms": 10.0}
+    assert done.numbers["systems"]["first → 1 · second"] == {"RR": 0.5, "ms": 10.0, "recall": 0.5, "ceiling": 0.5}
 
 
 def test_systems_run_in_an_experiment_of_pyterrier_with_the_same_numbers(opened: Experiment) -> None:
@@ -55,7 +55,8 @@ def test_the_folder_has_what_the_numbers_come_from(opened: Experiment) -> None:
     run = ptc.trec.read_run(folder / "runs" / "first-2-second.res.gz").rename(columns={"qid": "query_id", "docno": "doc_id"})
     qrels = opened.qrels.rename(columns={"qid": "query_id", "docno": "doc_id", "label": "relevance"})
     assert ir_measures.calc_aggregate([RR], qrels, run)[RR] == 0.75
-    assert ptc.ScoreTable.load(folder / "tables" / "first-second").covers((2, None))
+    (table,) = (folder / "tables").iterdir()  # the first stage alone needs none of its own
+    assert ptc.ScoreTable.load(table).covers((2, None))
     lock = json.loads((folder / "lock.json").read_text(encoding="utf-8"))
     assert {"experiment", "versions", "hardware", "commit", "qrels", "runs"} <= {*lock}
     assert {*lock["runs"]} == {"first", "second"}
@@ -98,7 +99,7 @@ def test_verify_fails_with_the_line_of_each_number(tmp_path: Path, capsys: pytes
     assert "7 OK, 0 OKish, 2 FAIL" in told.out
     said = " ".join(told.err.split())
     assert "two-queries.yaml:14: FAIL systems, first % 1 >> second, RR: 0.5, expected 0.6 ± 0.001" in said
-    assert "two-queries.yaml:17: FAIL ceilings, frst % 1, recall: nothing, expected 0.5 ± 0; did you mean 'first → 1'?" in said
+    assert "two-queries.yaml:16: FAIL systems, frst % 1, recall: nothing, expected 0.5 ± 0; did you mean 'first → 1'?" in said
     cure = re.findall(r"Fix: pt-cascade (.*)", told.err)[-1]
     write_experiment(tmp_path)
     assert main(shlex.split(cure)) == 0
@@ -166,9 +167,46 @@ def test_list_writes_markdown_between_markers_and_a_page(tmp_path: Path, capsys:
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{BEGIN}\n| experiment |")
     assert text.endswith(f"{END}\nafter\n")
-    assert "| first % 1 >> second | 0.5000 | 10.0 |" in text
+    assert "| first % 1 >> second | 0.5000 | 10.0 |  |" in text
     assert "<td class=OK>OK</td>" in page.read_text(encoding="utf-8")
     assert main(["experiment", "list", str(file), "--out", "x.txt"]) == 1
+
+
+SCRIPT = """\
+import sys
+print(f"| wrong | n | share |\\n|---|---|---|\\n| certificates | 50 | {sys.argv[1]} % (of 200) |\\n\\nSome words.")
+"""
+SCRIPTED = """\
+title: A simulation
+script: [simulate.py, '1.5']
+tolerance: {n: 0, share: 0.1}
+expected:
+  wrong:
+    certificates: {n: 50, share: 1.6}
+"""
+
+
+def test_the_numbers_of_a_script_are_those_of_the_tables_that_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is run by run and verify alone, with its arguments; what it prints beside tables has no effect."""
+    (tmp_path / "simulate.py").write_text("this does not run", encoding="utf-8")
+    file = tmp_path / "scripted.yaml"
+    file.write_text(SCRIPTED, encoding="utf-8")
+    for action in ("validate", "show", "list"):
+        assert main(["experiment", action, str(file)]) == 0
+    assert main(["experiment", "verify", str(file)]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "simulate.py ended with exit code 1: SyntaxError: invalid syntax. Fix:" in told
+    (tmp_path / "simulate.py").write_text(SCRIPT, encoding="utf-8")
+    assert main(["experiment", "verify", str(file)]) == 0
+    opened = ptc.open_experiment(file)
+    done = opened.last_results()
+    assert done is not None
+    assert done.numbers == {"wrong": {"certificates": {"n": 50.0, "share": 1.5}}}
+    assert done.lock["script"]
+    assert opened.systems() == {}
+    (tmp_path / "simulate.py").write_text("print('no table')", encoding="utf-8")
+    with pytest.raises(ExperimentError, match="the script printed no numbers"):
+        opened.run()
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ def calibration(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_all_tables_are_made_of_shares_and_gains(calibration: ModuleType) -> None:
-    """Ten tables, each row as long as its head, no number missing."""
+    """Eleven tables, each row as long as its head, no number missing."""
     lines = list(calibration.tabulate(calibration.QUICK, 0))
-    assert len([line for line in lines if line.startswith(("###", "\n###"))]) == 10
+    assert len([line for line in lines if line.startswith(("###", "\n###"))]) == 11
     tables = "\n".join(lines).split("### ")[1:]
     for table in tables:
         rows = [line for line in table.splitlines() if line.startswith("|")]
@@ -77,12 +77,12 @@ def test_what_misleads_loses_what_it_says(calibration: ModuleType) -> None:
 
 def test_certificates_and_verdicts_keep_what_they_promise_in_a_small_simulation(calibration: ModuleType) -> None:
     """200 vectors that all lose 1.02 of the margin: hardly one is certified or shipped; without, most samples choose one."""
-    pools = {"misleading": calibration.simulated.mislead(2000, 0.05, 0.9, 0)}
+    pools = {"misleading": calibration.promises.Pool(*calibration.simulated.mislead(2000, 0.05, 0.9, 0), (0.05,))}
     row = [line for line in calibration.promises.certify_cheaper(pools, 40, (100,), 0) if line.startswith("| misleading | 0.05")]
     dirichlet, betting, without = (float(share) for share in re.findall(r"([\d.]+)% \|", row[0]))
     assert max(dirichlet, betting) <= 15
     assert without > 50
-    pools = {"misleading": calibration.simulated.mislead(2000, 0.02, 0.0, 0)}
+    pools = {"misleading": calibration.promises.Pool(*calibration.simulated.mislead(2000, 0.02, 0.0, 0))}
     told = next(line for line in calibration.promises.judge_best(pools, 40, (100,), 0) if line.startswith("| misleading | 100"))
     *_, shipped, anyway, covered = (float(share) for share in re.findall(r"([\d.]+)%", told))
     assert (shipped <= 15, anyway > 25, covered >= 85) == (True, True, True)
@@ -100,7 +100,8 @@ def test_a_budget_by_order_statistics_is_kept_and_by_the_sample_it_is_not(calibr
 def test_more_folds_certify_what_all_queries_do(calibration: ModuleType) -> None:
     """Of 160 queries five folds leave 128, fewer than the 149 that a margin of .02 takes; 15 folds leave 149."""
     vectors, values = calibration.simulated.mislead(500, 0.001, 0.9, 0)
-    rows = list(calibration.promises.count_certifying_folds({"alike": (vectors, 0.02 * values)}, 8, 0, (160,)))
+    pool = calibration.promises.Pool(vectors, 0.02 * values)
+    rows = list(calibration.promises.count_certifying_folds({"alike": pool}, 8, 0, (160,)))
     few, many = (float(share) for share in re.findall(r"(\d+)%", next(row for row in rows if row.startswith("| alike | 160"))))
     assert few == 0 < many
 

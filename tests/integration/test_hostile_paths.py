@@ -187,6 +187,8 @@ CALLS: dict[str, Callable[[object], object]] = {
     "cached": lambda path: stages.cached(ToyReranker(), path, identity="toy").transform(ToyRetriever(docs=3).transform(TOPICS)),
     "build_index": lambda path: stages.build_index(DOCS, path),
     "build_vectors": lambda path: stages.build_vectors(DOCS, ToyEncoder(), path),
+    "build_texts": lambda path: stages.build_texts(DOCS, path),
+    "text_loader": stages.text_loader,
     "bm25": stages.bm25,
     "vectors": lambda path: open_vectors(path).vectors,
     "dense": lambda path: stages.dense(path).transform(TOPICS),

@@ -125,6 +125,20 @@ def test_tables_count_pairs_and_times(sweep: ptc.Sweep) -> None:
     assert timed[1:] == [["bm25", "0.0", "5.00", "5.00"], ["t5", "10.0", "45.00", "45.00"], ["cascade", "-", "50.00", "50.00"]]
 
 
+def test_a_cascade_shows_its_options_and_no_transformer() -> None:
+    """A column for an option that a stage has; transformers, with paths of indexes and models, are left to ``describe()``."""
+    cascade = ptc.Cascade.of(ToyRetriever() % 10 >> ToyReranker() % 5)
+    assert "ToyReranker(levels=3" in cascade.describe()["transformers"][1]
+    assert cells(cascade) == [
+        ["stage", "cut-off", "depends", "documents"],
+        ["toy", "10", "pointwise", "retrieves"],
+        ["toy_reranker", "5", "pointwise", "reranks"],
+    ]
+    risky = cascade.options(tail="keep", on_error="keep", time_limit_ms={"toy_reranker": 50})
+    assert cells(risky)[2] == ["toy_reranker", "5", "pointwise", "reranks", "keep", "50.0"]
+    assert risky.tabulate().caption == "The stages; tail: keep"
+
+
 def test_no_name_is_markup_in_a_notebook() -> None:
     """Stages named like HTML stand as text in all five objects, which load nothing and run nothing."""
     scores, labels = make_scores(20, 10, 2)

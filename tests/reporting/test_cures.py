@@ -8,14 +8,31 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from toys.folders import write_folder
 
 from pt_cascade.cli import main
+from pt_cascade.collections import make_collection
 from pt_cascade.execution import composing
 from pt_cascade.reporting.cures import translate
 from pt_cascade.trec import write_run
 
 OPTIONS = dict.fromkeys(
-    ("collection", "cascade", "engine", "missing", "budget_ms", "percentile", "queries", "k1", "k2", "mode", "out", "shard_queries")
+    (
+        "collection",
+        "cascade",
+        "engine",
+        "missing",
+        "budget_ms",
+        "percentile",
+        "queries",
+        "k1",
+        "k2",
+        "mode",
+        "out",
+        "shard_queries",
+        "seconds",
+        "folds",
+    )
 )
 
 
@@ -24,9 +41,17 @@ OPTIONS = dict.fromkeys(
     [
         ('Fix: missing="leave" leaves these pairs', 'Fix: --missing "leave" leaves these pairs'),
         ("budget_ms is given, but the sweep has no cost", "--budget-ms is given, but the sweep has no cost"),
+        ("no: seconds is -1.0, expected more", "no: --seconds is -1.0, expected more"),
+        ("no: seconds is 0, expected a number above 0, or None", "no: --seconds is 0, expected a number above 0"),
+        ("percentile is 0.5, expected 1 to 100, or None for the mean", "--percentile is 0.5, expected 1 to 100, or 0 for the mean"),
+        (
+            "no:\n  - folds is 1, expected 2\n  - level is 2, expected 1",
+            "no:\n  - --folds is 1, expected 2\n  - level is 2, expected 1",
+        ),
+        ("no: step is 0.3, expected 0.1", "no: --weights is 0.3, expected 0.1"),
         ("pass percentile=None", "pass --percentile 0"),
         ("Fix: fresh=True, or out='a/new/folder'", "Fix: --fresh, or --out 'a/new/folder'"),
-        ("Fix: shard_queries=100, prefixes=['all']", "Fix: --shard-queries 100, --prefixes all"),
+        ("Fix: shard_queries=100, prefixes=['all']", "Fix: --shard-queries 100 --prefixes all"),
         ('Fix: open_collection("pydocs")', 'Fix: --collection "pydocs"'),
         ("Fix: parse_cascade(\"bm25 % 9 >> mono_t5('m') % 2\", 'pydocs')", "Fix: --cascade \"bm25 % 9 >> mono_t5('m') % 2\""),
         (
@@ -72,12 +97,34 @@ LINE = "bm25 % 9 >> cross_encoder('m', max_length=9) >> fused(bm25=1, x=2) % 5"
             "pt-cascade score --collection './my docs' --out 'no such'",
         ),
         ("pt-cascade score --collection pydocs --out scores", {"table": "."}, "pt-cascade score --collection pydocs --out scores"),
+        (
+            "--cascade 'bm25 % 5'",
+            {"command": "run", "words": ["run", "bm25 % x", "--collection", "./my docs"], "cascade": "bm25 % x"},
+            "pt-cascade run 'bm25 % 5' --collection './my docs'",
+        ),
         ('open_collection("pydocs")', {"collection": "misspelt"}, '--collection "pydocs"'),
     ],
 )
 def test_a_cure_has_the_words_that_were_typed(fix: str, options: dict[str, object], expected: str) -> None:
     """Golden: by hand."""
     assert translate(f"no. Fix: {fix}", options) == f"no. Fix: {expected}"
+
+
+UNCOVERED = "{} at {} needs documents beyond the first 9 of each query scored by 'bm25'. Fix: score(cascade, topics{}"
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (("bm25 → t5", "(99, 5)", ", depths=(99,))"), None),
+        (("bm25 → bi_encoder", "(99, 5)", ", depths=(99,))"), "'bm25 → 99 · bi_encoder → 5'"),
+        (("bm25 → dense → mono_t5", "(9, None, 5)", ", depths=(99, None))"), "\"bm25 → 99 · dense · mono_t5('MODEL') → 5\""),
+    ],
+)
+def test_cut_offs_that_are_not_covered_have_a_command(message: tuple[str, str, str], line: str | None) -> None:
+    """Golden: by hand; a stage of Python has none, and the table that was typed is kept."""
+    told = translate(UNCOVERED.format(*message), {"table": ".", "collection": "./c"})
+    assert told.partition("Fix: ")[2] == (f"pt-cascade score --collection ./c --cascade {line} --out scores" if line else "")
 
 
 WRONG = (
@@ -111,6 +158,26 @@ def test_the_cure_of_a_fusion_works(tmp_path: Path, capsys: pytest.CaptureFixtur
     for wrong in (["--fused", "bm25=1", "t6=1"], ["--fused", "bm25=0", "t5=0"], ["--weights", "0.3"]):
         assert main([*words, *wrong]) == 1
         assert main([*words, *shlex.split(capsys.readouterr().err.rpartition("Fix: ")[2])]) == 0
+
+
+def test_the_cure_of_cut_offs_that_are_not_covered_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --qrels the collection is the one that was scored."""
+    monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    topics = pd.DataFrame({"qid": ["1", "2"], "query": ["red", "car"]})
+    qrels = pd.DataFrame({"qid": ["1", "2"], "docno": ["d1", "d2"], "label": 1})
+    docs = [{"docno": f"d{n}", "text": f"a red car {n}"} for n in range(5)]
+    write_folder(make_collection("toys", topics, qrels, docs), tmp_path / "c")
+    assert main(["score", "--collection", "./c", "--cascade", "bm25 % 2", "--out", "table"]) == 0
+    for judged in (["--collection", "./c"], ["--qrels", "./c/qrels.txt"]):
+        assert main(["sweep", "table", *judged, "--measures", "RR", "--k1", "4"]) == 1
+        command, *words = shlex.split(capsys.readouterr().err.rpartition("Fix: ")[2])
+        assert command == "pt-cascade"
+        assert words == ["score", "--collection", "./c", "--cascade", "bm25 → 4", "--out", "table-new"]
+    assert main(words) == 0
+    assert main(["sweep", "table-new", "--collection", "./c", "--measures", "RR", "--k1", "4"]) == 0
 
 
 def test_files_that_are_missing_are_made_under_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ TOPICS = topics(N)
 
 @dataclass(frozen=True)
 class Noting(ToyReranker):
-    """Re-ranks and notes the qids; fails on some until a file ends in .mended, dies on some, or tells its process and waits."""
+    """Re-ranks and notes the qids; fails or dies on some until a file ends in .mended, or tells its process and waits."""
 
     file: str = field(default="", compare=False)
     fails: frozenset[str] = frozenset()
@@ -47,9 +47,10 @@ class Noting(ToyReranker):
         if self.tells and qids:
             Path(self.tells).write_text(str(os.getpid()))
             signal.pause()
-        if self.kills.intersection(qids):
+        mended = Path(f"{self.file}.mended").exists()
+        if self.kills.intersection(qids) and not mended:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.fails.intersection(qids) and not Path(f"{self.file}.mended").exists():
+        if self.fails.intersection(qids) and not mended:
             raise ConnectionError("no answer")
         if self.file and qids:
             with Path(self.file).open("a", encoding="utf-8") as notes:

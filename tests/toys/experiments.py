@@ -25,10 +25,8 @@ expected:
   systems:
     first % 2: {RR: 0.75, ms: 0}
     first % 1 >> second: {RR: 0.5, ms: 10}
-    first % 2 >> second: {RR: 0.75, ms: 20}
-  ceilings:
+    first % 2 >> second: {RR: 0.75, ms: 20, recall: 1}
     first % 1: {recall: 0.5}
-    first % 2: {recall: 1}
   differences:
     first % 1 >> second: {gain: -0.25}
 """

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.cost.latency import Latency
     from pt_cascade.analysis.grid.cutoffs import Vectors
+    from pt_cascade.analysis.sweep.pruned import PrunedSweep
     from pt_cascade.analysis.sweep.result import Sweep
     from pt_cascade.ranking import Floats, Ints
 
@@ -64,7 +65,7 @@ class Budget:
         parts = [f"{self.ms:g} ms {time}"] if self.ms is not None else []
         return " and ".join(parts + ([f"{self.usd:g} usd a query"] if self.usd is not None else []))
 
-    def find_problems(self, sweep: Sweep) -> list[str]:
+    def find_problems(self, sweep: Sweep | PrunedSweep) -> list[str]:
         """List what is wrong with the budget for a sweep."""
         problems = []
         for name, limit in (("budget_ms", self.ms), ("budget_usd", self.usd)):

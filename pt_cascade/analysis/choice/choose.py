@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.analysis.certificates.fixed_sequence import Test
     from pt_cascade.analysis.grid.cutoffs import Cutoff
+    from pt_cascade.analysis.sweep.pruned import PrunedSweep
     from pt_cascade.analysis.sweep.result import Sweep
 
 _FEWEST = 2  # one query to choose by, one to report on
@@ -111,8 +112,8 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
         Choice(cannot tell: bm25 → 2 · t5; RR 1.0000)
     """
     given = {name: one.item() if isinstance(one, np.generic) else one for name, one in locals().items()}
-    if not hasattr(sweep, "replayer"):
-        problem = f"it is a {type(sweep).__name__}, expected what sweep returns"
+    if not hasattr(sweep, "grid"):
+        problem = f"it is a {type(sweep).__name__}, expected what sweep returns; choose_rules takes what sweep_rules returns"
         raise SweepError("this is not a sweep", [problem], fix='choose(sweep(table, qrels, ["nDCG@10"]), "nDCG@10")')
     name = str(measure)
     method = ("plateau" if budget_ms is None and budget_usd is None else "budget") if method is None else method
@@ -122,7 +123,7 @@ def choose(  # noqa: PLR0913, PLR0917 - the names are public
     untimed = "" if sweep.cost is None or sweep.cost.live else sweep.replayer.path.live
     budget = Budget(sweep.cost, budget_ms, percentile, budget_usd, docs, untimed)
     numbers = {"margin": margin, "folds": folds, "level": level, "alpha": alpha, "seed": seed, "rel": rel}
-    _check(sweep, name, budget, {"method": (method, get_args(Method)), "test": (test, TESTS)}, numbers)
+    check_arguments(sweep, name, budget, {"method": (method, get_args(Method)), "test": (test, TESTS)}, numbers)
     vectors = sweep.rows
     affordable, costs = budget.check(sweep.stages, sweep.grid.vectors, len(sweep.fusions))
     if not affordable.any():
@@ -189,8 +190,12 @@ def _price(sweep: Sweep, vector: int) -> pd.Series[float]:
     return sweep.frame.iloc[vector].drop([*settings, *sweep.measures]).astype(float)
 
 
-def _check(
-    sweep: Sweep, name: str, budget: Budget, words: Mapping[str, tuple[str, tuple[str, ...]]], numbers: Mapping[str, float]
+def check_arguments(
+    sweep: Sweep | PrunedSweep,
+    name: str,
+    budget: Budget,
+    words: Mapping[str, tuple[str, tuple[str, ...]]],
+    numbers: Mapping[str, float],
 ) -> None:
     """Refuse arguments out of range, all at once."""
     problems = [] if name in sweep.measures else [f"the sweep has no measure {name}; it has {', '.join(sweep.measures)}"]

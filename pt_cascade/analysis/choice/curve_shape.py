@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from pt_cascade.analysis.choice.candidates import subsample
+from pt_cascade.analysis.choice.cross_validation import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.intervals import estimate
-from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.choice.candidates import Candidates

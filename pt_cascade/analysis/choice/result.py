@@ -15,7 +15,7 @@ from pt_cascade.analysis.grid.cutoffs import name_cascade
 from pt_cascade.markup import Shown, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pt_cascade.analysis.certificates.fixed_sequence import Test
     from pt_cascade.analysis.choice.budget import Budget
@@ -118,7 +118,8 @@ class Choice(Shown):
         Returns:
             Lines of text.
         """
-        lines = [_headline(self), *_lay_out(_report(self), width)]
+        name = name_cascade(self.stages, self.cutoffs, self.fusion)
+        lines = [head_line(self.verdict, name, self.queries), *lay_out(_report(self), width)]
         return "\n".join([*lines, *(_details(self) if details else ())])
 
     def tabulate(self) -> Table:
@@ -145,16 +146,14 @@ class Choice(Shown):
         return self.held_out if self.verdict.decision == "ship" and not self.verdict.guaranteed else self.used
 
 
-def _headline(choice: Choice) -> str:
-    """What to do."""
-    name = name_cascade(choice.stages, choice.cutoffs, choice.fusion)
-    if choice.verdict.decision == "cannot tell":
-        needed = round_up(choice.verdict.needed or choice.queries)
-        return f"Cannot tell: about {needed:,} queries would. Keep {name}"
-    return f"{choice.verdict.decision.capitalize()} {name}"
+def head_line(verdict: Verdict, name: str, queries: int) -> str:
+    """Say what to do with what has this name, after so many queries."""
+    if verdict.decision == "cannot tell":
+        return f"Cannot tell: about {round_up(verdict.needed or queries):,} queries would. Keep {name}"
+    return f"{verdict.decision.capitalize()} {name}"
 
 
-def _lay_out(lines: Iterator[tuple[str, str]], width: int) -> Iterator[str]:
+def lay_out(lines: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
     """Indent labelled lines, and continue those that are too long."""
     for label, text in lines:
         yield from wrap(f"{label}: {text}", width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
@@ -188,7 +187,7 @@ def _details(choice: Choice) -> Iterator[str]:
     yield "Details"
     picked = name_cascade(choice.stages, choice.picked, choice.picked_fusion)
     yield f"  Picked on all queries: {picked}, in-sample {choice.in_sample:.4f}"
-    yield f"  Picking so, held out: {choice.held_out}; less the reference: {choice.gain}"
+    yield f"  Picking so, held out: {str(choice.held_out).replace('+', '')}; less the reference: {choice.gain}"
     if choice.method == "certified":
         proven = {"dirichlet": "proven for losses of 0 and 1, conjectured for others", "betting": "proven for any losses"}
         proven["anytime"] = "proven for any losses, after any number of queries"
@@ -203,7 +202,7 @@ def _details(choice: Choice) -> Iterator[str]:
     yield "  Picked without each fold, most often:"
     counts = choice.folds.groupby([name for name in map(str, choice.folds) if name[0] in "kw"], dropna=False).size()
     table = counts.sort_values(ascending=False).reset_index(name="times").head(_ROWS)
-    yield from (f"    {line}" for line in table.to_string(index=False).splitlines())
+    yield from (f"    {line}" for line in table.to_string(index=False, na_rep="-").splitlines())
 
 
 def _describe_method(choice: Choice) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from pt_cascade.analysis.choice.cross_validation import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.intervals import Estimate, estimate, settle
-from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.verdict import round_up
 from pt_cascade.analysis.fusion.stage_fusion import rename_stages
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs, name_cascade

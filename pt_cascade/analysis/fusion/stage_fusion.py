@@ -27,7 +27,7 @@ from pt_cascade.numbers import is_amount
 from pt_cascade.ranking import score_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -135,7 +135,14 @@ class StageFusion:
         return np.asarray(np.isneginf(scores[self.weigh(stages) > 0]).any(axis=0))
 
     def __repr__(self) -> str:
-        parts = [f"{name}={_show(weight)}" for name, weight in dict(self.weights).items()]
+        return self._write(_show)
+
+    def __str__(self) -> str:
+        """Show six digits of each weight, where ``repr`` shows all."""
+        return self._write("{:g}".format)
+
+    def _write(self, show: Callable[[float], str]) -> str:
+        parts = [f"{name}={show(weight)}" for name, weight in dict(self.weights).items()]
         parts += [f"{name}={value!r}" for name, value in self.options.items()]
         return f"fused({', '.join(parts)})"
 

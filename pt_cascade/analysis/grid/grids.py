@@ -127,7 +127,7 @@ def default_grid(
         end = np.full(len(vectors), NO_CUT) if last is None else np.minimum(vectors[:, -1], last)
         vectors = np.column_stack([vectors, end]).astype(np.int32)
         text += f", {names[-1]} {'uncut' if last is None else last}"
-    return Grid(vectors, f"{'all' if dense else 'log grid'} of {text}")
+    return Grid(vectors, f"{'all of ' * dense or 'log grid of ' * bool(own)}{text}")
 
 
 def _log_axis(depth: int) -> Vectors:

@@ -117,7 +117,7 @@ def uncovered_error(table: Scores, stages: Sequence[str], cutoffs: Sequence[int 
         else f"score(cascade, topics), with {stage} % {asked[0]}"
     )
     if table.about.get("made of") == "runs":
-        fix = f'deeper runs, or ScoreTable.from_runs(..., missing="last"), which ranks pairs that run {stage!r} lacks last'
+        fix = f'give deeper runs, or ScoreTable.from_runs(..., missing="last"), which ranks pairs that run {stage!r} lacks last'
     return TableError("the table does not cover these cut-offs", [problem + made], fix=fix)
 
 

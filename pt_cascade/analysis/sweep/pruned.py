@@ -58,12 +58,22 @@ class PrunedSweep:
     relevant: int
     cost: Cost | None = None
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measures, as ir_measures prints them."""
+        return tuple(map(str, self.replayer.measures))
+
+    @property
+    def qids(self) -> tuple[str, ...]:
+        """The queries with a judgment, in topic order."""
+        return tuple(self.replayer.table.topics["qid"].iloc[self.replayer.judged.queries])
+
     @cached_property
     def frame(self) -> pd.DataFrame:
         """Frame[rules, docs_<stage>..., <measure>..., dropped, and with a cost: ms, p95_ms]: means over the judged queries."""
         columns: dict[str, object] = {"rules": [", ".join(f"{name} {rule}" for name, rule in row.items()) for row in self.rules]}
         columns |= {f"docs_{name}": self.kept[:, :, n].mean(axis=1) for n, name in enumerate(self.replayer.path.stages)}
-        columns |= {str(one): self.values[:, :, n].mean(axis=1) for n, one in enumerate(self.replayer.measures)}
+        columns |= {name: self.values[:, :, n].mean(axis=1) for n, name in enumerate(self.measures)}
         columns["dropped"] = self.dropped.mean(axis=1)
         if self.cost is not None:
             columns["ms"] = self.ms.mean(axis=1)
@@ -86,12 +96,10 @@ class PrunedSweep:
             raise SweepError("the share of relevant documents is unknown", [problem], fix="sweep_rules(..., rel=1)")
         if measure is None:
             return self.dropped
-        names = [str(one) for one in self.replayer.measures]
-        if str(measure) not in names:
-            raise SweepError(
-                f"measure {str(measure)!r} was not computed", [f"computed were {', '.join(names)}"], fix=f"measure={names[0]!r}"
-            )
-        value = self.values[:, :, names.index(str(measure))]
+        if str(measure) not in self.measures:
+            problem = f"computed were {', '.join(self.measures)}"
+            raise SweepError(f"measure {str(measure)!r} was not computed", [problem], fix=f"measure={self.measures[0]!r}")
+        value = self.values[:, :, self.measures.index(str(measure))]
         return value[:1] - value
 
     def certify(self, measure: Measure | str | None = None, *, alpha: float = 0.05, delta: float | None = 0.1) -> Guarantee:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, Order, TieRule
-from pt_cascade.errors import TableError
+from pt_cascade.errors import TableError, did_you_mean
 from pt_cascade.numbers import is_word
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class Scores:
             return own
         if not known or names[:1] != self.stages[:1] or len(set(names)) < len(names):
             problem = f"its stages are {', '.join(self.stages)}; every cascade begins with {self.stages[0]!r}"
+            problem += next((did_you_mean(name, self.stages) for name in names if not is_word(name, self.stages)), "")
             raise TableError(f"the table has no cascade {' → '.join(map(str, names))}", [problem])
         return Path(names, (None,) * len(names), (None,) * (len(names) - 1))
 

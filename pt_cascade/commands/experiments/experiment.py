@@ -108,11 +108,14 @@ def _list(experiments: list[Experiment], out: str | None) -> Iterator[str]:
 
 
 def _show(experiment: Experiment) -> str:
+    from pt_cascade.experiments.matrix import list_entries  # noqa: PLC0415 - an extra, checked before
+
     file = experiment.file
-    source = file.collection or ", ".join((file.runs or {}).values())
+    source = file.collection or ", ".join((file.runs or {}).values()) or shlex.join(file.script)
     lines = [
         f"{experiment.path}: {file.title}",
         f"  of {source}; {_count(experiment)}",
+        f"  last run: {list_entries([experiment])[0].state}",
         *([f"  {file.note.strip()}"] if file.note else []),
     ]
     lines += [f"  system {one.line()}" + "".join(f", {fused}" for fused in one.fusions if fused) for one in experiment.combinations]
@@ -148,6 +151,7 @@ def _verify(experiments: list[Experiment], arguments: argparse.Namespace) -> Ite
         shown = [one for one in checks if arguments.details or one.state == "OKish"]
         counts = Counter(one.state for one in checks)
         counted = ", ".join(f"{counts[state]} {state}" for state in ("OK", "OKish", "FAIL"))
+        counted = counted if checks else "no expected numbers, as the file has none"
         yield "\n".join([f"{experiment.name}: {counted}; {done.seconds:.0f} s", *(f"  {one}" for one in shown)])
         failed += [f"{experiment.path.name}:{experiment.line(one)}: {one}" for one in checks if one.state == "FAIL"]
     if failed:

@@ -6,9 +6,9 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
+from pt_cascade.caches import cache_root
 from pt_cascade.commands.cache import find_entries, show_size
 from pt_cascade.execution.installation import check_installation
-from pt_cascade.files import cache_root
 from pt_cascade.reporting.widths import line_width
 
 if TYPE_CHECKING:

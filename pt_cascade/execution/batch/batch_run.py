@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pt_cascade.cascade import Cascade
     from pt_cascade.execution.batch.executors.resources import Resources
     from pt_cascade.execution.batch.plan import Plan
+    from pt_cascade.ranking import Ints
 
 EXECUTORS = ("serial", "processes", "ray")
 
@@ -141,7 +142,7 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
     with folder.lock("" if shard is None else f"{shard[0]}-of-{shard[1]}"):
         folder.resume(planned.plan)
         parts = {n: part for n, part in enumerate(planned.parts) if shard is None or n % shard[1] == shard[0] - 1}
-        loop = ShardLoop(folder, planned.plan, parts, max_attempts, journal)
+        loop = ShardLoop(folder, planned.plan, planned.topics, parts, max_attempts, journal)
         about = {"executor": executor, "workers": workers, "threads": threads, "resources": resources, "shard": shard}
         stages = describe_stages(planned.cascade)
         noted = note_call(folder.path, about, stages, collection, energy=energy) if loop.waiting else nullcontext()
@@ -155,12 +156,13 @@ def run_batch(  # noqa: PLR0913 - options, each with a default
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that has not begun: the cascade and what makes it again, the plan, and the topics of each shard."""
+    """A run that has not begun: the cascade and what makes it again, the plan, the topics, and the rows of each shard."""
 
     source: CascadeSource
     cascade: Cascade
     plan: Plan
-    parts: Sequence[pd.DataFrame]
+    topics: pd.DataFrame
+    parts: Sequence[Ints]
 
 
 def plan_batch(source: CascadeSource, topics: pd.DataFrame, settings: Settings) -> PlannedRun:
@@ -169,7 +171,7 @@ def plan_batch(source: CascadeSource, topics: pd.DataFrame, settings: Settings) 
     with limit_threads(settings.threads if is_whole(settings.threads, 1) else 1):
         built = source.build()
     plan, parts = make_plan(built, frame, settings)
-    return PlannedRun(source, built, plan, parts)
+    return PlannedRun(source, built, plan, frame, parts)
 
 
 def merge_folder(out: str | os.PathLike[str]) -> BatchRun:
@@ -213,4 +215,4 @@ def _check(executor: str, workers: int, resources: Resources | None, max_attempt
         valid = isinstance(shard, tuple) and len(shard) == 2 and all(is_whole(n, least=1) for n in shard) and shard[0] <= shard[1]  # noqa: PLR2004
         problems += [] if valid else [f"shard is {shard!r}, expected (i, n) with i from 1 to n"]
     if problems:
-        raise CascadeError("the run cannot start", problems, fix="executor='processes', workers=4")
+        raise CascadeError("the run cannot start", problems, fix=f"executor={'ray' if resources else 'processes'!r}, workers=4")

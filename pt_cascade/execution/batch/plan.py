@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pt_cascade.cascade.fingerprints import fingerprint, hash_frame
 from pt_cascade.errors import CascadeError, did_you_mean
-from pt_cascade.execution.runner import refuse_whole, split_queries
+from pt_cascade.execution.runner import refuse_whole, split_rows
 from pt_cascade.execution.versions import versions
 from pt_cascade.numbers import is_several, is_whole
 from pt_cascade.trec.lines import ID, refuse_unwritable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pt_cascade.cascade import Cascade
+    from pt_cascade.ranking import Ints
 
 ALL = ("all",)
 
@@ -104,16 +105,23 @@ def describe_cascade(cascade: Cascade) -> dict[str, str]:
     stages = {f"stage {stage.name}": fingerprint(stage) for stage in cascade}
     options = [(stage.name, stage.on_error, stage.time_limit_ms) for stage in cascade if stage.runs_by_query]
     packages = {f"version of {name}": version for name, version in versions().items()}
-    return {"cascade": repr(cascade), **stages, "tail": cascade.tail, "options": str(options), **packages}
+    return {
+        "cascade": repr(cascade),
+        "fusion": repr(cascade.fusion),
+        **stages,
+        "tail": cascade.tail,
+        "options": str(options),
+        **packages,
+    }
 
 
-def make_plan(cascade: Cascade, topics: pd.DataFrame, settings: Settings) -> tuple[Plan, list[pd.DataFrame]]:
-    """Return the plan of a cascade over topics, and the topics of each shard."""
+def make_plan(cascade: Cascade, topics: pd.DataFrame, settings: Settings) -> tuple[Plan, list[Ints]]:
+    """Return the plan of a cascade over topics, and the rows of each shard."""
     refuse_whole(cascade)
     refuse_unwritable(topics, {"qid": ID}, "run.res.gz", [] if len(topics) else ["there are no topics"])
     checked = check_settings(settings, cascade)
-    parts = split_queries(topics, checked.shard_queries)
-    qids = [part["qid"].unique() for part in parts]
+    parts = split_rows(topics, checked.shard_queries)
+    qids = [topics["qid"].take(rows).unique() for rows in parts]
     shards = tuple(Shard(str(each[0]), str(each[-1]), len(each)) for each in qids)
     return Plan(describe_cascade(cascade), checked, hash_frame(topics), shards), parts
 

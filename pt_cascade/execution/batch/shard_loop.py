@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pandas as pd
+from tqdm import tqdm
+
 from pt_cascade.errors import ShardError, few, warn
-from pt_cascade.execution.batch.shards import Task
+from pt_cascade.execution.batch.shards import TRACE, Task
 from pt_cascade.execution.batch.storage.attempts import DIED
-from pt_cascade.progress import show_progress
+from pt_cascade.progress import show_note, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    import pandas as pd
 
     from pt_cascade.execution.batch.executors.local import Executor
     from pt_cascade.execution.batch.journal import Journal
     from pt_cascade.execution.batch.plan import Plan
     from pt_cascade.execution.batch.storage.folder import BatchFolder
+    from pt_cascade.ranking import Ints
 
 MOST_FAILED = 10  # attempts in a row
 
@@ -33,24 +36,28 @@ class ShardLoop:
     Attributes:
         folder: Where finished shards and attempts are.
         plan: The plan of the run.
-        parts: The topics of each shard by its number.
+        topics: All topics.
+        parts: The rows of each shard by its number.
         max_attempts: How often a shard is tried.
         journal: The log.
         waiting: The numbers of the shards to run.
         running: When each shard began that runs now.
         isolated: The numbers of the shards that are not tried again.
         failed_in_a_row: How many attempts have failed since one succeeded.
+        ms: The milliseconds of each stage in the shards that this call has finished.
     """
 
     folder: BatchFolder
     plan: Plan
-    parts: Mapping[int, pd.DataFrame]
+    topics: pd.DataFrame
+    parts: Mapping[int, Ints]
     max_attempts: int
     journal: Journal
     waiting: deque[int] = field(default_factory=deque)
     running: dict[int, float] = field(default_factory=dict)
     isolated: list[int] = field(default_factory=list)
     failed_in_a_row: int = 0
+    ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def __post_init__(self) -> None:
         """Find the shards that are not finished; those that are damaged are removed."""
@@ -67,10 +74,14 @@ class ShardLoop:
         total = sum(self.plan.shards[n].queries for n in self.parts)
         self.journal.note("started", cascade=self.plan.cascade["cascade"], queries=total, queries_finished=total - left)
         with show_progress("run", "query", total, done=total - left, shown=shown) as bar, self._withdrawing():
+            start, done = time.monotonic(), 0
             while self.waiting or self.running:
                 while self.waiting and len(self.running) < executor.slots:
                     self._submit(executor)
-                bar.update(self._take(executor))
+                done += (finished := self._take(executor))
+                bar.update(finished)
+                if done:
+                    show_note(self.tell_stages((time.monotonic() - start) * (left - done) / done))
         if self.isolated:
             raise self._failure()
 
@@ -80,7 +91,7 @@ class ShardLoop:
         self.folder.attempts(n).begin()
         self.running[n] = time.monotonic()
         self.journal.note("shard_started", shard=n, attempt=len(self.folder.attempts(n)))
-        executor.submit(Task(n, self.parts[n]))
+        executor.submit(Task(n, self.topics.take(self.parts[n])))
 
     def _take(self, executor: Executor) -> int:
         """Wait for a shard; return how many queries it finished."""
@@ -91,6 +102,9 @@ class ShardLoop:
             self.folder.write_shard(n, outcome.files)
             del self.running[n]
             self.failed_in_a_row = 0
+            trace = pd.read_parquet(io.BytesIO(outcome.files[TRACE]), columns=["stage", "ms"])
+            for stage, ms in trace.groupby("stage")["ms"].sum().items():
+                self.ms[str(stage)] += ms
             self.journal.note("shard_finished", shard=n, queries=self.plan.shards[n].queries, seconds=seconds)
             return self.plan.shards[n].queries
         del self.running[n]
@@ -106,6 +120,12 @@ class ShardLoop:
             what = f"{MOST_FAILED} attempts failed one after the other, so the run is stopped"
             raise ShardError(what, [problem], fix="mend the cause, and start the command again")
         return 0
+
+    def tell_stages(self, seconds: float) -> str:
+        """Say how much of the seconds that are left each stage takes, by its share of the time up to now."""
+        whole = sum(self.ms.values()) or 1.0
+        times = [f"{name} {tqdm.format_interval(seconds * self.ms[name] / whole)}" for name in self.plan.stages]
+        return f"left: {', '.join(times)}"
 
     @contextmanager
     def _withdrawing(self) -> Iterator[None]:

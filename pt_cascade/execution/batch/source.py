@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import re
 import sys
@@ -112,4 +113,11 @@ def load_named(name: str) -> pt.Transformer:
     except AttributeError as error:
         known = [known for known in vars(module) if not known.startswith("_")]
         raise MissingError(f"cannot load {name!r}", [f"{error}{did_you_mean(attributes, known)}"], fix=_FIX) from None
-    return found if isinstance(found, pt.Transformer) else found()  # type: ignore[operator] # build() checks it
+    if isinstance(found, pt.Transformer):
+        return found
+    try:
+        inspect.signature(found).bind()  # type: ignore[arg-type] # checked by it
+    except (TypeError, ValueError):
+        problem = f"it is {found!r:.80}, expected a pipeline, or a function without arguments that makes one"
+        raise PipelineError(f"cannot load {name!r}", [problem], fix=_FIX) from None
+    return found()  # type: ignore[operator] # build() checks what it makes

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pt_cascade.caches import check_trusted
 from pt_cascade.cascade.known import look_up
 from pt_cascade.errors import PipelineError, warn
+from pt_cascade.files import to_path
 from pt_cascade.stages.base.identity import can_identify, hash_identity, identify_any
 from pt_cascade.stages.cached import Cached, cached
 
@@ -34,6 +36,7 @@ def add_caches(stages: Iterable[Stage], folder: str | os.PathLike[str]) -> tuple
         >>> [type(stage.transformers[0]).__name__ for stage in add_caches(cascade, "scores")]
         ['SourceTransformer', 'Cached']
     """
+    check_trusted(to_path(folder), lambda other: f"score_cache={other!r}")
     made, nameless, unknown = {stage.name: stage for stage in stages}, list[str](), list[str]()
     for name, stage in made.items():
         scorer, known = stage.transformers[stage.scorer], look_up(stage.transformers[stage.scorer])

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.analysis.table.tie_rules import TieRule
+from pt_cascade.caches import check_trusted
 from pt_cascade.checksums import read_hashed, write_hashed
 from pt_cascade.errors import TableError, first_line
 from pt_cascade.execution.scoring.chunk import ChunkScores
@@ -74,6 +75,7 @@ class Checkpoint:
 def open_checkpoint(folder: str | os.PathLike[str], parts: Mapping[str, str]) -> Iterator[Checkpoint]:
     """Open or make the checkpoint folder of a table, which is made of ``parts``, for one call at a time: others wait."""
     path = to_path(folder)
+    check_trusted(path, lambda other: f"score(..., checkpoint={other!r})")
     what, fix = f"{path} cannot be used as a checkpoint", "score(..., checkpoint='a/new/folder')"
     with ExitStack() as opened:
         try:

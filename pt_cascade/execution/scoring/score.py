@@ -13,6 +13,7 @@ import pandas as pd
 
 from pt_cascade.analysis.table.data import Column
 from pt_cascade.analysis.table.tie_rules import PLAIN, choose_rule
+from pt_cascade.caches import cache_folder
 from pt_cascade.cascade.fingerprints import describe, fingerprint, hash_frame
 from pt_cascade.errors import CascadeError, FrameError, StageError, warn
 from pt_cascade.execution.runner import split_queries
@@ -24,7 +25,6 @@ from pt_cascade.execution.scoring.chunk import score_chunk
 from pt_cascade.execution.scoring.plan import make_plan
 from pt_cascade.execution.scoring.tie_rules import join_rules
 from pt_cascade.execution.versions import versions
-from pt_cascade.files import cache_folder
 from pt_cascade.frames import canonical_input, canonical_topics
 from pt_cascade.guards import show_rows
 from pt_cascade.numbers import is_amount, is_whole

@@ -51,7 +51,9 @@ def _make_plot(name: str, *, log: bool = False) -> Figure:
     plot.min_border_right = 12
     if log:
         plot.xaxis.formatter = BasicTickFormatter()
-    plot.xaxis.ticker.desired_num_ticks = 4  # labels have room on a telephone
+        plot.xaxis.ticker = FixedTicker(ticks=[])  # by the script: Bokeh's own are few and all at one end
+    else:
+        plot.xaxis.ticker.desired_num_ticks = 4  # labels have room on a telephone
     return plot
 
 
@@ -65,7 +67,9 @@ def _mark(plot: Figure) -> None:
         plot.scatter(
             "x", "y", source=_source(name, "x", "y"), marker=shape, size=14, fill_color=color, line_color="white", line_width=1.5
         )
-    plot.scatter("x", "y", source=_source("current", "x", "y"), size=20, fill_color=None, line_color=COLORS[3], line_width=4)
+    current = _source("current", "x", "y")
+    for color, width in (("white", 8), (COLORS[3], 4)):  # a light edge, on any background
+        plot.scatter("x", "y", source=current, size=20, fill_color=None, line_color=color, line_width=width)
 
 
 def _make_front(*, log: bool) -> Figure:

@@ -114,28 +114,41 @@ def _write_grid(sweep: Sweep) -> str:
     """Write the grid as an argument, nothing where it is the default; too many vectors that are no product stand as a name."""
     if (form := _find_form(sweep)) is not None:
         return form and repr(form)
-    axes = [np.unique(column).tolist() for column in sweep.grid.vectors.T]
-    if np.array_equal(grid(*axes).vectors, sweep.grid.vectors):
-        return f"ptc.grid({', '.join(map(_write_axis, axes))})"
-    return repr(list(sweep.grid)) if len(sweep.grid) <= _MOST else "vectors"
+    if (axes := _find_axes(sweep)) is None:
+        return repr(list(sweep.grid)) if len(sweep.grid) <= _MOST else "vectors"
+    written = {name: _write_axis(axis) for name, axis in axes.items()}
+    if len(axes) == len(sweep.stages):
+        return f"ptc.grid({', '.join(written.values())})"
+    return f"{{{', '.join(f'{name!r}: {axis}' for name, axis in written.items())}}}"
 
 
 def _find_form(sweep: Sweep) -> str | None:
     """Return the form of the grid, empty for the default; None: it has none."""
-    replayer = sweep.replayer
+    usual: Form | None = None if all(map(in_kernel, sweep.replayer.measures)) and not sweep.fusions else "log"
+    return next((name for name, form in (("", usual), ("log", "log")) if _has_grid(sweep, form, {})), None)
+
+
+def _has_grid(sweep: Sweep, form: Form | None, axes: dict[str, list[int]]) -> bool:
+    """Whether the sweep has the grid of a form, with the cut-offs of some stages instead."""
+    replayer, alone = sweep.replayer, len(sweep.stages) == 1
     last = replayer.path.cutoffs[len(sweep.stages) - 1]
     ends = find_ends(replayer.table, replayer.path, replayer.reach)
-    usual: Form | None = None if all(map(in_kernel, replayer.measures)) and not sweep.fusions else "log"
-    for name, form in (("", usual), ("log", "log")):
-        grid_of_form = default_grid(replayer.reach, last, len(sweep.qids), form=form, alone=len(sweep.stages) == 1, ends=ends)
-        if np.array_equal(grid_of_form.vectors, sweep.grid.vectors):
-            return name
-    return None
+    made = default_grid(replayer.reach, last, len(sweep.qids), form=form, axes=axes, alone=alone, ends=ends)
+    return np.array_equal(made.vectors, sweep.grid.vectors)
+
+
+def _find_axes(sweep: Sweep) -> dict[str, list[int]] | None:
+    """Return the cut-offs of all stages, or of all but the last, which keeps its own, that give the grid; None: none do."""
+    axes = {f"k{n}": np.unique(column).tolist() for n, column in enumerate(sweep.grid.vectors.T, 1)}
+    if np.array_equal(grid(*axes.values()).vectors, sweep.grid.vectors):
+        return axes
+    axes.popitem()
+    return axes if axes and _has_grid(sweep, None, axes) else None
 
 
 def _write_axis(values: list[int]) -> str:
     """Write the cut-offs of a stage."""
-    if len(values) > _FEW and values == list(range(values[0], values[-1] + 1)):
+    if len(values) > _FEW and values[-1] - values[0] == len(values) - 1:  # they ascend, each once
         return f"range({values[0]}, {values[-1] + 1})"
     shown = ["None" if k == NO_CUT else str(k) for k in values]
     return shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
@@ -179,10 +192,8 @@ def _name_grid(sweep: Sweep) -> list[str] | None:
     """Return the options of the grid; None: none has it."""
     if (form := _find_form(sweep)) is not None:
         return ["--grid", form] if form else []
-    axes = [np.unique(column).tolist() for column in sweep.grid.vectors.T]
-    if not np.array_equal(grid(*axes).vectors, sweep.grid.vectors):
-        return None
-    return [word for n, axis in enumerate(axes, 1) for word in (f"--k{n}", _join(axis))]
+    axes = _find_axes(sweep)
+    return None if axes is None else [word for name, axis in axes.items() for word in (f"--{name}", _join(axis))]
 
 
 def _join(cutoffs: Iterable[int | None]) -> str:

@@ -50,13 +50,17 @@ _STYLE: Any = {
 _SAVED: Any = {"pdf.fonttype": 42, "svg.hashsalt": "pt_cascade"}
 _DATES = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 _NEAR = 1.5  # times the largest value
-_DECADES = 2000  # up to this factor there is room for ticks at 2 and 5
+_DECADES = 500  # up to this factor there is room for ticks at 2 and 5
+_LETTERS, _LINE = 57, 9  # of a legend as wide as a column; the line of an entry takes nine
 
 
 @contextmanager
 def open_axes(ax: Axes | None) -> Iterator[Axes]:
     """Yield axes to draw into, new ones if there are none, in the style of the figures; no setting of matplotlib changes."""
     require("matplotlib", why="a figure", install="'pt_cascade[plots]'")
+    if ax is not None and not hasattr(ax, "tick_params"):
+        problem = f"it is a {type(ax).__name__}, expected axes of matplotlib; a choice has a name: choice=choice"
+        raise CascadeError("these are not axes", [problem], fix="draw_front(sweep, choice=choice)")
     import matplotlib as mpl  # noqa: PLC0415 - an extra
     from matplotlib import pyplot as plt  # noqa: PLC0415 - an extra
 
@@ -154,5 +158,9 @@ def add_limit(ax: Axes, limit: float | None, most: float, unit: str) -> None:
 
 
 def add_legend(ax: Axes, columns: int = 1) -> None:
-    """Put the legend above the axes, where it hides nothing."""
+    """Put the legend above the axes, where it hides nothing, in one column where several have no room."""
+    labels = ax.get_legend_handles_labels()[1]
+    rows = -(-len(labels) // columns)
+    letters = sum(max(map(len, labels[n : n + rows])) for n in range(0, len(labels), rows))
+    columns = columns if letters + columns * _LINE <= _LETTERS else 1
     ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2, handlelength=2.2)

@@ -13,6 +13,7 @@ from pt_cascade.errors import SweepError
 from pt_cascade.reporting.plots.canvas import (
     COLORS,
     MARKS,
+    Look,
     add_legend,
     add_limit,
     find_marks,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _WIDE = 20  # costs that differ by this factor are on a logarithmic axis
 _PLANE = 2  # cut-offs
+_FEW = 1000  # vectors, whose points are large
 
 
 def draw_front(
@@ -73,7 +75,8 @@ def draw_front(
     costs, values = read_costs(sweep, column), sweep.frame[name].to_numpy(np.float64)
     front = find_front(pd.DataFrame({"cost": costs, "measure": values}), "measure", "cost")
     with open_axes(ax) as drawn:
-        drawn.plot(costs, values, ".", markersize=2.5, color="0.72", markeredgewidth=0, rasterized=True, label="all cut-offs")
+        look: Look = {"markersize": 5, "color": "0.55"} if len(costs) < _FEW else {"markersize": 2.5, "color": "0.72"}
+        drawn.plot(costs, values, ".", markeredgewidth=0, rasterized=True, label="all cut-offs", **look)
         ends = np.append(front["cost"], costs.max()), np.append(front["measure"], front["measure"].iloc[-1])
         drawn.plot(*ends, drawstyle="steps-post", color=COLORS[0], label="Pareto front")
         for mark, row in rows.items():

@@ -94,5 +94,5 @@ def draw_losses(sweep: Sweep, ax: Axes | None = None, *, choice: Choice | None =
         drawn.invert_yaxis()
         drawn.grid(visible=False, axis="y")
         drawn.set_xlabel("loss, mean over queries")
-        add_legend(drawn, columns=2)
+        add_legend(drawn)
     return drawn

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from pt_cascade.caches import check_trusted
 from pt_cascade.errors import ScoreCacheError
 from pt_cascade.files import to_path
 
@@ -162,6 +163,7 @@ class ScoreCache:
     @contextmanager
     def _open(self, begin: str, synchronous: str = "NORMAL") -> Iterator[sqlite3.Connection]:
         """Run one transaction; whatever fails, SQLite undoes it when the file is closed."""
+        check_trusted(Path(self.path), lambda other: f"cached(stage, {other!r})")
         try:
             if begin != "BEGIN":
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)

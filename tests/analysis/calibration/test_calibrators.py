@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
@@ -55,6 +56,18 @@ def test_beta_is_that_of_betacal(step: int, power: float, released: tuple[float,
     if step == 17:
         by_betacal = [1.2785112517834607e-07, 0.003250178687790975, 0.08675634662484963, 0.45594877352196717, 0.925612745242786]
         assert fitted.predict(np.array([0.01, 0.2, 0.5, 0.8, 0.99])) == pytest.approx(by_betacal, rel=1e-4)
+
+
+def test_beta_is_the_posterior_of_two_beta_densities() -> None:
+    """Kull, Silva Filho and Flach 2017: scores from Beta(4, 2) where relevant and Beta(1, 3) where not have this very map.
+
+    a = 4 - 1, b = 3 - 2 and c = ln B(1, 3) / B(4, 2); Bayes' theorem by the densities of SciPy.
+    """
+    p = (np.arange(400) + 0.5) / 400
+    relevant, other = stats.beta.pdf(p, 4, 2), stats.beta.pdf(p, 1, 3)
+    fitted = Beta.fit(np.tile(p, 2), np.repeat([True, False], 400), np.r_[relevant, other])
+    assert (fitted.a, fitted.b, fitted.c) == pytest.approx((3, 1, np.log((1 / 3) / (1 / 20))), abs=1e-6)
+    assert fitted.predict(p) == pytest.approx(relevant / (relevant + other), abs=1e-9)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.5, 2.0), (0.1, 0.7), (-4.0, -0.3)])

@@ -65,6 +65,22 @@ def test_the_parts_of_the_brier_score() -> None:
     assert found["log loss"] == pytest.approx(-np.log([0.8, 0.2, 0.8, 0.8]).mean(), abs=1e-12)
 
 
+def test_murphys_parts_of_a_published_table() -> None:
+    """Wilks 1995, table 7.3: 12,402 forecasts of rain, by base rate 0.162 as printed; Murphy's formulas of 1973 over its lines."""
+    forecast = np.r_[0.0, 0.05, np.arange(1, 11) / 10]
+    rained = np.array([0.006, 0.019, 0.059, 0.15, 0.277, 0.377, 0.511, 0.587, 0.723, 0.779, 0.934, 0.933])
+    share = np.array([0.4112, 0.0671, 0.1833, 0.0986, 0.0616, 0.0366, 0.0303, 0.0275, 0.0245, 0.022, 0.017, 0.0203])
+    pairs = Pairs(np.full(24, "1", object), np.zeros(24), np.repeat([True, False], 12), np.r_[share * rained, share * (1 - rained)])
+    found = dict(zip(MEASURES, add_up(pairs, np.tile(forecast, 2), 1000).reweight(np.ones((1, 1))).measure()[0], strict=True))
+    base = (share @ rained) / share.sum()
+    assert round(base, 3) == 0.162
+    parts = {"reliability": (forecast - rained) ** 2, "resolution": (rained - base) ** 2}
+    for name, squares in parts.items():
+        assert found[name] == pytest.approx(share @ squares / share.sum(), abs=1e-12)
+    assert found["uncertainty"] == pytest.approx(base * (1 - base), abs=1e-12)
+    assert found["Brier"] == pytest.approx(found["reliability"] - found["resolution"] + found["uncertainty"], abs=1e-12)
+
+
 def test_the_parts_sum_to_the_brier_score() -> None:
     """Reliability - resolution + uncertainty + within, also of bins that hold different probabilities."""
     for method in ("none", "isotonic"):

@@ -16,13 +16,19 @@ from toys.scored import make_scores, make_sweep
 from pt_cascade.analysis.certificates.dirichlet import weigh_at_random
 from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.choose import choose
-from pt_cascade.analysis.choice.cross_validation import count_folds, cross_validate, draw_folds, measure_noise
+from pt_cascade.analysis.choice.cross_validation import (
+    count_folds,
+    cross_validate,
+    draw_folds,
+    excess_variance,
+    measure_noise,
+    wild_bootstrap,
+)
 from pt_cascade.analysis.choice.curve_shape import classify_curve
 from pt_cascade.analysis.choice.intervals import estimate
 from pt_cascade.analysis.choice.plateaus import find_plateaus
 from pt_cascade.analysis.choice.result import Choice, show_digits
 from pt_cascade.analysis.choice.selection import find_reference
-from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.sample import Sample, StageTimes
 from pt_cascade.analysis.grid.cutoffs import as_cutoffs

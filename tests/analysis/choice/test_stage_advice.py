@@ -13,9 +13,8 @@ from toys.scored import make_sweep
 
 from pt_cascade.analysis.choice.candidates import Candidates
 from pt_cascade.analysis.choice.choose import choose
-from pt_cascade.analysis.choice.cross_validation import draw_folds
+from pt_cascade.analysis.choice.cross_validation import draw_folds, excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.intervals import Estimate, estimate
-from pt_cascade.analysis.choice.selection_noise import excess_variance, wild_bootstrap
 from pt_cascade.analysis.choice.stage_advice import Advice, decide, measure_held_out
 from pt_cascade.analysis.choice.verdict import round_up
 from pt_cascade.analysis.cost.cost import StageCost

@@ -220,6 +220,7 @@ def test_equal_fusions_are_one_and_are_shown_exactly() -> None:
     assert len(sweep(table, qrels, ["RR"], grid=[(2, 2)], fusion=both).fusions) == 1
     shown = dict(part.split("=") for part in repr(both[0])[6:-1].split(", "))
     assert StageFusion({name: float(weight) for name, weight in shown.items()}) == both[0]
+    assert str(both[0]) == "fused(bm25=0.333333, t5=0.666667)"  # as explain() and tables show it
     assert StageFusion({"a": 1e308, "b": 1e308}) == StageFusion({"a": 1, "b": 1})
     assert repr(StageFusion({"a": 1}, "rrf", k=np.float64(30))) == "fused(a=1, method='rrf', k=30)"
 

@@ -195,6 +195,12 @@ def test_faults_of_the_words_are_told(given: list[str], capsys: pytest.CaptureFi
         main(["run", *given, "--resources", "noting=num_gpus"])
     assert "'noting=num_gpus' is not STAGE=NAME:N,... such as mono_t5=num_gpus:1,num_cpus:4" in capsys.readouterr().err
     assert main(["run", *given, "--resources", "noting=num_gpus:1"]) == 1
-    assert "resources are given, but --executor 'serial' has none" in capsys.readouterr().err
+    assert "resources are given, but --executor 'serial' has none. Fix: --executor 'ray' --workers 4" in capsys.readouterr().err
+    for name in ("toys.batches:N", "os:rename"):
+        assert main(["run", name, *given[1:]]) == 1
+        assert "expected a pipeline, or a function without arguments that makes one" in capsys.readouterr().err
+    for line, told in (("", "it is empty. Fix: pt-cascade run 'bm25 % "), ("bm25 %", "Fix: pt-cascade run 'bm25 % ")):
+        assert main(["run", line, "--collection", "pydocs", *given[1:]]) == 1
+        assert told in capsys.readouterr().err
     assert main(["run", NAME, "--out", "run"]) == 1
     assert "neither --topics nor --collection is given" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,12 @@ from toys.rankers import ToyReranker, ToyRetriever
 import pt_cascade as ptc
 from pt_cascade.errors import CascadeError, CascadeWarning
 from pt_cascade.execution.batch.batch_run import merge_folder, plan_batch, run_batch
+from pt_cascade.execution.batch.journal import Journal
 from pt_cascade.execution.batch.plan import Settings
+from pt_cascade.execution.batch.shard_loop import ShardLoop
 from pt_cascade.execution.batch.shards import Worker, limit_threads
 from pt_cascade.execution.batch.source import CascadeSource
+from pt_cascade.execution.batch.storage.folder import BatchFolder
 
 
 def listed(run: pd.DataFrame) -> list[tuple[str, str]]:
@@ -41,12 +45,22 @@ def test_a_run_ranks_as_the_plain_pipeline_does(tmp_path: Path) -> None:
     assert tags == {"run.res.gz": b"mine", "prefix-1-toy.res.gz": b"mine-toy"}
 
 
-def test_the_executor_does_not_change_a_byte(tmp_path: Path) -> None:
-    """Two processes that are started anew, and import the function by its name, write what one process writes."""
+def test_the_executor_does_not_change_a_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two processes that are started anew, and import the function by its name, write what one process writes; both show stages."""
     run_into(tmp_path / "serial")
-    given = {"shard_queries": SHARD, "query_batch_size": 2, "prefixes": ["all"]}
+    given = {"shard_queries": SHARD, "query_batch_size": 2, "prefixes": ["all"], "verbose": True}
     run_batch("toys.batches:pipeline", TOPICS, tmp_path / "processes", executor="processes", workers=2, **given)
     assert rankings(tmp_path / "serial") == rankings(tmp_path / "processes")
+    assert re.search(rf"run: {N}/{N} \[.*, left: toy 00:00, noting 00:00\]\n$", capsys.readouterr().err)
+
+
+def test_the_time_that_is_left_is_split_by_what_the_stages_took(tmp_path: Path) -> None:
+    """By hand: a stage that took a quarter of the time gets 10 of 40 s; before anything is known none has some."""
+    planned = plan_batch(CascadeSource(maker()), TOPICS, Settings(4, 2, 1, (), "mine"))
+    loop = ShardLoop(BatchFolder(tmp_path), planned.plan, TOPICS, {}, 1, Journal())
+    assert loop.tell_stages(40) == "left: toy 00:00, noting 00:00"
+    loop.ms.update({"toy": 2.0, "noting": 6.0})
+    assert loop.tell_stages(40) == "left: toy 00:10, noting 00:30"
 
 
 def test_parts_that_are_merged_are_one_run(tmp_path: Path) -> None:
@@ -231,7 +245,7 @@ def test_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     name = f"mine_{tmp_path.name}"
-    Path(f"{name}.py").write_text("from toys.batches import pipeline\nready = pipeline()\nnothing = dict\n")
+    Path(f"{name}.py").write_text("from toys.batches import pipeline\nready = pipeline()\nnothing = lambda: {}\n")
     for cascade in ("ready", "pipeline"):
         run_batch(f"{name}:{cascade}", TOPICS.head(2), tmp_path / cascade)
     assert rankings(tmp_path / "ready") == rankings(tmp_path / "pipeline")

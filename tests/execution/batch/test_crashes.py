@@ -12,37 +12,17 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from toys.batches import SERVER, SHARD, TOPICS, maker, rankings, run_into
 from toys.lines import paragraphs
+from toys.users import as_nobody
 
 from pt_cascade.errors import CascadeError, CascadeWarning, ShardError
 from pt_cascade.execution.batch.batch_run import merge_folder, run_batch
 from pt_cascade.execution.batch.storage.folder import BatchFolder
 from pt_cascade.execution.batch.storage.locks import lock
-
-
-@contextmanager
-def as_nobody(path: Path) -> Iterator[None]:
-    """Do without the rights of root, who may write anywhere; the folders above a path can be entered."""
-    if os.getuid():
-        yield
-        return
-    above = [folder for folder in path.parents if folder.stat().st_mode & 0o011 != 0o011]
-    modes = [folder.stat().st_mode for folder in above]
-    for folder, mode in zip(above, modes, strict=True):
-        folder.chmod(mode | 0o011)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        for folder, mode in zip(above, modes, strict=True):
-            folder.chmod(mode)
 
 
 def finished(out: Path) -> set[str]:
@@ -51,12 +31,12 @@ def finished(out: Path) -> set[str]:
     return {qid for number in numbers for qid in TOPICS["qid"][SHARD * number : SHARD * (number + 1)]}
 
 
-def kill_often(out: Path, notes: Path, times: int, seed: int) -> int:
+def kill_often(out: Path, notes: Path, times: int, slowest: float, **options: object) -> int:
     """Kill runs at random moments, and check after each that nothing finished was scored again; return the number of kills."""
-    moments, killed, slowest = random.Random(seed), 0, 0.6  # noqa: S311 - of a test
+    moments, killed = random.Random(times), 0  # noqa: S311 - of a test
     while killed < times:
         before, known = Counter(read(notes)), finished(out)
-        process = SERVER.Process(target=run_into, args=(out, str(notes)), kwargs={"max_attempts": 1000})
+        process = SERVER.Process(target=run_into, args=(out, str(notes)), kwargs={"max_attempts": 1000, **options})
         process.start()
         process.join(moments.uniform(0.0, slowest))
         process.kill()
@@ -76,12 +56,24 @@ def read(notes: Path) -> list[str]:
     return notes.read_text().split() if notes.exists() else []
 
 
-@pytest.mark.parametrize("times", [10, pytest.param(50, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_at_any_moment_gives_the_same_bytes(tmp_path: Path, times: int) -> None:
+KILLS = {
+    "10": (10, 0.6, {}),
+    "50": (50, 0.6, {}),
+    "10 of a run in two processes": (10, 5.0, {"executor": "processes", "workers": 2}),
+}
+
+
+@pytest.mark.parametrize(
+    ("times", "slowest", "options"),
+    [pytest.param(*given, id=name, marks=[pytest.mark.slow] * (name != "10")) for name, given in KILLS.items()],
+)
+def test_a_run_that_is_killed_at_any_moment_gives_the_same_bytes(
+    tmp_path: Path, times: int, slowest: float, options: dict[str, object]
+) -> None:
     """Kill -9 at random moments; then the run ends as one that nothing disturbed."""
     run_into(tmp_path / "undisturbed")
     out, notes = tmp_path / "killed", tmp_path / "notes"
-    assert kill_often(out, notes, times, seed=times) == times
+    assert kill_often(out, notes, times, slowest, **options) == times
     run_into(out, str(notes), max_attempts=1000)
     assert rankings(out) == rankings(tmp_path / "undisturbed")
     assert set(read(notes)) == set(TOPICS["qid"])
@@ -136,12 +128,17 @@ def test_a_run_in_which_everything_fails_is_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*shard 3 failed")
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    """A shard that kills its process counts as failed by that signal; the others are finished by new processes."""
+    """A shard that kills its process counts as failed by that signal; new processes finish the others, which are not run again."""
+    out, notes = tmp_path / "run", tmp_path / "notes"
+    given = {"cascade": maker(file=str(notes), kills="q13"), "topics": TOPICS, "out": out, "shard_queries": SHARD}
     with pytest.raises(ShardError, match=r"shard 3, .*the worker process ended by signal SIGKILL, perhaps for want of memory"):
-        run_batch(
-            maker(kills="q13"), TOPICS, tmp_path / "run", shard_queries=SHARD, executor="processes", workers=2, max_attempts=2
-        )
-    assert finished(tmp_path / "run") == set(TOPICS["qid"]) - {"q12", "q13", "q14", "q15"}
+        run_batch(**given, executor="processes", workers=2, max_attempts=2)
+    assert finished(out) == set(TOPICS["qid"]) - {"q12", "q13", "q14", "q15"} == set(read(notes))
+    (tmp_path / "notes.mended").touch()
+    run_batch(**given, max_attempts=4)
+    assert sorted(read(notes)) == sorted(TOPICS["qid"])
+    run_batch(maker(), TOPICS, tmp_path / "undisturbed", shard_queries=SHARD)
+    assert rankings(out) == rankings(tmp_path / "undisturbed")
 
 
 def test_workers_end_with_the_run_that_started_them(tmp_path: Path) -> None:

@@ -91,6 +91,9 @@ def test_the_budget_moves_all_figures(browser: Any, file: Path) -> None:
         assert page.evaluate("explorer.plots.model('front', 'limit').location") == 20
         assert page.evaluate("explorer.plots.model('latency', 'limit').location") == 20
         assert "above the budget" in page.inner_text("#now")
+        hatched = "explorer.plots.model('surface', 'cells').data.image[0].some((color) => color && color < 2 ** 24)"
+        assert page.evaluate(hatched)  # a color, transparent: above the budget
+        assert page.evaluate("[roundTicks(30, 1300), roundTicks(0.9, 5000)]") == [[50, 100, 200, 500, 1000], [1, 10, 100, 1000]]
         page.click("#go-best")
         settle(page)
         assert "within the budget" in page.inner_text("#now")
@@ -98,7 +101,7 @@ def test_the_budget_moves_all_figures(browser: Any, file: Path) -> None:
         page.keyboard.press("End")
         settle(page)
         assert page.inner_text("#shown-budget") == "no limit"
-        assert not page.evaluate("explorer.plots.model('front', 'limit').visible")
+        assert not page.evaluate(f"explorer.plots.model('front', 'limit').visible || {hatched}")
 
 
 def test_a_link_shows_the_same_view(browser: Any, file: Path) -> None:
@@ -118,16 +121,14 @@ def test_a_link_shows_the_same_view(browser: Any, file: Path) -> None:
         assert (page.inner_text("#now"), page.inner_text("#query")) == (words, query)
 
 
-@pytest.mark.parametrize(
-    "fragment", ["%%%", "k1=7&k9=2&budget=NaN&measure=<b>&query=%E0%A4%A", "k1=&k2=&budget=-5", "budget=1e999"]
-)
-def test_a_link_of_another_page_shows_the_choice(browser: Any, file: Path, fragment: str) -> None:
+def test_a_link_of_another_page_shows_the_choice(browser: Any, file: Path) -> None:
     """What the page does not have in the fragment is as without it."""
     with open_page(browser, file) as page:
         words = page.inner_text("#now")
-    with open_page(browser, file, f"#{fragment}") as page:
-        settle(page)
-        assert page.inner_text("#now") == words
+    for fragment in ("%%%", "k1=7&k9=2&measure=<b>&query=%E0%A4%A&budget=1e999", "k1=&k2=&budget=-5"):
+        with open_page(browser, file, f"#{fragment}") as page:
+            settle(page)
+            assert page.inner_text("#now") == words
 
 
 def test_copies(browser: Any, file: Path) -> None:
@@ -142,6 +143,9 @@ def test_copies(browser: Any, file: Path) -> None:
 
         assert copied("#copy-python") == page.inner_text("#python")
         markdown, latex = copied("#copy-markdown"), copied("#copy-latex")
+        odd = page.evaluate("[asMarkdown, asLatex].map((write) => write([['a', 'b'], ['x', '<i>*_|--≤']]))")
+    assert odd[0].splitlines()[2] == r"| x | \<i>\*\_\|--≤ |"
+    assert odd[1].splitlines()[4] == r"x & $<$i$>$*\_$|$-{}-$\leq$ \\"
     lines = markdown.splitlines()
     assert lines[0] == "| What | Cascade | nDCG@10 | R@20 | longest time of a query, ms |"
     assert lines[1] == "|---|---|---|---|---|"
@@ -193,8 +197,7 @@ def test_long_and_right_to_left_names(browser: Any, tmp_path: Path) -> None:
         assert page.inner_text("#fates tbody td >> nth=3").endswith("(not relevant, 0)")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 768, 1600])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (768, "light"), (1600, "dark")])
 def test_it_fits_and_is_accessible(browser: Any, file: Path, width: int, scheme: str) -> None:
     """Nothing is wider than the window, and axe-core finds no fault."""
     from axe_playwright_python.sync_playwright import Axe
@@ -235,25 +238,3 @@ def test_it_works_without_costs_and_with_one_stage(browser: Any, tmp_path: Path)
         page.select_option("#measure", label="ERR@10")
         settle(page)
         assert "ERR@10 is not computed in this page" in page.inner_text("#queries-words")
-
-
-@pytest.mark.slow
-def test_a_large_page_is_fast(browser: Any, tmp_path: Path) -> None:
-    """All 95,050 vectors of 200 queries with 1,000 documents: below 4 MB, open in 2 s, and a slider moves all in 100 ms (p95)."""
-    scores, labels = make_scores(200, 1000, 3)
-    cost = [ptc.StageCost(fixed_ms=4), ptc.StageCost(per_pair_ms=0.05), ptc.StageCost(per_pair_ms=2)]
-    sweep = make_sweep(scores, labels, cost=cost, grid=ptc.grid(range(1, 1001), range(1, 101), None))
-    path = tmp_path / "page.html"
-    ptc.report(sweep, ptc.choose(sweep, "nDCG@10", budget_ms=100), path)
-    assert path.stat().st_size < 4_000_000
-    step = """async (place) => {
-        const slider = document.getElementById("slider-k1"), begun = performance.now();
-        slider.value = String(place);
-        slider.dispatchEvent(new Event("input"));
-        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))));
-        return performance.now() - begun;
-    }"""
-    with open_page(browser, path) as page:
-        assert page.evaluate("performance.now()") < 2000
-        times = [page.evaluate(step, place) for place in range(0, 1000, 20)]
-    assert np.percentile(times, 95) <= 100

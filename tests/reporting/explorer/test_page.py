@@ -58,6 +58,8 @@ def test_a_choice_of_another_sweep_is_refused(wrong: str, tmp_path: Path) -> Non
         "vector": make_sweep(scores, labels, grid=[(7, None)]),
         "measure": make_sweep(scores, labels, ("RR",), grid=sweep.grid),
     }
+    with pytest.raises(SweepError, match="this is not a sweep: it is a Choice"):
+        ptc.report(choice, sweep, tmp_path / "page.html")
     with pytest.raises(SweepError, match="the choice is of another sweep") as caught:
         ptc.report(others[wrong], choice, tmp_path / "page.html")
     assert "of s1, s2 by nDCG@10" in str(caught.value)

@@ -28,6 +28,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "level": ({}, {"level": 0.8}, "level"),
     "log": ({"grid": "log"}, {"margin": np.float64(0.05)}, ""),
     "product": ({"grid": [(3, None), (7, None), (10, None)]}, {}, ""),
+    "many cut-offs and none": ({"grid": ptc.grid([1, 2, 3, 5, 10, None], 4)}, {}, ""),
+    "some axes": ({"grid": {"k1": [2, 3, 8]}}, {}, ""),
     "vectors": ({"grid": [(3, 2), (10, None)]}, {}, "grid"),
     "kept tail": ({"tail": "keep", "grid": ptc.grid([2, 5, 10], range(1, 7))}, {"rel": 1}, ""),
     "in rank order": ({"by_rank": True}, {}, "by_rank"),
@@ -49,7 +51,7 @@ def test_the_python_and_the_command_choose_the_same(name: str, tmp_path: Path, m
     """Golden: the choice that the page was made of, all its words; what has no option is named."""
     monkeypatch.chdir(tmp_path)
     swept, asked, missing = CASES[name]
-    first = make_sweep(*make_scores(40, 10, 2))
+    first = make_sweep(*make_scores(40, 10, 2), last=5)
 
     table, qrels = first.table.save("scores"), first.replayer.judged.qrels
     ptc.trec.write_qrels(qrels, "qrels.txt")

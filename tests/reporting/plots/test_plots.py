@@ -291,7 +291,9 @@ def test_any_name_is_text() -> None:
     scores, labels = make_scores(4, 6, 4)
     odd = make_sweep(dict(zip(names, scores.values(), strict=True)), labels, grid=[(6, 6, 6, 6), (6, 5, 4, 3), (6, 6, 5, 4)])
     for draw in (ptc.plots.draw_recall, ptc.plots.draw_losses, ptc.plots.draw_surface):
-        draw(odd).get_figure().draw_without_rendering()
+        figure = draw(odd).get_figure()
+        figure.draw_without_rendering()
+        assert figure.get_tightbbox().x1 <= 3.34  # a name may be cut off, a legend not
     told = [text.get_text() for text in ptc.plots.draw_recall(odd).get_legend().get_texts()]
     assert told == [r"\$\foo\$", " _hidden", "a" * 23 + "…", r"\$", "deepest: 6, 6, 6, 6"]
 
@@ -313,6 +315,12 @@ def test_what_cannot_be_drawn_is_refused(sweep: ptc.Sweep, choice: ptc.Choice, t
         ptc.plots.draw_losses(make_sweep(SCORES, LABELS, grid=[(5, 5)]), choice=choice)
     with pytest.raises(SweepError, match="this is not a sweep"):
         ptc.plots.draw_front(choice)
+    with pytest.raises(SweepError, match="this is not a choice: it is a Sweep, expected what choose returns"):
+        ptc.plots.draw_recall(sweep, choice=sweep)
+    with pytest.raises(CascadeError, match="these are not axes: it is a Choice"):
+        ptc.plots.draw_losses(sweep, choice)
+    with pytest.raises(SweepError, match="this is not a calibration report: it is a Sweep"):
+        ptc.plots.draw_reliability(sweep)
     assert not plt.get_fignums()  # what is refused leaves no figure
     ax = plt.subplots()[1]
     with pytest.raises(CascadeError, match=r"ends in '.jpg', expected .pdf, .svg or .png") as caught:

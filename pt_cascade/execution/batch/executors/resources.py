@@ -50,7 +50,7 @@ def group_stages(stages: Sequence[str], resources: Resources | None, threads: in
 
 def _check(stages: Sequence[str], resources: object) -> None:
     """Refuse resources that are not those of stages, all problems at once."""
-    fix = 'resources={"mono_t5": {"num_gpus": 1}}'
+    fix = f'resources={{"{stages[-1]}": {{"num_gpus": 1}}}}'
     if not isinstance(resources, Mapping):
         raise CascadeError("resources are not valid", [f"they are {resources!r:.60}, expected a dict by stage name"], fix=fix)
     problems = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pt_cascade.checksums import build_once, check_sealed
-from pt_cascade.errors import CascadeError, MissingError, few
+from pt_cascade.errors import CascadeError, MissingError, few, suggest_path
 from pt_cascade.execution.batch.plan import Plan
 from pt_cascade.execution.batch.storage.attempts import Attempts
 from pt_cascade.execution.batch.storage.locks import is_locked, lock
@@ -83,7 +83,8 @@ class BatchFolder:
     def read_manifest(self) -> tuple[Plan, dict[str, object]]:
         """Read the plan, and the counts of a finished run."""
         if not self.manifest.is_file():
-            problem = f"it has no {MANIFEST}" if self.path.is_dir() else "it does not exist"
+            found = "it is a file" if self.path.exists() else f"it does not exist{suggest_path(self.path)}"
+            problem = f"it has no {MANIFEST}" if self.path.is_dir() else found
             raise MissingError(f"{self.path} is not the folder of a run", [problem], fix="give the folder of pt-cascade run --out")
         try:
             manifest = json.loads(self.manifest.read_bytes())

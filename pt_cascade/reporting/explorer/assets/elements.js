@@ -52,15 +52,18 @@ function readTable(id) {
 
 /** @param {string[][]} rows */
 function asMarkdown(rows) {
-  const lines = rows.map((row) => `| ${row.map((cell) => cell.replace(/[\\|]/g, "\\$&")).join(" | ")} |`);
+  const clean = (cell) => cell.replace(/[\\`*|<&_]|\](?=[([])/g, "\\$&");  // as markup.py
+  const lines = rows.map((row) => `| ${row.map(clean).join(" | ")} |`);
   lines.splice(1, 0, `|${rows[0].map(() => "---|").join("")}`);
   return `${lines.join("\n")}\n`;
 }
 
 /** @param {string[][]} rows */
 function asLatex(rows) {
-  const marks = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "→": "$\\rightarrow$", "·": "$\\cdot$" };
-  const clean = (cell) => cell.replace(/[\\~^→·]|[&%$#_{}]/g, (sign) => marks[sign] ?? `\\${sign}`);
+  const named = { "\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum" };
+  const symbols = { "→": "\\rightarrow", "·": "\\cdot", "†": "\\dagger", "≤": "\\leq", "≥": "\\geq", "−": "-", "<": "<", ">": ">", "|": "|" };
+  const escape = (sign) => (named[sign] ? `\\${named[sign]}{}` : symbols[sign] ? `$${symbols[sign]}$` : `\\${sign}`);
+  const clean = (cell) => cell.replace(/[\\~^→·†≤≥−<>|&%$#_{}]/g, escape).replace(/-(?=-)/g, "-{}");  // as markup.py
   const [head, ...body] = rows.map((row) => `${row.map(clean).join(" & ")} \\\\`);
   return `\\begin{tabular}{ll${"r".repeat(rows[0].length - 2)}}\n\\toprule\n${head}\n\\midrule\n${body.join("\n")}\n\\bottomrule\n\\end{tabular}\n`;
 }

@@ -238,7 +238,7 @@ class Explorer {
     const name = content.measures[this.measure].name;
     element("surface-title").textContent = `${name} by the cut-offs ${content.axes[this.axes[0]].name} and ${content.axes[this.axes[1]].name}.`;
     const [across, up] = this.axes.map((axis) => `${content.axes[axis].name} is that of ${content.stages[axis]}`);
-    element("surface-words").textContent = `${across}, ${up}. ${Number.isFinite(this.limit) ? "Faint: above the budget. " : ""}Click to move there.`;
+    element("surface-words").textContent = `${across}, ${up}. ${Number.isFinite(this.limit) ? "Hatched: above the budget. " : ""}Click to move there.`;
     element("surface").setAttribute("aria-label", `${name} from ${four(low)} and less, dark, to ${four(high)}, bright, over two cut-offs; here ${four(this.values(this.row))}`);
     element("scale").style.background = `linear-gradient(to right, ${CIVIDIS.join(", ")})`;
     element("scale").nextSibling?.remove();
@@ -260,7 +260,7 @@ class Explorer {
     this.plots.drawTimes(times, limit, level, bound);
     const inside = times.filter((ms) => ms <= limit).length;
     const share = Number.isFinite(limit) ? ` ${inside} of ${times.length} times are within the budget.` : "";
-    const words = [`${queries} queries were timed.`];
+    const words = [content.latency.stages[0].ms ? `${queries} queries were timed.` : `By costs given by hand, for the documents of ${queries} queries.`];
     if (level) words.unshift(`Circle${bound === null ? "" : "s"}: ${level === 100 ? "the longest time" : `p${show(level)}`}, ${amount(takePercentile(times, level))} ms`
       + (bound === null ? "." : `, and its upper bound with 95 % certainty, ${amount(bound)} ms, which a budget is compared with.`));
     if (content.cost.column === `p${level}_ms` && level < 100) words.push("They are too few for an upper bound.");
@@ -285,7 +285,7 @@ class Explorer {
     parts.push(`Its cut-offs remove ${cut.toLocaleString("en")} of the ${now.left[1].toLocaleString("en")} relevant documents that ${content.stages[0]} found.`);
     element("now").replaceChildren(...parts);
     this.showChanges(best);
-    element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? " Dashed: budget." : ""}`;
+    element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? ` Dashed: budget${this.limit > most(this.rows.cost) ? ", beyond all" : ""}.` : ""}`;
     element("front").setAttribute("aria-label", `${measure} against ${content.cost.label} of all vectors. Here ${four(this.values(this.row))} at ${amount(cost)} ${content.cost.unit}`);
     element("recall-words").textContent = "Of what the stage before passes on. Circle: cut-off. Band: 1.96 standard errors."
       + (content.stages.some((_, n) => this.plots.isReached(n, now.curves, this.rows.cutoffs(this.row))) ? " Triangle: where recall stops rising, given the stages before." : "");

@@ -40,6 +40,7 @@ class Plots {
     const plot = this.plots[figure];
     [plot.x_range.start, plot.x_range.end] = x;
     [plot.y_range.start, plot.y_range.end] = y;
+    if (figure === "recall" || (figure === "front" && this.log)) plot.below[0].ticker.ticks = roundTicks(x[0], x[1]);
   }
 
   mark(figure, name, x, y) {
@@ -82,8 +83,9 @@ class Plots {
     const values = this.rows.all[measure];
     const [left, right] = [least(cost), most(cost)];
     const [low, high] = [least(values), most(values)];
-    const pad = (high - low || 0.1) * 0.08;
-    const edge = this.log ? [left / 1.15, right * 1.15] : [left - (right - left || 1) * 0.04, right + (right - left || 1) * 0.04];
+    const pad = (high - low || 0.1) * 0.12;  // room for a marker at the edge
+    const room = this.log ? (right / left) ** 0.08 : (right - left || 1) * 0.08;
+    const edge = this.log ? [left / room, right * room] : [left - room, right + room];
     this.range("front", edge, [low - pad, high + pad]);
     if (cost.length <= FEW) this.fill("front", "cloud", { x: Array.from(cost), y: Array.from(values) });
     else {
@@ -130,7 +132,7 @@ class Plots {
     return this.scales.get(axis);
   }
 
-  /** Draw the measure over two cut-offs, the others as in a row; what exceeds the budget is faint. */
+  /** Draw the measure over two cut-offs, the others as in a row; what exceeds the budget is hatched, to be told from low values. */
   drawSurface(row, axes, limit) {
     const others = this.rows.axes.map((_, n) => n).filter((n) => !axes.includes(n) && n !== this.rows.stages - 1);
     const drawn = [limit, this.measure, ...others.map((n) => this.rows.places[n][row])].join();
@@ -146,7 +148,8 @@ class Plots {
     const colors = new Uint32Array(CELLS * CELLS);
     for (let pixel = 0; pixel < colors.length; pixel++) {
       const cell = cells[up.nearest[Math.floor(pixel / CELLS)] * across.at.length + across.nearest[pixel % CELLS]];
-      if (cell >= 0) colors[pixel] = shade(shareOf(values[cell], low, high, false), this.rows.isWithin(cell, limit) ? 255 : 70);
+      const hatched = (Math.floor(pixel / CELLS) + (pixel % CELLS)) % 6 < 3;
+      if (cell >= 0) colors[pixel] = shade(shareOf(values[cell], low, high, false), hatched && !this.rows.isWithin(cell, limit) ? 0 : 255);
     }
     const box = { x: [across.start], y: [up.start], dw: [across.end - across.start], dh: [up.end - up.start] };
     this.fill("surface", "cells", { image: [asImage(colors, CELLS, CELLS)], ...box });
@@ -212,6 +215,14 @@ class Plots {
   setLimit(figure, limit) {
     this.model(figure, "limit").setv({ location: Number.isFinite(limit) ? limit : 1, visible: Number.isFinite(limit) });
   }
+}
+
+/** Round numbers for a logarithmic axis: 1, 2 and 5, or the powers of ten where those would be many. */
+function roundTicks(low, high) {
+  const powers = Array.from({ length: 40 }, (_, n) => 10 ** (n - 20));
+  const inside = (ticks) => ticks.filter((tick) => low <= tick && tick <= high);
+  const all = inside(powers.flatMap((power) => [1, 2, 5].map((one) => Number((one * power).toPrecision(1)))));
+  return all.length > 7 ? inside(powers) : all;
 }
 
 /** Make what Bokeh takes as an image of colors. */

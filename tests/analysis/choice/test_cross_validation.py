@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pt_cascade.analysis.choice.selection_noise import TIMES, excess_variance, wild_bootstrap
+from pt_cascade.analysis.choice.cross_validation import TIMES, excess_variance, wild_bootstrap
 
 
 def choose_held_out(values: np.ndarray, fold: np.ndarray) -> np.ndarray:
