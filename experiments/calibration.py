@@ -1,6 +1,7 @@
 """Whether the statistics of choosing keep what they promise: simulated data with known truth, printed as Markdown tables.
 
-Run: python experiments/calibration.py [--quick] [--seed N] [--only certificates]. --quick, for the tests, tells little.
+Run: python experiments/calibration.py [--quick] [--seed N] [--only certificates [--samples N] [--sizes N ...]]. --quick, for the
+tests, tells little.
 """
 
 from __future__ import annotations
@@ -64,8 +65,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="the folder that holds dl19 and scifact; without it no real tables")
     parser.add_argument("--only", choices=["certificates"], help="that table alone")
+    parser.add_argument("--samples", type=int, help="of each certificate")
+    parser.add_argument("--sizes", type=int, nargs="+", help="queries of a sample that is certified")
     arguments = parser.parse_args()
     effort, start = QUICK if arguments.quick else FULL, time.perf_counter()
+    asked = {"certificates": arguments.samples, "certified": arguments.sizes}
+    effort = effort._replace(**{name: value for name, value in asked.items() if value is not None})
     for line in (tabulate if arguments.only is None else certify)(effort, arguments.seed, arguments.data):
         print(line, flush=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "pandas", "numba", "ir-measures"))

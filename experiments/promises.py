@@ -92,7 +92,7 @@ def certify_cheaper(pools: dict[str, Pool], samples: int, sizes: tuple[int, ...]
     yield "The reference is the deepest vector. Cost: mean, relative to the reference's; in brackets the share of samples that"
     yield "certify something. Uncertified: the cheapest vector whose mean is within the margin of the best of the sample, as tables"
     yield f"in-sample suggest it; its loss is against the best of the pool. Above {LARGE:,} queries, half as many samples.\n"
-    yield "| pool | margin | n | dirichlet wrong | cost | betting wrong | cost | uncertified wrong |"
+    yield "| pool | margin | n | dirichlet wrong | dirichlet cost | betting wrong | betting cost | uncertified wrong |"
     yield "|---" * 8 + "|"
     for name, pool in pools.items():
         truth = pool.values.mean(axis=0)
