@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _warn([f"pt-cascade {command}: {_explain(error, words)}", *getattr(error, "__notes__", [])], options)
         return getattr(error, "exit_code", 1 if isinstance(error, OSError) else _UNEXPECTED)
     except KeyboardInterrupt as error:
-        kept = getattr(error, "__notes__", []) or [_KEPT[command]] * (command in _KEPT)
+        kept = getattr(error, "__notes__", []) or ([_KEPT[command]] if command in _KEPT else [])
         _warn(["; ".join(["interrupted", *kept])], options)
         return 130
     return 0
