@@ -135,7 +135,7 @@ def find_failed(stage: Stage, ranked: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _add_failed(unscored: pd.DataFrame, stage: Stage, ranked: pd.DataFrame) -> pd.DataFrame:
-    """Add the documents that a stage marks as failed to Frame[qid, docno] of those that it was not asked for."""
+    """Add the documents that a stage marks as failed to Frame[qid, docno] of those that it did not score."""
     failed = find_failed(stage, ranked)
     return pd.concat([unscored, ranked.loc[failed, ["qid", "docno"]]]) if failed.any() else unscored
 

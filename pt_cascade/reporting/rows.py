@@ -44,7 +44,7 @@ def check_made(value: object, name: str, attribute: str, fix: str) -> None:
 
 def check_sweep(sweep: object) -> None:
     """Refuse what is no sweep."""
-    check_made(sweep, "sweep", "replayer", "sweep(table, qrels, measures)")
+    check_made(sweep, "sweep", "grid", "sweep(table, qrels, measures)")  # one of rules has no grid
 
 
 def check_calibration(report: object) -> None:

@@ -106,6 +106,9 @@ def _make_recall(stages: int) -> Figure:
         _add_curve(plot, n, f"recall{n}")
         marks = _source(f"cut{n}", "x", "y")
         plot.scatter("x", "y", source=marks, marker="circle", size=11, fill_color=color, line_color="white", line_width=2)
+        plot.scatter(
+            "x", "y", source=_source(f"chosen{n}", "x", "y"), marker="diamond", size=10, fill_color=COLORS[1], line_color="white"
+        )
         reached = _source(f"plateau{n}", "x", "y")
         plot.scatter("x", "y", source=reached, marker="inverted_triangle", size=13, fill_color=None, line_color=color, line_width=2)
     return plot

@@ -66,6 +66,7 @@ def test_a_slider_moves_all_figures(browser: Any, file: Path) -> None:
         after = {name: page.evaluate(script) for name, script in parts.items()}
         assert [name for name in parts if before[name] == after[name]] == []
         assert after["recall"] == 10
+        assert page.evaluate("explorer.plots.model('recall', 'chosen0').data.x[0] === explorer.rows.cutoffs(content.chosen)[0]")
         assert "cascade.with_cutoffs(10, 5, None)" in after["python"]
         assert page.get_attribute("#slider-k1", "aria-valuetext") == "10"
 
@@ -199,13 +200,16 @@ def test_long_and_right_to_left_names(browser: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (768, "light"), (1600, "dark")])
 def test_it_fits_and_is_accessible(browser: Any, file: Path, width: int, scheme: str) -> None:
-    """Nothing is wider than the window, and axe-core finds no fault."""
+    """Nothing is wider than the window, axe-core finds no fault, and the Tab key stops at no figure, where keys do nothing."""
     from axe_playwright_python.sync_playwright import Axe
 
     with open_page(browser, file, viewport={"width": width, "height": 900}, color_scheme=scheme) as page:
         settle(page)
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.focus("#link")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Table of losses"
         page.click("#queries button")
         found = Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["failureSummary"], one["nodes"][0]["html"]) for one in found] == []
