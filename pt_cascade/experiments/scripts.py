@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.experiments.schema import Numbers
 
-_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?=$|[ %])")
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?=$|%| [^\d.+-])")
 
 
 def run_script(script: Sequence[str], file: Path) -> Numbers:
@@ -35,11 +35,11 @@ def read_tables(text: str) -> Numbers:
     r"""Read Markdown tables: each is a part, under the head of its first column.
 
     A row is named by its first cell, or by so many of its first cells that no two rows have the same name. A cell that begins with
-    a number is that number.
+    a number is that number; one that is several numbers stays a text.
 
     Example:
-        >>> read_tables("| losses | n | wrong |\n|---|---|---|\n| small | 50 | 1.5 % |\n| small | 100 | 2 of 9 |")
-        {'losses': {'small, 50': {'n': 50.0, 'wrong': 1.5}, 'small, 100': {'n': 100.0, 'wrong': 2.0}}}
+        >>> read_tables("| losses | n | wrong |\n|---|---|---|\n| small | 50 | 1.5 % |\n| small | 100 | 0.4 0.6 |")
+        {'losses': {'small, 50': {'n': 50.0, 'wrong': 1.5}, 'small, 100': {'n': 100.0, 'wrong': '0.4 0.6'}}}
     """
     numbers: Numbers = {}
     for is_table, lines in groupby(text.splitlines(), lambda line: line.startswith("|")):
