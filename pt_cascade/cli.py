@@ -102,7 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return getattr(error, "exit_code", 1 if isinstance(error, OSError) else _UNEXPECTED)
     except KeyboardInterrupt as error:
         kept = getattr(error, "__notes__", []) or ([_KEPT[command]] if command in _KEPT else [])
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would interrupt this message
         _warn(["; ".join(["interrupted", *kept])], options)
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
         return 130
     return 0
 

@@ -94,12 +94,14 @@ def test_ctrl_c_among_the_imports_ends_the_program(folder: Path) -> None:
 def test_each_command_ends_with_one_line(
     words: list[str], place: str, kept: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also those that have nothing to keep."""
+    """Also those that have nothing to keep, and where it is pressed again while the line is written."""
 
-    def press(*_: object, **__: object) -> None:
+    def press(*texts: str, **_: object) -> str:
         signal.raise_signal(signal.SIGINT)
+        return texts[0]
 
     monkeypatch.setattr(place, press)
+    monkeypatch.setattr("pt_cascade.cli.wrap", press)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background would ignore it
     try:
         assert main(words) == 130
