@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pt_cascade import __version__
 from pt_cascade.errors import CascadeError, did_you_mean, escape
 from pt_cascade.files import naming_refusals
+from pt_cascade.progress import write_above
 from pt_cascade.reporting.cures import translate
 from pt_cascade.reporting.widths import wrap
 
@@ -146,8 +147,9 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
 
 
 def _warn(messages: Sequence[str], options: Mapping[str, object]) -> None:
-    """Print messages without their line of code."""
-    print("\n".join(wrap(escape(translate(message, options))) for message in messages), file=sys.stderr)
+    """Print messages without their line of code, above the bars that are shown."""
+    told = "\n".join(wrap(escape(translate(message, options))) for message in messages)
+    write_above(told) if "tqdm" in sys.modules else print(told, file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
