@@ -68,7 +68,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=_read_step,
         metavar="STEP",
-        help="also rank by fused scores of the stages, all weights that are multiples of STEP, as 0.1; subsets: equal weights of any",
+        help="also rank by fused scores of the stages: all weights that are multiples of STEP, as 0.1, or, for subsets, equal ones",
     )
     parser.add_argument(
         "--k1", metavar="K,K,...", type=read_cutoffs, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
