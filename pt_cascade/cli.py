@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pt_cascade import __version__
 from pt_cascade.errors import CascadeError, did_you_mean, escape
 from pt_cascade.files import naming_refusals
+from pt_cascade.progress import write_above
 from pt_cascade.reporting.cures import translate
 from pt_cascade.reporting.widths import wrap
 
@@ -101,8 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _warn([f"pt-cascade {command}: {_explain(error, words)}", *getattr(error, "__notes__", [])], options)
         return getattr(error, "exit_code", 1 if isinstance(error, OSError) else _UNEXPECTED)
     except KeyboardInterrupt as error:
-        kept = getattr(error, "__notes__", []) or [_KEPT[command]] * (command in _KEPT)
+        kept = getattr(error, "__notes__", []) or ([_KEPT[command]] if command in _KEPT else [])
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would interrupt this message
         _warn(["; ".join(["interrupted", *kept])], options)
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
         return 130
     return 0
 
@@ -144,8 +147,9 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
 
 
 def _warn(messages: Sequence[str], options: Mapping[str, object]) -> None:
-    """Print messages without their line of code."""
-    print("\n".join(wrap(escape(translate(message, options))) for message in messages), file=sys.stderr)
+    """Print messages without their line of code, above the bars that are shown."""
+    told = "\n".join(wrap(escape(translate(message, options))) for message in messages)
+    write_above(told) if "tqdm" in sys.modules else print(told, file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -39,8 +39,8 @@ def _clean_latex(text: str) -> str:
 
 
 def _clean_markdown(text: str) -> str:
-    """Escape what Markdown or the HTML in it would act on; an underscore within a word is text."""
-    return re.sub(r"[\\`*|<&]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
+    """Escape what GitHub's Markdown or the HTML in it would act on; an underscore within a word is text."""
+    return re.sub(r"[\\`*|<&$~]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 _HTML = _Style(html.escape, "<b>{}</b>", "<sup>†</sup>")

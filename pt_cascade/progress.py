@@ -117,6 +117,12 @@ def show_note(note: str) -> None:
         shown.show(shown.step)
 
 
+def seconds_left(bar: tqdm[Never]) -> float:
+    """Return the seconds that a bar says are left; some of its units are done."""
+    state = bar.format_dict
+    return float((state["total"] - state["n"]) / (state["rate"] or (state["n"] - state["initial"]) / state["elapsed"]))
+
+
 def write_above(line: str) -> None:
     """Write a line to stderr, above the bars that are shown."""
     from tqdm import tqdm as bars  # noqa: PLC0415 - takes time to import

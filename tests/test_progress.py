@@ -16,7 +16,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from pt_cascade import progress
-from pt_cascade.progress import show_progress, show_step
+from pt_cascade.progress import seconds_left, show_progress, show_step
 
 NESTED = """
 from pt_cascade.progress import show_progress
@@ -152,6 +152,17 @@ def test_a_bar_that_is_not_shown_counts_in_the_bar_around_it() -> None:
     show_step("alone")
     with show_progress("", "doc", 3, shown=False) as bar:
         bar.update(3)
+
+
+def test_the_seconds_that_are_left_are_those_of_the_line() -> None:
+    """30 of 40 units are left when 10 took 5 s, as the line says; 20 more that were done before do not count."""
+    for done in (0, 20):
+        with show_progress("run", "query", 40 + done, done=done, shown=True, file=(file := io.StringIO())) as bar:
+            bar.update(10)
+            bar.start_t -= 5
+            bar.refresh()
+            assert abs(seconds_left(bar) - 15) < 1
+        assert re.search(r"<00:1[45]", file.getvalue().splitlines()[1])
 
 
 def test_two_threads_show_each_its_own_step() -> None:

@@ -17,8 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from itertools import islice
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -28,6 +31,9 @@ from report import Line, tell
 
 import pt_cascade as ptc
 from pt_cascade.caches import cache_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LINE = "bm25 % 1000 >> bi_encoder % 100"
 SHARD = 100
@@ -89,23 +95,27 @@ def measure_shards(collection: str, queries: int, rounds: int) -> None:
     cascade = ptc.parse_cascade(LINE, collection)
     pipeline, qrels = cascade.pipeline(), pd.DataFrame({"qid": topics["qid"], "docno": "none", "label": 1})
     ptc.run(cascade, topics.head(SHARD))
-    times: dict[str, list[float]] = {"run_batch": [], "run": [], "pt.Experiment": []}
+    times: dict[str, list[float]] = defaultdict(list)
+    peers: dict[str, Callable[[Path], object]] = {
+        "run_batch": lambda folder: ptc.run_batch(cascade, topics, folder, shard_queries=SHARD),
+        "run": lambda folder: ptc.trec.write_run(
+            ptc.run(cascade, topics, query_batch_size=SHARD).results, folder.with_suffix(".res.gz")
+        ),
+        "pt.Experiment": lambda folder: pt.Experiment(
+            [pipeline], topics, qrels, [nDCG @ 10], ["it"], batch_size=SHARD, save_dir=str(folder)
+        ),
+    }
     for turn in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.process_time()
-            ptc.run_batch(cascade, topics, Path(folder, "run"), shard_queries=SHARD)
-            times["run_batch"].append(time.process_time() - start)
-            start = time.process_time()
-            ptc.trec.write_run(ptc.run(cascade, topics, query_batch_size=SHARD).results, Path(folder, "run.res.gz"))
-            times["run"].append(time.process_time() - start)
-            Path(folder, "saved").mkdir()
-            start = time.process_time()
-            pt.Experiment([pipeline], topics, qrels, [nDCG @ 10], ["it"], batch_size=SHARD, save_dir=str(Path(folder, "saved")))
-            times["pt.Experiment"].append(time.process_time() - start)
+        for name in [*peers][:: 1 - turn % 2 * 2]:  # forwards and backwards in turns
+            with tempfile.TemporaryDirectory() as folder:
+                (place := Path(folder, "run")).mkdir()
+                start = time.process_time()
+                peers[name](place)
+                times[name].append(time.process_time() - start)
         print(f"round {turn}: " + ", ".join(f"{name} {each[-1]:.1f} s" for name, each in times.items()), flush=True)
-    best = {name: min(each) for name, each in times.items()}
+    middle = {name: median(each) for name, each in times.items()}
     for peer in ("run", "pt.Experiment"):
-        tell(Line("batch", f"{queries:,} queries, CPU", peer, best["run_batch"], best[peer], "s"))
+        tell(Line("batch", f"{queries:,} queries, CPU, median of {rounds}", peer, middle["run_batch"], middle[peer], "s"))
 
 
 def measure_executors(collection: str, queries: int) -> None:
@@ -137,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--queries", type=int, default=436, help="of the smallest run (default: 436; 16 × 436 = 6,976)")
     parser.add_argument("--collection", default="pydocs")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--skip-memory", action="store_true")
     arguments = parser.parse_args()
@@ -148,8 +158,8 @@ def main() -> None:
         for factor in FACTORS:
             words = ["--alone", "--collection", arguments.collection, "--queries", str(factor * arguments.queries)]
             subprocess.run([sys.executable, __file__, *words], check=True)  # noqa: S603 - this file
-    measure_shards(arguments.collection, arguments.queries, arguments.rounds)
-    measure_executors(arguments.collection, 2 * arguments.queries)
+    measure_shards(arguments.collection, FACTORS[1] * arguments.queries, arguments.rounds)
+    measure_executors(arguments.collection, FACTORS[-1] * arguments.queries)
 
 
 if __name__ == "__main__":

@@ -255,8 +255,6 @@ def describe_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.D
 def list_stages(stages: Sequence[Stage], fusion: StageFusion | None) -> pd.DataFrame:
     """Return a row for each stage and for the fusion: the cut-off, and options that are set; no path of an index or a model."""
     frame = describe_stages(stages, fusion).drop(columns="transformers").rename(columns={"cutoff": "cut-off"})
-    if fusion is not None:
-        frame.loc[len(stages), "stage"] = repr(fusion)
-    options = {"on error": ["" if one.on_error == "raise" else one.on_error for one in stages]}
-    options["time limit"] = ["" if one.time_limit_ms is None else f"{one.time_limit_ms:g} ms" for one in stages]
-    return frame.assign(**{name: [*told, *[""] * (len(frame) - len(told))] for name, told in options.items() if any(told)})
+    frame.loc[len(stages) :, "stage"] = repr(fusion)
+    told = [(None if one.on_error == "raise" else one.on_error, one.time_limit_ms) for one in stages]
+    return frame.join(pd.DataFrame(told, columns=["on error", "time limit ms"]).dropna(axis=1, how="all"))

@@ -58,6 +58,11 @@ class Step:
     errors: Mapping[str, str] = field(default_factory=dict)
     fusion: StageFusion | None = None
 
+    @property
+    def failed(self) -> NDArray[np.bool_]:
+        """The rows of ``ranked`` that the column named by a transformer's ``failed_column`` marks as failed."""
+        return find_marked(self.ranked, list_marks(self.stage))
+
     def trace(self, qids: pd.Index[str]) -> dict[str, NDArray[np.generic]]:
         """Return the counts and the time of each query, as columns of one entry a query."""
 
@@ -129,14 +134,9 @@ def run_stage(stage: Stage, given: pd.DataFrame, clock: Callable[[], float] = ti
     return Step(stage, given, ranked, kept, output.pairs, ms, output.unscored, output.errors)
 
 
-def find_failed(stage: Stage, ranked: pd.DataFrame) -> NDArray[np.bool_]:
-    """Mark the rows that the column named by a transformer's ``failed_column`` marks as failed."""
-    return find_marked(ranked, list_marks(stage))
-
-
 def _add_failed(unscored: pd.DataFrame, stage: Stage, ranked: pd.DataFrame) -> pd.DataFrame:
-    """Add the documents that a stage marks as failed to Frame[qid, docno] of those that it was not asked for."""
-    failed = find_failed(stage, ranked)
+    """Add the documents that a stage marks as failed to Frame[qid, docno] of those that it did not score."""
+    failed = find_marked(ranked, list_marks(stage))
     return pd.concat([unscored, ranked.loc[failed, ["qid", "docno"]]]) if failed.any() else unscored
 
 

@@ -22,7 +22,7 @@ from pt_cascade.caches import cache_folder
 from pt_cascade.checksums import build_once, check_sealed, stamp
 from pt_cascade.collections import members
 from pt_cascade.collections.members import Member
-from pt_cascade.errors import MissingError, did_you_mean
+from pt_cascade.errors import MissingError, closest, did_you_mean
 from pt_cascade.files import rm_command
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ def installed_packages(names: Sequence[str]) -> list[Package]:
             problems.append(f"{name} has version {versions[name] or '(none)'}, expected {wanted}")
     if problems or not found:
         fix = f"pip install {' '.join(names)}" if names else 'open_collection("pydocs:numpy,scipy")'
+        meant = [closest(name, known) if name in lacking else name for name, _ in asked]
+        if len(problems) == len(lacking) and lacking and all(meant):  # nobody should install a misspelt name
+            fix = f'open_collection("pydocs:{",".join(meant)}")'
         raise MissingError("cannot read the documentation of packages", problems or ["the name lists no package"], fix=fix)
     return sorted(found)
 

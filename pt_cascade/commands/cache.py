@@ -17,6 +17,7 @@ from pt_cascade.caches import COLLECTION_NAME, cache_root
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.scoring.checkpoint import MANIFEST
 from pt_cascade.reporting.tables import format_table
+from pt_cascade.reporting.widths import line_width
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +38,7 @@ _UNFINISHED = ("stored/*/.*", "scores/.*", "pydocs/*/.*", "checksums/.*")
 _HASH = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
 _OURS = re.compile(r"\..+\.(building|partial|tmp)")
 _HOUR, _DAY = 3600, 86400
+_OTHERS = 36  # columns of a line beside a name
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,18 @@ def _origin(kind: str, path: Path) -> str:
 
 
 def _table(entries: list[Entry]) -> str:
-    now = time.time()
-    rows = [(entry.kind, entry.of, show_size(entry.size), _age(now - entry.written)) for entry in entries]
-    return format_table(pd.DataFrame(rows, columns=["kind", "of", "size", "age"]), {}, left=("kind", "of"))
+    """Give a row for the entries of one kind and origin, with the age of the newest; a wide name loses its beginning."""
+    now, room = time.time(), max(line_width() - _OTHERS, _OTHERS)
+    alike: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        alike.setdefault((entry.kind, entry.of), []).append(entry)
+    rows = [
+        (kind, len(some), show_size(sum(one.size for one in some)), _age(now - max(one.written for one in some)), of)
+        for (kind, of), some in alike.items()
+    ]
+    table = pd.DataFrame(rows, columns=["kind", "entries", "size", "age", "of"])
+    table["of"] = [of if len(of) <= room else f"…{of[1 - room :]}" for of in table["of"]]
+    return format_table(table, {}, left=("kind", "of"))
 
 
 def show_size(size: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.timings import Timings
@@ -66,9 +66,9 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     )
     fused.add_argument(
         "--weights",
-        type=float,
+        type=_read_step,
         metavar="STEP",
-        help="also rank by fused scores of the stages, all weights that are multiples of STEP, as 0.1",
+        help="also rank by fused scores of the stages: all weights that are multiples of STEP, as 0.1, or, for subsets, equal ones",
     )
     parser.add_argument(
         "--k1", metavar="K,K,...", type=read_cutoffs, help="cut-offs of the first stage, as 10,20,50; also --k2, --k3, ..."
@@ -90,6 +90,11 @@ def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Swe
     fused = _read_fusion(arguments.fused) if arguments.fused else fused
     options = {"tail": arguments.tail, "stages": stages, "topics": topics, "fusion": fused}
     return sweep(table, qrels, measures, cost, _grid(arguments), **options)
+
+
+def _read_step(text: str) -> float | Literal["subsets"]:
+    """Read the step of weights."""
+    return "subsets" if text == "subsets" else float(text)
 
 
 def read_cutoffs(text: str) -> list[int | None]:

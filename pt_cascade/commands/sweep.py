@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.commands.paths import add_output, check_output
 from pt_cascade.commands.sources import add_sources, describe, sweep_sources
-from pt_cascade.errors import CascadeError
+from pt_cascade.errors import CascadeError, SweepError
 from pt_cascade.files import write_file
 from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, top_table
 
@@ -35,6 +35,8 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
             raise CascadeError("the vectors cannot be written", [problem], fix="--out sweep.csv")
         check_output(arguments)
     swept = sweep_sources(arguments, arguments.measures)
+    if (rel := arguments.rel) and not any((labels >= rel).any() for labels in swept.replayer.judged.relevant):
+        raise SweepError("there is no recall", [f"no judged document has a label of {rel} or more"], fix="--rel 1")
     yield f"{describe(swept.table)}\n{swept!r}\nA vector is a cut-off for each stage; ms are milliseconds a query.\n"
     yield f"{recall_table(swept, arguments.rel)}\n"
     first = swept.measures[0]

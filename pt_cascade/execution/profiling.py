@@ -93,12 +93,14 @@ def profile(  # noqa: PLR0913 - the names are public
     shares = _check_options(mode, repeats, warmup, shares, seconds)
     queries = _split(topics, mode)
     load, clock = f"{os.getloadavg()[0]:.2f}", _wait_for_gpus(clock)
-    scaled, pace = _warm_up(_bypass_caches(Cascade.of(cascade)), queries[:warmup], shares, clock)
-    if seconds is not None:
-        queries = _fit_in(queries, seconds, repeats * pace)
+    bare = _bypass_caches(Cascade.of(cascade))
     counted: dict[tuple[int, float], list[Floats]] = {}
     parts: list[dict[str, NDArray[np.generic]]] = []
-    with show_progress("profile", "run", repeats * len(shares) * len(queries), shown=verbose) as bar:
+    with show_progress("profile", "run", None, shown=verbose) as bar:
+        scaled, pace = _warm_up(bare, queries[:warmup], shares, clock)
+        if seconds is not None:
+            queries = _fit_in(queries, seconds, repeats * pace)
+        bar.reset(repeats * len(shares) * len(queries))
         for repeat, turn, number in product(range(repeats), range(len(shares)), range(len(queries))):
             share = shares[(number + turn) % len(shares)]  # other than that of the query before, and of the turn before
             qids = queries[number]["qid"]

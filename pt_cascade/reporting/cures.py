@@ -42,7 +42,9 @@ _CALLS = (
 _ARGUMENTS = dict.fromkeys(("bm25", "dense", "hybrid", "bi_encoder", "late_interaction"), "")  # of stages in a line
 _ARGUMENTS |= dict.fromkeys(("cross_encoder", "mono_t5", "duo_t5", "llm_judge"), "('MODEL')")
 _PYTHON = re.compile(r"[\w\]]\(|\w\[|\w = |\bbuild_")  # a call, an index, an assignment, a function
-_TYPED = re.compile(r"(?:^|(?<=: )|(?<=  - ))([a-z]+)(?= is [^\n]*, (?:expected|but) )", re.MULTILINE)
+_TYPED = re.compile(
+    r"(?:^|(?<=: )|(?<=  - )|(?<=, and ))([a-z]+)(?= is (?:[-\d'\"]|None|nan|inf)[^\n]*(?:, expected |, but |; ))", re.MULTILINE
+)
 _UNCOVERED = re.compile(
     r"(\w+(?: → \w+)*)( at \((?:.*, )?(\w+),?\) needs .*)score\(cascade, topics(?:, depths=\(([^()]*)\)\)|\), with .*)", re.DOTALL
 )

@@ -35,15 +35,26 @@ def check_names(sweep: Sweep, choice: Choice | None, measure: object, cost: str 
     return name
 
 
+def check_made(value: object, name: str, attribute: str, fix: str) -> None:
+    """Refuse what lacks the attribute of what a function returns."""
+    if not hasattr(value, attribute):
+        problem = f"it is a {type(value).__name__}, expected what {fix.partition('(')[0]} returns"
+        raise SweepError(f"this is not a {name}", [problem], fix=fix)
+
+
 def check_sweep(sweep: object) -> None:
     """Refuse what is no sweep."""
-    if not hasattr(sweep, "replayer"):
-        problem = f"it is a {type(sweep).__name__}, expected what sweep returns"
-        raise SweepError("this is not a sweep", [problem], fix="sweep(table, qrels, measures)")
+    check_made(sweep, "sweep", "grid", "sweep(table, qrels, measures)")  # one of rules has no grid
+
+
+def check_calibration(report: object) -> None:
+    """Refuse what is no report of a calibration."""
+    check_made(report, "calibration report", "curve", "report_calibration(table, stage, qrels)")
 
 
 def check_choice(sweep: Sweep, choice: Choice) -> None:
-    """Refuse a choice of another sweep."""
+    """Refuse what is no choice, and a choice of another sweep."""
+    check_made(choice, "choice", "verdict", "choose(sweep, measure)")
     known = set(map(tuple, sweep.grid))
     if choice.stages != sweep.stages or choice.measure not in sweep.measures or not {choice.cutoffs, choice.picked} <= known:
         found = f"it chose {choice.cutoffs} of {', '.join(choice.stages)} by {choice.measure}, which the sweep lacks"

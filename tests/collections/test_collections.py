@@ -717,7 +717,7 @@ def test_unknown_name_lists_the_three_forms(name: str) -> None:
         ("pydoc", 'Fix: open_collection("pydocs")'),
         ("./cranfeild", "there is no folder cranfeild; did you mean 'cranfield'?"),
         ("./cranfeild:test", "there is no folder cranfeild:test; did you mean 'cranfield'?"),
-        ("pydocs:nunpy", "there is no package 'nunpy'; did you mean 'numpy'?"),
+        ("pydocs:nunpy", "there is no package 'nunpy'; did you mean 'numpy'? Fix: open_collection(\"pydocs:numpy\")"),
     ],
 )
 def test_a_misspelt_collection_gets_the_closest_name(

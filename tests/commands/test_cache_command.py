@@ -57,16 +57,24 @@ def listed(*words: str) -> dict[str, str]:
     return {line.split()[0]: line.partition(" ")[2].strip() for line in lines[1:-2]}
 
 
-def test_every_entry_is_listed_with_its_size_and_age(root: Path) -> None:
+def test_every_entry_is_listed_with_its_size_and_age(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Golden: by hand; a folder of 1,000 bytes is 1,000 bytes and what the folder itself takes."""
     found = listed()
     assert set(found) == set(OURS)
     folder = (root / OURS["index"]).stat().st_size + 1000
     size = f"{folder / 1000:.0f} kB"
-    assert " ".join(found["index"].split()) == f"./mine {size} 2 d"
-    assert " ".join(found["pydocs"].split()) == f"numpy==2.4.6 {size} 2 d"
-    assert " ".join(found["checkpoint"].split()) == f"- {size} 2 d"
+    assert " ".join(found["index"].split()) == f"1 {size} 2 d ./mine"
+    assert " ".join(found["pydocs"].split()) == f"1 {size} 2 d numpy==2.4.6"
+    assert " ".join(found["checkpoint"].split()) == f"1 {size} 2 d -"
     assert paragraphs("cache", "list")[-1].startswith("7 entries, ")
+    (root / OURS["scores"]).rename(root / OURS["scores"].replace("scores-", "scores-2"))
+    (root / OURS["scores"]).mkdir()
+    (root / "stored" / KEY / "collection.txt").write_text("./" + "long" * 30)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = paragraphs("cache", "list")[0]
+    assert listed()["scores"].startswith("2 ")  # those of one collection are one row
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" in shown
     assert set(listed("--kind", "scores", "checksum")) == {"scores", "checksum"}
 
 
@@ -129,7 +137,7 @@ def test_what_is_stored_for_a_collection_has_its_name(tmp_path: Path, monkeypatc
     docs = [{"docno": "a", "text": "red"}, {"docno": "b", "text": "blue"}]
     write_folder(make_collection("toys", topics, qrels, docs), tmp_path / "toys")
     store_index(open_collection(tmp_path / "toys"))
-    assert listed()["index"].split()[0] == str(tmp_path / "toys")
+    assert str(tmp_path / "toys").endswith(listed()["index"].split()[-1].removeprefix("…"))
     paragraphs("cache", "clear", "--yes")
     assert not (tmp_path / "cache").exists()
 

@@ -15,6 +15,7 @@ from toys.folders import write_folder
 
 from pt_cascade import ScoreTable
 from pt_cascade.analysis.cost.timings import Timings
+from pt_cascade.cli import main
 from pt_cascade.collections import make_collection
 
 QUERIES = 150  # one batch of 100 and another
@@ -75,6 +76,38 @@ def test_ctrl_c_among_the_imports_ends_the_program(folder: Path) -> None:
     assert process.returncode == 130
     assert told[-1] == f"interrupted; {KEPT}"
     assert "Traceback (most recent call last):" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "kept"),
+    [
+        (["doctor"], "pt_cascade.commands.machine.doctor.check_installation", ""),
+        (["status", "run"], "pt_cascade.commands.batch.status.read_status", ""),
+        (
+            ["sweep", "t", "--qrels", "q"],
+            "pt_cascade.commands.sweep.sweep_sources",
+            "nothing is kept: the same command begins again",
+        ),
+        (["run", "a % 1", "--out", "r"], "pt_cascade.commands.batch.run.find_source", KEPT),
+    ],
+)
+def test_each_command_ends_with_one_line(
+    words: list[str], place: str, kept: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those that have nothing to keep, and where it is pressed again while the line is written."""
+
+    def press(*texts: str, **_: object) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return texts[0]
+
+    monkeypatch.setattr(place, press)
+    monkeypatch.setattr("pt_cascade.cli.wrap", press)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background would ignore it
+    try:
+        assert main(words) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err.splitlines() == ["; ".join(["interrupted", *filter(None, [kept])])]
 
 
 @pytest.mark.java

@@ -232,7 +232,8 @@ def test_a_grid_is_that_of_python(
             ["--grid", "log", "--k1", "10"],
             "--grid and --k1 are given, expected one or the other. Fix: --k1 10,100,1000 --k2 10,100",
         ),
-        (["--k4", "10"], "k4"),
+        (["--k4", "10"], "there is no option --k4; the axes are k1, "),
+        (["--rel", "9"], "no judged document has a label of 9 or more. Fix: --rel 1"),
         (["--costs", "bi=1", "t5=2", "bi=3"], "stage 'bi' is repeated"),
     ],
 )

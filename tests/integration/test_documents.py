@@ -1,6 +1,7 @@
 """What a reader is shown runs and exists: the quickstart, the notebooks, and the examples, links and tables of README.md and docs/.
 
-All examples read the vectors of pydocs, which the first one builds: so they are in one file, which one worker runs.
+All examples read the same vectors, which the first one builds: so they are in one file, which one worker runs. By default they
+read the short documents of pydocs, which are encoded in seconds; the slow tests read all of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,9 +24,11 @@ from typing import Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pyterrier
 import pytest
 import ranx
+from toys.folders import write_folder
 from toys.lines import paragraphs
 
 import pt_cascade
@@ -54,7 +58,10 @@ def read(page: Path) -> str:
 
 
 def blocks(page: Path, language: str = "python") -> list[str]:
-    """The code blocks of a page in one language."""
+    """The code blocks of a page in one language, or the cells of a notebook that are plain Python."""
+    if page.suffix == ".ipynb":
+        cells = [cell.source for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "code"]
+        return [cell for cell in cells if not re.search(r"^ *%", cell, flags=re.MULTILINE)]
     if page.suffix == ".rst":
         found = re.findall(rf"^\.\. code-block:: {language}\n(?:   :.*\n)*\n((?:   .*\n|\n)+)", read(page), flags=re.MULTILINE)
         return [textwrap.dedent(block) for block in found]
@@ -72,6 +79,7 @@ def find(name: ast.expr) -> Any:
 
 
 _SCREEN = 30  # lines
+_SHORT = 400  # characters
 
 
 def named(page: Path) -> str:
@@ -79,6 +87,16 @@ def named(page: Path) -> str:
     return page.stem
 
 
+@pytest.fixture(scope="session")
+def part(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a part of pydocs: all topics and qrels, and the short documents."""
+    whole, path = pt_cascade.open_collection("pydocs"), tmp_path_factory.mktemp("pydocs") / "part"
+    short = [document for document in whole.docs() if len(document["text"]) < _SHORT]
+    write_folder(replace(whole, documents=short), path)
+    return str(path)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("minilm")
 def test_the_quickstart_of_pydocs_beats_its_first_stage() -> None:
     """As it is printed for everybody, with real vectors: the cascade's nDCG@10 is above BM25's, and both are as we measured."""
@@ -99,9 +117,8 @@ def test_the_quickstart_of_pydocs_beats_its_first_stage() -> None:
     assert rows[3][2] == "< 0.001"
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(path.stem, marks=[pytest.mark.slow] if number else []) for number, path in enumerate(NOTEBOOKS)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
 def test_a_notebook_runs(name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell runs without a warning, and shows what it is about."""
     if name.startswith("05"):
@@ -127,19 +144,26 @@ def run_notebook(name: str, folder: Path) -> str:
     return " ".join(map(str, outputs))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
-def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("collection", ["part", pytest.param("pydocs", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("page", [*(page for page in PAGES if blocks(page)), NOTEBOOKS[0]], ids=named)
+def test_the_python_of_a_page_runs(
+    page: Path, collection: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The blocks of a page run one after the other in one session, and values are those in the comments after an arrow."""
+    name = "pydocs" if collection == "pydocs" else request.getfixturevalue(collection)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for block in blocks(page):
-        # the README shows the result of 200 queries; 20 are enough to see that its lines run
-        code = compile(block.replace(".judged(), ", ".judged(20), "), page.name, "exec")
-        if block.startswith(NOT_RUN):
-            continue
-        exec(code, names)  # noqa: S102 - our own page
-        for expression, shown in re.findall(r"^(\w[^#\n]*?) +# → (.+)$", block, flags=re.MULTILINE):
-            assert str(eval(expression, names)) == shown  # noqa: S307 - our own page
+    with pd.option_context("display.precision", 6):  # which the notebook sets
+        for block in blocks(page):
+            # where a page takes more queries, 20 are enough to see that its lines run
+            few = re.sub(r"\.judged\((50|80)?\)(?=[,\n])", ".judged(20)", block)
+            text = block if name == "pydocs" else re.sub(r"\bpydocs\b", name, few)
+            code = compile(text, page.name, "exec")
+            if block.startswith(NOT_RUN):
+                continue
+            exec(code, names)  # noqa: S102 - our own page
+            for expression, shown in re.findall(r"^(\w[^#\n]*?) +# → (.+)$", text, flags=re.MULTILINE):
+                assert str(eval(expression, names)) == shown  # noqa: S307 - our own page
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)

@@ -135,7 +135,7 @@ def test_a_cascade_shows_its_options_and_no_transformer() -> None:
         ["toy_reranker", "5", "pointwise", "reranks"],
     ]
     risky = cascade.options(tail="keep", on_error="keep", time_limit_ms={"toy_reranker": 50})
-    assert cells(risky)[2] == ["toy_reranker", "5", "pointwise", "reranks", "keep", "50 ms"]
+    assert cells(risky)[2] == ["toy_reranker", "5", "pointwise", "reranks", "keep", "50.0"]
     assert risky.tabulate().caption == "The stages; tail: keep"
 
 

@@ -48,6 +48,7 @@ OPTIONS = dict.fromkeys(
             "no:\n  - folds is 1, expected 2\n  - level is 2, expected 1",
             "no:\n  - --folds is 1, expected 2\n  - level is 2, expected 1",
         ),
+        ("40 would take 21 s, and seconds is 2; p95 takes 20", "40 would take 21 s, and --seconds is 2; p95 takes 20"),
         ("no: step is 0.3, expected 0.1", "no: --weights is 0.3, expected 0.1"),
         ("pass percentile=None", "pass --percentile 0"),
         ("Fix: fresh=True, or out='a/new/folder'", "Fix: --fresh, or --out 'a/new/folder'"),

@@ -109,7 +109,7 @@ class Budget:
         frame = self.frame(stages, vectors)
         inside = np.ones(len(vectors), np.bool_)
         for column, limit in self.limits.items():
-            inside &= frame[column].to_numpy() <= limit
+            inside &= np.asarray(frame.get(column, 0.0)) <= limit  # a shorter path may have no price
         costs, times = frame[self.unit].to_numpy(np.float64), max(fusions, 1)
         return np.repeat(inside, times), np.repeat(costs, times)
 
@@ -146,4 +146,8 @@ class Budget:
         measured = self.cost is not None and self.cost.sample is not None and self.level is not None
         bound = "" if not measured else ", which are upper bounds, as the timed queries give them"
         problem = f"the limit is {self}; the nearest, {cascade}, takes {takes}{bound}"
-        return SweepError("no cut-offs are within the budget", [problem], fix="raise it, or sweep fewer stages or smaller cut-offs")
+        short = {column: frame[column].iloc[least] for column, limit in self.limits.items() if frame[column].iloc[least] > limit}
+        names = {column: "budget_usd" if column == "usd" else "budget_ms" for column in short}
+        more = ", ".join(f"{names[column]}={float(f'{1.01 * value:.3g}'):g}" for column, value in short.items())
+        fix = f"{more}, or sweep fewer stages or smaller cut-offs"
+        return SweepError("no cut-offs are within the budget", [problem], fix=fix)

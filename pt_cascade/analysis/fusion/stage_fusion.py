@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from pt_cascade.numbers import is_amount
 from pt_cascade.ranking import score_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -194,39 +194,53 @@ def rename_stages(fusion: StageFusion | None, names: Mapping[str, str]) -> Stage
 
 def fusions(
     stages: Iterable[object],
-    step: float = 0.1,
+    step: float | Literal["subsets"] = 0.1,
     *,
     method: Method = "weighted",
     normalise: Normalise = "min-max",
     k: float = K,
 ) -> tuple[StageFusion, ...]:
-    """Return the fusions of some stages with all weights that are multiples of a step and add up to 1.
+    """Return the fusions of some stages with all weights that are multiples of a step and add up to 1, or with equal weights.
 
     Args:
         stages: Their names, or a Cascade: two or more.
-        step: 1 divided by a whole number: 0.1 gives 66 fusions of three stages, 11 of two.
+        step: 1 divided by a whole number: 0.1 gives 66 fusions of three stages, 11 of two. "subsets": equal weights of any one, two
+            or more of the stages, 15 fusions of four stages (a step of 0.1 gives 286), 31 of five (1,001).
         method: As for ``StageFusion``.
         normalise: Likewise.
         k: Likewise.
 
     Returns:
-        The fusions; in the first ones the last stage has all the weight.
+        The fusions; in the first one the last stage has all the weight.
 
     Raises:
-        CascadeError: The step is not 1 divided by a whole number, or an option is not one of these.
+        CascadeError: The step is neither 1 divided by a whole number nor "subsets", or an option is not one of these.
 
     Example:
         >>> fusions(["bm25", "t5"], 0.5)
         (fused(t5=1), fused(bm25=0.5, t5=0.5), fused(bm25=1))
     """
     names = [] if isinstance(stages, str) else [str(getattr(stage, "name", stage)) for stage in stages]
+    subsets = isinstance(step, str) and step == "subsets"
     parts = round(1 / step) if is_amount(step) and _LEAST <= step <= 1 else 0
     several = len(set(names)) == len(names) > 1
     problems = [] if several else [f"the stages are {stages!r}, expected two or more, each once"]
-    if not parts or abs(parts * step - 1) > _ROUNDING:
-        problems.append(f"step is {step!r}, expected 1 divided by a whole number up to 1,000")
+    if not subsets and (isinstance(step, str) or not parts or abs(parts * step - 1) > _ROUNDING):
+        problems.append(f'step is {step!r}, expected 1 divided by a whole number up to 1,000, or "subsets"')
     if problems:
         raise CascadeError(_WHAT, problems, fix=f"fusions({names if several else ['bm25', 't5']}, 0.1)")
-    marks = combinations(range(parts + len(names) - 1), len(names) - 1)  # stars and bars
-    shares = [np.diff([-1, *bars, parts + len(names) - 1]) - 1 for bars in marks]
-    return tuple(StageFusion(dict(zip(names, share.tolist(), strict=True)), method, normalise, k) for share in shares)
+    shares = _list_subsets(len(names)) if subsets else _list_shares(len(names), parts)
+    return tuple(StageFusion(dict(zip(names, share, strict=True)), method, normalise, k) for share in shares)
+
+
+def _list_shares(stages: int, parts: int) -> Iterator[list[int]]:
+    """List the ways to share some parts out to the stages; the last stage is the first to have all."""
+    for bars in combinations(range(parts + stages - 1), stages - 1):  # stars and bars
+        yield (np.diff([-1, *bars, parts + stages - 1]) - 1).tolist()
+
+
+def _list_subsets(stages: int) -> Iterator[list[int]]:
+    """List the sets of stages, the last stage alone first."""
+    for size in range(1, stages + 1):
+        for subset in combinations(range(stages - 1, -1, -1), size):
+            yield [int(n in subset) for n in range(stages)]

@@ -71,7 +71,7 @@ class PrunedSweep:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """Frame[rules, docs_<stage>..., <measure>..., dropped, and with a cost: ms, p95_ms]: means over the judged queries."""
-        columns: dict[str, object] = {"rules": [", ".join(f"{name} {rule}" for name, rule in row.items()) for row in self.rules]}
+        columns: dict[str, object] = {"rules": [_name(row) for row in self.rules]}
         columns |= {f"docs_{name}": self.kept[:, :, n].mean(axis=1) for n, name in enumerate(self.replayer.path.stages)}
         columns |= {name: self.values[:, :, n].mean(axis=1) for n, name in enumerate(self.measures)}
         columns["dropped"] = self.dropped.mean(axis=1)
@@ -193,6 +193,15 @@ def sweep_rules(  # noqa: PLR0913 - the names are public
         int(relevant.sum()),
         plain.cost,
     )
+
+
+def _name(rules: Mapping[str, Rule]) -> str:
+    """Name the rules of some stages with their limits."""
+    named = []
+    for stage, rule in rules.items():
+        limits = [f"at least {rule.floor}"] * (rule.floor > 1) + [f"at most {rule.ceiling}"] * (rule.ceiling is not None)
+        named.append(f"{stage} {rule}" + f" ({', '.join(limits)})" * bool(limits))
+    return ", ".join(named)
 
 
 def _walk_judged(replayer: Replayer, cutoffs: tuple[int | None, ...], rules: Mapping[str, Rule]) -> tuple[Ints, Ints]:

@@ -151,6 +151,7 @@ def _verify(experiments: list[Experiment], arguments: argparse.Namespace) -> Ite
         shown = [one for one in checks if arguments.details or one.state == "OKish"]
         counts = Counter(one.state for one in checks)
         counted = ", ".join(f"{counts[state]} {state}" for state in ("OK", "OKish", "FAIL"))
+        counted = counted if checks else "no expected numbers, as the file has none"
         yield "\n".join([f"{experiment.name}: {counted}; {done.seconds:.0f} s", *(f"  {one}" for one in shown)])
         failed += [f"{experiment.path.name}:{experiment.line(one)}: {one}" for one in checks if one.state == "FAIL"]
     if failed:

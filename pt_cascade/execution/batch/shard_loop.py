@@ -15,7 +15,7 @@ from tqdm import tqdm
 from pt_cascade.errors import ShardError, few, warn
 from pt_cascade.execution.batch.shards import TRACE, Task
 from pt_cascade.execution.batch.storage.attempts import DIED
-from pt_cascade.progress import show_note, show_progress
+from pt_cascade.progress import seconds_left, show_note, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,14 +74,12 @@ class ShardLoop:
         total = sum(self.plan.shards[n].queries for n in self.parts)
         self.journal.note("started", cascade=self.plan.cascade["cascade"], queries=total, queries_finished=total - left)
         with show_progress("run", "query", total, done=total - left, shown=shown) as bar, self._withdrawing():
-            start, done = time.monotonic(), 0
             while self.waiting or self.running:
                 while self.waiting and len(self.running) < executor.slots:
                     self._submit(executor)
-                done += (finished := self._take(executor))
-                bar.update(finished)
-                if done:
-                    show_note(self.tell_stages((time.monotonic() - start) * (left - done) / done))
+                bar.update(self._take(executor))
+                if shown and self.ms:
+                    show_note(self.tell_stages(seconds_left(bar)))
         if self.isolated:
             raise self._failure()
 
@@ -124,7 +122,7 @@ class ShardLoop:
     def tell_stages(self, seconds: float) -> str:
         """Say how much of the seconds that are left each stage takes, by its share of the time up to now."""
         whole = sum(self.ms.values()) or 1.0
-        times = [f"{name} {tqdm.format_interval(seconds * self.ms[name] / whole)}" for name in self.plan.stages]
+        times = [f"{name} {tqdm.format_interval(seconds * self.ms.get(name, 0.0) / whole)}" for name in self.plan.stages]
         return f"left: {', '.join(times)}"
 
     @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from pt_cascade.cascade.steps import find_failed, run_stage
+from pt_cascade.cascade.steps import run_stage
 from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError, QueryError, StageError, TableError
 from pt_cascade.execution.scoring.chunk import rerank
@@ -54,7 +54,7 @@ def check_batch_invariance(step: Step, tolerance: float) -> bool:
                 raise
             continue  # another batch of queries shows it
         tested = True
-        first, second = (one.ranked[~find_failed(one.stage, one.ranked)] for one in (step, again))
+        first, second = (one.ranked[~one.failed] for one in (step, again))
         drift = _find_drift(first, second, tolerance)
         if whole and not drift:  # by rank, as a retriever may exchange documents of equal scores
             before = step.ranked[step.ranked["qid"].isin(again.ranked["qid"])]
@@ -113,7 +113,7 @@ def _rescore(plan: Plan, path: Path, topics: pd.DataFrame, sample: pd.DataFrame,
     given = topics[topics["qid"].isin(sample["qid"])]
     for name in path.stages:
         step = run_stage(remove_caches(plan.stages[name], load=True), given)
-        kept = sample[locate(sample, step.ranked[find_failed(step.stage, step.ranked)]) < 0]
+        kept = sample[locate(sample, step.ranked[step.failed]) < 0]
         before = kept.drop(columns="rank").rename(columns={name: "score"})
         if drift := _find_drift(before, step.ranked, tolerance, how="left"):
             return name, drift

@@ -14,7 +14,7 @@ from pt_cascade.analysis.replay.rankings import place_all
 from pt_cascade.analysis.replay.required_documents import required_documents
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, TieRule, choose_rule, static_keys
 from pt_cascade.cascade.calls import list_changes
-from pt_cascade.cascade.steps import find_failed, run_stage
+from pt_cascade.cascade.steps import run_stage
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.execution.scoring.tie_rules import observe, settle
 from pt_cascade.guards import show_rows
@@ -99,12 +99,12 @@ class _Chunk:
         given = rerank(output.frame[mark])
         step = _leave_out(run_stage(stage, given), self.left_out)
         _refuse_changes(step, path)
-        _refuse_failed(step, failed := find_failed(step.stage, step.ranked), keep=True)
+        _refuse_failed(step, keep=True)
         self.rules[stage.name] = observe(step, self.rules.get(stage.name, EVERY_RULE))
         self.steps.append(step)
         position = output.position[mark][locate(step.ranked, given)]
         self.keep_docids(position, step.ranked)
-        self.scores[stage.name][position] = np.where(failed, -np.inf, step.ranked["score"].to_numpy(np.float64))
+        self.scores[stage.name][position] = np.where(step.failed, -np.inf, step.ranked["score"].to_numpy(np.float64))
         self.outputs.setdefault(stage.name, []).append(_Output(position, step.ranked))
 
     def keep_docids(self, position: Ints, ranked: pd.DataFrame) -> None:
@@ -147,7 +147,7 @@ def score_chunk(plan: Plan, topics: pd.DataFrame, rules: Mapping[str, TieRules])
     """Score one batch of queries; return the scores and every run of a stage."""
     names, left_out = [*plan.stages], dict[str, str]()
     step = _leave_out(run_stage(replace(plan.stages[names[0]], cutoff=plan.depth), topics), left_out)
-    _refuse_failed(step, find_failed(step.stage, step.ranked), keep=False)
+    _refuse_failed(step, keep=False)
     chunk = _begin(names, topics, step, rules)
     chunk.left_out.update(left_out)
     chosen: list[TieRule] = []
@@ -213,11 +213,11 @@ def _refuse_changes(step: Step, path: Path) -> None:
         raise PipelineError(f"stage {name!r} cannot be replayed: it changes the documents", problems, fix=fix)
 
 
-def _refuse_failed(step: Step, failed: NDArray[np.bool_], *, keep: bool) -> None:
+def _refuse_failed(step: Step, *, keep: bool) -> None:
     """Refuse pairs that a stage could not score; with ``keep`` and ``on_error="keep"`` they may rank below the others."""
-    if not failed.any():
+    if not step.failed.any():
         return
-    problem = f"it failed{show_rows(step.ranked, failed)}"
+    problem = f"it failed{show_rows(step.ranked, step.failed)}"
     policies = {getattr(part, "on_error", "raise") for part in step.stage.transformers if getattr(part, "failed_column", "")}
     if not keep or policies != {"keep"}:
         fix = "call score again when the stage works (finished batches are reused)"

@@ -51,7 +51,9 @@ def _make_plot(name: str, *, log: bool = False) -> Figure:
     plot.min_border_right = 12
     if log:
         plot.xaxis.formatter = BasicTickFormatter()
-    plot.xaxis.ticker.desired_num_ticks = 4  # labels have room on a telephone
+        plot.xaxis.ticker = FixedTicker(ticks=[])  # by the script: Bokeh's own are few and all at one end
+    else:
+        plot.xaxis.ticker.desired_num_ticks = 4  # labels have room on a telephone
     return plot
 
 
@@ -72,8 +74,6 @@ def _mark(plot: Figure) -> None:
 
 def _make_front(*, log: bool) -> Figure:
     plot = _make_plot("front", log=log)
-    if log:
-        plot.xaxis.ticker = FixedTicker(ticks=[])  # by the script: Bokeh's own are few and all at one end
     empty = _source("cloud_image", "image", "x", "y", "dw", "dh")
     plot.image_rgba("image", "x", "y", "dw", "dh", source=empty)
     plot.scatter("x", "y", source=_source("cloud", "x", "y"), size=4, color="#808080", alpha=0.5, line_color=None)
@@ -106,6 +106,9 @@ def _make_recall(stages: int) -> Figure:
         _add_curve(plot, n, f"recall{n}")
         marks = _source(f"cut{n}", "x", "y")
         plot.scatter("x", "y", source=marks, marker="circle", size=11, fill_color=color, line_color="white", line_width=2)
+        plot.scatter(
+            "x", "y", source=_source(f"chosen{n}", "x", "y"), marker="diamond", size=10, fill_color=COLORS[1], line_color="white"
+        )
         reached = _source(f"plateau{n}", "x", "y")
         plot.scatter("x", "y", source=reached, marker="inverted_triangle", size=13, fill_color=None, line_color=color, line_width=2)
     return plot

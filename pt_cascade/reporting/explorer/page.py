@@ -11,6 +11,7 @@ from pt_cascade.errors import SweepError, require
 from pt_cascade.files import check_writable, write_file
 from pt_cascade.reporting.explorer.content import collect_content
 from pt_cascade.reporting.explorer.recipes import write_command, write_python
+from pt_cascade.reporting.rows import check_calibration, check_sweep
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +38,7 @@ def report(sweep: Sweep, choice: Choice, path: str | os.PathLike[str], *, calibr
         calibration: What ``report_calibration`` measured of a stage: the page shows its reliability curves; None: none.
 
     Raises:
-        SweepError: The choice is of another sweep, or the sweep has too many rows.
+        SweepError: The choice is of another sweep, the sweep has too many rows, or an argument is something else.
         MissingError: bokeh is not installed, or there is no folder for the file.
 
     Example:
@@ -63,6 +64,9 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "", *, calibration: 
 
     from pt_cascade.reporting.explorer.figures import load_bokeh, make_figures  # noqa: PLC0415 - an extra
 
+    check_sweep(sweep)
+    if calibration is not None:
+        check_calibration(calibration)
     if (rows := len(sweep.means)) > _MOST_ROWS:
         problem = f"the sweep has {rows:,} rows, expected at most {_MOST_ROWS:,}"
         raise SweepError("the page would be too large", [problem], fix='sweep(table, qrels, measures, grid="log")')

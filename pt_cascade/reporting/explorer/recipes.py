@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import shlex
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -77,15 +78,15 @@ def _write_fields(stage: StageCost) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in given.items() if value != getattr(StageCost, name))
 
 
-def _find_step(sweep: Sweep) -> float | None:
+def _find_step(sweep: Sweep) -> float | Literal["subsets"] | None:
     """Return the step that gives the fusions of the sweep, all with one rule; None: no step does."""
-    found = [one for one in sweep.fusions if one is not None]
-    parts = next((n for n in range(1, len(found)) if math.comb(n + len(sweep.stages) - 1, n) == len(found)), 0)
-    if not parts or None in sweep.fusions[1:]:
+    found = tuple(one for one in sweep.fusions if one is not None)
+    if not found or None in sweep.fusions[1:]:
         return None
-    first = found[0]
-    same = tuple(found) == fusions(sweep.stages, 1 / parts, method=first.method, normalise=first.normalise, k=first.k)
-    return 1 / parts if same else None
+    parts = next((n for n in range(1, len(found)) if math.comb(n + len(sweep.stages) - 1, n) == len(found)), 1)
+    same = partial(fusions, sweep.stages, method=found[0].method, normalise=found[0].normalise, k=found[0].k)
+    steps: tuple[float | Literal["subsets"], ...] = (1 / parts, "subsets")
+    return next((step for step in steps if found == same(step)), None)
 
 
 def _write_fusions(sweep: Sweep) -> str:

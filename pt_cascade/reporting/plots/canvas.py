@@ -58,6 +58,9 @@ _LETTERS, _LINE = 57, 9  # of a legend as wide as a column; the line of an entry
 def open_axes(ax: Axes | None) -> Iterator[Axes]:
     """Yield axes to draw into, new ones if there are none, in the style of the figures; no setting of matplotlib changes."""
     require("matplotlib", why="a figure", install="'pt_cascade[plots]'")
+    if ax is not None and not hasattr(ax, "tick_params"):
+        problem = f"it is a {type(ax).__name__}, expected axes of matplotlib; a choice has a name: choice=choice"
+        raise CascadeError("these are not axes", [problem], fix="draw_front(sweep, choice=choice)")
     import matplotlib as mpl  # noqa: PLC0415 - an extra
     from matplotlib import pyplot as plt  # noqa: PLC0415 - an extra
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.calibration.report import BEFORE
 from pt_cascade.reporting.plots.canvas import COLORS, LINES, MARKERS, Look, add_legend, open_axes
+from pt_cascade.reporting.rows import check_calibration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +24,10 @@ def draw_reliability(report: CalibrationReport, ax: Axes | None = None) -> Axes:
         ax: As for ``draw_front``.
 
     Raises:
+        SweepError: It is something else.
         MissingError: matplotlib is not installed.
     """
+    check_calibration(report)
     with open_axes(ax) as drawn:
         drawn.plot([0, 1], [0, 1], color="0.5", linewidth=0.8, label="_diagonal")
         for n, (method, rows) in enumerate(report.curve.groupby("method", sort=False)):

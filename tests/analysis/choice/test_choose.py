@@ -507,7 +507,7 @@ THROUGHPUT = Cost(COSTS[:3], Sample(np.full(4, 8), 4, percentiles=False))
 HEAD = "cannot choose cut-offs: "
 NO_PRICE = "budget_usd is given, but no stage has a price, such as StageCost(usd_per_pair=...)"
 PERCENTILE = "expected a number from 1 to 100, or None for the mean"
-RAISE = " Fix: raise it, or sweep fewer stages or smaller cut-offs"
+RAISE = ", or sweep fewer stages or smaller cut-offs"
 COST = " Fix: sweep(table, qrels, measures, cost=timings.cost())"
 BAD = {
     "measure": ({}, {"measure": "P@5"}, f"{HEAD}the sweep has no measure P@5; it has nDCG@10"),
@@ -576,13 +576,14 @@ BAD = {
     "unmet": (
         {},
         {"budget_ms": 5},
-        f"no cut-offs are within the budget: the limit is 5 ms at p95; the nearest, s1 → 1 · s2 → 1 · s3, takes 11 ms.{RAISE}",
+        f"no cut-offs are within the budget: the limit is 5 ms at p95; the nearest, s1 → 1 · s2 → 1 · s3, takes 11 ms."
+        f" Fix: budget_ms=11.1{RAISE}",
     ),
     "unmet on average": (
         {"cost": THROUGHPUT},
         {"budget_ms": 0.5, "percentile": None},
         "no cut-offs are within the budget: the limit is 0.5 ms on average; the nearest, s1 → 1 · s2 → 1 · s3, takes 11 ms."
-        f"{RAISE}",
+        f" Fix: budget_ms=11.1{RAISE}",
     ),
 }
 
@@ -606,14 +607,15 @@ def test_two_budgets_that_cannot_both_be_met_name_the_nearest_vector() -> None:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=2)
     assert str(caught.value) == (
         "no cut-offs are within the budget: the limit is 50 ms on average and 2 usd a query; the nearest, "
-        f"s1 → 1 · s2 → 1 · s3, takes 101 ms and 1 usd.{RAISE}"
+        f"s1 → 1 · s2 → 1 · s3, takes 101 ms and 1 usd. Fix: budget_ms=102{RAISE}"
     )
     with pytest.raises(SweepError) as caught:
         choose(table, "nDCG@10", folds=2, budget_ms=50, percentile=None, budget_usd=0.5)
     assert str(caught.value) == (
         "no cut-offs are within the budget: the limit is 50 ms on average and 0.5 usd a query; the nearest, "
-        f"s1 → 1 · s2 → 1 · s3, takes 101 ms and 1 usd.{RAISE}"
+        f"s1 → 1 · s2 → 1 · s3, takes 101 ms and 1 usd. Fix: budget_ms=102, budget_usd=1.01{RAISE}"
     )
+    assert choose(table, "nDCG@10", folds=2, budget_ms=102, percentile=None, budget_usd=1.01).cutoffs == (1, 1, None)
 
 
 def test_one_judged_query_is_not_a_sample() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import combinations
 from math import comb, ldexp
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,17 @@ def test_fusions_are_the_whole_simplex(parts: int, stages: int) -> None:
     assert dict(found[0].weights) == {f"s{stages - 1}": 1.0}
 
 
+@given(st.integers(2, 6))
+def test_subsets_are_all_sets_of_stages(stages: int) -> None:
+    """Golden: the 2^n - 1 sets that are not empty, of equal weights; the last stage alone comes first, all stages last."""
+    names = [f"s{n}" for n in range(stages)]
+    found = [{name: weight for name, weight in one.weights if weight} for one in fusions(names, "subsets")]
+    assert {tuple(one) for one in found} == {(*some,) for size in range(1, stages + 1) for some in combinations(names, size)}
+    assert len(found) == 2**stages - 1
+    assert all(weight == pytest.approx(1 / len(one)) for one in found for weight in one.values())
+    assert (found[0], [*found[-1]]) == ({names[-1]: 1}, names)
+
+
 def test_what_is_refused() -> None:
     """Each with its reason."""
     table, qrels = toy(bm25=[2.0, 1.0], t5=[1.0, 2.0]), pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": [1]})
@@ -171,6 +183,8 @@ def test_what_is_refused() -> None:
         sweep(table, qrels, ["RR"], stages=["bm25"], fusion=StageFusion({"bm25": 1, "t5": 1}))
     with pytest.raises(CascadeError, match=r"step is 0\.3"):
         fusions(["a", "b"], 0.3)
+    with pytest.raises(CascadeError, match=r"step is 'all', expected .* or \"subsets\""):
+        fusions(["a", "b"], "all")
 
 
 def test_the_frame_has_the_weights() -> None:

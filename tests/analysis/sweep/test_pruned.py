@@ -140,6 +140,13 @@ def test_counts_losses_and_times_by_hand() -> None:
     assert got.loss("RR").tolist() == [[0, 0], [0, 0], [0, 0], [0, 0], [1, 1]]
 
 
+def test_rules_that_differ_in_a_limit_have_two_names() -> None:
+    """The floor and the ceiling are in the name, where a rule has them."""
+    rules = [{"first": Margin(1)}, {"first": Margin(1, ceiling=3)}, {"first": Margin(1, floor=2, ceiling=3)}]
+    named = sweep_rules(TABLE, QRELS, ["RR"], (4, 2), rules).frame["rules"].tolist()
+    assert named[1:] == ["first margin 1", "first margin 1 (at most 3)", "first margin 1 (at least 2, at most 3)"]
+
+
 def test_a_profile_gives_each_query_the_pace_of_each_run() -> None:
     """With equal cut-offs for all queries, the mean and the percentile are those of the plain cascade in the latency model."""
     lines = [

@@ -199,7 +199,7 @@ def test_tables_of_other_kinds_say_what_they_need() -> None:
     with pytest.raises(TableError) as caught:
         ScoreTable.from_runs(runs, missing="leave").replay((None, 1))
     assert caught.value.fix == (
-        "deeper runs, or ScoreTable.from_runs(..., missing=\"last\"), which ranks pairs that run 'second' lacks last"
+        "give deeper runs, or ScoreTable.from_runs(..., missing=\"last\"), which ranks pairs that run 'second' lacks last"
     )
 
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -245,7 +246,7 @@ def test_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     name = f"mine_{tmp_path.name}"
-    Path(f"{name}.py").write_text("from toys.batches import pipeline\nready = pipeline()\nnothing = dict\n")
+    Path(f"{name}.py").write_text("from toys.batches import pipeline\nready = pipeline()\nnothing = lambda: {}\n")
     for cascade in ("ready", "pipeline"):
         run_batch(f"{name}:{cascade}", TOPICS.head(2), tmp_path / cascade)
     assert rankings(tmp_path / "ready") == rankings(tmp_path / "pipeline")
@@ -271,3 +272,23 @@ def test_stages_that_read_a_whole_frame_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CascadeError, match="scores by all rows of a frame"):
         run_batch(pt.text.scorer(wmodel="Tf"), found, tmp_path / "run")
+
+
+ROWS = {
+    "is of another shard": [("q4", "a"), ("q9", "a")],
+    "is in two places": [("q4", "a"), ("q5", "a"), ("q4", "b")],
+    "has a document twice": [("q4", '"a'), ("q5", '"a'), ("q5", "NA"), ("q5", '"a')],
+}
+
+
+@pytest.mark.parametrize(("problem", "rows"), ROWS.items(), ids=list(ROWS))
+def test_a_shard_with_rows_that_are_not_its_own_is_not_merged(tmp_path: Path, problem: str, rows: list[tuple[str, str]]) -> None:
+    """Its checksums hold, its rows do not: the error names the file and the query."""
+    run_into(tmp_path / "run", shard=(1, 1))
+    folder = BatchFolder(tmp_path / "run")
+    files = {file.name: file.read_bytes() for file in folder.shard(1).iterdir() if file.name != "SHA256SUMS"}
+    files["run.res.gz"] = gzip.compress("".join(f"{qid} Q0 {docno} 1 0.5 t\n" for qid, docno in rows).encode())
+    shutil.rmtree(folder.shard(1))
+    folder.write_shard(1, files)
+    with pytest.raises(CascadeError, match=rf"00001/run\.res\.gz cannot be merged: qid '\w+' {problem}"):
+        merge_folder(tmp_path / "run")

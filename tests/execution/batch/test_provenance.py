@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -157,9 +158,12 @@ def test_what_names_no_key_stays(text: str, expected: str) -> None:
 
 
 def test_energy_is_measured_on_request(tmp_path: Path) -> None:
-    """By a process of its own, which writes no file; a machine without counters tells none."""
+    """By a process of its own, which writes no file: joules where the processor counts them, else nothing."""
     pytest.importorskip("tirex_tracker", reason="pip install 'pt_cascade[tracking]'")
     run_batch(maker(), TOPICS, tmp_path / "run", energy=True)
     (call,) = read(tmp_path / "run")["resources"]
     assert [[*call[part]] for part in ("cpu", "ram", "gpu")] == [["energy used system"]] * 3
+    counters = [file for file in Path("/sys/class/powercap").glob("intel-rapl:*/energy_uj") if os.access(file, os.R_OK)]
+    joules = call["cpu"]["energy used system"]
+    assert re.fullmatch(r"[0-9.e+]+ J", joules) if counters else joules is None
     assert not [*tmp_path.rglob(".tirex-tracker")]

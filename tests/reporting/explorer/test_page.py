@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as arrays
 from toys.scored import make_scores, make_sweep
 
 import pt_cascade as ptc
+from pt_cascade.analysis.pruning import Margin
 from pt_cascade.cli import main
 from pt_cascade.errors import CascadeError, MissingError, SweepError
 from pt_cascade.reporting.explorer.packing import pack
@@ -58,6 +59,10 @@ def test_a_choice_of_another_sweep_is_refused(wrong: str, tmp_path: Path) -> Non
         "vector": make_sweep(scores, labels, grid=[(7, None)]),
         "measure": make_sweep(scores, labels, ("RR",), grid=sweep.grid),
     }
+    rules = ptc.sweep_rules(sweep.table, sweep.replayer.judged.qrels, ["RR"], (5, None), [{"s1": Margin(0.5)}])
+    for other in (choice, rules):
+        with pytest.raises(SweepError, match=f"this is not a sweep: it is a {type(other).__name__}"):
+            ptc.report(other, choice, tmp_path / "page.html")
     with pytest.raises(SweepError, match="the choice is of another sweep") as caught:
         ptc.report(others[wrong], choice, tmp_path / "page.html")
     assert "of s1, s2 by nDCG@10" in str(caught.value)

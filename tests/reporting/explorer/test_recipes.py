@@ -34,6 +34,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "kept tail": ({"tail": "keep", "grid": ptc.grid([2, 5, 10], range(1, 7))}, {"rel": 1}, ""),
     "in rank order": ({"by_rank": True}, {}, "by_rank"),
     "weights": ({"fusion": [None, *ptc.fusions(STAGES, 0.25)]}, {}, ""),
+    "equal weights": ({"fusion": [None, *ptc.fusions(STAGES, "subsets")]}, {}, ""),
     "a fusion": ({"fusion": ptc.StageFusion({"s1": 1, "s2": 2})}, {}, ""),
     "ranks": ({"fusion": ptc.fusions(STAGES, 0.5, method="rrf", k=10)}, {}, "fusion"),
     "odd fusions": ({"fusion": ODD}, {}, "fusion"),

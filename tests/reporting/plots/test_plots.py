@@ -315,6 +315,12 @@ def test_what_cannot_be_drawn_is_refused(sweep: ptc.Sweep, choice: ptc.Choice, t
         ptc.plots.draw_losses(make_sweep(SCORES, LABELS, grid=[(5, 5)]), choice=choice)
     with pytest.raises(SweepError, match="this is not a sweep"):
         ptc.plots.draw_front(choice)
+    with pytest.raises(SweepError, match="this is not a choice: it is a Sweep, expected what choose returns"):
+        ptc.plots.draw_recall(sweep, choice=sweep)
+    with pytest.raises(CascadeError, match="these are not axes: it is a Choice"):
+        ptc.plots.draw_losses(sweep, choice)
+    with pytest.raises(SweepError, match="this is not a calibration report: it is a Sweep"):
+        ptc.plots.draw_reliability(sweep)
     assert not plt.get_fignums()  # what is refused leaves no figure
     ax = plt.subplots()[1]
     with pytest.raises(CascadeError, match=r"ends in '.jpg', expected .pdf, .svg or .png") as caught:

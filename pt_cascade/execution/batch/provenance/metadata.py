@@ -50,7 +50,8 @@ def write_metadata(run: Path, plan: Plan, counts: Mapping[str, object]) -> None:
         return
     calls = read_calls(run)
     last: dict[str, dict[str, object]] = {"method": {}, "implementation": {}, "data": {}, **(calls[-1] if calls else {})}
-    python = sorted({f"{found.name}=={found.version}" for found in distributions()}, key=str.lower)
+    packages = [found.metadata for found in distributions()]
+    python = sorted({f"{found['Name']}=={found['Version']}" for found in packages}, key=str.lower)
     software = {"libraries": {"python": python}, "retrieval toolkit": [one for one in python if one.startswith(_TOOLKITS)]}
     content = {
         "schema-version": 0.1,

@@ -6,12 +6,12 @@ import gzip
 import shlex
 import shutil
 from collections import Counter
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.errors import CascadeError, few
@@ -19,7 +19,7 @@ from pt_cascade.execution.batch.shards import TRACE
 from pt_cascade.files import rm_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from pt_cascade.execution.batch.plan import Plan, Shard
@@ -42,7 +42,7 @@ def merge_shards(folder: BatchFolder, plan: Plan) -> dict[str, object]:
             with (new / name).open("wb") as merged:
                 for number in numbers:
                     file = folder.shard(number) / name
-                    _check_ranking(file, set(_read_qids(folder.shard(number))))
+                    _check_ranking(file, _read_qids(folder.shard(number)))
                     with file.open("rb") as part:
                         shutil.copyfileobj(part, merged)
         _merge_traces([folder.shard(number) / TRACE for number in numbers], new / TRACE)
@@ -84,24 +84,26 @@ def _check_queries(folder: Path, shard: Shard) -> None:
         raise CascadeError(f"{folder} is not a shard of this run", [problem], fix="fresh=True")
 
 
-def _check_ranking(file: Path, qids: set[str]) -> None:
+def _check_ranking(file: Path, qids: Collection[str]) -> None:
     """Refuse a ranking with queries of other shards, a query in two places, or a document twice."""
-    seen: set[str] = set()
-    for qid, docnos in groupby(_read_pairs(file), key=lambda pair: pair[0]):
-        listed = [docno for _, docno in docnos]
-        problem = f"qid {qid!r} is of another shard" if qid not in qids else f"qid {qid!r} is in two places" if qid in seen else ""
-        if not problem and len(set(listed)) < len(listed):
-            problem = f"qid {qid!r} has a document twice"
-        if problem:
-            raise CascadeError(f"{file} cannot be merged", [problem], fix="fresh=True")
-        seen.add(qid)
+    pairs = _read_pairs(file)
+    each = pairs["qid"][pairs["qid"] != pairs["qid"].shift()]
+    problems = [f"qid {qid!r} is of another shard" for qid in each[~each.isin(qids)]]
+    problems += [f"qid {qid!r} is in two places" for qid in each[each.duplicated()]]
+    problems += [f"qid {qid!r} has a document twice" for qid in pairs["qid"][pairs.duplicated()].unique()]
+    if problems:
+        raise CascadeError(f"{file} cannot be merged", few(problems), fix="fresh=True")
 
 
-def _read_pairs(file: Path) -> Iterator[tuple[str, str]]:
-    with gzip.open(file, "rt", encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            qid, _, docno, _ = line.split(" ", 3)
-            yield qid, docno
+def _read_pairs(file: Path) -> pd.DataFrame:
+    """Read Frame[qid, docno] of a ranking."""
+    text = {"qid": pa.string(), "docno": pa.string()}
+    if not (lines := gzip.decompress(file.read_bytes())):
+        return pd.DataFrame(columns=[*text], dtype=str)
+    reading = csv.ReadOptions(use_threads=False, column_names=["qid", "q0", "docno", "rank", "score", "tag"])
+    options = csv.ParseOptions(delimiter=" ", quote_char=False), csv.ConvertOptions(include_columns=[*text], column_types=text)
+    pairs: pd.DataFrame = csv.read_csv(pa.BufferReader(lines), reading, *options).to_pandas()
+    return pairs
 
 
 def _merge_traces(parts: list[Path], merged: Path) -> None:

@@ -52,7 +52,7 @@ function readTable(id) {
 
 /** @param {string[][]} rows */
 function asMarkdown(rows) {
-  const clean = (cell) => cell.replace(/[\\`*|<&_]|\](?=[([])/g, "\\$&");  // as markup.py
+  const clean = (cell) => cell.replace(/[\\`*|<&_$~]|\](?=[([])/g, "\\$&");  // as markup.py
   const lines = rows.map((row) => `| ${row.map(clean).join(" | ")} |`);
   lines.splice(1, 0, `|${rows[0].map(() => "---|").join("")}`);
   return `${lines.join("\n")}\n`;

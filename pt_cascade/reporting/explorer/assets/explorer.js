@@ -287,7 +287,7 @@ class Explorer {
     this.showChanges(best);
     element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? ` Dashed: budget${this.limit > most(this.rows.cost) ? ", beyond all" : ""}.` : ""}`;
     element("front").setAttribute("aria-label", `${measure} against ${content.cost.label} of all vectors. Here ${four(this.values(this.row))} at ${amount(cost)} ${content.cost.unit}`);
-    element("recall-words").textContent = "Of what the stage before passes on. Circle: cut-off. Band: 1.96 standard errors."
+    element("recall-words").textContent = "Of what the stage before passes on. Circle: cut-off. Diamond: that of the choice. Band: 1.96 standard errors."
       + (content.stages.some((_, n) => this.plots.isReached(n, now.curves, this.rows.cutoffs(this.row))) ? " Triangle: where recall stops rising, given the stages before." : "");
     const told = content.stages.map((stage, n) => `${stage} ${four(now.recall[Math.min(n + 2, now.recall.length - 1)])}`);
     element("recall").setAttribute("aria-label", `Recall of each stage by its cut-off; after it: ${told.join(", ")}`);

@@ -25,6 +25,7 @@ class Plots {
       const views = await Bokeh.embed.embed_item(item, name);
       [this.views[name]] = views.roots;
       this.plots[name] = this.views[name].model;
+      this.views[name].canvas_view.events_el.removeAttribute("tabindex");  // no key does anything there
     }
   }
 
@@ -40,6 +41,7 @@ class Plots {
     const plot = this.plots[figure];
     [plot.x_range.start, plot.x_range.end] = x;
     [plot.y_range.start, plot.y_range.end] = y;
+    if (figure === "recall" || (figure === "front" && this.log)) plot.below[0].ticker.ticks = roundTicks(x[0], x[1]);
   }
 
   mark(figure, name, x, y) {
@@ -86,7 +88,6 @@ class Plots {
     const room = this.log ? (right / left) ** 0.08 : (right - left || 1) * 0.08;
     const edge = this.log ? [left / room, right * room] : [left - room, right + room];
     this.range("front", edge, [low - pad, high + pad]);
-    if (this.log) this.plots.front.below[0].ticker.ticks = roundTicks(...edge);
     if (cost.length <= FEW) this.fill("front", "cloud", { x: Array.from(cost), y: Array.from(values) });
     else {
       const counts = new Uint32Array(WIDE * HIGH);
@@ -179,7 +180,7 @@ class Plots {
     return nearest[Math.min(Math.max(Math.floor(((point - start) / (end - start)) * CELLS), 0), CELLS - 1)];
   }
 
-  /** Draw each stage's recall, with its cut-off and its plateau. */
+  /** Draw each stage's recall, with its cut-off, that of the choice, and its plateau. */
   drawRecall(curves, cutoffs) {
     const longest = Math.max(...curves.map((curve) => curve.recall.length), 2);
     this.range("recall", [0.9, longest * 1.1], [0, 1.03]);
@@ -188,7 +189,9 @@ class Plots {
       const band = (sign) => curve.recall.map((mean, at) => Math.min(Math.max(mean + sign * curve.error[at], 0), 1));
       this.fill("recall", `recall${n}`, { x: k, y: curve.recall, low: band(-1), high: band(1) });
       const at = (cutoff) => Math.min(cutoff ?? Infinity, k.length);
-      this.fill("recall", `cut${n}`, k.length ? { x: [at(cutoffs[n])], y: [curve.recall[at(cutoffs[n]) - 1]] } : { x: [], y: [] });
+      for (const [name, cutoff] of [["cut", cutoffs[n]], ["chosen", this.rows.value(this.content.chosen, n)]]) {
+        this.fill("recall", `${name}${n}`, k.length ? { x: [at(cutoff)], y: [curve.recall[at(cutoff) - 1]] } : { x: [], y: [] });
+      }
       const plateau = this.isReached(n, curves, cutoffs) ? this.content.plateaus[n].k : null;
       this.fill("recall", `plateau${n}`, plateau ? { x: [plateau], y: [curve.recall[plateau - 1]] } : { x: [], y: [] });
     });
