@@ -94,8 +94,8 @@ fusion: {bm25: no}
         ("a: 1\na: 2", ':2: found duplicate key "a"'),
         ("a: !!python/object/apply:os.system [exit 3]", "it has the tag"),
         ("a: " + "[" * 40 + "]" * 40, "nested"),
-        ("[1, 2]", "it holds list"),
-        ("", "it holds NoneType"),
+        ("[1, 2]", "it holds no keys with values"),
+        ("", "it holds no keys with values"),
         ("collection: 2026-01-01\nstages: [{stage: bm25}]", "is a date"),
     ],
 )
