@@ -89,7 +89,9 @@ def run(
     done: list[Run] = []
     with show_progress("cascade", "query", topics["qid"].nunique(), shown=verbose) as bar:
         for batch in batches:
-            done.append(run_together(stages, batch, clock=clock)[0])
+            passage = Passage(batch)
+            passage.advance(stages, stages[-1].name, clock=clock)
+            done.append(passage.finish(stages)[0])
             if len(batches) > 1:
                 refuse_whole(stages)
             bar.update(batch["qid"].nunique())
@@ -174,15 +176,6 @@ def refuse_whole(cascade: Cascade) -> None:
         problem = f"stage {whole[0]!r}, once loaded, scores by all rows of a frame"
         fix = "run(cascade, topics)"
         raise CascadeError("the cascade cannot be run in batches of queries", [problem], fix=fix)
-
-
-def run_together(
-    cascade: Cascade, topics: pd.DataFrame, prefixes: Collection[str] = (), *, clock: Callable[[], float] = time.perf_counter
-) -> tuple[Run, dict[str, pd.DataFrame]]:
-    """Run the queries of one batch; return also what each stage named by ``prefixes`` passes on, with the tail."""
-    passage = Passage(topics, prefixes)
-    passage.advance(cascade, cascade[-1].name, clock=clock)
-    return passage.finish(cascade)
 
 
 @dataclass
