@@ -158,8 +158,10 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 def suggest_path(path: Path) -> str:
     """Return ``; did you mean './folder'?`` for the closest name beside a path at which there is nothing, else nothing."""
-    folder = path.expanduser().parent
-    near = closest(path.name, [file.name for file in folder.iterdir()]) if folder.is_dir() else ""
+    try:
+        near = closest(path.name, [file.name for file in path.expanduser().parent.iterdir()])
+    except (OSError, RuntimeError):  # no folder, or not ours to read; no such user
+        return ""
     return f"; did you mean {str(path.with_name(near))!r}?" if near else ""
 
 

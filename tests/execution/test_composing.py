@@ -183,7 +183,7 @@ WRONG = {
     "bm25" + " % 5" * 600: "it has 1201 names, numbers and operators, expected at most 1000",
     "hybrid(bm25, lucene)": "there is no stage 'lucene'; pt-cascade stages lists them",
     "bm25 >>": "'bm25 >>': invalid syntax",
-    "": "'()' is not a stage; a line has stages, % and >>",
+    "": "it is empty",
     "bm25" + " >> bm25" * 9999: "its operators or parentheses are nested too deeply",
     "bm25 % 99999999999": "'99999999999' is not a cut-off, expected a whole number of 1 or more",
     "cached(bi_encoder % 5, 'x')": "bi_encoder % 5 is not a literal or a stage",

@@ -8,6 +8,9 @@ any        a run of letters, marks and digits of any script, lower case neither 
 french, …  as for ``any``                                               Snowball's stems         Terrier
 ========== ============================================================ ======================== =============
 
+PISA also drops what follows an apostrophe (``dog's`` is ``dog``, ``o'reilly`` is ``o``, a stop word) and the points of an
+abbreviation (``U.S.A.`` is ``usa``).
+
 In all languages but English, Korean and scripts that write no spaces (Chinese, Japanese, Thai, ...) are cut into overlapping pairs
 of letters, as by Lucene's CJKAnalyzer. ``build_index`` writes the language into the index folder, for the queries.
 """
