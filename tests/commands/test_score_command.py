@@ -42,7 +42,9 @@ def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.Mo
     judged = pd.DataFrame({"qid": ["1", "2"], "docno": "d", "label": 1})
     write_folder(make_collection("small", topics, judged, [{"docno": "d", "text": "a red car"}]), tmp_path / "small")
     options = ["--collection", tmp_path / "small", "--queries", 2, "--engine", "pisa", "--score-cache", tmp_path / "kept"]
-    with pytest.warns(CascadeWarning, match=r"the scores of stage\(s\) 'toy_reranker' are not cached"):  # who could tell which toy
+    with pytest.warns(
+        CascadeWarning, match=r"the scores of these stages are not cached: 'toy_reranker'"
+    ):  # who could tell which toy
         lines = told(*options, "--out", tmp_path / "table")
     table = ScoreTable.load(tmp_path / "table")
     assert lines == [repr(table), f"saved in {tmp_path / 'table'}: pt_cascade.ScoreTable.load({str(tmp_path / 'table')!r})"]
