@@ -50,6 +50,18 @@ def test_a_link_is_refused_and_its_target_is_used(tmp_path: Path, monkeypatch: p
     assert cache_folder("stored").is_dir()
 
 
+def test_a_user_without_a_home_is_told_to_set_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the users of some containers; the command names a folder."""
+    for name in ("HOME", "PT_CASCADE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
+    with pytest.raises(CascadeError, match=r"there is no cache folder: .*home directory.* Fix: export HOME=/a/folder") as refused:
+        cache_folder("stored")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert refused.value.fix.startswith("export HOME=")
+    assert cache_folder("stored") == tmp_path / ".cache/pt_cascade/stored"
+
+
 def test_a_checkpoint_and_a_score_cache_are_held_to_it_too(tmp_path: Path) -> None:
     """The folder of the one, the file of the other; the cures are their arguments."""
     (tmp_path / "link").symlink_to(tmp_path)

@@ -246,7 +246,12 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_where_nobody_may_write_is_an_error(tmp_path: Path) -> None:
-    """It names the folder and a cure."""
+    """It names the folder and a cure; also one that cannot be moved aside."""
+    run_into(tmp_path / "old")
+    for file in (tmp_path / "old", *(tmp_path / "old").rglob("*")):
+        file.chmod(0o777)
     tmp_path.chmod(0o555)
+    with as_nobody(tmp_path), pytest.raises(CascadeError, match=r"cannot write .*old: PermissionError.*where you may write"):
+        run_into(tmp_path / "old", fresh=True)
     with as_nobody(tmp_path), pytest.raises(CascadeError, match=r"cannot write .*run.*PermissionError.*where you may write"):
         run_into(tmp_path / "run")

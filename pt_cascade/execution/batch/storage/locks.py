@@ -23,11 +23,11 @@ _TRIES, _PAUSE = 5, 0.1  # seconds; ``is_locked`` holds a lock for less
 @contextmanager
 def lock(file: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Lock a file, alone or shared with others that share it; refuse one that is locked already, or wait."""
-    with naming_refusals(file), file.open("a+", encoding="utf-8") as opened:
+    with naming_refusals(file.parent), file.open("a+", encoding="utf-8") as opened:
         if not _take(opened, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait=wait):
             opened.seek(0)
             holder = opened.read().strip() or "another process"
-            raise CascadeError(f"another run uses {file.parent}", [holder], fix="wait until it ends, or out='a/new/folder'")
+            raise CascadeError(f"another run uses {file.parent}", [holder], fix="wait until it ends")
         if not (shared or wait):
             opened.truncate(0)
             opened.write(f"{this_process()}, since {now()}\n")
