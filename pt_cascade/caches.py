@@ -65,7 +65,7 @@ def find_danger(path: Path, choose: Callable[[str], str]) -> tuple[str, str] | N
         target = os.path.realpath(path)
         return f"is a link to {target}", choose(target)
     if state.st_mode & stat.S_IWOTH:
-        return "can be written by all users", f"chmod o-w {shlex.quote(str(path))}, or {choose(_OWN)}"
+        return "can be written by all users", f"chmod -R o-w {shlex.quote(str(path))}, or {choose(_OWN)}"
     shared = state.st_mode & stat.S_IWGRP and state.st_gid in (os.getegid(), *os.getgroups())
     if os.geteuid() not in (0, state.st_uid) and state.st_uid != 0 and not shared:
         return f"belongs to user {state.st_uid}, and to no group of yours that may write it", choose(_OWN)

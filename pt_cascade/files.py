@@ -27,7 +27,7 @@ _LOG = logging.getLogger("pt_cascade")
 _LONGEST = 240  # bytes of a name that has room for a suffix
 _ABANDONED = 600  # seconds since the last byte of a file that is being written
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP}
 CHUNKS = "chunk-*"  # files of a build that can be resumed
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
 

@@ -24,8 +24,10 @@ FRAME = pd.DataFrame({"qid": ["1"], "query": ["q"], "docno": ["d1"], "score": [1
 def test_a_cache_that_all_users_may_write_is_refused_and_the_command_mends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also with the bit of /tmp, which lets others add files; then it is used."""
+    """Also with the bit of /tmp, which lets others add files; then it is used, and what is in it cannot be written by others."""
     cache = tmp_path / "a cache"
+    (cache / "stored").mkdir(parents=True)
+    (cache / "stored").chmod(0o777)
     monkeypatch.setenv("PT_CASCADE_CACHE", str(cache))
     for mode in (0o777, 0o1777):
         cache.mkdir(exist_ok=True)
@@ -34,6 +36,7 @@ def test_a_cache_that_all_users_may_write_is_refused_and_the_command_mends_it(
             cache_folder("stored")
         subprocess.run(shlex.split(refused.value.fix.partition(", or ")[0]), check=True)
         assert cache_folder("stored") == cache / "stored"
+    assert (cache / "stored").stat().st_mode & 0o777 == 0o775
 
 
 def test_a_link_is_refused_and_its_target_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +77,7 @@ def test_a_checkpoint_and_a_score_cache_are_held_to_it_too(tmp_path: Path) -> No
     stage = cached(ToyReranker(), tmp_path / "scores", identity="toy")
     stage.transform(FRAME)
     (tmp_path / "scores").chmod(0o666)
-    with pytest.raises(CascadeError, match=r"it can be written by all users\. Fix: chmod o-w .*, or cached\(stage, '"):
+    with pytest.raises(CascadeError, match=r"it can be written by all users\. Fix: chmod -R o-w .*, or cached\(stage, '"):
         stage.transform(FRAME)
 
 

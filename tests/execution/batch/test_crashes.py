@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -194,6 +195,25 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path: Path) -> None:
     with lock(tmp_path / "run/.lock"):
         assert BatchFolder(tmp_path / "run").is_used()
     assert not BatchFolder(tmp_path / "run").is_used()
+
+
+def test_a_lock_that_leads_to_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file keeps its lines; and a file system without locks, as Lustre is at first, is named."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run/.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(CascadeError, match=r"cannot write .*run: OSError: Too many levels of symbolic links"):
+        run_into(tmp_path / "run")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(
+        CascadeError, match=r"cannot run into .*other: its file system has no locks: Function not implemented\. Fix"
+    ):
+        run_into(tmp_path / "other")
 
 
 def run_on_full_disk(out: Path, told: Path) -> None:
