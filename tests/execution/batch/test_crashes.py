@@ -13,10 +13,11 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
-from toys.batches import SERVER, SHARD, TOPICS, maker, rankings, run_into
+from toys.batches import SERVER, SHARD, TOPICS, maker, rankings, run_into, slow_start
 from toys.lines import paragraphs
 from toys.users import as_nobody
 
@@ -153,6 +154,18 @@ def test_workers_end_with_the_run_that_started_them(tmp_path: Path) -> None:
     run.join()
     assert select.select([worker], [], [], 60)[0], "the worker goes on"
     os.close(worker)
+
+
+def test_a_run_that_is_killed_while_its_workers_start_counts_no_attempt(tmp_path: Path) -> None:
+    """Kill -9 before a worker has its cascade: no shard is blamed."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    given = (partial(slow_start, str(pipe)), TOPICS, tmp_path / "run")
+    run = SERVER.Process(target=run_batch, args=given, kwargs={"executor": "processes"})
+    run.start()
+    assert pipe.read_text()
+    run.kill()
+    run.join()
+    assert len(BatchFolder(tmp_path / "run").attempts(0)) == 0
 
 
 def test_a_shard_that_kills_the_run_is_left_alone_in_the_end(tmp_path: Path) -> None:
