@@ -33,7 +33,6 @@ from pt_cascade.collections import make_collection
 from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution import defaults
 from pt_cascade.execution.comparison import Comparison
 from pt_cascade.execution.defaults import default_cascade
 from pt_cascade.execution.score_table import ScoreTable
@@ -397,7 +396,7 @@ def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch
     assert shown(collection=small, engine="pisa", queries=4).measures == first.measures
     assert len(reads) == 60
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")} == built
-    monkeypatch.setattr(defaults, "score", lambda *_, **__: pytest.fail("it is scored again"))
+    monkeypatch.setattr("pt_cascade.execution.scoring.score.score", lambda *_, **__: pytest.fail("it is scored again"))
     paragraphs("score", "--collection", small, "--engine", "pisa", "--queries", 4, "--out", tmp_path / "table")
     assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "bi_encoder", "late_interaction")
 

@@ -73,7 +73,8 @@ def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.
 def test_what_is_scored_once_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another table of the same collection, cascade and queries, and the quickstart, score nothing."""
     scored = []
-    monkeypatch.setattr(defaults, "score", lambda *given, **options: scored.append(given) or score(*given, **options))
+    scoring = "pt_cascade.execution.scoring.score.score"
+    monkeypatch.setattr(scoring, lambda *given, **options: scored.append(given) or score(*given, **options))
     pipeline = Cascade.of(ToyRetriever(docs=8) % 5 >> ToyReranker() % 3)
     monkeypatch.setattr(defaults, "default_cascade", lambda *_, **__: pipeline)
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 
 from pt_cascade.analysis.cost.cost import Cost
 from pt_cascade.analysis.cost.sample import Sample, StageTimes
@@ -73,6 +72,8 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares
     """Fit one stage; a retriever's time is all fixed, and runs without documents do not count."""
     if first:
         return StageCost(name, fixed_ms=float(part["ms"].mean()))
+    from scipy.optimize import nnls  # noqa: PLC0415 - loads when first needed
+
     run = part[part["work"] > 0]
     counted = not run["tokens"].isna().any()
     tokens = float(run["tokens"].sum() / run["work"].sum()) if counted else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def test_a_dry_run_counts_and_writes_nothing(given: list[str], tmp_path: Path) -
 
 
 def test_the_status_of_a_run(given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Stopped after one of two parts, under way while a process holds its lock, finished: codes 4, 4 and 0."""
+    """Stopped after one of two parts, under way while a process holds its lock, finished, without results: codes 4, 4, 0 and 4."""
     out = tmp_path / "run"
     paragraphs("run", *given, "--shard", "1/2")
     BatchFolder(out).attempts(3).begin()
@@ -107,6 +108,8 @@ def test_the_status_of_a_run(given: list[str], tmp_path: Path, capsys: pytest.Ca
         0,
         "toy → 15 · noting → 10: finished 6 of 6 shards, 24 of 24 queries finished 24 queries, 0 without results",
     )
+    shutil.rmtree(out / "results")
+    assert status()[0] == 4
     assert main(["status", str(tmp_path)]) == 1
     assert "it has no manifest.json" in capsys.readouterr().err
 
