@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
+from pt_cascade.collections import open_collection
+from pt_cascade.collections.folders import open_folder
+from pt_cascade.collections.records import read_queries
 from pt_cascade.errors import warn
 from pt_cascade.execution import composing, defaults
+from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from pathlib import Path
 
     import pandas as pd
 
@@ -21,11 +28,29 @@ COLLECTIONS = (
 )
 
 
-def count(text: str) -> int:
+def count(text: str, *, least: int = 1) -> int:
     """Read the value of an option that counts."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
+    if not text.isdecimal() or int(text) < least:
+        raise ArgumentTypeError(f"{text!r} is not a whole number, {least} or more")
     return int(text)
+
+
+def number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return what reads the value of an option that is a number in a range."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return read
+
+
+positive = number("a number above 0", lambda value: 0 < value < math.inf)
 
 
 def add_cascade(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +76,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def open_source(arguments: argparse.Namespace) -> Collection:
+    """Open the collection, after a check of ``--cascade``, which needs none."""
+    if arguments.cascade is not None:
+        composing.check_line(arguments.cascade)
+    return open_collection(arguments.collection or "pydocs")
+
+
 def build_cascade(collection: Collection, arguments: argparse.Namespace) -> Cascade:
     """Build the cascade of ``--cascade``, or else the collection's default cascade, with the options of ``add_options``."""
     if arguments.cascade is not None:
@@ -59,6 +91,13 @@ def build_cascade(collection: Collection, arguments: argparse.Namespace) -> Casc
         cascade = defaults.default_cascade(collection, engine=arguments.engine, reranker=arguments.reranker, verbose=True)
     limits = getattr(arguments, "time_limit_ms", None)
     return cascade.options(on_error=getattr(arguments, "on_error", None), time_limit_ms=None if limits is None else dict(limits))
+
+
+def find_topics(path: Path) -> pd.DataFrame:
+    """Read topics as qid, tab, query; as BEIR's queries.jsonl; or those of a collection in a folder."""
+    if path.is_dir():
+        return open_folder(path).topics
+    return read_queries(path, key="_id") if path.name.endswith((".jsonl", ".jsonl.gz")) else read_topics(path)
 
 
 def find_judged(collection: Collection, count: int | None) -> pd.DataFrame:
@@ -70,8 +109,8 @@ def find_judged(collection: Collection, count: int | None) -> pd.DataFrame:
 
 
 def _limit(text: str) -> tuple[str, float]:
-    stage, _, number = text.rpartition("=")
+    stage, _, ms = text.rpartition("=")
     try:
-        return stage, float(number)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not STAGE=MS") from None
+        return stage, positive(ms)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(f"{text!r} is not STAGE=MS: {error}") from None

@@ -33,7 +33,6 @@ from pt_cascade.collections import make_collection
 from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution import defaults
 from pt_cascade.execution.comparison import Comparison
 from pt_cascade.execution.defaults import default_cascade
 from pt_cascade.execution.score_table import ScoreTable
@@ -124,6 +123,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
         (["sweep", "table", "--qrels", "q", "--K1", "10"], "unrecognized arguments: --K1 10; did you mean '--k1'?"),
         (["search", "sum", "--time-limit-ms", "bi_encoder"], "'bi_encoder' is not STAGE=MS"),
+        (["search", "sum", "--time-limit-ms", "bi_encoder=0"], "'bi_encoder=0' is not STAGE=MS: '0' is not a number above 0"),
+        (["profile", "--seconds", "0"], "argument --seconds: '0' is not a number above 0"),
         (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
         (["quickstart", "--reranker", "a", "--cascade", "b"], "not allowed with argument --reranker; give one of them"),
     ],
@@ -397,7 +398,7 @@ def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch
     assert shown(collection=small, engine="pisa", queries=4).measures == first.measures
     assert len(reads) == 60
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")} == built
-    monkeypatch.setattr(defaults, "score", lambda *_, **__: pytest.fail("it is scored again"))
+    monkeypatch.setattr("pt_cascade.execution.scoring.score.score", lambda *_, **__: pytest.fail("it is scored again"))
     paragraphs("score", "--collection", small, "--engine", "pisa", "--queries", 4, "--out", tmp_path / "table")
     assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "bi_encoder", "late_interaction")
 
@@ -484,7 +485,7 @@ def test_search_limits_the_time_of_a_stage(small: str, capsys: pytest.CaptureFix
     words = ["search", "old boat near the station", "--collection", small, "--cascade", "bm25 % 60 >> bi_encoder % 60"]
     assert main([*words, "--on-error", "keep", "--time-limit-ms", "bi_encoder=0.000001"]) == 0
     said = capsys.readouterr()
-    late = re.search(r"stage 'bi_encoder' did not score (\d+) document\(s\) of 1 query\(s\) in its time limit", said.err)
+    late = re.search(r"stage 'bi_encoder' did not score (\d+) documents? of 1 query in its time limit", said.err)
     ranked = re.search(r"bi_encoder → 60   \(.*, 16 model pairs; (\d+) ranked", said.out)
     assert late is not None
     assert ranked is not None
@@ -521,7 +522,7 @@ def test_search_shows_texts_and_moves(small: str, capsys: pytest.CaptureFixture[
     assert len(later) == 2
     assert not re.search("[↑↓]", first)
     assert all(re.search(r"[↑↓]\d", part) for part in later)
-    assert re.search(r"^  cut: \d+ document\(s\), from rank 21: \w+", later[-1], flags=re.MULTILINE)
+    assert re.search(r"^  cut: \d+ documents?, from rank 21: \w+", later[-1], flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("top", [1, 3])
@@ -539,7 +540,7 @@ def test_search_says_why_it_finds_nothing(query: str, engine: str, small: str, c
         warnings.simplefilter("default")
         assert main(["search", query, "--collection", small, "--engine", engine]) == 0
     err = capsys.readouterr().err.splitlines()
-    told = f"pt-cascade: bm25: 1 query(ies) have no word that the index can contain, e.g. qid '1', {query!r}"
+    told = f"pt-cascade: bm25: 1 query have no word that the index can contain, e.g. qid '1', {query!r}"
     assert [line for line in err if line.startswith("pt-cascade: ")] == [told]
 
 
@@ -574,6 +575,15 @@ def test_a_missing_collection_is_reported(
         "Fix: a folder with docs.jsonl.gz, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs\n",
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["search", "sum"], ["profile"], ["score", "--out", "scores"]])
+def test_a_line_is_checked_before_the_collection_is_opened(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two faults the one that costs no wait is named."""
+    assert main([*command, "--collection", "./nowhere", "--cascade", "bm52 % 10"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "there is no stage 'bm52'; pt-cascade stages lists them; did you mean 'bm25'?" in told
+    assert "nowhere" not in told.partition("Fix:")[0]
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "1.5", "many"])
