@@ -11,7 +11,14 @@ release = pt_cascade.__version__
 html_title = f"pt_cascade {release}"
 html_theme = "furo"
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "experiments/*.md", "notebooks/*.md", "pt_cascade/pt_docs/*.rst"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "experiments/*.md",
+    "experiments/results/*.md",
+    "notebooks/*.md",
+    "pt_cascade/pt_docs/*.rst",
+]
 exclude_patterns = [".*", "build", "docs/_build", "tests"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

@@ -261,7 +261,7 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
     assert error.value.what == "llm_judge has no judgment of qid 'q0', docno 'd1'"
     assert error.value.problems == (
         "400: context length exceeded",
-        "the 7 answers that this call of the stage received are lost; "
+        "lost: 7 answers that this call of the stage received; "
         "cached(llm_judge(...), path, batch_size=32) stores them batch by batch",
     )
     assert error.value.fix == "llm_judge(..., on_error='keep') goes on, and marks what has no judgment"
@@ -458,7 +458,7 @@ def test_a_fatal_error_stops_all_calls(server: ScriptedServer, case: str) -> Non
     with pytest.raises(StageError) as error:
         judge(server, concurrency=1, retries=0).transform(frame(100, 10))
     assert error.value.problems[1] == (
-        "the 4 answers that this call of the stage received are lost; "
+        "lost: 4 answers that this call of the stage received; "
         "cached(llm_judge(...), path, batch_size=32) stores them batch by batch"
     )
     assert len(server.calls) == 5

@@ -447,7 +447,7 @@ def test_each_repair_is_counted_and_warned_of(server: ScriptedServer, case: str)
     server.do(lambda call: reply if "bad" in call.prompt else good)
     texts = ["bad"] if how == "graded" else ["bad", "x"]
     frame = pd.concat([results(texts, qid="1"), results(["good", "y"], qid="2")], ignore_index=True)
-    with pytest.warns(CascadeWarning, match=r"^llm_judge: 1 answer were repaired \(.*; see the columns llm_") as told:
+    with pytest.warns(CascadeWarning, match=r"^llm_judge: repaired: 1 answer \(.*; see the columns llm_") as told:
         out = judge(server, how=how, on_error="raise").transform(frame)
     assert all(column.removeprefix("llm_") in str(told[0].message) for column in columns)
     assert out.loc[0, "score"] == score
