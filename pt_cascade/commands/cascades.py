@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pt_cascade.collections import open_collection
 from pt_cascade.collections.folders import open_folder
 from pt_cascade.collections.records import read_queries
-from pt_cascade.errors import warn
+from pt_cascade.errors import CascadeError, warn
 from pt_cascade.execution import composing, defaults
 from pt_cascade.trec import read_topics
 
@@ -97,7 +97,10 @@ def find_topics(path: Path) -> pd.DataFrame:
     """Read topics as qid, tab, query; as BEIR's queries.jsonl; or those of a collection in a folder."""
     if path.is_dir():
         return open_folder(path).topics
-    return read_queries(path, key="_id") if path.name.endswith((".jsonl", ".jsonl.gz")) else read_topics(path)
+    topics = read_queries(path, key="_id") if path.name.endswith((".jsonl", ".jsonl.gz")) else read_topics(path)
+    if topics.empty:
+        raise CascadeError("there are no topics", [f"--topics {path} is empty"], fix="write a line for each query: qid, tab, query")
+    return topics
 
 
 def find_judged(collection: Collection, count: int | None) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def _explain(timings: Timings, repeats: int) -> str:
     """Return how the times were measured."""
     kind = "one query at a time" if timings.mode == "interactive" else "all queries at once, which gives no percentiles"
     lines = [
-        f"{timings.queries} queries, {count_of(repeats, 'time')} at each of {len(timings.shares)} depths, {kind}.",
+        f"{count_of(timings.queries, 'query')}, {count_of(repeats, 'time')} at each of {len(timings.shares)} depths, {kind}.",
         "Milliseconds a query: base ms for any number of documents, ms a doc for each document (duo_t5: each comparison).",
         "A percentile of the sum is not the sum of percentiles.",
         "To show p95 takes 20 queries, p99 100; to keep to a budget at p95 takes 59, at p99 299.",

@@ -18,6 +18,7 @@ from pt_cascade.commands.cascades import add_cascade, build_cascade, count, find
 from pt_cascade.execution.comparison import compare
 from pt_cascade.execution.defaults import WEIGHTS, score_collection
 from pt_cascade.execution.profiling import profile
+from pt_cascade.numbers import count_of
 from pt_cascade.reporting.explorer.page import report
 from pt_cascade.reporting.sweeps import recall_table, top_table
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, summary_table
@@ -75,7 +76,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     collection = open_collection(arguments.collection)
     topics = find_judged(collection, arguments.queries)
     qrels = collection.qrels[collection.qrels["qid"].isin(topics["qid"])]
-    yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} judged queries\n"
+    yield f"{collection.name}: {count_of(len(collection), 'document')}, {count_of(len(topics), 'judged query')}\n"
     cascade = build_cascade(collection, arguments)
     table = score_collection(collection, cascade, topics, verbose=True)
     timings = profile(cascade, topics.head(TIMED), repeats=1, verbose=True)
@@ -127,7 +128,7 @@ def _notes(cascade: Cascade, queries: int, timed: int) -> Iterator[str]:
         yield "One query cannot be tested."
     elif len(cascade) > 1:
         yield f"p: paired t-test over {queries} queries against {cascade.prefix(1)!r}, Holm-corrected."
-    yield f"ms: up to that stage, mean of {timed} queries, one at a time, on this machine."
+    yield f"ms: up to that stage, mean of {count_of(timed, 'query')}, one at a time, on this machine."
     if cascade.fusion is not None and cascade.fusion == StageFusion(WEIGHTS):
         yield "The weights of the fusion were chosen on cranfield."
 

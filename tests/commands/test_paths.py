@@ -153,3 +153,14 @@ def test_a_full_disk_is_named() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("pt-cascade stages: cannot write /dev/full: OSError: No space left on device.")
+
+
+def test_an_empty_file_of_topics_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not the run that could not be written without topics; a line for each query mends it."""
+    topics = tmp_path / "topics.tsv"
+    topics.touch()
+    words = ["run", "bm25 % 2", "--collection", "./nowhere", "--topics", str(topics), "--out", str(tmp_path / "run")]
+    assert main(words) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"there are no topics: --topics {topics} is empty. Fix: write a line for each query: qid, tab, query" in told
+    assert not (tmp_path / "run").exists()

@@ -127,7 +127,7 @@ def test_a_judged_query_that_a_run_lacks_counts_0(tmp_path: Path, capsys: pytest
     assert main(["sweep", str(tmp_path / "asked"), *words]) == 0
     assert pd.read_csv(out)["RR"].tolist() == [1, 1]
     printed = capsys.readouterr()
-    assert "RR; 1 queries, 1 more judged but not in the table, 1 more not judged)" in printed.out
+    assert "RR; 1 query, 1 more judged but not in the table, 1 more not judged)" in printed.out
     assert printed.err == ""
 
 

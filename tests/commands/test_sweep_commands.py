@@ -146,6 +146,15 @@ def test_choose_explains_the_same_choice_as_python(
     assert choice.explain().splitlines()[0].split(" ")[0] in {"Ship", "Keep", "Cannot"}
 
 
+def test_one_vector_is_not_vectors(saved: tuple[File, File], capsys: pytest.CaptureFixture[str], tmp_path: File) -> None:
+    """A count of one has the singular, wherever it is printed."""
+    grid, out = ["--k1", "9", "--k2", "5", "--k3", "3"], tmp_path / "one.csv"
+    assert main(["sweep", str(saved[0]), "--qrels", str(saved[1]), *grid, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert f"1 vector written to {out}" in " ".join(told.split())
+    assert not re.search(r"\b1 \w+s\b", told.replace(str(out), ""))
+
+
 def test_sweep_without_costs_shows_no_front(saved: tuple[File, File], capsys: pytest.CaptureFixture[str]) -> None:
     """Measures alone need no cost; another path and tail are taken."""
     table, qrels = saved

@@ -220,7 +220,7 @@ class Sweep(Shown):
             best, kind = thin_front(self.pareto_front(name, column), name), f"The Pareto front of {name} and {column}"
         rows = pd.concat([best, self.frame.iloc[[self.deepest]]])
         frame, formats = lay_out_rows(rows, self.stages, self.measures, [*[""] * len(best), "deepest"])
-        caption = f"{kind}, and the deepest cut-offs; in-sample, {len(self.qids):,} queries"
+        caption = f"{kind}, and the deepest cut-offs; in-sample, {count_of(len(self.qids), 'query')}"
         return Table(frame, caption, formats, best=self.measures)
 
     @property
@@ -249,7 +249,7 @@ class Sweep(Shown):
         left_out = {"judged but not in the table": judged - queries, "not judged": len(self.table.topics) - queries}
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
         grid = f"{self.grid!r} × {count_of(len(self.fusions), 'fusion')}" if self.fusions else repr(self.grid)
-        return f"Sweep({grid} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
+        return f"Sweep({grid} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {count_of(queries, 'query')}{more})"
 
 
 def _check_positive(**numbers: int) -> None:

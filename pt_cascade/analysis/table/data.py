@@ -12,7 +12,7 @@ import pandas as pd
 from pt_cascade.analysis.grid.cutoffs import as_tuple
 from pt_cascade.analysis.table.tie_rules import EVERY_RULE, PLAIN, Order, TieRule
 from pt_cascade.errors import TableError, did_you_mean
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import count_of, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,4 +125,4 @@ class Scores:
 
     def __repr__(self) -> str:
         scored = ", ".join(f"{name} {int(np.isfinite(self.frame[name]).sum()):,}" for name in self.stages)
-        return f"{type(self).__name__}({len(self.topics):,} queries; pairs scored: {scored})"
+        return f"{type(self).__name__}({count_of(len(self.topics), 'query')}; pairs scored: {scored})"

@@ -25,6 +25,7 @@ from pt_cascade.execution.batch.forecast import Forecast, forecast_run
 from pt_cascade.execution.batch.plan import Settings
 from pt_cascade.execution.batch.source import CascadeSource, find_source
 from pt_cascade.execution.batch.storage.merging import show_counts
+from pt_cascade.numbers import count_of
 from pt_cascade.progress import write_above
 from pt_cascade.reporting.tables import format_table
 
@@ -132,8 +133,10 @@ def _show_plan(planned: PlannedRun, forecast: Forecast, workers: int) -> Iterato
     plan, settings = planned.plan, planned.plan.settings
     queries = sum(shard.queries for shard in plan.shards)
     yield plan.cascade["cascade"]
-    yield f"{queries:,} queries in {len(plan.shards):,} shard(s), {settings.query_batch_size:,} through the stages together"
-    yield f"{workers:,} worker(s) of {settings.threads:,} thread(s); this machine has {os.cpu_count()} processors\n"
+    shards, threads = count_of(len(plan.shards), "shard"), count_of(settings.threads, "thread")
+    processors = count_of(os.cpu_count() or 1, "processor")
+    yield f"{count_of(queries, 'query')} in {shards}, {settings.query_batch_size:,} through the stages together"
+    yield f"{count_of(workers, 'worker')} of {threads}; this machine has {processors}\n"
     formats = {"docs in, at most": "{:,.0f}".format, "pairs in all, at most": "{:,.0f}".format}
     names = dict(zip(("docs_in", "pairs"), formats, strict=True))
     yield f"{format_table(forecast.stages.rename(columns=names), formats)}\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pt_cascade.errors import few
 from pt_cascade.execution.batch.storage.merging import show_counts
 from pt_cascade.execution.batch.storage.status import read_status
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     import argparse
@@ -31,8 +32,9 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     status = read_status(arguments.folder)
     done, queries = status.queries
     yield f"{status.plan.cascade['cascade']}: {status.state}"
-    yield f"{len(status.finished):,} of {len(status.plan.shards):,} shard(s), {done:,} of {queries:,} queries finished"
-    begun = [f"shard {n}, begun {attempts} time(s): {error}" for n, (attempts, error) in status.begun.items()]
+    shards = count_of(len(status.plan.shards), "shard")
+    yield f"{len(status.finished):,} of {shards}, {done:,} of {count_of(queries, 'query')} finished"
+    begun = [f"shard {n}, begun {count_of(attempts, 'time')}: {error}" for n, (attempts, error) in status.begun.items()]
     yield from few(begun)
     if not status.counts:
         sys.exit(_UNFINISHED)
