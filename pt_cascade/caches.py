@@ -24,10 +24,13 @@ _OWN = "/a/folder/of/yours"
 
 def cache_root() -> Path:
     """Return the folder of all that is cached: ``$PT_CASCADE_CACHE``, or ``pt_cascade`` in the user's cache folder."""
-    if own := os.environ.get("PT_CASCADE_CACHE"):
-        return Path(own).expanduser()
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG specification ignores relative paths
-    return (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"
+    own, shared = os.environ.get("PT_CASCADE_CACHE"), Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        if own:
+            return Path(own).expanduser()
+        return (shared if shared.is_absolute() else Path.home() / ".cache") / "pt_cascade"  # XDG ignores relative paths
+    except RuntimeError as error:  # no such user, as in some containers
+        raise CascadeError("there is no cache folder", [str(error)], fix=f"export HOME={_OWN}") from None
 
 
 def cache_folder(*parts: str) -> Path:
@@ -62,7 +65,7 @@ def find_danger(path: Path, choose: Callable[[str], str]) -> tuple[str, str] | N
         target = os.path.realpath(path)
         return f"is a link to {target}", choose(target)
     if state.st_mode & stat.S_IWOTH:
-        return "can be written by all users", f"chmod o-w {shlex.quote(str(path))}, or {choose(_OWN)}"
+        return "can be written by all users", f"chmod -R o-w {shlex.quote(str(path))}, or {choose(_OWN)}"
     shared = state.st_mode & stat.S_IWGRP and state.st_gid in (os.getegid(), *os.getgroups())
     if os.geteuid() not in (0, state.st_uid) and state.st_uid != 0 and not shared:
         return f"belongs to user {state.st_uid}, and to no group of yours that may write it", choose(_OWN)

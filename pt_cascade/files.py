@@ -26,7 +26,8 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 _LOG = logging.getLogger("pt_cascade")
 _LONGEST = 240  # bytes of a name that has room for a suffix
 _ABANDONED = 600  # seconds since the last byte of a file that is being written
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP}
 CHUNKS = "chunk-*"  # files of a build that can be resumed
 _FIX = "choose a folder where you may write; for the cache: export PT_CASCADE_CACHE=/a/folder/you/may/write"
 
@@ -191,9 +192,10 @@ def naming_refusals(path: PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REFUSALS:
+        if error.errno not in _FULL | _FORBIDDEN:
             raise
-        fix = "free some space on the disk, or choose a folder on another one where you may write"
+        full = "free some space on the disk, or choose a folder on another one"
+        fix = full if error.errno in _FULL else "choose a folder where you may write"
         raise CascadeError(f"cannot write {path}", [f"{type(error).__name__}: {error.strerror}"], fix=fix) from error
 
 

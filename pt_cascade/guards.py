@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.errors import FrameError, closest
+from pt_cascade.numbers import count_of
 from pt_cascade.ranking import pair_codes
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Guard:
         self.odd: set[str] = set()
         found = list(frame.columns)
         if odd := [name for name in dict.fromkeys((*columns, *found)) if found.count(name) != 1]:
-            problem = f"missing or repeated column(s) {', '.join(map(str, odd))}, expected {', '.join(columns)}"
+            problem = f"missing or repeated columns: {', '.join(map(str, odd))}, expected {', '.join(columns)}"
             close = [(old, name) for name in odd if (old := closest(name, map(str, found)))] or [("...", odd[0])]
             renamed = ", ".join(f'"{old}": "{name}"' for old, name in close)
             cure = f".loc[:, ~{noun}.columns.duplicated()]" if odd[0] in found else f".rename(columns={{{renamed}}})"
@@ -159,4 +160,4 @@ def show_rows(frame: pd.DataFrame, bad: NDArray[np.bool_], *columns: str) -> str
     names = [name for name in dict.fromkeys(("qid", "docno", *columns)) if name in frame]
     rows = frame.loc[bad, names].head(_SHOWN).astype(object).itertuples(index=False)
     shown = "; ".join(", ".join(f"{name} {value!r:.60}" for name, value in zip(names, row, strict=True)) for row in rows)
-    return f" in {int(bad.sum())} of {len(frame)} row(s) ({shown}{'; ...' if bad.sum() > _SHOWN else ''})"
+    return f" in {int(bad.sum())} of {count_of(len(frame), 'row')} ({shown}{'; ...' if bad.sum() > _SHOWN else ''})"

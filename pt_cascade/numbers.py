@@ -1,4 +1,7 @@
-"""Tests of arguments of any type, arrays and ``pd.NA`` included: a number (not a boolean), one of some words, several values."""
+"""Tests of arguments of any type, arrays and ``pd.NA`` included: a number (not a boolean), one of some words, several values.
+
+And how many there are of something, for a message.
+"""
 
 from __future__ import annotations
 
@@ -74,3 +77,14 @@ def is_several(value: object) -> bool:
     """
     listed = hasattr(value, "__iter__") and not isinstance(value, str | bytes | type)
     return listed and bool(getattr(value, "ndim", 1))
+
+
+def count_of(number: float, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1.
+
+    Example:
+        >>> count_of(1, "query"), count_of(1200, "query"), count_of(0, "document"), count_of(2, "entry")
+        ('1 query', '1,200 queries', '0 documents', '2 entries')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{int(number):,} {noun if number == 1 else plural}"

@@ -24,8 +24,10 @@ FRAME = pd.DataFrame({"qid": ["1"], "query": ["q"], "docno": ["d1"], "score": [1
 def test_a_cache_that_all_users_may_write_is_refused_and_the_command_mends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also with the bit of /tmp, which lets others add files; then it is used."""
+    """Also with the bit of /tmp, which lets others add files; then it is used, and what is in it cannot be written by others."""
     cache = tmp_path / "a cache"
+    (cache / "stored").mkdir(parents=True)
+    (cache / "stored").chmod(0o777)
     monkeypatch.setenv("PT_CASCADE_CACHE", str(cache))
     for mode in (0o777, 0o1777):
         cache.mkdir(exist_ok=True)
@@ -34,6 +36,7 @@ def test_a_cache_that_all_users_may_write_is_refused_and_the_command_mends_it(
             cache_folder("stored")
         subprocess.run(shlex.split(refused.value.fix.partition(", or ")[0]), check=True)
         assert cache_folder("stored") == cache / "stored"
+    assert (cache / "stored").stat().st_mode & 0o777 == 0o775
 
 
 def test_a_link_is_refused_and_its_target_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +53,18 @@ def test_a_link_is_refused_and_its_target_is_used(tmp_path: Path, monkeypatch: p
     assert cache_folder("stored").is_dir()
 
 
+def test_a_user_without_a_home_is_told_to_set_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the users of some containers; the command names a folder."""
+    for name in ("HOME", "PT_CASCADE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
+    with pytest.raises(CascadeError, match=r"there is no cache folder: .*home directory.* Fix: export HOME=/a/folder") as refused:
+        cache_folder("stored")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert refused.value.fix.startswith("export HOME=")
+    assert cache_folder("stored") == tmp_path / ".cache/pt_cascade/stored"
+
+
 def test_a_checkpoint_and_a_score_cache_are_held_to_it_too(tmp_path: Path) -> None:
     """The folder of the one, the file of the other; the cures are their arguments."""
     (tmp_path / "link").symlink_to(tmp_path)
@@ -62,7 +77,7 @@ def test_a_checkpoint_and_a_score_cache_are_held_to_it_too(tmp_path: Path) -> No
     stage = cached(ToyReranker(), tmp_path / "scores", identity="toy")
     stage.transform(FRAME)
     (tmp_path / "scores").chmod(0o666)
-    with pytest.raises(CascadeError, match=r"it can be written by all users\. Fix: chmod o-w .*, or cached\(stage, '"):
+    with pytest.raises(CascadeError, match=r"it can be written by all users\. Fix: chmod -R o-w .*, or cached\(stage, '"):
         stage.transform(FRAME)
 
 

@@ -176,135 +176,134 @@ def test_real_material_is_canonical(dl19_folder: Path) -> None:
 BAD_RESULTS = [
     pytest.param(
         pd.DataFrame({"query": ["q"]}),
-        "missing or repeated column(s) qid, docno, score, expected qid, docno, score, found query."
+        "missing or repeated columns: qid, docno, score, expected qid, docno, score, found query."
         ' Fix: results = results.rename(columns={"...": "qid"})',
         id="columns",
     ),
     pytest.param(
         pd.DataFrame(),
-        "missing or repeated column(s) qid, docno, score, expected qid, docno, score, found none."
+        "missing or repeated columns: qid, docno, score, expected qid, docno, score, found none."
         ' Fix: results = results.rename(columns={"...": "qid"})',
         id="no columns",
     ),
     pytest.param(
         three().rename(columns={"docno": "doc_no", "score": "Score"}),
-        "missing or repeated column(s) docno, score, expected qid, docno, score, found qid, doc_no, Score."
+        "missing or repeated columns: docno, score, expected qid, docno, score, found qid, doc_no, Score."
         ' Fix: results = results.rename(columns={"doc_no": "docno", "Score": "score"})',
         id="misspelt columns",
     ),
     pytest.param(
         pd.concat([three(), three()[["docno"]]], axis=1),
-        "missing or repeated column(s) docno, expected qid, docno, score, found qid, docno, score, docno."
+        "missing or repeated columns: docno, expected qid, docno, score, found qid, docno, score, docno."
         " Fix: results = results.loc[:, ~results.columns.duplicated()]",
         id="a column twice",
     ),
     pytest.param(
         three(score=[np.nan, 1, -np.inf]),
-        f"score is not a finite number in 2 of 3 row(s) (qid '1', docno 'a', score nan; qid '2', docno 'a', score -inf). {FINITE}",
+        f"score is not a finite number in 2 of 3 rows (qid '1', docno 'a', score nan; qid '2', docno 'a', score -inf). {FINITE}",
         id="NaN",
     ),
     pytest.param(
         three(score=pd.Series([1.0, None, 2.0], dtype="Float64")),
-        f"score is not a finite number in 1 of 3 row(s) (qid '1', docno 'b', score <NA>). {FINITE}",
+        f"score is not a finite number in 1 of 3 rows (qid '1', docno 'b', score <NA>). {FINITE}",
         id="NA",
     ),
     pytest.param(
         three(score=objects(1, None, "high")),
-        "score is not a finite number in 2 of 3 row(s) (qid '1', docno 'b', score None; qid '2', docno 'a', score 'high')."
-        f" {FINITE}",
+        f"score is not a finite number in 2 of 3 rows (qid '1', docno 'b', score None; qid '2', docno 'a', score 'high'). {FINITE}",
         id="None",
     ),
     pytest.param(
         three(score=["2", "1", "3"]),
-        "score is not a finite number in 3 of 3 row(s) (qid '1', docno 'a', score '2'; qid '1', docno 'b', score '1'; "
+        "score is not a finite number in 3 of 3 rows (qid '1', docno 'a', score '2'; qid '1', docno 'b', score '1'; "
         "qid '2', docno 'a', score '3'). Fix: results = results.astype({\"score\": float})",
         id="scores of text",
     ),
     pytest.param(
         three(score=[True, False, True]),
-        "score is not a finite number in 3 of 3 row(s) (qid '1', docno 'a', score True; qid '1', docno 'b', score False; "
+        "score is not a finite number in 3 of 3 rows (qid '1', docno 'a', score True; qid '1', docno 'b', score False; "
         "qid '2', docno 'a', score True). Fix: results = results.astype({\"score\": float})",
         id="truth values",
     ),
     pytest.param(
         three(qid=[1, 1, 1]),
-        "(qid, docno) repeats an earlier row in 1 of 3 row(s) (qid 1, docno 'a')."
+        "(qid, docno) repeats an earlier row in 1 of 3 rows (qid 1, docno 'a')."
         ' Fix: results = results.sort_values("score", ascending=False).drop_duplicates(["qid", "docno"])',
         id="repeated",
     ),
     pytest.param(
         three(qid=[1.0, 1.0, 2.0]),
-        "qid is not text or a whole number in 3 of 3 row(s) (qid 1.0, docno 'a'; qid 1.0, docno 'b'; qid 2.0, docno 'a')."
+        "qid is not text or a whole number in 3 of 3 rows (qid 1.0, docno 'a'; qid 1.0, docno 'b'; qid 2.0, docno 'a')."
         ' Fix: results = results.astype({"qid": int})',
         id="float qids",
     ),
     pytest.param(
         three(qid=[101.1, 101.1, 101.2]),
-        "qid is not text or a whole number in 3 of 3 row(s) (qid 101.1, docno 'a'; qid 101.1, docno 'b'; qid 101.2, docno 'a')."
+        "qid is not text or a whole number in 3 of 3 rows (qid 101.1, docno 'a'; qid 101.1, docno 'b'; qid 101.2, docno 'a')."
         ' Fix: results = pd.read_csv(path, dtype={"qid": str})',
         id="qids of two parts, read as float",
     ),
     pytest.param(
         three(docno=[2.0**53, 1, 2]),
-        "docno is not text or a whole number in 3 of 3 row(s) (qid '1', docno 9007199254740992.0; qid '1', docno 1.0; "
+        "docno is not text or a whole number in 3 of 3 rows (qid '1', docno 9007199254740992.0; qid '1', docno 1.0; "
         "qid '2', docno 2.0). Fix: results = pd.read_csv(path, dtype={\"docno\": str})",
         id="docnos that float64 may have rounded",
     ),
     pytest.param(
         three(score=objects(10**400, -(10**400), 1)),
-        "score is a whole number that float64 would round in 2 of 3 row(s) "
+        "score is a whole number that float64 would round in 2 of 3 rows "
         f"(qid '1', docno 'a', score {repr(10**400)[:60]}; qid '1', docno 'b', score {repr(-(10**400))[:60]})."
         ' Fix: results["score"] = results.groupby("qid")["score"].rank()',
         id="beyond float64",
     ),
     pytest.param(
         three(qid=[1, None, 2]),
-        "qid is missing in 1 of 3 row(s) (qid nan, docno 'b'). Fix: find where it went missing, e.g. in a merge",
+        "qid is missing in 1 of 3 rows (qid nan, docno 'b'). Fix: find where it went missing, e.g. in a merge",
         id="a missing qid among numbers",
     ),
     pytest.param(
         three(docno=pd.Series(["a", None, "b"], dtype="string")),
-        "docno is missing in 1 of 3 row(s) (qid '1', docno <NA>). Fix: find where it went missing, e.g. in a merge",
+        "docno is missing in 1 of 3 rows (qid '1', docno <NA>). Fix: find where it went missing, e.g. in a merge",
         id="a missing docno among strings",
     ),
     pytest.param(
         three(docno=pd.Series(["a", None, "b"], dtype="category")),
-        "docno is missing in 1 of 3 row(s) (qid '1', docno nan). Fix: find where it went missing, e.g. in a merge",
+        "docno is missing in 1 of 3 rows (qid '1', docno nan). Fix: find where it went missing, e.g. in a merge",
         id="a missing docno among categories",
     ),
     pytest.param(
         three(docno=pd.Series(["a", np.nan, "b"], dtype=str)),
-        "docno is missing in 1 of 3 row(s) (qid '1', docno nan). Fix: find where it went missing, e.g. in a merge",
+        "docno is missing in 1 of 3 rows (qid '1', docno nan). Fix: find where it went missing, e.g. in a merge",
         id="a missing docno among str",
         marks=pytest.mark.skipif(TEXT == "object", reason="in pandas 2, astype(str) makes text of NaN"),
     ),
     pytest.param(
         three(qid=objects(1, "1", 2)),
-        "qid is a number, but text elsewhere, in 2 of 3 row(s) (qid 1, docno 'a'; qid 2, docno 'a')."
+        "qid is a number, but text elsewhere, in 2 of 3 rows (qid 1, docno 'a'; qid 2, docno 'a')."
         ' Fix: results = results.astype({"qid": str})',
         id="mixed qids",
     ),
     pytest.param(
         three(docno=objects(b"a", True, ["b"])),
-        "docno is not text or a whole number in 3 of 3 row(s) (qid '1', docno b'a'; qid '1', docno True; qid '2', docno ['b'])."
+        "docno is not text or a whole number in 3 of 3 rows (qid '1', docno b'a'; qid '1', docno True; qid '2', docno ['b'])."
         " Fix: make every docno text",
         id="odd docnos",
     ),
     pytest.param(three(rank=[1, 2, 1]), f"its ranks start at 1, expected 0. {ADD_RANKS}", id="ranks from 1"),
     pytest.param(
         three(rank=[1, 0, 0]),
-        "rank is not score descending, ties by row order, from 0, in 2 of 3 row(s) (qid '1', docno 'a', rank 1, expected 0; "
+        "rank is not score descending, ties by row order, from 0, in 2 of 3 rows (qid '1', docno 'a', rank 1, expected 0; "
         f"qid '1', docno 'b', rank 0, expected 1). {ADD_RANKS}",
         id="ranks turned",
     ),
     pytest.param(
         three(rank=pd.Series([0, 1, None], dtype="Int64")),
-        f"rank is not a whole number in 1 of 3 row(s) (qid '2', docno 'a', rank <NA>). {ADD_RANKS}",
+        f"rank is not a whole number in 1 of 3 rows (qid '2', docno 'a', rank <NA>). {ADD_RANKS}",
         id="a rank missing",
     ),
     pytest.param(
         pd.DataFrame({"qid": [1] * 5, "docno": [f"d{i}" for i in range(5)], "score": [np.nan] * 5}),
-        "score is not a finite number in 5 of 5 row(s) (qid 1, docno 'd0', score nan; qid 1, docno 'd1', score nan; "
+        "score is not a finite number in 5 of 5 rows (qid 1, docno 'd0', score nan; qid 1, docno 'd1', score nan; "
         f"qid 1, docno 'd2', score nan; ...). {FINITE}",
         id="many",
     ),
@@ -328,10 +327,10 @@ def test_all_problems_are_reported_at_once() -> None:
         canonical_results(frame, "mono_t5")
     assert str(error.value) == (
         "stage 'mono_t5' returned results that are not usable:\n"
-        "  - qid is not text or a whole number in 1 of 3 row(s) (qid 2.5, docno 'b')\n"
-        "  - docno is missing in 1 of 3 row(s) (qid '1', docno None)\n"
-        "  - score is not a finite number in 1 of 3 row(s) (qid '1', docno None, score nan)\n"
-        "  - rank is not a whole number in 3 of 3 row(s) (qid 1, docno 'a', rank '0'; qid '1', docno None, rank '1'; "
+        "  - qid is not text or a whole number in 1 of 3 rows (qid 2.5, docno 'b')\n"
+        "  - docno is missing in 1 of 3 rows (qid '1', docno None)\n"
+        "  - score is not a finite number in 1 of 3 rows (qid '1', docno None, score nan)\n"
+        "  - rank is not a whole number in 3 of 3 rows (qid 1, docno 'a', rank '0'; qid '1', docno None, rank '1'; "
         "qid 2.5, docno 'b', rank '2')\n"
         "Fix: make every qid text; find where it went missing, e.g. in a merge; fix the scorer, or drop those rows: "
         "results = results[np.isfinite(results.score)]; "
@@ -342,28 +341,27 @@ def test_all_problems_are_reported_at_once() -> None:
 BAD_TOPICS = [
     pytest.param(
         {"qid": ["1"]},
-        "missing or repeated column(s) query, expected qid, query, found qid."
-        ' Fix: topics = topics.rename(columns={"...": "query"})',
+        'missing or repeated columns: query, expected qid, query, found qid. Fix: topics = topics.rename(columns={"...": "query"})',
         id="columns",
     ),
     pytest.param(
         {"qid": [1, 1], "query": ["a", "b"]},
-        'qid repeats an earlier row in 1 of 2 row(s) (qid 1). Fix: topics = topics.drop_duplicates("qid")',
+        'qid repeats an earlier row in 1 of 2 rows (qid 1). Fix: topics = topics.drop_duplicates("qid")',
         id="repeated",
     ),
     pytest.param(
         {"qid": ["1", "2"], "query": objects("a", None)},
-        "query is missing in 1 of 2 row(s) (qid '2', query None). Fix: find where it went missing, e.g. in a merge",
+        "query is missing in 1 of 2 rows (qid '2', query None). Fix: find where it went missing, e.g. in a merge",
         id="missing query",
     ),
     pytest.param(
         {"qid": ["1", "2"], "query": [1, 2]},
-        "query is not text in 2 of 2 row(s) (qid '1', query 1; qid '2', query 2). Fix: make every query text",
+        "query is not text in 2 of 2 rows (qid '1', query 1; qid '2', query 2). Fix: make every query text",
         id="queries of numbers",
     ),
     pytest.param(
         {"qid": ["1"], "query": ["a\x00b"]},
-        "query holds a NUL character in 1 of 1 row(s) (qid '1', query 'a\\x00b'). "
+        "query holds a NUL character in 1 of 1 row (qid '1', query 'a\\x00b'). "
         r'Fix: topics["query"] = topics["query"].str.replace("\x00", " ")',
         id="NUL",
     ),
@@ -380,12 +378,12 @@ def test_topics_that_are_not_usable_say_why(columns: dict[str, object], message:
 
 GRADE = "Fix: grade with whole numbers, and drop the unjudged rows"
 BAD_QRELS = [
-    pytest.param([1, 2.5], f"label is not a whole number in 1 of 2 row(s) (qid 1, docno 'b', label 2.5). {GRADE}", id="half"),
-    pytest.param([1, None], f"label is not a whole number in 1 of 2 row(s) (qid 1, docno 'b', label nan). {GRADE}", id="missing"),
-    pytest.param([1, 1e300], f"label is not a whole number in 1 of 2 row(s) (qid 1, docno 'b', label 1e+300). {GRADE}", id="huge"),
+    pytest.param([1, 2.5], f"label is not a whole number in 1 of 2 rows (qid 1, docno 'b', label 2.5). {GRADE}", id="half"),
+    pytest.param([1, None], f"label is not a whole number in 1 of 2 rows (qid 1, docno 'b', label nan). {GRADE}", id="missing"),
+    pytest.param([1, 1e300], f"label is not a whole number in 1 of 2 rows (qid 1, docno 'b', label 1e+300). {GRADE}", id="huge"),
     pytest.param(
         ["1", "2"],
-        "label is not a whole number in 2 of 2 row(s) (qid 1, docno 'a', label '1'; qid 1, docno 'b', label '2')."
+        "label is not a whole number in 2 of 2 rows (qid 1, docno 'a', label '1'; qid 1, docno 'b', label '2')."
         ' Fix: qrels = qrels.astype({"label": float})',
         id="text",
     ),
@@ -405,7 +403,7 @@ def test_a_pair_is_judged_once() -> None:
     with pytest.raises(FrameError) as error:
         canonical_qrels(pd.DataFrame({"qid": [1, 1], "docno": ["a", "a"], "label": [0, 1]}))
     assert str(error.value) == (
-        "qrels are not usable: (qid, docno) repeats an earlier row in 1 of 2 row(s) (qid 1, docno 'a')."
+        "qrels are not usable: (qid, docno) repeats an earlier row in 1 of 2 rows (qid 1, docno 'a')."
         ' Fix: qrels = qrels.drop_duplicates(["qid", "docno"])'
     )
 
@@ -459,7 +457,7 @@ def test_missing_texts_are_refused(texts: object, shown: str) -> None:
         check_text(three(text=texts), "text", "mono_t5")
     assert str(error.value) == (
         "stage 'mono_t5' cannot read its documents: "
-        f"text is missing or not text in 1 of 3 row(s) (qid '1', docno 'b', text {shown})."
+        f"text is missing or not text in 1 of 3 rows (qid '1', docno 'b', text {shown})."
         " Fix: put ptc.open_collection(name).text_loader() before it, of the collection that was searched; or drop those rows"
     )
 
@@ -471,7 +469,7 @@ def test_an_id_with_a_nul_character_is_refused(column: str, kind: type | str) ->
     ids = pd.Series(["d\x00x", "d\x00y"]).astype(kind)
     results = pd.DataFrame({"qid": ["1", "2"], "docno": ["a", "b"], "score": [2.0, 1.0]}).assign(**{column: ids})
     qrels = results.drop(columns="score").assign(label=1)
-    told = rf"{column} holds a NUL character in 2 of 2 row\(s\) "
+    told = rf"{column} holds a NUL character in 2 of 2 rows "
     with pytest.raises(FrameError, match=told):
         canonical_qrels(qrels)
     with pytest.raises(FrameError, match=told) as error:
@@ -495,9 +493,7 @@ def test_the_cure_for_qids_that_were_read_as_float_keeps_every_topic(tmp_path: P
 def test_a_label_beyond_float64_is_refused() -> None:
     """It is no label, and no raw OverflowError."""
     qrels = pd.DataFrame({"qid": ["1"], "docno": ["a"], "label": objects(10**400)})
-    with pytest.raises(
-        FrameError, match=r"label is not a whole number in 1 of 1 row\(s\) .* Fix: grade with whole numbers, and drop"
-    ):
+    with pytest.raises(FrameError, match=r"label is not a whole number in 1 of 1 row .* Fix: grade with whole numbers, and drop"):
         canonical_qrels(qrels)
 
 

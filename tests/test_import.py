@@ -24,6 +24,12 @@ def test_importing_is_fast_and_loads_no_engine() -> None:
     assert float(seconds) < 1.0
 
 
+def test_a_batch_run_loads_only_what_its_stages_use() -> None:
+    """``pt-cascade run`` and a line load neither torch, numba nor scipy, which take 40 to 500 MB of each worker."""
+    code = "import sys, pt_cascade.commands.batch.run; print(*{'torch', 'numba', 'scipy', 'sklearn', 'ray'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+
+
 def test_every_public_name_loads() -> None:
     """``__all__`` is sorted, each name in it is there, and an unknown name is an AttributeError."""
     assert sorted(pt_cascade.__all__) == dir(pt_cascade)

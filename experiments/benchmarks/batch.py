@@ -3,9 +3,10 @@
     python experiments/benchmarks/batch.py [--queries N] [--collection NAME] [--skip-memory] [--rounds N]
 
 The index and vectors are real, the queries are random words of the documents. Memory is the largest resident size of a process of
-its own for each number of queries, what it was with the first shard, and how much of it is index and vectors. What shards cost is
-CPU time beside ``run`` on the same batches, and beside ``pt.Experiment(save_dir=...)`` on the same pipeline. Executors are measured
-by the clock, so only a quiet machine shows what a second worker gives; Ray starts a cluster of its own.
+its own for each number of queries, what it was with the first shard, how much of it is index and vectors, and how much is of no
+file: pages of files the system drops where memory is short, and reads again. What shards cost is CPU time beside ``run`` on the
+same batches, and beside ``pt.Experiment(save_dir=...)`` on the same pipeline. Executors are measured by the clock, so only a quiet
+machine shows what a second worker gives; Ray starts a cluster of its own.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
 
 
+def anonymous() -> float:
+    """Give how much memory is of no file, in MB: the system cannot drop it."""
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / MB
+
+
 def mapped() -> float:
     """Give how much of the files in the cache, index and vectors, is in memory now, in MB."""
     size, ours = 0, False
@@ -79,14 +86,13 @@ def mapped() -> float:
 def run_alone(collection: str, queries: int) -> None:
     """Run so many queries in this process; print its size with index, vectors and model loaded, and its largest size."""
     topics = make_topics(collection, queries)
-    imported = peak()
     cascade = ptc.parse_cascade(LINE, collection)
     ptc.run(cascade, topics.head(SHARD))
     loaded = peak()
     with tempfile.TemporaryDirectory() as folder:
         ptc.run_batch(cascade, topics, Path(folder, "run"), shard_queries=SHARD, prefixes=["all"], verbose=True)
     print(f"{queries:,} queries: {loaded:,.0f} MB with {SHARD} queries before, {peak():,.0f} MB at most, of which")
-    print(f"  index and vectors {mapped():,.0f} MB, packages and topics before the cascade was made {imported:,.0f} MB", flush=True)
+    print(f"  index and vectors {mapped():,.0f} MB, of no file {anonymous():,.0f} MB", flush=True)
 
 
 def measure_shards(collection: str, queries: int, rounds: int) -> None:

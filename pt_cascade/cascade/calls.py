@@ -16,7 +16,7 @@ from pt_cascade.cascade.wrappers import is_lazy
 from pt_cascade.errors import CascadeError, QueryError, StageError, first_line, naming, warn
 from pt_cascade.frames import canonical_results, check_text
 from pt_cascade.guards import show_rows
-from pt_cascade.numbers import is_whole
+from pt_cascade.numbers import count_of, is_whole
 from pt_cascade.ranking import is_ranking, locate, ranks, same_pairs, score_below
 
 if TYPE_CHECKING:
@@ -158,7 +158,9 @@ def count_rows(part: pt.Transformer, method: str, frame: pd.DataFrame, stage: st
         return None
     counted = np.asarray(count(frame) if len(frame) else [], np.float64)
     if counted.shape != (len(frame),) or not (np.isfinite(counted) & (counted >= 0)).all():
-        problem = f"{method} of {part!r} gave shape {counted.shape}, expected a number from 0 for each of {len(frame)} row(s)"
+        problem = (
+            f"{method} of {part!r} gave shape {counted.shape}, expected a number from 0 for each of {count_of(len(frame), 'row')}"
+        )
         raise StageError(f"the {method.removeprefix('count_')} of stage {stage!r} cannot be counted", [problem])
     return counted
 
@@ -185,7 +187,7 @@ def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
         if isinstance(error, pd.errors.IntCastingNaNError):
             kind = StageError  # what a stage returns is checked, whatever its options
             problem, fix = f"{show(part)} returned a score that is NaN or infinite", "give every row a finite score, e.g. 0.0"
-        what = f"stage {stage!r} failed on {len(frame)} row(s)"
+        what = f"stage {stage!r} failed on {count_of(len(frame), 'row')}"
         raise kind(what, [problem + _find_row(error, frame)], fix=fix) from error
     if not isinstance(out, pd.DataFrame):
         raise StageError(f"stage {stage!r} failed", [f"{show(part)} returned {type(out).__name__}, expected a DataFrame"])
@@ -216,7 +218,7 @@ def _name_row(row: pd.Series) -> str:
 def check_documents(stage: Stage, given: pd.DataFrame, ranked: pd.DataFrame) -> None:
     """Refuse other queries, and other documents where the stage re-ranks."""
     if unknown := sorted(set(ranked["qid"].unique()) - set(given["qid"].unique())):
-        problem = f"{len(unknown)} qid(s), e.g. {unknown[0]}"
+        problem = f"{count_of(len(unknown), 'qid')}, e.g. {unknown[0]}"
         raise StageError(f"stage {stage.name!r} returned queries that are not in its input", [problem])
     if stage.documents == "reranks" and (problems := list_changes(given, ranked)):
         fix = f"if this is intended: Cascade.of(pipeline).with_stage({stage.name!r}, documents='any')"
@@ -242,5 +244,5 @@ def _check_text(scorer: pt.Transformer, frame: pd.DataFrame, stage: str) -> None
         check_text(frame, _TEXT, stage)
     if reads or not (hasattr(scorer, "needs") or look_up(scorer).role == "scorer"):  # e.g. a function may read any column
         docno = frame["docno"].to_numpy(object)[bare]
-        message = f"stage {stage!r} ranks {len(set(docno))} document(s) without a text, or with an empty one, e.g. docno {docno[0]}"
-        warn(message)
+        found = count_of(len(set(docno)), "document")
+        warn(f"stage {stage!r} ranks {found} without a text, or with an empty one, e.g. docno {docno[0]}")

@@ -61,7 +61,7 @@ def check_input(stage: pt.Transformer, results: pd.DataFrame, columns: Iterable[
 
 
 def _describe(missing: list[str], extra: list[str]) -> str:
-    wanted = [f"column(s) {', '.join(missing)}"] if missing else []
+    wanted = [f"column{'s' * (len(missing) > 1)} {', '.join(missing)}"] if missing else []
     return " and ".join([*wanted, *(f"no column {name}" for name in extra)])
 
 

@@ -11,7 +11,7 @@ import pyterrier as pt
 
 from pt_cascade.analysis.grid.cutoffs import Tail, check_cutoff
 from pt_cascade.errors import PipelineError, did_you_mean, naming, warn
-from pt_cascade.numbers import check_word, is_amount, is_whole, is_word
+from pt_cascade.numbers import check_word, count_of, is_amount, is_whole, is_word
 from pt_cascade.pruning import Prune
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Stage:
         problems += check_word("depends", self.depends, get_args(Depends))
         problems += check_word("documents", self.documents, get_args(Documents))
         if not -len(self.transformers) <= self.scorer < max(len(self.transformers), 1):
-            problems.append(f"scorer is {self.scorer}, but it has {len(self.transformers)} transformer(s)")
+            problems.append(f"scorer is {self.scorer}, but it has {count_of(len(self.transformers), 'transformer')}")
         problems += check_word("on_error", self.on_error, get_args(OnError))
         if is_word(self.on_error, ("keep",)) and self.documents == "retrieves":
             problems.append("on_error='keep' needs an order to keep, but it retrieves")
@@ -170,7 +170,7 @@ def declare(stages: Sequence[Stage], n: int, name: str, depends: Depends | None,
 def set_cutoffs(stages: Sequence[Stage], cutoffs: Sequence[Cutoff], by_name: Mapping[str, Cutoff]) -> tuple[Stage, ...]:
     """Return the stages with other cut-offs; see ``Cascade.with_cutoffs``."""
     if len(cutoffs) > len(stages):
-        raise PipelineError(f"{len(cutoffs)} cut-offs for {len(stages)} stage(s)", [" · ".join(map(repr, stages))])
+        raise PipelineError(f"{len(cutoffs)} cut-offs for {count_of(len(stages), 'stage')}", [" · ".join(map(repr, stages))])
     new = dict(enumerate(cutoffs)) | {find_position(stages, name): cutoff for name, cutoff in by_name.items()}
     return tuple(replace(one, cutoff=check_cutoff(new[n], one.name)) if n in new else one for n, one in enumerate(stages))
 

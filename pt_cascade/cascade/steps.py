@@ -14,6 +14,7 @@ from pt_cascade.cascade.calls import NO_PAIRS, call, check_documents, rank_by_qu
 from pt_cascade.cascade.fusing import find_marked, fuse_last, list_marks
 from pt_cascade.errors import warn
 from pt_cascade.frames import canonical_input, canonical_results
+from pt_cascade.numbers import count_of
 from pt_cascade.progress import show_step
 from pt_cascade.ranking import append_below, locate
 
@@ -186,10 +187,12 @@ def warn_unscored(batches: Sequence[pd.DataFrame]) -> None:
         parts = []
         if len(failed):
             first = failed.iloc[0]
-            kept = f"failed on {len(failed)} query(s), which keep(s) the order that they had; the first is qid {first['qid']!r}"
+            kept = f"failed on {count_of(len(failed), 'query')}, whose order stays as it was; the first is qid {first['qid']!r}"
             parts.append(f"{kept}: {first['error']}")
         if len(late):
-            count = f"did not score {late['unscored'].sum()} document(s) of {len(late)} query(s) in its time limit"
+            count = (
+                f"did not score {count_of(late['unscored'].sum(), 'document')} of {count_of(len(late), 'query')} in its time limit"
+            )
             parts.append(f"{count}; they follow below in the order that they had")
         for part in parts:
             warn(f"stage {name!r} {part}")

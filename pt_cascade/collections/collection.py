@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pt_cascade.errors import CollectionError
 from pt_cascade.frames import canonical_qrels, canonical_topics
-from pt_cascade.numbers import is_whole
+from pt_cascade.numbers import count_of, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,7 +174,7 @@ def unjudged(topics: pd.DataFrame, qrels: pd.DataFrame) -> str:
     """Return a problem if no topic has a judgment, else an empty text."""
     if topics["qid"].isin(qrels["qid"]).any():
         return ""
-    asked, known = (f"{frame['qid'].nunique()} qid(s){_example(frame)}" for frame in (topics, qrels))
+    asked, known = (f"{count_of(frame['qid'].nunique(), 'qid')}{_example(frame)}" for frame in (topics, qrels))
     return f"no topic has a judgment: topics have {asked}, qrels have {known}"
 
 

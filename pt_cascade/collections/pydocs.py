@@ -19,6 +19,7 @@ from pt_cascade.collections.collection import Collection, make_collection
 from pt_cascade.collections.docstrings import parse_docstring
 from pt_cascade.collections.packages import installed_packages, package_members
 from pt_cascade.errors import CollectionError
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ def pydocs(packages: Sequence[str] = ("numpy",), queries: int | None = QUERIES) 
     kind = "pydocs/all" if queries is None else "pydocs" if queries == QUERIES else f"pydocs/{queries}"
     name = f"{kind}:{','.join(map(str, found))}"
     if topics.empty:
-        problem = f"its {len(documents)} document(s) give no query, expected numpydoc docstrings with See Also sections"
+        problem = f"its {count_of(len(documents), 'document')} give no query, expected numpydoc docstrings with See Also sections"
         raise CollectionError(f"collection {name!r} cannot be evaluated", [problem], fix='open_collection("pydocs")')
     rows = [{"docno": docno, "text": parts.body} for docno, parts in sorted(documents.items())]
     return make_collection(name, topics, qrels, rows)

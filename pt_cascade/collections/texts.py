@@ -9,6 +9,7 @@ import pyterrier as pt
 
 from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.errors import StageError
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +52,7 @@ class TextLoader(pt.Transformer):  # type: ignore[misc]
         text = inp["docno"].map(self.collection.find_texts(inp["docno"])) if len(inp) else inp["docno"]
         if (unknown := text.isna()).any():
             first = inp.loc[unknown.to_numpy(), "docno"].iloc[0]
-            problem = f"{int(unknown.sum())} of {len(inp)} row(s), first docno {first!r}"
+            problem = f"{int(unknown.sum())} of {count_of(len(inp), 'row')}, first docno {first!r}"
             fix = f"open_collection(name).text_loader() of the collection that was searched, not {self.collection.name!r}"
             raise StageError(f"collection {self.collection.name!r} has no text of a document", [problem], fix=fix)
         return inp.assign(text=text)

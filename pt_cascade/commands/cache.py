@@ -16,6 +16,7 @@ import pandas as pd
 from pt_cascade.caches import COLLECTION_NAME, cache_root
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.scoring.checkpoint import MANIFEST
+from pt_cascade.numbers import count_of
 from pt_cascade.reporting.tables import format_table
 from pt_cascade.reporting.widths import line_width
 
@@ -72,7 +73,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     root = cache_root()
     entries = [entry for entry in find_entries(root) if arguments.kind is None or entry.kind in arguments.kind]
     size = show_size(sum(entry.size for entry in entries))
-    total = f"{len(entries):,} {'entry' if len(entries) == 1 else 'entries'}, {size}, in {root}"
+    total = f"{count_of(len(entries), 'entry')}, {size}, in {root}"
     if entries:
         yield f"{_table(entries)}\n"
     yield total

@@ -5,11 +5,15 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
+from pt_cascade.collections.folders import open_folder
+from pt_cascade.collections.records import read_queries
 from pt_cascade.errors import warn
 from pt_cascade.execution import composing, defaults
+from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     import pandas as pd
 
@@ -59,6 +63,13 @@ def build_cascade(collection: Collection, arguments: argparse.Namespace) -> Casc
         cascade = defaults.default_cascade(collection, engine=arguments.engine, reranker=arguments.reranker, verbose=True)
     limits = getattr(arguments, "time_limit_ms", None)
     return cascade.options(on_error=getattr(arguments, "on_error", None), time_limit_ms=None if limits is None else dict(limits))
+
+
+def find_topics(path: Path) -> pd.DataFrame:
+    """Read topics as qid, tab, query; as BEIR's queries.jsonl; or those of a collection in a folder."""
+    if path.is_dir():
+        return open_folder(path).topics
+    return read_queries(path, key="_id") if path.name.endswith((".jsonl", ".jsonl.gz")) else read_topics(path)
 
 
 def find_judged(collection: Collection, count: int | None) -> pd.DataFrame:

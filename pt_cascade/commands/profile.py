@@ -8,6 +8,7 @@ from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import add_cascade, build_cascade, count, find_judged
 from pt_cascade.commands.paths import add_output, check_output
 from pt_cascade.execution.profiling import profile
+from pt_cascade.numbers import count_of
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _explain(timings: Timings, repeats: int) -> str:
     """Return how the times were measured."""
     kind = "one query at a time" if timings.mode == "interactive" else "all queries at once, which gives no percentiles"
     lines = [
-        f"{timings.queries} queries, {repeats} time{'s' * (repeats > 1)} at each of {len(timings.shares)} depths, {kind}.",
+        f"{timings.queries} queries, {count_of(repeats, 'time')} at each of {len(timings.shares)} depths, {kind}.",
         "Milliseconds a query: base ms for any number of documents, ms a doc for each document (duo_t5: each comparison).",
         "A percentile of the sum is not the sum of percentiles.",
         "To show p95 takes 20 queries, p99 100; to keep to a budget at p95 takes 59, at p99 299.",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.table.storage import FILES
 from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count, find_judged
+from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count, find_judged, find_topics
 from pt_cascade.commands.paths import REPLACE, add_output, check_inputs, find_existing
-from pt_cascade.commands.sources import find_topics, split_pairs
+from pt_cascade.commands.sources import split_pairs
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.defaults import score_collection
 from pt_cascade.execution.score_table import ScoreTable

@@ -12,19 +12,14 @@ from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion, fusions
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
-from pt_cascade.collections.folders import open_folder
-from pt_cascade.collections.records import read_queries
 from pt_cascade.commands.cascades import count
 from pt_cascade.commands.paths import check_inputs
 from pt_cascade.errors import SweepError, did_you_mean
 from pt_cascade.execution.score_table import ScoreTable
-from pt_cascade.trec import read_qrels, read_topics
+from pt_cascade.trec import read_qrels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-    import pandas as pd
 
     from pt_cascade.analysis.grid.grids import Form
     from pt_cascade.analysis.sweep.result import Sweep
@@ -146,13 +141,6 @@ def _read_costs(words: Sequence[str] | None, stages: Sequence[str]) -> Cost | No
     first, *later = stages
     retrieval = StageCost(first, fixed_ms=float(given.get(first, 0)))
     return Cost.of(retrieval, *(StageCost(name, per_pair_ms=float(given[name])) for name in later))
-
-
-def find_topics(path: Path) -> pd.DataFrame:
-    """Read topics as qid, tab, query; as BEIR's queries.jsonl; or those of a collection in a folder."""
-    if path.is_dir():
-        return open_folder(path).topics
-    return read_queries(path, key="_id") if path.name.endswith((".jsonl", ".jsonl.gz")) else read_topics(path)
 
 
 def describe(table: Scores) -> str:

@@ -8,6 +8,7 @@ from pt_cascade.commands.paths import add_output, check_output
 from pt_cascade.commands.sources import add_sources, describe, sweep_sources
 from pt_cascade.errors import CascadeError, SweepError
 from pt_cascade.files import write_file
+from pt_cascade.numbers import count_of
 from pt_cascade.reporting.sweeps import front_table, loss_table, recall_table, top_table
 
 if TYPE_CHECKING:
@@ -47,4 +48,4 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     if arguments.out:
         frame, parquet = swept.frame, arguments.out.endswith(".parquet")
         write_file(arguments.out, frame.to_parquet() if parquet else frame.to_csv(index=False).encode())
-        yield f"\n{len(swept.frame):,} vectors written to {arguments.out}"
+        yield f"\n{count_of(len(swept.frame), 'vector')} written to {arguments.out}"

@@ -17,7 +17,6 @@ from pt_cascade.collections import Collection, open_collection
 from pt_cascade.collections.texts import TextLoader
 from pt_cascade.errors import MissingError, naming
 from pt_cascade.execution.score_table import ScoreTable
-from pt_cascade.execution.scoring.score import score
 from pt_cascade.execution.versions import versions
 from pt_cascade.files import is_built, rm_command, write_file
 from pt_cascade.stages import bi_encoder, bm25, build_index, build_texts, build_vectors, cross_encoder, late_interaction, mono_t5
@@ -140,6 +139,8 @@ def _store(collection: Collection, name: str, build: Callable[[Path], object]) -
 
 def score_collection(collection: Collection, cascade: Cascade, topics: pd.DataFrame, *, verbose: bool = False) -> ScoreTable:
     """Score a cascade on a collection, once for its fingerprint, the stages and topics; a fusion changes no score."""
+    from pt_cascade.execution.scoring.score import score  # noqa: PLC0415 - numba loads when first needed
+
     parts = [*map(fingerprint, cascade), repr(cascade.fused(None)), hash_frame(topics), repr(sorted(versions().items()))]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     about = {"collection": collection.name}

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from pt_cascade.caches import cache_root, export_command, find_danger
 from pt_cascade.execution.machine import find_cards, find_memory, find_processor, find_system
 from pt_cascade.execution.versions import versions
+from pt_cascade.numbers import count_of
 from pt_cascade.stages.catalogue import CATALOGUE
 from pt_cascade.stages.llm.connection import OPENAI_KEY
 
@@ -47,7 +48,7 @@ def check_installation() -> Iterator[Finding]:
     yield Finding("Python", f"{known.pop('python')}, {', '.join(f'{name} {one}' for name, one in known.items())}")
     yield Finding("system", ", ".join(reversed(find_system())))
     processors, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
-    yield Finding("processor", f"{find_processor()}, {processors} to use; torch computes on {threads} thread(s)")
+    yield Finding("processor", f"{find_processor()}, {processors} to use; torch computes on {count_of(threads, 'thread')}")
     yield Finding("memory", find_memory())
     cards = [f"{name}, {memory / 1e9:.0f} GB" for name, memory in find_cards()]
     yield Finding("GPU", "; ".join(cards) or "none that torch can use: models run on the processor")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pt_cascade.cascade.fusing import show_stages
+from pt_cascade.numbers import count_of
 from pt_cascade.reporting.tables import format_table
 from pt_cascade.reporting.widths import line_width
 
@@ -51,7 +52,7 @@ def _cut(step: Step, ranked: pd.DataFrame) -> str:
     if not len(cut):
         return ""
     few = ", ".join(cut.head(3))
-    return f"  cut: {len(cut):,} document(s), from rank {len(step.kept) + 1}: {few}{', …' if len(cut) > 3 else ''}\n"  # noqa: PLR2004
+    return f"  cut: {count_of(len(cut), 'document')}, from rank {len(step.kept) + 1}: {few}{', …' if len(cut) > 3 else ''}\n"  # noqa: PLR2004
 
 
 def _moved(old: int | None, new: int) -> str:

@@ -12,6 +12,7 @@ from pt_cascade.analysis.grid.cutoffs import as_cutoffs
 from pt_cascade.analysis.replay.measures import find_rel
 from pt_cascade.analysis.sweep.front import thin_front
 from pt_cascade.analysis.sweep.rows import lay_out_rows, name_rows
+from pt_cascade.numbers import count_of
 from pt_cascade.reporting.tables import format_table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def top_table(sweep: Sweep, measure: str) -> str:
 def front_table(sweep: Sweep, front: pd.DataFrame, measure: str) -> str:
     """Format a Pareto front, thinned to about equal steps of the measure."""
     rows = thin_front(front, measure)
-    heading = f"Pareto front of {measure} and mean ms, in-sample: {len(rows)} of {len(front)} vectors\n"
+    heading = f"Pareto front of {measure} and mean ms, in-sample: {len(rows)} of {count_of(len(front), 'vector')}\n"
     return heading + _format_vectors(sweep, rows, [])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pt_cascade.analysis.fusion.pair_aggregation import Aggregation, check_aggregation
 from pt_cascade.errors import FrameError
+from pt_cascade.numbers import count_of
 from pt_cascade.stages.base.pairwise import PairReranker, list_pairs
 from pt_cascade.stages.base.transformer import T5Reranker, name_row
 from pt_cascade.stages.inference.batching import CHUNK
@@ -108,7 +109,8 @@ class DuoT5(PairReranker, T5Reranker):
         query, text = (results[column].iloc[rows].to_numpy(object) for column in ("query", self.text_field))
         one, two = places[: len(first)], places[len(first) :]
         if (apart := query[one] != query[two]).any():
-            problem = f"{int(apart.sum())} of {len(apart)} pair(s), first {_name_pair(results, first, second, int(apart.argmax()))}"
+            pair = _name_pair(results, first, second, int(apart.argmax()))
+            problem = f"{apart.sum()} of {count_of(len(apart), 'pair')}, first {pair}"
             fix = 'results = results.assign(query=results.groupby("qid")["query"].transform("first"))'
             raise FrameError("duo_t5 cannot compare documents of different queries", [problem], fix=fix)
         prompts = DuoPrompts.encode(self._loaded, query.tolist(), text.tolist())

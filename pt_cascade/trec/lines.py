@@ -17,6 +17,7 @@ import pandas as pd
 
 from pt_cascade.errors import FrameError, RecordError, clip, few
 from pt_cascade.guards import EXACT
+from pt_cascade.numbers import count_of
 from pt_cascade.trec.files import read_text
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Form:
             return found.groups(), ""
         cells = bare.split("\t", 1)[: 2 * bool(bare)] if self.gap == "\t" else re.findall("[^ \t]+", bare)
         if len(cells) != len(self.columns):
-            return (), f"{len(cells)} column(s), expected {len(self.columns)}"
+            return (), f"{count_of(len(cells), 'column')}, expected {len(self.columns)}"
         given = dict(zip(self.columns, cells, strict=True))
         odd = (f"{name} {problem}" for name, cell in given.items() if (problem := _misfit(cell, self.columns[name])))
         return tuple(given[name] for name in self.kept), ", ".join(odd)
@@ -96,7 +97,7 @@ def read_lines(path: PathLike, form: Form, *headed: Form) -> pd.DataFrame:
         rows.append(row)
         faults += [f"line {number}: {fault}: {clip(line)}"] if fault else []
     if faults:
-        problem = f"cannot read {path}, {len(faults)} of its {len(lines)} line(s) are bad"
+        problem = f"cannot read {path}, {len(faults)} of its {count_of(len(lines), 'line')} are bad"
         raise RecordError(problem, few(faults), fix=f"make each line: {form}")
     columns = zip(*rows, strict=True) if rows else ((),) * len(form.kept)
     return pd.DataFrame({name: _typed(form.columns[name], cells) for name, cells in zip(form.kept, columns, strict=True)})
@@ -108,7 +109,7 @@ def refuse_unwritable(frame: pd.DataFrame, columns: dict[str, str], path: PathLi
     for name, pattern in columns.items():
         fits = re.compile(pattern).fullmatch
         if odd := [text for text in frame[name].unique().tolist() if not fits(text)]:
-            found.append(f"{len(odd)} {name}(s) are not {_MEANING[pattern]}, e.g. {clip(odd[0])}")
+            found.append(f"{count_of(len(odd), name)}, expected {_MEANING[pattern]}, e.g. {clip(odd[0])}")
     if found:
         raise FrameError(f"cannot write {path}", found)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pt_cascade.frames import canonical_results
+from pt_cascade.numbers import count_of
 from pt_cascade.ranking import ranks
 from pt_cascade.trec.files import write_text
 from pt_cascade.trec.lines import ID, NUMBER, WHOLE, Form, read_lines, refuse_unwritable
@@ -108,7 +109,9 @@ def _falling(score: Floats, query: Ints, rank: Ints, problems: list[str]) -> Flo
     fallen = np.minimum.accumulate(place + shift) - shift
     beyond = np.maximum(place, -fallen) >= _INFINITY
     if beyond.any():
-        problems.append(f"{beyond.sum()} score(s) are beyond float32, which trec_eval reads, e.g. {score[beyond].tolist()[0]!r}")
+        problems.append(
+            f"{count_of(beyond.sum(), 'score')} beyond float32, which trec_eval reads, e.g. {score[beyond].tolist()[0]!r}"
+        )
         return score
     size = np.where(fallen == 0, 0, np.abs(fallen) + _SUBNORMAL).astype(np.int32).view(np.float32)
     return np.where(fallen < place, np.copysign(size, fallen), score)

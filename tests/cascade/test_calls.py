@@ -17,6 +17,7 @@ from toys.rankers import Broken, ToyReranker, ToyRetriever, topics
 from pt_cascade import Cascade, run
 from pt_cascade.cascade import Stage
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, MissingError, PipelineError, QueryError
+from pt_cascade.numbers import count_of
 
 FIRST = ToyRetriever(docs=12, levels=4)
 LAST = ToyReranker(seed=5)
@@ -69,7 +70,7 @@ def test_failures_are_counted_and_warned_of_once_a_stage() -> None:
     cascade = Cascade.of(FIRST % 5 >> Fragile(fails=frozenset({"q1", "q2"})) % 3).options(on_error="keep")
     with pytest.warns(CascadeWarning) as warned:
         done = run(cascade, topics(QUERIES), query_batch_size=1)
-    begin = "stage 'fragile' failed on 2 query(s), which keep(s) the order that they had; the first is qid 'q1': "
+    begin = "stage 'fragile' failed on 2 queries, whose order stays as it was; the first is qid 'q1': "
     (message,) = [str(one.message) for one in warned if issubclass(one.category, CascadeWarning)]
     assert message.startswith(begin)
     trace = done.trace[done.trace["stage"] == "fragile"].set_index("qid")
@@ -202,10 +203,10 @@ def test_lateness_is_warned_of_and_a_failure_within_the_time_keeps_the_query() -
     sizes = found["qid"].value_counts()
     late, failed = sorted(str(one.message) for one in warned if issubclass(one.category, CascadeWarning))
     assert late == (
-        f"stage 'fragile' did not score {sizes['q0'] - 8} document(s) of 1 query(s) in its time limit; "
+        f"stage 'fragile' did not score {count_of(sizes['q0'] - 8, 'document')} of 1 query in its time limit; "
         "they follow below in the order that they had"
     )
-    assert failed.startswith("stage 'fragile' failed on 1 query(s)")
+    assert failed.startswith("stage 'fragile' failed on 1 query")
     assert "TimeoutError: too slow" in failed
     assert ranking(done.results, {"q1"}) == ranking(found, {"q1"})
 

@@ -285,7 +285,7 @@ def test_a_cascade_is_taken_apart() -> None:
 
 
 WRONG_PARTS = {
-    "too many": (lambda c: c.with_cutoffs(3, 2, 1), "3 cut-offs for 2 stage(s): toy → 10 · toy_reranker → 5"),
+    "too many": (lambda c: c.with_cutoffs(3, 2, 1), "3 cut-offs for 2 stages: toy → 10 · toy_reranker → 5"),
     "no such stage": (lambda c: c.with_cutoffs(bm25=3), "no stage 'bm25': the stages are toy, toy_reranker"),
     "a misspelt stage": (
         lambda c: c.with_cutoffs(toy_rerankr=3),
@@ -324,7 +324,7 @@ def test_a_stage_says_all_that_is_wrong_at_once() -> None:
     assert str(error.value) == (
         "stage 'x' cannot be made:\n  - it has no transformer\n"
         "  - depends is 'a', expected one of pointwise, pairwise, listwise, unknown\n"
-        "  - documents is 'b', expected one of retrieves, reranks, any\n  - scorer is -1, but it has 0 transformer(s)"
+        "  - documents is 'b', expected one of retrieves, reranks, any\n  - scorer is -1, but it has 0 transformers"
     )
 
 

@@ -45,28 +45,28 @@ CURES: dict[str, tuple[pt.Transformer, pd.DataFrame, str, str, Callable[[pt.Tran
     "text": (
         RETRIEVER >> Reader("text"),
         TOPICS,
-        "stage 'reader' cannot run: it needs column(s) text; its input has qid, query, docno, score, rank",
+        "stage 'reader' cannot run: it needs column text; its input has qid, query, docno, score, rank",
         "put ptc.open_collection(name).text_loader() before it, of the collection that was searched",
         lambda reader: RETRIEVER >> collection().text_loader() >> reader,
     ),
     "another column": (
         RETRIEVER >> Reader("note", "sign"),
         TOPICS,
-        "stage 'reader' cannot run: it needs column(s) note, sign; its input has qid, query, docno, score, rank",
+        "stage 'reader' cannot run: it needs columns note, sign; its input has qid, query, docno, score, rank",
         "put pt.apply.note(lambda row: ...) before it, or give the topics a column note",
         lambda reader: RETRIEVER >> pt.apply.note(lambda row: row["docno"]) >> pt.apply.sign(lambda _: "+") >> reader,
     ),
     "docno": (
         Reader("query"),
         TOPICS,
-        "stage 'reader' cannot run: it needs column(s) docno; its input has qid, query",
+        "stage 'reader' cannot run: it needs column docno; its input has qid, query",
         "put a retriever before it, e.g. bm25(index) % 100 >> stage",
         lambda reader: RETRIEVER % 100 >> reader,
     ),
     "query": (
         Reader("query"),
         FOUND.drop(columns="query"),
-        "stage 'reader' cannot run: it needs column(s) query; its input has qid, docno, score, rank",
+        "stage 'reader' cannot run: it needs column query; its input has qid, docno, score, rank",
         'give the topics a column query, e.g. pd.DataFrame({"qid": ["1"], "query": ["heat flow"]})',
         lambda reader: pt.apply.generic(lambda rows: rows.assign(query="heat flow")) >> reader,
     ),
@@ -112,7 +112,7 @@ def test_a_retriever_that_is_given_documents_says_so() -> None:
     cascade = Cascade((*Cascade.of(RETRIEVER % 2), Stage("again", (retriever,), documents="any")))
     with pytest.raises(StageError) as error:
         cascade.transform(TOPICS.head(1))
-    assert "needs no column docno or column(s) query_toks and no column docno; its input has qid" in str(error.value)
+    assert "needs no column docno or column query_toks and no column docno; its input has qid" in str(error.value)
     assert error.value.fix == "put pt.apply.docno(drop=True) before it"
     assert len((pt.Transformer.from_df(FOUND) >> pt.apply.docno(drop=True) >> retriever)(TOPICS.head(1))) == 2
 

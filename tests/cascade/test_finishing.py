@@ -92,7 +92,7 @@ def test_columns_of_the_given_results_come_back() -> None:
     cascade = Cascade.of(Judge() % 5 >> Lister("text") % 3)
     table = score(cascade, found)
     assert ranking(cascade.finish(table, topics=found)) == ranking(cascade.pipeline().transform(found))
-    with pytest.raises(StageError, match=r"needs column\(s\) text; its input has qid, docno, score, rank, query"):
+    with pytest.raises(StageError, match=r"needs column text; its input has qid, docno, score, rank, query"):
         cascade.finish(table)
 
 
@@ -121,7 +121,7 @@ def test_a_saved_table_knows_its_stages_again(tmp_path: Path) -> None:
         (
             FIRST % 9 >> Judge(1) % 3 >> Lister() % 2,
             (9, 3),
-            "this is not a vector of cut-offs: 2 cut-off(s) (9, 3) for 3 stage(s) toy, judge, lister. "
+            "this is not a vector of cut-offs: 2 cut-offs (9, 3) for 3 stages toy, judge, lister. "
             "Fix: pass one cut-off for each stage, None for no cut",
         ),
     ],

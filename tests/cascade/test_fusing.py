@@ -331,7 +331,7 @@ def test_a_document_without_a_score_of_a_stage_is_refused() -> None:
     added = Broken(lambda df: pt.model.add_ranks(pd.concat([df, df.head(1).assign(docno="new")])))
     added = Cascade.of(THREE.prefix(2).pipeline() >> added).with_stage(2, documents="any")
     fused = added.fused({"toy": 1, "toy_reranker": 1, "broken": 1})
-    with pytest.raises(StageError, match=r"stage 'toy' gave no score in 1 of \d+ row\(s\) \(qid 'q0', docno 'new'\)") as error:
+    with pytest.raises(StageError, match=r"stage 'toy' gave no score in 1 of \d+ rows \(qid 'q0', docno 'new'\)") as error:
         fused.transform(ASKED)
     assert len(error.value.problems) == 2
     assert "cascade.fused({'broken': 1})" in error.value.fix

@@ -117,7 +117,7 @@ def test_a_cutoff_of_passages_is_not_shown_as_one_of_documents() -> None:
     cascade = Cascade.of(SOURCE >> ranked % 5 >> ToyReranker() >> pt.text.max_passage() % 2)
     assert repr(cascade) == "run_sliding → 5 · toy_reranker → 2"
     assert cascade.describe()["transformers"][1].endswith(" >> max_passage")
-    with pytest.raises(StageError, match=r"stage 'run_sliding' cannot run: sliding needs column\(s\) text"):
+    with pytest.raises(StageError, match=r"stage 'run_sliding' cannot run: sliding needs columns text, title"):
         Cascade.of(SOURCE >> pt.text.sliding("text") % 5).transform(ASKED)
     assert len(cascade.with_cutoffs(run_sliding=2).prefix(1).transform(ASKED)) == 2
     assert repr(Cascade.of(SOURCE % 3 >> passages >> ToyReranker() >> pt.text.max_passage() % 2)) == "run → 3 · toy_reranker → 2"

@@ -14,6 +14,7 @@ from pt_cascade import Cascade, run, score
 from pt_cascade.cascade import Stage, walk
 from pt_cascade.errors import CascadeError, CascadeWarning, FrameError, StageError
 from pt_cascade.frames import LOAD_TEXT
+from pt_cascade.numbers import count_of
 
 RETRIEVER = ToyRetriever(docs=3, levels=5)
 
@@ -26,34 +27,34 @@ def two(frame: pd.DataFrame) -> pd.DataFrame:
 SPOILED = {
     "NaN": (
         lambda df: df.assign(score=[np.nan, *df["score"][1:]]),
-        "stage 'broken' returned results that are not usable: score is not a finite number in 1 of 4 row(s) "
+        "stage 'broken' returned results that are not usable: score is not a finite number in 1 of 4 rows "
         "(qid 'q0', docno 'd0', score nan). "
         "Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
     ),
     "infinite": (
         lambda df: df.assign(score=-np.inf),
-        "stage 'broken' returned results that are not usable: score is not a finite number in 4 of 4 row(s) "
+        "stage 'broken' returned results that are not usable: score is not a finite number in 4 of 4 rows "
         "(qid 'q0', docno 'd0', score -inf; qid 'q0', docno 'd1', score -inf; qid 'q0', docno 'd2', score -inf; ...). "
         "Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
     ),
     "lost": (
         lambda df: pt.model.add_ranks(df.iloc[1:].copy()),
-        "stage 'broken' did not return the documents of its input: documents removed in 1 of 4 row(s) (qid 'q0', docno 'd0'). "
+        "stage 'broken' did not return the documents of its input: documents removed in 1 of 4 rows (qid 'q0', docno 'd0'). "
         "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "invented": (
         lambda df: pt.model.add_ranks(df.assign(docno=["x", *df["docno"][1:]])),
-        "stage 'broken' did not return the documents of its input:\n  - documents removed in 1 of 4 row(s) (qid 'q0', docno 'd0')\n"
-        "  - documents added in 1 of 4 row(s) (qid 'q0', docno 'x')\n"
+        "stage 'broken' did not return the documents of its input:\n  - documents removed in 1 of 4 rows (qid 'q0', docno 'd0')\n"
+        "  - documents added in 1 of 4 rows (qid 'q0', docno 'x')\n"
         "Fix: if this is intended: Cascade.of(pipeline).with_stage('broken', documents='any')",
     ),
     "a strange query": (
         lambda df: df.assign(qid="other", docno=[f"x{i}" for i in range(len(df))], rank=range(len(df))),
-        "stage 'broken' returned queries that are not in its input: 1 qid(s), e.g. other",
+        "stage 'broken' returned queries that are not in its input: 1 qid, e.g. other",
     ),
     "no score": (
         lambda df: df.drop(columns="score"),
-        "stage 'broken' returned results that are not usable: missing or repeated column(s) score, expected qid, docno, score, "
+        "stage 'broken' returned results that are not usable: missing or repeated columns: score, expected qid, docno, score, "
         'found qid, query, docno, rank. Fix: results = results.rename(columns={"...": "score"})',
     ),
     "not a frame": (lambda df: df.to_dict(), None),
@@ -77,7 +78,7 @@ def test_invalid_results_of_a_stage_are_reported(case: str) -> None:
 
 def test_duplicates_are_reported() -> None:
     """A pair that stands twice is an error, with the line that keeps the better one."""
-    with pytest.raises(FrameError, match=r"repeats an earlier row in 1 of 5 row\(s\) \(qid 'q0', docno 'd0'\)"):
+    with pytest.raises(FrameError, match=r"repeats an earlier row in 1 of 5 rows \(qid 'q0', docno 'd0'\)"):
         Cascade.of(RETRIEVER % 10 >> Broken(two)).transform(topics(2))
 
 
@@ -96,7 +97,7 @@ def test_a_missing_column_names_the_part_and_the_remedy() -> None:
     with pytest.raises(StageError) as error:
         cascade.transform(topics(2))
     assert "stage 'toy_reranker' cannot run" in str(error.value)
-    assert "needs column(s) text; its input has qid, query, docno, score, rank" in str(error.value)
+    assert "needs column text; its input has qid, query, docno, score, rank" in str(error.value)
     assert str(error.value).endswith(f"Fix: {LOAD_TEXT}")
 
 
@@ -119,9 +120,7 @@ def test_a_missing_text_is_reported_before_the_model_runs() -> None:
     """None as text, which pyterrier_t5 scores as the text 'None', is an error, and no pair has been scored."""
     reader = Reader()
     holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
-    with pytest.raises(
-        FrameError, match=r"text is missing or not text in 2 of 4 row\(s\) \(qid 'q0', docno 'd1', text (nan|None); "
-    ):
+    with pytest.raises(FrameError, match=r"text is missing or not text in 2 of 4 rows \(qid 'q0', docno 'd1', text (nan|None); "):
         Cascade.of(RETRIEVER % 10 >> holes >> reader).transform(topics(2))
     assert reader.read == []
 
@@ -129,7 +128,7 @@ def test_a_missing_text_is_reported_before_the_model_runs() -> None:
 def test_a_missing_text_is_reported_where_it_may_be_read() -> None:
     """A function may read any column, so a warning counts the documents; a retriever that re-ranks reads none, and is silent."""
     holes = pt.apply.text(lambda row: None if row["docno"] == "d1" else "text")
-    told = r"stage 'doc_score' ranks 1 document\(s\) without a text, or with an empty one, e.g. docno d1"
+    told = r"stage 'doc_score' ranks 1 document without a text, or with an empty one, e.g. docno d1"
     with pytest.warns(CascadeWarning, match=told):
         Cascade.of(RETRIEVER % 10 >> holes >> pt.apply.doc_score(lambda _: 1.0)).transform(topics(2))
     ones = RETRIEVER % 10 >> holes >> (pt.apply.doc_score(lambda _: 1.0) + ToyReranker())
@@ -152,7 +151,7 @@ def test_an_empty_text_is_scored_with_a_warning() -> None:
     """Cranfield has two documents without a word: they are ranked, with a warning."""
     empty = pt.apply.text(lambda row: "" if row["docno"] == "d1" else "text")
     with pytest.warns(
-        CascadeWarning, match=r"stage 'toy_reranker' ranks 1 document\(s\) without a text, or with an empty one, e.g. docno d1"
+        CascadeWarning, match=r"stage 'toy_reranker' ranks 1 document without a text, or with an empty one, e.g. docno d1"
     ):
         Cascade.of(RETRIEVER % 10 >> empty >> ToyReranker()).transform(topics(2))
 
@@ -277,7 +276,7 @@ def test_the_document_on_which_a_function_fails_is_named(lost: str) -> None:
     rows = len(found.transform(topics(2)))
     assert len(asked) == rows
     assert str(error.value) == (
-        f"stage 'doc_score' failed on {rows} row(s): pt.apply.doc_score() returned a score that is NaN or infinite; "
+        f"stage 'doc_score' failed on {count_of(rows, 'row')}: pt.apply.doc_score() returned a score that is NaN or infinite; "
         f"it fails on qid 'q0', docno '{lost}'. Fix: give every row a finite score, e.g. 0.0"
     )
     cured = pt.apply.doc_score(lambda row: 0.0 if row["docno"] == lost else 1.0)
@@ -320,5 +319,5 @@ def test_an_error_of_java_is_one_line() -> None:
         Cascade.of(RETRIEVER >> pt.apply.doc_score(lambda row: parse(row["docno"]))).transform(topics(1))
     said = 'JVM exception occurred: java.lang.NumberFormatException: For input string: "d0"'
     problem = f"pt.apply.doc_score() raised JavaException: {said}; it fails on qid 'q0', docno 'd0'"
-    assert str(caught.value) == f"stage 'doc_score' failed on 3 row(s): {problem}"
+    assert str(caught.value) == f"stage 'doc_score' failed on 3 rows: {problem}"
     assert "Integer.java" in str(caught.value.__cause__)

@@ -138,7 +138,7 @@ def test_make_collection_refuses_what_cannot_be_evaluated() -> None:
         make_collection("toy", toy().topics, toy().qrels.assign(qid="q1"), [])
     assert str(caught.value) == (
         "collection 'toy' cannot be evaluated: no topic has a judgment: "
-        "topics have 1 qid(s) such as '1', qrels have 1 qid(s) such as 'q1'"
+        "topics have 1 qid such as '1', qrels have 1 qid such as 'q1'"
     )
     with pytest.raises(FrameError):
         toy(query=[None])
@@ -149,8 +149,7 @@ def test_unjudged_says_nothing_where_one_topic_is_judged() -> None:
     topics = pd.DataFrame({"qid": ["1", "2"]})
     assert unjudged(topics, pd.DataFrame({"qid": ["2", "3"]})) == ""
     assert (
-        unjudged(topics, pd.DataFrame({"qid": []}))
-        == "no topic has a judgment: topics have 2 qid(s) such as '1', qrels have 0 qid(s)"
+        unjudged(topics, pd.DataFrame({"qid": []})) == "no topic has a judgment: topics have 2 qids such as '1', qrels have 0 qids"
     )
 
 
@@ -235,7 +234,7 @@ FORM = 'Fix: a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query
             GOOD,
             "q1\ta\n",
             "1 0 d1 1\n",
-            ["no topic has a judgment: topics have 1 qid(s) such as 'q1', qrels have 1 qid(s) such as '1'"],
+            ["no topic has a judgment: topics have 1 qid such as 'q1', qrels have 1 qid such as '1'"],
         ),
         (
             GOOD + '{"docno": 7, "text": null}\n[1]\n{"docno": "d 1"}\n{"docno": "d2", "title": 3, "text": "t"}\n',
@@ -258,8 +257,8 @@ FORM = 'Fix: a document is {"docno": "7", "text": "..."}, a topic is 7<TAB>query
                 "docs.jsonl: line 2: docno 'd1' repeats line 1",
                 f"docs.jsonl: line 3: docno is 'd 2', {ID_RULE}: {SPACED!r}",
                 f"docs.jsonl: line 4: the text of docno 'd3' has half a surrogate pair and cannot be written in UTF-8: {HALVED!r}",
-                "topics.tsv: line 1: 1 column(s), expected 2: '1 a'",
-                "qrels.txt: line 1: 3 column(s), expected 4: '1 0 d1'",
+                "topics.tsv: line 1: 1 column, expected 2: '1 a'",
+                "qrels.txt: line 1: 3 columns, expected 4: '1 0 d1'",
             ],
         ),
         (
@@ -656,7 +655,7 @@ def test_cranfield_in_beirs_form_is_the_same_collection(cranfield_folder: Path, 
             "queries.jsonl: line 2: _id '1' repeats line 1",
         ),
         ("queries.jsonl", '{"_id": "1", "text": " "}\n', "queries.jsonl: line 1: the query is blank"),
-        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n1\td1\n", "test.tsv: line 2: 2 column(s), expected 3: '1\\td1'"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n1\td1\n", "test.tsv: line 2: 2 columns, expected 3: '1\\td1'"),
         ("qrels/test.tsv", "1\td1\t0.5\n", "test.tsv: line 1: score is not a whole number"),
         ("qrels/test.tsv", "7\td1\t1\n", "no topic has a judgment"),
     ],

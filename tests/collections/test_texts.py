@@ -49,7 +49,7 @@ def test_an_unknown_document_is_an_error() -> None:
     with pytest.raises(StageError) as error:
         loader.transform(pd.DataFrame({"docno": ["d1", "d9", "d8", "d9"]}, index=[7, 7, 7, 7]))
     assert str(error.value) == (
-        "collection 'toy' has no text of a document: 3 of 4 row(s), first docno 'd9'."
+        "collection 'toy' has no text of a document: 3 of 4 rows, first docno 'd9'."
         " Fix: open_collection(name).text_loader() of the collection that was searched, not 'toy'"
     )
 

@@ -33,7 +33,6 @@ from pt_cascade.collections import make_collection
 from pt_cascade.collections.records import FileDocuments
 from pt_cascade.commands import search
 from pt_cascade.errors import CascadeError
-from pt_cascade.execution import defaults
 from pt_cascade.execution.comparison import Comparison
 from pt_cascade.execution.defaults import default_cascade
 from pt_cascade.execution.score_table import ScoreTable
@@ -397,7 +396,7 @@ def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch
     assert shown(collection=small, engine="pisa", queries=4).measures == first.measures
     assert len(reads) == 60
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("vectors-*/*")} == built
-    monkeypatch.setattr(defaults, "score", lambda *_, **__: pytest.fail("it is scored again"))
+    monkeypatch.setattr("pt_cascade.execution.scoring.score.score", lambda *_, **__: pytest.fail("it is scored again"))
     paragraphs("score", "--collection", small, "--engine", "pisa", "--queries", 4, "--out", tmp_path / "table")
     assert ScoreTable.load(tmp_path / "table").stages == ("bm25", "bi_encoder", "late_interaction")
 
@@ -484,7 +483,7 @@ def test_search_limits_the_time_of_a_stage(small: str, capsys: pytest.CaptureFix
     words = ["search", "old boat near the station", "--collection", small, "--cascade", "bm25 % 60 >> bi_encoder % 60"]
     assert main([*words, "--on-error", "keep", "--time-limit-ms", "bi_encoder=0.000001"]) == 0
     said = capsys.readouterr()
-    late = re.search(r"stage 'bi_encoder' did not score (\d+) document\(s\) of 1 query\(s\) in its time limit", said.err)
+    late = re.search(r"stage 'bi_encoder' did not score (\d+) documents? of 1 query in its time limit", said.err)
     ranked = re.search(r"bi_encoder → 60   \(.*, 16 model pairs; (\d+) ranked", said.out)
     assert late is not None
     assert ranked is not None
@@ -521,7 +520,7 @@ def test_search_shows_texts_and_moves(small: str, capsys: pytest.CaptureFixture[
     assert len(later) == 2
     assert not re.search("[↑↓]", first)
     assert all(re.search(r"[↑↓]\d", part) for part in later)
-    assert re.search(r"^  cut: \d+ document\(s\), from rank 21: \w+", later[-1], flags=re.MULTILINE)
+    assert re.search(r"^  cut: \d+ documents?, from rank 21: \w+", later[-1], flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("top", [1, 3])
@@ -539,7 +538,7 @@ def test_search_says_why_it_finds_nothing(query: str, engine: str, small: str, c
         warnings.simplefilter("default")
         assert main(["search", query, "--collection", small, "--engine", engine]) == 0
     err = capsys.readouterr().err.splitlines()
-    told = f"pt-cascade: bm25: 1 query(ies) have no word that the index can contain, e.g. qid '1', {query!r}"
+    told = f"pt-cascade: bm25: 1 query have no word that the index can contain, e.g. qid '1', {query!r}"
     assert [line for line in err if line.startswith("pt-cascade: ")] == [told]
 
 

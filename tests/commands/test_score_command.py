@@ -42,7 +42,9 @@ def test_a_collection_is_scored_and_saved(tmp_path: Path, monkeypatch: pytest.Mo
     judged = pd.DataFrame({"qid": ["1", "2"], "docno": "d", "label": 1})
     write_folder(make_collection("small", topics, judged, [{"docno": "d", "text": "a red car"}]), tmp_path / "small")
     options = ["--collection", tmp_path / "small", "--queries", 2, "--engine", "pisa", "--score-cache", tmp_path / "kept"]
-    with pytest.warns(CascadeWarning, match=r"the scores of stage\(s\) 'toy_reranker' are not cached"):  # who could tell which toy
+    with pytest.warns(
+        CascadeWarning, match=r"the scores of these stages are not cached: 'toy_reranker'"
+    ):  # who could tell which toy
         lines = told(*options, "--out", tmp_path / "table")
     table = ScoreTable.load(tmp_path / "table")
     assert lines == [repr(table), f"saved in {tmp_path / 'table'}: pt_cascade.ScoreTable.load({str(tmp_path / 'table')!r})"]
@@ -71,7 +73,8 @@ def test_a_cascade_may_be_written_in_a_line(tmp_path: Path, monkeypatch: pytest.
 def test_what_is_scored_once_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another table of the same collection, cascade and queries, and the quickstart, score nothing."""
     scored = []
-    monkeypatch.setattr(defaults, "score", lambda *given, **options: scored.append(given) or score(*given, **options))
+    scoring = "pt_cascade.execution.scoring.score.score"
+    monkeypatch.setattr(scoring, lambda *given, **options: scored.append(given) or score(*given, **options))
     pipeline = Cascade.of(ToyRetriever(docs=8) % 5 >> ToyReranker() % 3)
     monkeypatch.setattr(defaults, "default_cascade", lambda *_, **__: pipeline)
     monkeypatch.setenv("PT_CASCADE_CACHE", str(tmp_path / "cache"))

@@ -236,9 +236,7 @@ def test_docnos_with_blanks_are_reported_where_gdeval_computes() -> None:
     found = pd.DataFrame({"qid": ["1"], "query": "q", "docno": "a b", "score": 1.0, "rank": 0})
     asked, qrels = found[["qid", "query"]], pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
     pipeline = pt.Transformer.from_df(found)
-    with pytest.raises(
-        SweepError, match=r"1 row\(s\) have a docno with white space for gdeval, which computes ERR@10, e\.g\. 'a b"
-    ):
+    with pytest.raises(SweepError, match=r"1 row have a docno with white space for gdeval, which computes ERR@10, e\.g\. 'a b"):
         compare(pipeline, asked, qrels, [ERR @ 10])
     assert compare(pipeline, asked, qrels, [RR]).effectiveness["RR"].tolist() == [0]
 
@@ -257,18 +255,18 @@ BAD = {
     ),
     "topics": (
         (PIPELINE, topics(2).drop(columns="query"), QRELS, [RR]),
-        "topics are not usable: missing or repeated column(s) query, expected qid, query, found qid. "
+        "topics are not usable: missing or repeated columns: query, expected qid, query, found qid. "
         'Fix: topics = topics.rename(columns={"...": "query"})',
     ),
     "qrels": (
         (PIPELINE, topics(2), QRELS.drop(columns="label"), [RR]),
-        "qrels are not usable: missing or repeated column(s) label, expected qid, docno, label, found qid, docno. "
+        "qrels are not usable: missing or repeated columns: label, expected qid, docno, label, found qid, docno. "
         'Fix: qrels = qrels.rename(columns={"...": "label"})',
     ),
     "strangers": (
         (PIPELINE, topics(2).assign(qid=["a", "b"]), QRELS, [RR]),
         "the comparison has no judged topic: no topic has a judgment: "
-        "topics have 2 qid(s) such as 'a', qrels have 9 qid(s) such as 'q0'",
+        "topics have 2 qids such as 'a', qrels have 9 qids such as 'q0'",
     ),
     "no measure": (
         (PIPELINE, topics(2), QRELS, []),
@@ -280,7 +278,7 @@ BAD = {
     ),
     "a stage": (
         (FIRST % 2 >> Broken(_fails), topics(2), QRELS, [RR]),
-        f"stage 'broken' failed on 4 row(s): {Broken(_fails)!r} raised ZeroDivisionError: by nought; "
+        f"stage 'broken' failed on 4 rows: {Broken(_fails)!r} raised ZeroDivisionError: by nought; "
         "the first row is qid 'q0', docno 'd1'",
     ),
     "no pipeline": (

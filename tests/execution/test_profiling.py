@@ -364,7 +364,7 @@ def test_tokens_that_cannot_be_are_refused(tell: Callable[[pd.DataFrame], object
         profile(ToyRetriever(docs=20) % 10 >> liar, topics(1), repeats=1, warmup=0)
     assert str(error.value) == (
         f"the tokens of stage 'scorer' cannot be counted: count_tokens of {liar!r} gave shape {shape}, "
-        "expected a number from 0 for each of 10 row(s)"
+        "expected a number from 0 for each of 10 rows"
     )
 
 
@@ -404,7 +404,7 @@ BAD: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "twice": (
         (PIPELINE, pd.concat([topics(1), topics(1)])),
         {},
-        "topics are not usable: qid repeats an earlier row in 1 of 2 row(s) (qid 'q0'). "
+        "topics are not usable: qid repeats an earlier row in 1 of 2 rows (qid 'q0'). "
         'Fix: topics = topics.drop_duplicates("qid")',
     ),
     "no pipeline": (
@@ -427,7 +427,7 @@ def test_what_cannot_be_profiled_is_refused(case: str) -> None:
 
 def test_a_stage_that_fails_is_named() -> None:
     """The error is the executor's own."""
-    with pytest.raises(StageError, match=r"^stage 'broken' failed on 5 row\(s\)"):
+    with pytest.raises(StageError, match=r"^stage 'broken' failed on 5 rows"):
         profile(ToyRetriever() % 5 >> Broken(lambda _: 1 / 0), topics(1), warmup=0)
 
 

@@ -38,7 +38,7 @@ def make(frame: pd.DataFrame | None = None, **options: Any) -> ScoreTable:
 FRAME = make().frame
 SAYS = "this is not a score table: "
 BAD = {
-    "no column": ({"frame": FRAME.drop(columns=["t5", "rank"])}, f"{SAYS}missing column(s) rank, t5, found qid, docno, bm25"),
+    "no column": ({"frame": FRAME.drop(columns=["t5", "rank"])}, f"{SAYS}missing columns: rank, t5, found qid, docno, bm25"),
     "a query in two places": (
         {"frame": FRAME.iloc[[0, 2, 3, 4, 1]]},
         f"{SAYS}the rows are not in the order of the topics, those of a query together",
@@ -77,7 +77,7 @@ BAD = {
     ),
     "no scores of the first stage": (
         {"frame": FRAME.assign(bm25=[2.0, np.nan, 3.0, np.inf, 3.0])},
-        f"{SAYS}2 score(s) of the first stage 'bm25' are not finite",
+        f"{SAYS}2 scores of the first stage 'bm25' not finite",
     ),
     "infinite scores": ({"frame": FRAME.assign(t5=np.inf)}, f"{SAYS}stage 't5' has infinite scores, expected numbers, NaN or -inf"),
     "a stage twice": ({"columns": (*COLUMNS, COLUMNS[1])}, f"{SAYS}stage 't5' occurs twice"),
@@ -93,8 +93,7 @@ BAD = {
     ),
     "a topic twice": (
         {"topics": pd.concat([TOPICS, TOPICS.head(1)])},
-        "topics are not usable: qid repeats an earlier row in 1 of 4 row(s) (qid '2'). "
-        'Fix: topics = topics.drop_duplicates("qid")',
+        "topics are not usable: qid repeats an earlier row in 1 of 4 rows (qid '2'). Fix: topics = topics.drop_duplicates(\"qid\")",
     ),
 }
 

@@ -14,6 +14,7 @@ from toys.rankers import FakeClock, ToyReranker, ToyRetriever
 
 from pt_cascade import Cascade
 from pt_cascade.cascade import Stage, Step, walk
+from pt_cascade.numbers import count_of
 from pt_cascade.reporting.moves import list_stage
 from pt_cascade.reporting.tables import cost_table, effectiveness_table, format_table
 from pt_cascade.reporting.widths import line_width, wrap
@@ -138,7 +139,7 @@ toy → 5   (2000.0 ms; 6 ranked, 5 passed on)
   4    2.000 d6    text of document 6 long long long long long long long long …
   5    0.000 d5    text of document 5 long long long long long long long long …
   6    0.000 d7
-  cut: 1 document(s), from rank 6: d7
+  cut: 1 document, from rank 6: d7
 """
 SECOND_TEXT = """\
 toy_reranker → 1   (2000.0 ms, 5 model pairs; 5 ranked, 1 passed on)
@@ -146,7 +147,7 @@ toy_reranker → 1   (2000.0 ms, 5 model pairs; 5 ranked, 1 passed on)
   1       ↑4 2.000 d5    text of document 5 long long long long long long long long …
   2       ↓1 1.000 d0    text of document 0
   3       ↓1 1.000 d2    text of document 2 long long long long long long
-  cut: 4 document(s), from rank 2: d0, d2, d4, …
+  cut: 4 documents, from rank 2: d0, d2, d4, …
 """
 
 
@@ -203,7 +204,7 @@ def test_moves_lead_back_to_the_list_before(old: list[str], new: list[str], cuto
         assert shift is None or old[int(rank) - 1 + shift] == docno
     cut = new[cutoff:]
     few = f"{', '.join(cut[:3])}{', …' if len(cut) > 3 else ''}"
-    expected = [f"  cut: {len(cut)} document(s), from rank {cutoff + 1}: {few}"] if cut else []
+    expected = [f"  cut: {count_of(len(cut), 'document')}, from rank {cutoff + 1}: {few}"] if cut else []
     assert [line for line in lines if line.startswith("  cut:")] == expected
 
 

@@ -76,7 +76,7 @@ def test_topics_without_a_query_are_asked_for_it(index: Path) -> None:
         with pytest.raises(CascadeError) as error:
             run(pd.DataFrame({"qid": ["1"], "title": ["cats"]}))
         assert error.value.what == "stage 'bm25' cannot run"
-        assert "column(s) query" in error.value.problems[0]
+        assert "column query" in error.value.problems[0]
         code = error.value.fix.partition("e.g. ")[2]
         assert set(run(eval(code, {"pd": pd}))["qid"]) <= {"1"}  # noqa: S307 - our own line
 

@@ -333,7 +333,7 @@ def test_cached_scores_need_no_model(tmp_path: Path) -> None:
     wanted = cached(Reader(), tmp_path / "s").transform(results)
     broken = cached(Reader(log=Log(fail_at=1)), tmp_path / "s")
     assert_frame_equal(broken.transform(results), wanted)
-    with pytest.raises(StageError, match=r"stage 'reader' failed on 1 row\(s\): .* raised RuntimeError: out of memory"):
+    with pytest.raises(StageError, match=r"stage 'reader' failed on 1 row: .* raised RuntimeError: out of memory"):
         broken.transform(frame(("1", "q", "c", "z")))
 
 
@@ -354,11 +354,11 @@ def _nan_at_b(out: pd.DataFrame) -> pd.DataFrame:
 
 
 SPOILT: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
-    "NaN": (_nan_at_b, r"1 of 2 document\(s\) scored NaN or infinite, first qid 1, docno b"),
+    "NaN": (_nan_at_b, r"1 of 2 documents scored NaN or infinite, first qid 1, docno b"),
     "infinite": (lambda out: out.assign(score=[1.0, -np.inf]), r"scored NaN or infinite, first qid 1, docno b"),
-    "lost": (lambda out: out.iloc[:1], r"1 of 2 document\(s\) lost, first qid 1, docno b"),
-    "added": (lambda out: pd.concat([out, out.assign(docno="z").head(1)]), r"1 of 2 document\(s\) added, first qid 1, docno z"),
-    "twice": (lambda out: pd.concat([out, out.head(1)]), r"1 of 2 document\(s\) added, first qid 1, docno a"),
+    "lost": (lambda out: out.iloc[:1], r"1 of 2 documents lost, first qid 1, docno b"),
+    "added": (lambda out: pd.concat([out, out.assign(docno="z").head(1)]), r"1 of 2 documents added, first qid 1, docno z"),
+    "twice": (lambda out: pd.concat([out, out.head(1)]), r"1 of 2 documents added, first qid 1, docno a"),
     "no rank": (lambda out: out.drop(columns="rank"), r"it returned no rank. Fix: broken >> pt.apply.generic\(pt.model.add_"),
     "no frame": (lambda _: None, "returned NoneType, expected a DataFrame"),
     "rank": (lambda out: out.assign(rank=[1, 0]), "orders its rows or equal scores by no known rule"),

@@ -190,7 +190,7 @@ def test_a_query_that_is_too_long_is_cut_as_there_with_a_warning(bert: Callable[
     rows = [("q1", "heat " * 90, "d1", "flow"), ("q2", "heat", "d1", "flow"), ("q1", "heat " * 90, "d2", "body " * 90)]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
     said = (
-        r"^cross_encoder: 1 query\(ies\) fill all 64 tokens, first '(heat ){8}', so the model reads little or nothing"
+        r"^cross_encoder: all 64 tokens are filled by 1 query, first '(heat ){8}', so the model reads little or nothing"
         r" of their documents: shorten them, or pass a larger max_length if the model has one$"
     )
     with pytest.warns(CascadeWarning, match=said):
@@ -317,7 +317,7 @@ def test_damaged_weights_are_named_with_the_first_row_and_a_copy_cures_it(
         cross_encoder(folder, batch_tokens=1).transform(some)
     qid, docno = some[["qid", "docno"]].iloc[0]
     assert str(error.value) == (
-        f"cross_encoder: the model gave no score: 5 of 5 score(s) are not finite, first of qid {qid!r}, docno {docno!r}: its"
+        f"cross_encoder: the model gave no score: 5 of 5 scores are not finite, first of qid {qid!r}, docno {docno!r}: its"
         " weights are damaged. Fix: load an undamaged copy of the model"
     )
     assert np.isfinite(_scores(cross_encoder(bert()), some)).all()

@@ -236,7 +236,7 @@ def test_a_model_that_knows_no_padding_is_refused_or_reads_each_pair_alone(kind:
     with pytest.raises(StageError) as error:
         cross_encoder(tmp_path).transform(pairs)
     assert str(error.value) == (
-        "cross_encoder: cannot read 2 pair(s) of up to 11 tokens: Cannot handle batch sizes > 1 if no padding token is defined."
+        "cross_encoder: cannot read 2 pairs of up to 11 tokens: Cannot handle batch sizes > 1 if no padding token is defined."
         " Fix: cross_encoder(model, batch_tokens=1), which reads each pair alone"
     )
     golden = _classify(tmp_path, pairs)[:, 0]
@@ -276,7 +276,7 @@ def test_a_pair_that_cannot_be_batched_is_refused(saved: Callable[..., Path], pa
     """T5 looks for the end token, of which a batch must have equal numbers, and a text may hold one; the fix reads it."""
     odd = pairs.assign(text=[*pairs["text"][:-1], "heat </s> flow"])
     with pytest.raises(
-        StageError, match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens, first qid 'q\d', docno 'd\d': .*<eos>"
+        StageError, match=r"^cross_encoder: cannot read 12 pairs of up to 48 tokens, first qid 'q\d', docno 'd\d': .*<eos>"
     ) as error:
         cross_encoder(saved("t5")).transform(odd)
     assert error.value.fix == "cross_encoder(model, batch_tokens=1), which reads each pair alone"
@@ -439,7 +439,7 @@ def test_a_tokenizer_of_another_model_is_refused(pairs: pd.DataFrame, tmp_path: 
     make_tokenizer("cls", words=("yes", "no", *(f"w{n}" for n in range(40)))).save_pretrained(tmp_path)
     with pytest.raises(
         StageError,
-        match=r"^cross_encoder: cannot read 12 pair\(s\) of up to 48 tokens, first qid 'q\d', docno 'd\d': index out of range",
+        match=r"^cross_encoder: cannot read 12 pairs of up to 48 tokens, first qid 'q\d', docno 'd\d': index out of range",
     ) as error:
         cross_encoder(tmp_path).transform(pairs)
     assert error.value.fix == "a model and a tokenizer that were saved together"

@@ -239,7 +239,7 @@ def test_a_query_that_fills_the_prompt_is_cut_with_a_warning(t5: str) -> None:
     """Where no document fits, all pairs look alike, and a warning says that none was read."""
     frame = pd.concat([_frame("heat " * 900, "flow", "blunt"), _frame("heat", "flow", "blunt").assign(qid="r")])
     said = (
-        r"^duo_t5: 1 query\(ies\) fill all 512 tokens, first '(heat ){8}', so the model reads little or nothing"
+        r"^duo_t5: all 512 tokens are filled by 1 query, first '(heat ){8}', so the model reads little or nothing"
         r" of their documents: shorten them, or pass a larger max_length if the model has one$"
     )
     with pytest.warns(CascadeWarning, match=said):
@@ -314,7 +314,7 @@ def test_counts_are_of_the_pairs_in_which_a_row_stands_first(t5: str, results: p
 def test_documents_of_different_queries_are_not_compared(t5: str, results: pd.DataFrame) -> None:
     """A query id with two texts, or a pair across queries, has no one query to put into the prompt."""
     said = (
-        r"^duo_t5 cannot compare documents of different queries: 1 of 2 pair\(s\), first qid 'q1', docno 'd\d' and qid 'q0', docno"
+        r"^duo_t5 cannot compare documents of different queries: 1 of 2 pairs, first qid 'q1', docno 'd\d' and qid 'q0', docno"
         r" 'd\d'\. Fix: "
     )
     q0, q1 = (results["qid"].tolist().index(name) for name in ("q0", "q1"))

@@ -63,7 +63,7 @@ def test_a_query_that_fills_the_prompt_is_cut_as_there_with_a_warning(t5: str) -
     rows = [("q1", "heat " * 900, "d1", "flow"), ("q1", "heat " * 900, "d2", "body"), ("q2", "heat", "d1", "flow")]
     results = pd.DataFrame(rows, columns=["qid", "query", "docno", "text"])
     said = (
-        r"^mono_t5: 1 query\(ies\) fill all 512 tokens, first '(heat ){8}', so the model reads little or nothing"
+        r"^mono_t5: all 512 tokens are filled by 1 query, first '(heat ){8}', so the model reads little or nothing"
         r" of their documents: shorten them, or pass a larger max_length if the model has one$"
     )
     with pytest.warns(CascadeWarning, match=said):

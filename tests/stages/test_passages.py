@@ -430,15 +430,15 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: passages(READER, first=Failing(), best=1),
         "first is reader, which may fail on a passage, expected one that scores each",
     ),
-    "no text": (lambda: STAGE.transform(GIVEN.drop(columns="text")), "stage 'reader' cannot run: it needs column(s) text; its"),
+    "no text": (lambda: STAGE.transform(GIVEN.drop(columns="text")), "stage 'reader' cannot run: it needs column text; its"),
     "lost text": (lambda: STAGE.transform(GIVEN.assign(text=None)), "stage 'reader' cannot read its documents: text is missing"),
     "marked": (
         lambda: STAGE.transform(GIVEN.assign(docno=GIVEN["docno"] + "%p0")),
-        "stage 'reader' cannot cut its documents into passages: a docno holds '%p', as that of a passage does in 8 of 8 row(s)",
+        "stage 'reader' cannot cut its documents into passages: a docno holds '%p', as that of a passage does in 8 of 8 rows",
     ),
     "lost passage": (
         lambda: passages(Spoiled()).transform(GIVEN),
-        "stage 'reader' did not return the passages of its input: documents removed in 1 of 8 row(s)",
+        "stage 'reader' did not return the passages of its input: documents removed in 1 of 8 rows",
     ),
     "no number": (
         lambda: passages(pt.apply.doc_score(lambda _: float("inf"))).transform(GIVEN),

@@ -69,6 +69,15 @@ def waiting() -> pt.Transformer:
     return pipeline(tells="pipe")
 
 
+def slow_start(pipe: str) -> pt.Transformer:
+    """A pipeline whose second process tells ``pipe`` that it starts, and waits."""
+    if (built := Path(f"{pipe}.built")).exists():
+        Path(pipe).write_text(str(os.getpid()))
+        signal.pause()
+    built.touch()
+    return pipeline()
+
+
 def run_command(folder: Path, words: list[str]) -> None:
     """Run ``pt-cascade`` in a folder, with its messages in a file there; end with its code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background would ignore it

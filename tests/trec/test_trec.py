@@ -209,16 +209,16 @@ BAD = [
     pytest.param(
         read_run,
         b"1 Q0 a 1 0.5 t\n1 Q0 b 2 0.4\n1 Q0 c 3 0.3 t t\n",
-        "cannot read bad, 2 of its 3 line(s) are bad:\n"
-        "  - line 2: 5 column(s), expected 6: '1 Q0 b 2 0.4'\n"
-        "  - line 3: 7 column(s), expected 6: '1 Q0 c 3 0.3 t t'\n"
+        "cannot read bad, 2 of its 3 lines are bad:\n"
+        "  - line 2: 5 columns, expected 6: '1 Q0 b 2 0.4'\n"
+        "  - line 3: 7 columns, expected 6: '1 Q0 c 3 0.3 t t'\n"
         "Fix: make each line: qid Q0 docno rank score tag",
         id="run: columns",
     ),
     pytest.param(
         read_run,
         b"1 Q0 a 1 nan t\n1 Q0 b 2 inf t\n1 Q0 c 3 1e999 t\n1 Q0 d 4 1_0 t\n1 Q0 e 5 0x1 t\n1 Q0 f x - t\n",
-        "cannot read bad, 6 of its 6 line(s) are bad:\n"
+        "cannot read bad, 6 of its 6 lines are bad:\n"
         "  - line 1: score is not a finite number: '1 Q0 a 1 nan t'\n"
         "  - line 2: score is not a finite number: '1 Q0 b 2 inf t'\n"
         "  - line 3: score is not a finite number: '1 Q0 c 3 1e999 t'\n"
@@ -231,14 +231,14 @@ BAD = [
     pytest.param(
         read_run,
         b"1 Q0 a 1 1e999 t\n",
-        "cannot read bad, 1 of its 1 line(s) are bad: line 1: score is not a finite number: '1 Q0 a 1 1e999 t'."
+        "cannot read bad, 1 of its 1 line are bad: line 1: score is not a finite number: '1 Q0 a 1 1e999 t'."
         " Fix: make each line: qid Q0 docno rank score tag",
         id="run: only an overflow",
     ),
     pytest.param(
         read_run,
         b"1 Q0 a 1 9007199254740993 t\n1 Q0 b 2 9007199254740992 t\n1 Q0 c 3 -1695900000000000001 t\n1 Q0 d 4 1e23 t\n",
-        "cannot read bad, 2 of its 4 line(s) are bad:\n"
+        "cannot read bad, 2 of its 4 lines are bad:\n"
         "  - line 1: score is a whole number that float64 would round: '1 Q0 a 1 9007199254740993 t'\n"
         "  - line 3: score is a whole number that float64 would round: '1 Q0 c 3 -1695900000000000001 t'\n"
         "Fix: make each line: qid Q0 docno rank score tag",
@@ -247,14 +247,14 @@ BAD = [
     pytest.param(
         read_run,
         b"1 Q0 a first x t\r\n",
-        "cannot read bad, 1 of its 1 line(s) are bad: line 1: rank is not a whole number, score is not a finite number: "
+        "cannot read bad, 1 of its 1 line are bad: line 1: rank is not a whole number, score is not a finite number: "
         "'1 Q0 a first x t\\r'. Fix: make each line: qid Q0 docno rank score tag",
         id="run: two cells",
     ),
     pytest.param(
         read_run,
         b"1 Q0 a 1 0.5 t\n2 Q0 a 1 0.5 t\n1 Q0 a 2 0.4 t\n1 Q0 a 3 0.3 t\n",
-        "cannot read bad, 2 of its 4 line(s) are bad:\n"
+        "cannot read bad, 2 of its 4 lines are bad:\n"
         "  - line 3: qid, docno repeats line 1: '1 Q0 a 2 0.4 t'\n"
         "  - line 4: qid, docno repeats line 1: '1 Q0 a 3 0.3 t'\n"
         "Fix: make each line: qid Q0 docno rank score tag",
@@ -263,16 +263,16 @@ BAD = [
     pytest.param(
         read_run,
         b"1 Q0 \xff 1 0.5 t\n",
-        "cannot read bad, 1 of its 1 line(s) are bad: line 1: docno is not one word of UTF-8 text: '1 Q0 \\udcff 1 0.5 t'."
+        "cannot read bad, 1 of its 1 line are bad: line 1: docno is not one word of UTF-8 text: '1 Q0 \\udcff 1 0.5 t'."
         " Fix: make each line: qid Q0 docno rank score tag",
         id="run: not UTF-8",
     ),
     pytest.param(
         read_run,
         "1 Q0 a\u00a0b 1 0.5 t\n\n\ufeff2 Q0 a 1 0.5 t\n2 Q0 a\x00 1 0.5 t\n".encode(),
-        "cannot read bad, 4 of its 4 line(s) are bad:\n"
+        "cannot read bad, 4 of its 4 lines are bad:\n"
         "  - line 1: docno is not one word of UTF-8 text: '1 Q0 a\\xa0b 1 0.5 t'\n"
-        "  - line 2: 0 column(s), expected 6: ''\n"
+        "  - line 2: 0 columns, expected 6: ''\n"
         "  - line 3: qid is not one word of UTF-8 text: '\\ufeff2 Q0 a 1 0.5 t'\n"
         "  - line 4: docno is not one word of UTF-8 text: '2 Q0 a\\x00 1 0.5 t'\n"
         "Fix: make each line: qid Q0 docno rank score tag",
@@ -281,17 +281,17 @@ BAD = [
     pytest.param(
         read_run,
         "1 Q0 a\u00a0b 1 0.5 t\n".encode(),
-        "cannot read bad, 1 of its 1 line(s) are bad: line 1: docno is not one word of UTF-8 text: '1 Q0 a\\xa0b 1 0.5 t'."
+        "cannot read bad, 1 of its 1 line are bad: line 1: docno is not one word of UTF-8 text: '1 Q0 a\\xa0b 1 0.5 t'."
         " Fix: make each line: qid Q0 docno rank score tag",
         id="run: only a blank that is not ASCII",
     ),
     pytest.param(
         read_qrels,
         b"1 0 a 1\n1 0 b 1.0\n1 0 a 2\n1 0 c\n" + b"1 0 " + b"x" * 99 + b" high\n",
-        "cannot read bad, 4 of its 5 line(s) are bad:\n"
+        "cannot read bad, 4 of its 5 lines are bad:\n"
         "  - line 2: label is not a whole number: '1 0 b 1.0'\n"
         "  - line 3: qid, docno repeats line 1: '1 0 a 2'\n"
-        "  - line 4: 3 column(s), expected 4: '1 0 c'\n"
+        "  - line 4: 3 columns, expected 4: '1 0 c'\n"
         f"  - line 5: label is not a whole number: '1 0 {'x' * 73}...'\n"
         "Fix: make each line: qid 0 docno label",
         id="qrels",
@@ -299,8 +299,8 @@ BAD = [
     pytest.param(
         read_topics,
         b"1\ta\n2 b\n\tc\n3\t \n1\td\n4 5\te\n",
-        "cannot read bad, 5 of its 6 line(s) are bad:\n"
-        "  - line 2: 1 column(s), expected 2: '2 b'\n"
+        "cannot read bad, 5 of its 6 lines are bad:\n"
+        "  - line 2: 1 column, expected 2: '2 b'\n"
         "  - line 3: qid is not one word of UTF-8 text: '\\tc'\n"
         "  - line 4: query is not UTF-8 text that is not blank: '3\\t '\n"
         "  - line 5: qid repeats line 1: '1\\td'\n"
@@ -521,48 +521,48 @@ def test_gzip_goes_by_name_and_repeats_itself() -> None:
 UNWRITABLE = [
     pytest.param(
         lambda: write_run(run_of([1.0, 2.0], ["a b", "c"]), "out"),
-        "cannot write out: 1 docno(s) are not one word of UTF-8 text, e.g. 'a b'",
+        "cannot write out: 1 docno, expected one word of UTF-8 text, e.g. 'a b'",
         id="blank in a docno",
     ),
     pytest.param(
         lambda: write_run(run_of([1.0, 1e39, -1e300], ["", "b\n", "\ufeffc"], " "), "out", tag="a b"),
         "cannot write out:\n"
         "  - tag 'a b' is not one word\n"
-        "  - 2 score(s) are beyond float32, which trec_eval reads, e.g. 1e+39\n"
-        "  - 1 qid(s) are not one word of UTF-8 text, e.g. ' '\n"
-        "  - 3 docno(s) are not one word of UTF-8 text, e.g. 'b\\n'",
+        "  - 2 scores beyond float32, which trec_eval reads, e.g. 1e+39\n"
+        "  - 1 qid, expected one word of UTF-8 text, e.g. ' '\n"
+        "  - 3 docnos, expected one word of UTF-8 text, e.g. 'b\\n'",
         id="all at once",
     ),
     pytest.param(
         lambda: write_run(run_of([LOWEST, LOWEST]), "out"),
-        f"cannot write out: 1 score(s) are beyond float32, which trec_eval reads, e.g. {LOWEST!r}",
+        f"cannot write out: 1 score beyond float32, which trec_eval reads, e.g. {LOWEST!r}",
         id="no float32 below",
     ),
     pytest.param(
         lambda: write_run(run_of([math.nan]), "out"),
-        "results are not usable: score is not a finite number in 1 of 1 row(s) (qid 'q', docno 'd0', score nan)."
+        "results are not usable: score is not a finite number in 1 of 1 row (qid 'q', docno 'd0', score nan)."
         " Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
         id="NaN",
     ),
     pytest.param(
         lambda: write_run(pd.DataFrame({"qid": ["q"]}), "out"),
-        "results are not usable: missing or repeated column(s) docno, score, expected qid, docno, score, found qid."
+        "results are not usable: missing or repeated columns: docno, score, expected qid, docno, score, found qid."
         ' Fix: results = results.rename(columns={"...": "docno"})',
         id="columns",
     ),
     pytest.param(
         lambda: write_qrels(pd.DataFrame({"qid": ["q"], "docno": ["a\u2003b"], "label": [1]}), "out"),
-        "cannot write out: 1 docno(s) are not one word of UTF-8 text, e.g. 'a\\u2003b'",
+        "cannot write out: 1 docno, expected one word of UTF-8 text, e.g. 'a\\u2003b'",
         id="qrels",
     ),
     pytest.param(
         lambda: write_topics(pd.DataFrame({"qid": ["1", "2", "3", "4"], "query": ["a\tb", "a\nb", " ", "fine"]}), "out"),
-        "cannot write out: 3 query(s) are not UTF-8 text on one line, without tabs, that is not blank, e.g. 'a\\tb'",
+        "cannot write out: 3 queries, expected UTF-8 text on one line, without tabs, that is not blank, e.g. 'a\\tb'",
         id="topics",
     ),
     pytest.param(
         lambda: write_topics(pd.DataFrame({"qid": ["1"], "query": pd.Series(["\ud800"], dtype=object)}), "out"),
-        "topics are not usable: query is not UTF-8 text: it holds half of a surrogate pair, in 1 of 1 row(s) "
+        "topics are not usable: query is not UTF-8 text: it holds half of a surrogate pair, in 1 of 1 row "
         "(qid '1', query '\\ud800'). Fix: make every query text",
         id="half a character",
     ),

@@ -191,8 +191,10 @@ CALIBRATORS: dict[Method, type[Calibrator]] = {kind.method: kind for kind in (Pl
 
 
 def sigmoid(log_odds: Floats) -> Floats:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    p: Floats = np.exp(-np.logaddexp(0.0, -log_odds))
+    """Return 1 / (1 + exp(-x)), which never falls as x rises; made of ``np.exp`` it would, by its last bit."""
+    from scipy import special  # noqa: PLC0415 - loads when first needed
+
+    p: Floats = special.expit(log_odds)
     return p
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pt_cascade.errors import FrameError
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ def check_pairs(score: Floats, relevant: NDArray[np.bool_], weight: Floats) -> N
     if lost := int((~np.isfinite(score)).sum()):
         problems[f"{lost} of {len(score)} scores are NaN or infinite"] = "leave out the pairs without a score"
     if judged < FEWEST:
-        problems[f"{judged} pair(s) of query and document are judged and scored, expected {FEWEST} or more"] = (
+        problems[f"{count_of(judged, 'pair')} of query and document with a judgment and a score, expected {FEWEST} or more"] = (
             "judge more documents"
         )
     elif relevant[weight > 0].all() or not relevant[weight > 0].any():

@@ -218,9 +218,10 @@ def _describe_method(choice: Choice) -> str:
 def _describe_cost(choice: Choice) -> str:
     cost, times = choice.cost, choice.times
     parts = [f"{show_digits(cost['ms'], 3)} ms a query"] if "ms" in cost else []
-    for level, ms, low, high in times.frame[["percentile", "joint_ms", "low_ms", "high_ms"]].to_numpy() if times else ():
-        end = f"to {show_digits(high)}" if np.isfinite(high) else "or more"
-        parts.append(f"p{level:g} {show_digits(ms)} ms ({show_digits(low)} {end}, {times.queries if times else 0} queries)")
+    if times is not None:
+        for level, ms, low, high in times.frame[["percentile", "joint_ms", "low_ms", "high_ms"]].to_numpy():
+            end = f"to {show_digits(high)}" if np.isfinite(high) else "or more"
+            parts.append(f"p{level:g} {show_digits(ms)} ms ({show_digits(low)} {end}, {times.queries} queries)")
     parts += [f"{show_digits(cost['pairs'], 3)} model pairs"] if "pairs" in cost else []
     parts += [f"{show_digits(1000 * cost['usd'], 3)} usd per 1,000 queries"] if "usd" in cost else []
     by_hand = " (by hand: no slow queries)" * (choice.budget.cost is not None and choice.budget.cost.sample is None)

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 
 from pt_cascade.analysis.cost.cost import Cost
 from pt_cascade.analysis.cost.sample import Sample, StageTimes
 from pt_cascade.analysis.cost.stage_cost import StageCost
 from pt_cascade.errors import SweepError
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import count_of, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +54,11 @@ def _check(parts: list[pd.DataFrame], per: Per) -> None:
     for part in parts[1:]:
         seen = part.loc[part["work"] > 0, "docs_in"]
         if seen.nunique() < 2:  # noqa: PLR2004 - a line needs two points
-            given = f"was timed on {seen.iloc[0]:g} document(s) every time" if len(seen) else "was never timed on a document"
+            given = (
+                f"was timed on {count_of(round(seen.iloc[0]), 'document')} every time"
+                if len(seen)
+                else "was never timed on a document"
+            )
             problems.append(f"stage {part['stage'].iloc[0]!r} {given}, expected two or more different numbers, to fit a line")
             fix = "profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that retrieve documents"
     if per == "token" and all(part["tokens"].isna().any() for part in parts[1:]):
@@ -69,6 +72,8 @@ def _fit_stage(name: str, part: pd.DataFrame, per: Per, *, first: bool, compares
     """Fit one stage; a retriever's time is all fixed, and runs without documents do not count."""
     if first:
         return StageCost(name, fixed_ms=float(part["ms"].mean()))
+    from scipy.optimize import nnls  # noqa: PLC0415 - loads when first needed
+
     run = part[part["work"] > 0]
     counted = not run["tokens"].isna().any()
     tokens = float(run["tokens"].sum() / run["work"].sum()) if counted else 0.0

@@ -13,7 +13,7 @@ from pt_cascade.analysis.cost.latency import check_percentiles, take_percentiles
 from pt_cascade.analysis.cost.timing_files import COLUMNS, COUNTS, load_timings, save_timings
 from pt_cascade.errors import TableError
 from pt_cascade.markup import Shown, Table
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import count_of, is_word
 
 if TYPE_CHECKING:
     import os
@@ -69,7 +69,7 @@ class Timings(Shown):
         lacking = [name for name in COLUMNS if name not in self.frame]
         if lacking:
             found = ", ".join(map(str, self.frame.columns)) or "none"
-            raise TableError("these are not timings", [f"missing column(s) {', '.join(lacking)}, found {found}"])
+            raise TableError("these are not timings", [f"missing columns: {', '.join(lacking)}, found {found}"])
         if problems := self._problems():
             raise TableError("these are not timings", problems)
 
@@ -89,8 +89,8 @@ class Timings(Shown):
         runs, repeated = len(self.frame[["qid", "repeat"]].drop_duplicates()), int(self.frame.duplicated(_KEYS).sum())
         wanted = len(self.stages) * len(self.shares) * runs
         if repeated or len(self.frame) != wanted:
-            found = f"{len(self.frame)} row(s), of which {repeated} repeat the ({', '.join(_KEYS)}) of an earlier one"
-            each = f"{len(self.stages)} stage(s), {len(self.shares)} share(s) and {runs} (qid, repeat)"
+            found = f"{count_of(len(self.frame), 'row')}, of which {repeated} repeat the ({', '.join(_KEYS)}) of an earlier one"
+            each = f"{count_of(len(self.stages), 'stage')}, {count_of(len(self.shares), 'share')} and {runs} (qid, repeat)"
             problems.append(f"{found}, expected {wanted}, one for each of {each}")
         return problems
 

@@ -22,7 +22,7 @@ from pt_cascade.analysis.fusion.columns import merge_columns
 from pt_cascade.analysis.fusion.normalization import Normalise, normalise_lists, score_missing
 from pt_cascade.analysis.fusion.pooling import check_runs, pool_runs
 from pt_cascade.errors import CascadeError, FrameError
-from pt_cascade.numbers import is_amount, is_several, is_word
+from pt_cascade.numbers import count_of, is_amount, is_several, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ class Fusion:
         if not is_amount(self.k):
             problems.append(f"k is {self.k!r}, expected a finite number, 0 or more")
         if self.weights is not None and not _are_weights(self.weights, runs):
-            problems.append(f"weights is {self.weights!r}, expected {runs} number(s), 0 or more, not all 0")
+            problems.append(f"weights is {self.weights!r}, expected {count_of(runs, 'number')}, 0 or more, not all 0")
         if not odd and self.method == "rrf" and (self.normalise, self.missing) != (Fusion.normalise, Fusion.missing):
             given = f"normalise={self.normalise!r}, missing={self.missing!r}"
             problems.append(f"{given}: leave them out, method 'rrf' uses ranks, not scores")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pt_cascade.errors import FrameError
 from pt_cascade.frames import canonical_results, check_topics
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,5 +89,7 @@ def pool_runs(runs: Mapping[str, pd.DataFrame], topics: pd.DataFrame | None = No
 
 def _unknown_qids_error(runs: Mapping[str, pd.DataFrame], unknown: pd.Index[str]) -> FrameError:
     found = {name: run.loc[run["qid"].isin(unknown), "qid"].unique() for name, run in runs.items()}
-    problems = [f"{name}: {len(qids)} qid(s) are not in the topics, e.g. {qids[0]!r}" for name, qids in found.items() if len(qids)]
+    problems = [
+        f"{name}: {count_of(len(qids), 'qid')} not in the topics, e.g. {qids[0]!r}" for name, qids in found.items() if len(qids)
+    ]
     return FrameError(_WHAT, problems, fix='run = run[run["qid"].isin(topics["qid"])]')

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias, TypeVar, ca
 import numpy as np
 
 from pt_cascade.errors import PipelineError, SweepError
-from pt_cascade.numbers import is_several
+from pt_cascade.numbers import count_of, is_several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ def check_cutoffs(cutoffs: Sequence[Cutoff], stages: Sequence[str]) -> tuple[int
         found = f"{cutoffs!r} ({type(cutoffs).__name__}), expected one cut-off for each of {', '.join(stages)}"
         raise SweepError("this is not a vector of cut-offs", [found], fix=str((100,) * len(stages)))
     if len(cutoffs) != len(stages):
-        problem = f"{len(cutoffs)} cut-off(s) {tuple(cutoffs)} for {len(stages)} stage(s) {', '.join(stages)}"
+        problem = f"{count_of(len(cutoffs), 'cut-off')} {tuple(cutoffs)} for {count_of(len(stages), 'stage')} {', '.join(stages)}"
         raise SweepError("this is not a vector of cut-offs", [problem], fix="pass one cut-off for each stage, None for no cut")
     checked, problems = [], []
     for cutoff, stage in zip(cutoffs, stages, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_cutoffs, as_vectors, check_cutoffs
 from pt_cascade.errors import SweepError
-from pt_cascade.numbers import is_several, is_word
+from pt_cascade.numbers import count_of, is_several, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ class Grid:
         return map(as_cutoffs, self.vectors.tolist())
 
     def __repr__(self) -> str:
-        return f"Grid({len(self):,} vectors{': ' * bool(self.description)}{self.description})"
+        return f"Grid({count_of(len(self), 'vector')}{': ' * bool(self.description)}{self.description})"
 
 
 def grid(*axes: Axis) -> Grid:

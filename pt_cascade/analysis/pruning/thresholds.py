@@ -10,6 +10,7 @@ import numpy as np
 
 from pt_cascade.analysis.pruning.rules import Rule, at_rank
 from pt_cascade.errors import PipelineError
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from pt_cascade.analysis.pruning.rules import Flags
@@ -96,6 +97,6 @@ def _as_probabilities(score: Floats) -> Floats:
     """Return scores, and refuse what is no probability."""
     outside = score[~((score >= 0) & (score <= 1))]
     if len(outside):
-        problem = f"{len(outside):,} score(s) are not from 0 to 1, e.g. {outside[0]:g}"
+        problem = f"{count_of(len(outside), 'score')} below 0 or above 1, e.g. {outside[0]:g}"
         raise PipelineError("these scores are not probabilities", [problem], fix="Margin(0.2), or calibrate the stage first")
     return score

@@ -1,7 +1,8 @@
 """How loops are compiled.
 
 numba compiles a function at its first call, which takes seconds, and caches the result in ``__pycache__`` beside the source or,
-where that cannot be written, in the user's cache folder; ``NUMBA_CACHE_DIR`` names another one.
+where that cannot be written, in the user's cache folder; ``NUMBA_CACHE_DIR`` names another one. Where none can be written, as in a
+container without a home, each process compiles for itself.
 """
 
 from __future__ import annotations
@@ -18,4 +19,7 @@ if TYPE_CHECKING:
 
 def compiled(function: Function) -> Function:
     """Compile a function of numbers and arrays at its first call, without Python's lock; its types stay, as numba ships none."""
-    return cast("Function", njit(cache=True, nogil=True)(function))
+    try:
+        return cast("Function", njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # no folder for the cache
+        return cast("Function", njit(nogil=True)(function))

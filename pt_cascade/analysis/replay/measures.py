@@ -15,6 +15,7 @@ from ir_measures import Measure
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_tuple
 from pt_cascade.analysis.replay import kernel_measures as kernels
 from pt_cascade.errors import SweepError, closest, warn
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ def check_labels(
         fix = "sweep(score(cascade, topics), qrels, measures)"
     docnos = pd.concat([qrels["docno"], *([] if found is None else [found["docno"]])])
     if gdeval and (blank := docnos.str.contains(r"[ \t-\r]", na=False)).any():
-        problems.append(f"{int(blank.sum())} row(s) have a docno with white space{whose}, e.g. {docnos[blank].iloc[0]!r}")
+        problems.append(f"{count_of(blank.sum(), 'row')} with white space in the docno{whose}, e.g. {docnos[blank].iloc[0]!r}")
         fix = r'for frame in (*runs, qrels): frame["docno"] = frame["docno"].str.replace(r"\s", "_", regex=True)'
     if problems:
         raise SweepError(_UNUSABLE, problems, fix=fix)

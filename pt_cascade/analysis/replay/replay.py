@@ -14,7 +14,7 @@ from pt_cascade.analysis.grid.cutoffs import NO_CUT, Tail, check_cutoffs
 from pt_cascade.analysis.pruning.rules import Rule
 from pt_cascade.analysis.replay.rankings import cached_rankings
 from pt_cascade.errors import SweepError, TableError, did_you_mean, naming
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import count_of, is_word
 from pt_cascade.ranking import append_below, score_below
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def rank_at_stage(
         missing = kept[place < 0]
         row = table.frame.iloc[rankings.rows[missing[0]]]
         one = f"qid {row['qid']}, docno {row['docno']}"
-        where = one if len(missing) == 1 else f"{len(missing)} pair(s), e.g. {one},"
+        where = one if len(missing) == 1 else f"{count_of(len(missing), 'pair')}, e.g. {one},"
         raise uncovered_error(table, stages, cutoffs, stages[n], where)
     score = table.frame[stages[n]].to_numpy(np.float64)[rankings.rows[kept]]
     return np.lexsort((place, query)), score_below(query, score, place) if np.isneginf(score).any() else score

@@ -12,6 +12,7 @@ from ir_measures import nDCG
 from pt_cascade.analysis.grid.cutoffs import NO_CUT, as_vectors, check_cutoffs, name_cascade
 from pt_cascade.analysis.replay.replay import check_depth, rank_at_stage, read_scores
 from pt_cascade.errors import SweepError
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +103,7 @@ def recall_per_query(replayer: Replayer, stage: int, given: tuple[Cutoff, ...] =
     """
     stages = replayer.path.stages
     if given and len(given) != stage:
-        problem = f"{len(given)} cut-off(s) {given} for the {stage} stage(s) before {stages[stage]!r}"
+        problem = f"{count_of(len(given), 'cut-off')} {given} for the {count_of(stage, 'stage')} before {stages[stage]!r}"
         raise SweepError(
             "recall needs one cut-off for each stage before",
             [problem],

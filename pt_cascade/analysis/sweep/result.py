@@ -16,7 +16,7 @@ from pt_cascade.analysis.sweep.losses import recall_curve, trace_losses
 from pt_cascade.analysis.sweep.rows import lay_out_rows, list_cutoffs, list_rows, read_fusions
 from pt_cascade.errors import SweepError
 from pt_cascade.markup import Shown, Table
-from pt_cascade.numbers import is_whole, is_word
+from pt_cascade.numbers import count_of, is_whole, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -248,7 +248,7 @@ class Sweep(Shown):
         queries, judged = len(self.qids), self.replayer.judged.qrels["qid"].nunique()
         left_out = {"judged but not in the table": judged - queries, "not judged": len(self.table.topics) - queries}
         more = "".join(f", {number:,} more {which}" for which, number in left_out.items() if number)
-        grid = f"{self.grid!r} × {len(self.fusions)} fusion{'s' * (len(self.fusions) > 1)}" if self.fusions else repr(self.grid)
+        grid = f"{self.grid!r} × {count_of(len(self.fusions), 'fusion')}" if self.fusions else repr(self.grid)
         return f"Sweep({grid} of {' → '.join(self.stages)}; {', '.join(self.measures)}; {queries:,} queries{more})"
 
 

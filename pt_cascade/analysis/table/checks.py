@@ -10,6 +10,7 @@ import pandas as pd
 
 from pt_cascade.errors import TableError, warn
 from pt_cascade.guards import hold_nul
+from pt_cascade.numbers import count_of
 from pt_cascade.ranking import pair_codes
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def check_queries(table: Scores, topics: pd.DataFrame) -> None:
 def _check_columns(table: Scores) -> list[str]:
     """Check names, types and paths."""
     if lacking := [name for name in ("qid", "docno", "rank", *table.stages) if name not in table.frame]:
-        return [f"missing column(s) {', '.join(lacking)}, found {', '.join(map(str, table.frame.columns))}"]
+        return [f"missing columns: {', '.join(lacking)}, found {', '.join(map(str, table.frame.columns))}"]
     problems = [f"stage {name!r} occurs twice" for name in sorted({*table.stages}) if table.stages.count(name) > 1]
     if not problems:
         for name, kinds, wanted in (("rank", "iu", "whole numbers"), *((stage, "fiu", "numbers") for stage in table.stages)):
@@ -84,7 +85,7 @@ def _check_rows(table: Scores) -> list[str]:
     order = np.lexsort((rank, query))
     begins = np.cumsum(table.retrieved) - table.retrieved
     if lost := int((~np.isfinite(score)).sum()):
-        problems.append(f"{lost} score(s) of the first stage {first!r} are not finite")
+        problems.append(f"{count_of(lost, 'score')} of the first stage {first!r} not finite")
     elif (rank[order] != np.arange(len(rank)) - begins[query]).any() or ((np.diff(score[order]) > 0) & (np.diff(query) == 0)).any():
         problems.append(f"rank is not that of {first!r} by descending score, from 0")
     infinite = [name for name in table.stages[1:] if np.isposinf(frame[name].to_numpy(np.float64)).any()]

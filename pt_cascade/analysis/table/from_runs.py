@@ -25,7 +25,7 @@ from pt_cascade.analysis.table.missing_pairs import (
 )
 from pt_cascade.errors import TableError, warn
 from pt_cascade.frames import canonical_results, canonical_topics
-from pt_cascade.numbers import check_word
+from pt_cascade.numbers import check_word, count_of
 from pt_cascade.ranking import ranks
 from pt_cascade.trec import read_run
 
@@ -156,4 +156,4 @@ def _fingerprint(run: pd.DataFrame) -> str:
 
 def _describe(given: pd.DataFrame | str | os.PathLike[str], run: pd.DataFrame) -> str:
     name = "a frame" if isinstance(given, pd.DataFrame) else PurePath(given).name
-    return f"run {name}, {len(run):,} row(s)"
+    return f"run {name}, {count_of(len(run), 'row')}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pt_cascade.numbers import count_of
 from pt_cascade.ranking import locate, score_below
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def find_unknown_ids(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame]) -> l
     problems = []
     for name in (name for name in later if frame[name].isna().all()):
         run, shared = runs[name], len(set(runs[name]["qid"]) & set(frame["qid"]))
-        what, column = (f"no document of the {shared:,} query(ies) in both", "docno") if shared else ("no query", "qid")
+        what, column = (f"no document of the {count_of(shared, 'query')} in both", "docno") if shared else ("no query", "qid")
         if run.empty:
             problems.append(f"run {name!r} has no result for any of the topics")
         else:
@@ -53,7 +54,7 @@ def describe_missing(frame: pd.DataFrame, missing: pd.DataFrame) -> list[str]:
     """Describe the pairs that each later run lacks."""
     every = f"of {len(frame):,} pairs"
     return [
-        f"run {name!r} lacks {pairs:,} {every}, in {queries:,} query(ies), e.g. {_example(frame[frame[name].isna()])}"
+        f"run {name!r} lacks {pairs:,} {every}, in {count_of(queries, 'query')}, e.g. {_example(frame[frame[name].isna()])}"
         for name, queries, pairs, _ in missing[missing["pairs"] > 0].itertuples(index=False)
     ]
 
@@ -63,7 +64,7 @@ def describe_extra(frame: pd.DataFrame, runs: Mapping[str, pd.DataFrame], missin
     lines = []
     for name, _, _, extra in missing[missing["extra"] > 0].itertuples(index=False):
         found = _example(runs[name][locate(runs[name], frame) < 0])
-        lines.append(f"ignored {extra:,} pair(s) of run {name!r} that {next(iter(runs))!r} did not retrieve, e.g. {found}")
+        lines.append(f"ignored {count_of(extra, 'pair')} of run {name!r} that {next(iter(runs))!r} did not retrieve, e.g. {found}")
     return lines
 
 
@@ -71,7 +72,7 @@ def describe_dropped_queries(read: Mapping[str, pd.DataFrame], kept: Mapping[str
     """Describe the queries of each run that are not among the topics."""
     dropped = {name: run["qid"][~run["qid"].isin(kept[name]["qid"])].unique() for name, run in read.items()}
     return [
-        f"ignored {len(qids):,} query(ies) of run {name!r} that are not among the topics, e.g. {qids[0]!r}"
+        f"ignored {count_of(len(qids), 'query')} of run {name!r} beside the topics, e.g. {qids[0]!r}"
         for name, qids in dropped.items()
         if len(qids)
     ]

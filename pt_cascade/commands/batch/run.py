@@ -17,9 +17,8 @@ from tqdm import tqdm
 
 from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import COLLECTIONS, add_options, count
+from pt_cascade.commands.cascades import COLLECTIONS, add_options, count, find_topics
 from pt_cascade.commands.paths import check_inputs
-from pt_cascade.commands.sources import find_topics
 from pt_cascade.errors import CascadeError, require
 from pt_cascade.execution.batch.batch_run import EXECUTORS, PlannedRun, plan_batch, run_batch
 from pt_cascade.execution.batch.forecast import Forecast, forecast_run

@@ -17,6 +17,7 @@ from pt_cascade.cascade.wrappers import remove_caches
 from pt_cascade.errors import PipelineError, QueryError, StageError, TableError
 from pt_cascade.execution.scoring.chunk import rerank
 from pt_cascade.files import rm_command
+from pt_cascade.numbers import count_of
 from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
@@ -170,4 +171,4 @@ def _find_drift(
     row = int(np.argmax(np.where(changed, np.nan_to_num(np.abs(old - new), nan=np.inf), -1)))
     pair = f"qid {both['qid'].iloc[row]!r}, docno {both['docno'].fillna(both.get('docno_after', '')).iloc[row]!r}"
     scores = f"scored {float(old[row])!r}, then {float(new[row])!r}"
-    return f"{pair} {scores}; {changed.sum()} of {len(both)} pair(s) changed, by up to {abs(old[row] - new[row]):.3g}"
+    return f"{pair} {scores}; {changed.sum()} of {count_of(len(both), 'pair')} changed, by up to {abs(old[row] - new[row]):.3g}"

@@ -59,7 +59,7 @@ def add_caches(stages: Iterable[Stage], folder: str | os.PathLike[str]) -> tuple
         raise PipelineError("scores cannot be cached", problems, fix=fix)
     if nameless:
         message = (
-            f"the scores of stage(s) {', '.join(nameless)} are not cached: without a method identify(), their model, "
+            f"the scores of these stages are not cached: {', '.join(nameless)}. Without a method identify(), their model, "
             "version and settings are unknown. To cache them, replace each by "
             "cached(stage, 'path', identity='its model, version and settings', depends='pointwise')"
         )

@@ -18,6 +18,7 @@ from pt_cascade.cascade.steps import run_stage
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.execution.scoring.tie_rules import observe, settle
 from pt_cascade.guards import show_rows
+from pt_cascade.numbers import count_of
 from pt_cascade.ranking import locate
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _leave_out(step: Step, left_out: dict[str, str]) -> Step:
     unscored = step.list_unscored()
     if not len(unscored):
         return step
-    found = f"{unscored['unscored'].sum()} document(s) of {len(unscored)} query(s)"
+    found = f"{count_of(unscored['unscored'].sum(), 'document')} of {count_of(len(unscored), 'query')}"
     late = f"{found} were not scored within {step.stage.time_limit_ms} ms"
     if step.stage.on_error == "raise":
         fix = f"score(cascade.options(time_limit_ms={{{step.stage.name!r}: None}}), topics), or on_error='keep' to leave them out"

@@ -27,7 +27,7 @@ from pt_cascade.execution.scoring.tie_rules import join_rules
 from pt_cascade.execution.versions import versions
 from pt_cascade.frames import canonical_input, canonical_topics
 from pt_cascade.guards import show_rows
-from pt_cascade.numbers import is_amount, is_whole
+from pt_cascade.numbers import count_of, is_amount, is_whole
 from pt_cascade.progress import show_progress
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _check_options(query_batch_size: int, tolerance: float, about: object, watch
 def _warn_left_out(batches: Sequence[ChunkScores]) -> None:
     if left_out := {qid: why for scores in batches for qid, why in scores.left_out.items()}:
         qid, why = next(iter(left_out.items()))
-        message = f"the table leaves out {len(left_out)} query(s) that a stage could not score, first qid {qid!r}: {why}"
+        message = f"the table leaves out {count_of(len(left_out), 'query')} that a stage could not score, first qid {qid!r}: {why}"
         warn(message)
 
 
@@ -224,7 +224,7 @@ def _make_table(
     frames = [scores.frame for scores in batches if len(scores.frame)] or [batches[0].frame]
     left_out = {qid: why for scores in batches for qid, why in scores.left_out.items()}
     if len(left_out) == len(asked):
-        problem = f"all {len(asked)} query(s) were left out; the first: {next(iter(left_out.values()))}"
+        problem = f"all {count_of(len(asked), 'query')} were left out; the first: {next(iter(left_out.values()))}"
         raise StageError("no query could be scored", [problem], fix="score(cascade.options(on_error='raise'), topics)")
     return ScoreTable(
         frame=pd.concat(frames, ignore_index=True).drop(columns=unused),

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pt_cascade.errors import SweepError, require
 from pt_cascade.files import check_writable, write_file
+from pt_cascade.numbers import count_of
 from pt_cascade.reporting.explorer.content import collect_content
+from pt_cascade.reporting.explorer.glossary import explain_measures, explain_percentile
 from pt_cascade.reporting.explorer.recipes import write_command, write_python
 from pt_cascade.reporting.rows import check_calibration, check_sweep
 
@@ -82,6 +84,9 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "", *, calibration: 
         about=_describe(sweep),
         style=(assets / "explorer.css").read_text(encoding="utf-8"),
         content=_as_json(content),
+        measures=explain_measures(sweep),
+        graded=any("rel=" in name for name in sweep.measures),
+        percentile=explain_percentile(content["cost"]["column"], (content["latency"] or {}).get("level")),
         calibrated="" if calibration is None else calibration.about,
         figures=_as_json(make_figures(len(sweep.stages), methods, log_cost=content["cost"]["log"])),
         bokeh=load_bokeh(),
@@ -91,9 +96,11 @@ def build_page(sweep: Sweep, choice: Choice, command: str = "", *, calibration: 
 
 def _describe(sweep: Sweep) -> str:
     """Say what was measured."""
-    rows = f"{len(sweep.grid):,} vectors of cut-offs" + (f" × {len(sweep.fusions):,} fusions" if len(sweep.fusions) > 1 else "")
+    rows = f"{count_of(len(sweep.grid), 'vector')} of cut-offs" + (
+        f" × {len(sweep.fusions):,} fusions" if len(sweep.fusions) > 1 else ""
+    )
     collection = sweep.table.about.get("collection", "")
-    return f"{' → '.join(sweep.stages)}: {rows}, {len(sweep.qids):,} queries{f' of {collection}' if collection else ''}"
+    return f"{' → '.join(sweep.stages)}: {rows}, {count_of(len(sweep.qids), 'query')}{f' of {collection}' if collection else ''}"
 
 
 def _as_json(value: dict[str, Any]) -> str:

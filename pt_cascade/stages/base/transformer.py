@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pt_cascade.errors import PipelineError, naming, warn
-from pt_cascade.numbers import is_several
+from pt_cascade.numbers import count_of, is_several
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.reranker import Reranker
 from pt_cascade.stages.inference.batching import CHUNK, score_chunks
@@ -104,9 +104,9 @@ class TransformerReranker(Reranker):
 
     def _warn_of_long(self, full: Sequence[str]) -> None:
         if full:
-            found = f"{self.stage_name}: {len(full)} query(ies) fill all {self._loaded.limit} tokens, first {full[0][:_SHOWN]!r}"
+            found = f"{self.stage_name}: all {self._loaded.limit} tokens are filled by {count_of(len(full), 'query')}"
             cure = "shorten them, or pass a larger max_length if the model has one"
-            message = f"{found}, so the model reads little or nothing of their documents: {cure}"
+            message = f"{found}, first {full[0][:_SHOWN]!r}, so the model reads little or nothing of their documents: {cure}"
             warn(message)
 
 

@@ -14,7 +14,7 @@ from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.collections.intake import LONGEST, Intake
 from pt_cascade.errors import CascadeError, PipelineError, first_line, warn
 from pt_cascade.files import rm_command, to_path
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import count_of, is_word
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.indexing.engines import (
     MOST_THREADS,
@@ -152,7 +152,7 @@ def _warn_of_dropped(engine: Engine, docs: _Reader) -> None:
     dropped = sum(shares.values()) - shares.pop("ASCII", 0)
     if docs.language == ENGLISH and dropped > _DROPPED * docs.letters.total():
         found = ", ".join(f"{script} {number / docs.letters.total():.1%}" for script, number in shares.most_common())
-        those = f"the letters of the {len(docs.intake.seen):,} document(s) are not ASCII"
+        those = f"the letters of the {count_of(len(docs.intake.seen), 'document')} are not ASCII"
         effect = "and an index for English drops them: such words are not found, or only parts of them"
         warn(f"engine {engine}: {found} of {those}, {effect}. Fix: {_FIX}")
 

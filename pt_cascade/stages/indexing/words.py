@@ -30,6 +30,7 @@ from pt_cascade.cascade.columns import explain_columns
 from pt_cascade.checksums import SUMS
 from pt_cascade.errors import warn
 from pt_cascade.frames import check_text
+from pt_cascade.numbers import count_of
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.base.identity import check_files
 
@@ -76,7 +77,7 @@ def script_of(letter: str) -> str:
 def _warn_of(problem: str, qids: list[str], queries: dict[str, str]) -> None:
     """Warn of queries that find nothing, or less than they ask for."""
     if qids:
-        found = f"{len(qids)} query(ies) have {problem}, e.g. qid {qids[0]!r}, {queries[qids[0]]!r:.80}"
+        found = f"{count_of(len(qids), 'query')} with {problem}, e.g. qid {qids[0]!r}, {queries[qids[0]]!r:.80}"
         warn(f"bm25: {found}")
 
 

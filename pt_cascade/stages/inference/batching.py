@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from pt_cascade.errors import QueryError, StageError, warn
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -87,7 +88,7 @@ def score_chunks(forward: Forward, chunks: Iterable[Ids], budget: int, name_row:
     batches = _Batches(forward, budget, name_row, count)
     scores = np.concatenate([np.zeros(0), *map(batches.score, chunks)])
     if (lost := ~np.isfinite(scores)).any():
-        found = f"{int(lost.sum())} of {len(scores)} score(s) are not finite, first of {name_row(int(lost.argmax()))}"
+        found = f"{int(lost.sum())} of {count_of(len(scores), 'score')} are not finite, first of {name_row(int(lost.argmax()))}"
         raise StageError(
             "the model gave no score", [f"{found}: its weights are damaged"], fix="load an undamaged copy of the model"
         )

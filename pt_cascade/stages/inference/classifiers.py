@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pt_cascade.errors import PipelineError, StageError, first_line
+from pt_cascade.numbers import count_of
 from pt_cascade.stages.inference.batching import pad
 from pt_cascade.stages.inference.causal_lm import keep_answers
 from pt_cascade.stages.inference.labels import find_label, to_log_odds
@@ -89,7 +90,9 @@ class Classifier(NamedTuple):
             count, longest = padded["input_ids"].shape
             alone = count > 1 and not isinstance(error, IndexError)  # an IndexError is an id that the model has no token for
             fix = _ALONE if alone else "a model and a tokenizer that were saved together"
-            raise StageError(f"cannot read {count} pair(s) of up to {longest} tokens", [first_line(error)], fix=fix) from error
+            raise StageError(
+                f"cannot read {count_of(count, 'pair')} of up to {longest} tokens", [first_line(error)], fix=fix
+            ) from error
         return to_log_odds(logits, self.label, reader)
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pt_cascade.errors import QueryError
+from pt_cascade.numbers import count_of
 from pt_cascade.stages.llm.connection import NO_KEY, hide_secrets
 from pt_cascade.stages.llm.responses import Response, find_changes, read_error, read_response
 
@@ -170,7 +171,7 @@ class Client:
 
     def stop(self, problems: Sequence[str], what: str = "", fix: str = _FIX) -> QueryError:
         """Make the error that stops all calls and counts the lost answers."""
-        lost = f"the {self.answers} answer(s) that this call of the stage received are lost; {_KEPT}"
+        lost = f"lost: {count_of(self.answers, 'answer')} that this call of the stage received; {_KEPT}"
         what = what or f"llm_judge cannot call {self.model!r} at {str(self.connection.base_url).rstrip('/')}"
         self.error = QueryError(what, [*problems, *([lost] if self.state.useful and self.answers else [])], fix=fix)
         return self.error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pt_cascade.errors import warn
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,12 +67,12 @@ class Usage:
         found = []
         if failures := total["failures"]:
             kinds = "".join(f", {total[name]} {name}" for name in _FAILURES if total[name])
-            found.append(f"{failures} document(s) or window(s) have no judgment{kinds} ({'; '.join(self.reasons)})")
+            found.append(f"{failures} of the documents or windows have no judgment{kinds} ({'; '.join(self.reasons)})")
         if repaired := total["repaired"]:
             kinds = ", ".join(f"{total[name]} {name}" for name in _REPAIRS if total[name])
-            found.append(f"{repaired} answer(s) were repaired ({kinds})")
+            found.append(f"repaired: {count_of(repaired, 'answer')} ({kinds})")
         if missing := total["no_logprobs"]:
-            found.append(f"{missing} answer(s) had no log-probabilities, so their score is 100 or -100")
+            found.append(f"{count_of(missing, 'answer')} had no log-probabilities, so their score is 100 or -100")
         if changes:
             fields = ", ".join(f"no {name}" if value is None else f"{name}={value}" for name, value in sorted(changes.items()))
             found.append(f"the server refuses default fields; requests now have {fields}")

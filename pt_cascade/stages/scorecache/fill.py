@@ -12,6 +12,7 @@ import pandas as pd
 
 from pt_cascade.cascade.calls import call
 from pt_cascade.errors import ScoreCacheError, StageError
+from pt_cascade.numbers import count_of
 from pt_cascade.ranking import is_alike, locate, score_below
 from pt_cascade.stages.base.identity import can_identify, check_files, hash_identity, identify_any
 from pt_cascade.stages.base.reranker import Reranker
@@ -182,7 +183,7 @@ def _locate_answer(name: str, given: pd.DataFrame, answer: pd.DataFrame) -> Ints
         return place
     again = answer.duplicated(["qid", "docno"]).to_numpy()
     problems = [
-        f"{len(rows)} of {len(given)} document(s) {words}, first qid {rows['qid'].iloc[0]}, docno {rows['docno'].iloc[0]}"
+        f"{len(rows)} of {count_of(len(given), 'document')} {words}, first qid {rows['qid'].iloc[0]}, docno {rows['docno'].iloc[0]}"
         for rows, words in (
             (given[locate(given, answer[~again]) < 0], "lost"),
             (answer[(place < 0) | again], "added"),

@@ -14,6 +14,7 @@ from pt_cascade.checksums import hash_text, seal
 from pt_cascade.collections.intake import Intake, name_difference
 from pt_cascade.errors import CascadeError, PipelineError, StageError
 from pt_cascade.files import naming_refusals, new_folder, rm_command, to_path, write_file
+from pt_cascade.numbers import count_of
 from pt_cascade.progress import show_progress
 from pt_cascade.stages.vectors.chunks import Chunk, join_chunks, list_chunks, read_chunk, write_chunk
 from pt_cascade.stages.vectors.encoder import Encoder
@@ -125,7 +126,7 @@ def _build(intake: Intake, encoder: AnyEncoder, place: Path, *, tokens: bool, ve
 def _check_number(intake: Intake) -> None:
     intake.verify()
     if (found := len(intake.seen)) < 2:  # noqa: PLR2004 - npids, FlexIndex's table of docnos, divides by their number less one
-        raise CascadeError("there are too few documents to encode", [f"docs has {found} document(s), expected 2 or more"])
+        raise CascadeError("there are too few documents to encode", [f"docs has {count_of(found, 'document')}, expected 2 or more"])
 
 
 def _check_job(folder: Path, made_by: Provenance, *, tokens: bool) -> None:

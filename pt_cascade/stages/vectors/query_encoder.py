@@ -11,7 +11,7 @@ import numpy as np
 from pt_cascade.cascade.fingerprints import remove_places
 from pt_cascade.errors import PipelineError, StageError
 from pt_cascade.files import rm_command
-from pt_cascade.numbers import is_whole
+from pt_cascade.numbers import count_of, is_whole
 from pt_cascade.stages.vectors.encoder import Encoder
 from pt_cascade.stages.vectors.provenance import find_recorded, hash_encoder, name_model, other_model
 
@@ -82,7 +82,7 @@ class UpstreamEncoder:
     def _checked(self, found: NDArray[np.floating], texts: int) -> Vectors:
         vectors = np.asarray(found, np.float32)
         if vectors.ndim != 2 or len(vectors) != texts:  # noqa: PLR2004 - a matrix
-            problem = f"{self.model} gave shape {vectors.shape} for {texts} text(s), expected ({texts}, dimension)"
+            problem = f"{self.model} gave shape {vectors.shape} for {count_of(texts, 'text')}, expected ({texts}, dimension)"
             raise StageError("a bi-encoder must give one vector a text", [problem])
         return vectors
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 
 from pt_cascade.errors import PipelineError
-from pt_cascade.numbers import is_word
+from pt_cascade.numbers import count_of, is_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def find_unusable(length: Floats, docnos: Sequence[str] | NDArray[np.object_]) -
 
     Example:
         >>> find_unusable(np.array([0, 1e-19, 1e19, np.nan]), ["d1", "d2", "d3", "d4"])
-        '1 of 4 vector(s), first docno d4, of length nan, expected 0, or 1e-19 to 1e19'
+        '1 of 4 vectors, first docno d4, of length nan, expected 0, or 1e-19 to 1e19'
         >>> find_unusable(np.array([0, 1]), ["d1", "d2"])
         ''
     """
@@ -73,9 +73,8 @@ def find_unusable(length: Floats, docnos: Sequence[str] | NDArray[np.object_]) -
     if usable.all():
         return ""
     first = int(np.argmin(usable))
-    return (
-        f"{int((~usable).sum())} of {len(length)} vector(s), first docno {docnos[first]}, of length {length[first]:.1e}, {USABLE}"
-    )
+    found = f"{(~usable).sum()} of {count_of(len(length), 'vector')}"
+    return f"{found}, first docno {docnos[first]}, of length {length[first]:.1e}, {USABLE}"
 
 
 def are_usable(length: Floats) -> NDArray[np.bool_]:

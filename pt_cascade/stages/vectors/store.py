@@ -21,6 +21,7 @@ import numpy as np
 from pt_cascade.checksums import check_sealed
 from pt_cascade.errors import MissingError, PipelineError, StageError, first_line
 from pt_cascade.files import rm_command, to_path
+from pt_cascade.numbers import count_of
 from pt_cascade.stages.vectors.similarity import USABLE, are_usable, lengths
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class VectorStore:
         places, docnos = self._places, docno.to_numpy(object)
         rows = np.array([places.get(name, -1) for name in docnos], np.int64)
         if (unknown := rows < 0).any():
-            found = f"{int(unknown.sum())} of {len(rows)} row(s), first docno {docnos[unknown][0]}"
+            found = f"{int(unknown.sum())} of {count_of(len(rows), 'row')}, first docno {docnos[unknown][0]}"
             problem = f"{found}; {self.path} has {len(places)} documents"
             raise StageError(f"stage {stage!r} has no vector for a document", [problem], fix="build_vectors over these documents")
         return rows

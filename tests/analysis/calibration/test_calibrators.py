@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
 from pt_cascade.analysis.calibration import Beta, Isotonic, Platt, Temperature
-from pt_cascade.analysis.calibration.calibrators import CALIBRATORS, Calibrator
+from pt_cascade.analysis.calibration.calibrators import CALIBRATORS, Calibrator, sigmoid
 from pt_cascade.errors import FrameError
 
 KINDS = list(CALIBRATORS.values())
@@ -115,6 +115,13 @@ def test_a_probability_rises_with_the_score_and_stays_within_0_and_1(kind: type[
     assert (np.diff(p) >= 0).all()
 
 
+def test_a_sigmoid_never_falls_by_a_bit() -> None:
+    """For 100,000 neighbouring floats: exp(-logaddexp(0, -x)) falls at 7,000 of them."""
+    x = -0.17 + np.spacing(0.17) * np.arange(100_000)
+    assert (np.diff(x) > 0).all()
+    assert (np.diff(sigmoid(x)) >= 0).all()
+
+
 @pytest.mark.parametrize("kind", [Platt, Temperature, Isotonic])
 @given(st.integers(0, 10**6), st.floats(0.01, 1000), st.floats(-1000, 1000))
 def test_the_unit_of_the_scores_does_not_matter(kind: type[Calibrator], seed: int, factor: float, offset: float) -> None:
@@ -144,7 +151,7 @@ def test_a_weight_counts_copies(kind: type[Calibrator], seed: int) -> None:
 
 GOOD_SCORE, GOOD_LABEL = draw(0)
 REFUSED = {
-    "9 pair(s) of query and document are judged and scored, expected 10 or more": (GOOD_SCORE[:9], GOOD_LABEL[:9]),
+    "9 pairs of query and document with a judgment and a score, expected 10 or more": (GOOD_SCORE[:9], GOOD_LABEL[:9]),
     "of 60 pairs all are relevant, expected some of both": (GOOD_SCORE, np.ones(60, bool)),
     "of 60 pairs none is relevant, expected some of both": (GOOD_SCORE, np.zeros(60, bool)),
     "all scores are equal (3)": (np.full(60, 3.0), GOOD_LABEL),

@@ -102,7 +102,7 @@ def test_platt_warns_of_a_second_sigmoid() -> None:
         (FrameError, r"unjudged is 1\.5, expected a weight from 0 to 1", {"unjudged": 1.5}),
         (
             FrameError,
-            r"0 pair\(s\) of query and document are judged and scored",
+            r"0 pairs of query and document with a judgment and a score",
             {"qrels": QRELS.assign(docno="elsewhere" + QRELS["docno"])},
         ),
         (FrameError, "of 16 pairs none is relevant, expected some of both.*rel=", {"rel": 4}),

@@ -219,7 +219,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "too many cut-offs": (
         lambda: TWO.latency((9, 9, 9)),
-        "this is not a vector of cut-offs: 3 cut-off(s) (9, 9, 9) for 2 stage(s) bm25, t5. "
+        "this is not a vector of cut-offs: 3 cut-offs (9, 9, 9) for 2 stages bm25, t5. "
         "Fix: pass one cut-off for each stage, None for no cut",
     ),
     "unbounded": (

@@ -208,7 +208,7 @@ def test_timings_say_what_they_are() -> None:
 GOOD = planted(3, repeats=1, shares=(1.0, 0.5)).frame
 ROWS = "these are not timings: "
 EARLIER = " repeat the (stage, qid, repeat, share) of an earlier one, expected "
-EACH = "one for each of 3 stage(s), 2 share(s) and 3 (qid, repeat)"
+EACH = "one for each of 3 stages, 2 shares and 3 (qid, repeat)"
 
 
 def spoiled(**columns: object) -> pd.DataFrame:
@@ -223,7 +223,7 @@ def spoiled(**columns: object) -> pd.DataFrame:
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "columns": (
         lambda: Timings(GOOD[["stage", "qid", "ms"]]),
-        "these are not timings: missing column(s) repeat, share, docs_in, docs_ranked, docs_out, pairs, tokens, "
+        "these are not timings: missing columns: repeat, share, docs_in, docs_ranked, docs_out, pairs, tokens, "
         "found stage, qid, ms",
     ),
     "empty": (lambda: Timings(GOOD.iloc[:0]), "these are not timings: there are no rows"),
@@ -236,29 +236,29 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         "these are not timings:\n  - docs_in is 1.5 in row 2, expected whole numbers, 0 or more\n"
         "  - share is inf in row 2, expected numbers, 0 or more\n  - tokens is -2 in row 2, expected numbers, 0 or more\n"
         "  - ms is -1 in row 2, expected numbers, 0 or more\n"
-        "  - 18 row(s), of which 0 repeat the (stage, qid, repeat, share) of an earlier one, expected 27, one for each of "
-        "3 stage(s), 3 share(s) and 3 (qid, repeat)",
+        "  - 18 rows, of which 0 repeat the (stage, qid, repeat, share) of an earlier one, expected 27, one for each of "
+        "3 stages, 3 shares and 3 (qid, repeat)",
     ),
     "text": (lambda: Timings(spoiled(ms="fast")), "these are not timings: ms is object, expected numbers"),
     "twice": (
         lambda: Timings(pd.concat([GOOD, GOOD.head(2)])),
-        f"{ROWS}20 row(s), of which 2{EARLIER}18, {EACH}",
+        f"{ROWS}20 rows, of which 2{EARLIER}18, {EACH}",
     ),
     "a row lost": (
         lambda: Timings(GOOD.iloc[1:]),
-        f"{ROWS}17 row(s), of which 0{EARLIER}18, {EACH}",
+        f"{ROWS}17 rows, of which 0{EARLIER}18, {EACH}",
     ),
     "a run lost": (
         lambda: Timings(GOOD.iloc[3:]),
-        f"{ROWS}15 row(s), of which 0{EARLIER}18, {EACH}",
+        f"{ROWS}15 rows, of which 0{EARLIER}18, {EACH}",
     ),
     "one depth": (
         lambda: Timings(
             GOOD[(GOOD["share"] == 1) & (GOOD["qid"] != "q0")].assign(docs_in=lambda rows: 10 * (rows["stage"] != "bm25"))
         ).cost(),
         "the timings cannot be fitted:\n"
-        "  - stage 'bi' was timed on 10 document(s) every time, expected two or more different numbers, to fit a line\n"
-        "  - stage 't5' was timed on 10 document(s) every time, expected two or more different numbers, to fit a line\n"
+        "  - stage 'bi' was timed on 10 documents every time, expected two or more different numbers, to fit a line\n"
+        "  - stage 't5' was timed on 10 documents every time, expected two or more different numbers, to fit a line\n"
         "Fix: profile(cascade, topics, shares=(1.0, 0.3, 0.1)) with queries that retrieve documents",
     ),
     "nothing found": (
@@ -371,7 +371,7 @@ def test_a_foreign_file_is_reported(tmp_path: Path) -> None:
     parquet.write_table(table.slice(1).replace_schema_metadata({"pt_cascade.timings": told}), path)
     with pytest.raises(TableError) as error:
         Timings.load(path)
-    assert str(error.value) == f"cannot read the timings of {path}: 17 row(s), of which 0{EARLIER}18, {EACH}"
+    assert str(error.value) == f"cannot read the timings of {path}: 17 rows, of which 0{EARLIER}18, {EACH}"
     path.write_text("qid,docno,score\n")
     with pytest.raises(TableError, match=r"it is damaged, or not a Parquet file: .*magic bytes not found"):
         Timings.load(path)

@@ -474,17 +474,17 @@ WRONG_RUNS = {
     "a docno twice": (lambda run: run.assign(docno="a"), r"run 2: \(qid, docno\) repeats an earlier row in 1 of 2"),
     "NaN": (
         lambda run: run.assign(score=[1.0, np.nan]),
-        r"run 2: score is not a finite number in 1 of 2 row\(s\) \(qid '1', docno 'b'",
+        r"run 2: score is not a finite number in 1 of 2 rows \(qid '1', docno 'b'",
     ),
     "infinite": (lambda run: run.assign(score=[np.inf, 1.0]), "run 2: score is not a finite number in 1 of 2"),
     "mixed qids": (lambda run: run.assign(qid=pd.Series(["1", 1], dtype=object)), "run 2: qid is a number, but text elsewhere"),
     "no docno": (lambda run: run.drop(columns="docno"), "run 2: missing or repeated column.* docno"),
     "a column twice": (
         lambda run: pd.concat([run, run[["score"]]], axis=1),
-        r"run 2: missing or repeated column\(s\) score, expected",
+        r"run 2: missing or repeated columns: score, expected",
     ),
     "no frame": (lambda run: run.to_dict("records"), "run 2: they are a list, expected a DataFrame"),
-    "a strange qid": (lambda run: run.assign(qid="9"), "run 2: 1 qid.s. are not in the topics, e.g. '9'"),
+    "a strange qid": (lambda run: run.assign(qid="9"), "run 2: 1 qid not in the topics, e.g. '9'"),
     "too large": (lambda run: run.assign(score=[1e308, -1e308]), "the sums of their scores are not finite"),
 }
 
@@ -523,7 +523,7 @@ WRONG_OPTIONS = [
     ({"method": "max"}, "method is 'max', expected one of rrf, weighted"),
     ({"method": "weighted", "normalise": "softmax"}, "normalise is 'softmax', expected one of min-max, z-score"),
     ({"method": "weighted", "missing": "best"}, "missing is 'best', expected one of worst, zero"),
-    ({"weights": (1,)}, r"weights is \(1,\), expected 2 number\(s\), 0 or more, not all 0"),
+    ({"weights": (1,)}, r"weights is \(1,\), expected 2 numbers, 0 or more, not all 0"),
     ({"weights": (1, -1)}, "weights is"),
     ({"weights": (0, 0.0)}, "weights is"),
     ({"weights": (1, math.nan)}, "weights is"),

@@ -151,7 +151,7 @@ def test_cutoffs_are_checked_all_at_once() -> None:
     """One for each stage, numpy's integers as well; the whole messages."""
     assert check_cutoffs([np.int64(5), None], ["bm25", "t5"]) == (5, None)
     for cutoffs, message in (
-        ((5,), "1 cut-off(s) (5,) for 2 stage(s) bm25, t5. Fix: pass one cut-off for each stage, None for no cut"),
+        ((5,), "1 cut-off (5,) for 2 stages bm25, t5. Fix: pass one cut-off for each stage, None for no cut"),
         (7, "7 (int), expected one cut-off for each of bm25, t5. Fix: (100, 100)"),
         ("55", "'55' (str), expected one cut-off for each of bm25, t5. Fix: (100, 100)"),
     ):

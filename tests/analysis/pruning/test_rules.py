@@ -143,7 +143,7 @@ def test_a_floor_above_a_cut_off_is_blamed_on_the_cut_off() -> None:
 @pytest.mark.parametrize("scores", [[2.0, 0.5], [0.5, -0.1], [0.5, float("nan")]])
 def test_scores_that_are_no_probabilities_are_refused(rule: Rule, scores: list[float]) -> None:
     """Logits would be cut anywhere; the cure is a rule of scores."""
-    with pytest.raises(PipelineError, match=r"these scores are not probabilities: 1 score\(s\) are not from 0 to 1"):
+    with pytest.raises(PipelineError, match=r"these scores are not probabilities: 1 score below 0 or above 1"):
         count(rule, [[0.9], scores])
     assert count(Margin(0.2), [[2.0, 0.5]]) == [1]
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pt_cascade.analysis.grid.cutoffs import NO_CUT
+from pt_cascade.analysis.replay.compiling import compiled
 from pt_cascade.analysis.replay.kernel import DONE, sum_measures
 from pt_cascade.analysis.replay.kernel_measures import AP, JUDGED, NDCG, PRECISION, RECALL, RR, SUCCESS, UNJUDGED
 from pt_cascade.analysis.replay.kernel_types import MeasureSpec, Ranked
@@ -136,3 +137,10 @@ def test_a_pair_that_was_not_scored_is_named_if_and_only_if_it_is_needed(case: C
     case.queries[query][0][stage] = [-1 if n == doc else place for n, place in enumerate(case.queries[query][0][stage])]
     done, _ = case.run(CODES[:2])
     assert done == (stage * sum(sizes) + sum(sizes[:query]) + doc if needed else DONE)
+
+
+def test_it_compiles_where_no_folder_keeps_what_is_compiled() -> None:
+    """As in a container without a home, where the packages are read-only: numba finds no place for the code of a text."""
+    names: dict[str, Callable[[int], int]] = {}
+    exec("def double(number): return 2 * number", names)  # noqa: S102 - a text has no file
+    assert compiled(names["double"])(21) == 42

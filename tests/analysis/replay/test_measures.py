@@ -170,7 +170,7 @@ def test_docnos_with_blanks_are_refused_where_gdeval_computes(found: list[str], 
     """The script gdeval splits a line at white space. Golden, by hand: ERR of a document of grade 4 at rank 1 is 15/16."""
     run = pd.DataFrame({"qid": "1", "docno": found, "score": [2.0, 1.0]})
     qrels = pd.DataFrame({"qid": "1", "docno": judged, "label": [4, 0]})
-    told = rf"{rows} row\(s\) have a docno with white space for gdeval, which computes ERR@10, e\.g\. 'd"
+    told = rf"{rows} rows? with white space in the docno for gdeval, which computes ERR@10, e\.g\. 'd"
     with pytest.raises(SweepError, match=told) as error:
         sweep(ScoreTable.from_runs({"a": run, "b": run}), qrels, ["ERR@10"])
     assert sweep(ScoreTable.from_runs({"a": run, "b": run}), qrels, ["nDCG@10"]).frame["nDCG@10"].iloc[-1] == 1

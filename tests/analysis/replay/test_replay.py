@@ -137,7 +137,7 @@ def test_bad_arguments() -> None:
         table.replay((2, 1), tail="cut")
     assert str(caught.value) == "tail is 'cut': expected one of drop, keep"
     for cutoffs, message in (
-        ((2,), "2 stage(s) bm25, bi. Fix: pass one cut-off for each stage, None for no cut"),
+        ((2,), "2 stages bm25, bi. Fix: pass one cut-off for each stage, None for no cut"),
         ((2, 0), "cut-off of stage 'bi' is 0 (int), expected a whole number, 1 or more, or None for no cut"),
         ("21", "'21' (str), expected one cut-off for each of bm25, bi. Fix: (100, 100)"),
     ):

@@ -61,7 +61,7 @@ BAD = {
     ),
     "a pair judged twice": (
         {"qrels": pd.DataFrame({"qid": ["q0"] * 2, "docno": ["d1"] * 2, "label": [0, 1]})},
-        "qrels are not usable: (qid, docno) repeats an earlier row in 1 of 2 row(s) (qid 'q0', docno 'd1'). "
+        "qrels are not usable: (qid, docno) repeats an earlier row in 1 of 2 rows (qid 'q0', docno 'd1'). "
         'Fix: qrels = qrels.drop_duplicates(["qid", "docno"])',
     ),
     "no measure": ({"measures": []}, 'cannot compute the measures: no measure was given. Fix: ["nDCG@10", "R@100"]'),
@@ -89,7 +89,7 @@ BAD = {
     ),
     "a short vector": (
         {"grid": [(5, 3)]},
-        f"this is not a vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
+        f"this is not a vector of cut-offs: 2 cut-offs (5, 3) for 3 stages {THREE}. "
         "Fix: pass one cut-off for each stage, None for no cut",
     ),
     "no cut-offs": (
@@ -125,7 +125,7 @@ def test_questions_that_make_no_sense_are_refused() -> None:
         (lambda: got.recall("t5"), f"there is no stage 't5': the stages are {THREE}"),
         (
             lambda: got.recall("first", (5,)),
-            "recall needs one cut-off for each stage before: 1 cut-off(s) (5,) for the 0 stage(s) before "
+            "recall needs one cut-off for each stage before: 1 cut-off (5,) for the 0 stages before "
             "'first'. Fix: sweep.recall('first', ())",
         ),
         (
@@ -136,7 +136,7 @@ def test_questions_that_make_no_sense_are_refused() -> None:
         (lambda: got.recall(rel=0), "an argument is out of range: rel is 0, expected a whole number, 1 or more"),
         (
             lambda: got.per_query((5, 3)),
-            f"this is not a vector of cut-offs: 2 cut-off(s) (5, 3) for 3 stage(s) {THREE}. "
+            f"this is not a vector of cut-offs: 2 cut-offs (5, 3) for 3 stages {THREE}. "
             "Fix: pass one cut-off for each stage, None for no cut",
         ),
     ):
@@ -175,7 +175,7 @@ def test_what_is_not_covered_is_refused_with_the_call_that_would_cover_it() -> N
         ),
         (
             lambda table: table.replay((4, 3, 1)),
-            f"{FAR} (4, 3, 1) needs 2 pair(s), e.g. qid q1, docno d4, scored by 'judge_2'; {DEPTHS}(4, 3))",
+            f"{FAR} (4, 3, 1) needs 2 pairs, e.g. qid q1, docno d4, scored by 'judge_2'; {DEPTHS}(4, 3))",
         ),
     ):
         with pytest.raises(TableError) as caught:

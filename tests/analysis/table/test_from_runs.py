@@ -78,8 +78,8 @@ def test_runs_that_fit_make_a_table() -> None:
     )
     assert table.about == {"made of": "runs", "missing": "refuse", "topics": "those of the first run"}
     assert [(column.stage, column.rule, column.described) for column in table.columns] == [
-        ("bm25", TieRule(), "run a frame, 4 row(s)"),
-        ("t5", TieRule(), "run a frame, 4 row(s)"),
+        ("bm25", TieRule(), "run a frame, 4 rows"),
+        ("t5", TieRule(), "run a frame, 4 rows"),
     ]
 
 
@@ -90,7 +90,7 @@ def test_files_and_frames_are_the_same(tmp_path: Path) -> None:
     files = ScoreTable.from_runs({"bm25": tmp_path / "bm25.res.gz", "t5": str(tmp_path / "t5.res")})
     frames = ScoreTable.from_runs({"bm25": BM25, "t5": FULL.sort_values(["qid", "score"], ascending=[False, False])})
     assert files.frame.to_dict("list") == frames.frame.to_dict("list")
-    assert [column.described for column in files.columns] == ["run bm25.res.gz, 4 row(s)", "run t5.res, 4 row(s)"]
+    assert [column.described for column in files.columns] == ["run bm25.res.gz, 4 rows", "run t5.res, 4 rows"]
     assert files.columns[1].fingerprint == frames.columns[1].fingerprint
 
 
@@ -141,8 +141,8 @@ def test_a_gap_is_refused_by_default() -> None:
         ScoreTable.from_runs({"bm25": BM25, "t5": T5, "full": FULL, "again": T5})
     assert str(caught.value) == (
         "the runs do not make a score table:\n"
-        "  - run 't5' lacks 2 of 4 pairs, in 2 query(ies), e.g. qid '2', docno 'x'\n"
-        "  - run 'again' lacks 2 of 4 pairs, in 2 query(ies), e.g. qid '2', docno 'x'\n"
+        "  - run 't5' lacks 2 of 4 pairs, in 2 queries, e.g. qid '2', docno 'x'\n"
+        "  - run 'again' lacks 2 of 4 pairs, in 2 queries, e.g. qid '2', docno 'x'\n"
         'Fix: missing="leave" leaves these pairs unscored, and the table refuses cut-offs that need them; '
         'missing="last" ranks them below the pairs that the run scored'
     )
@@ -234,9 +234,9 @@ def test_omitted_rows_are_reported() -> None:
     with pytest.warns(CascadeWarning) as caught:
         table = ScoreTable.from_runs({"bm25": BM25, "t5": t5}, topics)
     assert [str(warning.message) for warning in caught] == [
-        "ignored 1 query(ies) of run 'bm25' that are not among the topics, e.g. '2'; "
-        "ignored 2 query(ies) of run 't5' that are not among the topics, e.g. '8'; "
-        "ignored 2 pair(s) of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'n'"
+        "ignored 1 query of run 'bm25' beside the topics, e.g. '2'; "
+        "ignored 2 queries of run 't5' beside the topics, e.g. '8'; "
+        "ignored 2 pairs of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'n'"
     ]
     assert caught[0].filename == __file__
     assert table.missing.to_dict("list") == {"stage": ["t5"], "queries": [0], "pairs": [0], "extra": [2]}
@@ -260,10 +260,8 @@ def test_gaps_are_described_where_they_are() -> None:
     frame = pd.DataFrame({"qid": ["1", "1"], "docno": ["a", "b"], "rank": [0, 1], "bm25": [2.0, 1.0], "t5": [0.5, NAN]})
     runs = {"bm25": run_of({("1", "a"): 2.0, ("1", "b"): 1.0}), "t5": run_of({("1", "a"): 0.5, ("1", "c"): 0.4})}
     gaps = count_missing(frame, runs)
-    assert describe_missing(frame, gaps) == ["run 't5' lacks 1 of 2 pairs, in 1 query(ies), e.g. qid '1', docno 'b'"]
-    assert describe_extra(frame, runs, gaps) == [
-        "ignored 1 pair(s) of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'c'"
-    ]
+    assert describe_missing(frame, gaps) == ["run 't5' lacks 1 of 2 pairs, in 1 query, e.g. qid '1', docno 'b'"]
+    assert describe_extra(frame, runs, gaps) == ["ignored 1 pair of run 't5' that 'bm25' did not retrieve, e.g. qid '1', docno 'c'"]
     assert (describe_dropped_queries(runs, runs), find_permuted_scores(frame), find_unknown_ids(frame, runs)) == ([], [], [])
 
 
@@ -308,7 +306,7 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         None,
         "leave",
         TableError,
-        f"{NO_TABLE}run 't5' shares no document of the 2 query(ies) in both with 'bm25': it has e.g. docno "
+        f"{NO_TABLE}run 't5' shares no document of the 2 queries in both with 'bm25': it has e.g. docno "
         f"'D1', 'bm25' has 'x'. {SAME}",
     ),
     "other topics": (
@@ -344,7 +342,7 @@ BAD: dict[str, tuple[object, pd.DataFrame | None, object, type[CascadeError], st
         None,
         "refuse",
         FrameError,
-        "stage 't5' returned results that are not usable: score is not a finite number in 1 of 1 row(s) "
+        "stage 't5' returned results that are not usable: score is not a finite number in 1 of 1 row "
         "(qid '1', docno 'a', score nan). Fix: fix the scorer, or drop those rows: results = results[np.isfinite(results.score)]",
     ),
 }
@@ -382,7 +380,7 @@ def test_real_runs_have_the_scores_of_their_files(dl19_folder: Path) -> None:
     assert table.missing.to_numpy().tolist() == [["bm25-doct5q.colbert", 0, 0, 0], ["bm25-doct5q.vbert", 0, 0, 0]]
     assert (len(table.frame), len(table.topics), table.paths[0].depths) == (42_005, 43, (None, None))
     assert table.columns == tuple(
-        Column(name, fingerprint=column.fingerprint, described=f"run {path.name}, 42,005 row(s)")
+        Column(name, fingerprint=column.fingerprint, described=f"run {path.name}, 42,005 rows")
         for (name, path), column in zip(stages.items(), table.columns, strict=True)
     )
     for name, path in stages.items():

@@ -361,7 +361,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a column less": (
         lambda: scores_of(lambda table: table.drop_columns(["t5"])),
-        f"{FITS}missing column(s) t5, found qid, docno, rank, bm25. {AGAIN}",
+        f"{FITS}missing columns: t5, found qid, docno, rank, bm25. {AGAIN}",
     ),
     "a column of text": (
         lambda: scores_of(lambda table: table.set_column(4, "t5", pa.array(["a", "b", "c"]))),
@@ -377,7 +377,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a first stage without a score": (
         lambda: scores_of(lambda table: table.set_column(3, "bm25", pa.array([3.0, None, 1.0]))),
-        f"{FITS}1 score(s) of the first stage 'bm25' are not finite. {AGAIN}",
+        f"{FITS}1 score of the first stage 'bm25' not finite. {AGAIN}",
     ),
 }
 

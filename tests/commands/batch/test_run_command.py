@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_a_dry_run_counts_and_writes_nothing(given: list[str], tmp_path: Path) -
     frame = pd.DataFrame(rows).assign(tokens=float("nan"), pairs=lambda rows: rows["docs_in"])
     Timings(frame, "interactive", {}).save(tmp_path / "timings")
     told = "\n".join(paragraphs("run", *given, "--dry-run", "--workers", 2, "--timings", tmp_path / "timings"))
-    assert "24 queries in 6 shard(s), 2 through the stages together" in told
+    assert "24 queries in 6 shards, 2 through the stages together" in told
     assert [line.split() for line in told.splitlines() if line.startswith("noting ")] == [["noting", "15", "360"]]
     assert "time: 00:48 by the timings" in told
     assert told.endswith("nothing was run or written")
@@ -81,7 +82,7 @@ def test_a_dry_run_counts_and_writes_nothing(given: list[str], tmp_path: Path) -
 
 
 def test_the_status_of_a_run(given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Stopped after one of two parts, under way while a process holds its lock, finished: codes 4, 4 and 0."""
+    """Stopped after one of two parts, under way while a process holds its lock, finished, without results: codes 4, 4, 0 and 4."""
     out = tmp_path / "run"
     paragraphs("run", *given, "--shard", "1/2")
     BatchFolder(out).attempts(3).begin()
@@ -96,17 +97,19 @@ def test_the_status_of_a_run(given: list[str], tmp_path: Path, capsys: pytest.Ca
     code, told = status()
     assert code == 4
     assert told.startswith(
-        "toy → 15 · noting → 10: stopped 3 of 6 shard(s), 12 of 24 queries finished shard 3, begun 1 time(s): its process died"
+        "toy → 15 · noting → 10: stopped 3 of 6 shards, 12 of 24 queries finished shard 3, begun 1 time: its process died"
     )
     with BatchFolder(out).lock("2-of-2"):
         told = status()[1]
         assert told.startswith("toy → 15 · noting → 10: under way")
-        assert told.endswith("shard 3, begun 1 time(s): it runs now")
+        assert told.endswith("shard 3, begun 1 time: it runs now")
     paragraphs("run", *given)
     assert status() == (
         0,
-        "toy → 15 · noting → 10: finished 6 of 6 shard(s), 24 of 24 queries finished 24 queries, 0 without results",
+        "toy → 15 · noting → 10: finished 6 of 6 shards, 24 of 24 queries finished 24 queries, 0 without results",
     )
+    shutil.rmtree(out / "results")
+    assert status()[0] == 4
     assert main(["status", str(tmp_path)]) == 1
     assert "it has no manifest.json" in capsys.readouterr().err
 

@@ -69,7 +69,7 @@ def test_parts_that_are_merged_are_one_run(tmp_path: Path) -> None:
     run_into(tmp_path / "whole")
     for part in (3, 1):
         run_into(tmp_path / "parts", shard=(part, 3))
-    with pytest.raises(CascadeError, match=r"2 of 6 shard\(s\) are not finished: 1, 4"):
+    with pytest.raises(CascadeError, match=r"2 of 6 shards are not finished: 1, 4"):
         merge_folder(tmp_path / "parts")
     run_into(tmp_path / "parts", shard=(2, 3))
     assert merge_folder(tmp_path / "parts").counts["queries"] == N

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -12,10 +13,11 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
-from toys.batches import SERVER, SHARD, TOPICS, maker, rankings, run_into
+from toys.batches import SERVER, SHARD, TOPICS, maker, rankings, run_into, slow_start
 from toys.lines import paragraphs
 from toys.users import as_nobody
 
@@ -101,7 +103,7 @@ def test_a_shard_that_always_fails_is_named_and_the_others_are_finished(tmp_path
     """It is tried as often as asked, over all calls, then left alone; when its cause is gone, the printed cure finishes the run."""
     out, notes = tmp_path / "run", tmp_path / "notes"
     given = {"cascade": maker(file=str(notes), fails="q5"), "topics": TOPICS, "out": out, "shard_queries": SHARD}
-    told = r"1 of 6 shard\(s\) failed; .*shard 1, 4 queries from qid 'q4' to 'q7', failed 2 times: .*no answer"
+    told = r"1 of 6 shards failed; .*shard 1, 4 queries from qid 'q4' to 'q7', failed 2 times: .*no answer"
     for _ in range(2):  # the second call tries nothing
         with pytest.raises(ShardError, match=told) as failed:
             run_batch(**given, max_attempts=2)
@@ -154,6 +156,18 @@ def test_workers_end_with_the_run_that_started_them(tmp_path: Path) -> None:
     os.close(worker)
 
 
+def test_a_run_that_is_killed_while_its_workers_start_counts_no_attempt(tmp_path: Path) -> None:
+    """Kill -9 before a worker has its cascade: no shard is blamed."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    given = (partial(slow_start, str(pipe)), TOPICS, tmp_path / "run")
+    run = SERVER.Process(target=run_batch, args=given, kwargs={"executor": "processes"})
+    run.start()
+    assert pipe.read_text()
+    run.kill()
+    run.join()
+    assert len(BatchFolder(tmp_path / "run").attempts(0)) == 0
+
+
 def test_a_shard_that_kills_the_run_is_left_alone_in_the_end(tmp_path: Path) -> None:
     """In one process each start dies in the shard; the attempts are counted on disk, so the third start finishes the others."""
     out, options = tmp_path / "run", {"shard_queries": SHARD, "max_attempts": 2}
@@ -194,6 +208,25 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path: Path) -> None:
     with lock(tmp_path / "run/.lock"):
         assert BatchFolder(tmp_path / "run").is_used()
     assert not BatchFolder(tmp_path / "run").is_used()
+
+
+def test_a_lock_that_leads_to_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file keeps its lines; and a file system without locks, as Lustre is at first, is named."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run/.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(CascadeError, match=r"cannot write .*run: OSError: Too many levels of symbolic links"):
+        run_into(tmp_path / "run")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(
+        CascadeError, match=r"cannot run into .*other: its file system has no locks: Function not implemented\. Fix"
+    ):
+        run_into(tmp_path / "other")
 
 
 def run_on_full_disk(out: Path, told: Path) -> None:
@@ -246,7 +279,12 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_where_nobody_may_write_is_an_error(tmp_path: Path) -> None:
-    """It names the folder and a cure."""
+    """It names the folder and a cure; also one that cannot be moved aside."""
+    run_into(tmp_path / "old")
+    for file in (tmp_path / "old", *(tmp_path / "old").rglob("*")):
+        file.chmod(0o777)
     tmp_path.chmod(0o555)
+    with as_nobody(tmp_path), pytest.raises(CascadeError, match=r"cannot write .*old: PermissionError.*where you may write"):
+        run_into(tmp_path / "old", fresh=True)
     with as_nobody(tmp_path), pytest.raises(CascadeError, match=r"cannot write .*run.*PermissionError.*where you may write"):
         run_into(tmp_path / "run")

@@ -77,7 +77,7 @@ def test_the_error_names_the_pair_and_the_difference_and_what_to_do() -> None:
         score(pipeline, topics(3))
     assert str(error.value) == (
         "stage 'company' scores the same pair differently among other rows: qid 'q0', docno 'd0' scored 4.5, then 2.25; "
-        "9 of 9 pair(s) changed, by up to 2.25; the tolerance is 0.0001. "
+        "9 of 9 pairs changed, by up to 2.25; the tolerance is 0.0001. "
         "Fix: if its scores come from a cache that another model may have filled: a cache at another path; "
         "if it scores the whole list, declare it and run it last: cascade.with_stage('company', depends='listwise'); "
         "if it pads batches as pyterrier_t5 does: ptc.stages.mono_t5(model), or batch_size=1; "

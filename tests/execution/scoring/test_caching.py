@@ -161,7 +161,7 @@ def test_a_stage_without_identity_is_run_and_not_cached(tmp_path: Path) -> None:
     """One warning names all of them, with the line that caches them; the others are cached."""
     pipeline = FIRST % 8 >> ForeignJudge(2) % 5 >> Judge(1) % 4 >> pt.apply.doc_score(lambda row: float(len(row["docno"])))
     with pytest.warns(
-        CascadeWarning, match=r"stage\(s\) 'judge', 'doc_score' are not cached: .*cached\(stage, 'path', identity="
+        CascadeWarning, match=r"these stages are not cached: 'judge', 'doc_score'\. .*cached\(stage, 'path', identity="
     ) as said:
         table = score(pipeline, topics(2), score_cache=tmp_path / "kept")
     assert sum("are not cached" in str(one.message) for one in said) == 1
@@ -228,7 +228,7 @@ def test_scores_of_a_query_that_failed_are_in_no_table(tmp_path: Path) -> None:
     with pytest.raises(StageError) as error:
         score(FIRST % 5 >> Unwell("q2") % 2, asked, query_batch_size=1, checkpoint=chunks)
     assert str(error.value) == (
-        "stage 'unwell' could not score every document: it failed in 5 of 5 row(s) "
+        "stage 'unwell' could not score every document: it failed in 5 of 5 rows "
         "(qid 'q2', docno 'd0'; qid 'q2', docno 'd1'; qid 'q2', docno 'd2'; ...). "
         "Fix: call score again when the stage works (finished batches are reused), or make it with on_error='keep'"
     )

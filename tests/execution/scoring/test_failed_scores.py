@@ -156,7 +156,7 @@ def test_a_replayed_fusion_is_the_live_one_where_stages_failed(judges: Any, weig
 def test_a_query_that_can_never_be_scored_does_not_bar_the_table(tmp_path: Path) -> None:
     """It is listed, warned of, no score, kept on the disk as such, and keeps the order of the stage before."""
     judge = Failing(odds=10**9, query="query 0")
-    said = r"stage 'judge' failed in 4 of 12 row\(s\) \(qid 'q0', docno 'd\d'; .*\): they rank below the others"
+    said = r"stage 'judge' failed in 4 of 12 rows \(qid 'q0', docno 'd\d'; .*\): they rank below the others"
     with pytest.warns(CascadeWarning, match=said):
         table = score(FIRST % 4 >> judge % 3, topics(3))
     mine = table.frame["qid"] == "q0"
@@ -195,7 +195,7 @@ def test_failures_of_a_stage_that_does_not_keep_them_are_refused() -> None:
 def test_a_first_stage_may_not_fail() -> None:
     """Results to re-rank by a first stage that failed on some: all cut-offs would stand on it."""
     found = FIRST.transform(topics(3))
-    with pytest.raises(StageError, match=r"could not score every document: it failed in \d+ of \d+ row\(s\) .*finished batches"):
+    with pytest.raises(StageError, match=r"could not score every document: it failed in \d+ of \d+ rows? .*finished batches"):
         score(Failing() % 3 >> Judge() % 2, found)
 
 

@@ -286,7 +286,7 @@ def test_finished_chunks_of_another_model_are_refused(tmp_path: Path) -> None:
         score(pipeline, topics(4), query_batch_size=1, checkpoint=tmp_path / "c")
     assert str(error.value) == (
         f"stage 'judge' has changed since the finished batches in {tmp_path / 'c'} were scored: "
-        "qid 'q0', docno 'd0' scored 2.0, then 2.5; 4 of 4 pair(s) changed, by up to 0.5. "
+        "qid 'q0', docno 'd0' scored 2.0, then 2.5; 4 of 4 pairs changed, by up to 0.5. "
         f"Fix: rm -r {tmp_path / 'c'}, and score again"
     )
 
@@ -393,7 +393,7 @@ def test_invalid_cascades_are_reported_before_anything_runs(case: str) -> None:
         (topics(0), 'topics are not usable: there is no query. Fix: pd.DataFrame({"qid": ["1"], "query": ["..."]})'),
         (
             pd.concat([topics(1), topics(1)]),
-            "topics are not usable: qid repeats an earlier row in 1 of 2 row(s) (qid 'q0'). "
+            "topics are not usable: qid repeats an earlier row in 1 of 2 rows (qid 'q0'). "
             'Fix: topics = topics.drop_duplicates("qid")',
         ),
     ],
@@ -414,7 +414,7 @@ def test_a_stage_that_changes_the_documents_is_refused() -> None:
         score(Cascade.of(FIRST % 6 >> drops).with_stage(1, documents="any"), topics(2))
     assert str(error.value) == (
         "stage 'broken' cannot be replayed: it changes the documents: "
-        "documents removed in 2 of 12 row(s) (qid 'q0', docno 'd0'; qid 'q1', docno 'd1'). "
+        "documents removed in 2 of 12 rows (qid 'q0', docno 'd0'; qid 'q1', docno 'd1'). "
         "Fix: run it as the last stage: cascade.with_stage('broken', depends='listwise'), then cascade.finish(table)"
     )
 

@@ -16,13 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from toys.scored import make_scores, make_sweep
+from toys.scored import make_scores, make_sweep, make_timings
 
 import pt_cascade as ptc
 from pt_cascade.analysis.pruning import Margin
 from pt_cascade.cli import main
 from pt_cascade.errors import CascadeError, MissingError, SweepError
 from pt_cascade.reporting.explorer.packing import pack
+from pt_cascade.reporting.explorer.page import build_page
 
 pytest.importorskip("bokeh", reason="pip install 'pt_cascade[report]'")
 pytestmark = pytest.mark.filterwarnings("ignore::pt_cascade.errors.CascadeWarning")  # few queries
@@ -123,3 +124,29 @@ def test_the_command_shows_calibration(tmp_path: Path, capsys: pytest.CaptureFix
     assert not Path("report.html").exists()
     assert main([*words, "s2"]) == 0
     assert '"about":"s2: 300 pairs of 30 queries' in Path("report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("percentile", [None, 90])
+def test_each_measure_and_the_percentile_are_explained(percentile: float | None) -> None:
+    """Those of the page and no others, a measure with its cut-off; one that few know with where it is explained."""
+    scores, labels = make_scores(120, 20, 2)
+    names = ("nDCG@5", "RR", "AP@20", "ERR@10", "infAP")
+    sweep = make_sweep(scores, labels, names, cost=make_timings(("s1", "s2")).cost(), grid=ptc.grid([5, 20], None))
+    page = build_page(sweep, ptc.choose(sweep, "nDCG@5", budget_ms=1e6, percentile=percentile))
+    meanings = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert {*names} <= {*meanings}
+    assert "(rel=2)" not in meanings
+    shown, waiting = ("p95", 5) if percentile is None else ("p90", 10)
+    assert [name for name in meanings if name.startswith("p")] == [shown]
+    assert f"{waiting} of 100 wait longer" in meanings[shown]
+    assert ("upper bound" in meanings[shown]) is (percentile is not None)
+    assert "the first 5 documents" in meanings["nDCG@5"]
+    assert "0: none in the ranking" in meanings["RR"]
+    assert meanings["infAP"] == "See the page of ir_measures on measures."
+    assert "{" not in "".join(meanings.values())
+
+
+def test_one_vector_is_not_several() -> None:
+    """The head of the page counts as a person does."""
+    sweep = make_sweep(*make_scores(20, 10, 2), grid=[(5, None)])
+    assert "s1 → s2: 1 vector of cut-offs, 20 queries" in build_page(sweep, ptc.choose(sweep, "nDCG@10"))

@@ -39,7 +39,7 @@ def test_texts_are_looked_up_as_they_were_given(tmp_path: Path) -> None:
     frame = pd.DataFrame({"qid": "1", "docno": [*TEXTS, "7"]}, index=range(6, 0, -1))
     for one in (loader, pickle.loads(pickle.dumps(loader))):  # noqa: S301 - our own
         assert one.transform(frame)["text"].tolist() == [*TEXTS.values(), TEXTS["7"]]
-    with pytest.raises(StageError, match=r"no text of a document: 2 of 3 row\(s\), first docno '07'"):
+    with pytest.raises(StageError, match=r"no text of a document: 2 of 3 rows, first docno '07'"):
         loader.transform(pd.DataFrame({"docno": ["7", "07", "8"]}))
 
 

@@ -226,7 +226,7 @@ def test_a_score_that_is_not_a_number_is_refused(lost: float) -> None:
     """A rank of NaN would be invented."""
     with pytest.raises(StageError) as error:
         score_all(np.array([1, 2, 3]), 9, lambda rows: np.where(rows == 1, lost, 0.0))
-    problem = "1 of 3 score(s) are not finite, first of row 1: its weights are damaged"
+    problem = "1 of 3 scores are not finite, first of row 1: its weights are damaged"
     assert str(error.value) == f"the model gave no score: {problem}. Fix: load an undamaged copy of the model"
 
 

@@ -261,7 +261,7 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
     assert error.value.what == "llm_judge has no judgment of qid 'q0', docno 'd1'"
     assert error.value.problems == (
         "400: context length exceeded",
-        "the 7 answer(s) that this call of the stage received are lost; "
+        "the 7 answers that this call of the stage received are lost; "
         "cached(llm_judge(...), path, batch_size=32) stores them batch by batch",
     )
     assert error.value.fix == "llm_judge(..., on_error='keep') goes on, and marks what has no judgment"
@@ -270,7 +270,7 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
     with pytest.warns(CascadeWarning) as told:
         out = judge(server, on_error="keep", concurrency=1).transform(frame(docs=9))
     assert str(told[0].message) == (
-        "llm_judge: 1 document(s) or window(s) have no judgment (qid 'q0', docno 'd1': 400: context length exceeded); "
+        "llm_judge: 1 of the documents or windows have no judgment (qid 'q0', docno 'd1': 400: context length exceeded); "
         "see the columns llm_..."
     )
     assert out["llm_failed"].tolist() == [False, True] + [False] * 7
@@ -281,9 +281,7 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
 def test_a_query_without_an_answer_keeps_its_order(server: ScriptedServer) -> None:
     """All documents of the first query fail, and all others are judged."""
     server.do(lambda call: failure(400, "context length exceeded") if "query 0" in call.prompt else by_number(call))
-    with pytest.warns(
-        CascadeWarning, match=r"^llm_judge: 50 document\(s\) or window\(s\) have no judgment \(qid 'q0', docno 'd49'"
-    ):
+    with pytest.warns(CascadeWarning, match=r"^llm_judge: 50 of the documents or windows have no judgment \(qid 'q0', docno 'd49'"):
         out = judge(server).transform(given := frame(3, 50))
     lost = out["qid"] == "q0"
     assert out["llm_failed"].equals(lost)
@@ -306,7 +304,7 @@ def test_a_window_that_cannot_be_read_keeps_its_order(server: ScriptedServer) ->
     """By hand, 5 documents, window 3, step 2: the lower window stays, the upper one is reversed; the query is marked."""
     server.do(lambda call: chat("[3] > [2] > [1]" if call.number else "I cannot rank these."))
     with pytest.warns(
-        CascadeWarning, match=r"1 document\(s\) or window\(s\) have no judgment, 1 unread \(qid 'q0': its answer cannot"
+        CascadeWarning, match=r"1 of the documents or windows have no judgment, 1 unread \(qid 'q0': its answer cannot"
     ):
         out = judge(server, how="listwise", window=3, step=2).transform(frame(1, 5))
     assert _order(out) == ["d2", "d3", "d4", "d1", "d0"]
@@ -460,7 +458,7 @@ def test_a_fatal_error_stops_all_calls(server: ScriptedServer, case: str) -> Non
     with pytest.raises(StageError) as error:
         judge(server, concurrency=1, retries=0).transform(frame(100, 10))
     assert error.value.problems[1] == (
-        "the 4 answer(s) that this call of the stage received are lost; "
+        "the 4 answers that this call of the stage received are lost; "
         "cached(llm_judge(...), path, batch_size=32) stores them batch by batch"
     )
     assert len(server.calls) == 5
@@ -473,7 +471,7 @@ def test_twenty_failed_calls_in_a_row_stop_the_stage(server: ScriptedServer) -> 
         judge(server, concurrency=1, retries=1).transform(frame(200, 2))
     assert len(server.calls) == 1 + 20 * 2
     server.do(lambda call: chat("2") if call.number in (0, 20) else failure(500) if call.number < 40 else chat("1"))
-    with pytest.warns(CascadeWarning, match=r"38 document\(s\) or window\(s\) have no judgment"):
+    with pytest.warns(CascadeWarning, match=r"38 of the documents or windows have no judgment"):
         judge(server, concurrency=1, retries=0).transform(frame(42, 1))
     assert len(server.calls) == 42
 
@@ -483,7 +481,7 @@ def test_failed_calls_are_counted_over_frames(server: ScriptedServer) -> None:
     server.do(lambda _: failure(500))
     stage = judge(server, experienced=True, retries=0)
     for _ in range(2):
-        with pytest.warns(CascadeWarning, match=r"15 document\(s\)"):
+        with pytest.warns(CascadeWarning, match=r"15 documents"):
             stage.transform(frame(15, 1))
         with pytest.raises(StageError, match="20 calls in a row"):
             stage.transform(frame(15, 1))
@@ -677,7 +675,7 @@ def test_equal_prompts_are_sent_once(server: ScriptedServer) -> None:
 def test_a_failed_prompt_is_not_sent_twice(server: ScriptedServer) -> None:
     """Two topics with one prompt fail by one call, which counts on the first topic."""
     server.do(lambda _: failure(500))
-    with pytest.warns(CascadeWarning, match=r"2 document\(s\)"):
+    with pytest.warns(CascadeWarning, match=r"2 documents"):
         out = judge(server, retries=0).transform(frame(2, 1).assign(query="same", text="same"))
     assert out[["llm_failed", "llm_calls", "llm_failures"]].to_numpy().tolist() == [[True, 1, 1], [True, 0, 1]]
     assert len(server.calls) == 1

@@ -273,13 +273,13 @@ def test_an_instruction_without_a_field_in_the_prompt_is_refused(tmp_path: Path)
 
 
 FRAMES = {
-    "instruction": ({"instruction": [1, 2]}, "instruction is not text in 2 of 2 row(s) (qid 'q', docno 'd0', instruction 1;"),
-    "two queries": ({"query": ["a", "b"]}, "qid has more than one query in 1 of 2 row(s) (qid 'q', docno 'd1')"),
-    "two instructions": ({"instruction": ["a", "b"]}, "qid has more than one instruction in 1 of 2 row(s)"),
-    "no qid": ({"qid": ["q", None]}, "qid is missing in 1 of 2 row(s)"),
-    "rank in words": ({"rank": ["first", "2"]}, "rank is not a number in 2 of 2 row(s) (qid 'q', docno 'd0', rank 'first';"),
-    "no rank": ({"rank": [0, None]}, "rank is not a number in 1 of 2 row(s) (qid 'q', docno 'd1', rank nan)"),
-    "text": ({"text": ["a", None]}, "text is missing or not text in 1 of 2 row(s)"),
+    "instruction": ({"instruction": [1, 2]}, "instruction is not text in 2 of 2 rows (qid 'q', docno 'd0', instruction 1;"),
+    "two queries": ({"query": ["a", "b"]}, "qid has more than one query in 1 of 2 rows (qid 'q', docno 'd1')"),
+    "two instructions": ({"instruction": ["a", "b"]}, "qid has more than one instruction in 1 of 2 rows"),
+    "no qid": ({"qid": ["q", None]}, "qid is missing in 1 of 2 rows"),
+    "rank in words": ({"rank": ["first", "2"]}, "rank is not a number in 2 of 2 rows (qid 'q', docno 'd0', rank 'first';"),
+    "no rank": ({"rank": [0, None]}, "rank is not a number in 1 of 2 rows (qid 'q', docno 'd1', rank nan)"),
+    "text": ({"text": ["a", None]}, "text is missing or not text in 1 of 2 rows"),
 }
 
 
@@ -295,7 +295,7 @@ def test_an_ambiguous_frame_is_refused(case: str) -> None:
 def test_a_column_that_stands_twice_is_refused(column: str) -> None:
     """The error names the column."""
     twice = results(["a", "b"], [0, 1]).assign(instruction="any")
-    with pytest.raises(FrameError, match=rf"repeated column\(s\) {column}, expected"):
+    with pytest.raises(FrameError, match=rf"repeated columns: {column}, expected"):
         judge().transform(pd.concat([twice, twice[[column]]], axis=1))
 
 
@@ -373,7 +373,7 @@ def test_log_probabilities_make_the_score(server: ScriptedServer) -> None:
     assert (server.calls[0].body["logprobs"], server.calls[0].body["top_logprobs"]) == (True, 20)
     assert out["llm_repaired"].tolist() == [0, 0]
     server.do(lambda _: chat("No"))
-    said = r"^llm_judge: 2 answer\(s\) had no log-probabilities, so their score is 100 or -100; see"
+    said = r"^llm_judge: 2 answers had no log-probabilities, so their score is 100 or -100; see"
     with pytest.warns(CascadeWarning, match=said):
         out = judge(server, how="yes_no").transform(results(["a", "b"]))
     assert out[["score", "llm_no_logprobs", "llm_repaired"]].to_numpy().tolist() == [[-100.0, 2, 0]] * 2
@@ -447,7 +447,7 @@ def test_each_repair_is_counted_and_warned_of(server: ScriptedServer, case: str)
     server.do(lambda call: reply if "bad" in call.prompt else good)
     texts = ["bad"] if how == "graded" else ["bad", "x"]
     frame = pd.concat([results(texts, qid="1"), results(["good", "y"], qid="2")], ignore_index=True)
-    with pytest.warns(CascadeWarning, match=r"^llm_judge: 1 answer\(s\) were repaired \(.*; see the columns llm_") as told:
+    with pytest.warns(CascadeWarning, match=r"^llm_judge: 1 answer were repaired \(.*; see the columns llm_") as told:
         out = judge(server, how=how, on_error="raise").transform(frame)
     assert all(column.removeprefix("llm_") in str(told[0].message) for column in columns)
     assert out.loc[0, "score"] == score

@@ -176,7 +176,7 @@ def test_an_unknown_document_is_an_error_not_the_last_documents_score(folder: Pa
         with pytest.raises(StageError) as error:
             stage.transform(strange)
         assert str(error.value) == (
-            f"stage {stage.stage_name!r} has no vector for a document: 1 of 1 row(s), first docno unknown; "
+            f"stage {stage.stage_name!r} has no vector for a document: 1 of 1 row, first docno unknown; "
             f"{folder} has 5 documents. "
             "Fix: build_vectors over these documents"
         )
@@ -214,7 +214,7 @@ def test_missing_files_are_reported(minilm: str, tmp_path: Path, folder: Path) -
         bi_encoder(folder).transform(RESULTS.drop(columns="query"))
     unfit = {
         "docs cannot be stored: docs has no document": [],
-        "there are too few documents to encode: docs has 1 document(s), expected 2 or more": [{"docno": "a", "text": "x"}],
+        "there are too few documents to encode: docs has 1 document, expected 2 or more": [{"docno": "a", "text": "x"}],
         "a document cannot be stored: the text of docno 'a' is missing, expected text": [{"docno": "a", "text": None}],
         "a document cannot be stored: docno 'a' occurs more than once": [{"docno": "a", "text": "x"}] * 2,
     }

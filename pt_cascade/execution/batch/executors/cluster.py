@@ -20,6 +20,7 @@ from ray.exceptions import RayError, RayTaskError
 from pt_cascade.errors import CascadeError
 from pt_cascade.execution.batch.executors.actors import StageActor
 from pt_cascade.execution.batch.executors.resources import LEAVES_JAVA_ITS_SIGNALS, check_feasible, group_stages, show_amounts
+from pt_cascade.execution.batch.secrets import hide_values
 from pt_cascade.execution.batch.shards import Outcome, Task
 
 if TYPE_CHECKING:
@@ -182,4 +183,4 @@ def _describe(error: RayError) -> str:
     """Say in one line why a worker failed."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     found = _CAUSE.search(str(cause))
-    return f"the worker on the cluster failed: {(found[1] if found else str(cause).strip().splitlines()[-1]):.300}"
+    return hide_values(f"the worker on the cluster failed: {(found[1] if found else str(cause).strip().splitlines()[-1]):.300}")

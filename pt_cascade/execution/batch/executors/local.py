@@ -96,8 +96,15 @@ class Processes:
     started: list[_Slot] = field(default_factory=list)
 
     def __enter__(self) -> Self:
+        """Start the processes, and wait until each has its cascade or has died: what ends the run before that is no attempt."""
         for _ in range(self.slots):
             self._start()
+        try:
+            for slot in self.started:
+                wait([slot.pipe])
+        except BaseException as error:  # Ctrl-C, or SIGTERM
+            self.__exit__(type(error))
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -119,16 +126,18 @@ class Processes:
         """Wait for the first process that ends its task, or dies."""
         ready = wait([slot.pipe for slot in self.started if slot.number is not None])
         slot = next(slot for slot in self.started if slot.pipe is ready[0])
-        number, slot.number = slot.number, None
         try:
             outcome = slot.pipe.recv()
         except (EOFError, ConnectionResetError):
             self.started.remove(slot)
             slot.process.join()
             slot.pipe.close()
-            return Outcome(number or 0, {}, f"the worker process ended {_describe_exit(slot.process.exitcode)}")
+            return Outcome(slot.number or 0, {}, f"the worker process ended {_describe_exit(slot.process.exitcode)}")
+        if outcome is None:  # it has its cascade
+            return self.wait()
         if isinstance(outcome, CascadeError):
             raise outcome
+        slot.number = None
         return outcome  # type: ignore[no-any-return] # from ``_serve``
 
     def _start(self) -> _Slot:
@@ -142,7 +151,7 @@ class Processes:
 
 
 def _serve(pipe: Connection, source: CascadeSource, plan: Plan) -> None:
-    """Run tasks until the pipe is closed; a cascade that cannot be built is sent as its error."""
+    """Send None when the cascade is built, or its error; then run tasks until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one stops it
     Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")  # what is not scored is counted in the trace
@@ -153,6 +162,7 @@ def _serve(pipe: Connection, source: CascadeSource, plan: Plan) -> None:
             told = [] if isinstance(error, CascadeError) else [f"{type(error).__name__}: {error}"]
             pipe.send(CascadeError("a worker cannot make the cascade", told, fix="executor='serial'") if told else error)
             return
+        pipe.send(None)
         while True:
             pipe.send(worker.run(pipe.recv()))
 

@@ -23,11 +23,11 @@ _TRIES, _PAUSE = 5, 0.1  # seconds; ``is_locked`` holds a lock for less
 @contextmanager
 def lock(file: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Lock a file, alone or shared with others that share it; refuse one that is locked already, or wait."""
-    with naming_refusals(file), file.open("a+", encoding="utf-8") as opened:
-        if not _take(opened, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait=wait):
+    with naming_refusals(file.parent), open(file, "a+", encoding="utf-8", opener=_open) as opened:
+        if not _take(opened, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, file, wait=wait):
             opened.seek(0)
             holder = opened.read().strip() or "another process"
-            raise CascadeError(f"another run uses {file.parent}", [holder], fix="wait until it ends, or out='a/new/folder'")
+            raise CascadeError(f"another run uses {file.parent}", [holder], fix="wait until it ends")
         if not (shared or wait):
             opened.truncate(0)
             opened.write(f"{this_process()}, since {now()}\n")
@@ -57,12 +57,21 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _take(opened: IO[str], kind: int, *, wait: bool) -> bool:
+def _open(name: str, flags: int) -> int:
+    """Open a lock, which is emptied: no link to another file."""
+    return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+
+
+def _take(opened: IO[str], kind: int, file: Path, *, wait: bool) -> bool:
     for _ in range(_TRIES):
         try:
             fcntl.flock(opened, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_PAUSE)
+        except OSError as error:
+            problem = f"its file system has no locks: {error.strerror}"
+            fix = "choose a folder on another file system; Lustre has locks with the mount option flock"
+            raise CascadeError(f"cannot run into {file.parent}", [problem], fix=fix) from error
         else:
             return True
     return False

@@ -46,7 +46,8 @@ class Status:
 def read_status(out: str | os.PathLike[str]) -> Status:
     """Read the folder of a run, which another process may be writing."""
     folder = BatchFolder(to_path(out))
-    plan, counts = folder.read_manifest()
+    plan, noted = folder.read_manifest()
+    counts = noted if folder.results.is_dir() else {}
     state: State = "finished" if counts else "under way" if folder.is_used() else "stopped"
     finished = tuple(n for n in range(len(plan.shards)) if folder.is_finished(n))
     attempted = {n: folder.attempts(n) for n in range(len(plan.shards)) if n not in finished}

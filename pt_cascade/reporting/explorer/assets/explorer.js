@@ -51,10 +51,12 @@ class Explorer {
       const words = axis.name.startsWith("k") ? `${axis.name}: ${axis.stage} passes on` : `${axis.name}: weight of ${axis.stage}`;
       this.addSlider(axis.name, words, axis.values.length - 1, (place) => this.move(this.rows.closest(this.row, n, place)));
     });
-    this.addSlider("budget", `Budget: ${content.cost.label}`, 500, (place) => {
-      this.limit = place === 500 ? Infinity : this.scaleLimit(place / 500);
-      this.changed();
-    });
+    if (least(this.rows.cost) < most(this.rows.cost)) {
+      this.addSlider("budget", `Budget: ${content.cost.label}`, 500, (place) => {
+        this.limit = place === 500 ? Infinity : this.scaleLimit(place / 500);
+        this.changed();
+      });
+    } else element("sliders").append(make("p", {}, `No budget to move: all vectors cost the same, ${amount(this.rows.cost[0])} ${content.cost.unit}.`));
     content.measures.forEach((measure, n) => element("measure").append(make("option", { value: String(n) }, measure.name)));
   }
 
@@ -225,9 +227,10 @@ class Explorer {
       input.setAttribute("aria-valuetext", words);
       element(`shown-${axis.name}`).textContent = words;
     });
+    if (!document.getElementById("slider-budget")) return;
+    const slider = element("slider-budget");
     const words = Number.isFinite(this.limit) ? `${amount(this.limit)} ${content.cost.unit}` : "no limit";
     const share = Number.isFinite(this.limit) ? shareOf(this.limit, least(this.rows.cost), most(this.rows.cost), this.plots.log) : 1;
-    const slider = element("slider-budget");
     if (document.activeElement !== slider) slider.value = String(Number.isFinite(this.limit) ? Math.min(Math.round(share * 500), 499) : 500);
     slider.setAttribute("aria-valuetext", words);
     element("shown-budget").textContent = words;
@@ -285,7 +288,7 @@ class Explorer {
     parts.push(`Its cut-offs remove ${cut.toLocaleString("en")} of the ${now.left[1].toLocaleString("en")} relevant documents that ${content.stages[0]} found.`);
     element("now").replaceChildren(...parts);
     this.showChanges(best);
-    element("front-words").textContent = `Grey: all ${this.rows.count.toLocaleString("en")} vectors. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? ` Dashed: budget${this.limit > most(this.rows.cost) ? ", beyond all" : ""}.` : ""}`;
+    element("front-words").textContent = `Grey: ${this.rows.count === 1 ? "the only vector" : `all ${this.rows.count.toLocaleString("en")} vectors`}. Line: Pareto front. Diamond: choice. Square: deepest. Circle: sliders.${Number.isFinite(this.limit) ? ` Dashed: budget${this.limit > most(this.rows.cost) ? ", beyond all" : ""}.` : ""}`;
     element("front").setAttribute("aria-label", `${measure} against ${content.cost.label} of all vectors. Here ${four(this.values(this.row))} at ${amount(cost)} ${content.cost.unit}`);
     element("recall-words").textContent = "Of what the stage before passes on. Circle: cut-off. Diamond: that of the choice. Band: 1.96 standard errors."
       + (content.stages.some((_, n) => this.plots.isReached(n, now.curves, this.rows.cutoffs(this.row))) ? " Triangle: where recall stops rising, given the stages before." : "");
