@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _BAR_SECONDS = 1.0
 _LINE_SECONDS = 10.0
 _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+_WAIT = "{desc} [{elapsed}{postfix}]"
+_LINE_WIDTH = 80
 _PART = "{desc} {percentage:.0f}%"  # of what the step does, not all that the outer bar counts
 
 
@@ -41,7 +44,7 @@ _innermost: ContextVar[_Shown | None] = ContextVar("innermost", default=None)  #
 
 @contextmanager
 def show_progress(
-    name: str, unit: str, total: int | None, *, shown: bool, done: int = 0, file: TextIO | None = None
+    name: str, unit: str, total: int | None, *, shown: bool, done: int = 0, file: TextIO | None = None, form: str | None = None
 ) -> Iterator[tqdm[Never]]:
     """Count ``unit``s while the block runs, by ``update(n)`` of what is yielded.
 
@@ -55,6 +58,7 @@ def show_progress(
         shown: Whether anything is written.
         done: How many were done before.
         file: Where to write; None: stderr.
+        form: The form of a bar that is erased at its end; None: that of tqdm, which stays.
 
     Example:
         >>> with show_progress("encode", "doc", 2, shown=True, file=sys.stdout) as bar:
@@ -83,10 +87,10 @@ def show_progress(
         initial=done,
         desc=name,
         unit=unit,
-        leave=None if drawn else True,  # None: of two bars the outer one only
+        leave=False if form else None if drawn else True,  # None: of two bars the outer one only
         file=file if drawn else _Lines(file),
         mininterval=0.1 if drawn else inf,
-        bar_format=None if drawn else _LINE,
+        bar_format=form if drawn else _LINE,
         ncols=size.columns - 1 if size else None,
         nrows=size.lines if size else None,
     )
@@ -101,6 +105,21 @@ def show_progress(
             _innermost.set(outer)
             stop.set()
             clock.join()
+
+
+@contextmanager
+def show_wait(what: str) -> Iterator[None]:
+    """Say in a terminal what takes seconds, for how long it has taken, and its step, until the block ends; nothing in a file.
+
+    Args:
+        what: What is done, e.g. ``sweeping``.
+
+    Example:
+        >>> with show_wait("sweeping"):  # in a terminal: sweeping [00:00]
+        ...     pass
+    """
+    with show_progress(what, "", None, shown=getattr(sys.stderr, "isatty", bool)(), form=_WAIT):
+        yield
 
 
 def show_step(name: str) -> None:
@@ -161,7 +180,7 @@ class _Lines:
         """Write what a bar draws, without the codes that draw it over what stood there before."""
         line = text.replace("\x1b[A", "").strip()
         if line and line != self.last:
-            self.file.write(f"{line}\n")
+            self.file.write(f"{textwrap.fill(line, _LINE_WIDTH, subsequent_indent='  ', break_on_hyphens=False)}\n")
             self.last = line
 
     def flush(self) -> None:

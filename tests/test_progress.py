@@ -16,7 +16,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from pt_cascade import progress
-from pt_cascade.progress import seconds_left, show_progress, show_step
+from pt_cascade.progress import seconds_left, show_note, show_progress, show_step
 
 NESTED = """
 from pt_cascade.progress import show_progress
@@ -84,6 +84,36 @@ def test_a_terminal_gets_bars_that_fit() -> None:
         drawn = re.split(r"[\r\n]|\x1b\[A", shown)
         assert any(line.startswith("outer: 100%|") for line in drawn)
         assert max(map(len, drawn)) in range((columns or 80) - 3, columns or 80)
+
+
+def test_a_line_of_a_file_is_no_wider_than_80_columns() -> None:
+    """A long note goes on in the next line."""
+    file, note = io.StringIO(), f"left: {', '.join(f'stage_{n} 00:0{n}' for n in range(9))}"
+    with show_progress("run", "query", 5, shown=True, file=file) as bar:
+        show_note(note)
+        bar.refresh()
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert note in " ".join(line.strip() for line in lines)
+
+
+def test_a_wait_is_shown_in_a_terminal_alone() -> None:
+    """With its step, and erased at its end; nothing in a pipe."""
+    code = """
+from pt_cascade.progress import show_step, show_wait
+with show_wait("loading models"):
+    show_step("bi_encoder")
+    __import__("time").sleep(1.5)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stderr == b""
+    control, terminal = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stderr=terminal, check=True)
+    os.close(terminal)
+    shown = os.read(control, 1 << 16).decode()
+    os.close(control)
+    assert "loading models [00:00]" in shown
+    assert "loading models [00:01, bi_encoder]" in shown
+    assert shown.rstrip("\r").rpartition("\r")[2].strip() == ""
 
 
 def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
+from pt_cascade.collections import open_collection
 from pt_cascade.collections.folders import open_folder
 from pt_cascade.collections.records import read_queries
 from pt_cascade.errors import warn
@@ -13,6 +15,7 @@ from pt_cascade.trec import read_topics
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
@@ -25,11 +28,29 @@ COLLECTIONS = (
 )
 
 
-def count(text: str) -> int:
+def count(text: str, *, least: int = 1) -> int:
     """Read the value of an option that counts."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
+    if not text.isdecimal() or int(text) < least:
+        raise ArgumentTypeError(f"{text!r} is not a whole number, {least} or more")
     return int(text)
+
+
+def number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return what reads the value of an option that is a number in a range."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return read
+
+
+positive = number("a number above 0", lambda value: 0 < value < math.inf)
 
 
 def add_cascade(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +74,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE=MS",
         help="milliseconds a query for a stage; documents that it does not score in time follow below",
     )
+
+
+def open_source(arguments: argparse.Namespace) -> Collection:
+    """Open the collection, after a check of ``--cascade``, which needs none."""
+    if arguments.cascade is not None:
+        composing.check_line(arguments.cascade)
+    return open_collection(arguments.collection or "pydocs")
 
 
 def build_cascade(collection: Collection, arguments: argparse.Namespace) -> Cascade:
@@ -81,8 +109,8 @@ def find_judged(collection: Collection, count: int | None) -> pd.DataFrame:
 
 
 def _limit(text: str) -> tuple[str, float]:
-    stage, _, number = text.rpartition("=")
+    stage, _, ms = text.rpartition("=")
     try:
-        return stage, float(number)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not STAGE=MS") from None
+        return stage, positive(ms)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(f"{text!r} is not STAGE=MS: {error}") from None

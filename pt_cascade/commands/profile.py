@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import add_cascade, build_cascade, count, find_judged
+from pt_cascade.commands.cascades import add_cascade, build_cascade, count, find_judged, open_source, positive
 from pt_cascade.commands.paths import add_output, check_output
 from pt_cascade.execution.profiling import profile
 from pt_cascade.numbers import count_of
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_cascade(parser)
     parser.add_argument("--queries", type=count, help="how many judged queries (default: 59, for a budget at p95)")
-    parser.add_argument("--seconds", type=float, default=300, help="time fewer queries if it would take longer (default: 300)")
+    parser.add_argument("--seconds", type=positive, default=300, help="time fewer queries if it would take longer (default: 300)")
     parser.add_argument("--repeats", type=count, default=3, help="how often each query is run (default: 3)")
     parser.add_argument("--mode", choices=("interactive", "throughput"), default="interactive", help="one query at a time, or all")
     add_output(parser, "save the timings to a file, for --timings of sweep and choose")
@@ -39,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     """Profile a cascade over a collection, save the timings; yield the paragraphs of the output."""
     if arguments.out:
         check_output(arguments)  # before the wait
-    collection = open_collection(arguments.collection)
+    collection = open_source(arguments)
     topics = find_judged(collection, arguments.queries) if arguments.queries else collection.judged(_QUERIES)
     yield f"{collection.name}: {len(collection):,} documents, {len(topics):,} of its judged queries\n"
     cascade = build_cascade(collection, arguments)

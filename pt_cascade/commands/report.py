@@ -9,6 +9,7 @@ from pt_cascade.analysis.calibration.report import report_calibration
 from pt_cascade.commands.choose import add_choice, choose_from_sources
 from pt_cascade.commands.paths import add_output, check_output
 from pt_cascade.files import write_file
+from pt_cascade.progress import show_wait
 from pt_cascade.reporting.explorer.page import build_page
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     stage, qrels = arguments.calibration, swept.replayer.judged.qrels
     calibration = None if stage is None else report_calibration(swept.table, stage, qrels, rel=choice.rel)
     yield f"{choice.explain().partition(chr(10))[0]}\n"
-    page = build_page(swept, choice, shlex.join(["pt-cascade", *arguments.words]), calibration=calibration)
+    with show_wait("making the page"):
+        page = build_page(swept, choice, shlex.join(["pt-cascade", *arguments.words]), calibration=calibration)
     write_file(arguments.out, page.encode())
     yield f"page written to {arguments.out}: open it in a browser"

@@ -8,8 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pt_cascade.analysis.table.storage import FILES
-from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count, find_judged, find_topics
+from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count, find_judged, find_topics, open_source
 from pt_cascade.commands.paths import REPLACE, add_output, check_inputs, find_existing
 from pt_cascade.commands.sources import split_pairs
 from pt_cascade.errors import CascadeError
@@ -91,7 +90,7 @@ def _import_runs(arguments: argparse.Namespace) -> ScoreTable:
 
 
 def _score(arguments: argparse.Namespace) -> tuple[ScoreTable, StageFusion | None]:
-    collection = open_collection(arguments.collection or "pydocs")
+    collection = open_source(arguments)
     topics = find_judged(collection, arguments.queries)
     cascade = build_cascade(collection, arguments)
     if arguments.score_cache is None:

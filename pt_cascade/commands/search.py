@@ -9,9 +9,9 @@ import pandas as pd
 
 from pt_cascade.cascade import walk
 from pt_cascade.cascade.steps import warn_unscored
-from pt_cascade.collections import open_collection
-from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count
+from pt_cascade.commands.cascades import add_cascade, add_options, build_cascade, count, open_source
 from pt_cascade.errors import CascadeError
+from pt_cascade.progress import show_wait
 from pt_cascade.reporting.moves import list_stage
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ def execute(arguments: argparse.Namespace) -> Iterator[str]:
     query = " ".join(arguments.query)
     if not query.strip():
         raise CascadeError("this search is not valid", ["the query is empty"], fix='pt-cascade search "cumulative sum"')
-    collection = open_collection(arguments.collection)
+    with show_wait("reading the collection"):
+        collection = open_source(arguments)
+        texts = {doc["docno"]: doc["text"] for doc in collection.docs()}
     cascade = build_cascade(collection, arguments)
-    texts = {doc["docno"]: doc["text"] for doc in collection.docs()}
     topics = pd.DataFrame({"qid": ["1"], "query": [query]})
     paid = any(getattr(part, "accounts", ()) for stage in cascade for part in stage.transformers)
-    with warnings.catch_warnings():
+    with show_wait("loading indexes and models"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # repeated by the second search
         if not paid:
             list(walk(cascade, topics, fusion=cascade.fusion))  # models load and files are read: the times below leave that out

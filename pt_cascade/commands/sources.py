@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from pt_cascade.analysis.cost.cost import Cost, StageCost
 from pt_cascade.analysis.cost.timings import Timings
 from pt_cascade.analysis.fusion.stage_fusion import StageFusion, fusions
+from pt_cascade.analysis.replay.measures import parse_measures
 from pt_cascade.analysis.sweep.sweep import sweep
 from pt_cascade.collections import open_collection
 from pt_cascade.commands.cascades import count
 from pt_cascade.commands.paths import check_inputs
 from pt_cascade.errors import SweepError, did_you_mean
 from pt_cascade.execution.score_table import ScoreTable
+from pt_cascade.progress import show_wait
 from pt_cascade.trec import read_qrels
 
 if TYPE_CHECKING:
@@ -75,16 +77,19 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 def sweep_sources(arguments: argparse.Namespace, measures: Sequence[str]) -> Sweep:
     """Read the table, qrels and costs, and sweep the grid of ``--k1``, ``--k2``, ..., or the default grid."""
     check_inputs(("TABLE", arguments.table), ("--timings", arguments.timings), ("--qrels", arguments.qrels))
-    table = ScoreTable.load(arguments.table)
-    arguments.scored = table.about.get("collection")  # for cures
-    stages = table.find_path(arguments.stages).stages
-    cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
-    collection = open_collection(arguments.collection) if arguments.collection else None
-    qrels, topics = (collection.qrels, collection.topics) if collection else (read_qrels(arguments.qrels), None)
-    fused = None if arguments.weights is None else (None, *fusions(stages, arguments.weights))
-    fused = _read_fusion(arguments.fused) if arguments.fused else fused
-    options = {"tail": arguments.tail, "stages": stages, "topics": topics, "fusion": fused}
-    return sweep(table, qrels, measures, cost, _grid(arguments), **options)
+    parse_measures(measures)  # before the wait, as all that needs no judgments
+    with show_wait("reading scores and judgments"):
+        table = ScoreTable.load(arguments.table)
+        arguments.scored = table.about.get("collection")  # for cures
+        stages = table.find_path(arguments.stages).stages
+        grid = _grid(arguments, stages)
+        fused = None if arguments.weights is None else (None, *fusions(stages, arguments.weights))
+        fused = _read_fusion(arguments.fused) if arguments.fused else fused
+        cost = Timings.load(arguments.timings).cost() if arguments.timings else _read_costs(arguments.costs, stages)
+        collection = open_collection(arguments.collection) if arguments.collection else None
+        qrels, topics = (collection.qrels, collection.topics) if collection else (read_qrels(arguments.qrels), None)
+    with show_wait("sweeping"):
+        return sweep(table, qrels, measures, cost, grid, tail=arguments.tail, stages=stages, topics=topics, fusion=fused)
 
 
 def _read_step(text: str) -> float | Literal["subsets"]:
@@ -99,12 +104,15 @@ def read_cutoffs(text: str) -> list[int | None]:
     return [None if word == "none" else int(word) for word in text.split(",")]
 
 
-def _grid(arguments: argparse.Namespace) -> Form | dict[str, list[int | None]] | None:
+def _grid(arguments: argparse.Namespace, stages: Sequence[str]) -> Form | dict[str, list[int | None]] | None:
     """Return the grid of ``--grid``, or of ``--k1``, ``--k2``, ...; None without any."""
     names = [f"k{n}" for n in range(1, _AXES + 1) if getattr(arguments, f"k{n}") is not None]
     if arguments.grid and names:
         problem = f"--grid and --{', --'.join(names)} are given, expected one or the other"
         raise SweepError("this is not a grid", [problem], fix="--k1 10,100,1000 --k2 10,100")
+    if beyond := [name for name in names if int(name[1:]) > len(stages)]:
+        problem = f"--{', --'.join(beyond)} is given, expected --k1 to --k{len(stages)} of the stages {', '.join(stages)}"
+        raise SweepError("this is not a grid", [problem], fix=f"--k{len(stages)} 10,100")
     return arguments.grid or {name: getattr(arguments, name) for name in names} or None
 
 

@@ -123,6 +123,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["sweep", "table", "--qrels", "q", "--tial", "keep"], "unrecognized arguments: --tial keep; did you mean '--tail'?"),
         (["sweep", "table", "--qrels", "q", "--K1", "10"], "unrecognized arguments: --K1 10; did you mean '--k1'?"),
         (["search", "sum", "--time-limit-ms", "bi_encoder"], "'bi_encoder' is not STAGE=MS"),
+        (["search", "sum", "--time-limit-ms", "bi_encoder=0"], "'bi_encoder=0' is not STAGE=MS: '0' is not a number above 0"),
+        (["profile", "--seconds", "0"], "argument --seconds: '0' is not a number above 0"),
         (["quickstart", "--engine", "pias"], "did you mean 'pisa'?"),
         (["quickstart", "--reranker", "a", "--cascade", "b"], "not allowed with argument --reranker; give one of them"),
     ],
@@ -573,6 +575,15 @@ def test_a_missing_collection_is_reported(
         "Fix: a folder with docs.jsonl.gz, topics.tsv and qrels.txt, or a name such as irds:vaswani or pydocs\n",
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["search", "sum"], ["profile"], ["score", "--out", "scores"]])
+def test_a_line_is_checked_before_the_collection_is_opened(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two faults the one that costs no wait is named."""
+    assert main([*command, "--collection", "./nowhere", "--cascade", "bm52 % 10"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "there is no stage 'bm52'; pt-cascade stages lists them; did you mean 'bm25'?" in told
+    assert "nowhere" not in told.partition("Fix:")[0]
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "1.5", "many"])

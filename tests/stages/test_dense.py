@@ -408,7 +408,7 @@ def test_vectors_that_cannot_be_compared_are_reported(folder: Path, tmp_path: Pa
     damaged = np.memmap(bare.parent / "vecs.f4", mode="r+", dtype=np.float32).reshape(600, 8)
     damaged[7, 3] = np.nan
     damaged.flush()
-    message = r"holds a vector that cannot be compared: 1 of 600 vector.s., first docno d7, of length nan"
+    message = r"holds a vector that cannot be compared: 1 of 600 vectors, first docno d7, of length nan"
     with pytest.raises(StageError, match=message) as error:
         dense(bare.parent, model=ToyEncoder()).search("x")
     assert error.value.fix == "make this FlexIndex again"
@@ -436,7 +436,7 @@ def test_lengths_that_float32_cannot_square_are_reported(folder: Path, tmp_path:
     vectors = np.memmap(bare.parent / "vecs.f4", mode="r+", dtype=np.float32).reshape(600, 8)
     vectors[7] *= np.float32(size)
     vectors.flush()
-    with pytest.raises(StageError, match=r"that cannot be compared: 1 of 600 vector.s., first docno d7, of length"):
+    with pytest.raises(StageError, match=r"that cannot be compared: 1 of 600 vectors, first docno d7, of length"):
         dense(bare.parent, model=ToyEncoder(), similarity=similarity).search("x")
 
 

@@ -349,11 +349,11 @@ BROKEN: dict[str, tuple[Callable[[pd.DataFrame], object], type[Exception], str]]
     "strangers": (
         lambda found: found.assign(qid=found["qid"] + "x"),
         FrameError,
-        "retriever 2, .*: 4 qid.s. are not in the topics, e.g. 'q0x'",
+        "retriever 2, .*: 4 qids not in the topics, e.g. 'q0x'",
     ),
-    "no docno": (lambda found: found.drop(columns="docno"), FrameError, "retriever 2, .*: missing or repeated column.s. docno"),
+    "no docno": (lambda found: found.drop(columns="docno"), FrameError, "retriever 2, .*: missing or repeated columns: docno"),
     "no frame": (lambda _: [1], StageError, "stage 'hybrid' failed: .* returned list, expected a DataFrame"),
-    "an error": (lambda _: 1 / 0, StageError, "stage 'hybrid' failed on 5 row.s.: .* raised ZeroDivisionError"),
+    "an error": (lambda _: 1 / 0, StageError, "stage 'hybrid' failed on 5 rows: .* raised ZeroDivisionError"),
 }
 
 

@@ -293,7 +293,7 @@ def test_a_query_without_a_word_that_the_index_can_contain_is_reported(stage: pt
     """It finds nothing; the other queries find what they found, without a warning."""
     with pytest.warns(CascadeWarning) as warned:
         results = stage.transform(asked("mach", "лев", "!!!", "лев mach"))
-    told = "bm25: 2 queries have no word that the index can contain, e.g. qid '1', 'лев'"
+    told = "bm25: 2 queries with no word that the index can contain, e.g. qid '1', 'лев'"
     assert [str(one.message) for one in warned] == [told]
     assert results.groupby("qid")["docno"].agg(list).to_dict() == {"0": ["mach"], "3": ["mach"]}
 
@@ -305,7 +305,7 @@ def test_a_lone_letter_that_is_indexed_in_pairs_is_reported(tmp_path: Path) -> N
     stage = bm25(build_index([*docs, *({"docno": f"d{n}", "text": f"x{n}"} for n in range(9))], tmp_path / "i", language="any"))
     with pytest.warns(CascadeWarning) as warned:
         assert found(stage, "猫") == ["cat"]
-    told = "bm25: 1 query have a lone letter, which is in the index in pairs only, e.g. qid '0', '猫'"
+    told = "bm25: 1 query with a lone letter, which is in the index in pairs only, e.g. qid '0', '猫'"
     assert [str(one.message) for one in warned] == [told]
     assert sorted(found(stage, "猫が a")) == ["cat", "en", "mat"]
 

@@ -350,11 +350,9 @@ class Odd(ToyEncoder):
 
 def test_vectors_that_cannot_be_used_are_reported(tmp_path: Path) -> None:
     """A value that is not finite, or not one vector a text, is an error where it arises, with the document."""
-    with pytest.raises(StageError, match=r"vector that cannot be compared: 1 of 4 vector.s., first docno d2, of length nan"):
+    with pytest.raises(StageError, match=r"vector that cannot be compared: 1 of 4 vectors, first docno d2, of length nan"):
         build_vectors([DOCS[n] for n in (1, 6, 4, 2)], Odd(), tmp_path / "v")
-    with pytest.raises(
-        StageError, match=r"one vector a text: Odd.* gave shape \(1, 4, 8\) for 4 text.s., expected \(4, dimension\)"
-    ):
+    with pytest.raises(StageError, match=r"one vector a text: Odd.* gave shape \(1, 4, 8\) for 4 texts, expected \(4, dimension\)"):
         build_vectors(DOCS[:4], Odd(levels=2), tmp_path / "v")
     assert list(tmp_path.iterdir()) == []
 
@@ -446,7 +444,7 @@ def test_an_unusable_vector_is_reported_when_it_is_made(tmp_path: Path) -> None:
         def vector(self, text: str) -> np.ndarray:
             return super().vector(text) * np.float32({"text 3 xxx": 1e25, "text 4 xxxx": 0}.get(text, 1))
 
-    with pytest.raises(StageError, match=r"cannot be compared: 1 of 9 vector.s., first docno d3, of length .*e\+25"):
+    with pytest.raises(StageError, match=r"cannot be compared: 1 of 9 vectors, first docno d3, of length .*e\+25"):
         build_vectors(DOCS[:9], Sized(), tmp_path / "v")
     build_vectors(DOCS[4:9], Sized(), tmp_path / "v")
 
