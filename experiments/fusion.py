@@ -2,7 +2,8 @@
 
 Run: python experiments/fusion.py [DATA]. DATA holds dl19, cranfield, scifact and vaswani; default: $PT_CASCADE_DATA, else
 ../shared/data. Weights are multiples of 0.1, chosen for each fold on the other four, ten partitions into folds; measures are of the
-held-out folds. The intervals are paired over queries and do not count the spread of the choice of weights.
+held-out folds. The intervals are paired over queries and do not count the spread of the choice of weights. Pairs are those of query
+and document that the stages after the first score, a mean over queries.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ LINES = {
     "BM25, bi-encoder, MaxSim": "bm25 % 1000 >> bi_encoder % 100 >> late_interaction % 20",
     "BM25 + dense, MaxSim": "hybrid(bm25, dense, method='weighted') % 100 >> late_interaction % 20",
 }
+AGAINST = ("against stage 1", "against the last")
 COLLECTIONS = ("pydocs", "cranfield", "scifact", "vaswani")
 
 
@@ -46,7 +48,7 @@ def main() -> None:
     root = Path(__file__).parents[1]
     data = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PT_CASCADE_DATA", root.parent / "shared" / "data"))
     warnings.simplefilter("ignore", ptc.errors.CascadeWarning)
-    columns = ("collection", "stages", "stage 1", "last stage", "fused, held out", "against stage 1", "against the last", "weights")
+    columns = ("collection", "stages", "pairs", "stage 1", "last stage", "fused, held out", *AGAINST, "weights")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for line in chain(show_runs(data / "dl19"), *(show_collection(name, data) for name in COLLECTIONS)):
         print(line, flush=True)
@@ -71,7 +73,8 @@ def show_collection(name: str, data: Path) -> Iterator[str]:
 def show_table(collection: str, stages: str, table: ptc.ScoreTable, qrels: pd.DataFrame) -> str:
     """Measure the first stage, the last one, and the fusion on held-out queries; write a row."""
     cutoffs = (*DEPTHS[3 - len(table.stages) : -1], DEPTHS[-1]) if len(table.stages) > 2 else DEPTHS[1:]  # noqa: PLR2004
-    swept = ptc.sweep(table, qrels, [nDCG @ 10], grid=[cutoffs], fusion=[None, *ptc.fusions(table.stages)])
+    counted = [ptc.StageCost(name) for name in table.stages]  # no times, which published runs do not have
+    swept = ptc.sweep(table, qrels, [nDCG @ 10], counted, [cutoffs], fusion=[None, *ptc.fusions(table.stages)])
     values = np.stack([swept.per_query(cutoffs, fusion)["nDCG@10"].to_numpy() for fusion in swept.fusions], axis=1)
     first = ptc.sweep(table, qrels, [nDCG @ 10], grid=[cutoffs[:1]], stages=table.stages[:1]).per_query(cutoffs[:1])["nDCG@10"]
     last, fused = values[:, 0], hold_out(values[:, 1:])
@@ -79,7 +82,8 @@ def show_table(collection: str, stages: str, table: ptc.ScoreTable, qrels: pd.Da
     weights = " ".join(f"{weight:g}" for weight in best.weigh(table.stages))
     differences = [f"{estimate(fused - other)}" for other in (first.to_numpy(), last)]
     numbers = [f"{one.mean():.3f}" for one in (first, last, fused)]
-    return f"| {' | '.join([f'{collection} ({len(last)})', stages, *numbers, *differences, weights])} |"
+    pairs = f"{swept.frame['pairs'].iloc[0]:,.0f}"  # the same for all fusions
+    return f"| {' | '.join([f'{collection} ({len(last)})', stages, pairs, *numbers, *differences, weights])} |"
 
 
 def hold_out(values: Floats) -> Floats:

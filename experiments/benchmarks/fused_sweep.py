@@ -35,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     print("SYNTHETIC scores: random numbers, to measure time with.")
-    table, qrels = make(QUERIES)
+    table, qrels = make(QUERIES, second=DOCS)
     fusions = ptc.fusions(STAGES)
     work = partial(ptc.sweep, table, qrels, MEASURES, fusion=fusions)
     swept = work()
@@ -56,7 +56,7 @@ def main() -> None:
     what = "a fused row, SYNTHETIC scores"
     tell(Line("fused_sweep", what, "pt.Experiment, evaluation alone", 1000 * mine / rows, 1000 * other / EVALUATED, "ms"))
     if not arguments.quick:
-        took = seconds(partial(ptc.sweep, table, qrels, MEASURES[:1], grid="full", fusion=fusions))
+        took = seconds(partial(ptc.sweep, *make(QUERIES), MEASURES[:1], grid="full", fusion=fusions))
         print(f"  all 95,050 vectors × {len(fusions)} weights, {MEASURES[0]}: {took:.0f} s")
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     told = ", ".join(f"{name} {version(name)}" for name in PACKAGES)

@@ -53,13 +53,14 @@ EVALUATION = "pt.Experiment, evaluation alone"
 JUDGED = 0.05
 
 
-def make(queries: int, levels: int = 0, seed: int = 0) -> tuple[ScoreTable, pd.DataFrame]:
+def make(queries: int, levels: int = 0, seed: int = 0, second: int = 100) -> tuple[ScoreTable, pd.DataFrame]:
     """Make a table of SYNTHETIC scores of three stages, each nearer to what the judgments say, and judgments of 5 % of the pairs.
 
     Args:
         queries: How many, each with 1000 documents.
         levels: How many values a unit of score has, for ties; 0: none tie.
         seed: For all of it.
+        second: How many documents of a query the second stage passes on at most.
 
     Returns:
         The table and Frame[qid, docno, label].
@@ -76,7 +77,7 @@ def make(queries: int, levels: int = 0, seed: int = 0) -> tuple[ScoreTable, pd.D
     frame = pd.DataFrame({"qid": qid, "docno": docno, "rank": np.tile(np.arange(DOCS), queries)})
     frame = frame.assign(**dict(zip(STAGES, scores, strict=True)))
     topics = pd.DataFrame({"qid": _text(np.arange(queries)), "query": "-"})
-    path = Path(STAGES, (DOCS, 100, LAST), (DOCS, 100))
+    path = Path(STAGES, (DOCS, second, LAST), (DOCS, second))
     judged = np.flatnonzero(random.random(len(truth)) < JUDGED)
     label = np.clip(np.round(truth[judged] + 0.5), 0, 3).astype(np.int64)
     qrels = frame[["qid", "docno"]].iloc[judged].assign(label=label).reset_index(drop=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar, get_args
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
     from pt_cascade.files import PathLike
 
 Place = tuple[str | int, ...]  # keys and positions from the top of a file
-_MOST, _DEEPEST = 20, 20
+_MOST, _DEEPEST, _LARGEST = 20, 20, 100_000  # problems shown; levels; values, where aliases repeat them
 _FALSE = ("assertion_error", "value_error")  # what our own checks raise
-_WANTED = {"too_short": "one or more", "dict_type": "keys with values", "string_type": "text", "bool_type": "true or false"}
+_WANTED = {
+    "too_short": "one or more",
+    "dict_type": "keys with values",
+    "tuple_type": "a list",
+    "string_type": "text",
+    "bool_type": "true or false",
+}
 
 
 class Strict(BaseModel):
@@ -44,15 +51,17 @@ class Document:
     def __init__(self, path: PathLike) -> None:
         """Parse a file."""
         self.path: Path = to_path(path, "read")
+        self.tree: Any = None  # of ruamel.yaml, which has no types for it
         text = read_file(path)
         try:
             self.tree = YAML(typ="rt", pure=True).load(text.decode())
-            self.values = _plain(self.tree)
+            self.values = _plain(self.tree, count())
         except UnicodeDecodeError:
             raise self.refuse([((), "it is not UTF-8")]) from None
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ExperimentError(self._what, [f"{self.path.name}:{line}: {error.problem}"]) from None
+            said = f"{error.context} {error.problem}" if str(error.problem).startswith("but ") else error.problem
+            raise ExperimentError(self._what, [f"{self.path.name}:{line}: {said}"]) from None
         except (YAMLError, ValueError, RecursionError) as error:
             raise self.refuse([((), str(error).partition("\n")[0])]) from None
         if not isinstance(self.values, dict):
@@ -103,16 +112,18 @@ class Document:
         return made
 
 
-def _plain(node: object, depth: int = 0) -> object:
+def _plain(node: object, seen: Iterator[int], depth: int = 0) -> object:
     """Return built-in values of what was parsed; refuse tags, which could stand for any object."""
+    if next(seen) >= _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST:,} values")
     if depth > _DEEPEST:
         raise ValueError(f"it is nested more than {_DEEPEST} deep")
     if getattr(getattr(node, "tag", None), "value", None):
         raise ValueError(f"it has the tag {node.tag.value}, expected plain values")  # type: ignore[attr-defined]
     if isinstance(node, Mapping):
-        return {str(key): _plain(value, depth + 1) for key, value in node.items()}
+        return {str(key): _plain(value, seen, depth + 1) for key, value in node.items()}
     if isinstance(node, list):
-        return [_plain(value, depth + 1) for value in node]
+        return [_plain(value, seen, depth + 1) for value in node]
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)

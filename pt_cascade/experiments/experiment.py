@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pyterrier as pt
 
+from pt_cascade.errors import did_you_mean
 from pt_cascade.experiments.documents import Document
 from pt_cascade.experiments.folder import Results, read_results, write_results
 from pt_cascade.experiments.material import Material
 from pt_cascade.experiments.schema import ExperimentFile
-from pt_cascade.experiments.systems import list_systems
+from pt_cascade.experiments.systems import list_systems, normalise_row
 from pt_cascade.files import to_path
 
 if TYPE_CHECKING:
@@ -134,4 +135,11 @@ def open_experiment(path: PathLike, *, verbose: bool = False) -> Experiment:
         >>> [*open_experiment(file).systems()]
         ['bm25 → 10', 'bm25 → 100']
     """
-    return Experiment(to_path(path, "read"), Document(path).read(ExperimentFile), verbose)
+    document = Document(path)
+    opened = Experiment(document.path, document.read(ExperimentFile), verbose)
+    if opened.file.baseline is not None and not opened.file.script:
+        row = normalise_row(opened.file.baseline)
+        rows = [one.row(cut, fused) for one in opened.combinations for cut in one.vectors for fused in one.fusions]
+        if row not in rows:
+            raise document.refuse([(("baseline",), f"there is no system {row!r} to compare with{did_you_mean(row, rows)}")])
+    return opened

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-import ir_measures
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from pt_cascade.analysis.certificates.fixed_sequence import Test
 from pt_cascade.analysis.choice.candidates import Method
+from pt_cascade.analysis.replay.measures import parse_measures
 from pt_cascade.analysis.table.from_runs import Missing
-from pt_cascade.errors import did_you_mean
+from pt_cascade.errors import SweepError, did_you_mean
 from pt_cascade.experiments.cascade_file import Amount, Count, Options, StageText, Weights, find_weight_problems, name_stage
 from pt_cascade.experiments.documents import Place, Strict
 
@@ -34,9 +34,9 @@ def _list(value: object) -> object:
 
 def _check_measure(name: str) -> str:
     try:
-        return str(ir_measures.parse_measure(name))
-    except (ValueError, NameError, SyntaxError):
-        raise ValueError(f"{name!r} is no measure of ir_measures, such as nDCG@10 or R(rel=2)@100") from None
+        return str(parse_measures([name])[0])
+    except SweepError as error:
+        raise ValueError(*error.problems) from None
 
 
 Axis = BeforeValidator(_list)

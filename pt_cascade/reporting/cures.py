@@ -68,6 +68,8 @@ def translate(message: str, options: Mapping[str, object]) -> str:
     message = re.sub(r"(?<![\w./'\"=-])[a-z]+(_[a-z]+)+\b", lambda found: _option(found, options), message)
     message = re.sub(r"(--[a-z-]+ is .*), or None\b", r"\1", message)
     message = re.sub(r"(--[a-z-]+ \S+), (?=--)", r"\1 ", message)
+    if options.get("command") == "experiment":
+        return message.replace("--collection ", "collection: ")  # a key of the file
     return _retype(message, options) if options.get("command") == "run" else message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -94,6 +95,11 @@ fusion: {bm25: no}
         ("a: 1\na: 2", ':2: found duplicate key "a"'),
         ("a: !!python/object/apply:os.system [exit 3]", "it has the tag"),
         ("a: " + "[" * 40 + "]" * 40, "nested"),
+        ("a: 1\n---\nb: 1", ":2: expected a single document in the stream but found another document"),
+        (
+            "a: &a [1, 2]\n" + "".join(f"{n}: &{n} [{', '.join([f'*{m}'] * 9)}]\n" for m, n in pairwise("abcdefgh")),
+            "100,000 values",
+        ),
         ("[1, 2]", "it holds no keys with values"),
         ("", "it holds no keys with values"),
         ("collection: 2026-01-01\nstages: [{stage: bm25}]", "is a date"),
@@ -102,6 +108,13 @@ fusion: {bm25: no}
 def test_what_is_no_plain_yaml_is_refused(tmp_path: Path, text: str, words: str) -> None:
     """Broken YAML, repeated keys, tags, deep nesting, lists and dates."""
     assert words in "\n".join(problems(tmp_path, text))
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    """A file of Windows' Notepad in UTF-16."""
+    (path := tmp_path / "cascade.yaml").write_bytes(CASCADE.encode("utf-16"))
+    with pytest.raises(ExperimentError, match=r"cascade\.yaml:1: it is not UTF-8"):
+        read_cascade(path)
 
 
 def test_a_weight_of_no_stage_has_its_line(tmp_path: Path) -> None:
@@ -126,7 +139,10 @@ def test_a_folder_is_relative_to_the_file_and_a_name_is_not(tmp_path: Path, monk
     ("old", "new", "line", "words"),
     [
         ("qrels: qrels.txt\n", "", 1, "expected qrels with runs"),
-        ("measures: RR", "measures: [RR, nDCGG@10]", 7, "'nDCGG@10' is no measure"),
+        ("measures: RR", "measures: [RR, nDCGG@10]", 7, "'nDCGG@10' is unknown to ir_measures"),
+        ("measures: RR", "measures: [nDGC@10]", 7, "did you mean 'nDCG@10'?"),
+        ("measures: RR", "measures: [RR, nDCG@0]", 7, "'nDCG@0' has a cutoff out of range"),
+        ("  - {stage: first, cutoff: [1, 2]}\n  - {stage: [~, second]}\n", "  5\n", 4, "stages is 5, expected a list"),
         ("cost: {second", "cost: {secnd", 9, "cost.secnd is no stage; did you mean 'second'?"),
         ("second: second.res", "third: second.res", 2, "stage 'second' has no run"),
         ("  differences:", "  diferences:", 17, "expected.diferences is no part; did you mean 'differences'?"),
@@ -144,6 +160,13 @@ def test_parts_of_an_experiment_fit_together(tmp_path: Path, old: str, new: str,
     with pytest.raises(ExperimentError) as caught:
         Document(write_experiment(tmp_path, YAML.replace(old, new))).read(ExperimentFile)
     assert any(one.startswith(f"two-queries.yaml:{line}: ") and words in one for one in caught.value.problems)
+
+
+def test_a_baseline_that_is_no_system_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """The closest system is named."""
+    file = write_experiment(tmp_path, YAML.replace("baseline: first % 2", "baseline: frst % 2"))
+    with pytest.raises(ExperimentError, match=r"yaml:8: there is no system 'frst → 2' to compare with; did you mean 'first → 2'"):
+        ptc.open_experiment(file)
 
 
 def test_a_list_of_stages_and_of_cutoffs_is_an_axis(tmp_path: Path) -> None:

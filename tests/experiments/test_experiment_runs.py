@@ -120,11 +120,17 @@ def test_an_experiment_that_cannot_run_does_not_keep_others_from_being_verified(
     assert "a.yaml: there is no file" in told.err
 
 
-def test_a_baseline_that_is_no_system_is_refused(tmp_path: Path) -> None:
-    """The closest system is named."""
-    opened = ptc.open_experiment(write_experiment(tmp_path, YAML.replace("baseline: first % 2", "baseline: frst % 2")))
-    with pytest.raises(ExperimentError, match="no system 'frst → 2' to compare with; did you mean 'first → 2'"):
-        opened.run()
+def test_a_file_that_cannot_run_alone_has_the_cure_of_its_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the key of the file, since the command has no option for it; with the cure, the file runs."""
+    file = tmp_path / "one.yaml"
+    text = "title: one\ncollection: {}\nqueries: 2\nstages: [{{stage: bm25, cutoff: 5}}]\nmeasures: RR\n"
+    file.write_text(text.format("pydoc"), encoding="utf-8")
+    assert main(["experiment", "verify", str(file)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("pt-cascade experiment: unknown collection 'pydoc'")
+    assert re.findall("Fix: (.*)", said) == ['collection: "pydocs"']
+    file.write_text(text.format('"pydocs"'), encoding="utf-8")
+    assert main(["experiment", "verify", str(file)]) == 0
 
 
 @pytest.mark.parametrize("name", ["results.json", "lock.json"])

@@ -145,6 +145,8 @@ def _verify(experiments: list[Experiment], arguments: argparse.Namespace) -> Ite
         try:
             done, _ = _run(experiment, arguments.out)
         except CascadeError as error:
+            if len(experiments) == 1:
+                raise
             failed.append(f"{experiment.path.name}: {error}")
             continue
         checks = [*verify_numbers(experiment.file, done.numbers)]
