@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 _TEXT = "text"
 _BATCH = 16  # rows, for a scorer without a batch size
-_NO_PAIRS = pd.DataFrame(columns=["qid", "docno"], dtype=str)
-
-
-def no_pairs() -> pd.DataFrame:
-    """Return an empty Frame[qid, docno]."""
-    return _NO_PAIRS.copy()
+NO_PAIRS = pd.DataFrame(columns=["qid", "docno"], dtype=str)
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Output:
     frame: pd.DataFrame
     pairs: pd.Series[str]
     ms: float
-    unscored: pd.DataFrame = field(default_factory=no_pairs)
+    unscored: pd.DataFrame = field(default_factory=NO_PAIRS.copy)
     errors: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -182,7 +177,7 @@ def _columns_of(stage: Stage, given: pd.DataFrame) -> pd.DataFrame:
 def call(part: pt.Transformer, frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Run one transformer on a copy of the frame; an error names the stage."""
     try:
-        with naming(stage), explain_columns(stage, frame, f"{show(part):.60}"):
+        with naming(stage), explain_columns(stage, frame, part):
             out = part.transform(frame.copy())  # a transformer may change its input in place
     except CascadeError:
         raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyterrier as pt
 
+from pt_cascade.cascade.known import show
 from pt_cascade.errors import StageError
 from pt_cascade.frames import LOAD_TEXT, check_text
 
@@ -36,7 +37,7 @@ class ColumnsError(pt.validate.InputValidationError, StageError):  # type: ignor
 
 
 @contextmanager
-def explain_columns(stage: str, frame: pd.DataFrame, part: str = "it") -> Iterator[None]:
+def explain_columns(stage: str, frame: pd.DataFrame, part: pt.Transformer | None = None) -> Iterator[None]:
     """Say of PyTerrier's validation error which columns ``part`` of a stage lacks in a frame, and how to add them."""
     try:
         yield
@@ -44,7 +45,8 @@ def explain_columns(stage: str, frame: pd.DataFrame, part: str = "it") -> Iterat
         raise
     except pt.validate.InputValidationError as error:
         ways = [_describe(mode.missing_columns, mode.extra_columns) for mode in error.modes]
-        problem = f"{part} needs {' or '.join(ways)}; its input has {', '.join(map(str, frame.columns)) or 'no columns'}"
+        shown = "it" if part is None else f"{show(part):.60}"
+        problem = f"{shown} needs {' or '.join(ways)}; its input has {', '.join(map(str, frame.columns)) or 'no columns'}"
         mode = error.modes[0]
         fix = _cure(mode.missing_columns) if mode.missing_columns else f"put pt.apply.{mode.extra_columns[0]}(drop=True) before it"
         raise ColumnsError(f"stage {stage!r} cannot run", [problem], fix=fix, modes=error.modes) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pt_cascade.cascade.calls import call, check_documents, no_pairs, rank_by_query, rank_together
+from pt_cascade.cascade.calls import NO_PAIRS, call, check_documents, rank_by_query, rank_together
 from pt_cascade.cascade.fusing import find_marked, fuse_last, list_marks
 from pt_cascade.errors import warn
 from pt_cascade.frames import canonical_input, canonical_results
@@ -55,7 +55,7 @@ class Step:
     kept: pd.DataFrame
     pairs: pd.Series[str]
     ms: float
-    unscored: pd.DataFrame = field(default_factory=no_pairs)
+    unscored: pd.DataFrame = field(default_factory=NO_PAIRS.copy)
     errors: Mapping[str, str] = field(default_factory=dict)
     fusion: StageFusion | None = None
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _T = TypeVar("_T")
-_LAZY = "pyterrier_caching.util.Lazy"
-_CACHES = {  # class: the attribute with the stage that it caches
+_LOADED = "_transformer"
+_HOLDERS = {  # class: the attribute with the stage that it caches or has loaded
+    "pyterrier_caching.util.Lazy": _LOADED,
     "pyterrier_caching.scorer_cache.Sqlite3ScorerCache": "scorer",
     "pyterrier_caching.scorer_cache.Hdf5ScorerCache": "scorer",
     "pyterrier_caching.scorer_cache.Hdf5ScorerCacheScorer": "cache",
@@ -58,7 +59,7 @@ def is_lazy(transformer: object) -> bool:
         >>> is_lazy(pt.RankCutoff(3))
         False
     """
-    return _LAZY in _names(transformer)
+    return _held_as(transformer) == _LOADED
 
 
 def held(transformer: pt.Transformer, above: tuple[int, ...] = ()) -> Iterator[pt.Transformer]:
@@ -80,23 +81,21 @@ def wrapped(value: object) -> pt.Transformer | None:
     """Return the stage that a transformer caches or has loaded; None if it is not a cache, or does not hold its stage."""
     if (other := getattr(value, "stands_for", None)) is not None:
         return other
-    return getattr(value, "_transformer" if is_lazy(value) else _cached_attribute(value), None)
+    return getattr(value, _held_as(value), None)
 
 
 def refuse_bare_caches(stage: Stage) -> None:
     """Refuse to time a cache that does not hold its stage."""
     for part in chain.from_iterable(map(held, stage.transformers)):
-        if (name := _cached_attribute(part)) and wrapped(part) is None:
+        if (name := _held_as(part)) not in ("", _LOADED) and wrapped(part) is None:
             problem = f"{part!r} has no {name}, so a profile would time its look-ups"
             raise PipelineError(f"stage {stage.name!r} cannot be timed", [problem], fix=f"give the cache its {name}")
 
 
-def _cached_attribute(value: object) -> str:
-    return next((_CACHES[name] for name in _names(value) if name in _CACHES), "")
-
-
-def _names(value: object) -> list[str]:
-    return [f"{base.__module__}.{base.__qualname__}" for base in type(value).__mro__]
+def _held_as(value: object) -> str:
+    """Return the attribute in which a cache or ``Lazy`` has its stage; empty for others."""
+    names = (f"{base.__module__}.{base.__qualname__}" for base in type(value).__mro__)
+    return next((_HOLDERS[name] for name in names if name in _HOLDERS), "")
 
 
 def _unwrap(value: _T, above: tuple[int, ...], *, load: bool) -> _T:

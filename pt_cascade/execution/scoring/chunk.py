@@ -206,7 +206,7 @@ def _leave_out(step: Step, left_out: dict[str, str]) -> Step:
 
 def _refuse_changes(step: Step, path: Path) -> None:
     """Refuse a stage that adds or removes documents, as its results then depend on the cut-offs before it."""
-    if problems := list_changes(step.given, step.ranked):
+    if step.stage.documents != "reranks" and (problems := list_changes(step.given, step.ranked)):  # else refused by run_stage
         name = step.stage.name
         fix = f"run it as the last stage: cascade.with_stage({name!r}, depends='listwise'), then cascade.finish(table)"
         if name != path.stages[-1] or path.live:

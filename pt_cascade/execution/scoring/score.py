@@ -201,10 +201,11 @@ def _warn_left_out(batches: Sequence[ChunkScores]) -> None:
 def _list_queries(topics: pd.DataFrame) -> pd.DataFrame:
     """Return each query once."""
     asked = topics if "query" in topics else topics.assign(query="")
-    asked = asked.drop_duplicates(["qid", "query"]) if "docno" in topics else asked
+    if "docno" in topics:
+        asked = canonical_topics(asked.drop_duplicates(["qid", "query"]))
     if not len(asked):
         raise FrameError("topics are not usable", ["there is no query"], fix='pd.DataFrame({"qid": ["1"], "query": ["..."]})')
-    return canonical_topics(asked)[["qid", "query"]].reset_index(drop=True)
+    return asked[["qid", "query"]].reset_index(drop=True)
 
 
 def _make_table(

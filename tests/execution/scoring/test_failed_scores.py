@@ -92,10 +92,10 @@ FAILING = st.builds(
     st.lists(FAILING, min_size=2, max_size=2, unique=True), st.integers(1, 5), st.integers(1, 4), st.sampled_from(["drop", "keep"])
 )
 def test_replay_is_the_live_cascade_also_where_it_failed(judges: list[Failing], second: int, third: int, tail: Any) -> None:
-    """Golden: the cascade itself at every cut-off vector within the depths; rows, ranks and scores bit by bit."""
+    """Golden: the cascade itself at the ends of the cut-offs within the depths; rows, ranks and scores bit by bit."""
     cascade = Cascade.of(FIRST % 8 >> judges[0] % second >> judges[1] % third)
     table = score(cascade, topics(3), query_batch_size=2)
-    for cutoffs in product((1, 3, 8), range(1, second + 1), (1, third)):
+    for cutoffs in product((1, 3, 8), {1, second}, {1, third}):
         order = ["qid", "rank"] if tail == "keep" else "qid"  # rows of a tail stand elsewhere
         live = run(cascade.with_cutoffs(*cutoffs), topics(3), tail=tail).results.sort_values(order, kind="stable")
         ours = table.replay(cutoffs, tail=tail).sort_values(order, kind="stable")
@@ -124,7 +124,7 @@ WEIGHTS = st.tuples(*[st.sampled_from([0, 1, 3])] * 3).filter(any)
 
 
 @QUIET
-@settings(max_examples=8, deadline=None, phases=[Phase.generate])
+@settings(max_examples=5, deadline=None, phases=[Phase.generate])
 @given(
     st.lists(FAILING, min_size=2, max_size=2, unique=True),
     st.lists(WEIGHTS, min_size=2, max_size=2, unique=True),
