@@ -67,7 +67,7 @@ class Usage:
         found = []
         if failures := total["failures"]:
             kinds = "".join(f", {total[name]} {name}" for name in _FAILURES if total[name])
-            found.append(f"{failures} of the documents or windows have no judgment{kinds} ({'; '.join(self.reasons)})")
+            found.append(f"{count_of(failures, 'judgment')} missing{kinds} ({'; '.join(self.reasons)})")
         if repaired := total["repaired"]:
             kinds = ", ".join(f"{total[name]} {name}" for name in _REPAIRS if total[name])
             found.append(f"repaired: {count_of(repaired, 'answer')} ({kinds})")

@@ -67,7 +67,7 @@ def test_the_stage_itself_makes_the_published_runs(llm_windows: list[dict[str, o
     with scripted() as server:
         server.do(lambda call: chat(answers[call.prompt.split("Query: ")[1].split()[0]].pop(0)))
         stage = llm_judge("vicuna", how="listwise", base_url=server.url, api_key_env=None, on_error="keep")
-        with pytest.warns(CascadeWarning, match=r"3 of the documents or windows have no .* repaired: 378 answers"):
+        with pytest.warns(CascadeWarning, match=r"3 judgments missing.* repaired: 378 answers"):
             out = stage.transform(first.assign(query=first["qid"], text=first["docno"]))
     wanted = runs[name].set_index(["qid", "docno"])["rank"]
     assert out.set_index(["qid", "docno"])["rank"].loc[wanted.index].tolist() == wanted.tolist()

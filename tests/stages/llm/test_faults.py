@@ -270,8 +270,7 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
     with pytest.warns(CascadeWarning) as told:
         out = judge(server, on_error="keep", concurrency=1).transform(frame(docs=9))
     assert str(told[0].message) == (
-        "llm_judge: 1 of the documents or windows have no judgment (qid 'q0', docno 'd1': 400: context length exceeded); "
-        "see the columns llm_..."
+        "llm_judge: 1 judgment missing (qid 'q0', docno 'd1': 400: context length exceeded); see the columns llm_..."
     )
     assert out["llm_failed"].tolist() == [False, True] + [False] * 7
     assert out["llm_failures"].tolist() == [1] * 9
@@ -281,7 +280,7 @@ def test_the_first_failure_is_an_error(server: ScriptedServer) -> None:
 def test_a_query_without_an_answer_keeps_its_order(server: ScriptedServer) -> None:
     """All documents of the first query fail, and all others are judged."""
     server.do(lambda call: failure(400, "context length exceeded") if "query 0" in call.prompt else by_number(call))
-    with pytest.warns(CascadeWarning, match=r"^llm_judge: 50 of the documents or windows have no judgment \(qid 'q0', docno 'd49'"):
+    with pytest.warns(CascadeWarning, match=r"^llm_judge: 50 judgments missing \(qid 'q0', docno 'd49'"):
         out = judge(server).transform(given := frame(3, 50))
     lost = out["qid"] == "q0"
     assert out["llm_failed"].equals(lost)
@@ -303,9 +302,7 @@ def test_a_failed_window_leaves_its_query_in_input_order(server: ScriptedServer)
 def test_a_window_that_cannot_be_read_keeps_its_order(server: ScriptedServer) -> None:
     """By hand, 5 documents, window 3, step 2: the lower window stays, the upper one is reversed; the query is marked."""
     server.do(lambda call: chat("[3] > [2] > [1]" if call.number else "I cannot rank these."))
-    with pytest.warns(
-        CascadeWarning, match=r"1 of the documents or windows have no judgment, 1 unread \(qid 'q0': its answer cannot"
-    ):
+    with pytest.warns(CascadeWarning, match=r"1 judgment missing, 1 unread \(qid 'q0': its answer cannot"):
         out = judge(server, how="listwise", window=3, step=2).transform(frame(1, 5))
     assert _order(out) == ["d2", "d3", "d4", "d1", "d0"]
     assert out["score"].tolist() == [1 / 5, 1 / 4, 1, 1 / 2, 1 / 3]
@@ -471,7 +468,7 @@ def test_twenty_failed_calls_in_a_row_stop_the_stage(server: ScriptedServer) -> 
         judge(server, concurrency=1, retries=1).transform(frame(200, 2))
     assert len(server.calls) == 1 + 20 * 2
     server.do(lambda call: chat("2") if call.number in (0, 20) else failure(500) if call.number < 40 else chat("1"))
-    with pytest.warns(CascadeWarning, match=r"38 of the documents or windows have no judgment"):
+    with pytest.warns(CascadeWarning, match=r"38 judgments missing"):
         judge(server, concurrency=1, retries=0).transform(frame(42, 1))
     assert len(server.calls) == 42
 
@@ -481,7 +478,7 @@ def test_failed_calls_are_counted_over_frames(server: ScriptedServer) -> None:
     server.do(lambda _: failure(500))
     stage = judge(server, experienced=True, retries=0)
     for _ in range(2):
-        with pytest.warns(CascadeWarning, match=r"15 documents"):
+        with pytest.warns(CascadeWarning, match=r"15 judgments missing"):
             stage.transform(frame(15, 1))
         with pytest.raises(StageError, match="20 calls in a row"):
             stage.transform(frame(15, 1))
@@ -495,7 +492,7 @@ def test_a_filter_is_a_refusal_with_any_status(server: ScriptedServer) -> None:
         Reply(body=b'{"error": {"code": "content_policy_violation", "message": "no"}}'),
     ]
     server.do(lambda call: replies[int(_text_of(call)[-1])] if "query 0" in call.prompt else chat("1"))
-    with pytest.warns(CascadeWarning, match="3 document.* no judgment, 3 refused"):
+    with pytest.warns(CascadeWarning, match="3 judgments missing, 3 refused"):
         out = judge(server).transform(frame(2, 3))
     assert out["llm_failed"].tolist() == [True] * 3 + [False] * 3
     assert out["llm_refused"].tolist() == [3] * 3 + [0] * 3
@@ -675,7 +672,7 @@ def test_equal_prompts_are_sent_once(server: ScriptedServer) -> None:
 def test_a_failed_prompt_is_not_sent_twice(server: ScriptedServer) -> None:
     """Two topics with one prompt fail by one call, which counts on the first topic."""
     server.do(lambda _: failure(500))
-    with pytest.warns(CascadeWarning, match=r"2 documents"):
+    with pytest.warns(CascadeWarning, match=r"2 judgments missing"):
         out = judge(server, retries=0).transform(frame(2, 1).assign(query="same", text="same"))
     assert out[["llm_failed", "llm_calls", "llm_failures"]].to_numpy().tolist() == [[True, 1, 1], [True, 0, 1]]
     assert len(server.calls) == 1

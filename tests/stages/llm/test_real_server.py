@@ -80,7 +80,7 @@ def test_random_text_is_not_a_judgment(served: tuple[str, str], results: pd.Data
 def test_the_trace_adds_up(served: tuple[str, str]) -> None:
     """In a cascade, the trace has the calls and tokens."""
     pipeline = ToyRetriever(docs=6) % 3 >> pt.apply.text(lambda row: row["docno"]) >> judge(served) % 2
-    with pytest.warns(CascadeWarning, match=r"6 documents"):
+    with pytest.warns(CascadeWarning, match=r"6 judgments missing"):
         done = run(pipeline, topics(2))
     own = done.trace[done.trace["stage"] == "llm_judge"]
     assert own["llm_calls"].tolist() == own["pairs"].tolist() == own["llm_failures"].tolist() == [3, 3]
