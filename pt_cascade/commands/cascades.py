@@ -50,7 +50,7 @@ def number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], floa
     return read
 
 
-positive = number("a number above 0", lambda value: 0 < value < math.inf)
+positive = number("a number above 0", lambda value: value > 0)  # inf: no limit
 
 
 def add_cascade(parser: argparse.ArgumentParser) -> None:

@@ -36,6 +36,7 @@ from pt_cascade.errors import CascadeError
 from pt_cascade.execution.comparison import Comparison
 from pt_cascade.execution.defaults import default_cascade
 from pt_cascade.execution.score_table import ScoreTable
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -407,7 +408,7 @@ def test_quickstart_finds_what_it_stored(small: str, tmp_path: Path, monkeypatch
 def test_quickstart_takes_fewer_queries(queries: int, test: str, small: str) -> None:
     """--queries takes the first so many, and says so in both languages; a single one has no p-value."""
     told = shown(collection=small, engine="pisa", queries=queries)
-    assert f"60 documents, {queries} judged queries\n" in told.text
+    assert f"60 documents, {count_of(queries, 'judged query')}\n" in told.text
     assert test in told.text
     assert ("p nDCG@10" in told.text) == (queries > 1)
     assert ("The cheapest cut-offs" in told.text) == ("ptc.choose" in told.python) == (queries > 1)
@@ -540,7 +541,7 @@ def test_search_says_why_it_finds_nothing(query: str, engine: str, small: str, c
         warnings.simplefilter("default")
         assert main(["search", query, "--collection", small, "--engine", engine]) == 0
     err = capsys.readouterr().err.splitlines()
-    told = f"pt-cascade: bm25: 1 query have no word that the index can contain, e.g. qid '1', {query!r}"
+    told = f"pt-cascade: bm25: 1 query with no word that the index can contain, e.g. qid '1', {query!r}"
     assert [line for line in err if line.startswith("pt-cascade: ")] == [told]
 
 

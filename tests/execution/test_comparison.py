@@ -236,7 +236,7 @@ def test_docnos_with_blanks_are_reported_where_gdeval_computes() -> None:
     found = pd.DataFrame({"qid": ["1"], "query": "q", "docno": "a b", "score": 1.0, "rank": 0})
     asked, qrels = found[["qid", "query"]], pd.DataFrame({"qid": ["1"], "docno": ["b"], "label": [1]})
     pipeline = pt.Transformer.from_df(found)
-    with pytest.raises(SweepError, match=r"1 row have a docno with white space for gdeval, which computes ERR@10, e\.g\. 'a b"):
+    with pytest.raises(SweepError, match=r"1 row with white space in the docno for gdeval, which computes ERR@10, e\.g\. 'a b"):
         compare(pipeline, asked, qrels, [ERR @ 10])
     assert compare(pipeline, asked, qrels, [RR]).effectiveness["RR"].tolist() == [0]
 
@@ -302,7 +302,7 @@ def test_the_options_of_a_cascade_hold_for_all_systems() -> None:
     """A kept tail: R@100 is that of all that was retrieved; a stage that always fails leaves the ranking of the first."""
     first = ToyRetriever(docs=20, levels=10**6)  # no equal scores, which trec_eval orders by docno
     cascade = Cascade.of(first % 20 >> Fragile(fails=frozenset({"q0", "q1"})) % 5).options(tail="keep", on_error="keep")
-    with pytest.warns(CascadeWarning, match=r"stage 'fragile' failed on [12] query"):
+    with pytest.warns(CascadeWarning, match=r"stage 'fragile' failed on [12] quer"):
         compared = compare(cascade, topics(2), QRELS, [R @ 100, nDCG @ 5]).effectiveness
     golden = [np.mean(per_query(first % 20, topics(2), measure)) for measure in (R @ 100, nDCG @ 5)]
     for row in compared[["R@100", "nDCG@5"]].to_numpy():

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from pt_cascade.errors import ShardError, few, warn
 from pt_cascade.execution.batch.shards import TRACE, Task
 from pt_cascade.execution.batch.storage.attempts import DIED
+from pt_cascade.numbers import count_of
 from pt_cascade.progress import seconds_left, show_note, show_progress
 
 if TYPE_CHECKING:
@@ -144,5 +145,5 @@ class ShardLoop:
             shard, attempts = self.plan.shards[n], self.folder.attempts(n)
             queries = f"{shard.queries} queries from qid {shard.first!r} to {shard.last!r}"
             shown.append(f"shard {n}, {queries}, failed {len(attempts)} times: {attempts.last_error or DIED}")
-        what = f"{len(shown)} of {len(self.plan.shards)} shard(s) failed; the others are finished in {self.folder.path}"
+        what = f"{len(shown)} of {count_of(len(self.plan.shards), 'shard')} failed; the others are finished in {self.folder.path}"
         return ShardError(what, few(shown), fix=f"mend the cause, and start again with max_attempts={2 * self.max_attempts}")

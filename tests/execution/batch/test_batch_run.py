@@ -202,7 +202,10 @@ def test_all_faults_of_the_options_are_told_at_once(tmp_path: Path) -> None:
 
 def test_topics_that_no_run_could_hold_are_refused(tmp_path: Path) -> None:
     """None, and a qid of two words: before anything runs."""
-    for topics, told in ((TOPICS.head(0), "there are no topics"), (TOPICS.replace({"qid": {"q3": "q 3"}}), "qid.* not one word")):
+    for topics, told in (
+        (TOPICS.head(0), "there are no topics"),
+        (TOPICS.replace({"qid": {"q3": "q 3"}}), "qid, expected one word"),
+    ):
         with pytest.raises(CascadeError, match=told):
             run_batch(pipeline(), topics, tmp_path / "run")
     assert not (tmp_path / "run").exists()

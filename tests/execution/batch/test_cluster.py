@@ -100,9 +100,9 @@ def test_a_key_in_the_error_of_a_node_is_hidden(monkeypatch: pytest.MonkeyPatch)
 def test_what_no_node_has_is_an_error_at_once(tmp_path: Path) -> None:
     """The stage, what it asks for, and what the nodes have are named; in all, more than there is; a stage that is misspelt."""
     started = time.perf_counter()
-    with pytest.raises(CascadeError, match=r"(?s)up to 'dying' need 1 CPU, 1 GPU on one node.*2 nodes have 1 CPU, 1 disk"):
+    with pytest.raises(CascadeError, match=r"(?s)up to 'dying' need 1 CPU, 1 GPU on one node.*2 nodes with 1 CPU, 1 disk"):
         run_into(tmp_path / "run", resources={"dying": {"num_gpus": 1}})
-    with pytest.raises(CascadeError, match=r"3 workers need 3 disk, all nodes have 2 disk"):
+    with pytest.raises(CascadeError, match=r"3 workers with 3 disk in all, all nodes have 2 disk"):
         run_into(tmp_path / "run", workers=3, resources={"dying": {"disk": 1, "num_cpus": 0}})
     with pytest.raises(CascadeError, match=r"no stage 'diyng'.*did you mean 'dying'"):
         run_into(tmp_path / "run", resources={"diyng": {"disk": 1}})

@@ -122,7 +122,7 @@ def test_what_the_nodes_have_together_may_not_fit_on_one() -> None:
     """Two nodes of one GPU each hold two workers of one GPU, and no worker of two."""
     nodes = [{"CPU": 8.0, "GPU": 1.0, "node:1": 1.0}, {"CPU": 8.0, "GPU": 1.0, "node:2": 1.0}]
     check_feasible(group_stages(STAGES, {"mono_t5": GPU}, 1), 2, nodes)
-    with pytest.raises(CascadeError, match=r"need 1 CPU, 2 GPU on one node.*\n.*2 nodes have 8 CPU, 1 GPU"):
+    with pytest.raises(CascadeError, match=r"need 1 CPU, 2 GPU on one node.*\n.*2 nodes with 8 CPU, 1 GPU"):
         check_feasible(group_stages(STAGES, {"mono_t5": {"num_gpus": 2}}, 1), 1, nodes)
-    with pytest.raises(CascadeError, match=r"3 workers need 3 GPU, all nodes have 2 GPU"):
+    with pytest.raises(CascadeError, match=r"3 workers with 3 GPU in all, all nodes have 2 GPU"):
         check_feasible(group_stages(STAGES, {"mono_t5": GPU}, 1), 3, nodes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pt_cascade.errors import CascadeError, did_you_mean
-from pt_cascade.numbers import is_amount
+from pt_cascade.numbers import count_of, is_amount
 
 Resources: TypeAlias = Mapping[str, Mapping[str, float]]
 LEAVES_JAVA_ITS_SIGNALS = ("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # else it ends a process at Java's next null pointer
@@ -77,11 +77,13 @@ def check_feasible(groups: Sequence[Group], workers: int, nodes: Sequence[Mappin
     for name in [] if problems else dict.fromkeys(name for group in groups for name in group.needs):
         needed, there = workers * sum(group.needs.get(name, 0) for group in groups), sum(node.get(name, 0) for node in nodes)
         if needed > there:
-            problems.append(f"{workers} worker(s) need {needed:,g} {name}, all nodes have {there:,g} {name}")
+            problems.append(f"{count_of(workers, 'worker')} with {needed:,g} {name} in all, all nodes have {there:,g} {name}")
     if problems:
         shown = [{name: amount for name, amount in node.items() if name in ("CPU", "GPU") or _is_own(name)} for node in nodes]
         problems += [
-            f"{shown.count(kind)} node(s) have {show_amounts(kind)}" for n, kind in enumerate(shown) if kind not in shown[:n]
+            f"{count_of(shown.count(kind), 'node')} with {show_amounts(kind)}"
+            for n, kind in enumerate(shown)
+            if kind not in shown[:n]
         ]
         raise CascadeError("the cluster cannot run this", problems, fix="fewer workers, resources that a node has, or more nodes")
 

@@ -17,6 +17,7 @@ from pt_cascade.checksums import build_once, check_sealed
 from pt_cascade.errors import CascadeError, few
 from pt_cascade.execution.batch.shards import TRACE
 from pt_cascade.files import rm_command
+from pt_cascade.numbers import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -30,7 +31,8 @@ def merge_shards(folder: BatchFolder, plan: Plan) -> dict[str, object]:
     """Write the results of a run whose shards are all finished, unless they are there; return the counts of its trace."""
     numbers = range(len(plan.shards))
     if missing := [number for number in numbers if not folder.is_finished(number)]:
-        problem = f"{len(missing)} of {len(plan.shards)} shard(s) are not finished: {', '.join(few([str(one) for one in missing]))}"
+        named = ", ".join(few([str(one) for one in missing]))
+        problem = f"{len(missing)} of {count_of(len(plan.shards), 'shard')} are not finished: {named}"
         raise CascadeError(f"the run in {folder.path} cannot be merged", [problem], fix="start its command again")
     for number in numbers:
         folder.check_shard(number)
@@ -117,7 +119,7 @@ def _merge_traces(parts: list[Path], merged: Path) -> None:
 def show_counts(counts: Mapping[str, object]) -> str:
     """Say in one line what a run found and did not score."""
     said = [f"{counts['queries']:,} queries, {counts['queries_without_results']:,} without results"]
-    for key, words in (("documents_not_scored", "document(s) not scored"), ("queries_failed", "query(s) failed")):
+    for key, words in (("documents_not_scored", "documents not scored"), ("queries_failed", "queries failed")):
         per_stage = counts[key]
         if isinstance(per_stage, dict) and per_stage:
             said.append(f"{words}: {', '.join(f'{name} {count:,}' for name, count in per_stage.items())}")
