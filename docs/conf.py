@@ -15,7 +15,6 @@ include_patterns = [
     "*.md",
     "docs/*.md",
     "experiments/*.md",
-    "experiments/results/*.md",
     "notebooks/*.md",
     "pt_cascade/pt_docs/*.rst",
 ]
