@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pt_cascade.ranking import Floats
 
+_FAR = 690.0  # log-odds, of which a float64 still holds the probability
 Method: TypeAlias = Literal["platt", "isotonic", "beta", "temperature"]
 
 
@@ -152,7 +153,8 @@ class Beta(Calibrator):
         return cls(scale=scale, a=float(both[0]), b=float(both[1]), c=c)
 
     def _predict(self, score: Floats) -> Floats:
-        return sigmoid(_beta_features(to_log_odds(score, self.scale)) @ np.array([self.a, self.b]) + self.c)
+        rising, falling = _beta_features(to_log_odds(score, self.scale)).T
+        return sigmoid(self.a * rising + self.b * falling + self.c)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,4 +201,6 @@ def sigmoid(log_odds: Floats) -> Floats:
 
 
 def _beta_features(log_odds: Floats) -> Floats:
-    return np.stack([-np.logaddexp(0.0, -log_odds), np.logaddexp(0.0, log_odds)], axis=1)
+    """Return ln p and -ln(1 - p), which never fall as the log-odds rise, as ``np.logaddexp`` does; the same beyond +-690."""
+    near = np.clip(log_odds, -_FAR, _FAR)
+    return np.stack([np.log(sigmoid(near)), -np.log(sigmoid(-near))], axis=1)

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
 from pt_cascade.analysis.calibration import Beta, Isotonic, Platt, Temperature
-from pt_cascade.analysis.calibration.calibrators import CALIBRATORS, Calibrator, sigmoid
+from pt_cascade.analysis.calibration.calibrators import CALIBRATORS, Calibrator
 from pt_cascade.errors import FrameError
 
 KINDS = list(CALIBRATORS.values())
@@ -115,11 +115,14 @@ def test_a_probability_rises_with_the_score_and_stays_within_0_and_1(kind: type[
     assert (np.diff(p) >= 0).all()
 
 
-def test_a_sigmoid_never_falls_by_a_bit() -> None:
-    """For 100,000 neighbouring floats: exp(-logaddexp(0, -x)) falls at 7,000 of them."""
-    x = -0.17 + np.spacing(0.17) * np.arange(100_000)
+@pytest.mark.parametrize("start", [-3.1, -0.17, 0.3])
+def test_a_probability_never_falls_by_a_bit(start: float) -> None:
+    """For 100,000 neighbouring scores; from -0.17, a sigmoid and features of beta that are made of np.logaddexp fall at 8,000."""
+    x = start + np.spacing(abs(start)) * np.arange(100_000)
     assert (np.diff(x) > 0).all()
-    assert (np.diff(sigmoid(x)) >= 0).all()
+    methods = (Platt(slope=1.1, intercept=0), Temperature(temperature=0.9, intercept=0), Beta(a=0.7, b=0.4, c=-1))
+    for method in methods:
+        assert (np.diff(method._predict(x)) >= 0).all()
 
 
 @pytest.mark.parametrize("kind", [Platt, Temperature, Isotonic])
